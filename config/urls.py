@@ -1,0 +1,8 @@
+"""The web's addresses: each room below brings its own."""
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,41 @@
+"""Which queue a notification travels through: ``<channel>.<priority>``.
+
+Pure names, so that settings, workers, API and tests agree without importing models.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+CHANNELS = ("email", "sms", "push", "webhook", "chat", "simulator")
+PRIORITIES = ("high", "medium", "low")
+DEFAULT_PRIORITY = "medium"
+
+QUEUE_NAMES = tuple(f"{channel}.{priority}" for channel in CHANNELS for priority in PRIORITIES)
+JOBS_QUEUE = "jobs"
+
+SEND_TASK = "notifications.send_notification"
+
+
+def queue_for(channel: str, priority: str) -> str:
+    """Name the queue of a channel and priority, e.g. ``email.high``."""
+    return f"{channel}.{priority}"
+
+
+def route_task(
+    name: str,
+    args: Sequence[Any] | None,
+    kwargs: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
+    task: Any = None,
+    **_: Any,
+) -> dict[str, str] | None:
+    """Celery router: send a foreign ``send_notification`` message to its own queue.
+
+    Messages published by this project name their queue already. A message whose channel or
+    priority is unknown goes to the jobs queue, where the task refuses it by name.
+    """
+    if name != SEND_TASK:
+        return None
+    kwargs = kwargs or {}
+    queue = queue_for(str(kwargs.get("channel")), str(kwargs.get("priority", DEFAULT_PRIORITY)))
+    return {"queue": queue if queue in QUEUE_NAMES else JOBS_QUEUE}
