@@ -1,0 +1,116 @@
+"""Fixtures over real parts.
+
+The run's own Postgres and Redis are started by ``tests.servers.plugin`` before the settings are
+read, so ``db`` and ``transactional_db`` are Postgres, and Celery's broker is Redis, without a
+fixture. Beside them:
+
+``child_env``
+    The environment of a subprocess that shall see this test's database (by way of
+    ``transactional_db``) and an empty broker. EMAIL_URL is not set in it.
+``processes``
+    Starts real processes in ``child_env``: ``worker()``, ``beat()``, ``web()`` (returns process and
+    address), ``run(name, *command)`` and ``start(name, *command)``; each has ``kill()``,
+    ``interrupt()``, ``terminate()``, ``wait()``, ``output()``, ``wait_for_output(text)``. Extra
+    environment by keyword: ``processes.worker("-c", "1", EMAIL_URL=smtp_server.url)``. All are
+    ended with the test, and a failed test shows the ends of their logs.
+``wait_until``
+    ``wait_until(predicate, timeout=30)`` polls, and returns the first true answer.
+``smtp_server``, ``make_smtp_server``
+    A real SMTP server: ``url``, ``messages`` (``sender``, ``recipients``, parsed ``message``),
+    ``answer(recipient, ["451 4.7.1 Try later"], at="RCPT" | "DATA")``, where HANG
+    (``tests.servers.smtp``) never answers. ``make_smtp_server(tls="starttls" | "implicit",
+    login=("user", "password"))`` has ``authority_pem`` to trust.
+``redis_server``, ``postgres_server``
+    A durable server of the test's own, for chaos: ``url``, ``start()``, ``stop()``, ``kill()``,
+    ``restart()``, and Redis' ``flush()``. The Postgres has an empty database; migrate it with
+    ``processes.run("migrate", "python", "manage.py", "migrate", DATABASE_URL=...)``.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection
+
+from tests.servers import process
+from tests.servers.postgres import PostgresServer
+from tests.servers.processes import TAIL_CHARACTERS, Processes
+from tests.servers.redis import RedisServer
+from tests.servers.smtp import SmtpServer
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., Any]:
+    return process.wait_until
+
+
+@pytest.fixture
+def child_env(transactional_db: None, tmp_path: Path) -> dict[str, str]:
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        broker.flushdb()
+    return os.environ | {
+        "DATABASE_URL": _url_of_the_test_database(),
+        "BROKER_URL": settings.BROKER_URL,
+        "VAR_DIR": str(tmp_path / "var"),
+        "SECRET_KEY": settings.SECRET_KEY,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _url_of_the_test_database() -> str:
+    database = connection.settings_dict
+    user, password, host, name = (
+        quote(str(database[key]), safe="") for key in ("USER", "PASSWORD", "HOST", "NAME")
+    )
+    return f"postgres://{user}:{password}@{host}:{database['PORT']}/{name}"
+
+
+@pytest.fixture
+def processes(
+    child_env: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Processes]:
+    group = Processes(child_env, tmp_path)
+    yield group
+    group.end_all()
+    for ended in group.started:
+        # pytest shows the sections of a teardown only for a test that failed
+        request.node.add_report_section(
+            "teardown", f"log of {ended.name}", ended.output()[-TAIL_CHARACTERS:]
+        )
+
+
+@pytest.fixture
+def make_smtp_server() -> Iterator[Callable[..., SmtpServer]]:
+    started: list[SmtpServer] = []
+
+    def make(**options: Any) -> SmtpServer:
+        started.append(SmtpServer(**options).start())
+        return started[-1]
+
+    yield make
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def smtp_server(make_smtp_server: Callable[..., SmtpServer]) -> SmtpServer:
+    return make_smtp_server()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    server = RedisServer(durable=True).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres_server() -> Iterator[PostgresServer]:
+    server = PostgresServer().start()
+    yield server
+    server.stop()

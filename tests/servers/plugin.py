@@ -1,0 +1,52 @@
+"""Pytest plugin: one real Postgres and one real Redis per run, before the settings are read.
+
+``pyproject.toml`` loads it by ``-p``, ahead of pytest-django. A server that the environment names
+(TEST_DATABASE_URL, whose role may create databases; TEST_REDIS_URL, which gets flushed) is used
+instead of one of our own.
+"""
+
+import contextlib
+import os
+
+import pytest
+
+from tests.servers.postgres import PostgresServer
+from tests.servers.reaper import temporary_folder
+from tests.servers.redis import RedisServer
+
+# What a developer has set for a running system must not reach the tests: no mail to real people.
+FROM_OUTSIDE = (
+    *("BROKER_URL", "REDIS_URL", "DATABASE_URL", "EMAIL_URL", "SECRET_KEY", "DEBUG"),
+    *("ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "TIME_ZONE", "ADMIN_PASSWORD", "PORT"),
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    options = early_config.known_args_namespace
+    if options.help or options.version:
+        return
+    with contextlib.ExitStack() as servers:
+        _point_settings_at(servers)
+        early_config.add_cleanup(servers.pop_all().close)
+
+
+def _point_settings_at(servers: contextlib.ExitStack) -> None:
+    for name in FROM_OUTSIDE:
+        os.environ.pop(name, None)
+        os.environ.pop(f"{name}_FILE", None)
+    os.environ["VAR_DIR"] = str(temporary_folder("var"))
+    os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or _postgres(servers)
+    os.environ["BROKER_URL"] = os.environ.get("TEST_REDIS_URL") or _redis(servers)
+
+
+def _postgres(servers: contextlib.ExitStack) -> str:
+    server = PostgresServer()
+    servers.callback(server.stop)
+    return server.start().url
+
+
+def _redis(servers: contextlib.ExitStack) -> str:
+    server = RedisServer()
+    servers.callback(server.stop)
+    return server.start().url
