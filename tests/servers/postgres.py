@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from tests.servers.process import ServerStartError, ServerProcess
+from tests.servers.process import ServerProcess, ServerStartError
 from tests.servers.reaper import temporary_folder
 
 # Tests need no disk that survives a power cut. Not synchronous_commit=off: a commit is then still
