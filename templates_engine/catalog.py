@@ -1,0 +1,106 @@
+"""The process's cache of compiled versions: what to render a name or a pinned version with."""
+
+import threading
+import time
+from collections import OrderedDict
+
+from templates_engine.errors import TemplateNotFound, TemplateNotPublished, VersionNotFound
+from templates_engine.models import Status, Template, TemplateVersion
+from templates_engine.rendering import CompiledVersion
+
+# A publish or roll back in another process is seen within this time; the promise is 2 s.
+FRESH_SECONDS = 1.0
+# Compiled versions kept per process; a version takes some 100 kB.
+KEPT_VERSIONS = 256
+
+_lock = threading.Lock()
+_current: dict[str, tuple[float, int, str]] = {}
+_compiled: OrderedDict[int, tuple[str, CompiledVersion]] = OrderedDict()
+
+
+def published(name: str) -> CompiledVersion:
+    """Return the published version of a template, at most ``FRESH_SECONDS`` out of date.
+
+    Raises: TemplateNotFound, TemplateNotPublished.
+    """
+    found = _current.get(name)
+    now = time.monotonic()
+    if found is None or now - found[0] >= FRESH_SECONDS:
+        found = (now, *_look_up(name))
+        _current[name] = found
+    _, version_id, checksum = found
+    return _kept(version_id, checksum) or _load(version_id)
+
+
+def version(version_id: int) -> CompiledVersion:
+    """Return a version by id, as a notification has it pinned; a draft is compiled each time.
+
+    Raises: VersionNotFound.
+    """
+    return _kept(version_id) or _load(version_id)
+
+
+def forget(name: str) -> None:
+    """Look the template up again at its next use."""
+    _current.pop(name, None)
+
+
+def clear() -> None:
+    """Forget everything, as after the database was replaced."""
+    with _lock:
+        _current.clear()
+        _compiled.clear()
+
+
+def compile_version(row: TemplateVersion) -> CompiledVersion:
+    """Make a version renderable."""
+    return CompiledVersion(
+        id=row.pk or 0,
+        template_name=row.template.name,
+        channel=row.template.channel,
+        category=row.template.category,
+        required=frozenset(row.required),
+        sources=row.compiled,
+        schema=row.context_schema,
+    )
+
+
+def _look_up(name: str) -> tuple[int, str]:
+    row = (
+        TemplateVersion.objects.filter(template__name=name, status=Status.PUBLISHED)
+        .values_list("id", "checksum")
+        .first()
+    )
+    if row is not None:
+        return row
+    forget(name)
+    if Template.objects.filter(name=name).exists():
+        raise TemplateNotPublished(
+            f"Template {name!r} has no published version.", hint="Publish one of its drafts."
+        )
+    raise TemplateNotFound(
+        f"There is no template {name!r}.", hint="Check the name, or load it with sync_templates."
+    )
+
+
+def _kept(version_id: int, checksum: str | None = None) -> CompiledVersion | None:
+    # The checksum tells a version from one of the same id whose transaction was rolled back.
+    with _lock:
+        kept = _compiled.get(version_id)
+        if kept is None or checksum not in (None, kept[0]):
+            return None
+        _compiled.move_to_end(version_id)
+        return kept[1]
+
+
+def _load(version_id: int) -> CompiledVersion:
+    row = TemplateVersion.objects.select_related("template").filter(pk=version_id).first()
+    if row is None:
+        raise VersionNotFound(f"There is no template version {version_id}.")
+    compiled = compile_version(row)
+    if row.status != Status.DRAFT:
+        with _lock:
+            _compiled[row.pk] = (row.checksum, compiled)
+            while len(_compiled) > KEPT_VERSIONS:
+                _compiled.popitem(last=False)
+    return compiled

@@ -1,0 +1,45 @@
+"""The parts that make up a channel's content, and how each kind of part is treated."""
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "email": ("subject", "html", "text"),
+    "sms": ("text",),
+    "push": ("title", "body", "data"),
+    "webhook": ("body",),
+    "chat": ("text",),
+}
+# Any other channel, such as a simulator.
+GENERIC_PARTS = ("subject", "body")
+
+# Escaped, CSS inlined, links checked.
+HTML_PARTS = frozenset({"html"})
+# One line each: a line break in a value is folded into a space, so it can't start a header.
+HEADER_PARTS = frozenset({"subject", "title"})
+# Rendered to JSON and handed on as an object.
+JSON_PARTS = frozenset({"data"})
+# At least one of each group must be given.
+NEEDED_PARTS: dict[str, tuple[frozenset[str], ...]] = {
+    "email": (frozenset({"subject"}), frozenset({"html", "text"})),
+    "sms": (frozenset({"text"}),),
+    "push": (frozenset({"title"}), frozenset({"body"})),
+    "webhook": (frozenset({"body"}),),
+    "chat": (frozenset({"text"}),),
+}
+
+DEFAULT_LOCALE = "default"
+
+Sources = dict[str, str]
+"""Part name → template source."""
+Variants = dict[str, Sources]
+"""Locale → its sources; ``default`` is the one that every other falls back to."""
+
+
+def parts_of(channel: str) -> tuple[str, ...]:
+    """The part names of a channel, in the order people write them."""
+    return PARTS.get(channel, GENERIC_PARTS)
+
+
+def locale_chain(locale: str | None) -> list[str]:
+    """Where to look for a locale's sources: ``de_AT`` → ``de-AT``, ``de``, ``default``."""
+    words = (locale or "").replace("_", "-").split("-")
+    chain = ["-".join(words[:count]) for count in range(len(words), 0, -1)]
+    return [*(name for name in chain if name), DEFAULT_LOCALE]

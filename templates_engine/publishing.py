@@ -1,0 +1,107 @@
+"""How a version comes to be, goes live, and is gone back to."""
+
+import hashlib
+import json
+from functools import partial
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+from jinja2 import meta
+
+from templates_engine import catalog
+from templates_engine.errors import VersionImmutable, VersionNotFound
+from templates_engine.models import Status, Template, TemplateVersion
+from templates_engine.parts import DEFAULT_LOCALE, Sources, Variants
+from templates_engine.rendering import PLAIN
+
+
+def create_version(  # noqa: PLR0913  (each is a column)
+    template: Template,
+    parts: Sources | None = None,
+    *,
+    variants: Variants | None = None,
+    sample_context: dict[str, Any] | None = None,
+    context_schema: dict[str, Any] | None = None,
+    by: User | None = None,
+) -> TemplateVersion:
+    """Store a new draft. ``parts`` are the default locale's sources, ``variants`` those of others.
+
+    Raises: InvalidTemplate.
+    """
+    sources = {**({DEFAULT_LOCALE: parts} if parts else {}), **(variants or {})}
+    with transaction.atomic():
+        Template.objects.select_for_update().get(pk=template.pk)
+        last = template.versions.aggregate(last=Max("number"))["last"] or 0
+        version = TemplateVersion(
+            template=template,
+            number=last + 1,
+            variants=sources,
+            sample_context=sample_context or {},
+            context_schema=context_schema,
+            created_by=by,
+        )
+        prepare(version)
+        version.save()
+    return version
+
+
+def prepare(version: TemplateVersion) -> None:
+    """Work out what is derived from the author's sources, refusing what could not be sent.
+
+    Raises: InvalidTemplate.
+    """
+    version.compiled = version.variants
+    names: set[str] = set()
+    for sources in version.compiled.values():
+        for source in sources.values():
+            names |= meta.find_undeclared_variables(PLAIN.parse(source))
+    version.required = sorted(names)
+    content = [version.compiled, version.required, version.context_schema]
+    version.checksum = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def publish(version: TemplateVersion, by: User | None = None) -> TemplateVersion:
+    """Freeze a draft and make it what new notifications get.
+
+    Raises: InvalidTemplate; VersionImmutable when it was published before.
+    """
+    with transaction.atomic():
+        Template.objects.select_for_update().get(pk=version.template_id)
+        version.refresh_from_db()
+        if version.status != Status.DRAFT:
+            raise VersionImmutable(
+                f"{version} was published already.", hint="Roll back to it instead."
+            )
+        prepare(version)
+        _go_live(version)
+    return version
+
+
+def roll_back(template: Template, to_number: int, by: User | None = None) -> TemplateVersion:
+    """Make an archived version the published one again.
+
+    Raises: VersionNotFound when the template has no archived version of this number.
+    """
+    with transaction.atomic():
+        Template.objects.select_for_update().get(pk=template.pk)
+        version = template.versions.filter(number=to_number, status=Status.ARCHIVED).first()
+        if version is None:
+            raise VersionNotFound(
+                f"Template {template.name!r} has no archived version {to_number}.",
+                hint="Only a version that was live before can be gone back to.",
+            )
+        _go_live(version)
+    return version
+
+
+def _go_live(version: TemplateVersion) -> None:
+    name = version.template.name
+    live = TemplateVersion.objects.filter(template=version.template_id, status=Status.PUBLISHED)
+    live.update(status=Status.ARCHIVED)
+    version.status = Status.PUBLISHED
+    version.published_at = timezone.now()
+    version.save()
+    transaction.on_commit(partial(catalog.forget, name))
