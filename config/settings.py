@@ -125,7 +125,8 @@ WHITENOISE_USE_FINDERS = True
 
 # The embedded broker listens on a Unix socket that only its owner can reach.
 EMBEDDED_BROKER_SOCKET = VAR_DIR / "broker.sock"
-BROKER_URL = env.str("BROKER_URL", default=f"redis+socket://{EMBEDDED_BROKER_SOCKET}")
+BROKER_IS_EMBEDDED = not env.str("BROKER_URL", default="")
+BROKER_URL = env.str("BROKER_URL", default="") or f"redis+socket://{EMBEDDED_BROKER_SOCKET}"
 BROKER_IS_REDIS = BROKER_URL.startswith(("redis", "valkey"))
 REDIS_URL = env.str("REDIS_URL", default=BROKER_URL if BROKER_IS_REDIS else "")
 
@@ -166,6 +167,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
     }
     if BROKER_IS_REDIS
     else {"confirm_publish": True}
+)
+# Who rings the doorbell must not wait for a broker that is away: the sweep rings later.
+DOORBELL_TRANSPORT_OPTIONS: dict[str, Any] = (
+    {"socket_timeout": 0.8, "socket_connect_timeout": 0.8, "max_retries": 0}
+    if BROKER_IS_REDIS
+    else {"max_retries": 0, "read_timeout": 0.8, "write_timeout": 0.8}
 )
 CELERY_BEAT_SCHEDULER = "scheduling.scheduler:Scheduler"
 HOSTNAME = socket.gethostname()

@@ -1,0 +1,56 @@
+# The commands of the house. Each brings what it needs into .venv by itself.
+#
+#   make up       run everything on this machine and deliver a welcome notification
+#   make test     every test but the long chaos runs (ARGS='-k name' goes to pytest)
+#   make check    lint, types, import contract, migrations in step, deployment checks
+#   make bench    benchmarks, each beside its floor (ONLY=name for one of them)
+#   make chaos    the long runs under kill -9
+#   make install  .venv with the runtime packages, and nothing else
+#   make lock     renew both lock files (needs uv)
+
+SHELL := /bin/sh
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet --require-hashes
+UV ?= uv
+LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --quiet
+
+# The tests' own environment has no say in these.
+ARGS ?=
+ONLY ?=
+
+.PHONY: up install test check bench chaos lock
+up: $(VENV)/.runtime
+	@exec $(PY) -m config.up
+
+install: $(VENV)/.runtime
+
+test: $(VENV)/.dev
+	@$(PY) -m pytest --ignore=tests/chaos $(ARGS)
+
+chaos: $(VENV)/.dev
+	@$(PY) -m pytest tests/chaos $(ARGS)
+
+bench: $(VENV)/.dev
+	@$(PY) -m bench $(ONLY)
+
+check: $(VENV)/.dev
+	@$(PY) -m config.check
+
+lock:
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+
+# A stamp tells what .venv has, so that the second start does not ask pip.
+$(VENV)/.runtime: deploy/make_venv.sh requirements.lock
+	@sh deploy/make_venv.sh $(VENV) $(PYTHON)
+	@echo "Installing requirements.lock into $(VENV) (about a minute, only when it changes)"
+	@$(PIP) -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@echo "Installing requirements-dev.lock into $(VENV)"
+	@$(PIP) -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,76 @@
+"""Web, worker, scheduler and Flower as children of one process, under honcho."""
+
+import contextlib
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from multiprocessing import parent_process
+from multiprocessing.connection import wait as wait_for
+from pathlib import Path
+
+import honcho.manager
+import honcho.process
+
+from config import processes
+
+# A stopping worker may be in the middle of a send: longer than a provider's timeout.
+honcho.manager.KILL_WAIT = 20
+
+BIN = Path(sys.executable).parent
+BY_REQUEST = {128 + signal.SIGINT, 128 + signal.SIGTERM}
+
+
+class Child(honcho.process.Process):  # type: ignore[misc]  # honcho has no types
+    """A process that ends when its parent ends, even if that was killed with SIGKILL."""
+
+    def run(self, events: object = None, ignore_signals: object = None) -> None:
+        threading.Thread(target=self._follow_parent, daemon=True).start()
+        super().run(events, ignore_signals)
+
+    def _follow_parent(self) -> None:
+        if parent := parent_process():
+            wait_for([parent.sentinel])
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGTERM)
+
+
+class System(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no types
+    """Runs the processes until one of them ends or a signal comes; then stops all."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        super().__init__()
+        self._process_ctor = Child
+        for name, (program, *arguments) in {
+            "web": processes.WEB,
+            "worker": processes.WORKER,
+            "beat": processes.BEAT,
+            "flower": processes.FLOWER,
+        }.items():
+            command = shlex.join([str(BIN / program), *arguments])
+            self.add_process(name, f"exec {command}", env=os.environ | dict(env))
+
+    def run(self, *beside: Callable[[], None]) -> bool:
+        """Run until all have ended. False if one of them ended without being asked to.
+
+        Each of ``beside`` is called in a thread of its own, once they are started.
+        """
+        # A closed terminal must not leave them behind.
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        self._beside = [threading.Thread(target=call, daemon=True) for call in beside]
+        self.loop()
+        return self.returncode in BY_REQUEST
+
+    def _start(self) -> None:
+        super()._start()
+        for thread in self._beside:
+            thread.start()  # only now: a fork copies a thread's locks, but not the thread
+
+    def terminate(self) -> None:
+        """Stop all; a signal that comes while they are being started waits for a moment."""
+        if self._all_started():
+            super().terminate()
+        else:
+            threading.Timer(0.1, self.terminate).start()

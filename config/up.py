@@ -1,0 +1,154 @@
+"""``make up``: the whole system on one machine, and a welcome notification through it.
+
+Sets up the database and the admin user, starts the embedded broker unless BROKER_URL names
+another, then web, worker, scheduler and Flower. Run again, it finds its data.
+"""
+
+import contextlib
+import fcntl
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import django
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import DatabaseError
+from django.utils.crypto import get_random_string
+from environs import FileAwareEnv
+
+from config.embedded_broker import BrokerNotStarted, EmbeddedBroker, socket_path_problem
+from config.system import System
+
+HOST = "127.0.0.1"
+env = FileAwareEnv(strip_whitespace=True)
+
+
+class CannotStart(Exception):
+    """Nothing was started; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    web: int
+    flower: int
+
+
+def main() -> int:
+    """Run until Ctrl-C, SIGTERM or the end of a process. Returns the exit code."""
+    try:
+        django.setup()
+        with _only_one():
+            return _run()
+    except CannotStart as problem:
+        _say(f"make up: {problem}")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def _run() -> int:
+    ports = Ports(_free_port("PORT", 8000), _free_port("FLOWER_PORT", 5555))
+    password = _set_up_database()
+    # It needs the models, so it can be imported only now that Django is set up.
+    from config.welcome import welcome  # noqa: PLC0415
+
+    system = System(_environment(ports))
+    web, flower = f"http://localhost:{ports.web}", f"http://localhost:{ports.flower}"
+
+    def stop_with(broker: EmbeddedBroker) -> None:
+        broker.wait()
+        system.terminate()
+
+    with _broker() as broker:
+        watches = [lambda: stop_with(broker)] if broker else []
+        if system.run(lambda: welcome(web, flower, password), *watches):
+            return 0
+    _say("make up: a process ended by itself, so the others were stopped: see above.")
+    return 1
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextlib.contextmanager
+def _only_one() -> Iterator[None]:
+    """Hold this folder's lock: two runs would share one broker socket and one port."""
+    with (settings.VAR_DIR / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotStart(
+                f"it runs already with its data in {settings.VAR_DIR}. Stop that one first."
+            ) from None
+        yield
+
+
+def _free_port(name: str, default: int) -> int:
+    port = env.int(name, default=default)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise CannotStart(
+                f"cannot listen on port {port} ({error.strerror}). "
+                f"Choose another: make up {name}={port + 1}"
+            ) from None
+    return port
+
+
+def _set_up_database() -> str:
+    """Migrate, and make the first admin user. Returns its password if it was made up here."""
+    try:
+        call_command("migrate", interactive=False, verbosity=0)
+    except DatabaseError as error:
+        raise CannotStart(f"the database does not answer, check DATABASE_URL: {error}") from None
+    users = get_user_model().objects
+    if users.filter(is_superuser=True).exists():
+        return ""
+    given = env.str("ADMIN_PASSWORD", default="")
+    password = given or get_random_string(16)
+    users.create_superuser("admin", env.str("ADMIN_EMAIL", default=""), password)
+    if given:
+        return ""
+    _say(f"Made the admin user: admin, password {password} (shown in this run only)")
+    return password
+
+
+def _environment(ports: Ports) -> dict[str, str]:
+    return {
+        "GRANIAN_HOST": HOST,
+        "GRANIAN_PORT": str(ports.web),
+        "FLOWER_ADDRESS": HOST,
+        "FLOWER_PORT": str(ports.flower),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@contextlib.contextmanager
+def _broker() -> Iterator[EmbeddedBroker | None]:
+    """Keep the embedded broker running for longer than all that need it."""
+    if not settings.BROKER_IS_EMBEDDED:
+        yield None
+        return
+    if problem := socket_path_problem(settings.EMBEDDED_BROKER_SOCKET):
+        raise CannotStart(f"{problem}. Set VAR_DIR to a shorter folder.")
+    broker = EmbeddedBroker(settings.EMBEDDED_BROKER_SOCKET, settings.VAR_DIR / "broker")
+    try:
+        broker.start()
+    except BrokerNotStarted as error:
+        raise CannotStart(str(error)) from None
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    sys.exit(main())
