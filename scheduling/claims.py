@@ -1,0 +1,159 @@
+"""Takes what is due: one transaction plans the fires, advances the schedules and commits."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import connection, transaction
+from django_celery_beat.models import PeriodicTask
+
+from scheduling import policies
+from scheduling.changes import plan_next, quarantine, save_state, timetable_for
+from scheduling.models import Fire, FireStatus, Overlap, Schedule
+from scheduling.policies import MisfirePolicy, PlannedFire
+
+BATCH = 500
+PUBLISH_LEASE = timedelta(seconds=1)
+"""A claimed fire that is not published by then is another scheduler's to publish."""
+
+RULE_RELATIONS = tuple(
+    f"periodic_task__{kind}" for kind in ("interval", "crontab", "solar", "clocked")
+)
+
+
+def claim_due(now: datetime, limit: int = BATCH) -> list[Fire]:
+    """Claim the fires of up to ``limit`` due schedules; give those that are to be published.
+
+    A schedule that another scheduler, or a person's transaction, holds at this moment is left to
+    it. ``UNIQUE(schedule, scheduled_for)`` makes each due time fire once, whatever else happens.
+    """
+    with transaction.atomic():
+        schedules = list(
+            Schedule.objects.select_for_update(skip_locked=True, of=("self", "periodic_task"))
+            .select_related(*RULE_RELATIONS)
+            .filter(next_fire_at__lte=now, periodic_task__enabled=True)
+            .order_by("next_fire_at")[:limit]
+        )
+        fires = [fire for schedule in schedules for fire in _plan(schedule, now)]
+        fires = _insert(_without_overlap(fires, now))
+        save_state(schedules)
+        _save_tasks(schedules, fires, now)
+    return [fire for fire in fires if fire.status == FireStatus.CLAIMED]
+
+
+def misfire_policy(schedule: Schedule) -> MisfirePolicy:
+    """Read a schedule's misfire policy."""
+    grace = schedule.grace_seconds
+    return MisfirePolicy(
+        misfire=schedule.misfire,
+        cap=schedule.misfire_cap,
+        grace=None if grace is None else timedelta(seconds=grace),
+    )
+
+
+def _plan(schedule: Schedule, now: datetime) -> list[Fire]:
+    """Plan the fires of one due schedule and advance it; a broken one is quarantined."""
+    try:
+        timetable = timetable_for(schedule)
+        assert schedule.answered_until is not None  # noqa: S101 - it has a next_fire_at
+        planned = policies.answer(
+            timetable,
+            misfire_policy(schedule),
+            answered_until=schedule.answered_until,
+            now=now,
+        )
+        if planned and schedule.periodic_task.one_off:
+            planned = planned[-1:]
+        if planned:
+            schedule.answered_until = planned[-1].scheduled_for
+        plan_next(schedule, now)
+    except Exception as error:  # noqa: BLE001 - the boundary: one broken row stops no other
+        quarantine(schedule, error, now)
+        return []
+    return [_fire(schedule, fire, now) for fire in planned]
+
+
+def _fire(schedule: Schedule, planned: PlannedFire, now: datetime) -> Fire:
+    fire = Fire(
+        schedule=schedule,
+        scheduled_for=planned.scheduled_for,
+        fire_at=planned.fire_at,
+        status=planned.status,
+        missed_since=planned.missed_since,
+        due_at=now + PUBLISH_LEASE,
+    )
+    if planned.status == FireStatus.SKIPPED_MISFIRE:
+        finish(fire, FireStatus.SKIPPED_MISFIRE, now)
+    return fire
+
+
+def finish(fire: Fire, status: FireStatus, now: datetime) -> None:
+    """End a fire that never ran. Saves nothing."""
+    fire.status, fire.finished_at, fire.due_at = status, now, None
+
+
+def _without_overlap(fires: Sequence[Fire], now: datetime) -> Sequence[Fire]:
+    """Apply the overlap policy to planned fires, in their order."""
+    careful = {fire.schedule_id for fire in fires if fire.schedule.overlap != Overlap.ALLOW}
+    if not careful:
+        return fires
+    running: dict[int, bool] = defaultdict(bool)
+    waiting: dict[int, bool] = defaultdict(bool)
+    unfinished = Fire.objects.filter(schedule__in=careful, finished_at=None)
+    for schedule_id, status in unfinished.values_list("schedule_id", "status"):
+        (waiting if status == FireStatus.WAITING else running)[schedule_id] = True
+    for fire in fires:
+        key = fire.schedule_id
+        if key not in careful or fire.status != FireStatus.CLAIMED:
+            continue
+        decision = policies.overlap(
+            fire.schedule.overlap, is_running=running[key], is_one_waiting=waiting[key]
+        )
+        if decision == "skip":
+            finish(fire, FireStatus.SKIPPED_OVERLAP, now)
+        elif decision == "wait":
+            fire.status, fire.due_at, waiting[key] = FireStatus.WAITING, None, True
+        else:
+            running[key] = True
+    return fires
+
+
+def _insert(fires: Sequence[Fire]) -> list[Fire]:
+    """Insert the fires; give those whose due time had none yet."""
+    Fire.objects.bulk_create(fires, ignore_conflicts=True)
+    inserted: set[UUID] = set(
+        Fire.objects.filter(pk__in=[fire.pk for fire in fires]).values_list("pk", flat=True)
+    )
+    return [fire for fire in fires if fire.pk in inserted]
+
+
+def _save_tasks(schedules: Iterable[Schedule], fires: Iterable[Fire], now: datetime) -> None:
+    """Keep what django-celery-beat shows: last run, run count, and one-offs that are done."""
+    runs: dict[int, int] = defaultdict(int)
+    for fire in fires:
+        if fire.status in {FireStatus.CLAIMED, FireStatus.WAITING}:
+            runs[fire.schedule_id] += 1
+    table = PeriodicTask._meta.db_table
+    at = connection.ops.adapt_datetimefield_value(now)
+    if runs:
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                f"UPDATE {table} SET last_run_at = %s, "  # noqa: S608 - a model's own table
+                "total_run_count = total_run_count + %s WHERE id = %s",
+                [(at, count, pk) for pk, count in runs.items()],
+            )
+    done = [schedule.pk for schedule in schedules if _is_done(schedule, runs, now)]
+    if done:
+        PeriodicTask.objects.filter(pk__in=done).update(enabled=False)
+        Schedule.objects.filter(pk__in=done).update(next_fire_at=None)
+
+
+def _is_done(schedule: Schedule, runs: dict[int, int], now: datetime) -> bool:
+    """Tell whether a one-off has fired, or a schedule has expired."""
+    task = schedule.periodic_task
+    if task.expires is not None and task.expires < now:
+        return True
+    if not task.one_off:
+        return False
+    return schedule.pk in runs or (schedule.next_fire_at is None and not schedule.quarantined_at)

@@ -1,0 +1,54 @@
+"""What there is to do, found in one statement whose cost does not grow with the schedules."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db import connection
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+QUERY = """
+SELECT {now},
+  (SELECT min(next_fire_at) FROM scheduling_schedule WHERE next_fire_at IS NOT NULL),
+  (SELECT min(due_at) FROM scheduling_fire WHERE due_at IS NOT NULL),
+  EXISTS (SELECT 1 FROM scheduling_change)
+"""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """When something is due next, by the database's clock ``now``."""
+
+    now: datetime
+    next_fire_at: datetime | None
+    fire_due_at: datetime | None
+    has_changes: bool
+
+    def seconds_until_due(self) -> float:
+        """Give the seconds until the next fire or forgotten fire; infinite if there is none."""
+        moments = [moment for moment in (self.next_fire_at, self.fire_due_at) if moment]
+        if not moments:
+            return float("inf")
+        return max((min(moments) - self.now).total_seconds(), 0.0)
+
+
+def look() -> Outlook:
+    """Look for changes, due schedules and forgotten fires."""
+    is_postgres = connection.vendor == "postgresql"
+    with connection.cursor() as cursor:
+        cursor.execute(QUERY.format(now="clock_timestamp()" if is_postgres else "NULL"))
+        now, next_fire_at, fire_due_at, has_changes = cursor.fetchone()
+    return Outlook(
+        now=now or timezone.now(),
+        next_fire_at=_aware(next_fire_at),
+        fire_due_at=_aware(fire_due_at),
+        has_changes=bool(has_changes),
+    )
+
+
+def _aware(value: datetime | str | None) -> datetime | None:
+    """Read a moment as the database gives it: SQLite keeps UTC text."""
+    moment = parse_datetime(value) if isinstance(value, str) else value
+    if moment is None or moment.tzinfo is not None:
+        return moment
+    return moment.replace(tzinfo=UTC)

@@ -1,0 +1,112 @@
+"""What becomes of due times: pure decisions from (policy, due times, now), tested as tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from scheduling.models import FireStatus, Guarantee, Misfire, Overlap
+from scheduling.timetable import Timetable
+
+SKIP_GRACE_SECONDS = 30
+MAX_BACKOFF = timedelta(hours=1)
+
+OverlapDecision = Literal["run", "wait", "skip"]
+
+
+@dataclass(frozen=True)
+class MisfirePolicy:
+    """What becomes of due times that passed unanswered; ``grace`` None is "however late"."""
+
+    misfire: str = Misfire.LATEST
+    cap: int = 10
+    grace: timedelta | None = None
+
+    @property
+    def deadline(self) -> timedelta | None:
+        """How late a due time may still be answered."""
+        if self.grace is None and self.misfire == Misfire.SKIP:
+            return timedelta(seconds=SKIP_GRACE_SECONDS)
+        return self.grace
+
+    @property
+    def count(self) -> int:
+        """How many due times may be answered at once."""
+        return self.cap if self.misfire == Misfire.ALL else 1
+
+
+@dataclass(frozen=True)
+class PlannedFire:
+    """A due time to be answered, by a run or as skipped.
+
+    ``missed_since`` is the first of the due times before it that get no answer of their own.
+    """
+
+    scheduled_for: datetime
+    fire_at: datetime
+    status: FireStatus
+    missed_since: datetime | None = None
+
+
+def answer(
+    timetable: Timetable, policy: MisfirePolicy, *, answered_until: datetime, now: datetime
+) -> list[PlannedFire]:
+    """Decide which due times in ``(answered_until, now]`` run; oldest first.
+
+    A late one runs if it is within the grace: the newest, or with ``all`` the newest ``cap``. If
+    none is, the newest is recorded as skipped.
+    """
+    first = timetable.after(answered_until)
+    if first is None or timetable.fire_time(first) > now:
+        return []
+    until = now - timetable.delay(first)
+    oldest = answered_until
+    if policy.deadline is not None:
+        oldest = max(oldest, until - policy.deadline - timedelta(microseconds=1))
+    runs = timetable.newest(oldest, until, policy.count)
+    status = FireStatus.CLAIMED
+    if not runs:
+        runs = timetable.newest(answered_until, until, 1)
+        status = FireStatus.SKIPPED_MISFIRE
+    return [
+        PlannedFire(
+            scheduled_for=due,
+            fire_at=timetable.fire_time(due),
+            status=status,
+            missed_since=first if number == 0 and first < due else None,
+        )
+        for number, due in enumerate(runs)
+    ]
+
+
+def overlap(policy: str, *, is_running: bool, is_one_waiting: bool) -> OverlapDecision:
+    """Decide on a fire that is due while an earlier one may still run."""
+    if policy == Overlap.ALLOW or not (is_running or is_one_waiting):
+        return "run"
+    if policy == Overlap.QUEUE and not is_one_waiting:
+        return "wait"
+    return "skip"
+
+
+def retry_delay(attempt: int, *, max_retries: int, backoff: timedelta) -> timedelta | None:
+    """Give the wait after failed run number ``attempt`` (from 1); ``None``: no more runs."""
+    if attempt > max_retries:
+        return None
+    doublings: int = 2 ** min(attempt - 1, 20)
+    return min(backoff * doublings, MAX_BACKOFF)
+
+
+def orphan(guarantee: str) -> FireStatus:
+    """Decide on a run whose worker died: run it again, or give it up as lost."""
+    if guarantee == Guarantee.AT_MOST_ONCE:
+        return FireStatus.LOST
+    return FireStatus.CLAIMED
+
+
+def wanted(lateness: Sequence[timedelta], policy: MisfirePolicy) -> list[bool]:
+    """Decide which of a schedule's late fires still run; ``lateness`` is oldest first."""
+    newest = len(lateness) - policy.count
+    return [
+        number >= newest and (policy.deadline is None or late <= policy.deadline)
+        for number, late in enumerate(lateness)
+    ]

@@ -1,0 +1,70 @@
+"""Fires whose ``due_at`` has passed: not published, not started, or running on a dead worker.
+
+Any scheduler looks at them; each row is taken by one.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from scheduling import policies
+from scheduling.claims import PUBLISH_LEASE, RULE_RELATIONS, finish, misfire_policy
+from scheduling.models import Fire, FireStatus, Guarantee
+
+BATCH = 500
+OUTAGE = timedelta(seconds=5)
+"""A fire that could not be published for longer than this is late by its misfire policy."""
+
+RECOVERED_FIELDS = ("status", "due_at", "finished_at", "error", "started_at", "attempt")
+
+
+def recover(now: datetime, limit: int = BATCH) -> list[Fire]:
+    """Take up to ``limit`` forgotten fires; give those that are to be published (again)."""
+    with transaction.atomic():
+        fires = list(
+            Fire.objects.select_for_update(skip_locked=True, of=("self",))
+            .select_related("schedule", "schedule__periodic_task", *_rules())
+            .filter(due_at__lte=now)
+            .order_by("due_at")[:limit]
+        )
+        for fire in fires:
+            _decide(fire, now)
+        _drop_outdated(fires, now)
+        Fire.objects.bulk_update(fires, RECOVERED_FIELDS, batch_size=100)
+    return [fire for fire in fires if fire.status == FireStatus.CLAIMED]
+
+
+def _rules() -> tuple[str, ...]:
+    return tuple(f"schedule__{relation}" for relation in RULE_RELATIONS)
+
+
+def _decide(fire: Fire, now: datetime) -> None:
+    """Decide on one forgotten fire."""
+    repeats = fire.schedule.guarantee == Guarantee.AT_LEAST_ONCE
+    fire.due_at = now + PUBLISH_LEASE
+    if fire.status == FireStatus.RUNNING:
+        fire.error = f"The worker {fire.worker or '(unknown)'} stopped answering."
+    if fire.status == FireStatus.CLAIMED or repeats:
+        fire.status = FireStatus.CLAIMED
+    else:
+        finish(fire, FireStatus.LOST, now)
+
+
+def _drop_outdated(fires: Sequence[Fire], now: datetime) -> None:
+    """After an outage, publish of each schedule only what its misfire policy still wants."""
+    late: dict[int, list[Fire]] = defaultdict(list)
+    for fire in fires:
+        is_first_publish = fire.publishes == 0 and not fire.by_hand
+        if fire.status == FireStatus.CLAIMED and is_first_publish:
+            late[fire.schedule_id].append(fire)
+    for candidates in late.values():
+        candidates.sort(key=lambda fire: fire.scheduled_for)
+        lateness = [now - fire.scheduled_for for fire in candidates]
+        if lateness[0] < OUTAGE:
+            continue
+        policy = misfire_policy(candidates[0].schedule)
+        for fire, is_wanted in zip(candidates, policies.wanted(lateness, policy), strict=True):
+            if not is_wanted:
+                finish(fire, FireStatus.SKIPPED_MISFIRE, now)
