@@ -1,6 +1,7 @@
 """The Celery app. All of its settings live in ``config.settings`` under ``CELERY_``."""
 
 import os
+from typing import Any
 
 from celery import Celery
 
@@ -9,3 +10,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 app = Celery("notifications")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@app.on_after_configure.connect  # type: ignore[untyped-decorator]  # celery has no types
+def refuse_bad_settings(**_: Any) -> None:
+    """End a worker, a scheduler or Flower whose settings have errors. Raises SystemExit."""
+    from config.checks import refuse_errors  # noqa: PLC0415 (needs Django's settings)
+
+    refuse_errors()

@@ -3,8 +3,12 @@
 A plain ``celery -A config worker`` consumes all of them.
 """
 
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from notifications.routing import JOBS_QUEUE, QUEUE_NAMES
 
-QUEUES: list[Queue] = [Queue(name) for name in (*QUEUE_NAMES, JOBS_QUEUE)]
+_EXCHANGE = Exchange("notifications", type="direct")
+
+QUEUES: list[Queue] = [
+    Queue(name, _EXCHANGE, routing_key=name) for name in (*QUEUE_NAMES, JOBS_QUEUE)
+]

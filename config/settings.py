@@ -4,21 +4,25 @@
 """
 
 import socket
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from django.core.management.utils import get_random_secret_key
-from environs import FileAwareEnv
+from environs import validate
 
+from config.environment import UNUSABLE_DATABASE, bad_values, env
+from config.logs import logging_config
 from config.queues import QUEUES
 from notifications.routing import JOBS_QUEUE
 
-env = FileAwareEnv()
-
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
-VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+try:
+    VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+except OSError as error:
+    raise SystemExit(f"Cannot make {VAR_DIR} ({error.strerror}): set VAR_DIR.") from None
 
 
 def _generated_secret_key() -> str:
@@ -30,6 +34,8 @@ def _generated_secret_key() -> str:
             file.write(get_random_secret_key())
     except FileExistsError:
         pass
+    except OSError as error:
+        raise SystemExit(f"Cannot write {path} ({error.strerror}): set VAR_DIR.") from None
     return path.read_text()
 
 
@@ -37,9 +43,10 @@ DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY_IS_GENERATED = not env.str("SECRET_KEY", default="")
 SECRET_KEY = env.str("SECRET_KEY", default="") or _generated_secret_key()
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
+    "config",
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -84,26 +91,10 @@ TEMPLATES = [
 ]
 
 
-def _database(url: str) -> dict[str, Any]:
-    """Read a database URL; SQLite gets the options that let several processes write."""
-    # The connection is kept for the life of a thread: no reconnect per task or request.
-    config: dict[str, Any] = dict(
-        dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True)
-    )
-    if config["ENGINE"].endswith("sqlite3"):
-        config["OPTIONS"] = {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-            **config.get("OPTIONS", {}),
-        }
-    else:
-        config.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
-    return config
-
-
-DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
-DATABASES = {"default": _database(DATABASE_URL)}
+DATABASES = {
+    "default": env.database_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
+    or UNUSABLE_DATABASE
+}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -115,11 +106,14 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en"
 USE_I18N = True
 USE_TZ = True
-TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+TIME_ZONE = env.zone("TIME_ZONE", default="UTC") or "UTC"
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = True  # no collectstatic, no folder for it
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_STYLE = env.str("LOG_STYLE", default="text")  # or json
+LOGGING = logging_config(LOG_LEVEL, LOG_STYLE)
 
 # --- Celery -------------------------------------------------------------------------------
 
@@ -143,6 +137,8 @@ CELERY_TASK_DEFAULT_QUEUE = JOBS_QUEUE
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_ROUTES = ("notifications.routing.route_task",)
 CELERY_TASK_ACKS_LATE = True
+# A slot keeps its database connection; one that broke is replaced at its next use.
+CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_ACKS_ON_FAILURE_OR_TIMEOUT = True
 CELERY_TASK_TRACK_STARTED = True
@@ -176,3 +172,33 @@ DOORBELL_TRANSPORT_OPTIONS: dict[str, Any] = (
 )
 CELERY_BEAT_SCHEDULER = "scheduling.scheduler:Scheduler"
 HOSTNAME = socket.gethostname()
+
+# --- Providers ----------------------------------------------------------------------------
+
+EMAIL_URL = env.str("EMAIL_URL", default="")  # empty: the built-in outbox
+EMAIL_FROM = env.str("EMAIL_FROM", default="notifications@localhost")
+WEBHOOK_SECRETS = env.list("WEBHOOK_SECRETS", default=[]) or [
+    "whsec_" + b64encode(sha256(f"webhook {SECRET_KEY}".encode()).digest()).decode()
+]
+WEBHOOK_ALLOW_PRIVATE_ADDRESSES = env.bool("WEBHOOK_ALLOW_PRIVATE_ADDRESSES", default=False)
+SIMULATOR = env.str("SIMULATOR", default="")  # how the simulator behaves, like latency=0.1
+
+# --- Security behind HTTPS ------------------------------------------------------------------
+
+# An embedded system is for one machine, and speaks plain HTTP.
+HTTPS = env.bool("HTTPS", default=not DEBUG and not BROKER_IS_EMBEDDED)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz/", r"^metrics$"]
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=31_536_000) if HTTPS else 0
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+X_FRAME_OPTIONS = "DENY"
+# Only a proxy that sets this header itself, and strips the client's, may be believed.
+PROXY_SSL_HEADER = env.str("PROXY_SSL_HEADER", default="")  # e.g. X-Forwarded-Proto
+SECURE_PROXY_SSL_HEADER = (
+    (f"HTTP_{PROXY_SSL_HEADER.upper().replace('-', '_')}", "https") if PROXY_SSL_HEADER else None
+)
+# Whether all subdomains speak HTTPS, and a browser may know by heart, the operator decides.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+
+BAD_VALUES = bad_values()  # reported by config.checks

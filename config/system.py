@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from multiprocessing import parent_process
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
@@ -40,7 +40,7 @@ class Child(honcho.process.Process):  # type: ignore[misc]  # honcho has no type
 class System(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no types
     """Runs the processes until one of them ends or a signal comes; then stops all."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: dict[str, str]) -> None:
         super().__init__()
         self._process_ctor = Child
         for name, (program, *arguments) in {
@@ -50,7 +50,7 @@ class System(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no typ
             "flower": processes.FLOWER,
         }.items():
             command = shlex.join([str(BIN / program), *arguments])
-            self.add_process(name, f"exec {command}", env=os.environ | dict(env))
+            self.add_process(name, f"exec {command}", env=os.environ | env)
 
     def run(self, *beside: Callable[[], None]) -> bool:
         """Run until all have ended. False if one of them ended without being asked to.

@@ -20,6 +20,7 @@ from django.db import DatabaseError
 from django.utils.crypto import get_random_string
 from environs import FileAwareEnv
 
+from config.checks import refuse_errors
 from config.embedded_broker import BrokerNotStarted, EmbeddedBroker, socket_path_problem
 from config.system import System
 
@@ -41,6 +42,7 @@ def main() -> int:
     """Run until Ctrl-C, SIGTERM or the end of a process. Returns the exit code."""
     try:
         django.setup()
+        refuse_errors()
         with _only_one():
             return _run()
     except CannotStart as problem:
@@ -126,6 +128,7 @@ def _environment(ports: Ports) -> dict[str, str]:
         "GRANIAN_PORT": str(ports.web),
         "FLOWER_ADDRESS": HOST,
         "FLOWER_PORT": str(ports.flower),
+        "HTTPS": env.str("HTTPS", default="0"),  # http://localhost has no certificate
         "PYTHONUNBUFFERED": "1",
     }
 

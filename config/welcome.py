@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connections
 from environs import Env
 from rich.console import Console
@@ -61,9 +62,8 @@ def send_welcome() -> UUID:
     It goes to ADMIN_EMAIL. Without that and with a real mail server, nobody is written to: the
     simulator takes it.
     """
-    env = Env()
-    recipient = env.str("ADMIN_EMAIL", default="")
-    if not recipient and env.str("EMAIL_URL", default=""):
+    recipient = Env().str("ADMIN_EMAIL", default="")
+    if settings.EMAIL_URL and not recipient:
         return send(channel="simulator", recipient="welcome", subject=SUBJECT, body=BODY).id
     return send(
         channel="email", recipient=recipient or "admin@localhost", subject=SUBJECT, body=BODY

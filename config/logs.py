@@ -1,0 +1,64 @@
+"""Logging: one line per event, as JSON or for people, the same in web, worker and scheduler."""
+
+import logging.config
+from typing import Any
+
+import structlog
+from celery.signals import setup_logging
+
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.processors.format_exc_info,
+]
+
+
+def logging_config(level: str, style: str) -> dict[str, Any]:
+    """Give Django's LOGGING: ``style`` is ``json`` (for machines) or ``text`` (for people)."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "line": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": _SHARED,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    renderer,
+                ],
+            },
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            # Each says something per task or request; what matters of it is in the rows.
+            "celery.worker.strategy": {"level": "WARNING"},
+            "httpx": {"level": "WARNING"},
+        },
+    }
+
+
+@setup_logging.connect
+def configure(**_: Any) -> None:
+    """Have Celery's processes log as Django does, instead of in Celery's own way."""
+    from django.conf import settings  # noqa: PLC0415 -- settings import this module
+
+    logging.config.dictConfig(settings.LOGGING)
