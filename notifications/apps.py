@@ -4,3 +4,10 @@ from django.apps import AppConfig
 class NotificationsConfig(AppConfig):
     name = "notifications"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Have every scheduler process sweep for due notifications."""
+        from notifications import recovery
+        from scheduling import ticker
+
+        ticker.register("notifications.sweep", recovery.sweep)

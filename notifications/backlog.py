@@ -1,0 +1,49 @@
+"""What waits in the database, per queue. Each look costs a few index probes, however much waits."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import connection
+
+from notifications import clock, dialect, routing
+from notifications.models import WAITING, Notification
+
+_TABLE = Notification._meta.db_table
+
+
+class Waiting(NamedTuple):
+    """One queue's backlog: rows due now (counted up to a limit), and when the next falls due."""
+
+    channel: str
+    priority: str
+    due: int
+    next_due_at: datetime | None
+
+
+def is_waiting(channel: str, priority: str) -> bool:
+    """Tell whether a row of this queue is due and nobody has taken it yet."""
+    return Notification.objects.filter(
+        channel=channel, priority=priority, due_at__lte=clock.now(), status__in=WAITING
+    ).exists()
+
+
+def look(limit: int) -> list[Waiting]:
+    """Look at every queue at once, counting at most ``limit`` due rows in each."""
+    now = dialect.write(clock.now())
+    queues = [(c, p) for c in routing.CHANNELS for p in routing.PRIORITIES]
+    rows = ", ".join(["(%s, %s)"] * len(queues))
+    sql = f"""
+        WITH q(channel, priority) AS (VALUES {rows})
+        SELECT q.channel, q.priority,
+          (SELECT count(*) FROM (
+             SELECT 1 FROM {_TABLE} n
+             WHERE n.channel = q.channel AND n.priority = q.priority
+               AND n.due_at <= %s AND n.status IN (%s, %s) LIMIT %s) AS due),
+          (SELECT min(n.due_at) FROM {_TABLE} n
+             WHERE n.channel = q.channel AND n.priority = q.priority AND n.due_at > %s)
+        FROM q
+    """  # noqa: S608 -- a table's name and placeholders
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*(x for q in queues for x in q), now, *WAITING, limit, now])
+        found = cursor.fetchall()
+    return [Waiting(c, p, due, dialect.read_time(next_due)) for c, p, due, next_due in found]

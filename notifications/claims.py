@@ -1,0 +1,109 @@
+"""Claims: a conditional update decides who works on a row, and for how long.
+
+A claim is a lease. It ends at ``lease_until``, and its ``attempt`` number fences it: whatever
+its owner reports later counts only while the row still carries that number.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+from notifications import clock, conf, dialect
+from notifications.models import Notification, Status
+
+
+class Claim(NamedTuple):
+    """What a worker needs of a row that it has claimed; no second query is made for it."""
+
+    id: UUID
+    channel: str
+    priority: str
+    recipient: str
+    template_version_id: int | None
+    locale: str
+    context: dict[str, Any]
+    subject: str
+    body: str
+    guarantee: str
+    retry: dict[str, Any] | None
+    metadata: dict[str, Any]
+    continuation: dict[str, Any] | None
+    scheduled_at: datetime
+    expires_at: datetime | None
+    lease_until: datetime
+    attempt: int
+
+
+_TABLE = Notification._meta.db_table
+_COLUMNS = ", ".join(
+    {"lease_until": "due_at", "attempt": "attempt_count"}.get(name, name) for name in Claim._fields
+)
+_JSON = {"context", "retry", "metadata", "continuation"}
+_TIMES = {"scheduled_at", "expires_at", "lease_until"}
+
+
+def claim(ids: Sequence[UUID]) -> list[Claim]:
+    """Claim those of these rows that wait for a worker; the others are somebody else's."""
+    if not ids:
+        return []
+    now = clock.now()
+    # A row that waits for its time (a retry, a future send) is not claimed early, however
+    # often its id is delivered.
+    return _take(
+        f"id IN ({dialect.marks(len(ids))}) AND (status = %s OR (status = %s AND due_at <= %s))",
+        [*(dialect.write(id_) for id_ in ids), Status.QUEUED, Status.SCHEDULED, dialect.write(now)],
+        now,
+    )
+
+
+def claim_due(channel: str, priority: str, limit: int) -> list[Claim]:
+    """Claim up to ``limit`` due rows of a queue, oldest first, passing over those being claimed."""
+    now = clock.now()
+    return _take(
+        f"""id IN (
+            SELECT id FROM {_TABLE}
+            WHERE channel = %s AND priority = %s AND due_at <= %s AND status IN (%s, %s)
+            ORDER BY due_at LIMIT %s {dialect.skip_locked()}
+        )""",  # noqa: S608 -- a table's name, and only placeholders
+        [channel, priority, dialect.write(now), Status.SCHEDULED, Status.QUEUED, limit],
+        now,
+    )
+
+
+def expired(limit: int) -> list[Claim]:
+    """Read claims whose lease ended without a report; whoever records them first ends them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""SELECT {_COLUMNS} FROM {_TABLE} WHERE status = %s AND due_at <= %s
+            ORDER BY due_at LIMIT %s""",  # noqa: S608 -- as below
+            [Status.SENDING, dialect.write(clock.now()), limit],
+        )
+        return [_read(row) for row in cursor.fetchall()]
+
+
+def _take(condition: str, parameters: list[Any], now: datetime) -> list[Claim]:
+    lease_until = now + timedelta(seconds=conf.get("LEASE"))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""UPDATE {_TABLE} SET status = %s, due_at = %s, attempt_count = attempt_count + 1
+            WHERE {condition} RETURNING {_COLUMNS}""",  # noqa: S608 -- as above
+            [Status.SENDING, dialect.write(lease_until), *parameters],
+        )
+        # Read to the end: SQLite ends the statement, and so its write lock, with the last row.
+        rows = cursor.fetchall()
+    return [_read(row) for row in rows]
+
+
+def _read(row: tuple[Any, ...]) -> Claim:
+    values = dict(zip(Claim._fields, row, strict=True))
+    for name in _JSON:
+        if values[name] is not None:
+            values[name] = json.loads(values[name])
+    values["id"] = dialect.read_id(values["id"])
+    for name in _TIMES:
+        values[name] = dialect.read_time(values[name])
+    return Claim(**values)

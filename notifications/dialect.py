@@ -1,0 +1,45 @@
+"""How the database at hand keeps the few types that our own SQL touches."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.utils.dateparse import parse_datetime
+
+
+def write(value: Any) -> Any:
+    """Turn an id or a time into what a parameter of our own SQL wants; others stay as they are."""
+    if isinstance(value, datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    if isinstance(value, UUID) and not connection.features.has_native_uuid_field:
+        return value.hex
+    return value
+
+
+def read_time(value: datetime | str | None) -> datetime | None:
+    """Give a time that our own SQL returned, aware and in UTC."""
+    if isinstance(value, str):  # SQLite keeps times as text, in UTC
+        parsed = parse_datetime(value)
+        if parsed is None:
+            raise ValueError(f"The database gave {value!r} for a time.")
+        return parsed.replace(tzinfo=UTC)
+    return value
+
+
+def read_id(value: UUID | str) -> UUID:
+    """Give an id that our own SQL returned."""
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def marks(count: int) -> str:
+    """Give ``count`` placeholders, comma-separated."""
+    return ", ".join(["%s"] * count)
+
+
+def skip_locked() -> str:
+    """Pass over rows that somebody else is claiming.
+
+    SQLite has no row locks: there a statement that writes holds the one write lock instead.
+    """
+    return "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""

@@ -1,0 +1,259 @@
+"""The truth: notifications, their attempts and their dead letters.
+
+Rows change through verbs (``submission.submit``, ``claims.claim``, ``outcomes.record``,
+``submission.cancel``), never by an assignment and a ``save()``.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from notifications import retry, routing
+
+
+def new_id() -> UUID:
+    """Make a time-ordered id (UUID version 7, RFC 9562), so that new rows land together."""
+    return uuid7()
+
+
+class Status(models.TextChoices):
+    """Each state's meaning, with who moves it on."""
+
+    SCHEDULED = "scheduled"  # due later: the sweep, when due_at passes
+    QUEUED = "queued"  # on its way to a worker: the worker's claim, or the sweep
+    SENDING = "sending"  # leased by a worker: outcomes.record, or the sweep if the worker died
+    SENT = "sent"  # the provider took it: a receipt
+    DELIVERED = "delivered"  # final: the recipient has it
+    FAILED = "failed"  # final: dead-lettered, can be replayed
+    CANCELLED = "cancelled"  # final: somebody called it off in time
+    EXPIRED = "expired"  # final: it would have been stale
+    SUPPRESSED = "suppressed"  # final: the recipient must not be written to
+
+
+WAITING = (Status.SCHEDULED, Status.QUEUED)
+UNFINISHED = (Status.SCHEDULED, Status.QUEUED, Status.SENDING)
+
+
+class Notification(models.Model):
+    """One message to one recipient over one channel."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    channel = models.CharField(max_length=20, choices=[(c, c) for c in routing.CHANNELS])
+    priority = models.CharField(max_length=10, choices=[(p, p) for p in routing.PRIORITIES])
+    recipient = models.TextField()
+    template_version = models.ForeignKey(
+        "templates_engine.TemplateVersion",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+    )
+    locale = models.CharField(max_length=35, blank=True)
+    context = models.JSONField(default=dict, blank=True)
+    subject = models.TextField(blank=True)
+    body = models.TextField(blank=True)
+    guarantee = models.CharField(
+        max_length=15,
+        choices=[(g.value, g.value) for g in retry.Guarantee],
+        default=retry.Guarantee.AT_LEAST_ONCE.value,
+    )
+    retry = models.JSONField(
+        null=True, blank=True, help_text="Figures that differ from the priority's retry policy."
+    )
+    reference = models.CharField(max_length=255, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    idempotency_key = models.CharField(max_length=255, blank=True)
+    content_hash = models.CharField(max_length=32, blank=True, editable=False)
+    continuation = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Celery signatures to call when this one is sent.",
+    )
+    replay_of = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="replays",
+        db_index=False,
+    )
+
+    status = models.CharField(max_length=10, choices=Status.choices)
+    due_at = models.DateTimeField(
+        null=True, blank=True, help_text="When somebody must look at this row again."
+    )
+    attempt_count = models.PositiveSmallIntegerField(
+        default=0, help_text="Attempts begun. It fences off a worker that outlived its lease."
+    )
+    reason = models.CharField(max_length=50, blank=True, help_text="Why it is in this state.")
+    provider = models.CharField(max_length=50, blank=True)
+    scheduled_at = models.DateTimeField(help_text="When it was first to be sent.")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    sent_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        # Ids are in time order, so the primary key also serves "the newest first". Every other
+        # index is partial: a row pays only for what it has.
+        constraints = [
+            models.UniqueConstraint(
+                fields=["idempotency_key"],
+                name="notification_idempotency_key",
+                condition=~Q(idempotency_key=""),
+            ),
+        ]
+        indexes = [
+            # The one index that everything which ticks lives on.
+            models.Index(
+                fields=["channel", "priority", "due_at"],
+                name="notification_due",
+                condition=Q(due_at__isnull=False),
+            ),
+            # Leases that ran out, and followers that nobody called.
+            models.Index(
+                fields=["due_at"],
+                name="notification_lease",
+                condition=Q(due_at__isnull=False, status__in=["sending", "sent", "failed"]),
+            ),
+            models.Index(
+                fields=["finished_at"],
+                name="notification_finished",
+                condition=Q(finished_at__isnull=False),
+            ),
+            models.Index(
+                fields=["reference"], name="notification_reference", condition=~Q(reference="")
+            ),
+            models.Index(
+                fields=["replay_of"],
+                name="notification_replay_of",
+                condition=Q(replay_of__isnull=False),
+            ),
+            models.Index(
+                fields=["status", "-id"],
+                name="notification_unhappy",
+                condition=Q(status__in=["failed", "expired", "suppressed", "cancelled"]),
+            ),
+            models.Index(fields=["recipient"], name="notification_recipient"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.id}"
+
+    @property
+    def queue(self) -> str:
+        """The queue it travels through, e.g. ``email.high``."""
+        return routing.queue_for(self.channel, self.priority)
+
+
+class Attempt(models.Model):
+    """One try at a provider, written when it ended."""
+
+    notification = models.ForeignKey(Notification, models.CASCADE, related_name="attempts")
+    number = models.PositiveSmallIntegerField()
+    provider = models.CharField(max_length=50, blank=True)
+    result = models.CharField(max_length=10, choices=[(r.value, r.value) for r in retry.Result])
+    code = models.CharField(max_length=50, blank=True, help_text="The provider's own code.")
+    detail = models.TextField(blank=True)
+    provider_message_id = models.CharField(max_length=255, blank=True)
+    worker = models.CharField(max_length=255, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField()
+    retry_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["notification", "number"], name="attempt_number"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["provider_message_id"],
+                name="attempt_provider_message",
+                condition=~Q(provider_message_id=""),
+            ),
+        ]
+        ordering = ["number"]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}: {self.result}"
+
+
+class FailedDelivery(models.Model):
+    """A dead letter: what could not be delivered, why, and what was done about it.
+
+    A message that was refused before it became a notification (another application's bad
+    ``send_task``) has no notification; its ``request`` keeps what was asked for.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        REPLAYED = "replayed"
+        DISCARDED = "discarded"
+
+    notification = models.OneToOneField(
+        Notification, models.CASCADE, null=True, blank=True, related_name="failed_delivery"
+    )
+    request = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder)
+    message_id = models.CharField(max_length=255, blank=True, editable=False)
+    channel = models.CharField(max_length=20)
+    priority = models.CharField(max_length=10)
+    reason = models.CharField(max_length=50)
+    error_class = models.CharField(max_length=50)
+    code = models.CharField(max_length=50, blank=True)
+    detail = models.TextField(blank=True)
+    provider = models.CharField(max_length=50, blank=True)
+    fingerprint = models.CharField(
+        max_length=32, help_text="The same for all dead letters of one cause."
+    )
+    history = models.JSONField(default=list, help_text="The attempts, oldest first.")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    resolved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolution = models.CharField(max_length=255, blank=True, help_text="Why it was discarded.")
+    replayed_as = models.ForeignKey(
+        Notification, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "failed deliveries"
+        indexes = [
+            models.Index(fields=["state", "fingerprint", "created_at"], name="dead_letter_cause"),
+            models.Index(fields=["-created_at"], name="dead_letter_newest"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["message_id"], name="dead_letter_message", condition=~Q(message_id="")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {self.reason}"
+
+
+class OutboxMessage(models.Model):
+    """What the built-in outbox captured, as the recipient would have seen it."""
+
+    notification = models.OneToOneField(
+        Notification, models.CASCADE, related_name="outbox_message", primary_key=True
+    )
+    channel = models.CharField(max_length=20)
+    recipient = models.TextField()
+    content: "models.JSONField[dict[str, Any]]" = models.JSONField()
+    captured_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["-captured_at"], name="outbox_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.channel} to {self.recipient}"

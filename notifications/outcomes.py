@@ -1,0 +1,152 @@
+"""The one writer of outcomes: attempt row, status, next due time and dead letter, together."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from notifications import clock, conf, continuations, dead_letters, dialect
+from notifications.claims import Claim
+from notifications.models import Attempt, Notification, Status
+from notifications.reports import Report, printable
+from notifications.retry import Decision, Step, decide, policy_for
+
+_TABLE = Notification._meta.db_table
+_STATUS = {
+    Step.DONE: Status.SENT,
+    Step.RETRY: Status.SCHEDULED,
+    Step.DEAD_LETTER: Status.FAILED,
+    Step.EXPIRE: Status.EXPIRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a claim. ``stale`` means that somebody else owns the row by now."""
+
+    claim: Claim
+    decision: Decision
+    code: str
+    stale: bool
+
+    @property
+    def status(self) -> Status:
+        """The state that the notification was brought to."""
+        return _STATUS[self.decision.step]
+
+
+def record(reports: Sequence[Report], *, worker: str) -> list[Recorded]:
+    """Write what came of these claims, and decide what happens next to each.
+
+    A report whose claim was superseded changes nothing: its row carries another attempt's
+    number by now, or is not being sent any more.
+    """
+    now = clock.now()
+    decided = [(report, _decide(report, now)) for report in reports]
+    with transaction.atomic():
+        current = _move(decided, now)
+        kept = [(r, d) for r, d in decided if r.claim.id in current]
+        _keep_attempts(kept, worker, now)
+        dead_letters.keep([(r, d) for r, d in kept if d.step is Step.DEAD_LETTER], now)
+    return [
+        Recorded(r.claim, d, r.outcome.code, stale=r.claim.id not in current) for r, d in decided
+    ]
+
+
+def put_back(claims: Iterable[Claim], due_at: datetime, reason: str) -> None:
+    """Give claims back untried: no attempt is spent, and the rows are due at ``due_at``."""
+    _update(
+        "status = %s, due_at = %s, reason = %s, attempt_count = attempt_count - 1",
+        [Status.SCHEDULED, due_at, reason],
+        claims,
+    )
+
+
+def finish(claims: Iterable[Claim], status: Status, reason: str) -> set[UUID]:
+    """End claims without a provider call (expired, suppressed); gives the ids that were ours."""
+    return _update(
+        "status = %s, due_at = NULL, reason = %s, finished_at = %s,"
+        " attempt_count = attempt_count - 1",
+        [status, reason, clock.now()],
+        claims,
+    )
+
+
+def _decide(report: Report, now: datetime) -> Decision:
+    claim = report.claim
+    return decide(
+        report.outcome,
+        policy=policy_for(claim.priority, claim.retry),
+        guarantee=claim.guarantee,
+        attempt=claim.attempt,
+        now=now,
+        first_due_at=claim.scheduled_at,
+        expires_at=claim.expires_at,
+        draw=random.random(),  # noqa: S311 -- spreads a crowd, protects nothing
+    )
+
+
+def _move(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
+    """Move the rows on, those alike in one statement; gives the ids that were still ours."""
+    alike: dict[tuple[Any, ...], list[Claim]] = defaultdict(list)
+    for report, decision in decided:
+        status = _STATUS[decision.step]
+        due_at = decision.due_at
+        if continuations.follows(report.claim.continuation, status):
+            # Somebody must see to what follows, even if this process dies right after.
+            due_at = now + timedelta(seconds=conf.get("GRACE"))
+        alike[status, due_at, decision.reason, report.provider].append(report.claim)
+    current: set[UUID] = set()
+    for (status, due_at, reason, provider), claims in alike.items():
+        current |= _update(
+            "status = %s, due_at = %s, reason = %s, provider = %s, sent_at = %s, finished_at = %s",
+            [
+                status,
+                due_at,
+                reason,
+                provider,
+                now if status is Status.SENT else None,
+                None if status is Status.SCHEDULED else now,
+            ],
+            claims,
+        )
+    return current
+
+
+def _update(assignments: str, values: list[Any], claims: Iterable[Claim]) -> set[UUID]:
+    """Update the rows that these claims still own, and give their ids."""
+    owned = [value for c in claims for value in (dialect.write(c.id), c.attempt)]
+    if not owned:
+        return set()
+    pairs = ", ".join(["(%s, %s)"] * (len(owned) // 2))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {_TABLE} SET {assignments}"  # noqa: S608 -- our own words and placeholders
+            f" WHERE status = %s AND (id, attempt_count) IN (VALUES {pairs}) RETURNING id",
+            [*(dialect.write(value) for value in values), Status.SENDING, *owned],
+        )
+        return {dialect.read_id(row[0]) for row in cursor.fetchall()}
+
+
+def _keep_attempts(kept: list[tuple[Report, Decision]], worker: str, now: datetime) -> None:
+    Attempt.objects.bulk_create(
+        Attempt(
+            notification_id=report.claim.id,
+            number=report.claim.attempt,
+            provider=report.provider,
+            result=report.outcome.result.value,
+            code=report.outcome.code[:50],
+            detail=printable(report.outcome.detail),
+            provider_message_id=report.outcome.provider_message_id[:255],
+            worker=worker,
+            started_at=report.started_at,
+            finished_at=now,
+            retry_at=decision.due_at,
+        )
+        for report, decision in kept
+    )

@@ -1,0 +1,22 @@
+"""What a worker tells of one claim."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from notifications.claims import Claim
+from notifications.retry import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The provider's outcome of one claim, and when it was tried."""
+
+    claim: Claim
+    outcome: Outcome
+    provider: str
+    started_at: datetime
+
+
+def printable(text: str) -> str:
+    """Keep a provider's words short and free of what a database refuses (NUL)."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")[:2000]

@@ -1,0 +1,158 @@
+"""What happens next: a pure function from policy, outcome and time to a decision."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from notifications.errors import InvalidRetryPolicy
+
+
+class Guarantee(StrEnum):
+    """How often a notification may reach its provider when an outcome is unknown."""
+
+    AT_LEAST_ONCE = "at_least_once"
+    AT_MOST_ONCE = "at_most_once"
+
+
+class Result(StrEnum):
+    """What one attempt came to."""
+
+    SENT = "sent"
+    PERMANENT = "permanent"
+    TRANSIENT = "transient"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One attempt's result with the provider's own words.
+
+    ``retry_after`` is in seconds; ``detail`` is for people and carries no body and no secret.
+    """
+
+    result: Result
+    code: str = ""
+    detail: str = ""
+    reason: str = ""
+    provider_message_id: str = ""
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Exponential backoff with full jitter.
+
+    ``base`` and ``cap`` bound a wait and ``deadline`` bounds all attempts from the first due
+    time on; all three in seconds. ``max_attempts`` counts the first attempt too.
+    """
+
+    max_attempts: int = 8
+    base: float = 5
+    cap: float = 3600
+    deadline: float = 86_400
+    jitter: bool = True
+
+    def wait(self, attempt: int, draw: float) -> float:
+        """Seconds to wait after attempt number ``attempt`` (from 1); ``draw`` is in [0, 1).
+
+        Half of the wait is fixed and half is drawn, so that a crowd spreads and nobody comes
+        back at once.
+        """
+        longest = min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))
+        return longest * (0.5 + 0.5 * draw) if self.jitter else longest
+
+
+# An OTP is useless after minutes, a campaign can wait for hours.
+POLICIES: Mapping[str, RetryPolicy] = {
+    "high": RetryPolicy(max_attempts=6, base=1, cap=60, deadline=900),
+    "medium": RetryPolicy(max_attempts=8, base=5, cap=900, deadline=21_600),
+    "low": RetryPolicy(max_attempts=10, base=30, cap=3600, deadline=172_800),
+}
+
+
+def policy_for(priority: str, overrides: Mapping[str, Any] | None = None) -> RetryPolicy:
+    """Take the priority's policy with a notification's own figures laid over it.
+
+    Raises ``InvalidRetryPolicy`` for an unknown or impossible figure.
+    """
+    policy = POLICIES[priority]
+    return replace(policy, **_checked(overrides)) if overrides else policy
+
+
+def _checked(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    kinds: dict[str, tuple[type, ...]] = {
+        field.name: (bool,) if field.name == "jitter" else (int, float)
+        for field in fields(RetryPolicy)
+    }
+    for name, value in overrides.items():
+        if name not in kinds:
+            raise InvalidRetryPolicy(
+                f"A retry policy has no {name!r}.",
+                field="retry",
+                hint=f"It has {', '.join(kinds)}.",
+            )
+        wants_bool = name == "jitter"
+        if isinstance(value, bool) is not wants_bool or not isinstance(value, kinds[name]):
+            raise InvalidRetryPolicy(f"retry.{name} cannot be {value!r}.", field="retry")
+        if not wants_bool and not (math.isfinite(value) and 0 <= value <= 10_000_000):
+            raise InvalidRetryPolicy(f"retry.{name} cannot be {value!r}.", field="retry")
+    attempts = overrides.get("max_attempts", 1)
+    if not isinstance(attempts, int) or not 1 <= attempts <= 1000:
+        raise InvalidRetryPolicy(
+            "retry.max_attempts must be a whole number from 1 to 1000.", field="retry"
+        )
+    return dict(overrides)
+
+
+class Step(StrEnum):
+    """The kinds of decision."""
+
+    DONE = "done"
+    RETRY = "retry"
+    DEAD_LETTER = "dead_letter"
+    EXPIRE = "expire"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a notification after an attempt."""
+
+    step: Step
+    reason: str = ""
+    due_at: datetime | None = None
+
+
+def decide(
+    outcome: Outcome,
+    *,
+    policy: RetryPolicy,
+    guarantee: str,
+    attempt: int,
+    now: datetime,
+    first_due_at: datetime,
+    expires_at: datetime | None,
+    draw: float,
+) -> Decision:
+    """Decide after attempt number ``attempt`` (from 1), with ``draw`` in [0, 1) for the jitter.
+
+    Never plans a retry that would start past the expiry or the policy's deadline, and never
+    repeats an attempt of unknown outcome where at most once was asked for.
+    """
+    if outcome.result is Result.SENT:
+        return Decision(Step.DONE)
+    if outcome.result is Result.PERMANENT:
+        return Decision(Step.DEAD_LETTER, reason=outcome.reason or "rejected")
+    if outcome.result is Result.UNKNOWN and guarantee == Guarantee.AT_MOST_ONCE:
+        return Decision(Step.DEAD_LETTER, reason="outcome_unknown")
+    if attempt >= policy.max_attempts:
+        return Decision(Step.DEAD_LETTER, reason=outcome.reason or "attempts_exhausted")
+    wait = max(policy.wait(attempt, draw), outcome.retry_after or 0.0)
+    due_at = now + timedelta(seconds=wait)
+    if expires_at is not None and due_at >= expires_at:
+        return Decision(Step.EXPIRE, reason="expires_before_retry")
+    if due_at > first_due_at + timedelta(seconds=policy.deadline):
+        return Decision(Step.DEAD_LETTER, reason="deadline_exceeded")
+    return Decision(Step.RETRY, due_at=due_at)

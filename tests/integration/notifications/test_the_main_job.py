@@ -1,0 +1,128 @@
+"""One notification's way, through real worker and scheduler processes."""
+
+from datetime import timedelta
+
+import pytest
+from celery import chain, group
+from django.utils import timezone
+
+from notifications.models import Notification, Status
+from notifications.tasks import send_notification
+
+SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+
+
+def reaches(id_, status):
+    return lambda: Notification.objects.filter(id=id_, status=status).first()
+
+
+@pytest.fixture
+def worker(processes):
+    return processes.worker()
+
+
+@pytest.fixture
+def beat(processes):
+    return processes.beat()
+
+
+def test_apply_async_persists_first_and_a_worker_sends_it(worker, wait_until):
+    result = send_notification.apply_async(kwargs=SIMULATED, priority="high")
+    row = Notification.objects.get(id=result.id)
+    assert (row.priority, row.channel) == ("high", "simulator")
+    sent = wait_until(reaches(result.id, Status.SENT), timeout=20)
+    assert [(a.number, a.result) for a in sent.attempts.all()] == [(1, "sent")]
+    assert result.state == "SUCCESS"
+    assert result.get(timeout=1) == result.id
+
+
+def test_delay_signatures_and_groups_work(worker, wait_until):
+    ids = [send_notification.delay(**SIMULATED).id]
+    ids += [r.id for r in group(send_notification.s(**SIMULATED) for _ in range(3))()]
+    wait_until(lambda: Notification.objects.filter(id__in=ids, status=Status.SENT).count() == 4)
+
+
+def test_a_chain_sends_the_second_only_after_the_first_was_sent(worker, beat, wait_until):
+    slow = {**SIMULATED, "recipient": "ada?times=1&result=transient", "retry": {"base": 1}}
+    chain(send_notification.s(**slow), send_notification.s(**SIMULATED, reference="second"))()
+    second = wait_until(lambda: Notification.objects.filter(reference="second").first(), timeout=30)
+    first = Notification.objects.get(reference="")
+    assert first.status == Status.SENT
+    assert first.attempt_count == 2
+    wait_until(reaches(second.id, Status.SENT))
+    assert first.sent_at <= second.created_at
+
+
+def test_a_countdown_waits_in_the_row_until_it_is_due(worker, beat, wait_until):
+    result = send_notification.apply_async(kwargs=SIMULATED, countdown=2)
+    row = Notification.objects.get(id=result.id)
+    assert row.status == Status.SCHEDULED
+    assert row.due_at > timezone.now() + timedelta(seconds=1)
+    sent = wait_until(reaches(result.id, Status.SENT), timeout=20)
+    assert sent.sent_at >= row.due_at
+
+
+def test_a_transient_failure_is_retried_and_the_wait_lives_in_the_row(worker, beat, wait_until):
+    result = send_notification.apply_async(
+        kwargs={
+            **SIMULATED,
+            "recipient": "ada?result=transient&code=503&times=2",
+            "retry": {"base": 0.5},
+        }
+    )
+    sent = wait_until(reaches(result.id, Status.SENT), timeout=30)
+    assert [(a.result, a.code) for a in sent.attempts.all()] == [
+        ("transient", "503"),
+        ("transient", "503"),
+        ("sent", ""),
+    ]
+    assert "Retry" in worker.output()
+
+
+def test_a_permanent_failure_goes_straight_to_the_dead_letters(worker, wait_until):
+    result = send_notification.apply_async(
+        kwargs={**SIMULATED, "recipient": "ada?result=permanent&code=550"}
+    )
+    failed = wait_until(reaches(result.id, Status.FAILED), timeout=20)
+    assert failed.failed_delivery.code == "550"
+    assert [entry["result"] for entry in failed.failed_delivery.history] == ["permanent"]
+    assert result.state == "FAILURE"
+
+
+def test_a_message_of_another_application_is_accepted_and_stays_idempotent(worker, wait_until):
+    app = send_notification.app
+    for _ in range(2):
+        app.send_task(
+            "notifications.send_notification",
+            kwargs=SIMULATED,
+            task_id="11111111-2222-4333-8444-555555555555",
+        )
+    row = wait_until(reaches("11111111-2222-4333-8444-555555555555", Status.SENT), timeout=20)
+    assert Notification.objects.count() == 1
+    assert row.attempt_count == 1
+
+
+def test_a_bad_message_of_another_application_is_kept_as_a_dead_letter(worker, wait_until):
+    from notifications.models import FailedDelivery
+
+    send_notification.app.send_task(
+        "notifications.send_notification", kwargs={"channel": "pigeon", "recipient": "ada"}
+    )
+    dead = wait_until(lambda: FailedDelivery.objects.first(), timeout=20)
+    assert dead.error_class == "UnknownChannel"
+    assert dead.request["channel"] == "pigeon"
+    assert Notification.objects.count() == 0
+
+
+def test_email_goes_out_over_smtp_with_text_and_html(processes, smtp_server, wait_until):
+    processes.worker(EMAIL_URL=smtp_server.url)
+    result = send_notification.delay(
+        channel="email", recipient="ada@example.org", subject="Hello", body="Dear Ada"
+    )
+    wait_until(lambda: smtp_server.messages, timeout=20)
+    mail = smtp_server.messages[0]
+    assert mail.recipients == ["ada@example.org"]
+    assert result.id in mail.message["Message-ID"]
+    assert mail.message.get_content().strip() == "Dear Ada"
+    row = wait_until(reaches(result.id, Status.SENT))
+    assert row.provider == "smtp"
