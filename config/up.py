@@ -126,6 +126,12 @@ def _environment(ports: Ports) -> dict[str, str]:
     return {
         "GRANIAN_HOST": HOST,
         "GRANIAN_PORT": str(ports.web),
+        "GRANIAN_BLOCKING_THREADS": "4",
+        "CELERY_QUIET": "1",  # no banners
+        # No other worker to compare notes with: looking for one would cost a second.
+        "CELERY_WORKER_WITHOUT_MINGLE": "1",
+        "CELERY_WORKER_WITHOUT_GOSSIP": "1",
+        "GRANIAN_LOG_LEVEL": "warning",
         "FLOWER_ADDRESS": HOST,
         "FLOWER_PORT": str(ports.flower),
         "HTTPS": env.str("HTTPS", default="0"),  # http://localhost has no certificate
