@@ -10,6 +10,9 @@ class SchedulingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from scheduling import execution
+
+        execution.connect()
         post_migrate.connect(_renew_triggers, sender=self)
 
 

@@ -17,6 +17,9 @@ BATCH = 500
 PUBLISH_LEASE = timedelta(seconds=1)
 """A claimed fire that is not published by then is another scheduler's to publish."""
 
+WAITING_LOOK = timedelta(seconds=5)
+"""How often a waiting fire looks whether the run before it has ended, should nobody tell it."""
+
 RULE_RELATIONS = tuple(
     f"periodic_task__{kind}" for kind in ("interval", "crontab", "solar", "clocked")
 )
@@ -84,11 +87,11 @@ def _fire(schedule: Schedule, planned: PlannedFire, now: datetime) -> Fire:
         due_at=now + PUBLISH_LEASE,
     )
     if planned.status == FireStatus.SKIPPED_MISFIRE:
-        finish(fire, FireStatus.SKIPPED_MISFIRE, now)
+        end_unrun(fire, FireStatus.SKIPPED_MISFIRE, now)
     return fire
 
 
-def finish(fire: Fire, status: FireStatus, now: datetime) -> None:
+def end_unrun(fire: Fire, status: FireStatus, now: datetime) -> None:
     """End a fire that never ran. Saves nothing."""
     fire.status, fire.finished_at, fire.due_at = status, now, None
 
@@ -111,9 +114,10 @@ def _without_overlap(fires: Sequence[Fire], now: datetime) -> Sequence[Fire]:
             fire.schedule.overlap, is_running=running[key], is_one_waiting=waiting[key]
         )
         if decision == "skip":
-            finish(fire, FireStatus.SKIPPED_OVERLAP, now)
+            end_unrun(fire, FireStatus.SKIPPED_OVERLAP, now)
         elif decision == "wait":
-            fire.status, fire.due_at, waiting[key] = FireStatus.WAITING, None, True
+            fire.status, waiting[key] = FireStatus.WAITING, True
+            fire.due_at = now + WAITING_LOOK
         else:
             running[key] = True
     return fires

@@ -1,35 +1,26 @@
 """Publishes claimed fires: ordinary tasks in one broker batch, others through their own door."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from celery import Celery, Task
 from django.db import Error as DatabaseError
-from django.db.models import F
-from django.db.models.functions import Coalesce
 from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.messaging import Producer
 
-from scheduling import conditions
+from scheduling import conditions, ledger
 from scheduling.changes import set_aside
 from scheduling.claims import BATCH
-from scheduling.clock import database_now
 from scheduling.entry import Entry
 from scheduling.models import Fire, FireStatus, Guarantee
 
 logger = logging.getLogger(__name__)
 
 FIRE_HEADER = "scheduling_fire"
-UNSTARTED_WAIT = timedelta(minutes=10)
-"""A published fire that no worker has started by then is published again, by its guarantee."""
 HARD_TIMEOUT_MARGIN = 5.0
 """Seconds from the soft time limit, which a task may catch, to the hard one."""
-BROKER_REST = timedelta(seconds=1)
-"""A fire that the broker or the task's own database refused is tried again after this long."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +69,12 @@ def publish(app: Celery, fires: Sequence[Fire]) -> None:
 def _message(app: Celery, fire: Fire) -> Message | None:
     """Read a fire's message; ``None`` if it must not, or cannot, be published."""
     row = fire.schedule.periodic_task
+    if not _is_wanted(fire):
+        return None
     try:
-        if not conditions.holds(fire.schedule.condition, row, fire.scheduled_for):
-            _finish([fire], FireStatus.SKIPPED_CONDITION)
-            return None
         entry = Entry(row, app=app)
     except ValueError as error:
         set_aside(fire.schedule, error)
-        _fail(fire, error)
-        return None
-    except Exception as error:  # noqa: BLE001 - the boundary: one broken row stops no other
         _fail(fire, error)
         return None
     options = entry.publish_options()
@@ -100,6 +87,21 @@ def _message(app: Celery, fire: Fire) -> Message | None:
     return Message(fire, row.task, app.tasks.get(row.task), entry.args, entry.kwargs, options)
 
 
+def _is_wanted(fire: Fire) -> bool:
+    """Ask the schedule's condition; a fire asked for by hand needs none."""
+    if fire.by_hand:
+        return True
+    schedule = fire.schedule
+    try:
+        if conditions.holds(schedule.condition, schedule.periodic_task, fire.scheduled_for):
+            return True
+    except Exception as error:  # noqa: BLE001 - the boundary: a condition is anybody's code
+        _fail(fire, error)
+        return False
+    ledger.finish([fire], FireStatus.SKIPPED_CONDITION)
+    return False
+
+
 def _send_through_its_door(app: Celery, message: Message) -> None:
     try:
         message.send(app)
@@ -108,7 +110,7 @@ def _send_through_its_door(app: Celery, message: Message) -> None:
     except Exception as error:  # noqa: BLE001 - the boundary: one broken row stops no other
         _fail(message.fire, error)
     else:
-        _finish([message.fire], FireStatus.SUCCEEDED, dispatched=True)
+        ledger.finish([message.fire], FireStatus.SUCCEEDED, dispatched=True)
 
 
 def _publish_batch(app: Celery, messages: Sequence[Message]) -> None:
@@ -137,7 +139,7 @@ def _publish_batch(app: Celery, messages: Sequence[Message]) -> None:
 def _send_all(app: Celery, producer: Producer, messages: Iterable[Message]) -> list[Message]:
     """Send messages in one batch; give those that the task accepted."""
     accepted = []
-    with producer.batch(BATCH):  # type: ignore[no-untyped-call]
+    with producer.batch(BATCH):
         for message in messages:
             try:
                 message.send(app, producer=producer, retry=False)
@@ -150,81 +152,37 @@ def _send_all(app: Celery, producer: Producer, messages: Iterable[Message]) -> l
     return accepted
 
 
-def _mark_those_published_at_most_once(messages: Sequence[Message]) -> list[Message]:
+def _mark_those_published_at_most_once(messages: Iterable[Message]) -> list[Message]:
     """Mark them dispatched *before* they are published; leave out what somebody else marked."""
-    careful = {
-        message.fire.pk
-        for message in messages
-        if message.fire.schedule.guarantee == Guarantee.AT_MOST_ONCE
-    }
-    if not careful:
-        return list(messages)
-    marked = {pk for pk in careful if _mark_dispatched(Fire.objects.filter(pk=pk))}
     return [
         message
         for message in messages
-        if message.fire.pk not in careful or message.fire.pk in marked
+        if not _is_at_most_once(message) or ledger.mark_dispatched([message.fire])
     ]
 
 
 def _record_published(messages: Iterable[Message]) -> None:
-    """Record what the broker took; a quick worker may have moved a fire on already."""
-    followed: dict[int, list[Fire]] = defaultdict(list)
-    handed_over: list[Fire] = []
-    for message in messages:
-        if message.task is None:
-            handed_over.append(message.fire)
-        elif message.fire.schedule.guarantee == Guarantee.AT_LEAST_ONCE:
-            followed[message.fire.attempt].append(message.fire)
-    for attempt, fires in followed.items():
-        pks = [fire.pk for fire in fires]
-        _mark_dispatched(Fire.objects.filter(pk__in=pks, attempt=attempt))
-        Fire.objects.filter(pk__in=pks, dispatched_at=None).update(dispatched_at=database_now())
-    _finish(handed_over, FireStatus.HANDED_OVER, dispatched=True)
+    """Record what the broker took."""
+    followed = [
+        message.fire
+        for message in messages
+        if message.task is not None and not _is_at_most_once(message)
+    ]
+    handed_over = [message.fire for message in messages if message.task is None]
+    ledger.mark_dispatched(followed)
+    ledger.finish(handed_over, FireStatus.HANDED_OVER, dispatched=True)
 
 
-def _mark_dispatched(fires: Any) -> int:
-    """Move claimed fires on; zero means that somebody else did."""
-    now = database_now()
-    updated: int = fires.filter(status=FireStatus.CLAIMED).update(
-        status=FireStatus.DISPATCHED,
-        dispatched_at=Coalesce(F("dispatched_at"), now),
-        publishes=F("publishes") + 1,
-        due_at=now + UNSTARTED_WAIT,
-    )
-    return updated
+def _is_at_most_once(message: Message) -> bool:
+    return message.fire.schedule.guarantee == Guarantee.AT_MOST_ONCE
 
 
 def _postpone(fires: Sequence[Fire], error: Exception) -> None:
-    """Leave fires claimed, to be published again soon; those at most once are lost."""
     logger.warning("%s fires could not be published yet: %s", len(fires), error)
-    now = database_now()
-    pks = [fire.pk for fire in fires]
-    Fire.objects.filter(pk__in=pks, status=FireStatus.CLAIMED).update(
-        due_at=now + BROKER_REST, error=str(error)
-    )
-    Fire.objects.filter(
-        pk__in=pks, status=FireStatus.DISPATCHED, schedule__guarantee=Guarantee.AT_MOST_ONCE
-    ).update(status=FireStatus.LOST, finished_at=now, due_at=None, error=str(error))
+    ledger.postpone(fires, error)
 
 
 def _fail(fire: Fire, error: Exception) -> None:
     """Fail a fire that can never be published, with its reason."""
     logger.error("Schedule %s cannot be published: %s", fire.schedule_id, error)
-    _finish([fire], FireStatus.FAILED, error=f"{type(error).__name__}: {error}")
-
-
-def _finish(
-    fires: Sequence[Fire], status: FireStatus, *, dispatched: bool = False, error: str = ""
-) -> None:
-    """End fires that are not followed any further."""
-    if not fires:
-        return
-    now = database_now()
-    values: dict[str, Any] = {"status": status, "finished_at": now, "due_at": None, "error": error}
-    if dispatched:
-        values |= {"dispatched_at": now, "publishes": F("publishes") + 1}
-    Fire.objects.filter(
-        pk__in=[fire.pk for fire in fires],
-        status__in=(FireStatus.CLAIMED, FireStatus.DISPATCHED),
-    ).update(**values)
+    ledger.finish([fire], FireStatus.FAILED, error=f"{type(error).__name__}: {error}")

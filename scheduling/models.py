@@ -173,6 +173,8 @@ class FireStatus(models.TextChoices):
     HANDED_OVER = "handed_over", "published; a run outside this project is not followed"
     SKIPPED_MISFIRE = "skipped_misfire", "skipped: too late"
     SKIPPED_OVERLAP = "skipped_overlap", "skipped: the one before still ran"
+    SKIPPED_EXPIRED = "skipped_expired", "skipped: no worker took it in time"
+    CANCELLED = "cancelled", "cancelled"
     SKIPPED_CONDITION = "skipped_condition", "skipped: its condition said no"
 
 

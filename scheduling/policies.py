@@ -9,6 +9,7 @@ from scheduling.models import FireStatus, Guarantee, Misfire, Overlap
 from scheduling.timetable import Timetable
 
 SKIP_GRACE_SECONDS = 30
+MAX_ORPHANED_RUNS = 5
 MAX_BACKOFF = timedelta(hours=1)
 
 OverlapDecision = Literal["run", "wait", "skip"]
@@ -96,11 +97,9 @@ def retry_delay(attempt: int, *, max_retries: int, backoff: timedelta) -> timede
     return min(backoff * doublings, MAX_BACKOFF)
 
 
-def orphan(guarantee: str) -> FireStatus:
-    """Decide on a run whose worker died: run it again, or give it up as lost."""
-    if guarantee == Guarantee.AT_MOST_ONCE:
-        return FireStatus.LOST
-    return FireStatus.CLAIMED
+def runs_again(guarantee: str, attempt: int) -> bool:
+    """Decide on run number ``attempt`` whose worker died; a fire that kills workers is given up."""
+    return guarantee == Guarantee.AT_LEAST_ONCE and attempt < MAX_ORPHANED_RUNS
 
 
 def wanted(lateness: Sequence[timedelta], policy: MisfirePolicy) -> list[bool]:

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from scheduling import policies
-from scheduling.claims import PUBLISH_LEASE, RULE_RELATIONS, finish, misfire_policy
-from scheduling.models import Fire, FireStatus, Guarantee
+from scheduling.claims import PUBLISH_LEASE, RULE_RELATIONS, WAITING_LOOK, end_unrun, misfire_policy
+from scheduling.models import Fire, FireStatus
 
 BATCH = 500
 OUTAGE = timedelta(seconds=5)
 """A fire that could not be published for longer than this is late by its misfire policy."""
 
-RECOVERED_FIELDS = ("status", "due_at", "finished_at", "error", "started_at", "attempt")
+RECOVERED_FIELDS = ("status", "due_at", "finished_at", "error")
 
 
 def recover(now: datetime, limit: int = BATCH) -> list[Fire]:
@@ -42,14 +42,32 @@ def _rules() -> tuple[str, ...]:
 
 def _decide(fire: Fire, now: datetime) -> None:
     """Decide on one forgotten fire."""
-    repeats = fire.schedule.guarantee == Guarantee.AT_LEAST_ONCE
     fire.due_at = now + PUBLISH_LEASE
     if fire.status == FireStatus.RUNNING:
         fire.error = f"The worker {fire.worker or '(unknown)'} stopped answering."
-    if fire.status == FireStatus.CLAIMED or repeats:
+    if fire.status == FireStatus.WAITING and _is_predecessor_running(fire):
+        fire.due_at = now + WAITING_LOOK
+    elif fire.status != FireStatus.RUNNING and _has_expired(fire, now):
+        end_unrun(fire, FireStatus.SKIPPED_EXPIRED, now)
+    elif fire.status in {FireStatus.CLAIMED, FireStatus.WAITING} or _runs_again(fire):
         fire.status = FireStatus.CLAIMED
     else:
-        finish(fire, FireStatus.LOST, now)
+        end_unrun(fire, FireStatus.LOST, now)
+
+
+def _runs_again(fire: Fire) -> bool:
+    return policies.runs_again(fire.schedule.guarantee, fire.attempt)
+
+
+def _is_predecessor_running(fire: Fire) -> bool:
+    others = Fire.objects.filter(schedule=fire.schedule_id, finished_at=None)
+    return others.exclude(status=FireStatus.WAITING).exists()
+
+
+def _has_expired(fire: Fire, now: datetime) -> bool:
+    """Tell whether the message's own expiry, counted from its due time, has passed."""
+    seconds = fire.schedule.periodic_task.expire_seconds
+    return seconds is not None and fire.fire_at + timedelta(seconds=seconds) < now
 
 
 def _drop_outdated(fires: Sequence[Fire], now: datetime) -> None:
@@ -67,4 +85,4 @@ def _drop_outdated(fires: Sequence[Fire], now: datetime) -> None:
         policy = misfire_policy(candidates[0].schedule)
         for fire, is_wanted in zip(candidates, policies.wanted(lateness, policy), strict=True):
             if not is_wanted:
-                finish(fire, FireStatus.SKIPPED_MISFIRE, now)
+                end_unrun(fire, FireStatus.SKIPPED_MISFIRE, now)
