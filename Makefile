@@ -10,13 +10,13 @@
 
 SHELL := /bin/sh
 VENV := .venv
-PY := $(VENV)/bin/python
+BIN := $(VENV)/bin
+PY := $(BIN)/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --require-hashes
 UV ?= uv
 LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-# The tests' own environment has no say in these.
 ARGS ?=
 ONLY ?=
 
@@ -35,8 +35,19 @@ chaos: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@$(PY) -m bench $(ONLY)
 
+# What `manage.py check --deploy` is asked about: a system as docker-compose.yml runs it.
+PRODUCTION := DATABASE_URL=postgres://user@db/notifications BROKER_URL=redis://redis:6379/0 \
+	EMAIL_URL=smtp://user:password@mail:587 ALLOWED_HOSTS=notifications.example.com \
+	SECRET_KEY=4vYtY2uNcH0Qk7rWz3mXe9sLpJ6aBf8dGh1iRo5nTqUy
+
 check: $(VENV)/.dev
-	@$(PY) -m config.check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(PY) manage.py makemigrations --check --dry-run
+	$(PRODUCTION) $(PY) manage.py check --deploy --fail-level WARNING
 
 lock:
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }

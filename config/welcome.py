@@ -43,7 +43,7 @@ def welcome(web: str, flower: str, password: str) -> None:
         "API docs": f"{web}/api/v1/docs",
         "Flower": flower,
     }
-    silent = [address for address in (web, flower) if not _answers(address)]
+    silent = [address for address in (f"{web}/admin/login/", flower) if not _answers(address)]
     happy = status in HAPPY and not silent
     table = Table.grid(padding=(0, 2))
     for name, text in rows.items():

@@ -15,6 +15,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 
 from tests.servers.process import free_port
+from tests.servers.reaper import temporary_folder
 
 HANG = "hang"
 ACCEPTED = "250 OK"
@@ -53,11 +54,15 @@ class SmtpServer:
 
     @property
     def url(self) -> str:
-        """The value of EMAIL_URL that reaches this server."""
-        scheme = {"none": "smtp", "starttls": "smtp+tls", "implicit": "smtps"}[self.tls]
+        """The value of EMAIL_URL that reaches this server, and trusts it."""
         user = f"{self.login[0]}:{self.login[1]}@" if self.login else ""
-        host = "127.0.0.1" if self.tls == "none" else "localhost"
-        return f"{scheme}://{user}{host}:{self.port}"
+        if self.tls == "none":
+            return f"smtp://{user}127.0.0.1:{self.port}"
+        trusted = temporary_folder("smtp") / "authority.pem"
+        trusted.write_bytes(self.authority_pem)
+        if self.tls == "implicit":
+            return f"smtps://{user}localhost:{self.port}?ca_file={trusted}"
+        return f"smtp://{user}localhost:{self.port}?starttls=require&ca_file={trusted}"
 
     def answer(self, recipient: str, replies: Iterable[str], at: Stage = "RCPT") -> None:
         """Answer mail for this recipient with these lines, each once, then accept.
