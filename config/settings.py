@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.utils import get_random_secret_key
-from environs import validate
 
 from config.environment import UNUSABLE_DATABASE, bad_values, env
 from config.logs import logging_config
