@@ -56,7 +56,7 @@ def logging_config(level: str, style: str) -> dict[str, Any]:
     }
 
 
-@setup_logging.connect
+@setup_logging.connect  # type: ignore[untyped-decorator]  # celery has no types
 def configure(**_: Any) -> None:
     """Have Celery's processes log as Django does, instead of in Celery's own way."""
     from django.conf import settings  # noqa: PLC0415 -- settings import this module

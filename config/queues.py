@@ -3,7 +3,7 @@
 A plain ``celery -A config worker`` consumes all of them.
 """
 
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 from notifications.routing import JOBS_QUEUE, QUEUE_NAMES
 

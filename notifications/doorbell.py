@@ -45,7 +45,7 @@ def ring_due(wanted: Iterable[tuple[str, int, int]]) -> None:
 
     Raises ``BrokerAway``; then any of them may have been published, which does no harm.
     """
-    messages = []
+    messages: list[tuple[str, str, Mapping[str, Any], str]] = []
     for queue, limit, count in wanted:
         channel, priority = queue.split(".")
         kwargs = {"channel": channel, "priority": priority, "limit": limit}
@@ -73,7 +73,13 @@ def _publish(messages: list[tuple[str, str, Mapping[str, Any], str]]) -> None:
         for name, task_id, kwargs, queue in messages:
             # Empty reprs: nothing of a message's content reaches events, logs or Flower.
             message = amqp.as_task_v2(
-                task_id, name, args=(), kwargs=kwargs, argsrepr="", kwargsrepr=""
+                task_id,
+                name,
+                args=(),
+                kwargs=kwargs,
+                argsrepr="",
+                kwargsrepr="",
+                ignore_result=True,
             )
             amqp.send_task_message(producer, name, message, queue=queue, retry=False)
 

@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 _COLUMNS = [f for f in Notification._meta.concrete_fields if f.name != "created_at"]
 _INSERT = (
-    f"INSERT INTO {Notification._meta.db_table} ({', '.join(f.column for f in _COLUMNS)}) "  # noqa: S608 -- names of our own model
+    f"INSERT INTO {Notification._meta.db_table} ({', '.join(str(f.column) for f in _COLUMNS)}) "  # noqa: S608 -- names of our own model
     f"VALUES ({dialect.marks(len(_COLUMNS))}) ON CONFLICT DO NOTHING"
 )
 
@@ -126,7 +126,7 @@ def _row(accepted: requests.Accepted, now: datetime, *, on_its_way: bool) -> Not
         channel=accepted.channel,
         priority=accepted.priority,
         recipient=accepted.recipient,
-        template_version_id=accepted.template_version and accepted.template_version.id,
+        template_version_id=accepted.template_version.id if accepted.template_version else None,
         locale=accepted.locale,
         context=accepted.context,
         subject=accepted.subject,

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from celery import Task, shared_task
-from celery.exceptions import Reject, Retry
+from celery.exceptions import Reject, Retry, TimeoutError  # noqa: A004 -- celery's own
 from celery.result import AsyncResult
 from django.db import InterfaceError, OperationalError, connections
 
@@ -51,6 +51,27 @@ class NotificationResult(AsyncResult):  # type: ignore[misc]  # celery has no ty
     def notification(self) -> Notification:
         """Read the row. Raises ``Notification.DoesNotExist`` after a rollback."""
         return Notification.objects.get(id=self.id)
+
+    def get(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,  # noqa: FBT001, FBT002 -- celery's own signature
+        interval: float = 0.5,
+        **_: Any,
+    ) -> Any:
+        """Wait until the notification was sent, and give its id.
+
+        Raises ``celery.exceptions.TimeoutError`` after ``timeout`` seconds, and with
+        ``propagate`` the error of one that failed.
+        """
+        ends = None if timeout is None else time.monotonic() + timeout
+        while not self.ready():
+            if ends is not None and time.monotonic() > ends:
+                raise TimeoutError("The operation timed out.")
+            time.sleep(interval)
+        if propagate:
+            self.maybe_throw()
+        return self.result
 
     def _get_task_meta(self) -> dict[str, Any]:
         row = Notification.objects.filter(id=self.id).first()
@@ -129,7 +150,7 @@ def id_of(task_id: str) -> UUID:
         return uuid5(NAMESPACE_OID, task_id)
 
 
-@shared_task(
+@shared_task(  # type: ignore[untyped-decorator]  # celery has no types
     base=SendTask,
     bind=True,
     name=SEND_TASK,
@@ -159,7 +180,7 @@ def send_notification(
         return deliver_one(id_, worker=_worker(self))
 
 
-@shared_task(bind=True, name=DELIVER_DUE_TASK, ignore_result=True)
+@shared_task(bind=True, name=DELIVER_DUE_TASK, ignore_result=True)  # type: ignore[untyped-decorator]  # as above
 def deliver_due(self: Task, channel: str, priority: str, limit: int) -> int:
     """Deliver up to ``limit`` due notifications of one queue, oldest first; gives how many."""
     with _waiting_for_the_database():

@@ -84,11 +84,7 @@ def behaviour_of(common: str, own: str) -> Behaviour:
     """Read a behaviour: what one recipient asks for, laid over what the setting says."""
     words: Mapping[str, str] = {**dict(parse_qsl(common)), **dict(parse_qsl(own))}
     return Behaviour(
-        **{
-            name: _READ.get(name, str)(value)  # type: ignore[operator]  # each reads a text
-            for name, value in words.items()
-            if name in _NAMES
-        }
+        **{name: _READ.get(name, str)(value) for name, value in words.items() if name in _NAMES}
     )
 
 

@@ -147,7 +147,7 @@ def build(message: Message, sender: str) -> bytes:
     )
     if content.get("html"):
         mail.attach_alternative(content["html"], "text/html")
-    return mail.message().as_bytes(linesep="\r\n")
+    return mail.message().as_bytes(linesep="\r\n")  # type: ignore[call-arg]  # Django's own class
 
 
 def _connect(account: SmtpAccount, timeout: float) -> smtplib.SMTP:

@@ -76,7 +76,7 @@ def test_a_transient_failure_is_retried_and_the_wait_lives_in_the_row(worker, be
         ("transient", "503"),
         ("sent", ""),
     ]
-    assert "Retry" in worker.output()
+    assert "retry: planned in the row" in worker.output()
 
 
 def test_a_permanent_failure_goes_straight_to_the_dead_letters(worker, wait_until):
