@@ -82,31 +82,31 @@ def policy_for(priority: str, overrides: Mapping[str, Any] | None = None) -> Ret
 
 
 LONGEST = 10_000_000  # seconds, which no policy needs
+_FIGURES = {field.name for field in fields(RetryPolicy)}
 
 
 def _checked(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    kinds: dict[str, tuple[type, ...]] = {
-        field.name: (bool,) if field.name == "jitter" else (int, float)
-        for field in fields(RetryPolicy)
-    }
-    for name, value in overrides.items():
-        if name not in kinds:
-            raise InvalidRetryPolicy(
-                f"A retry policy has no {name!r}.",
-                field="retry",
-                hint=f"It has {', '.join(kinds)}.",
-            )
-        wants_bool = name == "jitter"
-        if isinstance(value, bool) is not wants_bool or not isinstance(value, kinds[name]):
-            raise InvalidRetryPolicy(f"retry.{name} cannot be {value!r}.", field="retry")
-        if not 0 <= float(value) <= LONGEST:  # also refuses NaN
-            raise InvalidRetryPolicy(f"retry.{name} cannot be {value!r}.", field="retry")
-    attempts = overrides.get("max_attempts", 1)
-    if not isinstance(attempts, int) or not 1 <= attempts <= 1000:
+    unknown = overrides.keys() - _FIGURES
+    if unknown:
         raise InvalidRetryPolicy(
-            "retry.max_attempts must be a whole number from 1 to 1000.", field="retry"
+            f"A retry policy has no {min(unknown)!r}.",
+            field="retry",
+            hint=f"It has {', '.join(sorted(_FIGURES))}.",
         )
+    for name, value in overrides.items():
+        if not _is_possible(name, value):
+            raise InvalidRetryPolicy(f"retry.{name} cannot be {value!r}.", field="retry")
     return dict(overrides)
+
+
+def _is_possible(name: str, value: object) -> bool:
+    if name == "jitter":
+        return isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if name == "max_attempts":
+        return isinstance(value, int) and 1 <= value <= 1000
+    return 0 <= value <= LONGEST  # also refuses NaN
 
 
 class Step(StrEnum):

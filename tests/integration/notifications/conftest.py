@@ -1,0 +1,70 @@
+"""What these tests say often."""
+
+import json
+from base64 import b64decode
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings
+
+from notifications import claims, conf, delivery, windows
+from notifications.models import Notification
+from notifications.submission import send
+
+SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered():
+    """Each test starts with rooms that nobody has looked into yet."""
+    windows._rooms.clear()
+
+
+@pytest.fixture
+def accepted(transactional_db):
+    """Accept a simulated notification; keywords change it."""
+    return lambda **changes: send(**{**SIMULATED, **changes})
+
+
+@pytest.fixture
+def deliver():
+    """Claim and deliver these notifications in this process."""
+
+    def deliver(*notifications: Notification):
+        return delivery.deliver(claims.claim([n.id for n in notifications]), worker="test")
+
+    return deliver
+
+
+@pytest.fixture
+def age():
+    """Move a notification's due time into the past, as if that much time had gone by."""
+
+    def age(notification: Notification, seconds: float = 3600) -> None:
+        row = Notification.objects.get(id=notification.id)
+        Notification.objects.filter(id=row.id).update(
+            due_at=row.due_at - timedelta(seconds=seconds)
+        )
+
+    return age
+
+
+@pytest.fixture
+def set_(monkeypatch):
+    """Set one of the NOTIFICATIONS_ figures for this test."""
+    return lambda name, value: monkeypatch.setitem(conf.DEFAULTS, f"NOTIFICATIONS_{name}", value)
+
+
+@pytest.fixture
+def messages_on_the_broker(transactional_db):
+    """Read what waits in a queue, with each body decoded; the broker is empty at first."""
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        broker.flushdb()
+
+        def read(queue: str) -> list[dict[str, Any]]:
+            found = [json.loads(raw) for raw in broker.lrange(queue, 0, -1)]
+            return [{**m, "body": b64decode(m["body"]).decode()} for m in found]
+
+        yield read

@@ -1,0 +1,160 @@
+"""The door: what it refuses, what it keeps, and that it keeps it once."""
+
+import json
+import threading
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from notifications import errors
+from notifications.models import Notification, Status
+from notifications.submission import cancel, send, send_many
+from notifications.tasks import send_notification
+from tests.integration.notifications.conftest import SIMULATED
+
+EMAIL = {"channel": "email", "recipient": "ada@example.org", "subject": "Hi", "body": "Hello"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "field"),
+    [
+        ({"channel": "pigeon"}, errors.UnknownChannel, "channel"),
+        ({"channel": ["email"]}, errors.UnknownChannel, "channel"),
+        ({"priority": "urgent"}, errors.UnknownPriority, "priority"),
+        ({"priority": -1}, errors.UnknownPriority, "priority"),
+        ({"guarantee": "exactly_once"}, errors.UnknownGuarantee, "guarantee"),
+        ({"recipient": "ada"}, errors.MalformedRecipient, "recipient"),
+        (
+            {"recipient": "ada@example.org\nBcc: eve@example.org"},
+            errors.MalformedRecipient,
+            "recipient",
+        ),
+        ({"recipient": ""}, errors.InvalidField, "recipient"),
+        ({"recipient": 7}, errors.InvalidField, "recipient"),
+        ({"channel": "sms", "recipient": "0664123"}, errors.MalformedRecipient, "recipient"),
+        (
+            {"channel": "webhook", "recipient": "ftp://example.org"},
+            errors.MalformedRecipient,
+            "recipient",
+        ),
+        (
+            {"channel": "webhook", "recipient": "http://u:p@example.org"},
+            errors.MalformedRecipient,
+            "recipient",
+        ),
+        ({"template": "missing", "subject": "", "body": ""}, errors.UnknownTemplate, "template"),
+        ({"template": "missing"}, errors.MissingContent, "body"),
+        ({"body": ""}, errors.MissingContent, "body"),
+        ({"subject": "Hi\r\nBcc: eve@example.org"}, errors.InvalidField, "subject"),
+        ({"context": {"at": object()}}, errors.InvalidContext, "context"),
+        ({"context": {"n": float("nan")}}, errors.InvalidContext, "context"),
+        ({"context": ["a"]}, errors.InvalidContext, "context"),
+        ({"context": {"a": "\x00"}}, errors.InvalidContext, "context"),
+        ({"metadata": "x"}, errors.InvalidContext, "metadata"),
+        ({"body": "a\x00b"}, errors.InvalidField, "body"),
+        ({"body": "\ud800"}, errors.InvalidField, "body"),
+        ({"reference": "r" * 256}, errors.InvalidField, "reference"),
+        ({"expires": timezone.now() - timedelta(seconds=1)}, errors.InvalidTime, "expires"),
+        ({"expires": -1}, errors.InvalidTime, "expires"),
+        ({"expires": 5, "countdown": 10}, errors.InvalidTime, "expires"),
+        ({"countdown": float("inf")}, errors.InvalidTime, "countdown"),
+        ({"countdown": 1e12}, errors.InvalidTime, "countdown"),
+        ({"eta": "tomorrow"}, errors.InvalidTime, "eta"),
+        ({"eta": timezone.now(), "countdown": 1}, errors.InvalidTime, "eta"),
+        ({"retry": {"tries": 1}}, errors.InvalidRetryPolicy, "retry"),
+        ({"colour": "red"}, errors.UnknownArgument, "colour"),
+    ],
+)
+def test_bad_input_is_refused_by_name_before_a_row_exists(transactional_db, changes, error, field):
+    with pytest.raises(error) as refusal:
+        send_notification.apply_async(kwargs={**EMAIL, **changes})
+    assert refusal.value.field == field
+    assert Notification.objects.count() == 0
+
+
+def test_the_result_and_the_row_share_their_id(transactional_db):
+    result = send_notification.apply_async(kwargs=SIMULATED)
+    assert Notification.objects.get(id=result.id).status == Status.QUEUED
+
+
+def test_a_task_id_of_ones_own_becomes_the_notifications_id(transactional_db):
+    mine = str(uuid.uuid4())
+    assert send_notification.apply_async(kwargs=SIMULATED, task_id=mine).id == mine
+    send_notification.apply_async(kwargs=SIMULATED, task_id=mine)
+    assert Notification.objects.count() == 1
+
+
+def test_the_same_idempotency_key_and_content_give_the_first_notification(accepted):
+    first = accepted(idempotency_key="order-7")
+    again = accepted(idempotency_key="order-7")
+    assert again.id == first.id
+    assert Notification.objects.count() == 1
+
+
+def test_the_same_idempotency_key_with_other_content_is_a_conflict(accepted):
+    accepted(idempotency_key="order-7")
+    with pytest.raises(errors.IdempotencyConflict):
+        accepted(idempotency_key="order-7", body="Something else")
+
+
+def test_a_key_used_by_many_at_the_same_time_makes_one_notification(transactional_db):
+    ids = []
+
+    def submit():
+        try:
+            ids.append(send(**SIMULATED, idempotency_key="once").id)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=submit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) == 8
+    assert len(set(ids)) == 1
+
+
+def test_a_rollback_leaves_no_row_and_no_message(transactional_db, messages_on_the_broker):
+    with pytest.raises(RuntimeError), transaction.atomic():
+        send(**SIMULATED)
+        raise RuntimeError
+    assert Notification.objects.count() == 0
+    assert messages_on_the_broker("simulator.medium") == []
+
+
+def test_a_commit_publishes_the_id_alone(transactional_db, messages_on_the_broker):
+    with transaction.atomic():
+        row = send(**{**SIMULATED, "body": "a secret", "recipient": "who"})
+        assert messages_on_the_broker("simulator.medium") == []
+    (message,) = messages_on_the_broker("simulator.medium")
+    assert str(row.id) in json.dumps(message)
+    assert "a secret" not in json.dumps(message)
+    assert "who" not in message["body"]
+
+
+def test_many_are_accepted_and_a_bad_row_is_reported_with_its_index(transactional_db):
+    rows = [SIMULATED, {**SIMULATED, "channel": "pigeon"}, SIMULATED]
+    submitted = send_many(rows)
+    assert [bool(i) for i in submitted.ids] == [True, False, True]
+    assert isinstance(submitted.errors[1], errors.UnknownChannel)
+    assert Notification.objects.count() == 2
+
+
+def test_a_waiting_notification_can_be_cancelled(accepted, deliver):
+    row = accepted(countdown=60)
+    assert cancel(row.id)
+    row.refresh_from_db()
+    assert (row.status, row.due_at) == (Status.CANCELLED, None)
+    assert deliver(row) == []
+
+
+def test_a_cancellation_that_comes_too_late_says_so(accepted, deliver):
+    row = accepted()
+    deliver(row)
+    cancellation = cancel(row.id)
+    assert not cancellation
+    assert cancellation.status == Status.SENT
