@@ -12,13 +12,14 @@ UNUSABLE_DATABASE: dict[str, Any] = {"ENGINE": "django.db.backends.dummy"}
 
 
 class Environment(FileAwareEnv):
-    """``NAME`` or, for a secret, the file that ``NAME_FILE`` names."""
+    """``NAME`` or, for a secret, the file that ``NAME_FILE`` names; empty means not set."""
 
     def _get_value(self, env_key: str, default: Any) -> Any:
         try:
-            return super()._get_value(env_key, default)
+            value = super()._get_value(env_key, default)
         except ValueError as error:
             raise SystemExit(str(error)) from None
+        return default if value == "" else value
 
 
 env = Environment(eager=False, strip_whitespace=True)

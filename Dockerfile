@@ -1,0 +1,26 @@
+# One image for web, workers, schedulers and Flower.
+FROM python:3.11-slim AS build
+COPY requirements.lock .
+RUN python -m venv /opt/venv \
+    && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+
+FROM python:3.11-slim
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin notifications \
+    && install --directory --owner notifications --mode 0700 /var/lib/notifications
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /app
+COPY manage.py ./
+COPY config ./config
+COPY notifications ./notifications
+COPY scheduling ./scheduling
+COPY templates_engine ./templates_engine
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    VAR_DIR=/var/lib/notifications \
+    GRANIAN_HOST=0.0.0.0 \
+    GRANIAN_BLOCKING_THREADS=8 \
+    FLOWER_ADDRESS=0.0.0.0
+USER notifications
+EXPOSE 8000 5555
+CMD ["granian", "--interface", "wsgi", "config.wsgi:application"]

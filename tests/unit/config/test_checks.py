@@ -1,0 +1,103 @@
+"""A wrong setting is named, with an id and a way out, by whatever is started with it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config.processes import BEAT, FLOWER, WORKER
+
+ROOT = Path(__file__).resolve().parents[3]
+EMBEDDED = {"DATABASE_URL": "", "BROKER_URL": ""}
+
+
+def _run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    given = {name: value for name, value in (os.environ | env).items() if value}
+    program = str(Path(sys.executable).parent / command[0])
+    return subprocess.run(
+        [program, *command[1:]],
+        cwd=ROOT,
+        env=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("env", "id_", "hint"),
+    [
+        ({"DATABASE_URL": "postgres://db:x/name"}, "config.E001", "postgres://user:password@"),
+        ({"DATABASE_URL": "mysql://db/name"}, "config.E001", "Postgres or SQLite"),
+        ({"TIME_ZONE": "Mars/Olympus"}, "config.E001", "Europe/Rome"),
+        ({"DEBUG": "perhaps"}, "config.E001", "DEBUG"),
+        ({"BROKER_URL": "localhost:6379"}, "config.E002", "redis://host:6379/0"),
+        ({"BROKER_URL": "redis://host:port/0"}, "config.E002", "redis://host:6379/0"),
+        ({"REDIS_URL": "amqp://host"}, "config.E003", "redis://host:6379/0"),
+        ({"EMAIL_URL": "imap://host"}, "config.E004", "smtp://user:password@host:587"),
+        ({"EMAIL_URL": "smtp://user:pa/ss@host"}, "config.E004", "smtp://user:password@host:587"),
+    ],
+)
+def test_a_wrong_value_is_an_error_with_a_hint(env: dict[str, str], id_: str, hint: str) -> None:
+    checked = _run("python", "manage.py", "check", **env)
+    assert checked.returncode == 1
+    assert id_ in checked.stderr
+    assert hint in checked.stderr
+    assert "Traceback" not in checked.stderr
+
+
+def test_a_complaint_does_not_tell_the_password() -> None:
+    for name in ("DATABASE_URL", "BROKER_URL", "EMAIL_URL", "REDIS_URL"):
+        checked = _run("python", "manage.py", "check", **{name: "smtp://user:hush/hush@h:1"})
+        assert "hush" not in checked.stderr + checked.stdout
+
+
+def test_a_socket_path_that_is_too_long_is_an_error(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 90)
+    checked = _run("python", "manage.py", "check", **EMBEDDED, VAR_DIR=str(deep))
+    assert "config.E005" in checked.stderr
+    assert "shorter folder" in checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("env", "complaint"),
+    [
+        ({"SECRET_KEY_FILE": "/nowhere/key"}, "SECRET_KEY_FILE"),
+        ({"VAR_DIR": "/proc/nowhere"}, "set VAR_DIR"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_one_line(env: dict[str, str], complaint: str) -> None:
+    checked = _run("python", "manage.py", "check", **env)
+    assert checked.returncode == 1
+    assert complaint in checked.stderr
+    assert len(checked.stderr.strip().splitlines()) == 1
+
+
+def test_a_secret_may_come_from_a_file_with_its_line_end(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from a file\n")
+    printed = _run(
+        *("python", "manage.py", "shell", "-v0", "-c"),
+        "from django.conf import settings; print(repr(settings.SECRET_KEY))",
+        SECRET_KEY_FILE=str(tmp_path / "key"),
+    )
+    assert printed.stdout.strip() == "'from a file'"
+
+
+@pytest.mark.parametrize("command", [WORKER, BEAT, FLOWER])
+def test_no_process_starts_with_a_wrong_setting(command: tuple[str, ...]) -> None:
+    started = _run(*command, TIME_ZONE="Mars/Olympus")
+    assert started.returncode == 1
+    assert "config.E001: TIME_ZONE" in started.stderr
+    assert "Traceback" not in started.stderr
+
+
+def test_the_embedded_parts_are_warned_of_before_a_deployment() -> None:
+    checked = _run("python", "manage.py", "check", "--deploy", **EMBEDDED)
+    assert checked.returncode == 0
+    assert "(config.W001)" in checked.stderr
+    assert "(config.W002)" in checked.stderr
+    assert "(config.W003)" in checked.stderr
+    assert "(config.W004)" in checked.stderr

@@ -1,0 +1,151 @@
+"""docker-compose.yml describes the system that the acceptance tests run."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from flower.options import default_options
+
+from config import processes
+
+ROOT = Path(__file__).resolve().parents[3]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = ("web", "worker", "beat", "flower", "migrate")
+FILLED_IN = {
+    "SECRET_KEY": "an-example-that-is-long-enough-to-pass-the-check-0123456789",
+    "POSTGRES_PASSWORD": "0123456789abcdef",
+    "FLOWER_BASIC_AUTH": "admin:secret",
+}
+VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
+
+
+def _example() -> dict[str, str]:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def _interpolated(text: str, values: dict[str, str]) -> str:
+    """Fill in ``${NAME}``, ``${NAME:-default}`` and ``${NAME:?complaint}`` as compose does."""
+
+    def value(match: re.Match[str]) -> str:
+        name, kind, rest = match.groups()
+        if values.get(name):
+            return values[name]
+        assert kind != "?", f"{name} has to be set: {rest}"
+        return rest or ""
+
+    return VARIABLE.sub(value, text)
+
+
+def _environment(service: str, values: dict[str, str]) -> dict[str, str]:
+    given = SERVICES[service].get("environment", {})
+    return {name: _interpolated(str(value), values) for name, value in given.items()}
+
+
+@pytest.mark.parametrize(
+    ("service", "command"),
+    [
+        ("web", processes.WEB),
+        ("worker", processes.WORKER),
+        ("beat", processes.BEAT),
+        ("flower", processes.FLOWER),
+    ],
+)
+def test_each_service_runs_the_command_of_its_process(
+    service: str, command: tuple[str, ...]
+) -> None:
+    assert tuple(SERVICES[service]["command"]) == command
+
+
+def test_it_has_all_parts_and_two_schedulers() -> None:
+    assert set(SERVICES) == {*OURS, "postgres", "redis", "mail"}
+    assert SERVICES["beat"]["deploy"]["replicas"] == 2
+
+
+def test_redis_keeps_its_messages() -> None:
+    command = shlex.join(SERVICES["redis"]["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+    assert SERVICES["redis"]["volumes"] == ["redis:/data"]
+
+
+@pytest.mark.parametrize("service", sorted(set(SERVICES) - {"migrate"}))
+def test_each_service_that_stays_has_a_health_check(service: str) -> None:
+    assert SERVICES[service]["healthcheck"]["test"]
+
+
+def test_every_dependency_and_volume_exists() -> None:
+    for service in SERVICES.values():
+        assert set(service.get("depends_on", {})) <= set(SERVICES)
+        named = {volume.split(":")[0] for volume in service.get("volumes", [])}
+        assert named <= set(COMPOSE["volumes"])
+
+
+def test_only_loopback_is_published() -> None:
+    for service in SERVICES.values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_each_name_in_the_environment_is_read_by_somebody(service: str) -> None:
+    read = re.findall(r'env\.\w+\(\s*"(\w+)"', (ROOT / "config" / "settings.py").read_text())
+    flower = {f"FLOWER_{name.upper()}" for name in default_options}
+    assert set(SERVICES[service]["environment"]) <= {*read, *flower, "FLOWER_BASIC_AUTH"}
+
+
+def test_the_example_has_each_variable_and_no_other() -> None:
+    used = {match[1] for match in VARIABLE.finditer((ROOT / "docker-compose.yml").read_text())}
+    assert set(_example()) == used
+
+
+def test_a_filled_in_example_passes_the_deployment_checks() -> None:
+    values = _example() | FILLED_IN | {"HTTPS": "1", "PROXY_SSL_HEADER": "X-Forwarded-Proto"}
+    checked = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT,
+        env=os.environ | _environment("web", values),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_an_unfilled_example_is_refused() -> None:
+    with pytest.raises(AssertionError, match="has to be set"):
+        _environment("web", _example())
+
+
+def _compose_client() -> list[str]:
+    for client in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(client[0]):
+            asked = subprocess.run([*client, "version"], capture_output=True, check=False)
+            if asked.returncode == 0:
+                return client
+    return []
+
+
+@pytest.mark.skipif(not _compose_client(), reason="needs a compose client")
+def test_the_compose_client_understands_it() -> None:
+    subprocess.run(
+        [*_compose_client(), "config", "--quiet"],
+        cwd=ROOT,
+        env=os.environ | _example() | FILLED_IN,
+        check=True,
+    )
+
+
+def test_the_image_holds_what_the_commands_need() -> None:
+    copied = re.findall(r"^COPY (\S+) \./", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    for name in ("manage.py", "config", "notifications", "scheduling", "templates_engine"):
+        assert name in copied
+        assert f"!{name}" in ignored
