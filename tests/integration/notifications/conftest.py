@@ -68,3 +68,10 @@ def messages_on_the_broker(transactional_db):
             return [{**m, "body": b64decode(m["body"]).decode()} for m in found]
 
         yield read
+
+
+@pytest.fixture
+def redis_client():
+    """A connection to the broker of this run."""
+    with redis.Redis.from_url(settings.BROKER_URL) as client:
+        yield client

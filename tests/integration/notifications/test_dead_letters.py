@@ -1,0 +1,87 @@
+"""Dead letters: grouped by cause, replayed once, at a rate, or discarded."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from notifications import dead_letters, replays
+from notifications.errors import ReplayRefused
+from notifications.models import FailedDelivery, Notification, Status
+
+
+@pytest.fixture
+def dead(accepted, deliver):
+    """A notification that was refused for good; keywords change it."""
+
+    def dead(**changes) -> FailedDelivery:
+        row = accepted(**{"recipient": "ada?result=permanent&code=550", **changes})
+        deliver(row)
+        return FailedDelivery.objects.get(notification_id=row.id)
+
+    return dead
+
+
+def test_failures_of_one_cause_share_a_fingerprint(dead):
+    assert dead().fingerprint == dead(reference="other").fingerprint
+    assert dead().fingerprint != dead(recipient="ada?result=permanent&code=553").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("550 no such user ada@example.org", "550 no such user bob@example.net", True),
+        ("blocked, see ticket 8812", "blocked, see ticket 9001", True),
+        ("mailbox full", "no such user", False),
+    ],
+)
+def test_a_fingerprint_looks_past_addresses_and_numbers(one, other, same):
+    prints = [dead_letters.fingerprint("email", "smtp", "rejected", "550", d) for d in (one, other)]
+    assert (prints[0] == prints[1]) is same
+
+
+def test_a_replay_is_a_new_notification_linked_to_the_old(dead):
+    letter = dead(reference="order 7", metadata={"a": 1})
+    again = replays.replay(letter)
+    letter.refresh_from_db()
+    assert again.replay_of_id == letter.notification_id
+    assert (again.reference, again.metadata) == ("order 7", {"a": 1})
+    assert (letter.state, letter.replayed_as_id) == ("replayed", again.id)
+    assert Notification.objects.get(id=letter.notification_id).status == Status.FAILED
+
+
+def test_a_dead_letter_is_replayed_once(dead):
+    letter = dead()
+    replays.replay(letter)
+    with pytest.raises(ReplayRefused):
+        replays.replay(letter)
+    assert Notification.objects.count() == 2
+
+
+def test_what_is_past_its_expiry_is_refused_and_stays_open(dead):
+    letter = dead(expires=3600)
+    Notification.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    letter = FailedDelivery.objects.get(pk=letter.pk)
+    with pytest.raises(ReplayRefused, match="expiry is in the past"):
+        replays.replay(letter)
+    letter.refresh_from_db()
+    assert letter.state == "open"
+
+
+def test_many_are_replayed_at_a_chosen_rate(dead):
+    for _ in range(4):
+        dead()
+    accepted, refused = replays.replay_all(FailedDelivery.objects.all(), per_second=2)
+    assert (accepted, refused) == (4, {})
+    due = Notification.objects.filter(replay_of__isnull=False).order_by("scheduled_at")
+    spread = (due.last().scheduled_at - due.first().scheduled_at).total_seconds()
+    assert 1.4 < spread < 2.5
+
+
+def test_a_discarded_letter_keeps_the_reason_and_is_not_replayed(dead):
+    letter = dead()
+    assert dead_letters.discard(FailedDelivery.objects.all(), why="typo in the list") == 1
+    letter.refresh_from_db()
+    assert (letter.state, letter.resolution) == ("discarded", "typo in the list")
+    with pytest.raises(ReplayRefused):
+        replays.replay(letter)

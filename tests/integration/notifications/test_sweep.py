@@ -1,0 +1,123 @@
+"""The sweep: due rows are rung, a backlog is not rung again, and a loss is noticed."""
+
+import threading
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from notifications import claims, clock, doorbell, recovery
+from notifications.models import Notification, Status, new_id
+
+
+def backlog_of(count: int, **changes) -> None:
+    """Have that many due rows, as a large batch would leave them."""
+    now = clock.now()
+    Notification.objects.bulk_create(
+        (
+            Notification(
+                id=new_id(),
+                channel="simulator",
+                recipient="ada",
+                body="Hello",
+                status=Status.QUEUED,
+                due_at=now,
+                scheduled_at=now,
+                **{"priority": "low", **changes},
+            )
+            for _ in range(count)
+        ),
+        batch_size=5000,
+    )
+
+
+def test_a_future_notification_is_rung_when_it_is_due(accepted, age, messages_on_the_broker):
+    row = accepted(countdown=3600)
+    recovery.sweep()
+    assert messages_on_the_broker("simulator.medium") == []
+    age(row, 3601)
+    recovery.sweep()
+    (message,) = messages_on_the_broker("simulator.medium")
+    assert "deliver_due" in message["headers"]["task"]
+
+
+def test_a_backlog_leaves_at_most_the_window_on_the_broker(
+    transactional_db, messages_on_the_broker
+):
+    backlog_of(20_000)
+    recovery.sweep()
+    released = len(messages_on_the_broker("simulator.low"))
+    assert 1 <= released <= 8
+    recovery.sweep()
+    assert len(messages_on_the_broker("simulator.low")) == released
+
+
+def test_calls_without_a_worker_leave_at_most_the_window_on_the_broker(
+    accepted, set_, messages_on_the_broker
+):
+    set_("WINDOW", 20)
+    for _ in range(100):
+        accepted()
+    assert len(messages_on_the_broker("simulator.medium")) <= 20
+    assert Notification.objects.filter(status=Status.QUEUED).count() == 100
+    recovery.sweep()
+    recovery.sweep()
+    assert len(messages_on_the_broker("simulator.medium")) <= 20
+
+
+def test_a_new_notification_waits_behind_those_that_wait_already(
+    transactional_db, accepted, messages_on_the_broker
+):
+    backlog_of(3, priority="medium")
+    accepted()
+    assert messages_on_the_broker("simulator.medium") == []
+
+
+def test_a_flushed_broker_is_refilled_by_the_next_sweep(
+    accepted, age, redis_client, messages_on_the_broker
+):
+    rows = [accepted() for _ in range(3)]
+    redis_client.flushdb()
+    for row in rows:
+        age(row)  # their grace went by
+    recovery.sweep()
+    assert len(messages_on_the_broker("simulator.medium")) == 1
+    assert len(claims.claim_due("simulator", "medium", 10)) == 3
+
+
+def test_the_oldest_are_taken_first_and_never_twice(transactional_db):
+    backlog_of(300)
+    taken: list[list[claims.Claim]] = []
+
+    def take():
+        try:
+            taken.extend(claims.claim_due("simulator", "low", 20) for _ in range(5))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=take) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ids = [claim.id for batch in taken for claim in batch]
+    assert len(ids) == len(set(ids)) == 300
+
+
+def test_a_broker_that_is_away_costs_the_sweep_nothing(accepted, age, monkeypatch):
+    row = accepted(countdown=3600)
+    age(row, 3601)
+    monkeypatch.setattr(settings, "CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setattr(doorbell, "_away_until", float("inf"))
+    assert recovery.sweep() == recovery.BUSY
+    row.refresh_from_db()
+    assert row.status == Status.SCHEDULED
+
+
+def test_an_idle_sweep_wakes_for_what_falls_due_next(accepted):
+    assert recovery.sweep() == recovery.IDLE
+    Notification.objects.filter(id=accepted(countdown=60).id).update(
+        due_at=timezone.now() + timedelta(seconds=0.2)
+    )
+    assert recovery.sweep() < 0.21
