@@ -4,26 +4,29 @@ from django.apps import AppConfig
 from django.db import connections
 from django.db.models.signals import post_migrate
 
+# The app's models must be loaded before what uses them, hence the imports inside functions.
+
 
 class SchedulingConfig(AppConfig):
     name = "scheduling"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from scheduling import execution
+        from scheduling import execution, ticker
+        from scheduling.housekeeping import Housekeeping
 
         execution.connect()
-        post_migrate.connect(_renew_triggers, sender=self)
+        ticker.register("scheduling.housekeeping", Housekeeping().tick)
+        post_migrate.connect(_after_migrate, sender=self)
 
 
-def _renew_triggers(*, using: str, **_: Any) -> None:
-    """Make the triggers anew: SQLite drops them when a later migration rebuilds a table."""
-    from scheduling import triggers
+def _after_migrate(*, using: str, **_: Any) -> None:
+    """Renew the triggers, and register the jobs that code declares."""
+    from scheduling import jobs, triggers
 
     connection = connections[using]
-    if connection.vendor == "sqlite" and _is_installed(connection):
-        triggers.install(connection)
-
-
-def _is_installed(connection: Any) -> bool:
-    return "scheduling_change" in connection.introspection.table_names()
+    if "scheduling_change" not in connection.introspection.table_names():
+        return  # migrated back to nothing
+    if connection.vendor == "sqlite":
+        triggers.install(connection)  # a later migration that rebuilds a table drops its triggers
+    jobs.register_declared()

@@ -52,7 +52,7 @@ def refresh(schedule: Schedule, changed_at: datetime, now: datetime) -> None:
         schedule.next_fire_at = None
         return
     try:
-        _count_from(schedule, changed_at)
+        count_from(schedule, changed_at)
         schedule.paused_at = None
         plan_next(schedule, now)
     except Exception as error:  # noqa: BLE001 - the boundary: one broken row stops no other
@@ -66,7 +66,7 @@ def plan_next(schedule: Schedule, now: datetime) -> None:
     """
     timetable = timetable_for(schedule)
     answered_until = schedule.answered_until
-    assert answered_until is not None  # noqa: S101 - set by _count_from before
+    assert answered_until is not None  # noqa: S101 - set by count_from before
     due = timetable.after(answered_until)
     if due is not None:
         schedule.next_fire_at = timetable.fire_time(due)
@@ -81,7 +81,7 @@ def plan_next(schedule: Schedule, now: datetime) -> None:
 
 def timetable_for(schedule: Schedule) -> Timetable:
     """Read the timetable of a schedule with its policy's jitter."""
-    assert schedule.answered_until is not None  # noqa: S101 - set by _count_from before
+    assert schedule.answered_until is not None  # noqa: S101 - set by count_from before
     return timetable_of(
         schedule.periodic_task,
         origin=schedule.answered_until,
@@ -133,8 +133,8 @@ def save_state(schedules: Iterable[Schedule]) -> None:
         )
 
 
-def _count_from(schedule: Schedule, changed_at: datetime) -> None:
-    """Set ``answered_until``: from where the next due time is counted."""
+def count_from(schedule: Schedule, changed_at: datetime) -> None:
+    """Set ``answered_until``: from where the next due time is counted. Saves nothing."""
     task = schedule.periodic_task
     rule = rule_text(task)
     before, was = schedule.answered_until, schedule.rule

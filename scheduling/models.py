@@ -68,7 +68,8 @@ class Schedule(models.Model):
     jitter_seconds = models.PositiveIntegerField(
         default=0,
         validators=[MaxValueValidator(DAY_SECONDS)],
-        help_text="Spread over this many seconds: each schedule has its own constant delay.",
+        help_text="Spread over this many seconds: each schedule has its own constant delay, "
+        "below the time to its next fire.",
     )
     guarantee = models.CharField(max_length=16, choices=Guarantee, default=Guarantee.AT_LEAST_ONCE)
     timeout_seconds = models.PositiveIntegerField(
@@ -147,13 +148,10 @@ class Schedule(models.Model):
         return f"schedule {self.pk}"
 
     def clean(self) -> None:
-        """Refuse a jitter that is as long as the interval it spreads."""
-        interval = self.periodic_task.interval
-        if interval is None or not self.jitter_seconds:
-            return
-        if self.jitter_seconds >= interval.schedule.seconds:
+        """Refuse retries of what must run at most once."""
+        if self.guarantee == Guarantee.AT_MOST_ONCE and self.max_retries:
             raise ValidationError(
-                {"jitter_seconds": f"Must be below the interval ({interval.schedule.seconds:g} s)."}
+                {"max_retries": "A run that may happen at most once is not tried again: set 0."}
             )
 
 

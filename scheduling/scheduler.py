@@ -10,7 +10,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django_celery_beat.schedulers import DatabaseScheduler
 
-from scheduling import changes, claims, dispatch, outlook, recovery, signals
+from scheduling import changes, claims, dispatch, jobs, outlook, recovery, signals
 from scheduling.entry import Entry
 from scheduling.models import Fire
 from scheduling.ticker import Tickers
@@ -57,9 +57,10 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
         """Nothing is kept back: each tick saves what it did."""
 
     def setup_schedule(self) -> None:
-        """Write the settings' ``beat_schedule`` and Celery's own entries to the database."""
+        """Write Celery's own entries, ``beat_schedule`` and declared jobs to the database."""
         self.install_default_entries({})
         self.update_from_dict(self.app.conf.beat_schedule)
+        jobs.register_declared()
 
     def update_from_dict(self, mapping: dict[str, dict[str, Any]]) -> None:
         """Write entries to the database; one that is broken does not stop the others."""

@@ -1,0 +1,71 @@
+"""How the scheduler is doing, read from its tables: for metrics, health checks and the admin."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import Count, QuerySet
+
+from scheduling.clock import database_now
+from scheduling.housekeeping import live_schedulers
+from scheduling.models import Fire, FireStatus, Schedule
+
+WINDOW = timedelta(minutes=5)
+LATENESS_SAMPLE = 2000
+
+
+@dataclass(frozen=True)
+class Status:
+    """The scheduler's state now, and what happened in the last ``window``."""
+
+    window: timedelta
+    live_schedulers: int
+    due_backlog: int
+    """Schedules that are due and not claimed yet."""
+    unpublished: int
+    """Fires that are claimed and not published yet."""
+    running: int
+    waiting: int
+    quarantined: int
+    fires_by_status: dict[str, int]
+    """Fires whose due time is in the window; every status is named."""
+    skipped: int
+    lateness_p50: float | None
+    """Seconds from when a fire should go out to when it did; ``None`` if there was none."""
+    lateness_p99: float | None
+    lateness_max: float | None
+
+
+def read(window: timedelta = WINDOW) -> Status:
+    """Read the status. Costs what happened in ``window``, not what exists."""
+    now = database_now()
+    recent = Fire.objects.filter(scheduled_for__gte=now - window, scheduled_for__lte=now)
+    counts = dict.fromkeys(FireStatus.values, 0)
+    counts |= dict(recent.order_by().values_list("status").annotate(Count("pk")))
+    unfinished = Fire.objects.filter(due_at__isnull=False)
+    late = _lateness(recent.exclude(dispatched_at=None).order_by("-scheduled_for"))
+    return Status(
+        window=window,
+        live_schedulers=len(live_schedulers(now)),
+        due_backlog=Schedule.objects.filter(next_fire_at__lte=now).count(),
+        unpublished=unfinished.filter(status=FireStatus.CLAIMED).count(),
+        running=unfinished.filter(status=FireStatus.RUNNING).count(),
+        waiting=unfinished.filter(status=FireStatus.WAITING).count(),
+        quarantined=Schedule.objects.filter(quarantined_at__isnull=False).count(),
+        fires_by_status=counts,
+        skipped=sum(count for status, count in counts.items() if status.startswith("skipped")),
+        lateness_p50=_percentile(late, 0.50),
+        lateness_p99=_percentile(late, 0.99),
+        lateness_max=late[-1] if late else None,
+    )
+
+
+def _lateness(fires: QuerySet[Fire]) -> list[float]:
+    sample = fires.only("fire_at", "dispatched_at")[:LATENESS_SAMPLE]
+    return sorted(fire.lateness for fire in sample if fire.lateness is not None)
+
+
+def _percentile(ordered: Sequence[float], share: float) -> float | None:
+    if not ordered:
+        return None
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
