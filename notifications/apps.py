@@ -7,7 +7,8 @@ class NotificationsConfig(AppConfig):
 
     def ready(self) -> None:
         """Have every scheduler process sweep for due notifications."""
-        from notifications import recovery
+        from notifications import bulk_replays, recovery
         from scheduling import ticker
 
         ticker.register("notifications.sweep", recovery.sweep)
+        ticker.register("notifications.bulk_replays", bulk_replays.tick)

@@ -1,6 +1,7 @@
 """Replay: a dead letter goes through the door again, as a new notification linked to the old."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
@@ -36,6 +37,22 @@ def replay(
     return again
 
 
+def resend(old: Notification, *, by: AbstractBaseUser | None = None) -> Notification:
+    """Send a notification again, whatever became of it; one among the dead letters is replayed.
+
+    Raises ``ReplayRefused`` as ``replay`` does.
+    """
+    dead = FailedDelivery.objects.filter(
+        notification=old, state=FailedDelivery.State.OPEN
+    ).first()
+    if dead is not None:
+        return replay(dead, by=by)
+    try:
+        return submission.submit(_request_again(old, {}), replay_of=old).notification
+    except InvalidNotification as error:
+        raise ReplayRefused(str(error)) from error
+
+
 def replay_all(
     dead: "QuerySet[FailedDelivery]", *, per_second: float, by: AbstractBaseUser | None = None
 ) -> tuple[int, dict[str, int]]:
@@ -59,9 +76,12 @@ def replay_all(
 
 def _request(dead: FailedDelivery, countdown: float) -> requests.Request:
     again = {"countdown": countdown} if countdown else {}
-    old = dead.notification
-    if old is None:
+    if dead.notification is None:
         return requests.read({**(dead.request or {}), **again})
+    return _request_again(dead.notification, again)
+
+
+def _request_again(old: Notification, again: Mapping[str, float]) -> requests.Request:
     version = old.template_version
     return requests.read(
         {

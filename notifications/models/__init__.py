@@ -4,6 +4,7 @@ Rows change through verbs (``submission.submit``, ``claims.claim``, ``outcomes.r
 ``submission.cancel``), never by an assignment and a ``save()``.
 """
 
+from notifications.models.bulk_replay import BulkReplay
 from notifications.models.failed_delivery import FailedDelivery
 from notifications.models.notification import (
     UNFINISHED,
@@ -19,6 +20,7 @@ __all__ = [
     "UNFINISHED",
     "WAITING",
     "Attempt",
+    "BulkReplay",
     "FailedDelivery",
     "Notification",
     "OutboxMessage",

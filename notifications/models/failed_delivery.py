@@ -49,6 +49,10 @@ class FailedDelivery(models.Model):
 
     class Meta:
         verbose_name_plural = "failed deliveries"
+        permissions = [
+            ("replay_faileddelivery", "Can send failed deliveries again"),
+            ("discard_faileddelivery", "Can discard failed deliveries"),
+        ]
         indexes = [
             models.Index(fields=["state", "fingerprint", "created_at"], name="dead_letter_cause"),
             models.Index(fields=["-created_at"], name="dead_letter_newest"),

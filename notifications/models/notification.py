@@ -95,6 +95,11 @@ class Notification(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        permissions = [
+            ("view_content", "Can see contents and recipients"),
+            ("cancel_notification", "Can cancel notifications"),
+            ("resend_notification", "Can send notifications again"),
+        ]
         # Ids are in time order, so the primary key also serves "the newest first". Every other
         # index is partial: a row pays only for what it has.
         constraints = [
