@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 
+from templates_engine.conf import rendering_settings
 from templates_engine.errors import TemplateNotFound, TemplateNotPublished, VersionNotFound
 from templates_engine.models import Status, Template, TemplateVersion
 from templates_engine.rendering import CompiledVersion
@@ -62,6 +63,7 @@ def compile_version(row: TemplateVersion) -> CompiledVersion:
         required=frozenset(row.required),
         sources=row.compiled,
         schema=row.context_schema,
+        **rendering_settings(),
     )
 
 

@@ -98,3 +98,17 @@ class RenderLimitExceeded(RenderError):
         super().__init__(
             message, reason="limit", part=part, hint="Shorten the loops or the values it prints."
         )
+
+
+class TooManySegments(RenderError):
+    """The text takes more SMS segments than one message may; each is paid for."""
+
+    def __init__(self, segments: int, limit: int, encoding: str, offending: Iterable[str]) -> None:
+        self.segments, self.limit = segments, limit
+        named = " ".join(f"{char} (U+{ord(char):04X})" for char in list(offending)[:10])
+        super().__init__(
+            f"It takes {segments} SMS segments in {encoding}, the limit is {limit}.",
+            reason="segments",
+            part="text",
+            hint=f"Without {named} it would fit GSM-7." if named else "Shorten it.",
+        )

@@ -1,7 +1,6 @@
 """How a version comes to be, goes live, and is gone back to."""
 
-import hashlib
-import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,16 +8,19 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
-from jinja2 import meta
 
 from templates_engine import catalog
+from templates_engine.building import Build, Draft, build
+from templates_engine.conf import rendering_settings
 from templates_engine.errors import VersionImmutable, VersionNotFound
 from templates_engine.models import Status, Template, TemplateVersion
+from templates_engine.partials import partials_reached_from
 from templates_engine.parts import DEFAULT_LOCALE, Sources, Variants
-from templates_engine.rendering import PLAIN
+
+Builder = Callable[[Draft], Build]
 
 
-def create_version(  # noqa: PLR0913  (each is a column)
+def create_version(
     template: Template,
     parts: Sources | None = None,
     *,
@@ -26,6 +28,7 @@ def create_version(  # noqa: PLR0913  (each is a column)
     sample_context: dict[str, Any] | None = None,
     context_schema: dict[str, Any] | None = None,
     by: User | None = None,
+    builder: Builder = build,
 ) -> TemplateVersion:
     """Store a new draft. ``parts`` are the default locale's sources, ``variants`` those of others.
 
@@ -43,27 +46,41 @@ def create_version(  # noqa: PLR0913  (each is a column)
             context_schema=context_schema,
             created_by=by,
         )
-        prepare(version)
+        prepare(version, builder)
         version.save()
     return version
 
 
-def prepare(version: TemplateVersion) -> None:
+def prepare(version: TemplateVersion, builder: Builder = build) -> None:
     """Work out what is derived from the author's sources, refusing what could not be sent.
 
     Raises: InvalidTemplate.
     """
-    version.compiled = version.variants
-    names: set[str] = set()
-    for sources in version.compiled.values():
-        for source in sources.values():
-            names |= meta.find_undeclared_variables(PLAIN.parse(source))
-    version.required = sorted(names)
-    content = [version.compiled, version.required, version.context_schema]
-    version.checksum = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    built = builder(draft_of(version))
+    version.compiled = built.compiled
+    version.required = built.required
+    version.checksum = built.checksum
 
 
-def publish(version: TemplateVersion, by: User | None = None) -> TemplateVersion:
+def draft_of(version: TemplateVersion) -> Draft:
+    """Collect what a version is built from, with the layouts and partials as they are now."""
+    return Draft(
+        template_name=version.template.name,
+        channel=version.template.channel,
+        category=version.template.category,
+        variants=version.variants,
+        partials=partials_reached_from(
+            source for sources in version.variants.values() for source in sources.values()
+        ),
+        sample_context=version.sample_context,
+        context_schema=version.context_schema,
+        **rendering_settings(),
+    )
+
+
+def publish(
+    version: TemplateVersion, by: User | None = None, builder: Builder = build
+) -> TemplateVersion:
     """Freeze a draft and make it what new notifications get.
 
     Raises: InvalidTemplate; VersionImmutable when it was published before.
@@ -75,7 +92,7 @@ def publish(version: TemplateVersion, by: User | None = None) -> TemplateVersion
             raise VersionImmutable(
                 f"{version} was published already.", hint="Roll back to it instead."
             )
-        prepare(version)
+        prepare(version, builder)
         _go_live(version)
     return version
 

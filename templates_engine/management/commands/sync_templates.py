@@ -1,0 +1,45 @@
+"""``manage.py sync_templates DIR``: load templates from a folder, or write them to one."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from templates_engine import folders
+from templates_engine.errors import TemplateError
+
+
+class Command(BaseCommand):
+    """Loads, compares or writes. Loading the same folder again changes nothing."""
+
+    help = "Load templates from a folder and publish them, or write the published ones to it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the command line."""
+        parser.add_argument("folder", type=Path)
+        parser.add_argument("--dry-run", action="store_true", help="show the diff, change nothing")
+        parser.add_argument("--draft", action="store_true", help="leave new versions unpublished")
+        parser.add_argument("--write", action="store_true", help="write to the folder instead")
+
+    def handle(
+        self, *_: Any, folder: Path, dry_run: bool, draft: bool, write: bool, **__: Any
+    ) -> None:
+        """Run it."""
+        if write:
+            for path in folders.write(folder):
+                self.stdout.write(str(path))
+            return
+        if not folder.is_dir():
+            raise CommandError(f"{folder} is no folder.")
+        try:
+            changes = folders.load(folder, dry_run=dry_run, as_draft=draft)
+        except TemplateError as error:
+            notes = " ".join(getattr(error, "__notes__", []))
+            raise CommandError(f"{error} {notes} {error.hint}".strip()) from error
+        for change in changes:
+            self.stdout.write(f"{change.action:<10}{change.name}")
+            if change.diff and (dry_run or change.action == "update"):
+                self.stdout.write(change.diff, ending="")
+        if dry_run:
+            self.stdout.write("Nothing was changed.")

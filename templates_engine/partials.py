@@ -1,0 +1,59 @@
+"""The layouts and partials: the database's, and the built-in ones behind them."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import TemplateSyntaxError
+
+from templates_engine.composition import compose
+from templates_engine.models import Partial
+from templates_engine.source import Segment, check_syntax, normalized, segments
+
+_LAYOUTS = Path(__file__).with_name("layouts")
+
+
+@lru_cache(maxsize=1)
+def built_in() -> dict[str, str]:
+    """Return the layouts that come with the package; a row of the same name replaces one."""
+    return {path.stem: path.read_text() for path in _LAYOUTS.glob("*.html")}
+
+
+def partials_reached_from(sources: Iterable[str]) -> dict[str, str]:
+    """Return all partials that the sources extend or include, however deep."""
+    reached: dict[str, str] = {}
+    names = _named_in(sources)
+    while names:
+        known = {name: source for name, source in built_in().items() if name in names}
+        rows = Partial.objects.filter(name__in=names).values_list("name", "source")
+        found = {**known, **dict(rows)}
+        reached |= found
+        names = _named_in(found.values()) - reached.keys()
+    return reached
+
+
+def check_partial(name: str, source: str) -> None:
+    """Refuse a layout or partial that can't be used.
+
+    Raises: InvalidTemplate for a syntax error, an unknown name or a cycle.
+    """
+    check_syntax(source)
+    others = partials_reached_from([source])
+    compose(normalized(source), {**others, name: source}.get, name)
+
+
+def _named_in(sources: Iterable[str]) -> set[str]:
+    return {
+        segment.words[1].strip("'\"")
+        for source in sources
+        for segment in _segments_of_valid(source)
+        if segment.verb in ("extends", "include") and len(segment.words) > 1
+    }
+
+
+def _segments_of_valid(source: str) -> list[Segment]:
+    try:
+        return segments(source)
+    except TemplateSyntaxError:
+        # build() refuses it, with its line and column.
+        return []
