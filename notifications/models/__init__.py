@@ -4,6 +4,7 @@ Rows change through verbs (``submission.submit``, ``claims.claim``, ``outcomes.r
 ``submission.cancel``), never by an assignment and a ``save()``.
 """
 
+from notifications.models.api_key import ApiKey
 from notifications.models.bulk_replay import BulkReplay
 from notifications.models.failed_delivery import FailedDelivery
 from notifications.models.notification import (
@@ -19,6 +20,7 @@ from notifications.models.outbox import OutboxMessage
 __all__ = [
     "UNFINISHED",
     "WAITING",
+    "ApiKey",
     "Attempt",
     "BulkReplay",
     "FailedDelivery",

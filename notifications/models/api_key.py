@@ -1,0 +1,50 @@
+"""Keys to the HTTP API."""
+
+from datetime import datetime
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class ApiKey(models.Model):
+    """Who may call the API, and for what. The secret itself is not kept, only its hash."""
+
+    class Kind(models.TextChoices):
+        LIVE = "live"
+        TEST = "test"  # everything goes to the simulator, on the real path
+
+    class Scope(models.TextChoices):
+        SEND = "send"  # create and cancel notifications and batches
+        READ = "read"  # look at everything
+        MANAGE = "manage"  # jobs, templates and suppressions
+        REPLAY = "replay"  # replay and discard failed deliveries
+
+    name = models.CharField(max_length=100, help_text="Who uses it.")
+    kind = models.CharField(max_length=4, choices=Kind.choices, default=Kind.LIVE)
+    prefix = models.CharField(
+        max_length=12, unique=True, editable=False, help_text="The part of the key that tells it."
+    )
+    secret_hash = models.CharField(max_length=64, editable=False)
+    scopes: "models.JSONField[list[str]]" = models.JSONField(default=list)
+    rate = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Requests per second. Empty: the default."
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="To the minute."
+    )
+    replaced_by = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, editable=False, related_name="replaces"
+    )
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix})"
+
+    def is_valid(self, now: datetime) -> bool:
+        """Tell whether it still opens the door at ``now``."""
+        return self.expires_at is None or now < self.expires_at
