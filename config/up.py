@@ -18,7 +18,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import DatabaseError
 from django.utils.crypto import get_random_string
-from environs import FileAwareEnv
+from environs import EnvError, FileAwareEnv
 
 from config.checks import refuse_errors
 from config.embedded_broker import BrokerNotStarted, EmbeddedBroker, socket_path_problem
@@ -91,7 +91,10 @@ def _only_one() -> Iterator[None]:
 
 
 def _free_port(name: str, default: int) -> int:
-    port = env.int(name, default=default)
+    try:
+        port = env.int(name, default=default)
+    except EnvError:
+        raise CannotStart(f"{name} has to be a port number, like {default}.") from None
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -109,7 +112,8 @@ def _set_up_database() -> str:
     try:
         call_command("migrate", interactive=False, verbosity=0)
     except DatabaseError as error:
-        raise CannotStart(f"the database does not answer, check DATABASE_URL: {error}") from None
+        reason = str(error).splitlines()[0]
+        raise CannotStart(f"the database cannot be used, check DATABASE_URL: {reason}") from None
     users = get_user_model().objects
     if users.filter(is_superuser=True).exists():
         return ""

@@ -38,7 +38,8 @@ def welcome(web: str, flower: str, password: str) -> None:
     connections.close_all()
     rows = {
         "Welcome notification": f"{status} after {seconds:.1f} s",
-        "Admin": f"{web}/admin/" + (f"  (user admin, password {password})" if password else ""),
+        "Admin": f"{web}/admin/",
+        **({"Log in as": f"admin, password {password} (shown now only)"} if password else {}),
         "Outbox": f"{web}/outbox/",
         "API docs": f"{web}/api/v1/docs",
         "Flower": flower,

@@ -8,11 +8,12 @@ fixture. Beside them:
     The environment of a subprocess that shall see this test's database (by way of
     ``transactional_db``) and an empty broker. EMAIL_URL is not set in it.
 ``processes``
-    Starts real processes in ``child_env``: ``worker()``, ``beat()``, ``web()`` (returns process and
-    address), ``run(name, *command)`` and ``start(name, *command)``; each has ``kill()``,
-    ``interrupt()``, ``terminate()``, ``wait()``, ``output()``, ``wait_for_output(text)``. Extra
-    environment by keyword: ``processes.worker("-c", "1", EMAIL_URL=smtp_server.url)``. All are
-    ended with the test, and a failed test shows the ends of their logs.
+    Starts real processes in ``child_env``: ``worker()``, ``beat()``, ``web()`` and ``flower()``
+    (these two return process and address), ``run(name, *command)``, ``start(name, *command)``.
+    Each has ``kill()``, ``interrupt()``, ``terminate()``, ``wait()``, ``output()`` and
+    ``wait_for_output(text)``. Extra environment goes by keyword:
+    ``processes.worker("-c", "1", EMAIL_URL=smtp_server.url)``. All are ended with the test, and a
+    failed test shows the ends of their logs.
 ``wait_until``
     ``wait_until(predicate, timeout=30)`` polls, and returns the first true answer.
 ``smtp_server``, ``make_smtp_server``
@@ -58,6 +59,7 @@ def child_env(transactional_db: None, tmp_path: Path) -> dict[str, str]:
         "BROKER_URL": settings.BROKER_URL,
         "VAR_DIR": str(tmp_path / "var"),
         "SECRET_KEY": settings.SECRET_KEY,
+        "GRANIAN_BLOCKING_THREADS": "4",
         "PYTHONUNBUFFERED": "1",
     }
 

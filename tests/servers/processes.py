@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from config.processes import BEAT, FLOWER, WEB, WORKER
 from tests.servers.process import free_port, wait_until
 from tests.servers.reaper import reaper
 
@@ -119,35 +120,37 @@ class Processes:
 
     def worker(self, *options: str, **env: str) -> RunningProcess:
         """``celery -A config worker``, ready to take messages."""
-        process = self.start("worker", "celery", "-A", "config", "worker", *options, **env)
+        process = self.start("worker", *WORKER, *options, **env)
         process.wait_for_output(" ready.")
         return process
 
     def beat(self, *options: str, **env: str) -> RunningProcess:
         """``celery -A config beat``."""
-        process = self.start("beat", "celery", "-A", "config", "beat", *options, **env)
+        process = self.start("beat", *BEAT, *options, **env)
         process.wait_for_output("beat: Starting...")
         return process
 
     def web(self, **env: str) -> tuple[RunningProcess, str]:
         """The web app under granian; returns it with its address."""
         port = free_port()
-        process = self.start("web", *web_command(port), **env)
+        process = self.start("web", *WEB, GRANIAN_PORT=str(port), **env)
         address = f"http://127.0.0.1:{port}"
-        wait_for_http(f"{address}/admin/login/", process)
+        wait_for_http(f"{address}/healthz/ready", process)
+        return process, address
+
+    def flower(self, **env: str) -> tuple[RunningProcess, str]:
+        """Flower; returns it with its address."""
+        port = free_port()
+        listen = {"FLOWER_ADDRESS": "127.0.0.1", "FLOWER_PORT": str(port)}
+        process = self.start("flower", *FLOWER, **listen, **env)
+        address = f"http://127.0.0.1:{port}"
+        wait_for_http(f"{address}/healthcheck", process)
         return process, address
 
     def end_all(self) -> None:
         """End them, the youngest first."""
         for process in reversed(self.started):
             process.end()
-
-
-def web_command(port: int) -> list[str]:
-    return [
-        *("granian", "--interface", "wsgi", "config.wsgi:application"),
-        *("--host", "127.0.0.1", "--port", str(port), "--blocking-threads", "4"),
-    ]
 
 
 def wait_for_http(address: str, process: RunningProcess) -> int:

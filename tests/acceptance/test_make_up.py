@@ -1,0 +1,167 @@
+"""What ``make up`` runs, with nothing but a folder."""
+
+import os
+import re
+import signal
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.servers.process import free_port
+from tests.servers.processes import Processes, RunningProcess
+from tests.servers.reaper import temporary_folder
+
+COMMAND = ("python", "-m", "config.up")
+PANEL_END = "Ctrl-C stops everything"
+OUTSIDE = ("DATABASE_URL", "BROKER_URL", "REDIS_URL", "EMAIL_URL", "HTTPS", "ADMIN_EMAIL")
+# Two starts of a whole system, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(300)
+
+
+class Home:
+    """A folder in which somebody runs ``make up``."""
+
+    def __init__(self, processes: Processes, var: Path) -> None:
+        self._processes = processes
+        self.var = var
+
+    def up(self, **env: str) -> RunningProcess:
+        return self._processes.start("up", *COMMAND, **env)
+
+    def up_and_ready(self, **env: str) -> RunningProcess:
+        process = self.up(**env)
+        process.wait_for_output(PANEL_END, timeout=120)
+        return process
+
+    @property
+    def web(self) -> str:
+        return f"http://localhost:{self._processes.env['PORT']}"
+
+    def outbox(self) -> list[str]:
+        with sqlite3.connect(self.var / "db.sqlite3") as database:
+            rows = database.execute("SELECT recipient FROM notifications_outboxmessage")
+            return [recipient for (recipient,) in rows]
+
+    def left_over(self) -> list[psutil.Process]:
+        """All living processes that were started with this folder."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            ours = process.environ().get("VAR_DIR") == str(self.var)
+            return ours and bool(process.status() != psutil.STATUS_ZOMBIE)
+        except psutil.Error:
+            return False
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    var = temporary_folder("up")  # not tmp_path: a socket's path has to be short
+    env = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
+    ports = {"PORT": str(free_port()), "FLOWER_PORT": str(free_port())}
+    processes = Processes(env | ports | {"VAR_DIR": str(var), "ADMIN_PASSWORD": "known"}, tmp_path)
+    yield Home(processes, var)
+    processes.end_all()
+
+
+def test_it_delivers_a_welcome_stops_cleanly_and_finds_its_data_again(home: Home) -> None:
+    first = home.up_and_ready()
+    assert re.search(r"Welcome notification +(sent|delivered)", first.output())
+    assert home.outbox() == ["admin@localhost"]
+    assert httpx.get(f"{home.web}/healthz/ready").status_code == 200
+    assert "known" not in first.output()
+    first.interrupt()
+    assert first.wait() == 0
+    assert home.left_over() == []
+    assert "Traceback" not in first.output()
+
+    second = home.up_and_ready()
+    assert home.outbox() == ["admin@localhost", "admin@localhost"]
+    second.terminate()
+    assert second.wait() == 0
+    assert home.left_over() == []
+
+
+def test_the_admin_can_log_in(home: Home) -> None:
+    home.up_and_ready()
+    with httpx.Client(base_url=home.web, follow_redirects=True) as browser:
+        form = browser.get("/admin/login/")
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)
+        assert token is not None
+        fields = {"username": "admin", "password": "known", "csrfmiddlewaretoken": token[1]}
+        inside = browser.post("/admin/login/?next=/admin/", data=fields)
+        assert "Log out" in inside.text
+
+
+def test_a_made_up_password_is_shown_in_the_first_run_only(home: Home) -> None:
+    first = home.up_and_ready(ADMIN_PASSWORD="")
+    assert re.search(r"Log in as +admin, password \w{16}", first.output())
+    first.interrupt()
+    first.wait()
+    second = home.up_and_ready(ADMIN_PASSWORD="")
+    assert "password" not in second.output()
+
+
+def test_a_second_one_in_the_same_folder_is_told_so(home: Home) -> None:
+    home.up_and_ready()
+    second = home.up(PORT=str(free_port()), FLOWER_PORT=str(free_port()))
+    assert second.wait() == 1
+    (line,) = second.output().splitlines()
+    assert "runs already" in line
+
+
+def test_killed_with_sigkill_it_takes_its_processes_along_and_starts_again(
+    home: Home, wait_until: Callable[..., Any]
+) -> None:
+    process = home.up_and_ready()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    # The broker may stay; the next start takes its place.
+    wait_until(lambda: all("valkey" in found.name() for found in home.left_over()), timeout=60)
+    again = home.up_and_ready()
+    again.interrupt()
+    assert again.wait() == 0
+    assert home.left_over() == []
+
+
+@pytest.mark.parametrize("name", ["PORT", "FLOWER_PORT"])
+def test_a_busy_port_is_one_line_that_says_what_to_do(home: Home, name: str) -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        taken = busy.getsockname()[1]
+        process = home.up(**{name: str(taken)})
+        assert process.wait() == 1
+    (line,) = process.output().splitlines()
+    assert f"make up {name}=" in line
+
+
+@pytest.mark.parametrize(
+    ("env", "complaint"),
+    [
+        ({"PORT": "eighty"}, "PORT"),
+        ({"VAR_DIR": "/proc/nowhere"}, "VAR_DIR"),
+        ({"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none"}, "DATABASE_URL"),
+        ({"TIME_ZONE": "Mars"}, "TIME_ZONE"),
+    ],
+)
+def test_what_it_cannot_start_with_is_one_line(
+    home: Home, env: dict[str, str], complaint: str
+) -> None:
+    process = home.up(**env)
+    assert process.wait() == 1
+    (line,) = process.output().splitlines()
+    assert complaint in line
+
+
+def test_a_folder_too_deep_for_the_brokers_socket_is_one_line(home: Home) -> None:
+    process = home.up(VAR_DIR=str(home.var / ("x" * 90)))
+    assert process.wait() == 1
+    (line,) = process.output().splitlines()
+    assert "shorter folder" in line
