@@ -19,12 +19,13 @@ def write(value: Any) -> Any:
 
 def read_time(value: datetime | str | None) -> datetime | None:
     """Give a time that our own SQL returned, aware and in UTC."""
-    if isinstance(value, str):  # SQLite keeps times as text, in UTC
-        parsed = parse_datetime(value)
-        if parsed is None:
-            raise ValueError(f"The database gave {value!r} for a time.")
-        return parsed.replace(tzinfo=UTC)
-    return value
+    if value is None or (isinstance(value, datetime) and value.tzinfo):
+        return value
+    # SQLite keeps times in UTC without saying so, and may give them as text.
+    naive = parse_datetime(value) if isinstance(value, str) else value
+    if naive is None:
+        raise ValueError(f"The database gave {value!r} for a time.")
+    return naive.replace(tzinfo=UTC)
 
 
 def read_id(value: UUID | str) -> UUID:

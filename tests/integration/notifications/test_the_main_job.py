@@ -6,7 +6,7 @@ import pytest
 from celery import chain, group
 from django.utils import timezone
 
-from notifications.models import Notification, Status
+from notifications.models import FailedDelivery, Notification, Status
 from notifications.tasks import send_notification
 
 SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
@@ -103,12 +103,10 @@ def test_a_message_of_another_application_is_accepted_and_stays_idempotent(worke
 
 
 def test_a_bad_message_of_another_application_is_kept_as_a_dead_letter(worker, wait_until):
-    from notifications.models import FailedDelivery
-
     send_notification.app.send_task(
         "notifications.send_notification", kwargs={"channel": "pigeon", "recipient": "ada"}
     )
-    dead = wait_until(lambda: FailedDelivery.objects.first(), timeout=20)
+    dead = wait_until(FailedDelivery.objects.first, timeout=20)
     assert dead.error_class == "UnknownChannel"
     assert dead.request["channel"] == "pigeon"
     assert Notification.objects.count() == 0

@@ -15,6 +15,7 @@ from notifications.retry import (
     decide,
     policy_for,
 )
+from notifications.tasks import send_notification
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = RetryPolicy(max_attempts=3, base=10, cap=60, deadline=3600, jitter=False)
@@ -123,8 +124,6 @@ def test_an_impossible_policy_is_refused(overrides):
 
 
 def test_celerys_own_settings_agree_with_the_default_policy():
-    from notifications.tasks import send_notification
-
     policy = POLICIES["medium"]
     assert send_notification.max_retries == policy.max_attempts - 1
     assert send_notification.retry_backoff == policy.base

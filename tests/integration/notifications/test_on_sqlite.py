@@ -1,0 +1,31 @@
+"""The embedded default keeps the same promises: the same tests, on SQLite.
+
+Its test database lives in memory, where threads cannot share it as processes share a file; what
+several processes do to one SQLite file is tested by ``make up``'s acceptance test.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PROMISES = ("test_leases.py", "test_sweep.py", "test_submission.py", "test_dead_letters.py")
+
+
+def test_the_promises_hold_on_sqlite(tmp_path, settings):
+    files = [str(HERE / name) for name in PROMISES]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *files, "-k", "not never_twice and not many_at"],
+        env=os.environ
+        | {
+            "TEST_DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",
+            "TEST_REDIS_URL": settings.BROKER_URL.rpartition("/")[0] + "/9",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert run.returncode == 0, run.stdout[-5000:]
+    assert " passed" in run.stdout
