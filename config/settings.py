@@ -173,6 +173,34 @@ DOORBELL_TRANSPORT_OPTIONS: dict[str, Any] = (
 CELERY_BEAT_SCHEDULER = "scheduling.scheduler:Scheduler"
 HOSTNAME = socket.gethostname()
 
+# --- Delivery (notifications.conf) ----------------------------------------------------------
+
+# Messages per queue that new notifications may put on the broker, and that the sweep keeps
+# there for due rows; the rest of a backlog waits in the database.
+NOTIFICATIONS_WINDOW = env.int("NOTIFICATIONS_WINDOW", default=200)
+NOTIFICATIONS_RELEASE = env.int("NOTIFICATIONS_RELEASE", default=8)
+# Rows that one message of the sweep stands for, by priority.
+NOTIFICATIONS_BATCH = {
+    "high": env.int("NOTIFICATIONS_BATCH_HIGH", default=20),
+    "medium": env.int("NOTIFICATIONS_BATCH_MEDIUM", default=100),
+    "low": env.int("NOTIFICATIONS_BATCH_LOW", default=500),
+}
+# Seconds: that a message may be on its way before its row counts as due; that a claim lasts;
+# that a provider has to answer; that one batch may hold a worker's slot; that a slot rests
+# while the database is away. Provider's timeout plus hold must be shorter than the lease.
+NOTIFICATIONS_GRACE = env.float("NOTIFICATIONS_GRACE", default=3.0)
+NOTIFICATIONS_LEASE = env.float("NOTIFICATIONS_LEASE", default=60.0)
+NOTIFICATIONS_PROVIDER_TIMEOUT = env.float("NOTIFICATIONS_PROVIDER_TIMEOUT", default=15.0)
+NOTIFICATIONS_HOLD = env.float("NOTIFICATIONS_HOLD", default=5.0)
+NOTIFICATIONS_DATABASE_REST = env.float("NOTIFICATIONS_DATABASE_REST", default=1.0)
+# Celery's own limit on send_notification, per worker process.
+NOTIFICATIONS_SEND_RATE_LIMIT = env.str("NOTIFICATIONS_SEND_RATE_LIMIT", default="1000/s")
+# Days after which finished notifications, and dead letters, are deleted.
+NOTIFICATIONS_KEEP_DAYS = env.int("NOTIFICATIONS_KEEP_DAYS", default=30)
+NOTIFICATIONS_KEEP_FAILED_DAYS = env.int("NOTIFICATIONS_KEEP_FAILED_DAYS", default=180)
+# Drop recipient's data (context, subject, body) from a row as soon as it was sent.
+NOTIFICATIONS_FORGET_CONTENT = env.bool("NOTIFICATIONS_FORGET_CONTENT", default=False)
+
 # --- Providers ----------------------------------------------------------------------------
 
 EMAIL_URL = env.str("EMAIL_URL", default="")  # empty: the built-in outbox

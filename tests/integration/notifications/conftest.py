@@ -9,7 +9,7 @@ import pytest
 import redis
 from django.conf import settings
 
-from notifications import claims, conf, delivery, windows
+from notifications import claims, delivery, windows
 from notifications.models import Notification
 from notifications.submission import send
 
@@ -52,9 +52,9 @@ def age():
 
 
 @pytest.fixture
-def set_(monkeypatch):
+def set_(settings):
     """Set one of the NOTIFICATIONS_ figures for this test."""
-    return lambda name, value: monkeypatch.setitem(conf.DEFAULTS, f"NOTIFICATIONS_{name}", value)
+    return lambda name, value: setattr(settings, f"NOTIFICATIONS_{name}", value)
 
 
 @pytest.fixture
