@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.management.utils import get_random_secret_key
 
+from config.admin_site import ADMIN_SITE
 from config.environment import UNUSABLE_DATABASE, bad_values, env
 from config.logs import logging_config
 from config.queues import QUEUES
@@ -57,12 +58,15 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_celery_beat",
     "django_celery_results",
+    "ninja",
     "templates_engine",
     "scheduling",
     "notifications",
 ]
 
 MIDDLEWARE = [
+    "notifications.api.middleware.request_id",
+    "notifications.api.middleware.api",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -107,6 +111,8 @@ LANGUAGE_CODE = "en"
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = env.zone("TIME_ZONE", default="UTC") or "UTC"
+
+UNFOLD = ADMIN_SITE
 
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True  # no collectstatic, no folder for it
@@ -200,6 +206,10 @@ NOTIFICATIONS_KEEP_DAYS = env.int("NOTIFICATIONS_KEEP_DAYS", default=30)
 NOTIFICATIONS_KEEP_FAILED_DAYS = env.int("NOTIFICATIONS_KEEP_FAILED_DAYS", default=180)
 # Drop recipient's data (context, subject, body) from a row as soon as it was sent.
 NOTIFICATIONS_FORGET_CONTENT = env.bool("NOTIFICATIONS_FORGET_CONTENT", default=False)
+
+# Requests per second of an API key that has no rate of its own, and how deep its JSON may nest.
+NOTIFICATIONS_API_RATE = env.int("NOTIFICATIONS_API_RATE", default=1000)
+NOTIFICATIONS_API_JSON_DEPTH = env.int("NOTIFICATIONS_API_JSON_DEPTH", default=32)
 
 # --- Providers ----------------------------------------------------------------------------
 

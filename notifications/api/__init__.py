@@ -1,0 +1,1 @@
+"""The HTTP API: a door for whatever is not Python, never a second way of doing anything."""

@@ -1,0 +1,45 @@
+"""The API itself: its rooms, its errors, and an OpenAPI document that tells the truth."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.openapi.docs import Swagger
+from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
+
+from notifications.api import contract, notifications, refusals
+from notifications.api.bodies import JsonParser
+from notifications.api.pages import problem_router
+
+
+class Api(NinjaAPI):
+    """An API whose every refusal is a problem document, and documented as one."""
+
+    def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
+        """Answer whatever was raised, instead of leaving it to Django's pages."""
+        return refusals.refuse(request, exc)
+
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: Any = None
+    ) -> OpenAPISchema:
+        """Give the document, with the refusals that every operation may answer with."""
+        document = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
+        contract.complete(document)
+        return document
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        """Name operations as the code does: ``create_notification``."""
+        return str(operation.view_func.__name__)
+
+
+api = Api(
+    title="Notifications",
+    version="1",
+    description=contract.DESCRIPTION,
+    urls_namespace="api",
+    docs=Swagger(settings={"persistAuthorization": True}),
+    parser=JsonParser(),
+)
+api.add_router("/notifications", notifications.router, tags=["Notifications"])
+api.add_router("/problems", problem_router, tags=["Problems"])

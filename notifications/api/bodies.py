@@ -1,0 +1,57 @@
+"""Reading a request's JSON body: of the right type, not too deep, and plain JSON (RFC 8259)."""
+
+import json
+from typing import Any, NoReturn
+
+from django.http import HttpRequest
+from ninja.parser import Parser
+
+from notifications import conf
+from notifications.api.problems import Problem
+
+
+class JsonParser(Parser):
+    """Refuses what is no JSON by its type, its text or its depth."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        """Raises ``Problem``: 400, 413 or 415."""
+        if request.content_type != "application/json":
+            raise Problem("unsupported-media-type", hint="Send Content-Type: application/json.")
+        return read_json(request.body)
+
+
+def read_json(body: bytes) -> Any:
+    """Parse JSON. Raises ``Problem`` for anything else, and for what is nested too deeply."""
+    deepest = conf.get("API_JSON_DEPTH")
+    try:
+        value = json.loads(body, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise _too_deep(deepest) from None
+    except ValueError as error:  # also an undecodable byte, or a number beyond all bounds
+        raise Problem("malformed-body", f"The body is no JSON: {error}.") from None
+    if body.count(b"[") + body.count(b"{") > deepest and _is_deeper(value, deepest):
+        raise _too_deep(deepest)
+    return value
+
+
+def _is_deeper(value: Any, deepest: int) -> bool:
+    """Look level by level, so that no nesting can exhaust the stack."""
+    level = [value]
+    for _ in range(deepest):
+        containers = [one for one in level if isinstance(one, dict | list)]
+        level = [
+            inner
+            for one in containers
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return any(isinstance(one, dict | list) for one in level)
+
+
+def _too_deep(deepest: int) -> Problem:
+    return Problem("malformed-body", f"The body is nested deeper than {deepest} levels.")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")

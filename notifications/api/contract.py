@@ -1,0 +1,90 @@
+"""What the OpenAPI document says beside what follows from the code: the refusals."""
+
+from typing import Any
+
+from notifications.api import problems
+
+DESCRIPTION = """\
+Send notifications, and follow, schedule, cancel and replay them.
+
+* Every request but this document needs a key: `Authorization: Bearer KEY`.
+  `manage.py create_api_key NAME` makes one and shows it once.
+* What was accepted (201, 202) is stored, and outlives any process or broker.
+* A refusal is a problem document (RFC 9457). Its `type` never changes; `field` and `hint` say
+  what to mend.
+* Every answer has an `X-Request-ID`; yours is taken over if you send one.
+* Lists come in pages: pass `next_cursor` as `cursor` until it is null.
+"""
+
+_JSON = "application/json"
+_PROBLEM: dict[str, Any] = {
+    "title": "Problem",
+    "description": "A refusal, as RFC 9457 has it.",
+    "type": "object",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string", "enum": [problems.PATH + name for name in problems.KINDS]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What is wrong with this request."},
+        "field": {"type": "string", "description": "The offending part of the request."},
+        "hint": {"type": "string", "description": "What to do about it."},
+        "errors": {
+            "type": "array",
+            "description": "Each fault of the body, where there are several.",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+        "request_id": {"type": "string"},
+    },
+}
+
+
+def complete(document: dict[str, Any]) -> None:
+    """Add to each operation the refusals that it may answer with."""
+    document["components"]["schemas"]["Problem"] = _PROBLEM
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status in _refusals(operation):
+                operation["responses"][status] = _response(status)
+
+
+def _refusals(operation: dict[str, Any]) -> list[int]:
+    """Tell which statuses an operation may refuse with, besides those that it declares."""
+    statuses = [400, 503, *operation.pop("x-refusals", ())]
+    if operation.get("security"):
+        statuses += [401, 403, 429]
+    if operation.get("parameters"):
+        statuses.append(422)
+    if any(one["in"] == "path" for one in operation["parameters"]):
+        statuses.append(404)
+    if "requestBody" in operation:
+        statuses += [413, 415, 422]
+    return sorted(statuses)
+
+
+def _response(status: int) -> dict[str, Any]:
+    titles = [kind.title for kind in problems.KINDS.values() if kind.status == status]
+    headers = {}
+    if status in (429, 503):
+        headers["Retry-After"] = {
+            "description": "Seconds after which to try again.",
+            "schema": {"type": "integer"},
+        }
+    if status == 401:
+        headers["WWW-Authenticate"] = {"schema": {"type": "string"}}
+    return {
+        "description": " ".join(titles),
+        "content": {
+            problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}},
+        },
+        **({"headers": headers} if headers else {}),
+    }
+
+
+def refuses(*statuses: int, **more: Any) -> dict[str, Any]:
+    """Say, as ``openapi_extra`` of an operation, which further refusals it may answer with."""
+    return {"x-refusals": list(statuses), **more}

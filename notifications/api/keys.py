@@ -1,0 +1,103 @@
+"""API keys: made, found, noted, rotated. A key is shown once; only its hash is kept.
+
+It looks like ``ntf_live_<prefix>_<secret>``. The prefix finds the row by its index. The secret
+has 256 random bits, so a plain SHA-256 of it cannot be guessed from the hash (no slow hash is
+needed, as it is for passwords that people choose).
+"""
+
+import re
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from hashlib import sha256
+from hmac import compare_digest
+from typing import NamedTuple
+
+from django.db import transaction
+from django.db.models import Q
+
+from notifications import clock
+from notifications.models import ApiKey
+
+_SHAPE = re.compile(r"ntf_(?:live|test)_([0-9a-f]{12})_([A-Za-z0-9_-]{43})", re.ASCII)
+_NOTED_EVERY = timedelta(minutes=1)
+
+
+class NewKey(NamedTuple):
+    """A key's row, and the one chance to see the key."""
+
+    row: ApiKey
+    token: str
+
+
+def create(
+    name: str,
+    *,
+    scopes: Iterable[str] = tuple(ApiKey.Scope),
+    kind: str = ApiKey.Kind.LIVE,
+    expires_at: datetime | None = None,
+    rate: int | None = None,
+) -> NewKey:
+    """Make a key; by default with every scope and without an end. Raises ``ValueError``."""
+    row = ApiKey(
+        name=name,
+        kind=ApiKey.Kind(kind),
+        scopes=sorted(ApiKey.Scope(scope).value for scope in set(scopes)),
+        expires_at=expires_at,
+        rate=rate,
+    )
+    return _save(row)
+
+
+def rotate(row: ApiKey, *, overlap: timedelta) -> NewKey:
+    """Make a key that replaces this one, which stays valid for ``overlap``, but not longer than
+    it would have been."""
+    ends = clock.now() + overlap
+    with transaction.atomic():
+        new = _save(
+            ApiKey(
+                name=row.name,
+                kind=row.kind,
+                scopes=row.scopes,
+                expires_at=row.expires_at,
+                rate=row.rate,
+            )
+        )
+        ApiKey.objects.filter(pk=row.pk).update(replaced_by=new.row)
+        ApiKey.objects.filter(pk=row.pk).exclude(expires_at__lt=ends).update(expires_at=ends)
+    return new
+
+
+def revoke(row: ApiKey) -> None:
+    """End a key at once."""
+    ApiKey.objects.filter(pk=row.pk).update(expires_at=clock.now())
+
+
+def find(token: str) -> ApiKey | None:
+    """Give the key that this token opens, unless there is none or it has ended."""
+    shape = _SHAPE.fullmatch(token)
+    if shape is None:
+        return None
+    row = ApiKey.objects.filter(prefix=shape[1]).first()
+    if row is None or not compare_digest(row.secret_hash, _hash(shape[2])):
+        return None
+    return row if row.is_valid(clock.now()) else None
+
+
+def note_use(row: ApiKey) -> None:
+    """Keep when it was used last, written at most once a minute."""
+    now = clock.now()
+    if row.last_used_at is None or now - row.last_used_at >= _NOTED_EVERY:
+        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - _NOTED_EVERY)
+        ApiKey.objects.filter(stale, pk=row.pk).update(last_used_at=now)
+
+
+def _save(row: ApiKey) -> NewKey:
+    row.prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    row.secret_hash = _hash(secret)
+    row.save()
+    return NewKey(row, f"ntf_{row.kind}_{row.prefix}_{secret}")
+
+
+def _hash(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()

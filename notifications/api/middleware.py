@@ -1,0 +1,63 @@
+"""Around every request: its id, in the answer and in each line of the log."""
+
+import re
+import time
+from collections.abc import Callable
+
+import structlog
+from django.http import HttpRequest, HttpResponse
+from uuid_utils.compat import uuid7
+
+from notifications.api import problems
+
+log = structlog.get_logger(__name__)
+
+HEADER = "X-Request-ID"
+_PLAIN = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+
+Answer = Callable[[HttpRequest], HttpResponse]
+
+
+def request_id(answer: Answer) -> Answer:
+    """Give each request an id: the caller's own where it is a plain word, else a new one."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        given = request.headers.get(HEADER, "")
+        id_ = given if _PLAIN.fullmatch(given) else str(uuid7())
+        request.id = id_  # type: ignore[attr-defined]
+        with structlog.contextvars.bound_contextvars(request_id=id_):
+            response = answer(request)
+        response[HEADER] = id_
+        return response
+
+    return middleware
+
+
+def api(answer: Answer) -> Answer:
+    """Log each call of the API, and turn what Django itself refuses into problem documents."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith("/api/"):
+            return answer(request)
+        started = time.monotonic()
+        response = answer(request)
+        if response.status_code >= 400 and response["Content-Type"] != problems.CONTENT_TYPE:
+            response = _as_problem(request, response)
+        log.info(
+            "api_call",
+            method=request.method,
+            path=request.path,
+            status=response.status_code,
+            ms=round((time.monotonic() - started) * 1000, 1),
+        )
+        return response
+
+    return middleware
+
+
+def _as_problem(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    problem = problems.answer(request, problems.for_status(response.status_code))
+    for name, value in response.items():
+        if not name.lower().startswith("content-"):
+            problem[name] = value
+    return problem

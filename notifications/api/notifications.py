@@ -1,0 +1,264 @@
+"""Notifications: create, look at, list and cancel."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from ninja import Field, Header, Query, Router, Schema
+from ninja import Status as Answer
+
+from notifications import requests, submission
+from notifications.api.authentication import READ, SEND
+from notifications.api.contract import refuses
+from notifications.api.fields import CHANNEL, PRIORITY, TIME, Input, Text, one_of
+from notifications.api.pagination import Page, Paging, cut
+from notifications.api.problems import Problem
+from notifications.models import Notification, Status
+from notifications.retry import Guarantee
+
+router = Router()
+
+IdempotencyKey = Annotated[
+    Text, Header("", alias="Idempotency-Key", max_length=255, description="As in the body.")
+]
+
+
+class NotificationIn(Input):
+    """What may be asked for: a `template` with its `context`, or a `body` (and a `subject`)."""
+
+    channel: str = Field(json_schema_extra=CHANNEL)
+    recipient: str = Field(description="An address of the channel: email, phone number, URL…")
+    template: str = Field("", description="The name of a published template.")
+    context: dict[str, Any] | None = Field(None, description="The template's variables.")
+    subject: str = ""
+    body: str = ""
+    locale: str = Field("", description="Which of the template's languages, like `de-AT`.")
+    priority: str = Field("medium", json_schema_extra=PRIORITY)
+    guarantee: str = Field(
+        Guarantee.AT_LEAST_ONCE.value, json_schema_extra=one_of(tuple(Guarantee))
+    )
+    idempotency_key: str = Field(
+        "", description="The same key and content give the first notification again."
+    )
+    reference: str = Field("", description="Your own name for it, to find it by.")
+    metadata: dict[str, Any] | None = Field(None, description="Yours; it is given back as it is.")
+    retry: dict[str, Any] | None = Field(
+        None,
+        description="What differs from the priority's retry policy: `max_attempts`, and in "
+        "seconds `base`, `cap`, `deadline`; `jitter`.",
+    )
+    eta: str | None = Field(None, json_schema_extra=TIME, description="When to send it.")
+    countdown: float | None = Field(None, description="Seconds from now, instead of `eta`.")
+    expires: str | float | None = Field(
+        None, description="A time, or seconds from now, after which it is not sent any more."
+    )
+
+
+class Accepted(Schema):
+    """A notification as it was accepted; asking again with the same key gives the same."""
+
+    id: UUID
+    status: str = Field(description="On acceptance: `queued`, or `scheduled` for a later time.")
+    channel: str
+    priority: str
+    recipient: str
+    reference: str
+    scheduled_at: datetime
+    expires_at: datetime | None
+    url: str = Field(description="Where to follow it.")
+
+
+class NotificationOut(Schema):
+    """A notification as it stands."""
+
+    id: UUID
+    status: str = Field(json_schema_extra=one_of(tuple(Status.values)))
+    reason: str = Field(description="Why it is in this state.")
+    channel: str
+    priority: str
+    queue: str
+    recipient: str
+    template: str | None
+    template_version: int | None
+    locale: str
+    guarantee: str
+    reference: str
+    metadata: dict[str, Any]
+    idempotency_key: str
+    provider: str
+    attempt_count: int
+    due_at: datetime | None = Field(description="When it is looked at again.")
+    scheduled_at: datetime
+    expires_at: datetime | None
+    created_at: datetime
+    sent_at: datetime | None
+    finished_at: datetime | None
+    replay_of: UUID | None
+
+    @staticmethod
+    def resolve_template(row: Notification) -> str | None:
+        """Name the template, not only its version."""
+        return row.template_version.template.name if row.template_version else None
+
+    @staticmethod
+    def resolve_template_version(row: Notification) -> int | None:
+        """Give the number that people know."""
+        return row.template_version.number if row.template_version else None
+
+    @staticmethod
+    def resolve_replay_of(row: Notification) -> UUID | None:
+        """Give the id; the other row is not read for it."""
+        return row.replay_of_id
+
+
+class AttemptOut(Schema):
+    """One try at a provider."""
+
+    number: int
+    provider: str
+    result: str
+    code: str = Field(description="The provider's own code.")
+    detail: str
+    provider_message_id: str
+    worker: str
+    started_at: datetime | None
+    finished_at: datetime
+    retry_at: datetime | None
+
+
+class NotificationDetail(NotificationOut):
+    """A notification with its attempts, and why it is where it is."""
+
+    subject: str
+    body: str
+    context: dict[str, Any]
+    attempts: list[AttemptOut]
+
+    @staticmethod
+    def resolve_attempts(row: Notification) -> list[Any]:
+        """Give the attempts, the first one first."""
+        return list(row.attempts.all())
+
+
+class Filters(Paging):
+    """Which notifications."""
+
+    status: str = Field("", json_schema_extra=one_of(("", *Status.values)))
+    channel: str = Field("", json_schema_extra=one_of(("", *CHANNEL["enum"])))
+    priority: str = Field("", json_schema_extra=one_of(("", *PRIORITY["enum"])))
+    recipient: Text = Field("", max_length=2000)
+    reference: Text = Field("", max_length=255)
+    template: Text = Field("", max_length=100)
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@router.post(
+    "",
+    auth=SEND,
+    response={201: Accepted, 200: Accepted},
+    openapi_extra=refuses(409),
+    summary="Send, now or later",
+)
+def create_notification(
+    request: HttpRequest,
+    payload: NotificationIn,
+    idempotency_key: IdempotencyKey = "",
+) -> Answer[Accepted]:
+    """Accept a notification: once this answers, it is stored and will be seen to.
+
+    The same idempotency key with the same content answers 200 with the first answer; with
+    another content 409.
+    """
+    fields = payload.model_dump(exclude_unset=True)
+    if idempotency_key:
+        _add_key(fields, idempotency_key)
+    submitted = submission.submit(requests.read(fields))
+    return Answer(201 if submitted.created else 200, _accepted(submitted))
+
+
+@router.get("", auth=READ, response=Page[NotificationOut], summary="List, newest first")
+def list_notifications(request: HttpRequest, filters: Query[Filters]) -> dict[str, Any]:
+    """List notifications. What arrives while you turn the pages comes before the first."""
+    page, cursor = cut(_filtered(filters), filters, UUID)
+    return {"items": page, "next_cursor": cursor}
+
+
+@router.get("/{id}", auth=READ, response=NotificationDetail, summary="Look at one")
+def get_notification(request: HttpRequest, id: UUID) -> Notification:  # noqa: A002 -- the path's own name
+    """Give a notification with its attempts and the decisions about it."""
+    return find(id)
+
+
+@router.post(
+    "/{id}/cancel",
+    auth=SEND,
+    response=NotificationOut,
+    openapi_extra=refuses(409),
+    summary="Call off",
+)
+def cancel_notification(request: HttpRequest, id: UUID) -> Notification:  # noqa: A002 -- as above
+    """Cancel a notification that no worker has yet; 409 when it is too late."""
+    find(id)
+    cancellation = submission.cancel(id)
+    if not cancellation and cancellation.status != Status.CANCELLED:
+        raise Problem("conflict", f"It is too late: the notification is {cancellation.status}.")
+    return find(id)
+
+
+def find(id_: UUID) -> Notification:
+    """Read a notification. Raises ``Problem`` 404."""
+    row = _rows().filter(id=id_).first()
+    if row is None:
+        raise Problem("not-found", f"There is no notification {id_}.")
+    return row
+
+
+def _rows() -> "QuerySet[Notification]":
+    return Notification.objects.select_related("template_version__template")
+
+
+def _filtered(filters: Filters) -> "QuerySet[Notification]":
+    rows = _rows()
+    exact = ("status", "channel", "priority", "recipient", "reference")
+    rows = rows.filter(**{name: value for name in exact if (value := getattr(filters, name))})
+    if filters.template:
+        rows = rows.filter(template_version__template__name=filters.template)
+    if filters.created_after:
+        rows = rows.filter(created_at__gt=filters.created_after)
+    if filters.created_before:
+        rows = rows.filter(created_at__lt=filters.created_before)
+    return rows
+
+
+def _add_key(fields: dict[str, Any], key: str) -> None:
+    if fields.setdefault("idempotency_key", key) != key:
+        raise Problem(
+            "invalid-request",
+            "The header and the body name different idempotency keys.",
+            field="idempotency_key",
+            hint="Give one of them.",
+        )
+
+
+def _accepted(submitted: submission.Submission) -> Accepted:
+    row = submitted.notification
+    return Accepted(
+        id=row.id,
+        status=row.status if submitted.created else _status_on_acceptance(row),
+        channel=row.channel,
+        priority=row.priority,
+        recipient=row.recipient,
+        reference=row.reference,
+        scheduled_at=row.scheduled_at,
+        expires_at=row.expires_at,
+        url=f"/api/v1/notifications/{row.id}",
+    )
+
+
+def _status_on_acceptance(row: Notification) -> Status:
+    """Say what the first answer said, wherever the row has got to since."""
+    waited = row.scheduled_at - row.created_at > timedelta(seconds=1)
+    return Status.SCHEDULED if waited else Status.QUEUED

@@ -1,0 +1,113 @@
+"""Problem documents (RFC 9457): the one form in which the API says no."""
+
+import json
+import math
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+
+CONTENT_TYPE = "application/problem+json"
+PATH = "/api/v1/problems/"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem: a status, and what it means, in a sentence that never changes."""
+
+    status: int
+    title: str
+
+
+# The last part of ``type``, which programs may rely on, and what stands behind it.
+KINDS: dict[str, Kind] = {
+    "malformed-body": Kind(400, "The body cannot be read."),
+    "bad-request": Kind(400, "The request cannot be understood."),
+    "missing-key": Kind(401, "There is no API key in the request."),
+    "invalid-key": Kind(401, "This API key is unknown or has expired."),
+    "missing-scope": Kind(403, "This API key may not do that."),
+    "forbidden": Kind(403, "That is not allowed."),
+    "not-found": Kind(404, "There is no such thing."),
+    "method-not-allowed": Kind(405, "This address does not know that method."),
+    "idempotency-conflict": Kind(409, "The idempotency key was used before, for another content."),
+    "conflict": Kind(409, "The state of it does not allow that."),
+    "body-too-large": Kind(413, "The body is larger than allowed."),
+    "unsupported-media-type": Kind(415, "The body has a type that is not understood here."),
+    "invalid-request": Kind(422, "A field is missing, unknown or malformed."),
+    "unknown-argument": Kind(422, "There is no such field."),
+    "unknown-channel": Kind(422, "There is no such channel."),
+    "unknown-priority": Kind(422, "There is no such priority."),
+    "unknown-guarantee": Kind(422, "There is no such guarantee."),
+    "unknown-template": Kind(422, "No published template has this name, or not this channel."),
+    "invalid-context": Kind(422, "The context is not what the template needs."),
+    "missing-content": Kind(422, "There is nothing to send, or both a template and a text."),
+    "malformed-recipient": Kind(422, "The recipient is no address of its channel."),
+    "invalid-time": Kind(422, "The due time or the expiry cannot be met or understood."),
+    "invalid-retry-policy": Kind(422, "The retry policy has an unknown or impossible figure."),
+    "invalid-field": Kind(422, "A field has the wrong type, or cannot be kept."),
+    "too-many-requests": Kind(429, "This API key has used up its rate."),
+    "internal-error": Kind(500, "Something went wrong here."),
+    "database-away": Kind(503, "The database cannot be reached just now."),
+}
+# For an answer that another part of the web stack has given.
+_BY_STATUS = {
+    400: "bad-request",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "body-too-large",
+    500: "internal-error",
+}
+
+
+class Problem(Exception):
+    """Ends a request with a problem document.
+
+    ``field`` names the offending part of the request and ``hint`` says how to mend it;
+    ``retry_after`` is in seconds.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str = "",
+        *,
+        field: str = "",
+        hint: str = "",
+        errors: list[dict[str, str]] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(detail or KINDS[kind].title)
+        self.kind, self.detail, self.field, self.hint = kind, detail, field, hint
+        self.errors, self.retry_after = errors, retry_after
+
+
+def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """Make the response for a problem."""
+    kind = KINDS[problem.kind]
+    document: dict[str, Any] = {
+        "type": PATH + problem.kind,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "field": problem.field,
+        "hint": problem.hint,
+        "errors": problem.errors,
+        "request_id": getattr(request, "id", None),
+    }
+    body = json.dumps({name: value for name, value in document.items() if value})
+    response = HttpResponse(body, content_type=CONTENT_TYPE, status=kind.status)
+    if kind.status == HTTPStatus.UNAUTHORIZED:
+        response["WWW-Authenticate"] = "Bearer"
+    if problem.retry_after is not None:
+        response["Retry-After"] = str(math.ceil(problem.retry_after))
+    return response
+
+
+def for_status(status: int) -> Problem:
+    """Give the problem that stands for a plain HTTP status."""
+    kind = _BY_STATUS.get(status)
+    if kind is None:
+        kind = "bad-request" if status < 500 else "internal-error"
+    return Problem(kind)

@@ -1,0 +1,78 @@
+"""What each exception becomes on its way out of the API: a problem document, never HTML."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+from notifications.api import problems
+from notifications.api.problems import Problem
+from notifications.errors import InvalidNotification
+
+log = structlog.get_logger(__name__)
+
+# Seconds after which a caller may try again when the database is away.
+DATABASE_RETRY = 5
+
+
+def to_problem(error: Exception) -> Problem:
+    """Say what an exception means to the caller. What is not foreseen tells nothing of itself."""
+    for kind, translate in _TRANSLATIONS:
+        if isinstance(error, kind):
+            return translate(error)
+    return Problem("internal-error", hint="Tell the operator the request_id.")
+
+
+def refuse(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Answer an exception with its problem document; a fault of ours goes to the log in full."""
+    problem = to_problem(error)
+    if problem.kind == "internal-error":
+        log.error("request_failed", path=request.path, exc_info=error)
+    return problems.answer(request, problem)
+
+
+def _invalid_notification(error: InvalidNotification) -> Problem:
+    kind = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    return Problem(kind, error.message, field=error.field, hint=error.hint)
+
+
+def _invalid_request(error: ValidationError) -> Problem:
+    errors = [
+        {"field": ".".join(_place(one["loc"])), "message": str(one["msg"])} for one in error.errors
+    ]
+    return Problem("invalid-request", errors[0]["message"], field=errors[0]["field"], errors=errors)
+
+
+def _place(location: tuple[Any, ...]) -> list[str]:
+    """Name the field as the caller knows it: without where it came in and our own names."""
+    inner = location[2:] if location[0] == "body" else location[1:]
+    return [str(part) for part in inner] or [str(location[0])]
+
+
+def _http_error(error: HttpError) -> Problem:
+    if isinstance(error.__cause__, (Problem, RequestDataTooBig)):
+        return to_problem(error.__cause__)  # ninja says 400 for whatever its parser raised
+    if error.status_code == 400:
+        return Problem("malformed-body", str(error))
+    return problems.for_status(error.status_code)
+
+
+_Kinds = type[Exception] | tuple[type[Exception], ...]
+_TRANSLATIONS: list[tuple[_Kinds, Callable[..., Problem]]] = [
+    (Problem, lambda error: error),
+    (InvalidNotification, _invalid_notification),
+    (ValidationError, _invalid_request),
+    (AuthenticationError, lambda _: Problem("missing-key")),
+    (HttpError, _http_error),
+    (Http404, lambda _: Problem("not-found")),
+    (RequestDataTooBig, lambda _: Problem("body-too-large")),
+    (
+        (OperationalError, InterfaceError),
+        lambda _: Problem("database-away", retry_after=DATABASE_RETRY),
+    ),
+]

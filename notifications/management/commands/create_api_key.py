@@ -1,0 +1,75 @@
+"""Make a key to the HTTP API, or rotate one, and show it: this once."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from notifications import clock
+from notifications.api import keys
+from notifications.models import ApiKey
+
+
+class Command(BaseCommand):
+    """``manage.py create_api_key NAME``."""
+
+    help = "Make a key to the HTTP API and print it. It is shown once: only its hash is kept."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Read the name and what the key is for."""
+        parser.add_argument("name", help="Who uses it.")
+        parser.add_argument(
+            "--scopes",
+            default=",".join(ApiKey.Scope),
+            help="Comma-separated; all of %(default)s by default.",
+        )
+        parser.add_argument(
+            "--test", action="store_true", help="What it sends goes to the simulator."
+        )
+        parser.add_argument("--days", type=float, help="It ends after so many days.")
+        parser.add_argument("--rate", type=int, help="Requests per second.")
+        parser.add_argument(
+            "--rotate",
+            metavar="PREFIX",
+            help="Replace the key with this prefix, taking over its scopes, kind, end and rate.",
+        )
+        parser.add_argument(
+            "--overlap",
+            type=float,
+            default=24.0,
+            metavar="HOURS",
+            help="How long a rotated key stays valid beside the new one (default %(default)g).",
+        )
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Print the key on standard output, and what it is on standard error."""
+        new = self._rotate(options) if options["rotate"] else self._create(options)
+        scopes = ", ".join(new.row.scopes)
+        self.stderr.write(f"{new.row.kind} key {new.row.prefix} for {new.row.name}: {scopes}")
+        self.stdout.write(new.token)
+
+    def _create(self, options: dict[str, Any]) -> keys.NewKey:
+        days = options["days"]
+        rate = options["rate"]
+        if rate is not None and rate < 1:
+            raise CommandError("--rate must be 1 or more.")
+        try:
+            return keys.create(
+                options["name"],
+                scopes=[word for word in options["scopes"].split(",") if word],
+                kind=ApiKey.Kind.TEST if options["test"] else ApiKey.Kind.LIVE,
+                expires_at=clock.now() + timedelta(days=days) if days else None,
+                rate=rate,
+            )
+        except ValueError as error:
+            known = ", ".join(ApiKey.Scope)
+            raise CommandError(f"{error}. The scopes are {known}.") from None
+
+    def _rotate(self, options: dict[str, Any]) -> keys.NewKey:
+        try:
+            row = ApiKey.objects.get(prefix=options["rotate"], name=options["name"])
+        except ApiKey.DoesNotExist:
+            raise CommandError(
+                f"{options['name']} has no key with the prefix {options['rotate']}."
+            ) from None
+        return keys.rotate(row, overlap=timedelta(hours=options["overlap"]))
