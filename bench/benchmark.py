@@ -1,0 +1,69 @@
+"""What a benchmark is, and how its figures are taken."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from bench.stage import Stage
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One round: our figure and the floor's, in the benchmark's unit."""
+
+    ours: float
+    floor: float
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.floor
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """``prepare`` sets the stage once and returns a function that plays one round."""
+
+    title: str
+    floor_title: str
+    unit: str
+    prepare: Callable[[Stage], Callable[[], Sample]]
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The medians of all rounds, and the rounds themselves."""
+
+    name: str
+    title: str
+    floor_title: str
+    unit: str
+    target: str
+    ours: float
+    floor: float
+    ratio: float
+    rounds: list[Sample]
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def take(name: str, benchmark: Benchmark, stage: Stage, rounds: int = ROUNDS) -> Result:
+    """Play a round to warm up, then ``rounds`` that count."""
+    play = benchmark.prepare(stage)
+    play()
+    samples = [play() for _ in range(rounds)]
+    return Result(
+        name=name,
+        title=benchmark.title,
+        floor_title=benchmark.floor_title,
+        unit=benchmark.unit,
+        target=benchmark.target,
+        ours=statistics.median(sample.ours for sample in samples),
+        floor=statistics.median(sample.floor for sample in samples),
+        # of the pairs, not of the medians: noise hits both halves of a round alike
+        ratio=statistics.median(sample.ratio for sample in samples),
+        rounds=samples,
+    )

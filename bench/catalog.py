@@ -1,0 +1,8 @@
+"""Every benchmark by its name, as ``make bench ONLY=name`` takes it."""
+
+from bench.benchmark import Benchmark
+from bench.single_sends import SINGLE_SENDS
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "single_sends": SINGLE_SENDS,
+}

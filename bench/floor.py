@@ -1,0 +1,23 @@
+"""The floor: a raw Celery app whose task does nothing, on the same Redis.
+
+Its results are off and its messages are acknowledged early, as Celery does by default.
+"""
+
+import os
+
+from celery import Celery
+
+QUEUE = "floor"
+
+app = Celery("floor", broker=os.environ.get("BROKER_URL"))
+app.conf.update(
+    task_ignore_result=True,
+    task_default_queue=QUEUE,
+    broker_connection_retry_on_startup=True,
+    worker_hijack_root_logger=False,
+)
+
+
+@app.task  # type: ignore[untyped-decorator]  # celery has no types
+def nothing() -> None:
+    """Do nothing."""

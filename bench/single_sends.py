@@ -1,0 +1,60 @@
+"""Single sends, from the call to the recorded outcome, beside raw no-op tasks.
+
+Both sides: one process that publishes one call after the other, one worker with two children,
+the same Redis. Ours also stores each notification, its attempt and its outcome in Postgres.
+"""
+
+import time
+from collections.abc import Callable
+
+from bench import floor
+from bench.benchmark import Benchmark, Sample
+from bench.stage import Stage
+from tests.servers.process import wait_until
+
+CALLS = 1000
+WORKER_CHILDREN = "2"
+
+
+def prepare(stage: Stage) -> Callable[[], Sample]:
+    start = stage.processes.start
+    stage.processes.worker("--concurrency", WORKER_CHILDREN)
+    stage.processes.beat()
+    start("floor", "celery", "-A", "bench.floor", "worker", "--concurrency", WORKER_CHILDREN)
+    return lambda: Sample(ours=CALLS / _ours(), floor=CALLS / _floor(stage))
+
+
+def _ours() -> float:
+    """Return the seconds from the first call until the last outcome is recorded."""
+    from notifications.models import UNFINISHED, Notification  # noqa: PLC0415 (needs Django)
+    from notifications.tasks import send_notification  # noqa: PLC0415
+
+    message = {"channel": "simulator", "recipient": "bench", "subject": "S", "body": "B"}
+    started = time.perf_counter()
+    for _ in range(CALLS):
+        send_notification.apply_async(kwargs=message)
+    unfinished = Notification.objects.filter(status__in=UNFINISHED)
+    wait_until(lambda: not unfinished.exists(), timeout=120)
+    seconds = time.perf_counter() - started
+    sent = Notification.objects.filter(status="sent").delete()
+    if sent[1].get("notifications.Notification") != CALLS:
+        raise RuntimeError(f"Of {CALLS} notifications, not all were sent: {sent}")
+    return seconds
+
+
+def _floor(stage: Stage) -> float:
+    """Return the seconds from the first call until no task waits or runs."""
+    with stage.redis.client() as redis:
+        started = time.perf_counter()
+        for _ in range(CALLS):
+            floor.nothing.delay()
+        wait_until(lambda: not redis.llen(floor.QUEUE) and not redis.hlen("unacked"), timeout=120)
+        return time.perf_counter() - started
+
+
+SINGLE_SENDS = Benchmark(
+    title="single sends, apply_async to recorded outcome",
+    floor_title="raw Celery no-op tasks",
+    unit="/s",
+    prepare=prepare,
+)

@@ -1,0 +1,42 @@
+"""The servers and processes that a run of benchmarks stands on: its own, and gone afterwards."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import django
+from django.core.management import call_command
+
+from tests.servers.postgres import PostgresServer
+from tests.servers.processes import Processes
+from tests.servers.reaper import temporary_folder
+from tests.servers.redis import RedisServer
+
+
+class Stage:
+    """Postgres, Redis, and a way to start processes on them."""
+
+    def __init__(self, redis: RedisServer, processes: Processes) -> None:
+        self.redis = redis
+        self.processes = processes
+
+
+@contextlib.contextmanager
+def stage() -> Iterator[Stage]:
+    """Start the servers, point Django at them, migrate, and end everything afterwards."""
+    with contextlib.ExitStack() as stack:
+        postgres, redis = PostgresServer().start(), RedisServer().start()
+        stack.callback(postgres.stop)
+        stack.callback(redis.stop)
+        os.environ |= {
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": postgres.url,
+            "BROKER_URL": redis.url,
+            "VAR_DIR": str(temporary_folder("bench-var")),
+            "SECRET_KEY": "only-for-benchmarks",
+        }
+        django.setup()
+        call_command("migrate", verbosity=0, interactive=False)
+        processes = Processes(os.environ, temporary_folder("bench-logs"))
+        stack.callback(processes.end_all)
+        yield Stage(redis, processes)
