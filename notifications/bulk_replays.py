@@ -5,7 +5,6 @@ transaction that replays, and the next batch is anybody's.
 """
 
 import math
-from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -79,11 +78,11 @@ def _take() -> BulkReplay | None:
 
 def _replay(current: BulkReplay, letters: list[FailedDelivery]) -> None:
     """Replay each for its own moment: the n-th accepted one is due n / rate after the start."""
-    waited = max(clock.now() - current.created_at, timedelta()).total_seconds()
     for letter in letters:
+        waited = (clock.now() - current.created_at).total_seconds()
+        due_in = max(current.accepted / current.per_second - waited, 0.0)
         try:
-            due = current.accepted / current.per_second - waited
-            replays.replay(letter, by=current.asked_by, countdown=max(due, 0.0))
+            replays.replay(letter, by=current.asked_by, countdown=due_in)
             current.accepted += 1
         except ReplayRefused as error:
             # Reasons without a number: a bounded list however many are refused.

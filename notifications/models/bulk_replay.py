@@ -40,4 +40,4 @@ class BulkReplay(models.Model):
     @property
     def done(self) -> int:
         """How many were looked at, accepted or refused."""
-        return self.accepted + sum(self.refused.values())
+        return int(self.accepted + sum(self.refused.values()))

@@ -1,0 +1,81 @@
+"""How the admin looks, and where its pages lead to (django-unfold's setting)."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse_lazy
+
+_CHANGELIST = "admin:{}_changelist"
+
+
+def _item(title: str, icon: str, where: str, permission: str = "") -> dict[str, Any]:
+    item = {"title": title, "icon": icon, "link": reverse_lazy(where)}
+    return item | {"permission": lambda request: _may(request, permission)} if permission else item
+
+
+def _may(request: HttpRequest, permission: str) -> bool:
+    return bool(request.user.has_perm(permission))
+
+
+def _list(title: str, icon: str, model: str) -> dict[str, Any]:
+    app, name = model.split(".")
+    return _item(title, icon, _CHANGELIST.format(f"{app}_{name}"), f"{app}.view_{name}")
+
+
+ADMIN_SITE: dict[str, Any] = {
+    "SITE_TITLE": "Notifications",
+    "SITE_HEADER": "Notifications",
+    "SITE_SYMBOL": "notifications",
+    "SITE_URL": None,
+    # The steps that white text stands on are dark enough to be read (WCAG 2.1, 4.5 : 1).
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.6)",
+            "100": "oklch(93.2% .032 255.6)",
+            "200": "oklch(88.2% .059 254.1)",
+            "300": "oklch(80.9% .105 251.8)",
+            "400": "oklch(70.7% .165 254.6)",
+            "500": "oklch(62.3% .214 259.8)",
+            "600": "oklch(54.6% .245 262.9)",
+            "700": "oklch(48.8% .243 264.4)",
+            "800": "oklch(42.4% .199 265.6)",
+            "900": "oklch(37.9% .146 265.5)",
+            "950": "oklch(28.2% .091 267.9)",
+        }
+    },
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": [
+            {
+                "items": [_item("Dashboard", "dashboard", "admin:index")],
+            },
+            {
+                "title": "Delivery",
+                "items": [
+                    _list("Notifications", "mail", "notifications.notification"),
+                    _item(
+                        "Failed deliveries",
+                        "error",
+                        "admin:notifications_faileddelivery_causes",
+                        "notifications.view_faileddelivery",
+                    ),
+                    _item("Outbox", "outbox", "outbox", "notifications.view_content"),
+                ],
+            },
+            {
+                "title": "Schedules",
+                "items": [
+                    _list("Schedules", "schedule", "django_celery_beat.periodictask"),
+                    _list("Job results", "task_alt", "django_celery_results.taskresult"),
+                ],
+            },
+            {
+                "title": "People",
+                "items": [
+                    _list("Users", "person", "auth.user"),
+                    _list("Roles", "group", "auth.group"),
+                ],
+            },
+        ],
+    },
+}

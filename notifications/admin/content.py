@@ -1,0 +1,31 @@
+"""What the recipient was, or will be, shown."""
+
+from typing import Any
+
+from notifications.channels import CHANNELS
+from notifications.models import Notification, OutboxMessage
+from templates_engine import catalog
+from templates_engine.errors import TemplateError
+
+HIDDEN = "Hidden: needs the permission “Can see contents and recipients”."
+
+
+def of(notification: Notification) -> dict[str, Any]:
+    """Give the parts of the content: as captured, else as its pinned version renders now.
+
+    The version cannot change, so the second is what was sent, too.
+    """
+    captured = OutboxMessage.objects.filter(notification_id=notification.id).first()
+    if captured:
+        return dict(captured.content)
+    if notification.template_version_id is not None:
+        try:
+            version = catalog.version(notification.template_version_id)
+            return dict(version.render(notification.context, notification.locale or None))
+        except TemplateError as error:
+            return {"render_error": str(error)}
+    channel = CHANNELS[notification.channel]
+    content = {channel.body_part: notification.body}
+    if channel.subject_part:
+        content[channel.subject_part] = notification.subject
+    return content

@@ -1,0 +1,253 @@
+"""Notifications: found by what identifies them, and read; changed by two verbs."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet, Value
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import TabularInline
+from unfold.forms import BaseDialogForm
+
+from notifications import replays, submission
+from notifications.admin import content, search, timeline
+from notifications.admin.base import ReadOnlyAdmin, answer, labelled, who, with_dialog
+from notifications.errors import ReplayRefused
+from notifications.models import WAITING, Attempt, Notification, Status
+from notifications.privacy import mask
+
+SEE_CONTENT = "notifications.view_content"
+CANCEL_DIALOG = {
+    "title": "Cancel this notification?",
+    "description": "It is not sent. What a worker has in hand already cannot be called back.",
+    "form_submit_text": "Cancel it",
+}
+RESEND_DIALOG = {
+    "title": "Send it again?",
+    "description": "A new notification with the same content, linked to this one. "
+    "A template is taken as it is published now.",
+    "form_submit_text": "Send again",
+}
+LABELS: dict[str, str] = {
+    Status.SCHEDULED: "info",
+    Status.QUEUED: "info",
+    Status.SENDING: "info",
+    Status.SENT: "success",
+    Status.DELIVERED: "success",
+    Status.FAILED: "danger",
+    Status.EXPIRED: "warning",
+    Status.SUPPRESSED: "warning",
+    Status.CANCELLED: "warning",
+}
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """By state. What has not ended has a due time, and an index of its own."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(status.value, status.value) for status in Status]
+
+    def queryset(
+        self, request: HttpRequest, queryset: "QuerySet[Notification]"
+    ) -> "QuerySet[Notification]":
+        status = self.value()
+        if not status:
+            return queryset
+        found = queryset.filter(status=status)
+        return found.filter(due_at__isnull=False) if status in (*WAITING, "sending") else found
+
+
+class AttemptInline(TabularInline):  # type: ignore[misc]  # unfold has no types
+    """Each try at a provider."""
+
+    model = Attempt
+    extra = 0
+    can_delete = False
+    fields = ("number", "result", "provider", "code", "detail", "provider_message_id", "worker")
+    readonly_fields = fields
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyAdmin):
+    """Read-only, but for cancel and resend."""
+
+    list_display = ("short_id", "state", "channel", "priority", "to", "reference", "created_at")
+    list_filter = (StatusFilter, "channel", "priority")
+    ordering = ("-id",)
+    search_fields = ("id",)
+    search_help_text = "The exact id, recipient, reference or idempotency key."
+    actions = ("cancel_selected", "resend_selected")
+    actions_detail = ("cancel", "resend")
+    inlines = (AttemptInline,)
+    change_form_before_template = "notifications/admin/timeline.html"
+    readonly_fields = ("to", "shown_context", "shown_metadata", "shown_content", "origin")
+    fieldsets = (
+        (
+            None,
+            {"fields": (("channel", "priority"), ("to", "status"), ("reason", "provider"))},
+        ),
+        ("Content", {"fields": ("template_version", "shown_content", "shown_context")}),
+        (
+            "Times",
+            {
+                "fields": (
+                    ("created_at", "scheduled_at"),
+                    ("due_at", "expires_at"),
+                    ("sent_at", "finished_at"),
+                )
+            },
+        ),
+        (
+            "Origin",
+            {
+                "fields": (
+                    ("reference", "idempotency_key"),
+                    ("guarantee", "attempt_count"),
+                    ("retry", "locale"),
+                    "shown_metadata",
+                    "origin",
+                )
+            },
+        ),
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Notification]", search_term: str
+    ) -> tuple["QuerySet[Notification]", bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        return queryset.filter(id__in=search.find(term)), False
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Notification]":
+        """Each row carries whether who asks may see its content: a request has no other place."""
+        rows: QuerySet[Notification] = super().get_queryset(request)
+        return rows.annotate(opened=Value(request.user.has_perm(SEE_CONTENT)))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        notification = self.get_object(request, object_id)
+        story = timeline.of(notification) if notification else []
+        context = {**(extra_context or {}), "timeline": story}
+        response: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return response
+
+    @admin.display(description="Id")
+    def short_id(self, notification: Notification) -> str:
+        return f"…{str(notification.id)[-12:]}"
+
+    @labelled("Status", LABELS)
+    def state(self, notification: Notification) -> str:
+        return notification.status
+
+    @admin.display(description="Recipient")
+    def to(self, notification: Notification) -> str:
+        opened = getattr(notification, "opened", False)
+        return notification.recipient if opened else mask(notification.recipient)
+
+    @admin.display(description="Context")
+    def shown_context(self, notification: Notification) -> SafeString | str:
+        return _for_eyes(notification, lambda: _json(notification.context))
+
+    @admin.display(description="Metadata")
+    def shown_metadata(self, notification: Notification) -> SafeString | str:
+        return _for_eyes(notification, lambda: _json(notification.metadata))
+
+    @admin.display(description="As the recipient sees it")
+    def shown_content(self, notification: Notification) -> SafeString | str:
+        return _for_eyes(notification, lambda: _content(notification))
+
+    @admin.display(description="Replay of")
+    def origin(self, notification: Notification) -> SafeString | str:
+        if notification.replay_of_id is None:
+            return "-"
+        where = reverse("admin:notifications_notification_change", args=[notification.replay_of_id])
+        return format_html(
+            '<a class="underline" href="{}">{}</a>', where, notification.replay_of_id
+        )
+
+    def has_cancel_permission(self, request: HttpRequest, _: object = None) -> bool:
+        return bool(request.user.has_perm("notifications.cancel_notification"))
+
+    def has_resend_permission(self, request: HttpRequest, _: object = None) -> bool:
+        return bool(request.user.has_perm("notifications.resend_notification"))
+
+    @admin.action(description="Cancel those that wait", permissions=["cancel"])
+    def cancel_selected(self, request: HttpRequest, chosen: "QuerySet[Notification]") -> None:
+        outcomes = [self._cancel(request, notification) for notification in chosen]
+        self.message_user(request, f"Cancelled {sum(outcomes)} of {len(outcomes)}.")
+
+    @admin.action(description="Send again, as new notifications", permissions=["resend"])
+    def resend_selected(self, request: HttpRequest, chosen: "QuerySet[Notification]") -> None:
+        sent = 0
+        for notification in chosen:
+            try:
+                self._resend(request, notification)
+                sent += 1
+            except ReplayRefused as error:
+                self.message_user(request, f"{notification}: {error}", messages.WARNING)
+        self.message_user(request, f"Accepted {sent} again.")
+
+    @with_dialog("Cancel", "cancel", "block", CANCEL_DIALOG)
+    def cancel(self, request: HttpRequest, _form: BaseDialogForm, object_id: UUID) -> HttpResponse:
+        notification = self.get_queryset(request).get(pk=object_id)
+        if self._cancel(request, notification):
+            return answer(request, _page(notification), "Cancelled.")
+        return answer(request, _page(notification), "Too late to cancel it.", failed=True)
+
+    @with_dialog("Send again", "resend", "replay", RESEND_DIALOG)
+    def resend(self, request: HttpRequest, _form: BaseDialogForm, object_id: UUID) -> HttpResponse:
+        notification = self.get_queryset(request).get(pk=object_id)
+        try:
+            again = self._resend(request, notification)
+        except ReplayRefused as error:
+            return answer(request, _page(notification), str(error), failed=True)
+        return answer(request, _page(again), "Accepted again: this is the new notification.")
+
+    def _cancel(self, request: HttpRequest, notification: Notification) -> bool:
+        cancelled = bool(submission.cancel(notification.id))
+        if cancelled:
+            self.log_change(request, notification, "Cancelled.")
+        return cancelled
+
+    def _resend(self, request: HttpRequest, notification: Notification) -> Notification:
+        again = replays.resend(notification, by=who(request))
+        self.log_change(request, notification, f"Sent again as {again.id}.")
+        return again
+
+
+def _for_eyes(notification: Notification, show: Callable[[], SafeString]) -> SafeString | str:
+    """Show it to those who may see it; a row that says nothing is closed."""
+    return show() if getattr(notification, "opened", False) else content.HIDDEN
+
+
+def _page(notification: Notification) -> str:
+    return reverse("admin:notifications_notification_change", args=[notification.id])
+
+
+def _json(value: object) -> SafeString:
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return format_html('<pre class="whitespace-pre-wrap">{}</pre>', text)
+
+
+def _content(notification: Notification) -> SafeString:
+    return render_to_string(
+        "notifications/admin/content.html",
+        {"channel": notification.channel, "content": content.of(notification)},
+    )

@@ -1,0 +1,10 @@
+"""What an operator opens beside the admin's own pages."""
+
+from django.urls import path
+
+from notifications.admin import outbox
+
+urlpatterns = [
+    path("outbox/", outbox.outbox, name="outbox"),
+    path("outbox/<uuid:notification>/", outbox.message, name="outbox-message"),
+]

@@ -1,0 +1,42 @@
+"""A person at the admin, with what there is to look at."""
+
+import pytest
+from django.contrib.auth.models import Permission, User
+
+from notifications.models import FailedDelivery
+
+
+@pytest.fixture
+def boss(client, transactional_db):
+    """The browser of a logged-in superuser."""
+    client.force_login(User.objects.create_superuser("boss", password="secret"))
+    return client
+
+
+@pytest.fixture
+def browser_of(client, transactional_db):
+    """``browser_of("view_notification", …)``: a staff member with just these permissions."""
+
+    def browser(*codenames):
+        user = User.objects.create_user("staff", password="secret", is_staff=True)
+        permissions = Permission.objects.filter(
+            codename__in=codenames, content_type__app_label="notifications"
+        )
+        assert permissions.count() == len(codenames)
+        user.user_permissions.set(permissions)
+        client.force_login(user)
+        return client
+
+    return browser
+
+
+@pytest.fixture
+def dead(accepted, deliver):
+    """A dead letter: a notification that its provider refused for good."""
+
+    def dead(code="550", **changes):
+        row = accepted(**{"recipient": f"ada?result=permanent&code={code}", **changes})
+        deliver(row)
+        return FailedDelivery.objects.get(notification_id=row.id)
+
+    return dead

@@ -1,0 +1,125 @@
+"""Failed deliveries by cause: dry run, replay at a rate, discard with a reason."""
+
+from itertools import pairwise
+
+import pytest
+from django.contrib.admin.models import LogEntry
+
+from notifications import bulk_replays
+from notifications.errors import InvalidField
+from notifications.models import BulkReplay, FailedDelivery, Notification
+
+CAUSES = "/admin/notifications/faileddelivery/causes/"
+LIST = "/admin/notifications/faileddelivery/"
+
+
+def work_off():
+    while bulk_replays.tick() == 0:
+        pass
+
+
+def test_failures_are_grouped_by_cause_the_biggest_first(boss, dead):
+    small, big = dead(code="553"), [dead(), dead(), dead()]
+    shown = boss.get(CAUSES).context["causes"]
+    assert [(c.fingerprint, c.count) for c in shown] == [
+        (big[0].fingerprint, 3),
+        (small.fingerprint, 1),
+    ]
+    assert shown[0].hourly[-1] == 3
+
+
+def test_a_dry_run_tells_what_would_happen_and_does_nothing(boss, dead):
+    fingerprint = dead().fingerprint
+    response = boss.post(f"{CAUSES}{fingerprint}/replay/", {"per_second": "5", "dry": ""})
+    assert "Dry run" in response.content.decode()
+    assert not BulkReplay.objects.exists()
+    assert FailedDelivery.objects.get().state == "open"
+
+
+def test_a_replay_spreads_the_cause_over_time_and_leaves_the_others(boss, dead):
+    other = dead(code="553")
+    ones = [dead() for _ in range(4)]
+    boss.post(f"{CAUSES}{ones[0].fingerprint}/replay/", {"per_second": "0.5", "go": ""})
+    work_off()
+    order = BulkReplay.objects.get()
+    assert (order.total, order.accepted, order.refused) == (4, 4, {})
+    assert order.finished_at is not None
+    times = list(
+        Notification.objects.filter(replay_of__isnull=False)
+        .order_by("scheduled_at")
+        .values_list("scheduled_at", flat=True)
+    )
+    gaps = [(b - a).total_seconds() for a, b in pairwise(times)]
+    assert all(1.5 < gap < 2.5 for gap in gaps[1:])
+    other.refresh_from_db()
+    assert other.state == "open"
+    assert "Replay of 4" in LogEntry.objects.get().change_message
+
+
+def test_an_order_goes_on_where_a_killed_scheduler_left_it(dead, monkeypatch):
+    monkeypatch.setattr(bulk_replays, "BATCH", 2)
+    for _ in range(5):
+        dead()
+    order = bulk_replays.order("", 100)
+    bulk_replays.tick()
+    order.refresh_from_db()
+    assert (order.done, order.finished_at) == (2, None)
+    work_off()
+    order.refresh_from_db()
+    assert order.accepted == 5
+    assert FailedDelivery.objects.filter(state="replayed").count() == 5
+
+
+def test_what_is_past_its_expiry_is_refused_and_counted_by_reason(dead, age):
+    one = dead(expires=3600)
+    Notification.objects.filter(pk=one.notification_id).update(expires_at=one.created_at)
+    order = bulk_replays.order("", 100)
+    work_off()
+    order.refresh_from_db()
+    assert order.accepted == 0
+    assert sum(order.refused.values()) == 1
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), 1e9])
+def test_an_impossible_rate_is_refused(dead, rate):
+    with pytest.raises(InvalidField):
+        bulk_replays.order("", rate)
+
+
+def test_discarding_wants_a_reason_and_keeps_it(boss, dead):
+    one = dead()
+    boss.post(f"{CAUSES}{one.fingerprint}/discard/", {"reason": ""})
+    one.refresh_from_db()
+    assert one.state == "open"
+    boss.post(f"{CAUSES}{one.fingerprint}/discard/", {"reason": "test accounts"})
+    one.refresh_from_db()
+    assert (one.state, one.resolution, one.resolved_by.username) == (
+        "discarded",
+        "test accounts",
+        "boss",
+    )
+
+
+def test_one_is_replayed_from_its_page_and_only_once(boss, dead):
+    one = dead()
+    for _ in range(2):
+        boss.post(f"{LIST}{one.pk}/replay/", {"_form_submitted": "on"})
+    assert Notification.objects.filter(replay_of=one.notification).count() == 1
+
+
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_who_may_only_look_can_neither_replay_nor_discard(browser_of, dead, verb):
+    one = dead()
+    viewer = browser_of("view_faileddelivery")
+    assert viewer.get(CAUSES).status_code == 200
+    form = {"per_second": "5", "go": "", "reason": "why", "_form_submitted": "on"}
+    assert viewer.post(f"{CAUSES}{one.fingerprint}/{verb}/", form).status_code == 403
+    assert viewer.post(f"{LIST}{one.pk}/{verb}/", form).status_code == 403
+    one.refresh_from_db()
+    assert one.state == "open"
+
+
+def test_each_page_of_a_dead_letter_opens(boss, dead):
+    one = dead()
+    for where in (LIST, f"{LIST}{one.pk}/change/", "/admin/notifications/bulkreplay/"):
+        assert boss.get(where).status_code == 200
