@@ -1,10 +1,10 @@
 # The commands of the house. Each brings what it needs into .venv by itself.
 #
 #   make up       run everything on this machine and deliver a welcome notification
-#   make test     every test but the long chaos runs (ARGS='-k name' goes to pytest)
+#   make test     every test, short chaos runs among them (ARGS='-k name' goes to pytest)
 #   make check    lint, types, import contract, migrations in step, deployment checks
 #   make bench    benchmarks, each beside its floor (ONLY=name for one of them)
-#   make chaos    the long runs under kill -9
+#   make chaos    a long run under kill -9 (N=notifications, MINUTES=, SEED=)
 #   make install  .venv with the runtime packages, and nothing else
 #   make lock     renew both lock files (needs uv)
 
@@ -19,6 +19,9 @@ LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes \
 
 ARGS ?=
 ONLY ?=
+N ?=
+MINUTES ?=
+SEED ?=
 
 .PHONY: up install test check bench chaos lock
 up: $(VENV)/.runtime
@@ -27,10 +30,10 @@ up: $(VENV)/.runtime
 install: $(VENV)/.runtime
 
 test: $(VENV)/.dev
-	@$(PY) -m pytest --ignore=tests/chaos $(ARGS)
+	@$(PY) -m pytest $(ARGS)
 
 chaos: $(VENV)/.dev
-	@$(PY) -m pytest tests/chaos $(ARGS)
+	@N=$(N) MINUTES=$(MINUTES) SEED=$(SEED) $(PY) -m tests.chaos.run
 
 bench: $(VENV)/.dev
 	@$(PY) -m bench $(ONLY)

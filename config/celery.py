@@ -4,6 +4,9 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.signals import worker_shutting_down
+
+from config import shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -11,6 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 app = Celery("notifications", task_cls="scheduling.execution:Task")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+worker_shutting_down.connect(shutdown.limit)
 
 
 @app.on_after_configure.connect  # type: ignore[untyped-decorator]  # celery has no types

@@ -179,6 +179,9 @@ DOORBELL_TRANSPORT_OPTIONS: dict[str, Any] = (
 CELERY_BEAT_SCHEDULER = "scheduling.scheduler:Scheduler"
 HOSTNAME = socket.gethostname()
 
+# Seconds that a worker may go on sending after SIGTERM, before it gives the rest back.
+WORKER_SHUTDOWN_GRACE = env.float("WORKER_SHUTDOWN_GRACE", default=25.0)
+
 # --- Delivery (notifications.conf) ----------------------------------------------------------
 
 # Messages per queue that new notifications may put on the broker, and that the sweep keeps

@@ -1,0 +1,67 @@
+"""``make chaos``: real processes under random harm. N=, MINUTES= and SEED= set its size."""
+
+import os
+import random
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.verdict import Verdict, judge
+from tests.chaos.world import World, wait_for
+
+KINDS = ("worker", "child", "scheduler", "flush", "redis", "postgres")
+
+
+def run(
+    count: int, minutes: float, seed: int, chance: float, folder: Path
+) -> tuple[World, Verdict]:
+    """Submit ``count`` notifications over ``minutes`` while things die, and judge the end.
+
+    ``chance`` is that of a worker killing itself at each boundary of a delivery.
+    """
+    random.seed(seed)
+    world = World(folder, chance=chance)
+    accepted = folder / "accepted.log"
+    seconds = minutes * 60
+    try:
+        world.submit(count, count / seconds, accepted)
+        harm = [kind for kind in KINDS for _ in range(max(1, round(seconds / 25)))]
+        random.shuffle(harm)
+        pause = seconds / len(harm)
+        for kind in harm:
+            time.sleep(random.uniform(0.5, 1.5) * pause)
+            world.tend()
+            world.disturb(kind)
+        if not wait_for(world.has_submitted, 600, world.tend):
+            raise TimeoutError(f"Not all was submitted: {world.submitter.output()[-4000:]}")
+        wait_for(world.is_settled, 120 + count / 50, world.tend)
+        world.doubles_allowed += 100 * sum(world.trapped().values())
+        return world, judge(world, accepted)
+    finally:
+        world.close()
+
+
+def main() -> None:
+    count = int(os.environ.get("N") or 20_000)
+    minutes = float(os.environ.get("MINUTES") or 10)
+    seed = int(os.environ.get("SEED") or time.time())
+    with tempfile.TemporaryDirectory() as folder:
+        world, verdict = run(count, minutes, seed, chance=0.0005, folder=Path(folder))
+        table = Table(title=f"{count} notifications, {minutes:g} minutes, seed {seed}")
+        table.add_column("figure")
+        table.add_column("count", justify="right")
+        for name, value in asdict(verdict).items():
+            table.add_row(name.replace("_", " "), str(value))
+        for kind, times in sorted((world.kills + world.trapped()).items()):
+            table.add_row(f"killed: {kind}", str(times))
+        Console().print(table)
+    sys.exit(0 if verdict.holds else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""The promises under harm: a short run of what ``make chaos`` runs for long."""
+
+import pytest
+
+from tests.chaos.run import KINDS, run
+
+
+@pytest.mark.timeout(300)
+def test_nothing_is_lost_stuck_or_doubled_beyond_what_was_in_flight(tmp_path):
+    world, verdict = run(count=600, minutes=0.5, seed=1, chance=0.0005, folder=tmp_path)
+    assert verdict.accepted == 600
+    assert verdict.holds, verdict
+    assert all(world.kills[kind] for kind in KINDS)
