@@ -9,7 +9,8 @@ from celery import Celery
 
 QUEUE = "floor"
 
-app = Celery("floor", broker=os.environ.get("BROKER_URL"))
+# Not the current app: that is ours, in the process that publishes for both.
+app = Celery("floor", broker=os.environ.get("BROKER_URL"), set_as_current=False)
 app.conf.update(
     task_ignore_result=True,
     task_default_queue=QUEUE,

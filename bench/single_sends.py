@@ -21,6 +21,7 @@ def prepare(stage: Stage) -> Callable[[], Sample]:
     stage.processes.worker("--concurrency", WORKER_CHILDREN)
     stage.processes.beat()
     start("floor", "celery", "-A", "bench.floor", "worker", "--concurrency", WORKER_CHILDREN)
+    floor.app.conf.broker_url = stage.redis.url
     return lambda: Sample(ours=CALLS / _ours(), floor=CALLS / _floor(stage))
 
 
