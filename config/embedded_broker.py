@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 # The kernel's own limit (sun_path) is 108 bytes on Linux and 104 on macOS, with the closing zero.
 MAX_SOCKET_PATH_BYTES = 100
@@ -94,7 +96,9 @@ class EmbeddedBroker:
             self._process.wait()
 
     def _client(self) -> redis.Redis:
-        return redis.Redis(unix_socket_path=str(self._socket), socket_timeout=5)
+        # Asked again here, at once: the client's own retries would wait for seconds.
+        once = Retry(NoBackoff(), retries=0)
+        return redis.Redis(unix_socket_path=str(self._socket), socket_timeout=5, retry=once)
 
     def _answers(self) -> bool:
         with self._client() as client:

@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from config.embedded_broker import server_binary
 from tests.servers.process import ServerProcess
@@ -39,7 +41,8 @@ class RedisServer(ServerProcess):
         ]
 
     def client(self) -> redis.Redis:
-        return redis.Redis.from_url(self.url, socket_timeout=5)
+        """A client that tells of a broken connection rather than trying again."""
+        return redis.Redis.from_url(self.url, socket_timeout=5, retry=Retry(NoBackoff(), retries=0))
 
     def is_ready(self) -> bool:
         try:
