@@ -6,9 +6,10 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Have every scheduler process sweep for due notifications."""
-        from notifications import bulk_replays, recovery
+        """Have every scheduler process do what must go on by itself."""
+        from notifications import bulk_replays, recovery, retention
         from scheduling import ticker
 
         ticker.register("notifications.sweep", recovery.sweep)
         ticker.register("notifications.bulk_replays", bulk_replays.tick)
+        ticker.register("notifications.retention", retention.tick)

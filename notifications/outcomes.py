@@ -17,6 +17,7 @@ from notifications.reports import Report, printable
 from notifications.retry import Decision, Step, decide, policy_for
 
 _TABLE = Notification._meta.db_table
+_FORGET = ", context = '{}', subject = '', body = ''"
 _STATUS = {
     Step.DONE: Status.SENT,
     Step.RETRY: Status.SCHEDULED,
@@ -104,7 +105,8 @@ def _move(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
     current: set[UUID] = set()
     for (status, due_at, reason, provider), claims in alike.items():
         current |= _update(
-            "status = %s, due_at = %s, reason = %s, provider = %s, sent_at = %s, finished_at = %s",
+            "status = %s, due_at = %s, reason = %s, provider = %s, sent_at = %s, finished_at = %s"
+            + (_FORGET if status is Status.SENT and conf.get("FORGET_CONTENT") else ""),
             [
                 status,
                 due_at,

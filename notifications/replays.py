@@ -42,9 +42,7 @@ def resend(old: Notification, *, by: AbstractBaseUser | None = None) -> Notifica
 
     Raises ``ReplayRefused`` as ``replay`` does.
     """
-    dead = FailedDelivery.objects.filter(
-        notification=old, state=FailedDelivery.State.OPEN
-    ).first()
+    dead = FailedDelivery.objects.filter(notification=old, state=FailedDelivery.State.OPEN).first()
     if dead is not None:
         return replay(dead, by=by)
     try:

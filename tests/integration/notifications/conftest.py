@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings
+from django.db.models import F
 
 from notifications import claims, delivery, windows
 from notifications.models import Notification
@@ -43,9 +44,8 @@ def age():
     """Move a notification's due time into the past, as if that much time had gone by."""
 
     def age(notification: Notification, seconds: float = 3600) -> None:
-        row = Notification.objects.get(id=notification.id)
-        Notification.objects.filter(id=row.id).update(
-            due_at=row.due_at - timedelta(seconds=seconds)
+        Notification.objects.filter(id=notification.id).update(
+            due_at=F("due_at") - timedelta(seconds=seconds)
         )
 
     return age

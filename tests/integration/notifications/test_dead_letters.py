@@ -73,9 +73,9 @@ def test_many_are_replayed_at_a_chosen_rate(dead):
         dead()
     accepted, refused = replays.replay_all(FailedDelivery.objects.all(), per_second=2)
     assert (accepted, refused) == (4, {})
-    due = Notification.objects.filter(replay_of__isnull=False).order_by("scheduled_at")
-    spread = (due.last().scheduled_at - due.first().scheduled_at).total_seconds()
-    assert 1.4 < spread < 2.5
+    replayed = Notification.objects.filter(replay_of__isnull=False)
+    due = sorted(replayed.values_list("scheduled_at", flat=True))
+    assert 1.4 < (due[-1] - due[0]).total_seconds() < 2.5
 
 
 def test_a_discarded_letter_keeps_the_reason_and_is_not_replayed(dead):

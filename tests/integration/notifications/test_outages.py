@@ -1,0 +1,125 @@
+"""The broker or the database goes away, a worker is told to stop: nothing accepted is lost."""
+
+import os
+import signal
+
+import psycopg
+import pytest
+
+SUBMIT = """
+import django; django.setup()
+from notifications.submission import send
+for n in range({count}):
+    send(channel="simulator", recipient="ada{how}", body="Hello", priority="low")
+print("accepted")
+"""
+SENT = "SELECT count(*) FROM notifications_notification WHERE status = 'sent'"
+ATTEMPTS = "SELECT count(*) FROM notifications_attempt"
+
+
+@pytest.fixture
+def system(processes, redis_server, postgres_server, tmp_path):
+    """Processes on a broker and a database of their own, which may be taken away."""
+    processes.env |= {
+        "DATABASE_URL": postgres_server.url,
+        "BROKER_URL": redis_server.url,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "NOTIFICATIONS_GRACE": "1",
+        "NOTIFICATIONS_LEASE": "5",
+        "NOTIFICATIONS_PROVIDER_TIMEOUT": "2",
+        "SIMULATOR": f"record={tmp_path / 'simulated.log'}",
+    }
+    processes.run("migrate", "python", "manage.py", "migrate")
+    return processes
+
+
+@pytest.fixture
+def submit(system):
+    """Accept so many from a process of its own; ``how`` is the simulator's behaviour."""
+    return lambda count, how="": system.run(
+        "submit", "python", "-c", SUBMIT.format(count=count, how=how)
+    )
+
+
+@pytest.fixture
+def count(postgres_server):
+    def count(sql: str) -> int:
+        try:
+            with psycopg.connect(postgres_server.url, connect_timeout=2) as connection:
+                return connection.execute(sql).fetchone()[0]
+        except psycopg.OperationalError:
+            return -1
+
+    return count
+
+
+def test_what_was_accepted_without_a_broker_is_sent_once_it_returns(
+    system, submit, count, redis_server, wait_until
+):
+    system.beat()
+    system.worker()
+    redis_server.stop()
+    assert "accepted" in submit(5)
+    redis_server.start()
+    wait_until(lambda: count(SENT) == 5, timeout=60)
+    assert count(ATTEMPTS) == 5
+
+
+def test_a_broker_that_hangs_does_not_hold_up_the_door(
+    system, submit, count, redis_server, wait_until
+):
+    os.kill(redis_server.pid, signal.SIGSTOP)
+    try:
+        assert "accepted" in submit(5)
+    finally:
+        os.kill(redis_server.pid, signal.SIGCONT)
+    system.beat()
+    system.worker()
+    wait_until(lambda: count(SENT) == 5, timeout=60)
+
+
+def test_without_a_database_nothing_is_half_accepted_and_workers_resume_by_themselves(
+    system, submit, count, postgres_server, wait_until
+):
+    system.beat()
+    system.worker()
+    submit(3)
+    wait_until(lambda: count(SENT) == 3)
+    postgres_server.stop()
+    with pytest.raises(RuntimeError, match="OperationalError"):
+        submit(1)
+    postgres_server.start()
+    submit(4)
+    wait_until(lambda: count(SENT) == 7, timeout=60)
+    assert count(ATTEMPTS) == 7
+
+
+def test_sigterm_finishes_what_is_being_sent_and_gives_the_rest_back(
+    system, submit, count, wait_until, tmp_path
+):
+    system.beat()
+    first = system.worker("-c", "1", NOTIFICATIONS_HOLD="1")
+    submit(40, how="?latency=0.1")
+    wait_until((tmp_path / "simulated.log").exists, timeout=30)
+    first.terminate()
+    assert first.wait(30) == 0
+    recorded = len((tmp_path / "simulated.log").read_text().split())
+    assert count(SENT) == recorded < 40
+    system.worker()
+    wait_until(lambda: count(SENT) == 40, timeout=60)
+    ids = (tmp_path / "simulated.log").read_text().split()
+    assert len(ids) == len(set(ids)) == 40
+
+
+def test_a_second_sigterm_hurries(system, submit, count, wait_until):
+    system.beat()
+    worker = system.worker("-c", "1", NOTIFICATIONS_PROVIDER_TIMEOUT="30", NOTIFICATIONS_LEASE="60")
+    submit(1, how="?result=hang")
+    wait_until(
+        lambda: count("SELECT count(*) FROM notifications_notification WHERE status='sending'") == 1
+    )
+    worker.terminate()
+    worker.wait_for_output("Warm shutdown")
+    worker.terminate()
+    worker.wait(20)  # the hanging provider has half a minute
+    assert count(SENT) == 0
