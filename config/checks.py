@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
 
 from config.embedded_broker import socket_path_problem
-from notifications.channels import smtp
+from notifications.channels import smtp_connection
 
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "valkey", "valkeys", "amqp", "amqps", "memory")
 REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "valkey", "valkeys")
@@ -67,7 +67,7 @@ def _email() -> Iterator[Error]:
     if not settings.EMAIL_URL:
         return
     try:
-        smtp.read_url(settings.EMAIL_URL, settings.EMAIL_FROM)
+        smtp_connection.read_url(settings.EMAIL_URL, settings.EMAIL_FROM)
     except ValueError:  # its text may hold a part of the password
         yield Error(
             "EMAIL_URL is no address of a mail server.",

@@ -176,6 +176,10 @@ DOORBELL_TRANSPORT_OPTIONS: dict[str, Any] = (
     if BROKER_IS_REDIS
     else {"max_retries": 0, "read_timeout": 0.8, "write_timeout": 0.8}
 )
+# Which tasks may be scheduled by name, over HTTP too; patterns.
+SCHEDULING_ALLOWED_TASKS = env.list(
+    "SCHEDULING_ALLOWED_TASKS", default=["notifications.send_notification"]
+)
 CELERY_BEAT_SCHEDULER = "scheduling.scheduler:Scheduler"
 HOSTNAME = socket.gethostname()
 
@@ -216,7 +220,9 @@ NOTIFICATIONS_API_JSON_DEPTH = env.int("NOTIFICATIONS_API_JSON_DEPTH", default=3
 
 # --- Providers ----------------------------------------------------------------------------
 
-EMAIL_URL = env.str("EMAIL_URL", default="")  # empty: the built-in outbox
+EMAIL_URL = env.str("EMAIL_URL", default="")
+# Whether the built-in outbox takes what nobody else carries, rather than that it is refused.
+OUTBOX = env.bool("OUTBOX", default=DEBUG or BROKER_IS_EMBEDDED)
 EMAIL_FROM = env.str("EMAIL_FROM", default="notifications@localhost")
 WEBHOOK_SECRETS = env.list("WEBHOOK_SECRETS", default=[]) or [
     "whsec_" + b64encode(sha256(f"webhook {SECRET_KEY}".encode()).digest()).decode()

@@ -36,11 +36,16 @@ class Claim(NamedTuple):
     expires_at: datetime | None
     lease_until: datetime
     attempt: int
+    failovers: int
+    reason: str
 
 
 _TABLE = Notification._meta.db_table
 _COLUMNS = ", ".join(
-    {"lease_until": "due_at", "attempt": "attempt_count"}.get(name, name) for name in Claim._fields
+    {"lease_until": "due_at", "attempt": "attempt_count", "failovers": "failover_count"}.get(
+        name, name
+    )
+    for name in Claim._fields
 )
 _JSON = {"context", "retry", "metadata", "continuation"}
 _TIMES = {"scheduled_at", "expires_at", "lease_until"}

@@ -1,50 +1,65 @@
 """Delivery, written once for N claims; one is the case N = 1.
 
-Expire, render, send, record. Between claim and record no transaction is open.
+Expire, suppress, render, then hand over. Between claim and record no transaction is open.
 """
 
-import time
-from collections.abc import Iterator
-from datetime import datetime
+from typing import NamedTuple
 
-from notifications import clock, conf, outcomes, providers
+from notifications import clock, outcomes, suppressions
 from notifications.channels import CHANNELS
-from notifications.channels.base import Content, Message
+from notifications.channels.base import Content
 from notifications.claims import Claim
+from notifications.handover import Ready, hand_over
 from notifications.models import Status
 from notifications.outcomes import Recorded
 from notifications.reports import Report
 from notifications.retry import Outcome, Result
 from templates_engine import catalog
 from templates_engine.errors import TemplateError
-
-RECORD_EVERY = 100  # outcomes; what a crash can double is at most what was not yet recorded
-RECORD_AFTER = 0.5  # seconds
+from templates_engine.models import Category
 
 
 def deliver(claims: list[Claim], *, worker: str) -> list[Recorded]:
     """Bring these claims to an outcome each, and give what was recorded.
 
-    Claims of one queue, so of one channel. Those that the slot's time does not suffice for are
-    given back untried.
+    Claims of one queue, so of one channel. Those that have to wait, or that the slot's time
+    does not suffice for, are given back untried.
     """
     if not claims:
         return []
     now = clock.now()
     stale = [c for c in claims if c.expires_at is not None and c.expires_at <= now]
     outcomes.finish(stale, Status.EXPIRED, "expired")
-    messages, broken = _render([c for c in claims if c.expires_at is None or c.expires_at > now])
+    current = _without_suppressed([c for c in claims if c.expires_at is None or c.expires_at > now])
+    ready, broken = _render(current)
     recorded = outcomes.record(broken, worker=worker) if broken else []
-    return recorded + _send(messages, worker)
+    return recorded + hand_over(ready, worker=worker)
 
 
-def _render(claims: list[Claim]) -> tuple[list[tuple[Claim, Message]], list[Report]]:
-    """Make each claim's message; one that cannot be rendered fails alone."""
-    messages = []
+def _without_suppressed(claims: list[Claim]) -> list[Claim]:
+    """End those that became suppressed since they were accepted."""
+    if not claims:
+        return []
+    found = suppressions.among(claims[0].channel, {claim.recipient for claim in claims})
+    if not found:
+        return claims
+    kept = []
+    for claim in claims:
+        marketing = _template_of(claim).category == Category.MARKETING
+        if reason := suppressions.reason_in(found, claim.recipient, marketing=marketing):
+            outcomes.finish([claim], Status.SUPPRESSED, reason)
+        else:
+            kept.append(claim)
+    return kept
+
+
+def _render(claims: list[Claim]) -> tuple[list[Ready], list[Report]]:
+    """Make each claim's content; one that cannot be rendered fails alone."""
+    ready = []
     broken = []
     for claim in claims:
         try:
-            messages.append((claim, _message(claim, _content(claim))))
+            ready.append(_ready(claim))
         except TemplateError as error:
             outcome = Outcome(
                 Result.PERMANENT,
@@ -53,13 +68,18 @@ def _render(claims: list[Claim]) -> tuple[list[tuple[Claim, Message]], list[Repo
                 detail=str(error),
             )
             broken.append(Report(claim, outcome, provider="", started_at=clock.now()))
-    return messages, broken
+    return ready, broken
 
 
-def _content(claim: Claim) -> Content:
-    if claim.template_version_id is not None:
-        version = catalog.version(claim.template_version_id)
-        return version.render(claim.context, claim.locale or None)
+def _ready(claim: Claim) -> Ready:
+    if claim.template_version_id is None:
+        return Ready(claim, _own_text(claim))
+    version = catalog.version(claim.template_version_id)
+    content: Content = version.render(claim.context, claim.locale or None)
+    return Ready(claim, content, version.template_name)
+
+
+def _own_text(claim: Claim) -> Content:
     channel = CHANNELS[claim.channel]
     content = {channel.body_part: claim.body}
     if channel.subject_part:
@@ -67,46 +87,13 @@ def _content(claim: Claim) -> Content:
     return content
 
 
-def _message(claim: Claim, content: Content) -> Message:
-    return Message(
-        id=claim.id,
-        channel=claim.channel,
-        recipient=claim.recipient,
-        content=content,
-        attempt=claim.attempt,
-        timeout=conf.get("PROVIDER_TIMEOUT"),
-        expires_at=claim.expires_at,
-        metadata=claim.metadata,
-    )
+class _Template(NamedTuple):
+    name: str
+    category: str
 
 
-def _send(messages: list[tuple[Claim, Message]], worker: str) -> list[Recorded]:
-    """Hand the messages over while the slot's time lasts, recording as it goes."""
-    if not messages:
-        return []
-    provider = providers.for_channel(messages[0][1].channel)
-    handed: list[tuple[Claim, datetime]] = []
-    ends = time.monotonic() + conf.get("HOLD")
-
-    def feed() -> Iterator[Message]:
-        for claim, message in messages:
-            if handed and time.monotonic() > ends:
-                return
-            handed.append((claim, clock.now()))
-            yield message
-
-    recorded: list[Recorded] = []
-    reports: list[Report] = []
-    record_at = time.monotonic() + RECORD_AFTER
-    for index, outcome in enumerate(provider.send_many(feed())):
-        claim, started_at = handed[index]
-        reports.append(Report(claim, outcome, provider.name, started_at))
-        if len(reports) >= RECORD_EVERY or time.monotonic() > record_at:
-            recorded += outcomes.record(reports, worker=worker)
-            reports = []
-            record_at = time.monotonic() + RECORD_AFTER
-    if reports:
-        recorded += outcomes.record(reports, worker=worker)
-    unsent = [claim for claim, _ in messages[len(handed) :]]
-    outcomes.put_back(unsent, clock.now(), "slot_time_over")
-    return recorded
+def _template_of(claim: Claim) -> _Template:
+    if claim.template_version_id is None:
+        return _Template("", "")
+    version = catalog.version(claim.template_version_id)
+    return _Template(version.template_name, version.category)

@@ -75,12 +75,19 @@ class InvalidField(InvalidNotification):
     """A plain field has the wrong type, is too long or holds a character that cannot be kept."""
 
 
+class NoProvider(InvalidNotification):
+    """No provider account carries this channel, and the built-in outbox is off."""
+
+
 class IdempotencyConflict(InvalidNotification):
     """The idempotency key, or the id, was used before with other content."""
 
 
 class DeliveryError(NotificationError):
     """An attempt did not succeed. ``code`` is the provider's own: ``550``, ``HTTP 503``."""
+
+    reason = ""  # what the attempt's outcome gives as its reason
+    local = False  # whether the trouble is this recipient's alone, not the provider's
 
     def __init__(self, detail: str, *, code: str = "") -> None:
         super().__init__(detail)
@@ -90,6 +97,12 @@ class DeliveryError(NotificationError):
 
 class PermanentError(DeliveryError):
     """Trying again cannot help: straight to the dead letters."""
+
+
+class InvalidRecipient(PermanentError):
+    """The address itself is dead (a hard bounce, an unregistered device): it gets suppressed."""
+
+    reason = "invalid_recipient"
 
 
 class TransientError(DeliveryError):

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from notifications import clock, conf, continuations, dead_letters, dialect
+from notifications import clock, conf, continuations, dead_letters, dialect, suppressions
 from notifications.claims import Claim
 from notifications.models import Attempt, Notification, Status
 from notifications.reports import Report, printable
@@ -21,6 +21,7 @@ _FORGET = ", context = '{}', subject = '', body = ''"
 _STATUS = {
     Step.DONE: Status.SENT,
     Step.RETRY: Status.SCHEDULED,
+    Step.FAIL_OVER: Status.SCHEDULED,
     Step.DEAD_LETTER: Status.FAILED,
     Step.EXPIRE: Status.EXPIRED,
 }
@@ -54,18 +55,29 @@ def record(reports: Sequence[Report], *, worker: str) -> list[Recorded]:
         kept = [(r, d) for r, d in decided if r.claim.id in current]
         _keep_attempts(kept, worker, now)
         dead_letters.keep([(r, d) for r, d in kept if d.step is Step.DEAD_LETTER], now)
+        suppressions.keep_invalid([report for report, _ in kept])
     return [
         Recorded(r.claim, d, r.outcome.code, stale=r.claim.id not in current) for r, d in decided
     ]
 
 
-def put_back(claims: Iterable[Claim], due_at: datetime, reason: str) -> None:
-    """Give claims back untried: no attempt is spent, and the rows are due at ``due_at``."""
-    _update(
-        "status = %s, due_at = %s, reason = %s, attempt_count = attempt_count - 1",
-        [Status.SCHEDULED, due_at, reason],
-        claims,
-    )
+def put_back(slots: Iterable[tuple[Claim, datetime]], reason: str) -> None:
+    """Give claims back untried: no attempt is spent, and each row is due at its own slot."""
+    values = [v for c, due_at in slots for v in (dialect.write(c.id), c.attempt, due_at)]
+    if not values:
+        return
+    rows = ", ".join(["(%s, %s, %s)"] * (len(values) // 3))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH slot(id, attempt, due_at) AS (VALUES {rows})"  # noqa: S608 -- our own words and placeholders
+            f" UPDATE {_TABLE} SET status = %s, due_at = slot.due_at, reason = %s,"
+            f" attempt_count = attempt_count - 1 FROM slot"
+            f" WHERE {_TABLE}.id = slot.id AND attempt_count = slot.attempt AND status = %s",
+            [
+                *(dialect.write(value) for value in values),
+                *(Status.SCHEDULED, reason, Status.SENDING),
+            ],
+        )
 
 
 def finish(claims: Iterable[Claim], status: Status, reason: str) -> set[UUID]:
@@ -84,11 +96,12 @@ def _decide(report: Report, now: datetime) -> Decision:
         report.outcome,
         policy=policy_for(claim.priority, claim.retry),
         guarantee=claim.guarantee,
-        attempt=claim.attempt,
+        attempt=claim.attempt - claim.failovers,
         now=now,
         first_due_at=claim.scheduled_at,
         expires_at=claim.expires_at,
         draw=random.random(),  # noqa: S311 -- spreads a crowd, protects nothing
+        another_provider=report.another,
     )
 
 
@@ -101,11 +114,13 @@ def _move(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
         if continuations.follows(report.claim.continuation, status):
             # Somebody must see to what follows, even if this process dies right after.
             due_at = now + timedelta(seconds=conf.get("GRACE"))
-        alike[status, due_at, decision.reason, report.provider].append(report.claim)
+        failovers = int(decision.step is Step.FAIL_OVER)
+        alike[status, due_at, decision.reason, report.provider, failovers].append(report.claim)
     current: set[UUID] = set()
-    for (status, due_at, reason, provider), claims in alike.items():
+    for (status, due_at, reason, provider, failovers), claims in alike.items():
         current |= _update(
-            "status = %s, due_at = %s, reason = %s, provider = %s, sent_at = %s, finished_at = %s"
+            "status = %s, due_at = %s, reason = %s, provider = %s, sent_at = %s, finished_at = %s,"
+            " failover_count = failover_count + %s"
             + (_FORGET if status is Status.SENT and conf.get("FORGET_CONTENT") else ""),
             [
                 status,
@@ -114,6 +129,7 @@ def _move(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
                 provider,
                 now if status is Status.SENT else None,
                 None if status is Status.SCHEDULED else now,
+                failovers,
             ],
             claims,
         )
@@ -141,6 +157,7 @@ def _keep_attempts(kept: list[tuple[Report, Decision]], worker: str, now: dateti
             notification_id=report.claim.id,
             number=report.claim.attempt,
             provider=report.provider,
+            choice=report.choice[:100],
             result=report.outcome.result.value,
             code=report.outcome.code[:50],
             detail=printable(report.outcome.detail),

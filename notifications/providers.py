@@ -1,45 +1,24 @@
-"""Which provider carries a channel. Made once per process, for their connections are kept."""
+"""The providers of this thread, made from their accounts; their connections are kept."""
 
 import threading
-from collections.abc import Callable
 
-from django.conf import settings
-
-from notifications.channels.base import Provider
-from notifications.channels.outbox import OutboxProvider
-from notifications.channels.simulator import SimulatorProvider
-from notifications.channels.smtp import SmtpProvider, read_url
-from notifications.channels.webhook import WebhookProvider
-
-
-def _email() -> Provider:
-    if settings.EMAIL_URL:
-        return SmtpProvider(read_url(settings.EMAIL_URL, settings.EMAIL_FROM))
-    return OutboxProvider()
-
-
-def _webhook() -> Provider:
-    return WebhookProvider(
-        settings.WEBHOOK_SECRETS,
-        allow_private_addresses=settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES,
-    )
-
-
-PROVIDERS: dict[str, Callable[[], Provider]] = {
-    "email": _email,
-    "sms": OutboxProvider,
-    "push": OutboxProvider,
-    "webhook": _webhook,
-    "chat": OutboxProvider,
-    "simulator": SimulatorProvider,
-}
+from notifications.channels.base import Account, Provider
+from notifications.kinds import provider_class
 
 _kept = threading.local()
 
 
-def for_channel(channel: str) -> Provider:
-    """Give this thread's provider for a channel; its connections serve one message at a time."""
-    made: dict[str, Provider] = _kept.__dict__
-    if channel not in made:
-        made[channel] = PROVIDERS[channel]()
-    return made[channel]
+def provider_of(account: Account) -> Provider:
+    """Give this thread's provider for an account, made anew when the account was changed.
+
+    Raises whatever its settings make of it; then nothing is kept.
+    """
+    kept: dict[str, Provider] = _kept.__dict__
+    provider = kept.get(account.name)
+    if provider is not None and provider.account == account:
+        return provider
+    if provider is not None:
+        del kept[account.name]
+        provider.close()
+    made = kept[account.name] = provider_class(account.kind)(account)
+    return made

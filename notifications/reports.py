@@ -9,12 +9,17 @@ from notifications.retry import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The provider's outcome of one claim, and when it was tried."""
+    """The provider's outcome of one claim, and when it was tried.
+
+    ``choice`` says why this provider; ``another`` that there is one more to go on to at once.
+    """
 
     claim: Claim
     outcome: Outcome
     provider: str
     started_at: datetime
+    choice: str = ""
+    another: bool = False
 
 
 def printable(text: str) -> str:

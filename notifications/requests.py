@@ -10,7 +10,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from notifications import errors, retry, routing
+from notifications import accounts, errors, retry, routing
 from notifications.channels import CHANNELS
 from templates_engine import catalog
 from templates_engine.errors import InvalidContext, MissingVariables, TemplateError
@@ -107,6 +107,7 @@ def check(request: Request, now: datetime) -> Accepted:
             field="channel",
             hint=f"There are {', '.join(CHANNELS)}.",
         )
+    accounts.require(channel.name)
     priority = _priority(request.priority)
     guarantee = _guarantee(request.guarantee)
     recipient = channel.clean_recipient(_text(request, "recipient", LONGEST_RECIPIENT))

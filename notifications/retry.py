@@ -30,6 +30,7 @@ class Outcome:
     """One attempt's result with the provider's own words.
 
     ``retry_after`` is in seconds; ``detail`` is for people and carries no body and no secret.
+    ``local`` says that the trouble is this recipient's alone, not the provider's.
     """
 
     result: Result
@@ -38,6 +39,7 @@ class Outcome:
     reason: str = ""
     provider_message_id: str = ""
     retry_after: float | None = None
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ class Step(StrEnum):
 
     DONE = "done"
     RETRY = "retry"
+    FAIL_OVER = "fail_over"  # on to another provider at once
     DEAD_LETTER = "dead_letter"
     EXPIRE = "expire"
 
@@ -127,7 +130,7 @@ class Decision:
     due_at: datetime | None = None
 
 
-def decide(
+def decide(  # noqa: PLR0913 -- all that a decision rests on, by name
     outcome: Outcome,
     *,
     policy: RetryPolicy,
@@ -137,8 +140,12 @@ def decide(
     first_due_at: datetime,
     expires_at: datetime | None,
     draw: float,
+    another_provider: bool = False,
 ) -> Decision:
     """Decide after attempt number ``attempt`` (from 1), with ``draw`` in [0, 1) for the jitter.
+
+    ``attempt`` leaves out those that went on at once to another provider; that is what
+    ``another_provider`` allows after a refusal, as often as there is another one.
 
     Never plans a retry that would start past the expiry or the policy's deadline, and never
     repeats an attempt of unknown outcome where at most once was asked for.
@@ -149,6 +156,11 @@ def decide(
         return Decision(Step.DEAD_LETTER, reason=outcome.reason or "rejected")
     if outcome.result is Result.UNKNOWN and guarantee == Guarantee.AT_MOST_ONCE:
         return Decision(Step.DEAD_LETTER, reason="outcome_unknown")
+    in_time = now <= first_due_at + timedelta(seconds=policy.deadline)
+    if another_provider and outcome.result is Result.TRANSIENT and in_time:
+        if expires_at is not None and now >= expires_at:
+            return Decision(Step.EXPIRE, reason="expired")
+        return Decision(Step.FAIL_OVER, due_at=now)
     if attempt >= policy.max_attempts:
         return Decision(Step.DEAD_LETTER, reason=outcome.reason or "attempts_exhausted")
     wait = max(policy.wait(attempt, draw), outcome.retry_after or 0.0)

@@ -17,7 +17,8 @@ class Message:
     """What a provider is handed: finished content, with the id that stays the same on each try.
 
     ``content`` holds the channel's parts (email: subject, text, html). ``timeout`` is in
-    seconds and shorter than the lease: a provider must give up within it.
+    seconds and shorter than the lease: a provider must give up within it. ``ttl`` is how many
+    whole seconds the message is still of use, None for ever.
     """
 
     id: UUID
@@ -27,13 +28,65 @@ class Message:
     attempt: int
     timeout: float
     expires_at: datetime | None = None
+    ttl: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Provider:
-    """One way of handing messages over. Subclasses write ``send``, or ``send_many`` if faster."""
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a provider is made from: settings, and secrets that were looked up already."""
 
-    name: ClassVar[str]
+    name: str
+    channel: str
+    kind: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """An HTTP request in which a provider tells what became of messages; ``url`` is our own."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One thing that a provider tells of one message.
+
+    ``event`` is delivered, failed, bounced (the address does not exist), complained or
+    unsubscribed. ``notification_id`` is given where the provider sends our own id back.
+    """
+
+    event: str
+    provider_message_id: str = ""
+    notification_id: UUID | None = None
+    recipient: str = ""
+    code: str = ""
+    detail: str = ""
+
+
+class ForgedCallback(Exception):
+    """The callback does not carry the provider's signature."""
+
+
+class Provider:
+    """One way of handing messages over. Subclasses write ``send``, or ``send_many`` if faster.
+
+    ``settings`` and ``secrets`` say by name what an account of this kind needs, and
+    ``optional`` which of these may be left out. Making one connects to nobody.
+    """
+
+    kind: ClassVar[str]
+    channels: ClassVar[tuple[str, ...]]
+    settings: ClassVar[Mapping[str, str]] = {}
+    secrets: ClassVar[Mapping[str, str]] = {}
+    optional: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
 
     def send(self, message: Message) -> str:
         """Hand one message over and give the provider's id for it, or ``""``.
@@ -42,10 +95,14 @@ class Provider:
         """
         raise NotImplementedError
 
-    def send_many(self, messages: Iterable[Message]) -> Iterator[Outcome]:
-        """Hand messages over in order and yield one outcome each; never raises for one of them."""
+    def send_many(self, messages: Iterable[Message]) -> Iterator[tuple[Message, Outcome]]:
+        """Hand messages over and yield each with its outcome, as soon as it has one.
+
+        Never raises for one of them. ``messages`` ends early when time is up, so that it
+        should not be read further ahead than can be sent at once.
+        """
         for message in messages:
-            yield self.outcome_of(message)
+            yield message, self.outcome_of(message)
 
     def outcome_of(self, message: Message) -> Outcome:
         """Send one message and turn whatever happens into a value."""
@@ -61,23 +118,33 @@ class Provider:
                 detail=str(error),
             )
 
+    def receipts(self, callback: Callback) -> list[Receipt]:
+        """Read what the provider tells. Raises ``ForgedCallback``, ``ValueError`` for garbage."""
+        raise ForgedCallback(f"{self.kind} sends no callbacks.")
+
     def close(self) -> None:
         """Let go of kept connections."""
 
 
 def failed(error: DeliveryError) -> Outcome:
     """Turn a provider's error into an outcome."""
-    results: dict[type[DeliveryError], Result] = {
-        PermanentError: Result.PERMANENT,
-        TransientError: Result.TRANSIENT,
-        UnknownOutcome: Result.UNKNOWN,
-    }
+    result = next(result for kind, result in _RESULTS.items() if isinstance(error, kind))
     return Outcome(
-        results[type(error)],
+        result,
         code=error.code,
         detail=error.detail,
+        reason=error.reason,
+        local=error.local,
         retry_after=error.retry_after if isinstance(error, TransientError) else None,
     )
+
+
+_RESULTS: dict[type[DeliveryError], Result] = {
+    PermanentError: Result.PERMANENT,
+    TransientError: Result.TRANSIENT,
+    UnknownOutcome: Result.UNKNOWN,
+    DeliveryError: Result.UNKNOWN,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,123 @@
-"""What an HTTP answer means for an attempt."""
+"""What every provider that is reached over HTTP has in common."""
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import islice
+from typing import Any, ClassVar
 
-from notifications.errors import PermanentError, TransientError
+from notifications.channels.base import Account, Message, Provider
+from notifications.channels.http_client import Answer, HttpClient
+from notifications.errors import PermanentError, TransientError, UnknownOutcome
+from notifications.retry import Outcome
 
 _TRY_AGAIN = {408, 423, 425, 429}
 RETRY_AFTER_LIMIT = 86_400.0  # seconds; a longer wish is a mistake or an attack
 
 
-def classify(status: int, headers: Mapping[str, str]) -> None:
-    """Return for 2xx; raise ``TransientError`` or ``PermanentError`` for anything else.
+class HttpProvider(Provider):
+    """Keeps several requests in flight, each in a thread of its own over kept connections.
 
-    5xx, 408, 423, 425 and 429 may pass (RFC 9110, 15); a redirect is refused, for it would
-    lead around the check of the address.
+    Subclasses write ``send`` with ``self.request``.
     """
+
+    in_flight: ClassVar[int] = 16
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account)
+        self.client = self.make_client()
+        self._threads: ThreadPoolExecutor | None = None
+
+    def make_client(self) -> HttpClient:
+        """Make the client; an account may name a ``ca_file`` to trust."""
+        return HttpClient(trust=self.account.settings.get("ca_file") or True)
+
+    def request(self, message: Message, method: str, url: str, **options: Any) -> Answer:
+        """Make one request within the message's time."""
+        return self.client.request(method, url, timeout=message.timeout, **options)
+
+    def send_many(self, messages: Iterable[Message]) -> Iterator[tuple[Message, Outcome]]:
+        left = iter(messages)
+        first = list(islice(left, 2))
+        if len(first) < 2:  # one needs no thread
+            yield from ((message, self.outcome_of(message)) for message in first)
+            return
+        threads = self._pool()
+        running: dict[Future[Outcome], Message] = {}
+        for message in (*first, *islice(left, self.in_flight - 2)):
+            running[threads.submit(self.outcome_of, message)] = message
+        while running:
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(done), done.result()
+            for message in islice(left, self.in_flight - len(running)):
+                running[threads.submit(self.outcome_of, message)] = message
+
+    def close(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+        self.client.close()
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self.in_flight, f"{self.account.name} provider")
+        return self._threads
+
+
+def classify(answer: Answer, detail: str = "", code: str = "") -> None:
+    """Return for 2xx; raise a ``DeliveryError`` for anything else.
+
+    5xx, 408, 423, 425 and 429 may pass (RFC 9110, 15), but 504 leaves open whether the server
+    behind the gateway did it. A redirect is refused, for it would lead around the check of the
+    address. ``detail`` and ``code`` are the provider's own, where it gave them.
+    """
+    status = answer.status
     if 200 <= status < 300:
         return
-    code = f"HTTP {status}"
+    code = code or f"HTTP {status}"
+    if status == 504:
+        raise UnknownOutcome(detail or "The gateway got no answer.", code=code)
     if status >= 500 or status in _TRY_AGAIN:
         raise TransientError(
-            "The server refused for now.", code=code, retry_after=retry_after(headers)
+            detail or "The server refused for now.",
+            code=code,
+            retry_after=retry_after(answer.headers),
         )
     if 300 <= status < 400:
         raise PermanentError("Redirects are not followed.", code=code)
-    raise PermanentError("The server refused.", code=code)
+    raise PermanentError(detail or "The server refused.", code=code)
+
+
+def credentials_refused(answer: Answer, detail: str = "") -> None:
+    """Raise ``TransientError`` for 401 and 403: the operator mends it, and the message can go."""
+    if answer.status in (401, 403):
+        raise TransientError(
+            detail or "The credentials were refused.", code=f"HTTP {answer.status}"
+        )
+
+
+def json_object(answer: Answer) -> dict[str, Any]:
+    """Read an answer as a JSON object; an empty one where it is something else."""
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def accepted(answer: Answer, *path: str) -> str:
+    """Find the provider's id in the answer of an accepted message.
+
+    Raises ``UnknownOutcome`` where it is missing: somebody said yes, but hardly the provider.
+    """
+    found: Any = json_object(answer)
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if not isinstance(found, str | int) or not found:
+        raise UnknownOutcome("The answer is not the provider's.", code="bad_answer")
+    return str(found)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -42,8 +133,3 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         except (ValueError, TypeError):
             return None
     return min(max(seconds, 0.0), RETRY_AFTER_LIMIT) if math.isfinite(seconds) else None
-
-
-def describe(error: Exception) -> str:
-    """Say what happened without the URL, which may hold a secret."""
-    return f"{type(error).__name__.removesuffix('Error')}: the request got no answer."

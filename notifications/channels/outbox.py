@@ -2,12 +2,14 @@
 
 from notifications.channels.base import Message, Provider
 from notifications.models import OutboxMessage
+from notifications.routing import CHANNELS
 
 
 class OutboxProvider(Provider):
     """Captures a message; a second try at the same one changes nothing."""
 
-    name = "outbox"
+    kind = "outbox"
+    channels = CHANNELS
 
     def send(self, message: Message) -> str:
         OutboxMessage.objects.update_or_create(

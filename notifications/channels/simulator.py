@@ -1,8 +1,9 @@
 """A provider that sends nothing: tests, benchmarks and a sandbox live on it.
 
-How it behaves is written like a query string, in the setting ``SIMULATOR`` for all and behind
-a ``?`` in the recipient for one: ``ada?result=transient&code=503&times=2`` refuses the first
-two attempts. The words are the fields of ``Behaviour``.
+It can stand in for any channel. How it behaves is written like a query string: in an account's
+setting ``behaviour`` (or the setting ``SIMULATOR``) for all, and behind a ``?`` in the
+recipient for one. ``ada?result=transient&code=503&times=2`` refuses the first two attempts.
+The words are the fields of ``Behaviour``.
 """
 
 import os
@@ -10,22 +11,32 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
-from django.conf import settings
-
+from notifications import clock
 from notifications.channels.base import Message, Provider
-from notifications.errors import PermanentError, TransientError, UnknownOutcome
+from notifications.errors import (
+    DeliveryError,
+    InvalidRecipient,
+    PermanentError,
+    TransientError,
+    UnknownOutcome,
+)
+from notifications.models import PendingReceipt
+from notifications.routing import CHANNELS
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """``latency`` and ``retry_after`` are in seconds, ``error_rate`` is from 0 to 1.
+    """``latency``, ``retry_after`` and ``receipt_after`` are in seconds, ``error_rate`` is 0 to 1.
 
-    ``result`` is sent, transient, permanent, unknown, hang (answers never, so the timeout ends
-    it) or crash (takes the whole process along). ``times`` limits a bad result to the first so
-    many attempts. ``record`` names a file that gets a line per message: its id.
+    ``result`` is sent, transient, permanent, invalid (the recipient is dead), unknown, hang
+    (answers never, so the timeout ends it) or crash (takes the whole process along). ``times``
+    limits a bad result to the first so many attempts. ``record`` names a file that gets a line
+    per message: its id. ``receipt`` is the event of a receipt that follows: delivered, failed,
+    bounced, complained or unsubscribed.
     """
 
     result: str = "sent"
@@ -35,53 +46,80 @@ class Behaviour:
     retry_after: float | None = None
     times: int = 1_000_000
     record: str = ""
+    receipt: str = ""
+    receipt_after: float = 0.0
 
 
 _READ = {
     "latency": float,
     "error_rate": float,
     "retry_after": float,
+    "receipt_after": float,
     "times": int,
 }
 _NAMES = {field.name for field in fields(Behaviour)}
 
 
 class SimulatorProvider(Provider):
-    """Does what the recipient, or else the setting, tells it."""
+    """Does what the recipient, or else its account, tells it."""
 
-    name = "simulator"
+    kind = "simulator"
+    channels = CHANNELS
+    settings = {"behaviour": "Like latency=0.1&error_rate=0.01"}
+    optional = frozenset({"behaviour"})
 
     def send(self, message: Message) -> str:
-        behaviour = behaviour_of(settings.SIMULATOR, message.recipient.partition("?")[2])
+        own = message.recipient.partition("?")[2]
+        behaviour = behaviour_of(self.account.settings.get("behaviour", ""), own)
         _pause(behaviour, message.timeout)
         misbehaves = message.attempt <= behaviour.times and (
             behaviour.result != "sent" or random.random() < behaviour.error_rate  # noqa: S311 -- a simulation
         )
         if misbehaves:
-            self._misbehave(behaviour)
+            try:
+                _misbehave(behaviour)
+            except DeliveryError as error:
+                error.local = bool(own)
+                raise
         if behaviour.record:
             _note(behaviour.record, str(message.id))
+        if behaviour.receipt:
+            self._promise_receipt(message, behaviour)
         return f"simulated-{message.id}"
 
-    def _misbehave(self, behaviour: Behaviour) -> None:
-        match behaviour.result:
-            case "permanent":
-                raise PermanentError("The simulator refuses.", code=behaviour.code or "550")
-            case "unknown" | "hang":
-                raise UnknownOutcome("The simulator did not answer.", code=behaviour.code)
-            case "crash":
-                os._exit(1)
-            case _:
-                raise TransientError(
-                    "The simulator is busy.",
-                    code=behaviour.code or "451",
-                    retry_after=behaviour.retry_after,
-                )
+    def _promise_receipt(self, message: Message, behaviour: Behaviour) -> None:
+        """Leave a receipt where those that came early wait for their time."""
+        PendingReceipt.objects.create(
+            account=self.account.name,
+            channel=message.channel,
+            event=behaviour.receipt,
+            provider_message_id=f"simulated-{message.id}",
+            code=behaviour.code,
+            due_at=clock.now() + timedelta(seconds=behaviour.receipt_after),
+        )
+
+
+def _misbehave(behaviour: Behaviour) -> None:
+    match behaviour.result:
+        case "permanent":
+            raise PermanentError("The simulator refuses.", code=behaviour.code or "550")
+        case "invalid":
+            raise InvalidRecipient("The simulator knows nobody.", code=behaviour.code or "550")
+        case "unknown" | "hang":
+            raise UnknownOutcome("The simulator did not answer.", code=behaviour.code)
+        case "crash":
+            os._exit(1)
+        case _:
+            raise TransientError(
+                "The simulator is busy.",
+                code=behaviour.code or "451",
+                retry_after=behaviour.retry_after,
+            )
 
 
 @lru_cache(maxsize=10_000)
 def behaviour_of(common: str, own: str) -> Behaviour:
-    """Read a behaviour: what one recipient asks for, laid over what the setting says."""
+    """Read a behaviour: what one recipient asks for, laid over what the account says."""
     words: Mapping[str, str] = {**dict(parse_qsl(common)), **dict(parse_qsl(own))}
     return Behaviour(
         **{name: _READ.get(name, str)(value) for name, value in words.items() if name in _NAMES}

@@ -16,16 +16,24 @@ from notifications.models.notification import (
     new_id,
 )
 from notifications.models.outbox import OutboxMessage
+from notifications.models.pending_receipt import PendingReceipt
+from notifications.models.provider_account import AccountRule, ProviderAccount, RateLimit
+from notifications.models.suppression import Suppression
 
 __all__ = [
     "UNFINISHED",
     "WAITING",
+    "AccountRule",
     "ApiKey",
     "Attempt",
     "BulkReplay",
     "FailedDelivery",
     "Notification",
     "OutboxMessage",
+    "PendingReceipt",
+    "ProviderAccount",
+    "RateLimit",
     "Status",
+    "Suppression",
     "new_id",
 ]

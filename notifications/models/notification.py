@@ -86,6 +86,9 @@ class Notification(models.Model):
     attempt_count = models.PositiveSmallIntegerField(
         default=0, help_text="Attempts begun. It fences off a worker that outlived its lease."
     )
+    failover_count = models.PositiveSmallIntegerField(
+        default=0, help_text="Attempts that went on to another provider at once."
+    )
     reason = models.CharField(max_length=50, blank=True, help_text="Why it is in this state.")
     provider = models.CharField(max_length=50, blank=True)
     scheduled_at = models.DateTimeField(help_text="When it was first to be sent.")
@@ -159,6 +162,7 @@ class Attempt(models.Model):
     number = models.PositiveSmallIntegerField()
     provider = models.CharField(max_length=50, blank=True)
     result = models.CharField(max_length=10, choices=[(r.value, r.value) for r in retry.Result])
+    choice = models.CharField(max_length=100, blank=True, help_text="Why this provider was chosen.")
     code = models.CharField(max_length=50, blank=True, help_text="The provider's own code.")
     detail = models.TextField(blank=True)
     provider_message_id = models.CharField(max_length=255, blank=True)

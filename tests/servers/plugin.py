@@ -37,6 +37,7 @@ def _point_settings_at(servers: contextlib.ExitStack) -> None:
         os.environ.pop(f"{name}_FILE", None)
     os.environ["VAR_DIR"] = str(temporary_folder("var"))
     os.environ["HTTPS"] = "0"
+    os.environ["OUTBOX"] = "1"
     os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or _postgres(servers)
     os.environ["BROKER_URL"] = os.environ.get("TEST_REDIS_URL") or _redis(servers)
 

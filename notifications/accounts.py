@@ -1,0 +1,161 @@
+"""The provider accounts as rows, kept in each process for a second."""
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import structlog
+from django.conf import settings
+
+from notifications.channels.base import Account
+from notifications.errors import NoProvider
+from notifications.models import ProviderAccount, RateLimit
+from notifications.rates import Rate
+from notifications.secret_references import BadReference, resolve
+
+log = structlog.get_logger(__name__)
+
+FRESH_SECONDS = 1.0  # the promise is that a change is seen within two
+
+
+class Rule(NamedTuple):
+    """What an account is for; empty words match everything."""
+
+    template: str
+    country_prefix: str
+    priority: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An account that may be chosen. ``problem`` says why it cannot be used, if so."""
+
+    account: Account
+    weight: int = 100
+    rate: Rate | None = None
+    rules: tuple[Rule, ...] = ()
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.account.name
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A rate limit per recipient or for a template."""
+
+    scope: str
+    template: str
+    rate: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the rows said at one time, by channel. A channel with rows has no default."""
+
+    taken_at: float
+    candidates: dict[str, tuple[Candidate, ...]]
+    limits: dict[str, tuple[Limit, ...]]
+
+
+_lock = threading.Lock()
+_snapshot: Snapshot | None = None
+
+
+def candidates(channel: str) -> tuple[Candidate, ...]:
+    """Give the enabled accounts of a channel; without any row, what the settings say."""
+    found = current().candidates.get(channel)
+    return _default(channel) if found is None else found
+
+
+def limits(channel: str) -> tuple[Limit, ...]:
+    """Give the limits per recipient and template of a channel."""
+    return current().limits.get(channel, ())
+
+
+def require(channel: str) -> None:
+    """Raise ``NoProvider`` where nobody would ever carry this channel."""
+    if channel not in current().candidates and not _default(channel):
+        raise NoProvider(
+            f"Nobody carries the channel {channel!r}.",
+            field="channel",
+            hint="Add a provider account in the admin, or set OUTBOX=1 for the built-in outbox.",
+        )
+
+
+def current() -> Snapshot:
+    """Give the rows as they were at most ``FRESH_SECONDS`` ago."""
+    global _snapshot  # noqa: PLW0603 -- one per process is the point
+    kept = _snapshot
+    if kept is not None and time.monotonic() - kept.taken_at < FRESH_SECONDS:
+        return kept
+    with _lock:
+        if _snapshot is kept:  # nobody was quicker
+            _snapshot = _load()
+        assert _snapshot is not None  # noqa: S101 -- set just now, here or by whoever was quicker
+        return _snapshot
+
+
+def forget() -> None:
+    """Read the rows again at their next use."""
+    global _snapshot  # noqa: PLW0603 -- as above
+    _snapshot = None
+
+
+def _load() -> Snapshot:
+    taken_at = time.monotonic()
+    found: dict[str, list[Candidate]] = {}
+    for row in ProviderAccount.objects.prefetch_related("rules"):
+        enabled = found.setdefault(row.channel, [])
+        if row.enabled:
+            enabled.append(_candidate(row))
+    limits: dict[str, list[Limit]] = {}
+    for limit in RateLimit.objects.all():
+        limits.setdefault(limit.channel, []).append(
+            Limit(limit.scope, limit.template, Rate.parse(limit.rate))
+        )
+    return Snapshot(
+        taken_at,
+        {channel: tuple(rows) for channel, rows in found.items()},
+        {channel: tuple(rows) for channel, rows in limits.items()},
+    )
+
+
+def _candidate(row: ProviderAccount) -> Candidate:
+    secrets = {}
+    problem = ""
+    for name, reference in row.secrets.items():
+        try:
+            secrets[name] = resolve(reference)
+        except BadReference as error:
+            problem = f"{name}: {error}"
+            log.warning("provider_account_unusable", account=row.name, problem=problem)
+    return Candidate(
+        Account(row.name, row.channel, row.kind, row.settings, secrets),
+        weight=row.weight,
+        rate=Rate.parse(row.rate_limit) if row.rate_limit else None,
+        rules=tuple(
+            Rule(rule.template, rule.country_prefix, rule.priority) for rule in row.rules.all()
+        ),
+        problem=problem,
+    )
+
+
+def _default(channel: str) -> tuple[Candidate, ...]:
+    """What serves a channel without accounts: the settings, else the outbox where it is on."""
+    if channel == "email" and settings.EMAIL_URL:
+        smtp = Account(
+            "smtp", channel, "smtp", {"from": settings.EMAIL_FROM}, {"url": settings.EMAIL_URL}
+        )
+        return (Candidate(smtp),)
+    if channel == "webhook":
+        signing = {"signing": " ".join(settings.WEBHOOK_SECRETS)}
+        return (Candidate(Account("webhook", channel, "webhook", {}, signing)),)
+    if channel == "simulator":
+        behaviour = {"behaviour": settings.SIMULATOR}
+        return (Candidate(Account("simulator", channel, "simulator", behaviour)),)
+    if settings.OUTBOX:
+        return (Candidate(Account("outbox", channel, "outbox")),)
+    return ()

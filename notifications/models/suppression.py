@@ -1,0 +1,61 @@
+"""Who must not be written to."""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from notifications import routing
+from notifications.models.notification import Notification
+
+
+class Suppression(models.Model):
+    """A recipient that a channel must not reach: why, since when, and by what.
+
+    It holds until it is lifted; lifted ones stay as history.
+    """
+
+    class Reason(models.TextChoices):
+        HARD_BOUNCE = "hard_bounce"
+        INVALID_TOKEN = "invalid_token"  # noqa: S105 -- a device's address, no secret
+        COMPLAINT = "complaint"
+        UNSUBSCRIBED = "unsubscribed"
+        OPERATOR = "operator"
+
+    class Scope(models.TextChoices):
+        EVERYTHING = "everything"
+        MARKETING = "marketing"  # only templates of that category are held back
+
+    channel = models.CharField(max_length=20, choices=[(c, c) for c in routing.CHANNELS])
+    recipient = models.TextField(help_text="In the form in which they are compared.")
+    scope = models.CharField(max_length=10, choices=Scope.choices, default=Scope.EVERYTHING)
+    reason = models.CharField(max_length=15, choices=Reason.choices, default=Reason.OPERATOR)
+    source = models.CharField(
+        max_length=50, blank=True, help_text="The provider account or page that it came from."
+    )
+    detail = models.TextField(blank=True)
+    notification = models.ForeignKey(
+        Notification, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(db_default=Now())
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    lifted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["channel", "recipient", "scope"],
+                name="suppression_in_force",
+                condition=Q(lifted_at__isnull=True),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {self.reason}"
