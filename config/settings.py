@@ -180,10 +180,6 @@ DOORBELL_TRANSPORT_OPTIONS: dict[str, Any] = (
 SCHEDULING_ALLOWED_TASKS = env.list(
     "SCHEDULING_ALLOWED_TASKS", default=["notifications.send_notification"]
 )
-# Which tasks may be scheduled by name, over HTTP too; patterns.
-SCHEDULING_ALLOWED_TASKS = env.list(
-    "SCHEDULING_ALLOWED_TASKS", default=["notifications.send_notification"]
-)
 CELERY_BEAT_SCHEDULER = "scheduling.scheduler:Scheduler"
 HOSTNAME = socket.gethostname()
 
