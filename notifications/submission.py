@@ -9,9 +9,19 @@ from uuid import UUID
 import structlog
 from django.db import connection, transaction
 
-from notifications import clock, conf, dialect, doorbell, requests, routing, windows
+from notifications import (
+    clock,
+    conf,
+    dialect,
+    doorbell,
+    requests,
+    routing,
+    suppressions,
+    windows,
+)
 from notifications.errors import IdempotencyConflict, InvalidNotification
 from notifications.models import WAITING, Notification, Status, new_id
+from templates_engine.models import Category
 
 log = structlog.get_logger(__name__)
 
@@ -87,9 +97,10 @@ def submit(
     notification.id = id_ or new_id()
     notification.continuation = dict(continuation) if continuation else None
     notification.replay_of = replay_of
+    _hold_back_suppressed(notification, accepted, now)
     if not _insert(notification):
         return Submission(_first(notification, accepted), created=False)
-    if rings and admitted:
+    if rings and admitted and notification.status != Status.SUPPRESSED:
         transaction.on_commit(lambda: _ring(notification.id, queue), robust=True)
     return Submission(notification, created=True)
 
@@ -144,6 +155,19 @@ def _row(accepted: requests.Accepted, now: datetime, *, on_its_way: bool) -> Not
         expires_at=accepted.expires_at,
         created_at=now,
     )
+
+
+def _hold_back_suppressed(
+    notification: Notification, accepted: requests.Accepted, now: datetime
+) -> None:
+    """Accept what must not be sent as finished: its row says why, and nobody is called."""
+    version = accepted.template_version
+    marketing = version is not None and version.category == Category.MARKETING
+    if reason := suppressions.reason(accepted.channel, accepted.recipient, marketing=marketing):
+        notification.status = Status.SUPPRESSED
+        notification.reason = reason
+        notification.due_at = None
+        notification.finished_at = now
 
 
 def _insert(notification: Notification) -> bool:
