@@ -8,7 +8,15 @@ from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
-from notifications.api import contract, notifications, refusals
+from notifications.api import (
+    contract,
+    failed_deliveries,
+    jobs,
+    notifications,
+    queues,
+    refusals,
+    templates,
+)
 from notifications.api.bodies import JsonParser
 from notifications.api.pages import problem_router
 
@@ -42,4 +50,8 @@ api = Api(
     parser=JsonParser(),
 )
 api.add_router("/notifications", notifications.router, tags=["Notifications"])
+api.add_router("/jobs", jobs.router, tags=["Jobs"])
+api.add_router("/templates", templates.router, tags=["Templates"])
+api.add_router("/failed-deliveries", failed_deliveries.router, tags=["Failed deliveries"])
+api.add_router("/queues", queues.router, tags=["Queues"])
 api.add_router("/problems", problem_router, tags=["Problems"])

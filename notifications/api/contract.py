@@ -3,6 +3,7 @@
 from typing import Any
 
 from notifications.api import problems
+from scheduling import jobs
 
 DESCRIPTION = """\
 Send notifications, and follow, schedule, cancel and replay them.
@@ -43,13 +44,70 @@ _PROBLEM: dict[str, Any] = {
 }
 
 
+# Where the answer of one operation leads to: operation → those that take a part of its answer.
+_LINKS: dict[str, dict[str, dict[str, str]]] = {
+    "create_notification": {
+        name: {"id": "$response.body#/id"} for name in ("get_notification", "cancel_notification")
+    },
+    "create_job": {
+        name: {"id": "$response.body#/id"}
+        for name in (
+            *("get_job", "change_job", "pause_job", "resume_job", "run_job"),
+            *("list_next_fires", "list_fires", "delete_job"),
+        )
+    },
+    "create_template": {
+        name: {"name": "$response.body#/name"}
+        for name in ("get_template", "create_version", "preview_template", "roll_back_template")
+    },
+    "create_version": {
+        name: {"name": "$request.path.name", "number": "$response.body#/number"}
+        for name in ("get_version", "publish_version")
+    },
+    "create_bulk_replay": {"get_bulk_replay": {"id": "$response.body#/id"}},
+}
+
+
 def complete(document: dict[str, Any]) -> None:
-    """Add to each operation the refusals that it may answer with."""
-    document["components"]["schemas"]["Problem"] = _PROBLEM
+    """Add the schema of jobs, and to each operation the refusals that it may answer with."""
+    schemas = document["components"]["schemas"]
+    # They depend on the handlers that are allowed.
+    schemas["JobDefinition"], schemas["JobChange"] = _job_schemas()
+    schemas["Problem"] = _PROBLEM
     for operations in document["paths"].values():
         for operation in operations.values():
+            _link(operation)
+            _take_body(operation)
             for status in _refusals(operation):
                 operation["responses"][status] = _response(status)
+
+
+def _job_schemas() -> tuple[dict[str, Any], dict[str, Any]]:
+    definition = {name: part for name, part in jobs.schema().items() if name != "$schema"}
+    change = {
+        **{name: part for name, part in definition.items() if name != "required"},
+        "title": "JobChange",
+        "properties": {
+            name: {"anyOf": [part, {"type": "null"}]}
+            for name, part in definition["properties"].items()
+            if name != "name"
+        },
+    }
+    return definition, change
+
+
+def _link(operation: dict[str, Any]) -> None:
+    for name, parameters in _LINKS.get(operation["operationId"], {}).items():
+        link = {"operationId": name, "parameters": parameters}
+        for status, response in operation["responses"].items():
+            if int(status) < 300:
+                response.setdefault("links", {})[name] = link
+
+
+def _take_body(operation: dict[str, Any]) -> None:
+    if name := operation.pop("x-body", ""):
+        schema = {"$ref": f"#/components/schemas/{name}"}
+        operation["requestBody"] = {"content": {_JSON: {"schema": schema}}, "required": True}
 
 
 def _refusals(operation: dict[str, Any]) -> list[int]:
@@ -85,6 +143,9 @@ def _response(status: int) -> dict[str, Any]:
     }
 
 
-def refuses(*statuses: int, **more: Any) -> dict[str, Any]:
-    """Say, as ``openapi_extra`` of an operation, which further refusals it may answer with."""
-    return {"x-refusals": list(statuses), **more}
+def refuses(*statuses: int, body: str = "") -> dict[str, Any]:
+    """Say, as ``openapi_extra`` of an operation, which further refusals it may answer with.
+
+    ``body`` names a schema of its body that is known only when the document is made.
+    """
+    return {"x-refusals": list(statuses), **({"x-body": body} if body else {})}

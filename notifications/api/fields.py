@@ -1,10 +1,14 @@
 """Kinds of field that several rooms of the API share."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any
 
+from django.utils import timezone
 from ninja import Field, Schema
 from pydantic import ConfigDict
-from pydantic.functional_validators import AfterValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
+from pydantic.json_schema import WithJsonSchema
 
 from notifications import routing
 
@@ -31,8 +35,41 @@ def one_of(names: tuple[str, ...]) -> dict[str, Any]:
     return {"enum": list(names)}
 
 
+def filter_by(names: tuple[str, ...]) -> tuple[AfterValidator, WithJsonSchema]:
+    """Make the metadata of a filter that takes one of these names, or nothing."""
+    return AfterValidator(_among(("", *names))), WithJsonSchema(
+        {"type": "string", "enum": ["", *names]}
+    )
+
+
+def _among(names: tuple[str, ...]) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"It is none of {', '.join(filter(None, names))}.")
+        return value
+
+    return check
+
+
 CHANNEL = one_of(routing.CHANNELS)
 PRIORITY = one_of(routing.PRIORITIES)
 TIME: dict[str, Any] = {"format": "date-time"}
 
+
+def _written_out(value: str) -> datetime:
+    """Read ISO 8601; a bare number, which pydantic would take for seconds, is no time."""
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment if moment.tzinfo else timezone.make_aware(moment)
+    except (TypeError, OverflowError):
+        raise ValueError("It is no time like 2026-12-24T18:00:00+01:00.") from None
+
+
+Moment = Annotated[datetime, BeforeValidator(_written_out)]
+
+ChannelFilter = Annotated[str, *filter_by(routing.CHANNELS)]
+PriorityFilter = Annotated[str, *filter_by(routing.PRIORITIES)]
+
+Number = Annotated[int, Field(ge=0, le=9_223_372_036_854_775_807)]
+"""A number that the database gave to a row."""
 Name = Annotated[Text, Field(min_length=1, max_length=100)]

@@ -10,15 +10,29 @@ from ninja import Field, Header, Query, Router, Schema
 from ninja import Status as Answer
 
 from notifications import requests, submission
+from notifications.admin import timeline
 from notifications.api.authentication import READ, SEND
 from notifications.api.contract import refuses
-from notifications.api.fields import CHANNEL, PRIORITY, TIME, Input, Text, one_of
+from notifications.api.fields import (
+    CHANNEL,
+    PRIORITY,
+    TIME,
+    ChannelFilter,
+    Input,
+    Moment,
+    PriorityFilter,
+    Text,
+    filter_by,
+    one_of,
+)
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.models import Notification, Status
 from notifications.retry import Guarantee
 
 router = Router()
+
+StatusFilter = Annotated[str, *filter_by(tuple(Status.values))]
 
 IdempotencyKey = Annotated[
     Text, Header("", alias="Idempotency-Key", max_length=255, description="As in the body.")
@@ -128,6 +142,14 @@ class AttemptOut(Schema):
     retry_at: datetime | None
 
 
+class EventOut(Schema):
+    """One moment of its story."""
+
+    at: datetime | None
+    title: str
+    detail: str
+
+
 class NotificationDetail(NotificationOut):
     """A notification with its attempts, and why it is where it is."""
 
@@ -135,24 +157,30 @@ class NotificationDetail(NotificationOut):
     body: str
     context: dict[str, Any]
     attempts: list[AttemptOut]
+    trace: list[EventOut] = Field(description="What was decided about it, in order.")
 
     @staticmethod
     def resolve_attempts(row: Notification) -> list[Any]:
         """Give the attempts, the first one first."""
         return list(row.attempts.all())
 
+    @staticmethod
+    def resolve_trace(row: Notification) -> list[timeline.Event]:
+        """Tell the story as the admin tells it."""
+        return timeline.of(row)
+
 
 class Filters(Paging):
     """Which notifications."""
 
-    status: str = Field("", json_schema_extra=one_of(("", *Status.values)))
-    channel: str = Field("", json_schema_extra=one_of(("", *CHANNEL["enum"])))
-    priority: str = Field("", json_schema_extra=one_of(("", *PRIORITY["enum"])))
+    status: StatusFilter = ""
+    channel: ChannelFilter = ""
+    priority: PriorityFilter = ""
     recipient: Text = Field("", max_length=2000)
     reference: Text = Field("", max_length=255)
     template: Text = Field("", max_length=100)
-    created_after: datetime | None = None
-    created_before: datetime | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
 
 
 @router.post(

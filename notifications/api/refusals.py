@@ -6,13 +6,14 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from notifications.api import problems
 from notifications.api.problems import Problem
-from notifications.errors import InvalidNotification
+from notifications.errors import InvalidNotification, ReplayRefused
+from templates_engine import errors as templates
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +49,15 @@ def _invalid_request(error: ValidationError) -> Problem:
     return Problem("invalid-request", errors[0]["message"], field=errors[0]["field"], errors=errors)
 
 
+def _invalid_template(error: templates.InvalidTemplate) -> Problem:
+    field = f"variants.{error.locale}.{error.part}" if error.part else ""
+    return Problem("invalid-template", str(error), field=field, hint=error.hint)
+
+
+def _of_template(kind: str, field: str = "") -> Callable[[templates.TemplateError], Problem]:
+    return lambda error: Problem(kind, str(error), field=field, hint=error.hint)
+
+
 def _place(location: tuple[Any, ...]) -> list[str]:
     """Name the field as the caller knows it: without where it came in and our own names."""
     inner = location[2:] if location[0] == "body" else location[1:]
@@ -69,6 +79,20 @@ _TRANSLATIONS: list[tuple[_Kinds, Callable[..., Problem]]] = [
     (ValidationError, _invalid_request),
     (AuthenticationError, lambda _: Problem("missing-key")),
     (HttpError, _http_error),
+    (ReplayRefused, lambda error: Problem("replay-refused", str(error))),
+    (templates.InvalidTemplate, _invalid_template),
+    (
+        (templates.MissingVariables, templates.InvalidContext),
+        _of_template("invalid-context", "context"),
+    ),
+    (templates.RenderError, _of_template("unrenderable")),
+    ((templates.TemplateNotFound, templates.VersionNotFound), _of_template("not-found")),
+    ((templates.TemplateNotPublished, templates.VersionImmutable), _of_template("conflict")),
+    # A number or a character that no database keeps, in a field that nobody else looks at.
+    (
+        (DataError, OverflowError, UnicodeEncodeError),
+        lambda _: Problem("invalid-request", "A value is out of range, or cannot be kept."),
+    ),
     (Http404, lambda _: Problem("not-found")),
     (RequestDataTooBig, lambda _: Problem("body-too-large")),
     (

@@ -1,0 +1,53 @@
+"""Callers of the API: ``call("POST", "/notifications", {...})`` in this process, with a key."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from notifications.api import keys
+
+SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+
+
+class Caller:
+    """One caller with a key of its own."""
+
+    def __init__(self, token: str | None) -> None:
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = Client(raise_request_exception=False)
+
+    def __call__(
+        self, method: str, path: str, body: Any = None, *, query: Any = None, **headers: str
+    ) -> Any:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        content = body if isinstance(body, bytes) else json.dumps(body) if body is not None else ""
+        return self._client.generic(
+            method,
+            "/api/v1" + path,
+            content,
+            content_type="application/json",
+            headers={**self.headers, **sent},
+            query_params=query,
+        )
+
+    def ok(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        """Call, and give the answer's JSON, which has to be no refusal."""
+        response = self(method, path, body, **options)
+        assert response.status_code < 300, response.content
+        return response.json() if response.content else None
+
+
+@pytest.fixture
+def caller(db: None) -> Callable[..., Caller]:
+    def make(**options: Any) -> Caller:
+        return Caller(keys.create("tests", **options).token)
+
+    return make
+
+
+@pytest.fixture
+def call(caller: Callable[..., Caller]) -> Caller:
+    return caller()

@@ -1,0 +1,152 @@
+"""Notifications over HTTP: the same door, the same names."""
+
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from notifications import requests, tasks
+from notifications.api.notifications import NotificationIn
+from notifications.errors import TransientError
+from notifications.models import Notification, Status
+from tests.integration.notifications.api.conftest import SIMULATED
+
+
+def test_what_was_created_is_a_row(call):
+    response = call("POST", "/notifications", {**SIMULATED, "reference": "order 7"})
+    assert response.status_code == 201
+    row = Notification.objects.get(id=response.json()["id"])
+    assert (row.channel, row.recipient, row.body) == ("simulator", "ada", "Hello")
+    assert (row.reference, row.priority, row.status) == ("order 7", "medium", Status.QUEUED)
+
+
+def test_every_field_of_the_python_door_is_there(call):
+    python = {field.name for field in fields(requests.Request)} - {"test"}
+    assert set(NotificationIn.model_fields) == python
+
+
+def test_the_same_key_and_content_gives_the_first_answer(call):
+    body = {**SIMULATED, "countdown": 60}
+    first = call("POST", "/notifications", body, Idempotency_Key="k1")
+    again = call("POST", "/notifications", body, Idempotency_Key="k1")
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == first.json()
+    assert Notification.objects.count() == 1
+
+
+def test_the_first_answer_is_given_again_after_it_was_sent(call):
+    first = call.ok("POST", "/notifications", {**SIMULATED, "idempotency_key": "k1"})
+    tasks.deliver_one(UUID(first["id"]), worker="test")
+    again = call.ok("POST", "/notifications", SIMULATED, Idempotency_Key="k1")
+    assert again == first
+
+
+def test_the_same_key_with_another_content_is_refused(call):
+    call.ok("POST", "/notifications", SIMULATED, Idempotency_Key="k1")
+    response = call("POST", "/notifications", {**SIMULATED, "body": "Other"}, Idempotency_Key="k1")
+    assert response.status_code == 409
+    assert response.json()["type"] == "/api/v1/problems/idempotency-conflict"
+    assert Notification.objects.count() == 1
+
+
+def test_header_and_body_may_not_name_different_keys(call):
+    body = {**SIMULATED, "idempotency_key": "k2"}
+    response = call("POST", "/notifications", body, Idempotency_Key="k1")
+    assert response.json()["field"] == "idempotency_key"
+
+
+@pytest.mark.parametrize(
+    ("change", "type_", "field"),
+    [
+        ({"channel": "pigeon"}, "unknown-channel", "channel"),
+        ({"channel": "email", "recipient": "nobody"}, "malformed-recipient", "recipient"),
+        ({"priority": "urgent"}, "unknown-priority", "priority"),
+        ({"guarantee": "exactly_once"}, "unknown-guarantee", "guarantee"),
+        ({"body": ""}, "missing-content", "body"),
+        ({"template": "none", "body": ""}, "unknown-template", "template"),
+        ({"eta": "soon"}, "invalid-time", "eta"),
+        ({"expires": -1}, "invalid-time", "expires"),
+        ({"retry": {"tries": 2}}, "invalid-retry-policy", "retry"),
+        ({"countdown": "60"}, "invalid-request", "countdown"),
+        ({"colour": "red"}, "invalid-request", "colour"),
+        ({"body": "\x00"}, "invalid-field", "body"),
+        ({"body": "\ud800"}, "invalid-field", "body"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_field(call, change, type_, field):
+    response = call("POST", "/notifications", {**SIMULATED, **change})
+    assert response.status_code == 422
+    problem = response.json()
+    assert problem["type"] == f"/api/v1/problems/{type_}"
+    assert problem["field"] == field
+    assert not Notification.objects.exists()
+
+
+def test_a_notification_for_later_is_scheduled_and_can_be_cancelled(call):
+    eta = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    made = call.ok("POST", "/notifications", {**SIMULATED, "eta": eta})
+    assert made["status"] == "scheduled"
+    cancelled = call.ok("POST", f"/notifications/{made['id']}/cancel")
+    assert cancelled["status"] == "cancelled"
+    assert call("POST", f"/notifications/{made['id']}/cancel").status_code == 200
+
+
+def test_what_was_sent_cannot_be_cancelled(call):
+    made = call.ok("POST", "/notifications", SIMULATED)
+    tasks.deliver_one(UUID(made["id"]), worker="test")
+    response = call("POST", f"/notifications/{made['id']}/cancel")
+    assert response.status_code == 409
+    assert "sent" in response.json()["detail"]
+
+
+def test_a_notification_tells_its_attempts(call):
+    made = call.ok("POST", "/notifications", SIMULATED)
+    tasks.deliver_one(UUID(made["id"]), worker="a worker")
+    seen = call.ok("GET", f"/notifications/{made['id']}")
+    assert (seen["status"], seen["attempt_count"], seen["queue"]) == (
+        "sent",
+        1,
+        "simulator.medium",
+    )
+    assert [(a["number"], a["result"], a["worker"]) for a in seen["attempts"]] == [
+        (1, "sent", "a worker")
+    ]
+
+
+def test_a_notification_tells_why_it_is_where_it_is(call):
+    unlucky = {**SIMULATED, "recipient": "ada?result=transient&code=503"}
+    made = call.ok("POST", "/notifications", unlucky)
+    with pytest.raises(TransientError):
+        tasks.deliver_one(UUID(made["id"]), worker="test")
+    seen = call.ok("GET", f"/notifications/{made['id']}")
+    assert seen["status"] == "scheduled"
+    titles = [event["title"] for event in seen["trace"]]
+    assert titles[0] == "Accepted"
+    assert "Attempt 1: refused for now" in titles
+    assert "Retry planned" in titles
+    assert seen["trace"][-1]["at"] == seen["due_at"]
+
+
+def test_an_unknown_notification_is_not_found(call):
+    response = call("GET", "/notifications/11111111-2222-4333-8444-555555555555")
+    assert response.status_code == 404
+    assert response["Content-Type"] == "application/problem+json"
+
+
+def test_lists_are_filtered(call):
+    wanted = call.ok("POST", "/notifications", {**SIMULATED, "reference": "a"})
+    call.ok("POST", "/notifications", {**SIMULATED, "reference": "b", "recipient": "bob"})
+    call.ok("POST", "/notifications", {**SIMULATED, "countdown": 60, "priority": "low"})
+
+    def found(**filters):
+        return [item["id"] for item in call.ok("GET", "/notifications", query=filters)["items"]]
+
+    assert found(reference="a") == [wanted["id"]]
+    assert len(found(recipient="ada")) == 2
+    assert len(found(status="scheduled")) == 1
+    assert len(found(priority="low", channel="simulator")) == 1
+    assert found(channel="email") == []
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    assert found(created_after=tomorrow) == []
+    assert len(found(created_before=tomorrow)) == 3
