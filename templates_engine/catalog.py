@@ -1,8 +1,8 @@
 """The process's cache of compiled versions: what to render a name or a pinned version with."""
 
 import threading
-import time
 from collections import OrderedDict
+from time import monotonic
 
 from templates_engine.conf import rendering_settings
 from templates_engine.errors import TemplateNotFound, TemplateNotPublished, VersionNotFound
@@ -25,7 +25,7 @@ def published(name: str) -> CompiledVersion:
     Raises: TemplateNotFound, TemplateNotPublished.
     """
     found = _current.get(name)
-    now = time.monotonic()
+    now = monotonic()
     if found is None or now - found[0] >= FRESH_SECONDS:
         found = (now, *_look_up(name))
         _current[name] = found

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from templates_engine.errors import InvalidTemplate
-from templates_engine.source import MAX_SOURCE, Kind, Segment, segments
+from templates_engine.source import MAX_SOURCE, Kind, Segment, check_syntax, normalized, segments
 
 FindPartial = Callable[[str], str | None]
 
@@ -30,24 +30,39 @@ Names = tuple[str, ...]
 _PREAMBLE_REGIONS = {"macro": "endmacro", "set": "endset"}
 
 
-def compose(source: str, find: FindPartial, name: str = "") -> str:
+def compose(source: str, find: FindPartial) -> str:
     """Merge in what the source extends and includes. ``find`` returns a partial's source by name.
 
     Raises: InvalidTemplate for an unknown name, a cycle, or a result that is too long.
     """
-    composer = _Composer(find)
-    inside = (name,) if name else ()
-    items = _tree(composer.included(segments(source), inside))
-    merged = "".join(segment.source for segment in composer.extended(items, {}, inside))
+    merged = _merged(_Composer(find), source, ())
     if len(merged) > MAX_SOURCE:
         raise InvalidTemplate(f"With its layout it has over {MAX_SOURCE:,} characters.")
     return merged
+
+
+def check_partial(name: str, source: str, others: Mapping[str, str]) -> None:
+    """Refuse a layout or partial that can't be used. ``others`` are those it may name.
+
+    Raises: InvalidTemplate for a syntax error, an unknown name or a cycle.
+    """
+    check_syntax(source)
+    composer = _Composer({**others, name: source}.get)
+    # A layout by itself need not fill what it requires of others.
+    composer.complete = False
+    _merged(composer, normalized(source), (name,))
+
+
+def _merged(composer: "_Composer", source: str, inside: Names) -> str:
+    items = _tree(composer.included(segments(source), inside))
+    return "".join(segment.source for segment in composer.extended(items, {}, inside))
 
 
 class _Composer:
     def __init__(self, find: FindPartial) -> None:
         self.find = find
         self.length = 0
+        self.complete = True
 
     def load(self, segment: Segment, inside: Names) -> tuple[Items, Names]:
         """Return the partial that a tag names, and the way to it."""
@@ -92,6 +107,9 @@ class _Composer:
             layout, way = self.load(extends[0], inside)
             return [*_preamble(items), *self.extended(layout, blocks, way)]
         placed: set[str] = set()
+        for block in _blocks(items):
+            if self.complete and block.required and blocks[block.name] is block.items:
+                raise InvalidTemplate(f"The layout needs a block {block.name}.")
         merged = list(_filled(items, blocks, (), placed))
         if overrides.keys() - placed:
             raise InvalidTemplate(
@@ -148,8 +166,6 @@ def _filled(items: Items, blocks: Blocks, inside: Names, placed: set[str]) -> It
         if item.name in inside:
             raise InvalidTemplate(f"Block {item.name} contains itself.", line=item.line)
         content = blocks[item.name]
-        if item.required and content is item.items:
-            raise InvalidTemplate(f"The layout needs a block {item.name}.")
         placed.add(item.name)
         yield from _scoped(list(_filled(content, blocks, (*inside, item.name), placed)))
 

@@ -32,6 +32,9 @@ _VOID = frozenset(
 # What an element matches by its place changes with the loops and conditions around it.
 _CSS_BY_PLACE = re.compile(r":(first|last|nth|only|empty|not|has)|[+~]\s*[\w.#*\[]")
 
+_IMPLIED = re.compile(r"</?tbody>")
+_WRAPPED = re.compile(f"<!--({MARK.pattern})-->")
+
 _FORBIDDEN_SCHEMES = ("javascript:", "vbscript:", "data:", "file:")
 # Browsers skip these inside a scheme; quotes go too, so that one search finds each way of quoting.
 _SKIPPED = bytes([*range(0x21), ord('"'), ord("'")])
@@ -66,8 +69,10 @@ def with_css_inlined(source: str) -> str:
     inlined = inline_css(html)
     if order(inlined) != list(range(len(tags))):
         return INLINE_WHEN_RENDERED + source
-    statements = re.compile(f"<!--({MARK.pattern})-->")
-    return unmasked(statements.sub(r"\1", inlined), tags)
+    if "<tbody" not in source.lower():
+        # The parser puts in what is implied; inside a loop, once for each row.
+        inlined = _IMPLIED.sub("", inlined)
+    return unmasked(_WRAPPED.sub(r"\1", inlined), tags)
 
 
 class _Structure(HTMLParser):

@@ -19,9 +19,10 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from templates_engine.building import build
+from templates_engine.composition import check_partial
 from templates_engine.errors import InvalidTemplate
-from templates_engine.models import Partial, Status, Template, TemplateVersion
-from templates_engine.partials import check_partial
+from templates_engine.models import Category, Partial, Status, Template, TemplateVersion
+from templates_engine.partials import partials_reached_from
 from templates_engine.parts import DEFAULT_LOCALE, HTML_PARTS, JSON_PARTS, Variants, parts_of
 from templates_engine.publishing import create_version, draft_of, publish
 
@@ -85,7 +86,7 @@ def _load_partials(folder: Path) -> Iterator[Change]:
         yield _change(f"{PARTIALS}/{name}", old, {name: source}, is_new=name not in before)
     # Checked when all are there, as they may include each other.
     for name, source in sources.items():
-        check_partial(name, source)
+        check_partial(name, source, partials_reached_from([source]))
 
 
 def _load_template(folder: Path, *, as_draft: bool, by: User | None) -> Change:
@@ -94,7 +95,10 @@ def _load_template(folder: Path, *, as_draft: bool, by: User | None) -> Change:
         for path in sorted(folder.rglob("*.*"))
         if path.is_file()
     }
-    about = _json(files, "template.json")
+    about = {"category": Category.TRANSACTIONAL.value, **_json(files, "template.json")}
+    if "channel" not in about:
+        raise InvalidTemplate("template.json must name a channel.")
+    files = {**files, **_canonical(files, about)}
     template, is_new = Template.objects.get_or_create(
         name=folder.name, defaults={"channel": about["channel"]}
     )
@@ -108,7 +112,7 @@ def _load_template(folder: Path, *, as_draft: bool, by: User | None) -> Change:
         else template.versions.filter(status=Status.PUBLISHED).first()
     )
     before = _files_of(latest) if latest else {}
-    template.category = about.get("category", template.category)
+    template.category = about["category"]
     template.description = about.get("description", "")
     template.save()
     change = _change(folder.name, before, files, is_new=is_new)
@@ -125,6 +129,13 @@ def _load_template(folder: Path, *, as_draft: bool, by: User | None) -> Change:
         publish(version, by=by)
     action = "update" if change.action == "unchanged" else change.action
     return Change(change.name, action, change.diff or "  its layout or a partial has changed\n")
+
+
+def _canonical(files: Files, about: dict[str, Any]) -> Files:
+    """Write JSON as we would, so that only its meaning is compared."""
+    optional = [name for name in ("sample.json", "schema.json") if name in files]
+    written = {name: _written(_json(files, name)) for name in optional}
+    return {"template.json": _written(about), **written}
 
 
 def _built_as_now(version: TemplateVersion) -> bool:
@@ -195,4 +206,4 @@ def _json(files: Files, path: str) -> dict[str, Any]:
 
 
 def _written(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"

@@ -153,7 +153,7 @@ def parsed_zone(name: str) -> tzinfo:
     """
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError):
+    except (ValueError, OSError, KeyError):
         raise BadValue("A zone is named as in Europe/Berlin.") from None
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from templates_engine import errors
 from templates_engine.building import Build, Draft, build, compiled_version
+from templates_engine.composition import check_partial
 from templates_engine.errors import InvalidTemplate, RenderLimitExceeded, TemplateError
 
 CPU_SECONDS = 5
@@ -50,6 +51,21 @@ def render_isolated(draft: Draft, context: Mapping[str, Any], locale: str | None
     return content
 
 
+def check_partial_isolated(name: str, source: str, others: Mapping[str, str]) -> None:
+    """Check a layout or partial, as ``composition.check_partial`` does.
+
+    Raises: InvalidTemplate.
+    """
+    answer = _asked({"partial": [name, source, dict(others)]})
+    if answer is None:
+        raise InvalidTemplate(f"It takes more than {CPU_SECONDS} s, or too much memory, to check.")
+
+
+def child_environment() -> dict[str, str]:
+    """Return what a child gets of our environment: where to find code, and no secret."""
+    return {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "utf-8"}
+
+
 def _asked(request: dict[str, Any]) -> Any:
     """Ask a child; None when it was stopped."""
     with _slots:
@@ -60,7 +76,7 @@ def _asked(request: dict[str, Any]) -> Any:
                 capture_output=True,
                 timeout=WALL_SECONDS,
                 check=False,
-                env={"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "utf-8"},
+                env=child_environment(),
             )
         except subprocess.TimeoutExpired:
             return None
@@ -80,6 +96,9 @@ def _error_from(kind: str, message: str, attributes: dict[str, Any]) -> Template
 
 
 def _answer(request: dict[str, Any]) -> Any:
+    if "partial" in request:
+        check_partial(*request["partial"])
+        return {}
     draft = Draft(**request["draft"])
     if "context" not in request:
         return asdict(build(draft))

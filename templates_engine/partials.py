@@ -6,9 +6,8 @@ from pathlib import Path
 
 from jinja2 import TemplateSyntaxError
 
-from templates_engine.composition import compose
 from templates_engine.models import Partial
-from templates_engine.source import Segment, check_syntax, normalized, segments
+from templates_engine.source import Segment, segments
 
 _LAYOUTS = Path(__file__).with_name("layouts")
 
@@ -30,16 +29,6 @@ def partials_reached_from(sources: Iterable[str]) -> dict[str, str]:
         reached |= found
         names = _named_in(found.values()) - reached.keys()
     return reached
-
-
-def check_partial(name: str, source: str) -> None:
-    """Refuse a layout or partial that can't be used.
-
-    Raises: InvalidTemplate for a syntax error, an unknown name or a cycle.
-    """
-    check_syntax(source)
-    others = partials_reached_from([source])
-    compose(normalized(source), {**others, name: source}.get, name)
 
 
 def _named_in(sources: Iterable[str]) -> set[str]:

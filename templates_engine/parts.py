@@ -43,3 +43,8 @@ def locale_chain(locale: str | None) -> list[str]:
     words = (locale or "").replace("_", "-").split("-")
     chain = ["-".join(words[:count]) for count in range(len(words), 0, -1)]
     return [*(name for name in chain if name), DEFAULT_LOCALE]
+
+
+def locales_of(variants: Variants) -> list[str]:
+    """The locales in the order to show them: the default first. JSON columns keep no order."""
+    return sorted(variants, key=lambda name: (name != DEFAULT_LOCALE, name))

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 from html2text import HTML2Text
 
-from templates_engine.masking import MARK, masked
+from templates_engine.masking import MARK, masked, unmasked
 from templates_engine.source import Kind, Segment
 
 _GAP = "\ue002"
@@ -28,7 +29,7 @@ def text_source(html_source: str) -> str:
     marked, tags = masked(html_source)
     html = _BETWEEN_CELLS.sub(rf"\1{_GAP}", _NOT_READ.sub("", marked))
     html = _AFTER_TABLE.sub(r"\1<p></p>", html)
-    text = _LINK.sub(_link, _converter().handle(html))
+    text = _LINK.sub(partial(_link, tags), _converter().handle(html))
     text = _ESCAPED.sub(r"\1", text).replace(_GAP, "  ")
     return _restored(_tidy(text, tags), tags).strip() + "\n"
 
@@ -43,11 +44,13 @@ def _converter() -> HTML2Text:
     return converter
 
 
-def _link(found: re.Match[str]) -> str:
+def _link(tags: list[Segment], found: re.Match[str]) -> str:
     label, address = found[2].strip(), found[3]
     bare = address.removeprefix("mailto:").removeprefix("tel:")
     shows_it = bare != address and (MARK.search(label) or re.search(r"[@\d]", label))
-    return label or bare if shows_it or label in ("", bare) else f"{label}: {bare}"
+    if shows_it or unmasked(label, tags) in ("", unmasked(bare, tags)):
+        return label or bare
+    return f"{label}: {bare}"
 
 
 def _tidy(text: str, tags: list[Segment]) -> str:

@@ -36,11 +36,9 @@ def create_version(
     """
     sources = {**({DEFAULT_LOCALE: parts} if parts else {}), **(variants or {})}
     with transaction.atomic():
-        Template.objects.select_for_update().get(pk=template.pk)
-        last = template.versions.aggregate(last=Max("number"))["last"] or 0
         version = TemplateVersion(
             template=template,
-            number=last + 1,
+            number=_next_number(template),
             variants=sources,
             sample_context=sample_context or {},
             context_schema=context_schema,
@@ -49,6 +47,37 @@ def create_version(
         prepare(version, builder)
         version.save()
     return version
+
+
+def draft_from(template: Template, by: User | None = None) -> TemplateVersion | None:
+    """Copy the published version, else the latest, to a new draft; None if there is none.
+
+    It is not checked again here: what a layout's change has broken is for the draft to repair.
+    """
+    live = template.versions.filter(status=Status.PUBLISHED).first()
+    origin = live or template.versions.first()
+    if origin is None:
+        return None
+    with transaction.atomic():
+        number = _next_number(template)
+        return TemplateVersion.objects.create(
+            template=template,
+            number=number,
+            variants=origin.variants,
+            sample_context=origin.sample_context,
+            context_schema=origin.context_schema,
+            compiled=origin.compiled,
+            required=origin.required,
+            checksum=origin.checksum,
+            created_by=by,
+        )
+
+
+def _next_number(template: Template) -> int:
+    """Call it in a transaction: the template's row is locked, so that no two get the same."""
+    Template.objects.select_for_update().get(pk=template.pk)
+    last: int = template.versions.aggregate(last=Max("number"))["last"] or 0
+    return last + 1
 
 
 def prepare(version: TemplateVersion, builder: Builder = build) -> None:

@@ -113,18 +113,19 @@ class _Place:
         self.parsed = False
 
     def tokens(self) -> Iterator[tuple[int, str, str]]:
-        for line, token, value in PLAIN.lexer.tokeniter(self.source, None):
-            # What whitespace control dropped lies between; the rest comes in order.
-            self.start = self.source.find(value, self.end)
-            self.end = self.start + len(value)
-            yield line, token, value
-        self.start = self.end
+        try:
+            for line, token, value in PLAIN.lexer.tokeniter(self.source, None):
+                # What whitespace control dropped lies between; the rest comes in order.
+                self.start = self.source.find(value, self.end)
+                self.end = self.start + len(value)
+                yield line, token, value
+        finally:
+            # At the end, or where the lexer itself found the error.
+            self.start = self.end
 
     def column(self, line: int, message: str) -> int:
         """Return where on the line the error is, from 1: at the token that was read last."""
         before = self.source[: self.start]
-        if "unexpected char" in message:
-            before = self.source[: self.end]
         if not self.parsed and before.count("\n") + 1 == line:
             return len(before) - before.rfind("\n")
         # An error found after parsing: look for the name it quotes.

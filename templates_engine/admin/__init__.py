@@ -1,0 +1,5 @@
+"""The admin's pages for templates."""
+
+from templates_engine.admin import partial, template, version
+
+__all__ = ["partial", "template", "version"]

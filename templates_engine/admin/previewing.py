@@ -1,0 +1,92 @@
+"""The preview page: each locale and part as its recipient sees it, and "send me a test"."""
+
+import json
+from typing import Any
+
+from django import forms
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from unfold.admin import ModelAdmin
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from templates_engine.admin.forms import ContextField, source_box
+from templates_engine.errors import TemplateError
+from templates_engine.models import TemplateVersion
+from templates_engine.parts import locales_of
+from templates_engine.preview import Preview, preview, test_sender_of
+
+# CSS pixels of a phone and of a desktop mail client's reading pane.
+WIDTHS = (("Phone", 375), ("Desktop", 800))
+
+
+class PreviewForm(forms.Form):
+    """What to render."""
+
+    locale = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
+    context = ContextField(required=False, widget=source_box("json"))
+    recipient = forms.CharField(required=False, widget=UnfoldAdminTextInputWidget())
+
+    def __init__(self, version: TemplateVersion, data: Any, recipient: str) -> None:
+        initial = {"recipient": recipient, "context": version.sample_context}
+        super().__init__(data, initial=initial)
+        names = [(name, name) for name in locales_of(version.variants)]
+        self.fields["locale"] = forms.ChoiceField(choices=names, widget=UnfoldAdminSelectWidget())
+
+    def clean_context(self) -> dict[str, Any]:
+        """An object, or nothing."""
+        context = self.cleaned_data["context"] or {}
+        if not isinstance(context, dict):
+            raise forms.ValidationError("The context must be a JSON object.")
+        return context
+
+
+def preview_page(admin: ModelAdmin, request: HttpRequest, version_id: int) -> HttpResponse:
+    """Show a version with its sample or, on POST, with a given context; or send it as a test."""
+    version = get_object_or_404(TemplateVersion.objects.select_related("template"), pk=version_id)
+    if not admin.has_view_permission(request, version):
+        raise PermissionDenied
+    email = getattr(request.user, "email", "") if version.template.channel == "email" else ""
+    form = PreviewForm(version, request.POST or None, email)
+    shown: Preview | None = None
+    error: TemplateError | None = None
+    if not form.is_bound or form.is_valid():
+        chosen = form.cleaned_data if form.is_bound else {}
+        try:
+            shown = preview(version, chosen.get("context"), chosen.get("locale"))
+        except TemplateError as raised:
+            error = raised
+    if shown and "send_test" in request.POST:
+        _send_test(admin, request, shown, form.cleaned_data["recipient"])
+    return TemplateResponse(
+        request,
+        "templates_engine/admin/preview.html",
+        {
+            **admin.admin_site.each_context(request),
+            "title": f"Preview: {version}",
+            "version": version,
+            "form": form,
+            "preview": shown,
+            "data": json.dumps(shown.content.get("data", {}), indent=2) if shown else "",
+            "error": error,
+            "widths": WIDTHS,
+            "can_send": test_sender_of(version.template.channel) is not None,
+            "opts": TemplateVersion._meta,
+        },
+    )
+
+
+def _send_test(admin: ModelAdmin, request: HttpRequest, shown: Preview, recipient: str) -> None:
+    sender = test_sender_of(shown.channel)
+    if sender is None:
+        admin.message_user(request, "Nothing is set up to send tests.", "error")
+    elif not recipient:
+        admin.message_user(request, "Name a recipient for the test.", "error")
+    else:
+        told = sender(shown, recipient)
+        admin.log_change(request, request.user, f"Sent a test of {shown.template_name}.")
+        admin.message_user(request, told)

@@ -1,0 +1,131 @@
+"""Templates: what they are for, which version is live, and where a new one starts."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from templates_engine.admin.pages import action, display, user_of
+from templates_engine.errors import TemplateError
+from templates_engine.models import Status, Template, TemplateVersion
+from templates_engine.parts import PARTS, locales_of
+from templates_engine.publishing import create_version, draft_from
+from templates_engine.starters import SAMPLE, starter
+
+if TYPE_CHECKING:
+    TemplateBase = forms.ModelForm[Template]
+else:
+    TemplateBase = forms.ModelForm
+
+STATUS_LABELS = {Status.DRAFT: "info", Status.PUBLISHED: "success", Status.ARCHIVED: "warning"}
+
+
+class TemplateForm(TemplateBase):
+    """What a template is for."""
+
+    class Meta:
+        model = Template
+        fields = ("name", "channel", "category", "description")
+        widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
+        help_texts = {
+            "name": "What callers name it by, as in payment-receipt.",
+            "channel": f"{', '.join(PARTS)}, or another. It can't be changed later.",
+            "category": "Marketing obeys opt-out and quiet hours; transactional does not.",
+        }
+
+
+class VersionInline(TabularInline):  # type: ignore[misc]  # unfold has no types
+    """The versions, newest first, each a link."""
+
+    model = TemplateVersion
+    extra = 0
+    can_delete = False
+    hide_title = True
+    fields = ("version", "state", "locales", "created_at", "created_by", "published_at")
+    readonly_fields = fields
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @display(description="Version")
+    def version(self, version: TemplateVersion) -> SafeString:
+        page = reverse("admin:templates_engine_templateversion_change", args=[version.pk])
+        return format_html('<a class="underline" href="{}">v{}</a>', page, version.number)
+
+    @display(description="Status", label=STATUS_LABELS)
+    def state(self, version: TemplateVersion) -> str:
+        return version.status
+
+    @display(description="Locales")
+    def locales(self, version: TemplateVersion) -> str:
+        return ", ".join(locales_of(version.variants))
+
+
+@admin.register(Template)
+class TemplateAdmin(ModelAdmin):  # type: ignore[misc]  # as above
+    """Deleting is left out: notifications may be pinned to a version."""
+
+    form = TemplateForm
+    fields = ("name", "channel", "category", "description")
+    list_display = ("name", "channel", "category", "live", "description", "updated_at")
+    list_filter = ("channel", "category")
+    search_fields = ("name", "description")
+    inlines = (VersionInline,)
+    actions_detail = ("new_version",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Template]:
+        """With the versions, of which a template has few."""
+        rows: QuerySet[Template] = super().get_queryset(request)
+        return rows.prefetch_related("versions")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Keep the name, which callers use, and the channel, which decides the parts."""
+        return ("name", "channel") if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_new_version_permission(self, request: HttpRequest, _: object = None) -> bool:
+        return bool(request.user.has_perm("templates_engine.add_templateversion"))
+
+    @display(description="Published")
+    def live(self, template: Template) -> str:
+        numbers = [
+            version.number
+            for version in template.versions.all()
+            if version.status == Status.PUBLISHED
+        ]
+        return f"v{numbers[0]}" if numbers else "-"
+
+    def response_add(
+        self, request: HttpRequest, obj: Template, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Go on to write the first version."""
+        if self.has_new_version_permission(request) and "_addanother" not in request.POST:
+            return self._to_draft(request, obj)
+        response: HttpResponse = super().response_add(request, obj, post_url_continue)
+        return response
+
+    @action(description="New version", icon="add", permissions=["new_version"])
+    def new_version(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._to_draft(request, Template.objects.get(pk=object_id))
+
+    def _to_draft(self, request: HttpRequest, template: Template) -> HttpResponse:
+        """Start from the version that is live, else from the latest, else from a starter."""
+        try:
+            draft = draft_from(template, by=user_of(request)) or create_version(
+                template, starter(template.channel), sample_context=SAMPLE, by=user_of(request)
+            )
+        except TemplateError as error:
+            self.message_user(request, f"{error} {error.hint}", "error")
+            return redirect("admin:templates_engine_template_change", template.pk)
+        self.log_change(request, template, f"Started version {draft.number}.")
+        return redirect("admin:templates_engine_templateversion_change", draft.pk)
