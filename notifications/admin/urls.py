@@ -3,8 +3,10 @@
 from django.urls import path
 
 from notifications.admin import outbox
+from notifications.metrics import exposition
 
 urlpatterns = [
+    path("metrics", exposition.metrics),
     path("outbox/", outbox.outbox, name="outbox"),
     path("outbox/<uuid:notification>/", outbox.message, name="outbox-message"),
 ]

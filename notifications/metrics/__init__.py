@@ -1,0 +1,157 @@
+"""What happens, counted where it happens: once per batch, in files that a killed process leaves.
+
+``start`` tells a process where to count; a process that never started (a one-off command, a
+test) counts in its own memory. Every label comes from a fixed list, so that no recipient, no
+provider's text and no template can grow the series without end.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from uuid import UUID
+
+from notifications.claims import Claim
+from notifications.errors import InvalidNotification
+from notifications.metrics import slots
+from notifications.metrics.series import series
+from notifications.reports import Report
+from notifications.retry import Decision, Step
+
+start = slots.start
+
+REASONS = frozenset(
+    {
+        *("rejected", "outcome_unknown", "attempts_exhausted", "deadline_exceeded", "expired"),
+        *("expires_before_retry", "expires_before_slot", "worker_lost", "render_error"),
+        *("provider_error", "cancelled", "suppressed", "slot_time_over", "no_provider"),
+        *("rate_limited", "quiet_hours", "bounced", "refused", "invalid_recipient"),
+    }
+)
+_END = {Step.DONE: "sent", Step.DEAD_LETTER: "failed", Step.EXPIRE: "expired"}
+
+
+def accepted(channel: str, priority: str, *, created: bool) -> None:
+    """Count one submission; one that was there already is a refused double."""
+    family = series().accepted if created else series().doubles
+    family.labels(channel, priority).inc()
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Count what is refused in this block, by the class of its error."""
+    try:
+        yield
+    except InvalidNotification as error:
+        series().refused.labels(type(error).__name__).inc()
+        raise
+
+
+def cancelled() -> None:
+    """Count a notification that was called off."""
+    series().cancelled.inc()
+
+
+def recorded(kept: Iterable[tuple[Report, Decision]], now: datetime, *, stale: int) -> None:
+    """Count what one batch of outcomes came to; ``stale`` came too late to count."""
+    attempts: Counter[tuple[str, ...]] = Counter()
+    ends: Counter[tuple[str, ...]] = Counter()
+    retries: Counter[tuple[str, ...]] = Counter()
+    for report, decision in kept:
+        claim, outcome = report.claim, report.outcome
+        queue = (claim.channel, claim.priority)
+        attempts[*queue, report.provider, outcome.result.value] += 1
+        end = _END.get(decision.step)
+        if end is None:
+            retries[*queue, decision.step.value] += 1
+            continue
+        ends[*queue, report.provider, end, reason(decision.reason)] += 1
+        if decision.step is Step.DONE:
+            _time(claim.scheduled_at, report.started_at, now, queue, report.provider)
+    for labels, count in attempts.items():
+        series().attempts.labels(*labels).inc(count)
+    for labels, count in ends.items():
+        series().ended.labels(*labels).inc(count)
+    for labels, count in retries.items():
+        series().retries.labels(*labels).inc(count)
+    if stale:
+        series().stale.inc(stale)
+
+
+def finished(claims: Iterable[Claim], ids: set[UUID], status: str, why: str) -> None:
+    """Count claims that ended without a provider call: those of ``ids``."""
+    queues = Counter((claim.channel, claim.priority) for claim in claims if claim.id in ids)
+    for queue, count in queues.items():
+        series().ended.labels(*queue, "", status, reason(why)).inc(count)
+
+
+def received(channel: str, priority: str, provider: str, status: str, waited: float) -> None:
+    """Count a receipt: ``waited`` seconds from due to delivered."""
+    series().ended.labels(channel, priority, provider, status, "").inc()
+    if status == "delivered":
+        series().due_to_delivered.labels(channel, priority).observe(max(waited, 0.0))
+
+
+def put_back(why: str, count: int) -> None:
+    """Count claims that were given back untried, by what they wait for."""
+    if count:
+        series().waits.labels(reason(why)).inc(count)
+
+
+def swept(leases: int) -> None:
+    """Count one round of the sweep, and the claims that it took from dead workers."""
+    series().sweeps.inc()
+    if leases:
+        series().leases_expired.inc(leases)
+
+
+def released(messages: int) -> None:
+    """Count what the sweep published for rows that were due."""
+    if messages:
+        series().swept_messages.inc(messages)
+
+
+@contextmanager
+def busy(claims: list[Claim]) -> Iterator[None]:
+    """Count a worker's slot as busy with the queue of these claims while the block runs."""
+    if not claims:
+        yield
+        return
+    with series().in_hand.labels(claims[0].channel, claims[0].priority).track_inprogress():
+        yield
+
+
+def broker_away() -> None:
+    """Count a time that the broker could not be reached."""
+    series().broker_away.inc()
+
+
+def reason(word: str) -> str:
+    """Keep a reason that is a word of ours; a provider's own is ``other``."""
+    return word if not word or word in REASONS else "other"
+
+
+def _time(
+    due: datetime, started: datetime, now: datetime, queue: tuple[str, str], provider: str
+) -> None:
+    series().due_to_sent.labels(*queue).observe(max((now - due).total_seconds(), 0.0))
+    series().attempt_seconds.labels(queue[0], provider).observe(
+        max((now - started).total_seconds(), 0.0)
+    )
+
+
+__all__ = [
+    "accepted",
+    "broker_away",
+    "busy",
+    "cancelled",
+    "finished",
+    "put_back",
+    "reason",
+    "received",
+    "recorded",
+    "refusals",
+    "released",
+    "start",
+    "swept",
+]

@@ -1,0 +1,124 @@
+"""Metrics of real processes: exact although children are killed, and bounded in their labels."""
+
+import os
+import signal
+import urllib.error
+import urllib.request
+
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from notifications.models import Notification, Status
+from notifications.submission import send
+from tests.servers.process import free_port
+
+SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+
+
+def scrape(address, **headers):
+    request = urllib.request.Request(address, headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return list(text_string_to_metric_families(response.read().decode()))
+
+
+def total(families, name, **labels):
+    return sum(
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == f"notifications_{name}" and labels.items() <= sample.labels.items()
+    )
+
+
+def has_sent(count):
+    return lambda: Notification.objects.filter(status=Status.SENT).count() == count
+
+
+@pytest.fixture
+def port():
+    return free_port()
+
+
+def test_what_happened_is_counted_once(processes, wait_until, port):
+    processes.worker("-c", "2", METRICS_PORT=str(port))
+    for _ in range(20):
+        send(**SIMULATED)
+    send(**{**SIMULATED, "recipient": "ada?result=permanent&code=550"})
+    wait_until(has_sent(20))
+    wait_until(lambda: Notification.objects.filter(status=Status.FAILED).exists())
+    seen = scrape(f"http://127.0.0.1:{port}/metrics")
+    assert total(seen, "ended_total", status="sent") == 20
+    assert total(seen, "ended_total", status="failed", reason="rejected") == 1
+    assert total(seen, "attempts_total") == 21
+    assert total(seen, "due_to_sent_seconds_count") == 20
+    assert {s.labels["process"] for f in seen for s in f.samples} == {"worker-0"}
+
+
+def test_counts_stay_exact_when_children_are_recycled_and_killed(processes, wait_until, port):
+    worker = processes.worker("-c", "2", "--max-tasks-per-child", "5", METRICS_PORT=str(port))
+    done = 0
+    for _ in range(6):
+        for _ in range(15):
+            send(**SIMULATED)
+        done += 15
+        wait_until(has_sent(done))
+        # Between two sends, so that none is in hand: what is counted is what was recorded.
+        os.kill(psutil.Process(worker.pid).children()[0].pid, signal.SIGKILL)
+    seen = scrape(f"http://127.0.0.1:{port}/metrics")
+    assert total(seen, "ended_total", status="sent") == done
+    assert total(seen, "due_to_sent_seconds_count") == done
+
+
+def test_a_killed_childs_slot_is_not_busy_for_ever(processes, wait_until, port):
+    processes.worker("-c", "1", METRICS_PORT=str(port))
+    address = f"http://127.0.0.1:{port}/metrics"
+    send(**{**SIMULATED, "recipient": "ada?result=crash", "guarantee": "at_most_once"})
+    send(**SIMULATED)
+    wait_until(has_sent(1))
+    wait_until(lambda: total(scrape(address), "slots_busy") == 0)
+
+
+def test_the_web_gives_state_and_what_every_process_beside_it_counted(processes, wait_until):
+    _, address = processes.web()
+    processes.worker()
+    processes.beat()
+    send(**SIMULATED)
+    send(**SIMULATED, countdown=3600)
+    wait_until(has_sent(1))
+    seen = wait_until(
+        lambda: (lambda found: found if total(found, "sweeps_total", process="beat-0") else None)(
+            scrape(f"{address}/metrics")
+        )
+    )
+    assert total(seen, "ended_total", process="worker-0") == 1
+    assert total(seen, "database_up") == 1
+    assert total(seen, "broker_up") == 1
+    wait_until(lambda: total(scrape(f"{address}/metrics"), "schedulers_alive") == 1)
+
+
+def test_a_restarted_process_begins_at_nought_in_its_old_slot(processes, wait_until, port):
+    first = processes.worker(METRICS_PORT=str(port))
+    send(**SIMULATED)
+    wait_until(has_sent(1))
+    first.kill()
+    processes.worker(METRICS_PORT=str(port))
+    send(**SIMULATED)
+    wait_until(has_sent(2))
+    seen = scrape(f"http://127.0.0.1:{port}/metrics")
+    assert total(seen, "ended_total", process="worker-0", status="sent") == 1
+
+
+def test_a_scrape_answers_while_broker_and_database_are_away(processes, redis_server, port):
+    _, address = processes.web(BROKER_URL=redis_server.url)
+    redis_server.stop()
+    assert total(scrape(f"{address}/metrics"), "broker_up") == 0
+
+
+def test_with_a_token_set_nobody_else_may_look(processes, port):
+    processes.worker(METRICS_PORT=str(port), METRICS_TOKEN="open sesame")
+    address = f"http://127.0.0.1:{port}/metrics"
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        scrape(address)
+    assert refusal.value.code == 401
+    scrape(address, Authorization="Bearer open sesame")

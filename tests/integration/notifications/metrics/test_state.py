@@ -1,0 +1,54 @@
+"""What is read at a scrape: exact per queue, and cheap however much waits."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from notifications import metrics
+from notifications.metrics.state import StateCollector, oldest
+
+
+def value(name, **labels):
+    return sum(
+        sample.value
+        for family in StateCollector().collect()
+        for sample in family.samples
+        if sample.name == f"notifications_{name}" and labels.items() <= sample.labels.items()
+    )
+
+
+def test_the_backlog_is_counted_per_queue_with_its_age(accepted, age):
+    for _ in range(3):
+        age(accepted(priority="low"), 600)
+    accepted(countdown=3600)
+    assert value("due", priority="low") == 3
+    assert value("due") == 3
+    assert 590 < value("oldest_due_seconds", channel="simulator", priority="low") < 700
+
+
+def test_a_row_in_a_workers_hands_is_not_backlog(accepted, age, deliver):
+    row = accepted()
+    deliver(row)
+    age(accepted(), 60)
+    assert value("due") == 1
+    assert set(oldest([("simulator", "medium"), ("email", "high")])) == {("simulator", "medium")}
+
+
+def test_a_scrape_asks_the_same_number_of_questions_whatever_waits(accepted, age):
+    def questions():
+        with CaptureQueriesContext(connection) as asked:
+            list(StateCollector().collect())
+        return len(asked)
+
+    age(accepted(), 60)
+    few = questions()
+    for _ in range(20):
+        age(accepted(), 60)
+    assert questions() == few
+
+
+@pytest.mark.parametrize(
+    ("word", "kept"), [("rejected", "rejected"), ("", ""), ("550 5.1.1 <ada@x.org>", "other")]
+)
+def test_a_providers_own_words_are_no_label(word, kept):
+    assert metrics.reason(word) == kept
