@@ -230,6 +230,13 @@ WEBHOOK_SECRETS = env.list("WEBHOOK_SECRETS", default=[]) or [
 WEBHOOK_ALLOW_PRIVATE_ADDRESSES = env.bool("WEBHOOK_ALLOW_PRIVATE_ADDRESSES", default=False)
 SIMULATOR = env.str("SIMULATOR", default="")  # how the simulator behaves, like latency=0.1
 
+# --- Metrics ------------------------------------------------------------------------------
+
+# Workers and schedulers answer scrapes on this port; web answers on /metrics of its own.
+METRICS_PORT = env.int("METRICS_PORT", default=0)  # 0: not at all
+METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1")
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # a bearer token; empty: no question asked
+
 # --- Security behind HTTPS ------------------------------------------------------------------
 
 # An embedded system is for one machine, and speaks plain HTTP.

@@ -20,7 +20,7 @@ from kombu.connection import ConnectionPool
 from kombu.exceptions import BatchPublishError, ChannelError, LimitExceeded, OperationalError
 from kombu.pools import ProducerPool
 
-from notifications import routing
+from notifications import metrics, routing
 
 log = structlog.get_logger(__name__)
 
@@ -40,8 +40,10 @@ def ring(id_: UUID, queue: str) -> None:
     _publish([(routing.SEND_TASK, str(id_), {"notification_id": str(id_)}, queue)])
 
 
-def ring_due(wanted: Iterable[tuple[str, int, int]]) -> None:
+def ring_due(wanted: Iterable[tuple[str, int, int]]) -> int:
     """Publish, in one round trip, messages for due rows: (queue, rows each, messages).
+
+    Gives how many messages it published.
 
     Raises ``BrokerAway``; then any of them may have been published, which does no harm.
     """
@@ -52,6 +54,7 @@ def ring_due(wanted: Iterable[tuple[str, int, int]]) -> None:
         messages += [(DELIVER_DUE_TASK, str(uuid4()), kwargs, queue)] * count
     if messages:
         _publish(messages)
+    return len(messages)
 
 
 def depths(queues: Iterable[str]) -> dict[str, int]:
@@ -103,6 +106,7 @@ def _producer() -> Iterator[Any]:
         OSError,
     ) as error:
         _away_until = time.monotonic() + AWAY_FOR
+        metrics.broker_away()
         log.warning("broker_away", error=type(error).__name__)
         raise BrokerAway(str(error)) from error
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from notifications import clock, conf, continuations, dead_letters, dialect, suppressions
+from notifications import clock, conf, continuations, dead_letters, dialect, metrics, suppressions
 from notifications.claims import Claim
 from notifications.models import Attempt, Notification, Status
 from notifications.reports import Report, printable
@@ -56,6 +56,7 @@ def record(reports: Sequence[Report], *, worker: str) -> list[Recorded]:
         _keep_attempts(kept, worker, now)
         dead_letters.keep([(r, d) for r, d in kept if d.step is Step.DEAD_LETTER], now)
         suppressions.keep_invalid([report for report, _ in kept])
+    metrics.recorded(kept, now, stale=len(decided) - len(kept))
     return [
         Recorded(r.claim, d, r.outcome.code, stale=r.claim.id not in current) for r, d in decided
     ]
@@ -66,6 +67,7 @@ def put_back(slots: Iterable[tuple[Claim, datetime]], reason: str) -> None:
     values = [v for c, due_at in slots for v in (dialect.write(c.id), c.attempt, due_at)]
     if not values:
         return
+    metrics.put_back(reason, len(values) // 3)
     rows = ", ".join(["(%s, %s, %s)"] * (len(values) // 3))
     with connection.cursor() as cursor:
         cursor.execute(
@@ -82,12 +84,15 @@ def put_back(slots: Iterable[tuple[Claim, datetime]], reason: str) -> None:
 
 def finish(claims: Iterable[Claim], status: Status, reason: str) -> set[UUID]:
     """End claims without a provider call (expired, suppressed); gives the ids that were ours."""
-    return _update(
+    held = list(claims)
+    ended = _update(
         "status = %s, due_at = NULL, reason = %s, finished_at = %s,"
         " attempt_count = attempt_count - 1",
         [status, reason, clock.now()],
-        claims,
+        held,
     )
+    metrics.finished(held, ended, status, reason)
+    return ended
 
 
 def _decide(report: Report, now: datetime) -> Decision:

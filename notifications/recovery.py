@@ -5,7 +5,17 @@ as it has due rows to fill them, and what already waits on the broker counts. So
 not rung again, a flushed broker is refilled at once, and a second sweep adds nothing.
 """
 
-from notifications import backlog, claims, clock, conf, continuations, doorbell, outcomes, routing
+from notifications import (
+    backlog,
+    claims,
+    clock,
+    conf,
+    continuations,
+    doorbell,
+    metrics,
+    outcomes,
+    routing,
+)
 from notifications.reports import Report
 from notifications.retry import Outcome, Result
 
@@ -16,7 +26,9 @@ LEASES = 500  # leases that one sweep ends
 
 def sweep() -> float:
     """Do one round, and give the seconds until the next one is wanted."""
-    ended = end_leases() + continuations.call_overdue(LEASES)
+    leases = end_leases()
+    metrics.swept(leases=leases)
+    ended = leases + continuations.call_overdue(LEASES)
     waiting = backlog.look(_most())
     ring(waiting)
     if ended or any(queue.due for queue in waiting):
@@ -34,11 +46,12 @@ def ring(waiting: list[backlog.Waiting]) -> None:
         return
     try:
         depths = doorbell.depths(due)
-        doorbell.ring_due(
+        messages = doorbell.ring_due(
             (name, _rows(queue.priority), missing)
             for name, queue in due.items()
             if (missing := _messages(queue) - depths[name]) > 0
         )
+        metrics.released(messages)
     except doorbell.BrokerAway:
         return  # said by the doorbell; the rows stay due, and the next sweep asks again
 

@@ -14,6 +14,7 @@ from notifications import (
     conf,
     dialect,
     doorbell,
+    metrics,
     requests,
     routing,
     suppressions,
@@ -87,7 +88,8 @@ def submit(
     notification is given back; ``IdempotencyConflict`` if its content was another.
     """
     now = clock.now()
-    accepted = requests.check(request, now)
+    with metrics.refusals():
+        accepted = requests.check(request, now)
     queue = routing.queue_for(accepted.channel, accepted.priority)
     immediate = accepted.scheduled_at is None
     admitted = immediate and (
@@ -99,9 +101,13 @@ def submit(
     notification.replay_of = replay_of
     _hold_back_suppressed(notification, accepted, now)
     if not _insert(notification):
+        metrics.accepted(accepted.channel, accepted.priority, created=False)
         return Submission(_first(notification, accepted), created=False)
     if rings and admitted and notification.status != Status.SUPPRESSED:
         transaction.on_commit(lambda: _ring(notification.id, queue), robust=True)
+    transaction.on_commit(
+        lambda: metrics.accepted(accepted.channel, accepted.priority, created=True), robust=True
+    )
     return Submission(notification, created=True)
 
 
@@ -125,6 +131,7 @@ def cancel(id_: UUID | str) -> Cancellation:
         status=Status.CANCELLED, due_at=None, finished_at=clock.now(), reason="cancelled"
     )
     if changed:
+        metrics.cancelled()
         return Cancellation(cancelled=True, status=Status.CANCELLED)
     # Zero rows: a worker has claimed it, or it ended before.
     status = Notification.objects.values_list("status", flat=True).get(id=id_)

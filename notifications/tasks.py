@@ -17,6 +17,7 @@ from notifications import (
     continuations,
     dead_letters,
     delivery,
+    metrics,
     requests,
     submission,
 )
@@ -185,8 +186,10 @@ def deliver_due(self: Task, channel: str, priority: str, limit: int) -> int:
     """Deliver up to ``limit`` due notifications of one queue, oldest first; gives how many."""
     with _waiting_for_the_database():
         taken = claims.claim_due(channel, priority, limit)
-        for recorded in delivery.deliver(taken, worker=_worker(self)):
-            _continue(recorded)
+        with metrics.busy(taken):
+            recorded = delivery.deliver(taken, worker=_worker(self))
+        for one in recorded:
+            _continue(one)
         return len(taken)
 
 
@@ -195,7 +198,8 @@ def deliver_one(id_: UUID, *, worker: str) -> str:
     taken = claims.claim([id_])
     if not taken:
         return "not waiting"  # delivered already, cancelled, or somebody else has it
-    recorded = delivery.deliver(taken, worker=worker)
+    with metrics.busy(taken):
+        recorded = delivery.deliver(taken, worker=worker)
     if not recorded:
         return "expired"
     _continue(recorded[0])
