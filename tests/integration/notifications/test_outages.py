@@ -46,7 +46,8 @@ def count(postgres_server):
     def count(sql: str) -> int:
         try:
             with psycopg.connect(postgres_server.url, connect_timeout=2) as connection:
-                return connection.execute(sql).fetchone()[0]
+                row = connection.execute(sql).fetchone()
+                return int(row[0]) if row else 0
         except psycopg.OperationalError:
             return -1
 
