@@ -39,6 +39,11 @@ def sweep() -> float:
     return min(max((min(upcoming) - clock.now()).total_seconds(), 0.005), IDLE)
 
 
+def ring_all() -> None:
+    """Publish what the broker lacks, now rather than at the next sweep."""
+    ring(backlog.look(_most()))
+
+
 def ring(waiting: list[backlog.Waiting]) -> None:
     """Publish what the broker lacks for these backlogs, in one round trip."""
     due = {routing.queue_for(q.channel, q.priority): q for q in waiting if q.due}

@@ -1,36 +1,32 @@
 """The one door in: check, de-duplicate, persist, and ring the bell on commit."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import connection, transaction
+from django.db import transaction
 
 from notifications import (
     clock,
-    conf,
-    dialect,
     doorbell,
     metrics,
     requests,
     routing,
+    rows,
     suppressions,
     windows,
 )
-from notifications.errors import IdempotencyConflict, InvalidNotification
-from notifications.models import WAITING, Notification, Status, new_id
+from notifications.bulk import send_many
+from notifications.errors import IdempotencyConflict
+from notifications.models import WAITING, Notification, Status
 from templates_engine.models import Category
 
-log = structlog.get_logger(__name__)
+__all__ = ["Cancellation", "Submission", "cancel", "send", "send_many", "submit"]
 
-_COLUMNS = [f for f in Notification._meta.concrete_fields if f.name != "created_at"]
-_INSERT = (
-    f"INSERT INTO {Notification._meta.db_table} ({', '.join(str(f.column) for f in _COLUMNS)}) "  # noqa: S608 -- names of our own model
-    f"VALUES ({dialect.marks(len(_COLUMNS))}) ON CONFLICT DO NOTHING"
-)
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +50,6 @@ def send(**fields: Any) -> Notification:
     return submit(requests.read(fields)).notification
 
 
-@dataclass(slots=True)
-class Submitted:
-    """What became of many: the ids in order, and the errors by the index of their row."""
-
-    ids: list[UUID | None] = field(default_factory=list)
-    errors: dict[int, InvalidNotification] = field(default_factory=dict)
-
-
-def send_many(rows: Iterable[Mapping[str, Any]]) -> Submitted:
-    """Accept many; a bad row is reported with its index and stops no other."""
-    submitted = Submitted()
-    for index, row in enumerate(rows):
-        try:
-            submitted.ids.append(submit(requests.read(row)).id)
-        except InvalidNotification as error:
-            submitted.ids.append(None)
-            submitted.errors[index] = error
-    return submitted
-
-
 def submit(
     request: requests.Request,
     *,
@@ -95,12 +71,17 @@ def submit(
     admitted = immediate and (
         not rings or windows.admit(accepted.channel, accepted.priority, queue)
     )
-    notification = _row(accepted, now, on_its_way=admitted)
-    notification.id = id_ or new_id()
-    notification.continuation = dict(continuation) if continuation else None
-    notification.replay_of = replay_of
-    _hold_back_suppressed(notification, accepted, now)
-    if not _insert(notification):
+    row = rows.build(
+        accepted,
+        now,
+        on_its_way=admitted,
+        id_=id_,
+        continuation=dict(continuation) if continuation else None,
+        replay_of_id=replay_of.id if replay_of else None,
+    )
+    row |= _held_back(accepted, now)
+    notification = Notification(**row, created_at=now)
+    if not rows.insert(row):
         metrics.accepted(accepted.channel, accepted.priority, created=False)
         return Submission(_first(notification, accepted), created=False)
     if rings and admitted and notification.status != Status.SUPPRESSED:
@@ -138,54 +119,14 @@ def cancel(id_: UUID | str) -> Cancellation:
     return Cancellation(cancelled=False, status=status)
 
 
-def _row(accepted: requests.Accepted, now: datetime, *, on_its_way: bool) -> Notification:
-    due_at = accepted.scheduled_at or now
-    return Notification(
-        channel=accepted.channel,
-        priority=accepted.priority,
-        recipient=accepted.recipient,
-        template_version_id=accepted.template_version.id if accepted.template_version else None,
-        locale=accepted.locale,
-        context=accepted.context,
-        subject=accepted.subject,
-        body=accepted.body,
-        guarantee=accepted.guarantee,
-        retry=accepted.retry,
-        reference=accepted.reference,
-        metadata=accepted.metadata,
-        idempotency_key=accepted.idempotency_key,
-        content_hash=accepted.content_hash,
-        status=Status.SCHEDULED if accepted.scheduled_at else Status.QUEUED,
-        # A worker on its way has a moment to come before the sweep looks after the row.
-        due_at=due_at + timedelta(seconds=conf.get("GRACE")) if on_its_way else due_at,
-        scheduled_at=due_at,
-        expires_at=accepted.expires_at,
-        created_at=now,
-    )
-
-
-def _hold_back_suppressed(
-    notification: Notification, accepted: requests.Accepted, now: datetime
-) -> None:
+def _held_back(accepted: requests.Accepted, now: datetime) -> rows.Row:
     """Accept what must not be sent as finished: its row says why, and nobody is called."""
     version = accepted.template_version
     marketing = version is not None and version.category == Category.MARKETING
-    if reason := suppressions.reason(accepted.channel, accepted.recipient, marketing=marketing):
-        notification.status = Status.SUPPRESSED
-        notification.reason = reason
-        notification.due_at = None
-        notification.finished_at = now
-
-
-def _insert(notification: Notification) -> bool:
-    """Insert a row; False means that its id or its idempotency key is taken."""
-    values = [
-        column.get_db_prep_save(column.pre_save(notification, True), connection)  # noqa: FBT003 -- Django's signature
-        for column in _COLUMNS
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute(_INSERT, values)
-        return bool(cursor.rowcount == 1)
+    reason = suppressions.reason(accepted.channel, accepted.recipient, marketing=marketing)
+    if not reason:
+        return {}
+    return {"status": Status.SUPPRESSED.value, "reason": reason, "due_at": None, "finished_at": now}
 
 
 def _first(notification: Notification, accepted: requests.Accepted) -> Notification:

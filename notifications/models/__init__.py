@@ -5,6 +5,7 @@ Rows change through verbs (``submission.submit``, ``claims.claim``, ``outcomes.r
 """
 
 from notifications.models.api_key import ApiKey
+from notifications.models.batch import Batch
 from notifications.models.bulk_replay import BulkReplay
 from notifications.models.failed_delivery import FailedDelivery
 from notifications.models.notification import (
@@ -26,6 +27,7 @@ __all__ = [
     "AccountRule",
     "ApiKey",
     "Attempt",
+    "Batch",
     "BulkReplay",
     "FailedDelivery",
     "Notification",

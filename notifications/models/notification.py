@@ -70,6 +70,14 @@ class Notification(models.Model):
         editable=False,
         help_text="Celery signatures to call when this one is sent.",
     )
+    batch = models.ForeignKey(
+        "notifications.Batch",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="notifications",
+        db_index=False,
+    )
     replay_of = models.ForeignKey(
         "self",
         models.SET_NULL,
@@ -132,6 +140,11 @@ class Notification(models.Model):
             ),
             models.Index(
                 fields=["reference"], name="notification_reference", condition=~Q(reference="")
+            ),
+            models.Index(
+                fields=["batch"],
+                name="notification_batch",
+                condition=Q(batch__isnull=False),
             ),
             models.Index(
                 fields=["replay_of"],

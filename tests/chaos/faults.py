@@ -36,11 +36,11 @@ def _perhaps_die(chance: float, boundary: str) -> None:
 
 def plant(chance: float) -> None:
     """Put a trap at each boundary."""
-    from notifications import claims, doorbell, outcomes, submission
+    from notifications import claims, doorbell, outcomes, rows
     from notifications.channels import base
 
     plan: list[tuple[Any, str, str, bool]] = [
-        (submission, "_insert", "after commit", True),
+        (rows, "insert", "after commit", True),
         (doorbell, "ring", "after publish", True),
         (claims, "_take", "after claim", True),
         (base.Provider, "outcome_of", "after the provider's answer", True),

@@ -10,7 +10,13 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PROMISES = ("test_leases.py", "test_sweep.py", "test_submission.py", "test_dead_letters.py")
+PROMISES = (
+    "test_bulk.py",
+    "test_leases.py",
+    "test_sweep.py",
+    "test_submission.py",
+    "test_dead_letters.py",
+)
 
 
 def test_the_promises_hold_on_sqlite(tmp_path, settings):

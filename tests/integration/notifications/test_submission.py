@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from notifications import errors
 from notifications.models import Notification, Status
-from notifications.submission import cancel, send, send_many
+from notifications.submission import cancel, send
 from notifications.tasks import send_notification
 from tests.integration.notifications.conftest import SIMULATED
 
@@ -134,14 +134,6 @@ def test_a_commit_publishes_the_id_alone(transactional_db, messages_on_the_broke
     assert str(row.id) in json.dumps(message)
     assert "a secret" not in json.dumps(message)
     assert "who" not in message["body"]
-
-
-def test_many_are_accepted_and_a_bad_row_is_reported_with_its_index(transactional_db):
-    rows = [SIMULATED, {**SIMULATED, "channel": "pigeon"}, SIMULATED]
-    submitted = send_many(rows)
-    assert [bool(i) for i in submitted.ids] == [True, False, True]
-    assert isinstance(submitted.errors[1], errors.UnknownChannel)
-    assert Notification.objects.count() == 2
 
 
 def test_a_waiting_notification_can_be_cancelled(accepted, deliver):

@@ -1,0 +1,94 @@
+"""What an operator does to a batch, and how far it is.
+
+A batch may be large, so its notifications follow its state a chunk at a time: the first chunk
+at once, the others by a tick of the scheduler, until it is settled.
+"""
+
+from collections import Counter
+
+from django.db.models import Count, F, Q, QuerySet
+from django.db.models.functions import Greatest
+
+from notifications import clock
+from notifications.models import WAITING, Batch, Notification, Status
+
+CHUNK = 5000  # rows per step
+PAUSED = "batch_paused"  # the reason of a notification that waits for its batch
+BUSY, IDLE = 0.0, 1.0  # seconds
+
+
+def pause(batch: Batch) -> bool:
+    """Hold back what no worker has yet; False if the batch was not active."""
+    return _turn(batch, Batch.State.PAUSED, Batch.State.ACTIVE)
+
+
+def resume(batch: Batch) -> bool:
+    """Go on with a paused batch; False if it was not paused."""
+    return _turn(batch, Batch.State.ACTIVE, Batch.State.PAUSED)
+
+
+def cancel(batch: Batch) -> bool:
+    """Call off what no worker has yet; False if it was cancelled before."""
+    return _turn(batch, Batch.State.CANCELLED, Batch.State.ACTIVE, Batch.State.PAUSED)
+
+
+def progress(batch: Batch) -> dict[str, int]:
+    """Count the batch's notifications by state, paused ones apart from the scheduled."""
+    counts: Counter[str] = Counter()
+    mine = Notification.objects.filter(batch=batch).values_list("status", "reason")
+    for status, reason, count in mine.annotate(Count("id")):
+        counts["paused" if reason == PAUSED and status in WAITING else status] += count
+    return dict(counts)
+
+
+def tick() -> float:
+    """Let the notifications of unsettled batches follow; gives the seconds until the next round."""
+    moved = 0
+    for batch in Batch.objects.filter(settled=False).order_by("id")[:10]:
+        moved += _follow(batch)
+    return BUSY if moved else IDLE
+
+
+def _turn(batch: Batch, to: str, *before: str) -> bool:
+    turned = Batch.objects.filter(pk=batch.pk, state__in=before).update(state=to, settled=False)
+    batch.refresh_from_db()
+    if turned:
+        _follow(batch)
+    return bool(turned)
+
+
+def _follow(batch: Batch) -> int:
+    """Have one chunk follow the batch's state; gives how many did."""
+    behind = _behind(batch)
+    ids = list(behind.values_list("id", flat=True)[:CHUNK])
+    # The condition is asked again: a worker may have claimed one in between.
+    moved = _move(batch, behind.filter(id__in=ids))
+    if len(ids) < CHUNK and batch.closed_at:
+        Batch.objects.filter(pk=batch.pk, state=batch.state).update(settled=True)
+    return moved
+
+
+def _behind(batch: Batch) -> "QuerySet[Notification]":
+    """The notifications that do not follow the batch's state yet."""
+    waiting = Notification.objects.filter(batch=batch, status__in=WAITING)
+    held = Q(reason=PAUSED, due_at__isnull=True)
+    match batch.state:
+        case Batch.State.PAUSED:
+            return waiting.exclude(held)
+        case Batch.State.ACTIVE:
+            return waiting.filter(held)
+        case _:
+            return waiting
+
+
+def _move(batch: Batch, rows: "QuerySet[Notification]") -> int:
+    now = clock.now()
+    match batch.state:
+        case Batch.State.PAUSED:
+            return rows.update(status=Status.SCHEDULED, due_at=None, reason=PAUSED)
+        case Batch.State.ACTIVE:
+            return rows.update(due_at=Greatest(F("scheduled_at"), now), reason="")
+        case _:
+            return rows.update(
+                status=Status.CANCELLED, due_at=None, finished_at=now, reason="batch_cancelled"
+            )

@@ -1,0 +1,43 @@
+"""A batch: notifications that were accepted together."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+from notifications.models.notification import new_id
+
+
+class Batch(models.Model):
+    """Many notifications that can be watched, paused, resumed and cancelled as one."""
+
+    class State(models.TextChoices):
+        ACTIVE = "active"
+        PAUSED = "paused"
+        CANCELLED = "cancelled"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    name = models.CharField(max_length=255, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.ACTIVE)
+    settled = models.BooleanField(
+        default=True, help_text="Whether all its notifications have followed its state."
+    )
+    accepted = models.PositiveIntegerField(default=0)
+    refused = models.PositiveIntegerField(default=0)
+    duplicates = models.PositiveIntegerField(
+        default=0, help_text="Rows whose idempotency key was used before."
+    )
+    errors = models.JSONField(
+        default=list, help_text="The first refused rows: index, field, and what is wrong."
+    )
+    closed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its last row was accepted."
+    )
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "batches"
+        indexes = [
+            models.Index(fields=["id"], name="batch_unsettled", condition=models.Q(settled=False))
+        ]
+
+    def __str__(self) -> str:
+        return self.name or str(self.id)
