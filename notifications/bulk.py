@@ -1,6 +1,6 @@
 """The bulk door: the same checks as the single one, in chunks, in constant memory."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -51,7 +51,7 @@ def send_many(
     """
     submitted = Submitted(batch or Batch.objects.create(name=name[:255]))
     with Progress(disable=not progress) as bar:
-        total = len(requested) if hasattr(requested, "__len__") else None
+        total = len(requested) if isinstance(requested, Sized) else None
         task = bar.add_task("accepting", total=total)
         for chunk in _chunks(enumerate(requested)):
             _accept(chunk, common, submitted)
