@@ -1,5 +1,6 @@
 """The bulk door: the same checks as the single one, in chunks, in constant memory."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from itertools import islice
@@ -10,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 from rich.progress import Progress
 
-from notifications import clock, recovery, requests, rows
+from notifications import clock, metrics, recovery, requests, rows
 from notifications.errors import InvalidNotification
 from notifications.models import Batch, Notification
 
@@ -79,6 +80,8 @@ def _accept(
         accepted_now = rows.insert_many(built) if built else 0
         _count(batch, accepted_now, len(built) - accepted_now, errors)
         transaction.on_commit(recovery.ring_all, robust=True)
+    for (channel, priority), count in Counter((r["channel"], r["priority"]) for r in built).items():
+        metrics.accepted(channel, priority, created=True, count=count)
     submitted.accepted += accepted_now
     submitted.duplicates += len(built) - accepted_now
     submitted.errors |= errors

@@ -31,10 +31,10 @@ REASONS = frozenset(
 _END = {Step.DONE: "sent", Step.DEAD_LETTER: "failed", Step.EXPIRE: "expired"}
 
 
-def accepted(channel: str, priority: str, *, created: bool) -> None:
-    """Count one submission; one that was there already is a refused double."""
+def accepted(channel: str, priority: str, *, created: bool, count: int = 1) -> None:
+    """Count submissions; those that were there already are refused doubles."""
     family = series().accepted if created else series().doubles
-    family.labels(channel, priority).inc()
+    family.labels(channel, priority).inc(count)
 
 
 @contextmanager
