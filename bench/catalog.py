@@ -2,7 +2,9 @@
 
 from bench.benchmark import Benchmark
 from bench.single_sends import SINGLE_SENDS
+from bench.templates import TEMPLATES
 
 BENCHMARKS: dict[str, Benchmark] = {
     "single_sends": SINGLE_SENDS,
+    "templates": TEMPLATES,
 }

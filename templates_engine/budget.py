@@ -27,7 +27,10 @@ class LimitReached(Exception):
 
 @dataclass(slots=True)
 class Rendering:
-    """One rendering's means. ``locale`` and ``zone`` are what the format filters go by."""
+    """One rendering's means. ``locale`` and ``zone`` are what the format filters go by.
+
+    ``printed_colon``: a value came into HTML that might hold the scheme of a link.
+    """
 
     locale: str
     zone: tzinfo
@@ -35,6 +38,7 @@ class Rendering:
     fuel: int
     next_look: int
     deadline: float
+    printed_colon: bool = False
 
     def spend(self, units: int) -> None:
         """Pay for a step of any size.

@@ -152,7 +152,9 @@ def _check_html(source: str) -> None:
         raise InvalidTemplate(f"{element} has no place in a mail.")
     link = forbidden_link(html, thorough=True)
     if link:
-        raise InvalidTemplate(f"{link} links are refused.")
+        raise InvalidTemplate(
+            f"{link} is refused in a link.", hint="Put the whole address in one variable."
+        )
     if _UNQUOTED.search(html):
         raise InvalidTemplate(
             "An attribute prints a value without quotes around it.",

@@ -133,7 +133,7 @@ def _load_template(folder: Path, *, as_draft: bool, by: User | None) -> Change:
 
 def _canonical(files: Files, about: dict[str, Any]) -> Files:
     """Write JSON as we would, so that only its meaning is compared."""
-    optional = [name for name in ("sample.json", "schema.json") if name in files]
+    optional: list[str] = [name for name in ("sample.json", "schema.json") if name in files]
     written = {name: _written(_json(files, name)) for name in optional}
     return {"template.json": _written(about), **written}
 

@@ -209,7 +209,8 @@ def _finished(part: str, text: str) -> str:
         text = _LINE_BREAKS_AND_CONTROLS.sub(" ", text).strip()
     if not text or text.isspace():
         raise RenderError("It renders to nothing.", reason="empty", part=part)
-    if part in HTML_PARTS:
+    # build() has read what the author wrote; only a value can bring a scheme now.
+    if part in HTML_PARTS and budget.current().printed_colon:
         link = forbidden_link(text)
         if link:
             raise RenderError(

@@ -9,13 +9,15 @@ from uuid import UUID
 from jinja2 import Undefined
 from markupsafe import Markup, escape
 
-from templates_engine.budget import LimitReached, spend
+from templates_engine.budget import LimitReached, current, spend
 
 T = TypeVar("T")
 
 PRINTED_AS_THEY_ARE = (int, float, Decimal, date, time, UUID)
 # Values up to this length are paid for by the weight of the expression that prints them.
 FREE_LENGTH = 64
+# Their colon ends a scheme that is no danger.
+_WEB = ("https://", "http://")
 # Nodes of a list or dict that a template builds: without it, eight nested lists of
 # ten print a hundred million items.
 MAX_NODES = 10_000
@@ -53,9 +55,10 @@ def emit_text(value: Any) -> str:
 
 def emit_html(value: Any) -> str:
     """Print into HTML, escaped unless it was made by the template itself."""
-    if type(value) is str and len(value) <= FREE_LENGTH:
-        return escape(value)
-    return escape(printable(value))
+    text = value if type(value) is str and len(value) <= FREE_LENGTH else printable(value)
+    if ":" in text and not text.startswith(_WEB):
+        current().printed_colon = True
+    return escape(text)
 
 
 def join_text(values: Iterable[Any]) -> str:

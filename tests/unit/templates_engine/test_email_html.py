@@ -79,6 +79,9 @@ def test_no_stylesheet_is_fetched() -> None:
         '<div style="background: url(javascript:x)">x</div>',
         '<meta http-equiv="refresh" content="0; url=javascript:x">',
         "<a href={{ url }}>x</a>",
+        '<a href="{{ url }}:{{ url }}">x</a>',
+        '<a href="{{ url }}&#58;alert(1)">x</a>',
+        '<a href="{% if url %}java{% endif %}script:x()">x</a>',
         "<a title=a{{ url }}>x</a>",
     ],
 )
