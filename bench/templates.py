@@ -14,7 +14,7 @@ from jinja2 import Template
 from bench.benchmark import Benchmark, Sample
 from bench.stage import Stage
 from templates_engine.building import Draft, build, compiled_version
-from templates_engine.partials import built_in
+from templates_engine.layouts import built_in
 from templates_engine.rendering import CompiledVersion
 
 SECONDS = 1.0

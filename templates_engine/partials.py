@@ -1,21 +1,12 @@
 """The layouts and partials: the database's, and the built-in ones behind them."""
 
 from collections.abc import Iterable
-from functools import lru_cache
-from pathlib import Path
 
 from jinja2 import TemplateSyntaxError
 
+from templates_engine.layouts import built_in
 from templates_engine.models import Partial
 from templates_engine.source import Segment, segments
-
-_LAYOUTS = Path(__file__).with_name("layouts")
-
-
-@lru_cache(maxsize=1)
-def built_in() -> dict[str, str]:
-    """Return the layouts that come with the package; a row of the same name replaces one."""
-    return {path.stem: path.read_text() for path in _LAYOUTS.glob("*.html")}
 
 
 def partials_reached_from(sources: Iterable[str]) -> dict[str, str]:
