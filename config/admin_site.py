@@ -70,6 +70,14 @@ ADMIN_SITE: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Content",
+                "items": [
+                    _list("Templates", "article", "templates_engine.template"),
+                    _list("Versions", "history", "templates_engine.templateversion"),
+                    _list("Layouts and partials", "web", "templates_engine.partial"),
+                ],
+            },
+            {
                 "title": "People",
                 "items": [
                     _list("Users", "person", "auth.user"),
