@@ -237,6 +237,12 @@ METRICS_PORT = env.int("METRICS_PORT", default=0)  # 0: not at all
 METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1")
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # a bearer token; empty: no question asked
 
+# --- Templates (templates_engine.conf) ------------------------------------------------------
+
+TEMPLATES_BASE_URL = env.str("TEMPLATES_BASE_URL", default="")  # for {{ path|absolute }}
+TEMPLATES_DEFAULT_LOCALE = env.str("TEMPLATES_DEFAULT_LOCALE", default=LANGUAGE_CODE)
+TEMPLATES_MAX_SMS_SEGMENTS = env.int("TEMPLATES_MAX_SMS_SEGMENTS", default=10)
+
 # --- Security behind HTTPS ------------------------------------------------------------------
 
 # An embedded system is for one machine, and speaks plain HTTP.
