@@ -4,9 +4,10 @@ import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from django.db import connection, transaction
+from django.db import connection
 from django_celery_beat.models import PeriodicTask
 
+from scheduling import transactions
 from scheduling.clock import database_now
 from scheduling.models import Change, Schedule
 from scheduling.recurrence import ImpossibleScheduleError
@@ -30,7 +31,7 @@ def apply_changes(now: datetime, limit: int = BATCH) -> int:
 
     Many schedulers may do so at once: each change is taken by one of them.
     """
-    with transaction.atomic():
+    with transactions.brief():
         changes = list(Change.objects.select_for_update(skip_locked=True).order_by("pk")[:limit])
         changed_at = {change.periodic_task_id: change.changed_at for change in changes}
         schedules = _locked_schedules(changed_at)

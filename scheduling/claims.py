@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import policies
+from scheduling import policies, transactions
 from scheduling.changes import plan_next, quarantine, save_state, timetable_for
 from scheduling.models import Fire, FireStatus, Overlap, Schedule
 from scheduling.policies import MisfirePolicy, PlannedFire
@@ -31,7 +31,7 @@ def claim_due(now: datetime, limit: int = BATCH) -> list[Fire]:
     A schedule that another scheduler, or a person's transaction, holds at this moment is left to
     it. ``UNIQUE(schedule, scheduled_for)`` makes each due time fire once, whatever else happens.
     """
-    with transaction.atomic():
+    with transactions.brief():
         schedules = list(
             Schedule.objects.select_for_update(skip_locked=True, of=("self", "periodic_task"))
             .select_related(*RULE_RELATIONS)

@@ -7,9 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db import transaction
-
-from scheduling import policies
+from scheduling import policies, transactions
 from scheduling.claims import PUBLISH_LEASE, RULE_RELATIONS, WAITING_LOOK, end_unrun, misfire_policy
 from scheduling.models import Fire, FireStatus
 
@@ -22,7 +20,7 @@ RECOVERED_FIELDS = ("status", "due_at", "finished_at", "error")
 
 def recover(now: datetime, limit: int = BATCH) -> list[Fire]:
     """Take up to ``limit`` forgotten fires; give those that are to be published (again)."""
-    with transaction.atomic():
+    with transactions.brief():
         fires = list(
             Fire.objects.select_for_update(skip_locked=True, of=("self",))
             .select_related("schedule", "schedule__periodic_task", *_rules())

@@ -40,7 +40,7 @@ HOURLY = ("0 * * * *", "30 * * * *", "*/20 * * * *", "5,50 * * * *")
 
 
 @pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("line", (*DAILY, *SEVERAL_A_DAY, *HOURLY))
+@pytest.mark.parametrize("line", [*DAILY, *SEVERAL_A_DAY, *HOURLY])
 def test_a_rule_is_due_as_the_clock_shows_on_each_day_of_change(zone: str, line: str) -> None:
     rule = Crontab.from_celery(crontab.from_string(line), ZoneInfo(zone))
     for day in days_of_change(zone):

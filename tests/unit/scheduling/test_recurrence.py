@@ -42,9 +42,7 @@ def test_it_agrees_with_celerys_crontab_where_clocks_do_not_change(
 
 
 @settings(max_examples=2000, deadline=None)
-@given(
-    line=LINES, moment=MOMENTS, zone=st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe"])
-)
+@given(line=LINES, moment=MOMENTS, zone=st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe"]))
 def test_it_agrees_with_celerys_crontab_away_from_clock_changes(
     line: str, moment: datetime, zone: str
 ) -> None:

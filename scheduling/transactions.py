@@ -1,0 +1,25 @@
+"""Transactions that hold row locks only while their process is alive and awake."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection, transaction
+
+IDLE_LIMIT_MILLISECONDS = 1000
+
+
+@contextmanager
+def brief() -> Iterator[None]:
+    """Run a transaction that the database ends if this process falls silent in the midst of it.
+
+    A stopped process, or one behind a cut network, would else keep its rows from the other
+    schedulers. When it wakes up it sees a ``DatabaseError``, and reconnects.
+    """
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT set_config('idle_in_transaction_session_timeout', %s, true)",
+                    [str(IDLE_LIMIT_MILLISECONDS)],
+                )
+        yield

@@ -1,0 +1,84 @@
+"""Schedules on a real database, and a scheduler that ticks when it is told to."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from django.conf import settings
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from scheduling import changes, claims, dispatch, outlook, recovery
+from scheduling.clock import database_now
+from scheduling.models import Fire, Schedule
+from tests.integration.scheduling.jobs_app import celery_app
+
+
+@pytest.fixture
+def app() -> Celery:
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        broker.flushdb()
+    return celery_app
+
+
+@pytest.fixture
+def make() -> Callable[..., PeriodicTask]:
+    """Make a schedule: every ten seconds, unless a rule is given."""
+
+    def create(name: str = "job", task: str = "jobs.note", **fields: Any) -> PeriodicTask:
+        if not {"crontab", "clocked", "solar", "interval"} & fields.keys():
+            fields["interval"], _ = IntervalSchedule.objects.get_or_create(
+                every=10, period="seconds"
+            )
+        return PeriodicTask.objects.create(name=name, task=task, **fields)
+
+    return create
+
+
+@pytest.fixture
+def due(make: Callable[..., PeriodicTask]) -> Callable[..., Schedule]:
+    """Make a schedule that has been due since ``seconds_ago``, with a policy."""
+
+    def create(
+        name: str = "job",
+        seconds_ago: float = 0.1,
+        policy: dict[str, Any] | None = None,
+        **task: Any,
+    ) -> Schedule:
+        made = make(name, **task)
+        apply_all_changes()
+        return make_due(made, seconds_ago, **(policy or {}))
+
+    return create
+
+
+def make_due(task: PeriodicTask, seconds_ago: float = 0.1, **policy: Any) -> Schedule:
+    """Move an interval schedule's last answered due time into the past."""
+    now = database_now()
+    first_due = now - timedelta(seconds=seconds_ago)
+    period = task.interval.schedule.run_every
+    Schedule.objects.filter(pk=task.pk).update(
+        answered_until=first_due - period, next_fire_at=first_due, **policy
+    )
+    return Schedule.objects.get(pk=task.pk)
+
+
+def apply_all_changes() -> None:
+    while changes.apply_changes(database_now()):
+        pass
+
+
+def tick(app: Celery) -> list[Fire]:
+    """Do what a scheduler does in one tick; give the fires it published."""
+    apply_all_changes()
+    now = outlook.look().now
+    fires = claims.claim_due(now) + recovery.recover(now)
+    dispatch.publish(app, fires)
+    return fires
+
+
+def queued_messages(queue: str = "jobs") -> int:
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        return int(broker.llen(queue))
