@@ -88,7 +88,7 @@ def test_it_delivers_a_welcome_stops_cleanly_and_finds_its_data_again(home: Home
     assert home.left_over() == []
 
 
-def test_the_admin_can_log_in(home: Home) -> None:
+def test_the_admin_can_log_in_and_reads_the_welcome_in_the_outbox(home: Home) -> None:
     home.up_and_ready()
     with httpx.Client(base_url=home.web, follow_redirects=True) as browser:
         form = browser.get("/admin/login/")
@@ -97,6 +97,10 @@ def test_the_admin_can_log_in(home: Home) -> None:
         fields = {"username": "admin", "password": "known", "csrfmiddlewaretoken": token[1]}
         inside = browser.post("/admin/login/?next=/admin/", data=fields)
         assert "Log out" in inside.text
+        outbox = browser.get("/outbox/")
+        assert outbox.status_code == 200
+        assert "Welcome" in outbox.text
+        assert "admin@localhost" in outbox.text
 
 
 def test_a_made_up_password_is_shown_in_the_first_run_only(home: Home) -> None:
