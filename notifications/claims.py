@@ -38,6 +38,8 @@ class Claim(NamedTuple):
     attempt: int
     failovers: int
     reason: str
+    test: bool
+    request_id: str
 
 
 _TABLE = Notification._meta.db_table
@@ -108,6 +110,7 @@ def _read(row: tuple[Any, ...]) -> Claim:
     for name in _JSON:
         if values[name] is not None:
             values[name] = json.loads(values[name])
+    values["test"] = bool(values["test"])  # SQLite has no booleans
     values["id"] = dialect.read_id(values["id"])
     for name in _TIMES:
         values[name] = dialect.read_time(values[name])

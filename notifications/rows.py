@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from django.db import connection, models
 
 from notifications import conf, dialect
@@ -58,6 +59,8 @@ def build(
         "due_at": due_at + timedelta(seconds=conf.get("GRACE")) if on_its_way else due_at,
         "scheduled_at": due_at,
         "expires_at": accepted.expires_at,
+        "test": accepted.test,
+        "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
         **more,
     }
 

@@ -64,6 +64,17 @@ class Notification(models.Model):
     metadata = models.JSONField(default=dict, blank=True)
     idempotency_key = models.CharField(max_length=255, blank=True)
     content_hash = models.CharField(max_length=32, blank=True, editable=False)
+    test = models.BooleanField(
+        default=False, db_default=False, help_text="The simulator gets it, nobody else."
+    )
+    request_id = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The HTTP request that asked for it.",
+    )
     continuation = models.JSONField(
         null=True,
         blank=True,
