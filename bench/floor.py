@@ -4,8 +4,12 @@ Its results are off and its messages are acknowledged early, as Celery does by d
 """
 
 import os
+import time
 
 from celery import Celery
+
+from bench.stage import Stage
+from tests.servers.process import wait_until
 
 QUEUE = "floor"
 
@@ -22,3 +26,13 @@ app.conf.update(
 @app.task  # type: ignore[untyped-decorator]  # celery has no types
 def nothing() -> None:
     """Do nothing."""
+
+
+def seconds_for(calls: int, stage: Stage) -> float:
+    """Publish so many calls; return the seconds until no task waits or runs."""
+    with stage.redis.client() as redis:
+        started = time.perf_counter()
+        for _ in range(calls):
+            nothing.delay()
+        wait_until(lambda: not redis.llen(QUEUE) and not redis.hlen("unacked"), timeout=120)
+        return time.perf_counter() - started

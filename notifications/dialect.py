@@ -1,5 +1,6 @@
 """How the database at hand keeps the few types that our own SQL touches."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -36,6 +37,16 @@ def read_id(value: UUID | str) -> UUID:
 def marks(count: int) -> str:
     """Give ``count`` placeholders, comma-separated."""
     return ", ".join(["%s"] * count)
+
+
+def one_of(column: str, ids: Sequence[UUID]) -> tuple[str, list[Any]]:
+    """Give a condition that a column is one of these ids, and its parameters.
+
+    Postgres takes them all as one parameter, which saves adapting each.
+    """
+    if connection.features.has_native_uuid_field:
+        return f"{column} = ANY(%s::uuid[])", ["{" + ",".join(map(str, ids)) + "}"]
+    return f"{column} IN ({marks(len(ids))})", [id_.hex for id_ in ids]
 
 
 def skip_locked() -> str:

@@ -26,7 +26,7 @@ from notifications.rate_limits import Ask, Bucket, bursty, steady
 from notifications.reports import Report
 from notifications.retry import Outcome, Result, Step, policy_for
 
-RECORD_EVERY = 100  # outcomes; what a crash can double is at most what was not yet recorded
+RECORD_EVERY = 250  # outcomes; what a crash can double is at most what was not yet recorded
 RECORD_AFTER = 0.5  # seconds
 WAIT_FOR_ACCOUNT = 15.0  # seconds, where every account is disabled or misconfigured
 LEASE_MARGIN = 2.0  # seconds of the lease that are left for recording

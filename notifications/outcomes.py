@@ -15,8 +15,10 @@ from notifications.claims import Claim
 from notifications.models import Attempt, Notification, Status
 from notifications.reports import Report, printable
 from notifications.retry import Decision, Step, decide, policy_for
+from notifications.tables import Table
 
 _TABLE = Notification._meta.db_table
+_ATTEMPTS = Table(Attempt, "id")
 _FORGET = ", context = '{}', subject = '', body = ''"
 _STATUS = {
     Step.DONE: Status.SENT,
@@ -143,34 +145,39 @@ def _move(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
 
 def _update(assignments: str, values: list[Any], claims: Iterable[Claim]) -> set[UUID]:
     """Update the rows that these claims still own, and give their ids."""
-    owned = [value for c in claims for value in (dialect.write(c.id), c.attempt)]
-    if not owned:
-        return set()
-    pairs = ", ".join(["(%s, %s)"] * (len(owned) // 2))
+    by_attempt: dict[int, list[UUID]] = defaultdict(list)
+    for claim in claims:
+        by_attempt[claim.attempt].append(claim.id)
+    owned: set[UUID] = set()
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {_TABLE} SET {assignments}"  # noqa: S608 -- our own words and placeholders
-            f" WHERE status = %s AND (id, attempt_count) IN (VALUES {pairs}) RETURNING id",
-            [*(dialect.write(value) for value in values), Status.SENDING, *owned],
-        )
-        return {dialect.read_id(row[0]) for row in cursor.fetchall()}
+        for attempt, ids in by_attempt.items():
+            condition, parameter = dialect.one_of("id", ids)
+            cursor.execute(
+                f"UPDATE {_TABLE} SET {assignments}"  # noqa: S608 -- our own words and placeholders
+                f" WHERE status = %s AND attempt_count = %s AND {condition} RETURNING id",
+                [*map(dialect.write, values), Status.SENDING, attempt, *parameter],
+            )
+            owned.update(dialect.read_id(row[0]) for row in cursor.fetchall())
+    return owned
 
 
 def _keep_attempts(kept: list[tuple[Report, Decision]], worker: str, now: datetime) -> None:
-    Attempt.objects.bulk_create(
-        Attempt(
-            notification_id=report.claim.id,
-            number=report.claim.attempt,
-            provider=report.provider,
-            choice=report.choice[:100],
-            result=report.outcome.result.value,
-            code=report.outcome.code[:50],
-            detail=printable(report.outcome.detail),
-            provider_message_id=report.outcome.provider_message_id[:255],
-            worker=worker,
-            started_at=report.started_at,
-            finished_at=now,
-            retry_at=decision.due_at,
-        )
-        for report, decision in kept
+    _ATTEMPTS.insert(
+        [
+            {
+                "notification_id": report.claim.id,
+                "number": report.claim.attempt,
+                "provider": report.provider,
+                "choice": report.choice[:100],
+                "result": report.outcome.result.value,
+                "code": report.outcome.code[:50],
+                "detail": printable(report.outcome.detail),
+                "provider_message_id": report.outcome.provider_message_id[:255],
+                "worker": worker,
+                "started_at": report.started_at,
+                "finished_at": now,
+                "retry_at": decision.due_at,
+            }
+            for report, decision in kept
+        ]
     )

@@ -1,0 +1,74 @@
+"""The bulk path: persisted, rendered, handed to a provider that does nothing, recorded.
+
+Both sides use one worker with two children on the same Redis; the raw tasks do nothing at all.
+"""
+
+import time
+from collections.abc import Callable
+
+from bench import floor
+from bench.benchmark import Benchmark, Sample
+from bench.stage import Stage
+from tests.servers.process import wait_until
+
+ROWS = 20_000
+RAW_CALLS = 1500
+WORKER_CHILDREN = "2"
+
+
+def prepare(stage: Stage) -> Callable[[], Sample]:
+    from templates_engine.models import Template  # noqa: PLC0415 (needs Django)
+    from templates_engine.publishing import create_version, publish  # noqa: PLC0415
+
+    template, _ = Template.objects.get_or_create(
+        name="bench", defaults={"channel": "simulator", "category": "transactional"}
+    )
+    parts = {"subject": "Hello {{ name }}", "body": "Dear {{ name }}, your code is {{ code }}."}
+    publish(create_version(template, parts))
+    stage.processes.worker("--concurrency", WORKER_CHILDREN)
+    stage.processes.beat()
+    stage.processes.start(
+        "floor", "celery", "-A", "bench.floor", "worker", "--concurrency", WORKER_CHILDREN
+    )
+    floor.app.conf.broker_url = stage.redis.url
+    return lambda: Sample(
+        ours=ROWS / _ours(), floor=RAW_CALLS / floor.seconds_for(RAW_CALLS, stage)
+    )
+
+
+def _ours() -> float:
+    """Return the seconds from the first row until the last outcome is recorded."""
+    from notifications.models import UNFINISHED, Notification  # noqa: PLC0415
+    from notifications.submission import send_many  # noqa: PLC0415
+
+    rows = (
+        {"recipient": f"user{n}", "context": {"name": f"User {n}", "code": n}} for n in range(ROWS)
+    )
+    started = time.perf_counter()
+    send_many(rows, channel="simulator", template="bench", priority="low")
+    accepted = time.perf_counter() - started
+    unfinished = Notification.objects.filter(status__in=UNFINISHED)
+    wait_until(lambda: not unfinished.exists(), timeout=300)
+    seconds = time.perf_counter() - started
+    print(f"accepted {ROWS / accepted:,.0f}/s, done {ROWS / seconds:,.0f}/s")
+    sent = Notification.objects.filter(status="sent").count()
+    if sent != ROWS:
+        raise RuntimeError(f"Of {ROWS} notifications, {sent} were sent.")
+    _empty()
+    return seconds
+
+
+def _empty() -> None:
+    from django.db import connection  # noqa: PLC0415
+
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE notifications_notification, notifications_attempt CASCADE")
+
+
+BULK = Benchmark(
+    title="bulk: persisted, rendered, handed over, recorded",
+    floor_title="raw Celery no-op tasks",
+    unit="/s",
+    prepare=prepare,
+    target="12 x",
+)
