@@ -54,6 +54,10 @@ def _throttle(store: RedisStore | MemoryStore, rate: int) -> Throttled:
 @lru_cache(maxsize=1)
 def _shared(url: str) -> RedisStore:
     patience = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+    return RedisStore(server=address_of(url), options={"CONNECTION_POOL_KWARGS": patience})
+
+
+def address_of(url: str) -> str:
+    """Write a broker's URL as Redis' own client wants it."""
     scheme, _, place = url.partition("://")
-    address = f"{_SCHEMES.get(scheme, scheme)}://{place}"
-    return RedisStore(server=address, options={"CONNECTION_POOL_KWARGS": patience})
+    return f"{_SCHEMES.get(scheme, scheme)}://{place}"

@@ -38,6 +38,7 @@ KINDS: dict[str, Kind] = {
     "invalid-request": Kind(422, "A field is missing, unknown or malformed."),
     "unknown-argument": Kind(422, "There is no such field."),
     "unknown-channel": Kind(422, "There is no such channel."),
+    "no-provider": Kind(422, "Nobody carries this channel."),
     "unknown-priority": Kind(422, "There is no such priority."),
     "unknown-guarantee": Kind(422, "There is no such guarantee."),
     "unknown-template": Kind(422, "No published template has this name, or not this channel."),

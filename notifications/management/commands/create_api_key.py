@@ -53,6 +53,8 @@ class Command(BaseCommand):
         rate = options["rate"]
         if rate is not None and rate < 1:
             raise CommandError("--rate must be 1 or more.")
+        if days is not None and days <= 0:
+            raise CommandError("--days must be above 0.")
         try:
             return keys.create(
                 options["name"],

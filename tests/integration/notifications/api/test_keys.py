@@ -1,0 +1,130 @@
+"""Keys: shown once, kept hashed, limited in scope, time and rate."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from notifications import clock
+from notifications.api import keys, limits
+from notifications.models import ApiKey
+from tests.integration.notifications.api.conftest import SIMULATED, Caller
+
+
+def test_the_key_itself_is_not_kept(db):
+    row, token = keys.create("shop")
+    secret = token.rpartition(f"_{row.prefix}_")[2]
+    stored = ApiKey.objects.values().get(pk=row.pk)
+    assert len(secret) == 43
+    assert not any(secret in str(value) for value in stored.values())
+    assert keys.find(token) == row
+
+
+def test_a_key_ends_at_its_time(db):
+    row, token = keys.create("shop", expires_at=clock.now() + timedelta(hours=1))
+    assert keys.find(token) == row
+    ApiKey.objects.filter(pk=row.pk).update(expires_at=clock.now())
+    assert keys.find(token) is None
+
+
+def test_a_revoked_key_opens_nothing(db):
+    row, token = keys.create("shop")
+    keys.revoke(row)
+    assert Caller(token)("GET", "/queues").status_code == 401
+
+
+def test_a_rotated_key_overlaps_with_the_new_one(db):
+    old, old_token = keys.create("shop", scopes=["read"], rate=7)
+    new, new_token = keys.rotate(old, overlap=timedelta(hours=1))
+    assert keys.find(old_token) == old
+    assert keys.find(new_token) == new
+    assert (new.name, new.scopes, new.rate) == ("shop", ["read"], 7)
+    old.refresh_from_db()
+    assert old.replaced_by == new
+    assert clock.now() < old.expires_at <= clock.now() + timedelta(hours=1)
+
+
+def test_rotation_does_not_lengthen_a_key(db):
+    soon = clock.now() + timedelta(minutes=5)
+    old, _ = keys.create("shop", expires_at=soon)
+    keys.rotate(old, overlap=timedelta(hours=1))
+    old.refresh_from_db()
+    assert old.expires_at == soon
+
+
+def test_the_last_use_is_noted_but_not_on_every_request(call, django_assert_num_queries):
+    call.ok("GET", "/queues")
+    row = ApiKey.objects.get()
+    assert row.last_used_at is not None
+    with django_assert_num_queries(1):  # found, and nothing written
+        keys.note_use(keys.find(call.headers["Authorization"].removeprefix("Bearer ")))
+    ApiKey.objects.update(last_used_at=clock.now() - timedelta(minutes=2))
+    call.ok("GET", "/queues")
+    assert clock.now() - ApiKey.objects.get().last_used_at < timedelta(minutes=1)
+
+
+def test_a_key_may_call_only_so_often(caller):
+    call = caller(rate=1)
+    answers = [call("GET", "/problems/not-found") for _ in range(4)]
+    assert {answer.status_code for answer in answers} == {200}  # nobody is asked for a key there
+    answers = [call("GET", "/jobs/schema") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+    assert int(answers[-1]["Retry-After"]) >= 1
+    assert answers[-1].json()["type"].endswith("/too-many-requests")
+
+
+def test_the_limit_is_shared_by_all_processes(caller):
+    call = caller(rate=1)
+    for _ in range(2):
+        call.ok("GET", "/jobs/schema")
+    limits._memory = limits.MemoryStore()
+    assert call("GET", "/jobs/schema").status_code == 429
+
+
+@pytest.mark.parametrize("url", ["", "redis+socket:///nowhere/broker.sock"])
+def test_without_a_redis_each_process_counts_for_itself(caller, settings, url, monkeypatch):
+    monkeypatch.setattr(limits, "_away_until", 0.0)
+    settings.REDIS_URL = url
+    call = caller(rate=1)
+    answers = [call("GET", "/jobs/schema").status_code for _ in range(3)]
+    assert answers == [200, 200, 429]
+
+
+def test_a_redis_on_a_unix_socket_is_understood():
+    assert limits.address_of("redis+socket:///run/b.sock?virtual_host=1") == (
+        "unix:///run/b.sock?virtual_host=1"
+    )
+    assert limits.address_of("valkey://valkey:6379/1") == "redis://valkey:6379/1"
+
+
+def test_the_command_shows_the_key_once(db, capsys):
+    call_command("create_api_key", "shop", scopes="send,read", test=True, days=30)
+    shown = capsys.readouterr()
+    row = keys.find(shown.out.strip())
+    assert row is not None
+    assert (row.name, row.scopes, row.kind) == ("shop", ["read", "send"], "test")
+    assert row.expires_at is not None
+    assert shown.out.strip() not in shown.err
+
+
+def test_the_command_rotates(db, capsys):
+    old, _ = keys.create("shop", scopes=["read"])
+    call_command("create_api_key", "shop", rotate=old.prefix)
+    new = keys.find(capsys.readouterr().out.strip())
+    assert new is not None
+    assert new.scopes == ["read"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"scopes": "fly"}, {"rate": 0}, {"rotate": "000000000000"}, {"days": -1}]
+)
+def test_the_command_refuses_what_makes_no_sense(db, options):
+    with pytest.raises(CommandError):
+        call_command("create_api_key", "shop", **options)
+    assert not ApiKey.objects.exists()
+
+
+def test_a_created_key_sends(db, capsys):
+    call_command("create_api_key", "shop")
+    made = Caller(capsys.readouterr().out.strip()).ok("POST", "/notifications", SIMULATED)
+    assert made["status"] == "queued"

@@ -1,0 +1,116 @@
+"""Refusals: one form for all of them, whoever refuses."""
+
+import pytest
+from django.test import Client
+
+from notifications import submission
+from notifications.api import problems
+from notifications.api.application import api
+from notifications.api.refusals import to_problem
+from notifications.errors import InvalidNotification
+from notifications.models import Notification
+from tests.integration.notifications.api.conftest import SIMULATED
+
+
+def subclasses(kind):
+    for one in kind.__subclasses__():
+        yield one
+        yield from subclasses(one)
+
+
+def test_every_error_of_the_door_has_a_problem_of_its_own():
+    for kind in subclasses(InvalidNotification):
+        problem = to_problem(kind("no", field="body", hint="Do this."))
+        assert problem.kind in problems.KINDS, kind
+        assert (problem.field, problem.hint) == ("body", "Do this.")
+
+
+@pytest.mark.parametrize(
+    ("body", "type_", "status"),
+    [
+        (b"{", "malformed-body", 400),
+        (b"\xff\xfe", "malformed-body", 400),
+        (b'{"countdown": NaN}', "malformed-body", 400),
+        (b"[" * 100_000, "malformed-body", 400),
+        (b'{"metadata": ' + b'{"a":' * 40 + b"1" + b"}" * 41, "malformed-body", 400),
+        (b"[]", "invalid-request", 422),
+        (b"", "invalid-request", 422),
+        (b'"' + b"x" * 3_000_000 + b'"', "body-too-large", 413),
+    ],
+    ids=["cut off", "no UTF-8", "NaN", "endless", "deep", "a list", "nothing", "huge"],
+)
+def test_a_body_that_cannot_be_read(call, body, type_, status):
+    response = call("POST", "/notifications", body)
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    assert response.json()["type"] == f"/api/v1/problems/{type_}"
+
+
+def test_a_form_is_no_json(call):
+    response = Client().post("/api/v1/notifications", SIMULATED, headers=call.headers)
+    assert response.status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/api/v1/notifications/not-an-id", 422),
+        ("GET", "/api/v2/notifications", 404),
+        ("PUT", "/api/v1/notifications", 405),
+        ("GET", "/api/v1/jobs/x", 404),
+    ],
+)
+def test_there_is_no_html_anywhere(call, method, path, status):
+    response = Client().generic(method, path, headers=call.headers)
+    assert response.status_code == status
+    assert response["Content-Type"] == "application/problem+json"
+    assert response.json()["request_id"] == response["X-Request-ID"]
+    if status == 405:
+        assert set(response["Allow"].split(", ")) == {"GET", "POST"}
+
+
+def test_a_host_that_is_not_ours_gets_a_problem_too(call):
+    response = Client().get("/api/v1/queues", headers={**call.headers, "Host": "evil.example"})
+    assert response.status_code == 400
+    assert response["Content-Type"] == "application/problem+json"
+
+
+def test_a_fault_of_ours_tells_nothing_of_itself(call, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("the password is 1234")
+
+    monkeypatch.setattr(submission, "submit", fail)
+    response = call("POST", "/notifications", SIMULATED)
+    assert response.status_code == 500
+    assert b"1234" not in response.content
+    assert response.json()["request_id"]
+    assert not Notification.objects.exists()
+
+
+def test_a_request_keeps_the_id_it_came_with(call):
+    assert call("GET", "/queues", X_Request_ID="abc-1")["X-Request-ID"] == "abc-1"
+    forged = call("GET", "/queues", X_Request_ID="a b\tc" * 30)
+    assert forged["X-Request-ID"] != "a b\tc" * 30
+
+
+def test_each_type_is_explained_at_its_address(db):
+    for name, kind in problems.KINDS.items():
+        answer = Client().get(problems.PATH + name)
+        assert answer.json() == {
+            "type": problems.PATH + name,
+            "status": kind.status,
+            "title": kind.title,
+        }
+    assert Client().get(problems.PATH + "nonsense").status_code == 404
+
+
+def test_every_operation_documents_its_refusals():
+    document = api.get_openapi_schema()
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            assert "503" in {str(status) for status in operation["responses"]}
+            for status, response in operation["responses"].items():
+                kinds = set(response.get("content", {"application/json": 0}))
+                wanted = "application/json" if int(status) < 300 else problems.CONTENT_TYPE
+                assert kinds == {wanted}, (operation["operationId"], status)
