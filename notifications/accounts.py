@@ -70,6 +70,11 @@ def candidates(channel: str) -> tuple[Candidate, ...]:
     return _default(channel) if found is None else found
 
 
+def for_tests(channel: str) -> tuple[Candidate, ...]:
+    """Give what serves the tests of any channel: the simulator, as well-behaved as it is asked."""
+    return (Candidate(Account(f"simulator for {channel}", channel, "simulator")),)
+
+
 def limits(channel: str) -> tuple[Limit, ...]:
     """Give the limits per recipient and template of a channel."""
     return current().limits.get(channel, ())

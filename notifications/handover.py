@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
+
 from notifications import accounts, claims, clock, conf, health, outcomes, rate_limits
 from notifications.accounts import Candidate
 from notifications.channels.base import Content, Message
@@ -25,6 +27,8 @@ from notifications.providers import provider_of
 from notifications.rate_limits import Ask, Bucket, bursty, steady
 from notifications.reports import Report
 from notifications.retry import Outcome, Result, Step, policy_for
+
+log = structlog.get_logger(__name__)
 
 RECORD_EVERY = 250  # outcomes; what a crash can double is at most what was not yet recorded
 RECORD_AFTER = 0.5  # seconds
@@ -55,17 +59,19 @@ class Slot:
 def hand_over(ready: list[Ready], *, worker: str) -> list[Recorded]:
     """Hand messages of one channel over, and give what was recorded."""
     slot = Slot(worker)
-    while ready:
-        again: list[Ready] = []
-        for choice, chosen in _by_account(ready, slot):
-            again += _send(choice, chosen, slot)
-        ready = again
+    for test in (False, True):
+        left = [one for one in ready if one.claim.test is test]
+        while left:
+            again: list[Ready] = []
+            for choice, chosen in _by_account(left, slot):
+                again += _send(choice, chosen, slot)
+            left = again
     return slot.recorded
 
 
 def _by_account(ready: list[Ready], slot: Slot) -> list[tuple[Choice, list[Ready]]]:
     """Choose for each; those that nobody can take now, or that must wait, are put back."""
-    candidates = accounts.candidates(ready[0].claim.channel)
+    candidates = _candidates(ready[0].claim)
     conditions = _conditions(candidates)
     chosen: dict[tuple[str, str], tuple[Choice, list[Ready]]] = {}
     left: list[Ready] = []
@@ -79,6 +85,10 @@ def _by_account(ready: list[Ready], slot: Slot) -> list[tuple[Choice, list[Ready
         chosen.setdefault(key, (choice, []))[1].append(one)
     _rest(left, candidates, slot)
     return [(choice, _within_limits(choice.candidate, rows)) for choice, rows in chosen.values()]
+
+
+def _candidates(claim: Claim) -> tuple[Candidate, ...]:
+    return (accounts.for_tests if claim.test else accounts.candidates)(claim.channel)
 
 
 def _probed(conditions: Mapping[str, Condition], choice: Choice) -> Condition:
@@ -200,6 +210,7 @@ def _send(choice: Choice, chosen: list[Ready], slot: Slot) -> list[Ready]:
         if not outcome.local:
             well = outcome.result in (Result.SENT, Result.PERMANENT)
             tally.add(well=well, seconds=time.monotonic() - started)
+        _follow(one.claim, name, outcome)
         slot.tried[message.id].add(name)
         another = outcome.result is Result.TRANSIENT and _has_another(one, slot)
         reports.append(Report(one.claim, outcome, name, started_at, choice.reason, another))
@@ -210,6 +221,19 @@ def _send(choice: Choice, chosen: list[Ready], slot: Slot) -> list[Ready]:
     failed_over += _record(reports, by_id, slot)
     health.tell(name, tally)
     return failed_over + sending.left_over(name)
+
+
+def _follow(claim: Claim, account: str, outcome: Outcome) -> None:
+    """Log the call of a provider for whoever asked by HTTP, and can look for the request's id."""
+    if claim.request_id:
+        log.info(
+            "provider_call",
+            request_id=claim.request_id,
+            notification=str(claim.id),
+            account=account,
+            result=outcome.result.value,
+            code=outcome.code,
+        )
 
 
 def _record(reports: list[Report], by_id: Mapping[UUID, Ready], slot: Slot) -> list[Ready]:
@@ -223,7 +247,7 @@ def _record(reports: list[Report], by_id: Mapping[UUID, Ready], slot: Slot) -> l
 
 
 def _has_another(one: Ready, slot: Slot) -> bool:
-    candidates = accounts.candidates(one.claim.channel)
+    candidates = _candidates(one.claim)
     if len(candidates) == 1:
         return False
     conditions = health.conditions(health.healths([c.name for c in candidates]))

@@ -95,6 +95,7 @@ def _request_again(old: Notification, again: Mapping[str, float]) -> requests.Re
             "reference": old.reference,
             "metadata": old.metadata,
             "retry": old.retry,
+            "test": old.test,
             "expires": old.expires_at,
             **again,
         }
