@@ -80,7 +80,7 @@ class RenderError(TemplateError):
     """The content could not be made. Rendering is pure, so trying again gives the same error.
 
     ``reason`` is a short word for counting: ``undefined``, ``security``, ``limit``, ``empty``,
-    ``link``, ``type``, ``locale`` or ``error``.
+    ``link``, ``value``, ``json``, ``segments`` or ``error``.
     """
 
     def __init__(self, message: str, *, reason: str, hint: str = "", part: str = "") -> None:

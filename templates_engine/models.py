@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import models, transaction
 
 from templates_engine.errors import VersionImmutable
 
@@ -174,9 +174,10 @@ class TemplateVersion(models.Model):
 
         Raises: VersionImmutable when it would change content that was published.
         """
-        if self.pk is not None:
-            self._refuse_new_content()
-        super().save(*args, **options)
+        with transaction.atomic():
+            if self.pk is not None:
+                self._refuse_new_content()
+            super().save(*args, **options)
 
     def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
         """Delete a draft.
@@ -187,7 +188,11 @@ class TemplateVersion(models.Model):
         return super().delete(*args, **options)
 
     def _refuse_new_content(self) -> None:
-        stored = TemplateVersion.objects.exclude(status=Status.DRAFT).filter(pk=self.pk)
-        before = stored.values(*CONTENT_FIELDS).first()
-        if before and any(getattr(self, name) != value for name, value in before.items()):
-            _refuse_if_frozen(stored)
+        # Locked, as somebody may be publishing what is being saved.
+        frozen = TemplateVersion.objects.exclude(status=Status.DRAFT).filter(pk=self.pk)
+        before = frozen.select_for_update().values(*CONTENT_FIELDS).first()
+        if before is None:
+            return
+        changed = any(getattr(self, name) != value for name, value in before.items())
+        if changed or self.status == Status.DRAFT:
+            _refuse_if_frozen(frozen)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -82,9 +82,14 @@ class TemplateAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     actions_detail = ("new_version",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Template]:
-        """With the versions, of which a template has few."""
+        """With the versions, but without their content."""
         rows: QuerySet[Template] = super().get_queryset(request)
-        return rows.prefetch_related("versions")
+        versions = TemplateVersion.objects.only("template", "number", "status")
+        return rows.prefetch_related(Prefetch("versions", versions))
+
+    def get_inlines(self, request: HttpRequest, obj: Any = None) -> tuple[type, ...]:
+        """Show versions where there can be any."""
+        return self.inlines if obj else ()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Keep the name, which callers use, and the channel, which decides the parts."""

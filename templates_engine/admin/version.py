@@ -16,7 +16,7 @@ from templates_engine.admin.forms import draft_form, field_name
 from templates_engine.admin.pages import action, answer, display, user_of
 from templates_engine.admin.previewing import preview_page
 from templates_engine.admin.template import STATUS_LABELS
-from templates_engine.errors import TemplateError
+from templates_engine.errors import TemplateError, VersionImmutable
 from templates_engine.isolated import build_isolated
 from templates_engine.models import Status, TemplateVersion
 from templates_engine.parts import locales_of, parts_of
@@ -70,6 +70,16 @@ class TemplateVersionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no t
         ]
         context = ("Context", {"fields": ("sample_context", "context_schema")})
         return [about, *boxes, ("Locales", {"fields": ("new_locale",)}), context]
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, *args: Any, **options: Any
+    ) -> HttpResponse:
+        """Say so when somebody has published the draft while it was being saved."""
+        try:
+            page: HttpResponse = super().changeform_view(request, object_id, *args, **options)
+        except VersionImmutable as error:
+            return answer(request, request.path, f"{error} {error.hint}", failed=True)
+        return page
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -93,6 +93,18 @@ def test_published_content_cannot_be_changed_by_any_route(make_published: Publis
         publish(version)
 
 
+def test_a_draft_saved_late_does_not_take_a_published_version_back(
+    make_published: Publish,
+) -> None:
+    live = make_published("otp", parts={"text": "one"})
+    stale = TemplateVersion.objects.get(pk=live.pk)
+    stale.status = Status.DRAFT  # as it was read before somebody published it
+    with pytest.raises(VersionImmutable):
+        stale.save()
+    live.refresh_from_db()
+    assert live.status == Status.PUBLISHED
+
+
 def test_the_database_holds_at_most_one_published_version_of_a_template(
     make_published: Publish,
 ) -> None:
