@@ -223,6 +223,8 @@ NOTIFICATIONS_API_JSON_DEPTH = env.int("NOTIFICATIONS_API_JSON_DEPTH", default=3
 EMAIL_URL = env.str("EMAIL_URL", default="")
 # Whether the built-in outbox takes what nobody else carries, rather than that it is refused.
 OUTBOX = env.bool("OUTBOX", default=DEBUG or BROKER_IS_EMBEDDED)
+# Where the world reaches this system, for receipts and links to unsubscribe by.
+PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 EMAIL_FROM = env.str("EMAIL_FROM", default="notifications@localhost")
 WEBHOOK_SECRETS = env.list("WEBHOOK_SECRETS", default=[]) or [
     "whsec_" + b64encode(sha256(f"webhook {SECRET_KEY}".encode()).digest()).decode()

@@ -148,6 +148,14 @@ def tell(name: str, tally: Tally) -> None:
     _read.pop(name, None)
 
 
+def forget() -> None:
+    """Forget what this process knows by itself."""
+    _read.clear()
+    _untold.clear()
+    with _lock:
+        _local.clear()
+
+
 def may_probe(name: str, health: Health) -> bool:
     """Let one worker try a rested account; who gets it has the time of the first rest."""
     if clock.now().timestamp() < health.resting_until:

@@ -17,9 +17,16 @@ ENTRY_POINTS = "notifications.providers"
 
 # By name, so that a worker loads the libraries of the providers that it uses.
 KINDS: dict[str, str] = {
+    "anymail": "notifications.channels.anymail_service.AnymailProvider",
+    "apprise": "notifications.channels.apprise_url.AppriseProvider",
+    "fcm": "notifications.channels.fcm.FcmProvider",
     "outbox": "notifications.channels.outbox.OutboxProvider",
     "simulator": "notifications.channels.simulator.SimulatorProvider",
+    "slack": "notifications.channels.slack.SlackProvider",
     "smtp": "notifications.channels.smtp.SmtpProvider",
+    "sns": "notifications.channels.sns.SnsProvider",
+    "twilio": "notifications.channels.twilio.TwilioProvider",
+    "webpush": "notifications.channels.webpush.WebPushProvider",
     "webhook": "notifications.channels.webhook.WebhookProvider",
 }
 
@@ -55,8 +62,8 @@ def problems(
     if channel not in provider.channels:
         found["channel"] = [f"{kind} carries {', '.join(provider.channels)}."]
     for field, given, known in (
-        ("settings", settings, provider.settings),
-        ("secrets", secrets, provider.secrets),
+        ("settings", settings, provider.setting_names),
+        ("secrets", secrets, provider.secret_names),
     ):
         complaints = _complaints(given, known, provider.optional)
         if complaints:

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.http import HttpRequest
+
 from notifications.errors import DeliveryError, PermanentError, TransientError, UnknownOutcome
 from notifications.retry import Outcome, Result
 
@@ -44,15 +46,6 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Callback:
-    """An HTTP request in which a provider tells what became of messages; ``url`` is our own."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Receipt:
     """One thing that a provider tells of one message.
 
@@ -75,14 +68,14 @@ class ForgedCallback(Exception):
 class Provider:
     """One way of handing messages over. Subclasses write ``send``, or ``send_many`` if faster.
 
-    ``settings`` and ``secrets`` say by name what an account of this kind needs, and
+    ``setting_names`` and ``secret_names`` say what an account of this kind needs, and
     ``optional`` which of these may be left out. Making one connects to nobody.
     """
 
     kind: ClassVar[str]
     channels: ClassVar[tuple[str, ...]]
-    settings: ClassVar[Mapping[str, str]] = {}
-    secrets: ClassVar[Mapping[str, str]] = {}
+    setting_names: ClassVar[Mapping[str, str]] = {}
+    secret_names: ClassVar[Mapping[str, str]] = {}
     optional: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, account: Account) -> None:
@@ -118,8 +111,12 @@ class Provider:
                 detail=str(error),
             )
 
-    def receipts(self, callback: Callback) -> list[Receipt]:
-        """Read what the provider tells. Raises ``ForgedCallback``, ``ValueError`` for garbage."""
+    def receipts(self, request: HttpRequest) -> list[Receipt]:
+        """Read what the provider tells us by calling ``/webhooks/<account>``.
+
+        Raises ``ForgedCallback`` where it is not the provider that calls, and ``ValueError``
+        for what makes no sense.
+        """
         raise ForgedCallback(f"{self.kind} sends no callbacks.")
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
@@ -33,7 +34,8 @@ class HttpProvider(Provider):
 
     def make_client(self) -> HttpClient:
         """Make the client; an account may name a ``ca_file`` to trust."""
-        return HttpClient(trust=self.account.settings.get("ca_file") or True)
+        trusted = self.account.settings.get("ca_file")
+        return HttpClient(trust=ssl.create_default_context(cafile=trusted) if trusted else True)
 
     def request(self, message: Message, method: str, url: str, **options: Any) -> Answer:
         """Make one request within the message's time."""

@@ -65,7 +65,7 @@ class SimulatorProvider(Provider):
 
     kind = "simulator"
     channels = CHANNELS
-    settings = {"behaviour": "Like latency=0.1&error_rate=0.01"}
+    setting_names = {"behaviour": "Like latency=0.1&error_rate=0.01"}
     optional = frozenset({"behaviour"})
 
     def send(self, message: Message) -> str:

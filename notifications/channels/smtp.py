@@ -23,8 +23,8 @@ class SmtpProvider(Provider):
 
     kind = "smtp"
     channels = ("email",)
-    settings = {"from": "The sender, like Shop <shop@example.org>."}
-    secrets = {"url": "smtp://user:password@host:587 or smtps://user:password@host"}
+    setting_names = {"from": "The sender, like Shop <shop@example.org>."}
+    secret_names = {"url": "smtp://user:password@host:587 or smtps://user:password@host"}
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)

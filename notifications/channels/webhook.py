@@ -18,7 +18,9 @@ class WebhookProvider(HttpProvider):
 
     kind = "webhook"
     channels = ("webhook",)
-    secrets = {"signing": "One or more whsec_… secrets, separated by blanks; the first is newest."}
+    secret_names = {
+        "signing": "One or more whsec_… secrets, separated by blanks; the first is newest."
+    }
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)

@@ -1,0 +1,217 @@
+"""Email through the services that django-anymail knows: Amazon SES, Mailgun, Postmark, …
+
+https://anymail.dev/en/stable/esps/
+"""
+
+import inspect
+import json
+from importlib import import_module
+from typing import Any
+from uuid import UUID
+
+import requests
+from anymail.exceptions import (
+    AnymailAPIError,
+    AnymailConfigurationError,
+    AnymailError,
+    AnymailRecipientsRefused,
+    AnymailWebhookValidationFailure,
+)
+from anymail.webhooks.base import AnymailCoreWebhookView
+from botocore.config import Config
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
+from django.core.mail import EmailMultiAlternatives, get_connection
+from django.http import HttpRequest
+
+from notifications import conf
+from notifications.channels.base import Account, ForgedCallback, Message, Provider, Receipt
+from notifications.channels.http import classify
+from notifications.channels.http_client import Answer
+from notifications.errors import (
+    DeliveryError,
+    InvalidRecipient,
+    PermanentError,
+    TransientError,
+    UnknownOutcome,
+)
+
+# anymail's words for what happened: https://anymail.dev/en/stable/sending/tracking/
+_EVENTS = {
+    "delivered": "delivered",
+    "bounced": "bounced",
+    "rejected": "failed",
+    "failed": "failed",
+    "complained": "complained",
+    "unsubscribed": "unsubscribed",
+}
+_NOT_CONNECTED = (
+    requests.ConnectTimeout,
+    requests.exceptions.SSLError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+)
+
+
+class AnymailProvider(Provider):
+    """Hands mail to one service, and reads its tracking callbacks."""
+
+    kind = "anymail"
+    channels = ("email",)
+    setting_names = {
+        "service": "The name of anymail's backend, like amazon_ses or postmark.",
+        "from": "The sender, like Shop <shop@example.org>.",
+        "options": "What the backend takes, except for secrets.",
+    }
+    secret_names = {
+        "credentials": 'What the backend takes, as JSON: {"api_key": "…"}, for Amazon SES '
+        '{"client_params": {"aws_access_key_id": "…", …}}.',
+        "webhook": "user:password that the service's callbacks carry, beside its own signature.",
+    }
+    optional = frozenset({"options", "credentials", "webhook"})
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account)
+        self._service = account.settings["service"]
+        if not self._service.isidentifier():
+            raise ValueError("The service is no name of a backend.")
+        self._options: dict[str, Any] = {**account.settings.get("options", {})}
+        for name, value in json.loads(account.secrets.get("credentials", "{}")).items():
+            known = self._options.get(name)
+            self._options[name] = {**known, **value} if isinstance(known, dict) else value
+        self._connection = get_connection(
+            f"anymail.backends.{self._service}.EmailBackend",
+            fail_silently=False,
+            ignore_unsupported_features=True,
+            **self._backend_options(),
+        )
+
+    def _backend_options(self) -> dict[str, Any]:
+        timeout = float(conf.get("PROVIDER_TIMEOUT"))
+        if self._service != "amazon_ses":
+            return {"requests_timeout": (timeout / 3, timeout / 2), **self._options}
+        config = Config(
+            connect_timeout=timeout / 3,
+            read_timeout=timeout / 2,
+            retries={"total_max_attempts": 1},
+        )
+        return {
+            **self._options,
+            "client_params": {**self._options["client_params"], "config": config},
+        }
+
+    def send(self, message: Message) -> str:
+        mail = self._mail(message)
+        try:
+            mail.send()
+        except AnymailRecipientsRefused as error:
+            raise InvalidRecipient("The service refused the recipient.") from error
+        except AnymailAPIError as error:
+            raise _classed(error) from error
+        except AnymailConfigurationError as error:
+            raise TransientError(str(error), code="configuration") from error
+        except AnymailError as error:
+            raise PermanentError(str(error), code=type(error).__name__) from error
+        return str(mail.anymail_status.message_id or "")  # type: ignore[attr-defined]  # anymail's addition
+
+    def _mail(self, message: Message) -> EmailMultiAlternatives:
+        content = message.content
+        mail = EmailMultiAlternatives(
+            subject=content.get("subject", ""),
+            body=content.get("text", ""),
+            from_email=self.account.settings["from"],
+            to=[message.recipient],
+            headers=dict(content.get("headers", {})),
+            connection=self._connection,
+        )
+        if content.get("html"):
+            mail.attach_alternative(content["html"], "text/html")
+        mail.metadata = {"notification_id": str(message.id)}  # type: ignore[attr-defined]  # as above
+        return mail
+
+    def receipts(self, request: HttpRequest) -> list[Receipt]:
+        view = self._tracking_view()
+        try:
+            view.run_validators(request)
+        except AnymailWebhookValidationFailure as error:
+            raise ForgedCallback(str(error)) from error
+        try:
+            events = view.parse_events(request)
+        except (KeyError, TypeError, AttributeError, AnymailError) as error:
+            raise ValueError("The callback is not the service's.") from error
+        return [_receipt(event) for event in events if _event(event)]
+
+    def _tracking_view(self) -> AnymailCoreWebhookView:
+        module = import_module(f"anymail.webhooks.{self._service}")
+        found = next(
+            cls
+            for name, cls in inspect.getmembers(module, inspect.isclass)
+            if name.endswith(("TrackingWebhookView", "CombinedWebhookView"))
+        )
+        # A class attribute is what Django lets a view be configured by.
+        known = {n: v for n, v in self._options.items() if hasattr(found, n)}
+        webhook = self.account.secrets.get("webhook")
+        if not webhook and getattr(found, "warn_if_no_basic_auth", False):
+            raise ForgedCallback("The account has no webhook secret, so that anyone could call.")
+        return found(**known, **({"webhook_secret": [webhook]} if webhook else {}))
+
+
+def _event(event: Any) -> str | None:
+    if event.event_type == "bounced" and event.reject_reason not in (None, "bounced", "invalid"):
+        return "failed"  # a full mailbox, a block list: the address may well exist
+    return _EVENTS.get(event.event_type)
+
+
+def _receipt(event: Any) -> Receipt:
+    own = (event.metadata or {}).get("notification_id", "")
+    try:
+        notification_id = UUID(own) if own else None
+    except (ValueError, AttributeError, TypeError):
+        notification_id = None
+    return Receipt(
+        _event(event) or "",
+        provider_message_id=str(event.message_id or ""),
+        notification_id=notification_id,
+        recipient=str(event.recipient or ""),
+        code=str(event.reject_reason or ""),
+        detail=str(event.description or event.mta_response or ""),
+    )
+
+
+def _classed(error: AnymailAPIError) -> DeliveryError:
+    """Class a refusal by its HTTP status; without one, by how far the request came."""
+    status = _status(error)
+    if status is None:
+        cause = error.__cause__
+        if isinstance(cause, _NOT_CONNECTED) or "NewConnectionError" in repr(cause):
+            return TransientError("No connection.", code=type(cause).__name__)
+        return UnknownOutcome("The service did not answer.", code=type(cause).__name__)
+    if status in (401, 403):
+        return TransientError("The credentials were refused.", code=f"HTTP {status}")
+    if 200 <= status < 300:
+        return UnknownOutcome("The answer is not the service's.", code="bad_answer")
+    try:
+        classify(Answer(status, _headers(error), b""), code=_code(error))
+    except DeliveryError as classed:
+        return classed
+    raise AssertionError("classify returns for 2xx only")
+
+
+def _status(error: AnymailAPIError) -> int | None:
+    response = error.response
+    if isinstance(response, dict):  # botocore's
+        return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) or None
+    return getattr(response, "status_code", None)
+
+
+def _headers(error: AnymailAPIError) -> dict[str, str]:
+    response = error.response
+    if isinstance(response, dict):
+        return dict(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+def _code(error: AnymailAPIError) -> str:
+    response = error.response
+    if isinstance(response, dict):
+        return str(response.get("Error", {}).get("Code", ""))[:50]
+    return ""

@@ -1,0 +1,150 @@
+"""Amazon's SNS and SES against moto's server, which speaks their protocols."""
+
+import json
+
+import boto3
+import pytest
+import requests
+from moto.server import ThreadedMotoServer
+
+from notifications.retry import Result
+
+KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+
+
+@pytest.fixture(scope="module")
+def moto():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    _, port = server.get_host_and_port()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _empty(moto):
+    requests.post(f"{moto}/moto-api/reset", timeout=10)
+
+
+def client(moto, service):
+    return boto3.client(service, region_name="eu-central-1", endpoint_url=moto, **KEYS)
+
+
+@pytest.fixture
+def sns(provider, moto):
+    return provider(
+        "sns",
+        settings={"region": "eu-central-1", "url": moto, "sender_id": "Shop"},
+        secrets={"access_key_id": "test", "secret_access_key": "test"},
+    )
+
+
+@pytest.fixture
+def sms(message):
+    return message("sms", "+4366412345678", content={"text": "Grüße & <b>"})
+
+
+def test_sns_takes_a_text(sns, sms, moto):
+    outcome = sns.outcome_of(sms)
+    assert outcome.result is Result.SENT
+    assert len(outcome.provider_message_id) == 36
+    published = requests.get(f"{moto}/moto-api/data.json", timeout=10).json()
+    assert published["sns"]
+
+
+def test_sns_refuses_a_number_that_opted_out(sns, sms, message, moto):
+    bad = message("sms", "not a number", content={"text": "Hi"})
+    outcome = sns.outcome_of(bad)
+    assert (outcome.result, outcome.code) == (Result.PERMANENT, "InvalidParameter")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected", "reason"),
+    [
+        (400, "OptedOut", Result.PERMANENT, "invalid_recipient"),
+        (400, "Throttling", Result.TRANSIENT, ""),
+        (403, "InvalidClientTokenId", Result.TRANSIENT, ""),
+        (500, "InternalError", Result.TRANSIENT, ""),
+        (200, "", Result.UNKNOWN, ""),
+    ],
+)
+def test_snss_refusals_are_classed(provider, sms, httpserver, status, code, expected, reason):
+    body = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>"
+    httpserver.expect_request("/", method="POST").respond_with_data(body, status)
+    sns = provider(
+        "sns",
+        settings={"region": "eu-central-1", "url": httpserver.url_for("")},
+        secrets={"access_key_id": "a", "secret_access_key": "b"},
+    )
+    outcome = sns.outcome_of(sms)
+    assert (outcome.result, outcome.reason) == (expected, reason)
+
+
+@pytest.fixture
+def ses(provider, moto):
+    return provider(
+        "anymail",
+        settings={
+            "service": "amazon_ses",
+            "from": "Shop <shop@example.org>",
+            "options": {"client_params": {"endpoint_url": moto, "region_name": "eu-central-1"}},
+        },
+        secrets={"credentials": json.dumps({"client_params": KEYS})},
+    )
+
+
+def test_ses_takes_a_mail(ses, message, moto):
+    client(moto, "ses").verify_email_identity(EmailAddress="shop@example.org")
+    content = {"subject": "Grüße", "text": "Dear Ada", "html": "<p>Dear Ada</p>"}
+    outcome = ses.outcome_of(message(content=content))
+    assert outcome.result is Result.SENT, outcome
+    assert outcome.provider_message_id
+    sent = requests.get(f"{moto}/moto-api/data.json", timeout=10).json()["ses"]
+    [kept] = sent["RawMessage"]
+    assert kept["id"] == outcome.provider_message_id
+    assert "Subject: =?utf-8?b?R3LDvMOfZQ==?=" in kept["raw_data"]
+
+
+def test_ses_refuses_a_sender_that_it_does_not_know(ses, message):
+    outcome = ses.outcome_of(message())
+    assert (outcome.result, outcome.code) == (Result.PERMANENT, "MessageRejected")
+
+
+def test_ses_away_is_a_transient_failure(provider, message):
+    away = {"endpoint_url": "http://127.0.0.1:9", "region_name": "eu-central-1"}
+    ses = provider(
+        "anymail",
+        settings={
+            "service": "amazon_ses",
+            "from": "a@example.org",
+            "options": {"client_params": away},
+        },
+        secrets={"credentials": json.dumps({"client_params": KEYS})},
+    )
+    outcome = ses.outcome_of(message())
+    assert (outcome.result, outcome.code) == (Result.TRANSIENT, "EndpointConnectionError")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (200, Result.UNKNOWN),
+        (401, Result.TRANSIENT),
+        (422, Result.PERMANENT),
+        (500, Result.TRANSIENT),
+    ],
+)
+def test_a_service_over_http_is_classed_by_its_status(
+    provider, message, httpserver, status, expected
+):
+    httpserver.expect_request("/email").respond_with_data("<html>", status)
+    postmark = provider(
+        "anymail",
+        settings={
+            "service": "postmark",
+            "from": "a@example.org",
+            "options": {"api_url": httpserver.url_for("/")},
+        },
+        secrets={"credentials": '{"server_token": "x"}'},
+    )
+    assert postmark.outcome_of(message()).result is expected
