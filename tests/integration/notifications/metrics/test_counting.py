@@ -86,15 +86,14 @@ def test_the_web_gives_state_and_what_every_process_beside_it_counted(processes,
     send(**SIMULATED)
     send(**SIMULATED, countdown=3600)
     wait_until(has_sent(1))
-    seen = wait_until(
-        lambda: (lambda found: found if total(found, "sweeps_total", process="beat-0") else None)(
-            scrape(f"{address}/metrics")
-        )
-    )
+    where = f"{address}/metrics"
+    wait_until(lambda: total(scrape(where), "sweeps_total", process="beat-0"))
+    wait_until(lambda: total(scrape(where), "schedulers_alive"))
+    seen = scrape(where)
     assert total(seen, "ended_total", process="worker-0") == 1
     assert total(seen, "database_up") == 1
     assert total(seen, "broker_up") == 1
-    wait_until(lambda: total(scrape(f"{address}/metrics"), "schedulers_alive") == 1)
+    assert total(seen, "schedulers_alive") == 1
 
 
 def test_a_restarted_process_begins_at_nought_in_its_old_slot(processes, wait_until, port):

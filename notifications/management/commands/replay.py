@@ -1,0 +1,71 @@
+"""Replay failed deliveries, one cause at a time or all."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from notifications import bulk_replays
+from notifications.admin.causes import causes, dry_run
+from notifications.errors import InvalidField
+
+
+class Command(BaseCommand):
+    """``manage.py replay [CAUSE]``."""
+
+    help = "List the causes of failed deliveries; with a cause or --all, send them again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Read which, and how fast."""
+        parser.add_argument("cause", nargs="?", help="A fingerprint, or its first letters.")
+        parser.add_argument("--all", action="store_true", help="Every cause.")
+        parser.add_argument("--per-second", type=float, default=10.0, help="(default %(default)g)")
+        parser.add_argument("--dry-run", action="store_true", help="Only say what would happen.")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """List, or replay and wait for the end. Raises ``CommandError`` for an unknown cause."""
+        if not options["cause"] and not options["all"]:
+            self._list()
+            return
+        fingerprint = "" if options["all"] else self._fingerprint(options["cause"])
+        if options["dry_run"]:
+            count = bulk_replays.open_ones(fingerprint).count()
+            minutes = count / options["per_second"] / 60
+            self.stdout.write(
+                f"Would look at {count}, spread over {minutes:.1f} minutes; "
+                f"{dry_run(fingerprint)} are past their expiry and would be refused."
+            )
+            return
+        self._replay(fingerprint, options["per_second"])
+
+    def _list(self) -> None:
+        found = causes()
+        for cause in found:
+            example = cause.example
+            words = (example.channel, example.reason, example.code, example.detail[:80])
+            self.stdout.write(f"{cause.fingerprint[:12]}  {cause.count:>7}  {' '.join(words)}")
+        if not found:
+            self.stdout.write("Nothing is open.")
+
+    def _fingerprint(self, start: str) -> str:
+        rows = bulk_replays.open_ones().filter(fingerprint__startswith=start).order_by()
+        found = list(rows.values_list("fingerprint", flat=True).distinct()[:2])
+        if len(found) != 1:
+            raise CommandError(
+                f"{'No' if not found else 'More than one'} open cause begins with {start!r}: "
+                "manage.py replay lists them."
+            )
+        return found[0]
+
+    def _replay(self, fingerprint: str, per_second: float) -> None:
+        try:
+            order = bulk_replays.order(fingerprint, per_second)
+        except InvalidField as error:
+            raise CommandError(str(error)) from error
+        # The schedulers work it off, too; whoever comes first takes the next batch.
+        while order.finished_at is None:
+            bulk_replays.tick()
+            order.refresh_from_db()
+            self.stderr.write(f"{order.done} of {order.total}")
+        self.stdout.write(f"Accepted {order.accepted} of {order.total} again.")
+        for reason, count in order.refused.items():
+            self.stdout.write(f"Refused {count}: {reason}")

@@ -1,0 +1,140 @@
+"""``manage.py doctor`` finds each planted fault, and names its cure."""
+
+import json
+from datetime import timedelta
+
+import pytest
+import redis
+from django.db import connection
+from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from notifications import accounts
+from notifications.diagnosis import delivery, storage
+from notifications.models import ProviderAccount
+from scheduling.models import Schedule, SchedulerProcess
+from tests.servers.process import free_port
+
+
+@pytest.fixture
+def examined(processes):
+    """Run the doctor in a process with this environment; gives each finding's cure by id."""
+
+    def examined(**env):
+        process = processes.start("doctor", "python", "manage.py", "doctor", "--json", **env)
+        process.wait()
+        output = process.output()
+        found = json.loads(output[output.index("[\n") if "[\n" in output else output.index("[]") :])
+        return {finding["id"]: finding["cure"] for finding in found}
+
+    return examined
+
+
+@pytest.fixture
+def cures(transactional_db):
+    """What some probes find in this process: each finding's cure by id."""
+    accounts.forget()
+    yield lambda probe: {finding.id: finding.cure for finding in probe()}
+    accounts.forget()
+
+
+def test_a_healthy_system_has_nothing_wrong(processes, examined, wait_until, redis_server):
+    url = redis_server.url
+    processes.worker(BROKER_URL=url)
+    processes.beat(BROKER_URL=url)
+    wait_until(SchedulerProcess.objects.exists)
+    assert examined(BROKER_URL=url) == {}
+
+
+def test_a_setting_that_means_nothing(examined):
+    assert "TIME_ZONE" in examined(TIME_ZONE="Mars/Olympus")["config.E001"]
+
+
+def test_a_database_that_is_away(examined):
+    found = examined(DATABASE_URL=f"postgres://nobody@127.0.0.1:{free_port()}/nothing")
+    assert "DATABASE_URL" in found["database.away"]
+
+
+def test_migrations_that_are_not_applied(examined, tmp_path):
+    found = examined(DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+    assert "manage.py migrate" in found["database.migrations"]
+
+
+def test_a_database_that_is_newer_than_the_code(cures):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO django_migrations (app, name, applied)"
+            " VALUES ('notifications', '9999_from_the_future', now())"
+        )
+    try:
+        assert "newer code" in cures(storage.migrations)["database.newer"]
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM django_migrations WHERE name = '9999_from_the_future'")
+
+
+def test_a_broker_that_is_away(examined):
+    found = examined(BROKER_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert "BROKER_URL" in found["broker.away"]
+
+
+def test_a_redis_that_throws_messages_away(examined, redis_server):
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    assert "noeviction" in examined(BROKER_URL=redis_server.url)["broker.eviction"]
+
+
+def test_a_redis_that_forgets_at_a_restart(examined, redis_server):
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("appendonly", "no")
+    assert "--appendonly yes" in examined(BROKER_URL=redis_server.url)["broker.persistence"]
+
+
+def test_no_worker_and_no_scheduler(examined):
+    found = examined()
+    assert "celery -A config worker" in found["workers.none"]
+    assert "celery -A config beat" in found["scheduler.none"]
+
+
+def test_a_queue_that_no_worker_serves(processes, examined):
+    processes.worker("-Q", "email.high")
+    assert "without -Q" in examined()["workers.queues"]
+
+
+def test_a_mail_server_that_is_away(cures, settings):
+    settings.EMAIL_URL = f"smtp://127.0.0.1:{free_port()}"
+    assert "EMAIL_URL" in cures(delivery.providers)["provider.away"]
+
+
+def test_a_mail_server_that_refuses_the_password(cures, settings, make_smtp_server):
+    server = make_smtp_server(login=("user", "right"))
+    settings.EMAIL_URL = f"smtp://user:wrong@127.0.0.1:{server.port}?starttls=never"
+    assert "password" in cures(delivery.providers)["provider.login"]
+
+
+def test_an_account_whose_secret_is_not_there(cures):
+    ProviderAccount.objects.create(
+        name="mail", channel="email", kind="smtp", secrets={"url": "env:NO_SUCH_SECRET"}
+    )
+    assert "Provider accounts" in cures(delivery.providers)["provider.unusable"]
+
+
+def test_a_schedule_that_was_set_aside(cures):
+    every, _ = IntervalSchedule.objects.get_or_create(every=1, period="hours")
+    task = PeriodicTask.objects.create(name="nightly", task="no.such.task", interval=every)
+    Schedule.objects.update_or_create(
+        pk=task.pk, defaults={"quarantined_at": timezone.now(), "quarantine_reason": "31 February"}
+    )
+    assert "Schedules" in cures(delivery.schedules)["scheduler.quarantined"]
+
+
+def test_a_backlog_that_nobody_works_off(cures, accepted, age):
+    age(accepted(), 3600)
+    assert "manage.py allocation" in cures(delivery.backlog)["delivery.late"]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(seconds=30), timedelta(seconds=-30)])
+def test_clocks_that_disagree(ahead):
+    (finding,) = storage.skew(ahead.total_seconds())
+    assert "NTP" in finding.cure
+    assert list(storage.skew(0.3)) == []
