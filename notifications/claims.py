@@ -5,7 +5,7 @@ its owner reports later counts only while the row still carries that number.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -49,8 +49,15 @@ _COLUMNS = ", ".join(
     )
     for name in Claim._fields
 )
-_JSON = {"context", "retry", "metadata", "continuation"}
-_TIMES = {"scheduled_at", "expires_at", "lease_until"}
+_JSON = [Claim._fields.index(n) for n in ("context", "retry", "metadata", "continuation")]
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "id": dialect.read_id,
+    "scheduled_at": dialect.read_time,
+    "expires_at": dialect.read_time,
+    "lease_until": dialect.read_time,
+    "test": bool,
+}
+_READ = {Claim._fields.index(name): read for name, read in _READERS.items()}
 
 
 def claim(ids: Sequence[UUID]) -> list[Claim]:
@@ -105,13 +112,12 @@ def _take(condition: str, parameters: list[Any], now: datetime) -> list[Claim]:
     return [_read(row) for row in rows]
 
 
-def _read(row: tuple[Any, ...]) -> Claim:
-    values = dict(zip(Claim._fields, row, strict=True))
-    for name in _JSON:
-        if values[name] is not None:
-            values[name] = json.loads(values[name])
-    values["test"] = bool(values["test"])  # SQLite has no booleans
-    values["id"] = dialect.read_id(values["id"])
-    for name in _TIMES:
-        values[name] = dialect.read_time(values[name])
-    return Claim(**values)
+def _read(row: Sequence[Any]) -> Claim:
+    values = list(row)
+    for at in _JSON:
+        if values[at] is not None:
+            values[at] = json.loads(values[at]) if values[at] != "{}" else {}
+    if connection.vendor != "postgresql":  # which gives the other types as they are
+        for at, read in _READ.items():
+            values[at] = read(values[at])
+    return Claim._make(values)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -51,6 +51,7 @@ class Request:
     test: bool = False
 
 
+_encode = json.JSONEncoder(allow_nan=False).encode
 _FIELDS = {field.name for field in fields(Request)}
 _REQUIRED = ("channel", "recipient")
 
@@ -77,7 +78,6 @@ class Accepted:
     retry: dict[str, Any] | None
     scheduled_at: datetime | None
     expires_at: datetime | None
-    content_hash: str
     test: bool
 
 
@@ -122,6 +122,8 @@ def check(request: Request, now: datetime) -> Accepted:
         )
     context = _json(request.context, "context")
     version = _content(request, channel.single_line, channel.subject_part, context)
+    if request.retry is not None and not isinstance(request.retry, Mapping):
+        raise errors.InvalidRetryPolicy("The retry policy must be an object.", field="retry")
     retry.policy_for(priority, request.retry)
     scheduled_at = _scheduled_at(request, now)
     return Accepted(
@@ -140,30 +142,28 @@ def check(request: Request, now: datetime) -> Accepted:
         retry=dict(request.retry) if request.retry else None,
         scheduled_at=scheduled_at,
         expires_at=_expires_at(request, now, scheduled_at),
-        content_hash=content_hash(request, recipient, priority),
         test=request.test,
     )
 
 
-def content_hash(request: Request, recipient: str, priority: str) -> str:
+def content_hash(accepted: Accepted) -> str:
     """Tell whether two requests ask for the same thing; when they do so makes no difference."""
+    version = accepted.template_version
     content = [
-        request.channel,
-        recipient,
-        priority,
-        request.template,
-        request.context or {},
-        request.subject,
-        request.body,
-        request.locale,
-        request.guarantee,
-        request.reference,
-        request.metadata or {},
-        # So that no rehearsal is taken for the performance.
-        *(["test"] if request.test else []),
+        accepted.channel,
+        accepted.recipient,
+        accepted.priority,
+        version.template_name if version else "",
+        accepted.context,
+        accepted.subject,
+        accepted.body,
+        accepted.locale,
+        accepted.guarantee,
+        accepted.reference,
+        accepted.metadata,
+        accepted.test,  # so that no rehearsal is taken for the performance
     ]
-    text = json.dumps(content, sort_keys=True, default=dict)
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _priority(priority: str | int) -> str:
@@ -249,6 +249,8 @@ def _text(request: Request, name: str, longest: int) -> str:
 
 
 def _can_be_kept(text: str) -> bool:
+    if text.isascii():
+        return "\x00" not in text
     try:
         return b"\x00" not in text.encode()
     except UnicodeEncodeError:
@@ -261,7 +263,7 @@ def _json(value: Mapping[str, Any] | None, field: str) -> dict[str, Any]:
             return {}
         raise errors.InvalidContext(f"The {field} must be a JSON object.", field=field)
     try:
-        text = json.dumps(value, allow_nan=False)
+        text = _encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise errors.InvalidContext(
             f"The {field} is not JSON: {error}.", field=field, hint="Pass dates as text."
@@ -271,12 +273,25 @@ def _json(value: Mapping[str, Any] | None, field: str) -> dict[str, Any]:
         raise errors.InvalidContext(f"The {field} must be a JSON object.", field=field)
     if len(text) > LONGEST_CONTEXT:
         raise errors.InvalidContext(f"The {field} is larger than 1 MB.", field=field)
-    if "\\u0000" in text or ("\\ud" in text and not _can_be_kept(str(kept))):
+    if ("\\u0000" in text or "\\ud" in text) and not all(map(_can_be_kept, _texts(kept))):
         raise errors.InvalidContext(
             f"The {field} holds a character that cannot be kept (NUL or half of a pair).",
             field=field,
         )
     return kept
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Give every text of a JSON value, its keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _scheduled_at(request: Request, now: datetime) -> datetime | None:

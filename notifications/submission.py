@@ -134,7 +134,7 @@ def _first(notification: Notification, accepted: requests.Accepted) -> Notificat
     found = Notification.objects.filter(id=notification.id).first()
     if found is None:
         found = Notification.objects.get(idempotency_key=accepted.idempotency_key)
-    if found.content_hash != accepted.content_hash:
+    if found.content_hash != requests.content_hash(accepted):
         raise IdempotencyConflict(
             "This idempotency key was used before, for another content.",
             field="idempotency_key",

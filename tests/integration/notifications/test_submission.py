@@ -65,6 +65,8 @@ EMAIL = {"channel": "email", "recipient": "ada@example.org", "subject": "Hi", "b
         ({"eta": "tomorrow"}, errors.InvalidTime, "eta"),
         ({"eta": timezone.now(), "countdown": 1}, errors.InvalidTime, "eta"),
         ({"retry": {"tries": 1}}, errors.InvalidRetryPolicy, "retry"),
+        ({"retry": [1]}, errors.InvalidRetryPolicy, "retry"),
+        ({"context": {"a": ["\ud800"]}}, errors.InvalidContext, "context"),
         ({"colour": "red"}, errors.UnknownArgument, "colour"),
     ],
 )
