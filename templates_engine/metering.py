@@ -1,13 +1,13 @@
 """Makes a template pay as it runs: the weights of its loops are worked out when it is compiled."""
 
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import Any, cast
 
 from jinja2 import nodes
 from jinja2.exceptions import TemplateSyntaxError
 
 from templates_engine.budget import current, spend
-from templates_engine.values import measured, paid
+from templates_engine.values import FREE_LENGTH, measured, paid
 
 # Names that no template can write, as they are no identifiers.
 COUNTED, SPENT, TICKED, MEASURED, PAID = ("§counted", "§spent", "§ticked", "§measured", "§paid")
@@ -129,3 +129,26 @@ def _ticked(_: int) -> None:
 
 # Under these names the environment has them as filters.
 METERS = {COUNTED: _counted, SPENT: spend, TICKED: _ticked, MEASURED: measured, PAID: paid}
+
+
+_COMPARING = frozenset("== != < <= > >= eq equalto ne lt lessthan le gt greaterthan ge in".split())
+
+
+def watched_tests(builtin: Mapping[str, Any]) -> dict[str, Any]:
+    """Make tests that compare look at the clock: ``select('eq', x)`` is a loop of them."""
+
+    def watched(test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def wrapper(value: Any, other: Any) -> Any:
+            for side in (value, other):
+                if isinstance(side, Sized) and len(side) > FREE_LENGTH:
+                    current().look()
+            return test(value, other)
+
+        return wrapper
+
+    return {
+        name: watched(test) if name in _COMPARING else test
+        for name, test in builtin.items()
+        # They tell which code exists, which is no business of content.
+        if name not in ("filter", "test", "callable")
+    }

@@ -163,9 +163,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             **formatting.FILTERS,
             **metering.METERS,
         }
-        # "template" tests by name whether code exists, which is no business of content.
-        for name in ("filter", "test", "callable"):
-            del self.tests[name]
+        self.tests = metering.watched_tests(self.tests)
 
     def compiled(self, source: str) -> Template:
         """Compile a source.

@@ -55,6 +55,16 @@ BOMBS = [
     "{% for i in range(90000) %}{% set s = big|upper %}{% endfor %}",
     "{% for i in range(90000) %}{% set s = 'x'|truncate(1, true, big) %}{% endfor %}",
 ]
+BOMBS += [
+    "{% set many = range(900000)|map(attribute='x', default=big) %}" + use
+    for use in (
+        "{{ many|select('eq', twin)|list|length }}",
+        "{{ many|join }}",
+        "{{ many|tojson }}",
+        "{{ many|map('upper')|list|length }}",
+        "{{ many|batch(2)|tojson }}",
+    )
+]
 ESCAPES = [
     "{{ ''.__class__.__mro__[1].__subclasses__() }}",
     "{{ ''['__class__'] }}",
