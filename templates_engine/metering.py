@@ -131,7 +131,14 @@ def _ticked(_: int) -> None:
 METERS = {COUNTED: _counted, SPENT: spend, TICKED: _ticked, MEASURED: measured, PAID: paid}
 
 
-_COMPARING = frozenset("== != < <= > >= eq equalto ne lt lessthan le gt greaterthan ge in".split())
+_COMPARING = {"==", "!=", "<", "<=", ">", ">=", "eq", "equalto", "ne", "in"} | {
+    "lt",
+    "lessthan",
+    "le",
+    "gt",
+    "greaterthan",
+    "ge",
+}
 
 
 def watched_tests(builtin: Mapping[str, Any]) -> dict[str, Any]:
