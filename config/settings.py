@@ -217,6 +217,9 @@ NOTIFICATIONS_FORGET_CONTENT = env.bool("NOTIFICATIONS_FORGET_CONTENT", default=
 # Requests per second of an API key that has no rate of its own, and how deep its JSON may nest.
 NOTIFICATIONS_API_RATE = env.int("NOTIFICATIONS_API_RATE", default=1000)
 NOTIFICATIONS_API_JSON_DEPTH = env.int("NOTIFICATIONS_API_JSON_DEPTH", default=32)
+# How large a batch may be that comes by HTTP.
+NOTIFICATIONS_API_BATCH_ROWS = env.int("NOTIFICATIONS_API_BATCH_ROWS", default=100_000)
+NOTIFICATIONS_API_BATCH_BYTES = env.int("NOTIFICATIONS_API_BATCH_BYTES", default=64_000_000)
 
 # --- Providers ----------------------------------------------------------------------------
 
