@@ -235,6 +235,8 @@ WEBHOOK_SECRETS = env.list("WEBHOOK_SECRETS", default=[]) or [
 WEBHOOK_ALLOW_PRIVATE_ADDRESSES = env.bool("WEBHOOK_ALLOW_PRIVATE_ADDRESSES", default=False)
 SIMULATOR = env.str("SIMULATOR", default="")  # how the simulator behaves, like latency=0.1
 
+FLOWER_URL = env.str("FLOWER_URL", default="")  # linked from the admin
+
 # --- Metrics ------------------------------------------------------------------------------
 
 # Workers and schedulers answer scrapes on this port; web answers on /metrics of its own.
