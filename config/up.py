@@ -138,6 +138,7 @@ def _environment(ports: Ports) -> dict[str, str]:
         "GRANIAN_LOG_LEVEL": "warning",
         "FLOWER_ADDRESS": HOST,
         "FLOWER_PORT": str(ports.flower),
+        "FLOWER_URL": f"http://localhost:{ports.flower}",
         "HTTPS": env.str("HTTPS", default="0"),  # http://localhost has no certificate
         "PYTHONUNBUFFERED": "1",
     }
