@@ -4,6 +4,8 @@
 production. No process starts with an error: ``refuse_errors``.
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from config.embedded_broker import socket_path_problem
 from notifications.channels import smtp_connection
 
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "valkey", "valkeys", "amqp", "amqps", "memory")
+FLOWER_GUARDS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH_PROVIDER")
 REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "valkey", "valkeys")
 
 
@@ -84,7 +87,18 @@ def _socket() -> Iterator[Error]:
         yield Error(problem, hint="Set VAR_DIR to a shorter folder.", id="config.E005")
 
 
-ERRORS: list[Callable[[], Iterator[Error]]] = [_bad_values, _broker, _redis, _email, _socket]
+def _flower() -> Iterator[Error]:
+    is_flower = "flower" in sys.argv[1:]  # its options come too late to be asked
+    guarded = any(os.environ.get(name) for name in FLOWER_GUARDS)
+    if is_flower and settings.HTTPS and not guarded:
+        yield Error(
+            "Flower would be open to everybody.",
+            hint="Set FLOWER_BASIC_AUTH=user:password, or FLOWER_AUTH with FLOWER_AUTH_PROVIDER.",
+            id="config.E010",
+        )
+
+
+ERRORS: list[Callable[[], Iterator[Error]]] = [_flower, _bad_values, _broker, _redis, _email, _socket]
 
 
 def _deployment() -> list[tuple[bool, str, str, str]]:
