@@ -15,7 +15,7 @@ from scheduling.timetable import INSTANT, Timetable, rule_text, timetable_of
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500
+BATCH = 200
 STATE_FIELDS = (
     "next_fire_at",
     "answered_until",

@@ -13,7 +13,7 @@ from scheduling.changes import plan_next, quarantine, save_state, timetable_for
 from scheduling.models import Fire, FireStatus, Overlap, Schedule
 from scheduling.policies import MisfirePolicy, PlannedFire
 
-BATCH = 500
+BATCH = 250
 PUBLISH_LEASE = timedelta(seconds=1)
 """A claimed fire that is not published by then is another scheduler's to publish."""
 

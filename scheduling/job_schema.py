@@ -74,9 +74,7 @@ def check(definition: dict[str, Any], handlers: Iterable[str]) -> None:
             f"The task {handler!r} may not be scheduled; allowed: {', '.join(allowed) or 'none'}. "
             "Allow it by SCHEDULING_ALLOWED_TASKS, jobs.allow() or @jobs.job."
         )
-    validator = jsonschema.Draft202012Validator(
-        schema(allowed), format_checker=jsonschema.FormatChecker()
-    )
+    validator = jsonschema.Draft202012Validator(schema(allowed))
     error = jsonschema.exceptions.best_match(validator.iter_errors(definition))
     if error is not None:
         where = ".".join(str(part) for part in error.absolute_path) or "the job"

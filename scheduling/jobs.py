@@ -140,11 +140,14 @@ def register_declared() -> None:
     """Register the jobs that ``@jobs.job`` declares, leaving people's edits as they are."""
     for name, definition in _declared.items():
         job_schema.check(definition, [definition["handler"]])
-        existing = Schedule.objects.filter(periodic_task__name=name).first()
-        if existing is None and PeriodicTask.objects.filter(name=name).exists():
+        if not PeriodicTask.objects.filter(name=name).exists():
+            store(definition, by_code=True)
+            continue
+        kept = Schedule.objects.filter(periodic_task__name=name, definition__isnull=False).first()
+        if kept is None:
             logger.warning("The job %r of the code is kept by hand; left as it is", name)
-        elif existing is None or existing.definition != definition:
-            store(definition, previous=existing.definition if existing else None, by_code=True)
+        elif kept.definition != definition:
+            store(definition, previous=kept.definition, by_code=True)
 
 
 def pause(name: str) -> None:

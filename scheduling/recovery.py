@@ -11,7 +11,7 @@ from scheduling import policies, transactions
 from scheduling.claims import PUBLISH_LEASE, RULE_RELATIONS, WAITING_LOOK, end_unrun, misfire_policy
 from scheduling.models import Fire, FireStatus
 
-BATCH = 500
+BATCH = 250
 OUTAGE = timedelta(seconds=5)
 """A fire that could not be published for longer than this is late by its misfire policy."""
 

@@ -121,7 +121,7 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
         zone = task.crontab.timezone if task.crontab else None
         moments = [localtime(moment, zone) for moment in upcoming_fires(task, NEXT_FIRES)]
         lines = ((f"{moment:%Y-%m-%d %H:%M:%S %Z}",) for moment in moments)
-        return format_html_join(format_html("<br>"), "{}", lines) or NOTHING
+        return format_html_join(SafeString("<br>"), "{}", lines) or NOTHING
 
     @admin.display(description="fires so far")
     def fires_so_far(self, task: PeriodicTask) -> str | SafeString:

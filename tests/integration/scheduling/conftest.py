@@ -13,14 +13,14 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from scheduling import changes, claims, dispatch, outlook, recovery
 from scheduling.clock import database_now
 from scheduling.models import Fire, Schedule
-from tests.integration.scheduling.jobs_app import celery_app
+from tests.integration.scheduling import jobs_app
 
 
 @pytest.fixture
 def app() -> Celery:
     with redis.Redis.from_url(settings.BROKER_URL) as broker:
         broker.flushdb()
-    return celery_app
+    return jobs_app.app
 
 
 @pytest.fixture

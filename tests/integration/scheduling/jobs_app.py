@@ -9,13 +9,13 @@ from pathlib import Path
 
 from celery import Task
 
-from config.celery import app as celery_app
+from config.celery import app
 
 RUNS = "SCHEDULING_TEST_RUNS"
 """The environment variable that names the file to which each run adds a line."""
 
 
-app = celery_app  # for celery -A
+__all__ = ["app"]
 
 
 @app.task(name="jobs.note", bind=True)  # type: ignore[untyped-decorator]

@@ -1,0 +1,165 @@
+"""A person creates, pauses, resumes and runs a schedule, and sees what comes and what was."""
+
+from collections.abc import Callable
+
+import pytest
+from celery import Celery
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
+
+from scheduling.models import Fire, Schedule
+from tests.integration.scheduling.conftest import apply_all_changes, make_due, tick
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Make = Callable[..., PeriodicTask]
+LIST = reverse("admin:django_celery_beat_periodictask_changelist")
+ADD = reverse("admin:django_celery_beat_periodictask_add")
+
+
+def form(interval: IntervalSchedule, **values: str) -> dict[str, str]:
+    return {
+        "name": "by hand",
+        "task": "jobs.note",
+        "enabled": "on",
+        "interval": str(interval.pk),
+        "args": "[]",
+        "kwargs": "{}",
+        "headers": "{}",
+        "firing-TOTAL_FORMS": "1",
+        "firing-INITIAL_FORMS": "0",
+        "firing-0-misfire": "all",
+        "firing-0-misfire_cap": "5",
+        "firing-0-overlap": "skip",
+        "firing-0-jitter_seconds": "0",
+        "firing-0-guarantee": "at_least_once",
+        "firing-0-max_retries": "0",
+        "firing-0-retry_backoff_seconds": "10",
+        **values,
+    }
+
+
+@pytest.fixture
+def interval(transactional_db: None) -> IntervalSchedule:
+    return IntervalSchedule.objects.create(every=10, period="seconds")
+
+
+def act(client: Client, action: str, task: PeriodicTask) -> None:
+    answer = client.post(LIST, {"action": action, "_selected_action": [task.pk]}, follow=True)
+    assert answer.status_code == 200
+
+
+def page(client: Client, task: PeriodicTask) -> str:
+    url = reverse("admin:django_celery_beat_periodictask_change", args=(task.pk,))
+    answer = client.get(url)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_a_schedule_is_created_with_its_policy(
+    admin_client: Client, interval: IntervalSchedule
+) -> None:
+    assert admin_client.post(ADD, form(interval)).status_code == 302
+    task = PeriodicTask.objects.get(name="by hand")
+    assert Schedule.objects.get(pk=task.pk).misfire == "all"
+    apply_all_changes()
+    assert Schedule.objects.get(pk=task.pk).next_fire_at is not None
+
+
+def test_saving_a_policy_leaves_the_schedulers_part_alone(
+    admin_client: Client, make: Make, interval: IntervalSchedule
+) -> None:
+    task = make("by hand")
+    apply_all_changes()
+    planned = Schedule.objects.get(pk=task.pk).next_fire_at
+    url = reverse("admin:django_celery_beat_periodictask_change", args=(task.pk,))
+    values = {"firing-INITIAL_FORMS": "1", "firing-0-periodic_task": str(task.pk)}
+    assert admin_client.post(url, form(interval, **values)).status_code == 302
+    after = Schedule.objects.get(pk=task.pk)
+    assert (after.misfire, after.next_fire_at) == ("all", planned)
+
+
+def test_a_policy_that_cannot_be_kept_is_refused(
+    admin_client: Client, interval: IntervalSchedule
+) -> None:
+    values = {"firing-0-guarantee": "at_most_once", "firing-0-max_retries": "3"}
+    answer = admin_client.post(ADD, form(interval, **values))
+    assert "is not tried again" in answer.content.decode()
+    values = {"firing-0-condition": "nobody.knows"}
+    answer = admin_client.post(ADD, form(interval, **values))
+    assert "nobody.knows" in answer.content.decode()
+
+
+def test_pause_resume_and_run_now_are_logged(admin_client: Client, make: Make, app: Celery) -> None:
+    task = make()
+    act(admin_client, "pause", task)
+    task.refresh_from_db()
+    assert not task.enabled
+    act(admin_client, "resume", task)
+    task.refresh_from_db()
+    assert task.enabled
+    act(admin_client, "run_now", task)
+    assert [fire.by_hand for fire in tick(app)] == [True]
+    log = LogEntry.objects.order_by("pk").values_list("change_message", flat=True)
+    assert list(log) == ["Paused", "Resumed", "Run now"]
+
+
+def test_who_may_only_look_cannot_pause(client: Client, make: Make) -> None:
+    looker = User.objects.create_user("looker", is_staff=True)
+    looker.user_permissions.add(Permission.objects.get(codename="view_periodictask"))
+    client.force_login(looker)
+    task = make()
+    act(client, "pause", task)
+    task.refresh_from_db()
+    assert task.enabled
+
+
+def test_the_next_five_fires_are_shown_in_the_schedules_zone(
+    admin_client: Client, make: Make
+) -> None:
+    rule = CrontabSchedule.objects.create(minute="30", hour="12", timezone="Asia/Kolkata")
+    shown = page(admin_client, make(crontab=rule))
+    assert shown.count("12:30:00 IST") == 5
+
+
+def test_the_fires_so_far_are_shown_with_what_became_of_them(
+    admin_client: Client, make: Make, app: Celery
+) -> None:
+    task = make()
+    apply_all_changes()
+    make_due(task)
+    tick(app)
+    fire = Fire.objects.get()
+    url = reverse("admin:scheduling_fire_change", args=(fire.pk,))
+    assert url in page(admin_client, task)
+    assert admin_client.get(url).status_code == 200
+    everything = reverse("admin:scheduling_fire_changelist") + f"?schedule={task.pk}"
+    assert admin_client.get(everything).status_code == 200
+
+
+def test_a_quarantined_schedule_shows_its_reason(admin_client: Client, make: Make) -> None:
+    never = CrontabSchedule.objects.create(day_of_month="31", month_of_year="2")
+    task = make(crontab=never)
+    apply_all_changes()
+    assert "never occurs" in page(admin_client, task)
+    assert "never occurs" in admin_client.get(f"{LIST}?state=quarantined").content.decode()
+
+
+def test_a_form_does_not_load_every_crontab(admin_client: Client, make: Make) -> None:
+    CrontabSchedule.objects.bulk_create(
+        CrontabSchedule(minute=str(number % 60), hour=str(number // 60)) for number in range(300)
+    )
+    assert page(admin_client, make()).count("<option") < 150
+    found = admin_client.get(
+        reverse("admin:autocomplete"),
+        {
+            "app_label": "django_celery_beat",
+            "model_name": "periodictask",
+            "field_name": "crontab",
+            "term": "59",
+        },
+    )
+    assert found.json()["results"]
