@@ -98,7 +98,9 @@ def _flower() -> Iterator[Error]:
         )
 
 
-ERRORS: list[Callable[[], Iterator[Error]]] = [_flower, _bad_values, _broker, _redis, _email, _socket]
+ERRORS: list[Callable[[], Iterator[Error]]] = [
+    *(_flower, _bad_values, _broker, _redis, _email, _socket),
+]
 
 
 def _deployment() -> list[tuple[bool, str, str, str]]:
