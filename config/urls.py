@@ -5,6 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from config import health, pages
+from notifications import provider_callbacks, unsubscribe
 from notifications.api.application import api
 
 urlpatterns = [
@@ -13,6 +14,8 @@ urlpatterns = [
     path("", include("notifications.admin.urls")),
     path("api/v1/", RedirectView.as_view(url="/api/v1/docs")),
     path("api/v1/", api.urls),
+    path("webhooks/<str:name>", provider_callbacks.callback),
+    path("unsubscribe/<str:token>", unsubscribe.page),
     path("healthz/live", health.live),
     path("healthz/ready", health.ready),
 ]

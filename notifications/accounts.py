@@ -58,6 +58,7 @@ class Snapshot:
     taken_at: float
     candidates: dict[str, tuple[Candidate, ...]]
     limits: dict[str, tuple[Limit, ...]]
+    by_name: dict[str, Account]
 
 
 _lock = threading.Lock()
@@ -73,6 +74,11 @@ def candidates(channel: str) -> tuple[Candidate, ...]:
 def for_tests(channel: str) -> tuple[Candidate, ...]:
     """Give what serves the tests of any channel: the simulator, as well-behaved as it is asked."""
     return (Candidate(Account(f"simulator for {channel}", channel, "simulator")),)
+
+
+def named(name: str) -> Account | None:
+    """Give an account by its name, enabled or not: receipts come after it was disabled, too."""
+    return current().by_name.get(name)
 
 
 def limits(channel: str) -> tuple[Limit, ...]:
@@ -112,10 +118,13 @@ def forget() -> None:
 def _load() -> Snapshot:
     taken_at = time.monotonic()
     found: dict[str, list[Candidate]] = {}
+    by_name: dict[str, Account] = {}
     for row in ProviderAccount.objects.prefetch_related("rules"):
         enabled = found.setdefault(row.channel, [])
+        candidate = _candidate(row)
+        by_name[row.name] = candidate.account
         if row.enabled:
-            enabled.append(_candidate(row))
+            enabled.append(candidate)
     limits: dict[str, list[Limit]] = {}
     for limit in RateLimit.objects.all():
         limits.setdefault(limit.channel, []).append(
@@ -125,6 +134,7 @@ def _load() -> Snapshot:
         taken_at,
         {channel: tuple(rows) for channel, rows in found.items()},
         {channel: tuple(rows) for channel, rows in limits.items()},
+        by_name,
     )
 
 
@@ -155,9 +165,9 @@ def _default(channel: str) -> tuple[Candidate, ...]:
             "smtp", channel, "smtp", {"from": settings.EMAIL_FROM}, {"url": settings.EMAIL_URL}
         )
         return (Candidate(smtp),)
-    if channel == "webhook":
+    if channel in ("webhook", "callback"):
         signing = {"signing": " ".join(settings.WEBHOOK_SECRETS)}
-        return (Candidate(Account("webhook", channel, "webhook", {}, signing)),)
+        return (Candidate(Account(channel, channel, "webhook", {}, signing)),)
     if channel == "simulator":
         behaviour = {"behaviour": settings.SIMULATOR}
         return (Candidate(Account("simulator", channel, "simulator", behaviour)),)

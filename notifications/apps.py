@@ -7,11 +7,20 @@ class NotificationsConfig(AppConfig):
 
     def ready(self) -> None:
         """Have every scheduler process do what must go on by itself."""
-        from notifications import batches, bulk_replays, recovery, retention
+        from notifications import (
+            batches,
+            bulk_replays,
+            receipts,
+            recovery,
+            retention,
+            status_callbacks,
+        )
         from notifications.metrics import processes  # noqa: F401 (its signal handlers)
         from scheduling import ticker
 
         ticker.register("notifications.sweep", recovery.sweep)
         ticker.register("notifications.batches", batches.tick)
         ticker.register("notifications.bulk_replays", bulk_replays.tick)
+        ticker.register("notifications.receipts", receipts.tick)
+        ticker.register("notifications.status_callbacks", status_callbacks.tick)
         ticker.register("notifications.retention", retention.tick)

@@ -99,6 +99,17 @@ def expired(limit: int) -> list[Claim]:
         return [_read(row) for row in cursor.fetchall()]
 
 
+def sent(ids: Sequence[UUID]) -> list[Claim]:
+    """Read the claims, long over, of these rows that were sent; for what a receipt tells."""
+    condition, parameter = dialect.one_of("id", ids)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {_COLUMNS} FROM {_TABLE} WHERE status = %s AND {condition}",  # noqa: S608 -- as below
+            [Status.SENT, *parameter],
+        )
+        return [_read(row) for row in cursor.fetchall()]
+
+
 def _take(condition: str, parameters: list[Any], now: datetime) -> list[Claim]:
     lease_until = now + timedelta(seconds=conf.get("LEASE"))
     with connection.cursor() as cursor:

@@ -5,7 +5,7 @@ Expire, suppress, render, then hand over. Between claim and record no transactio
 
 from typing import NamedTuple
 
-from notifications import clock, outcomes, suppressions
+from notifications import clock, outcomes, suppressions, unsubscribe
 from notifications.channels import CHANNELS
 from notifications.channels.base import Content
 from notifications.claims import Claim
@@ -76,6 +76,9 @@ def _ready(claim: Claim) -> Ready:
         return Ready(claim, _own_text(claim))
     version = catalog.version(claim.template_version_id)
     content: Content = version.render(claim.context, claim.locale or None)
+    if version.category == Category.MARKETING and claim.channel == "email":
+        link = unsubscribe.headers(claim.id, claim.channel, claim.recipient)
+        content = {**content, "headers": link}
     return Ready(claim, content, version.template_name)
 
 

@@ -97,6 +97,28 @@ def finish(claims: Iterable[Claim], status: Status, reason: str) -> set[UUID]:
     return ended
 
 
+def confirm_delivered(id_: UUID) -> bool:
+    """Note that the recipient has it; False where it was not (or is no longer) just sent."""
+    return bool(
+        Notification.objects.filter(id=id_, status=Status.SENT).update(
+            status=Status.DELIVERED, finished_at=clock.now()
+        )
+    )
+
+
+def confirm_failed(report: Report) -> bool:
+    """Turn a sent notification into a dead letter, as its provider told later."""
+    now = clock.now()
+    with transaction.atomic():
+        moved = Notification.objects.filter(id=report.claim.id, status=Status.SENT).update(
+            status=Status.FAILED, reason=report.outcome.reason, finished_at=now
+        )
+        if moved:
+            decision = Decision(Step.DEAD_LETTER, reason=report.outcome.reason)
+            dead_letters.keep([(report, decision)], now)
+    return bool(moved)
+
+
 def _decide(report: Report, now: datetime) -> Decision:
     claim = report.claim
     return decide(

@@ -96,6 +96,7 @@ def _request_again(old: Notification, again: Mapping[str, float]) -> requests.Re
             "metadata": old.metadata,
             "retry": old.retry,
             "test": old.test,
+            "callback_url": old.callback_url,
             "expires": old.expires_at,
             **again,
         }

@@ -11,7 +11,7 @@ from typing import Any
 from django.utils import timezone
 
 from notifications import accounts, errors, retry, routing
-from notifications.channels import CHANNELS
+from notifications.channels import CHANNELS, recipients
 from templates_engine import catalog
 from templates_engine.errors import InvalidContext, MissingVariables, TemplateError
 from templates_engine.rendering import CompiledVersion
@@ -29,7 +29,7 @@ class Request:
     ``eta`` is a time and ``countdown`` a number of seconds; ``expires`` is either. A time
     without a zone is in the current Django time zone. ``retry`` holds figures of a
     ``RetryPolicy`` that differ from the priority's own. ``test`` is for a caller that must not
-    reach anybody.
+    reach anybody. ``callback_url`` is told, by a signed POST, how the notification ended.
     """
 
     channel: str
@@ -49,6 +49,7 @@ class Request:
     countdown: float | None = None
     expires: datetime | str | float | None = None
     test: bool = False
+    callback_url: str = ""
 
 
 _encode = json.JSONEncoder(allow_nan=False).encode
@@ -79,6 +80,7 @@ class Accepted:
     scheduled_at: datetime | None
     expires_at: datetime | None
     test: bool
+    callback_url: str
 
 
 def read(given: Mapping[str, Any]) -> Request:
@@ -143,7 +145,22 @@ def check(request: Request, now: datetime) -> Accepted:
         scheduled_at=scheduled_at,
         expires_at=_expires_at(request, now, scheduled_at),
         test=request.test,
+        callback_url=_callback_url(request),
     )
+
+
+def _callback_url(request: Request) -> str:
+    given = _text(request, "callback_url", LONGEST_RECIPIENT)
+    if not given:
+        return ""
+    if request.channel == routing.CALLBACK_CHANNEL:
+        raise errors.InvalidField("A callback has no callback.", field="callback_url")
+    try:
+        return recipients.url(given)
+    except errors.MalformedRecipient as error:
+        raise errors.InvalidField(
+            "The callback_url is no URL.", field="callback_url", hint=error.hint
+        ) from None
 
 
 def content_hash(accepted: Accepted) -> str:

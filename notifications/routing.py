@@ -6,7 +6,8 @@ Pure names, so that settings, workers, API and tests agree without importing mod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-CHANNELS = ("email", "sms", "push", "webhook", "chat", "simulator")
+CALLBACK_CHANNEL = "callback"  # what tells a submitting system how its notifications ended
+CHANNELS = ("email", "sms", "push", "webhook", "chat", "simulator", CALLBACK_CHANNEL)
 PRIORITIES = ("high", "medium", "low")
 DEFAULT_PRIORITY = "medium"
 

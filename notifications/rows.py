@@ -54,6 +54,7 @@ def build(
         "scheduled_at": due_at,
         "expires_at": accepted.expires_at,
         "test": accepted.test,
+        "callback_url": accepted.callback_url,
         "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
         **more,
     }

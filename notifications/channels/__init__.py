@@ -23,6 +23,7 @@ CHANNELS: dict[str, Channel] = {
         ),
         Channel("webhook", recipients.url, subject_part="subject", body_part="body"),
         Channel("chat", recipients.token, body_part="text"),
+        Channel("callback", recipients.url, subject_part="subject", body_part="body"),
         Channel("simulator", recipients.token, subject_part="subject", body_part="body"),
     )
 }

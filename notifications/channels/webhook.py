@@ -17,7 +17,7 @@ class WebhookProvider(HttpProvider):
     """Posts the content, signed with every current secret so that secrets can be rotated."""
 
     kind = "webhook"
-    channels = ("webhook",)
+    channels = ("webhook", "callback")
     secret_names = {
         "signing": "One or more whsec_… secrets, separated by blanks; the first is newest."
     }

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
@@ -75,6 +75,21 @@ class Notification(models.Model):
         editable=False,
         help_text="The HTTP request that asked for it.",
     )
+    callback_url = models.CharField(
+        max_length=2000,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Who is told of its final state.",
+    )
+    told_status = models.CharField(
+        max_length=10,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The final state that was told last.",
+    )
     continuation = models.JSONField(
         null=True,
         blank=True,
@@ -130,8 +145,20 @@ class Notification(models.Model):
                 name="notification_idempotency_key",
                 condition=~Q(idempotency_key=""),
             ),
+            models.CheckConstraint(
+                name="callback_has_no_callback",
+                condition=~Q(channel=routing.CALLBACK_CHANNEL) | Q(callback_url=""),
+            ),
         ]
         indexes = [
+            # Final states that were not told yet.
+            models.Index(
+                fields=["finished_at"],
+                name="notification_untold",
+                condition=Q(finished_at__isnull=False)
+                & ~Q(callback_url="")
+                & ~Q(told_status=F("status")),
+            ),
             # The one index that everything which ticks lives on.
             models.Index(
                 fields=["channel", "priority", "due_at"],
