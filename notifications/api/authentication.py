@@ -46,4 +46,15 @@ def key_of(request: HttpRequest) -> ApiKey:
     return auth
 
 
+def is_test(request: HttpRequest) -> bool:
+    """Tell whether this request came with a test key, whose sends only the simulator gets."""
+    return key_of(request).kind == ApiKey.Kind.TEST
+
+
+def refuse_live(request: HttpRequest, *, test: bool) -> None:
+    """Keep a test key from sending for real. Raises ``Problem`` 403."""
+    if is_test(request) and not test:
+        raise Problem("forbidden", "A test key cannot have anything sent that is no test itself.")
+
+
 SEND, READ, MANAGE, REPLAY = (Key(scope) for scope in ApiKey.Scope)

@@ -44,11 +44,23 @@ _PROBLEM: dict[str, Any] = {
 }
 
 
+_BATCH = {
+    "title": "Batch",
+    "type": "array",
+    "minItems": 1,
+    "items": {"$ref": "#/components/schemas/NotificationIn"},
+}
+_CSV = "recipient,name\nada@example.org,Ada\n"
 # Where the answer of one operation leads to: operation → those that take a part of its answer.
 _LINKS: dict[str, dict[str, dict[str, str]]] = {
     "create_notification": {
         name: {"id": "$response.body#/id"} for name in ("get_notification", "cancel_notification")
     },
+    "create_batch": {
+        name: {"id": "$response.body#/id"}
+        for name in ("get_batch", "pause_batch", "resume_batch", "cancel_batch")
+    },
+    "create_suppression": {"lift_suppression": {"id": "$response.body#/id"}},
     "create_job": {
         name: {"id": "$response.body#/id"}
         for name in (
@@ -74,6 +86,7 @@ def complete(document: dict[str, Any]) -> None:
     # They depend on the handlers that are allowed.
     schemas["JobDefinition"], schemas["JobChange"] = _job_schemas()
     schemas["Problem"] = _PROBLEM
+    schemas["Batch"] = _BATCH
     for operations in document["paths"].values():
         for operation in operations.values():
             _link(operation)
@@ -107,7 +120,10 @@ def _link(operation: dict[str, Any]) -> None:
 def _take_body(operation: dict[str, Any]) -> None:
     if name := operation.pop("x-body", ""):
         schema = {"$ref": f"#/components/schemas/{name}"}
-        operation["requestBody"] = {"content": {_JSON: {"schema": schema}}, "required": True}
+        content: dict[str, Any] = {_JSON: {"schema": schema}}
+        if name == "Batch":
+            content["text/csv"] = {"schema": {"type": "string"}, "example": _CSV}
+        operation["requestBody"] = {"content": content, "required": True}
 
 
 def _refusals(operation: dict[str, Any]) -> list[int]:

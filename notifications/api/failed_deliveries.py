@@ -10,7 +10,7 @@ from ninja import Status as Answer
 
 from notifications import bulk_replays, dead_letters, replays
 from notifications.admin import causes
-from notifications.api.authentication import READ, REPLAY
+from notifications.api.authentication import READ, REPLAY, refuse_live
 from notifications.api.contract import refuses
 from notifications.api.fields import ChannelFilter, Input, Number, Text, filter_by, one_of
 from notifications.api.pagination import Page, Paging, cut
@@ -161,6 +161,7 @@ def list_causes(request: HttpRequest) -> list[Cause]:
 @router.post("/replays", auth=REPLAY, response={202: BulkReplayOut}, summary="Replay many")
 def create_bulk_replay(request: HttpRequest, payload: BulkReplayIn) -> Answer[BulkReplay]:
     """Order a replay of all open failed deliveries of a cause, at a rate."""
+    refuse_live(request, test=False)
     ordered = bulk_replays.order(payload.fingerprint, payload.per_second)
     return Answer(202, BulkReplay.objects.get(pk=ordered.pk))
 
@@ -198,7 +199,9 @@ def get_failed_delivery(request: HttpRequest, id: Number) -> FailedDelivery:  # 
 )
 def replay_failed_delivery(request: HttpRequest, id: Number) -> Answer[Replayed]:  # noqa: A002 -- as above
     """Send it again as a new notification; 409 when it was seen to before or is past its expiry."""
-    again = replays.replay(_find(id))
+    dead = _find(id)
+    refuse_live(request, test=dead.notification is not None and dead.notification.test)
+    again = replays.replay(dead)
     return Answer(201, Replayed(notification=again.id, url=f"/api/v1/notifications/{again.id}"))
 
 

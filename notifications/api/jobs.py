@@ -4,18 +4,20 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.http import HttpRequest
 from django_celery_beat.models import PeriodicTask
 from ninja import Body, Field, Query, Router, Schema
 from ninja import Status as Answer
 
-from notifications.api.authentication import MANAGE, READ
+from notifications.api.authentication import MANAGE, READ, is_test, refuse_live
 from notifications.api.contract import refuses
 from notifications.api.fields import Number, Text, one_of
 from notifications.api.job_documents import definition_of
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
+from notifications.routing import SEND_TASK
 from scheduling import jobs
 from scheduling.models import Fire, FireStatus, Schedule
 
@@ -99,7 +101,7 @@ def create_job(request: HttpRequest, payload: Definition) -> Answer[JobOut]:
     with transaction.atomic():
         if PeriodicTask.objects.filter(name=str(payload.get("name"))).exists():
             raise Problem("conflict", f"There is a job {payload['name']!r}.", field="name")
-        task = _define(payload)
+        task = _define(request, payload)
     return Answer(201, _document(task))
 
 
@@ -123,7 +125,7 @@ def change_job(request: HttpRequest, id: Number, payload: Definition) -> JobOut:
         if payload.get("name", task.name) != task.name:
             raise Problem("conflict", "A job keeps its name.", field="name")
         changed = {**definition_of(task), **payload}
-        return _document(_define({k: v for k, v in changed.items() if v is not None}))
+        return _document(_define(request, {k: v for k, v in changed.items() if v is not None}))
 
 
 @router.delete("/{int:id}", auth=MANAGE, response={204: None}, summary="Delete a job")
@@ -143,14 +145,18 @@ def pause_job(request: HttpRequest, id: Number) -> JobOut:  # noqa: A002 -- as a
 @router.post("/{int:id}/resume", auth=MANAGE, response=JobOut, summary="Let a job go on")
 def resume_job(request: HttpRequest, id: Number) -> JobOut:  # noqa: A002 -- as above
     """Let a job go on; its policy says what becomes of the pause."""
-    jobs.resume(_find(id).name)
+    task = _find(id)
+    refuse_live(request, test=_is_test(definition_of(task)))
+    jobs.resume(task.name)
     return _document(_find(id))
 
 
 @router.post("/{int:id}/run", auth=MANAGE, response={202: Run}, summary="Run a job now")
 def run_job(request: HttpRequest, id: Number) -> Answer[Run]:  # noqa: A002 -- as above
     """Fire a job once, now, paused or not."""
-    return Answer(202, Run(fire=jobs.run_now(_find(id).name)))
+    task = _find(id)
+    refuse_live(request, test=_is_test(definition_of(task)))
+    return Answer(202, Run(fire=jobs.run_now(task.name)))
 
 
 @router.get("/{int:id}/next", auth=READ, response=NextFires, summary="When it fires next")
@@ -170,13 +176,23 @@ def list_fires(request: HttpRequest, id: Number, paging: Query[Paging]) -> dict[
     return {"items": page, "next_cursor": cursor}
 
 
-def _define(definition: dict[str, Any]) -> PeriodicTask:
+def _define(request: HttpRequest, definition: dict[str, Any]) -> PeriodicTask:
+    if is_test(request) and isinstance(definition.get("kwargs"), dict):
+        definition = {**definition, "kwargs": {**definition["kwargs"], "test": True}}
+    refuse_live(request, test=_is_test(definition))
     try:
         return jobs.define(definition)
     except jobs.HandlerNotAllowedError as error:
         raise Problem("handler-not-allowed", str(error), field="handler") from None
-    except jobs.InvalidJobError as error:
+    except (jobs.InvalidJobError, ImproperlyConfigured) as error:  # solar needs ephem
         raise Problem("invalid-job", str(error), hint="See GET /api/v1/jobs/schema.") from None
+
+
+def _is_test(definition: dict[str, Any]) -> bool:
+    """Tell whether a job only ever sends to the simulator."""
+    kwargs = definition.get("kwargs")
+    sends = definition.get("handler") == SEND_TASK
+    return sends and isinstance(kwargs, dict) and kwargs.get("test") is True
 
 
 def _find(id_: int) -> PeriodicTask:

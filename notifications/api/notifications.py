@@ -11,7 +11,7 @@ from ninja import Status as Answer
 
 from notifications import requests, submission
 from notifications.admin import timeline
-from notifications.api.authentication import READ, SEND
+from notifications.api.authentication import READ, SEND, is_test
 from notifications.api.contract import refuses
 from notifications.api.fields import (
     CHANNEL,
@@ -31,6 +31,9 @@ from notifications.models import Notification, Status
 from notifications.retry import Guarantee
 
 router = Router()
+
+# What lies closer to the acceptance than this happened in it.
+ACCEPTING = timedelta(seconds=1)
 
 StatusFilter = Annotated[str, *filter_by(tuple(Status.values))]
 
@@ -68,13 +71,17 @@ class NotificationIn(Input):
     expires: str | float | None = Field(
         None, description="A time, or seconds from now, after which it is not sent any more."
     )
+    test: bool = Field(
+        default=False,
+        description="Only the simulator gets it; always so with a test key.",
+    )
 
 
 class Accepted(Schema):
     """A notification as it was accepted; asking again with the same key gives the same."""
 
     id: UUID
-    status: str = Field(description="On acceptance: `queued`, or `scheduled` for a later time.")
+    status: str = Field(description="On acceptance: `queued`, `scheduled`, `suppressed`.")
     channel: str
     priority: str
     recipient: str
@@ -110,6 +117,14 @@ class NotificationOut(Schema):
     sent_at: datetime | None
     finished_at: datetime | None
     replay_of: UUID | None
+    batch: UUID | None
+    test: bool
+    request_id: str
+
+    @staticmethod
+    def resolve_batch(row: Notification) -> UUID | None:
+        """Give the id; the other row is not read for it."""
+        return row.batch_id
 
     @staticmethod
     def resolve_template(row: Notification) -> str | None:
@@ -179,6 +194,7 @@ class Filters(Paging):
     recipient: Text = Field("", max_length=2000)
     reference: Text = Field("", max_length=255)
     template: Text = Field("", max_length=100)
+    batch: UUID | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
 
@@ -203,6 +219,8 @@ def create_notification(
     fields = payload.model_dump(exclude_unset=True)
     if idempotency_key:
         _add_key(fields, idempotency_key)
+    if is_test(request):
+        fields["test"] = True
     submitted = submission.submit(requests.read(fields))
     return Answer(201 if submitted.created else 200, _accepted(submitted))
 
@@ -252,6 +270,8 @@ def _filtered(filters: Filters) -> "QuerySet[Notification]":
     rows = _rows()
     exact = ("status", "channel", "priority", "recipient", "reference")
     rows = rows.filter(**{name: value for name in exact if (value := getattr(filters, name))})
+    if filters.batch:
+        rows = rows.filter(batch=filters.batch)
     if filters.template:
         rows = rows.filter(template_version__template__name=filters.template)
     if filters.created_after:
@@ -288,5 +308,8 @@ def _accepted(submitted: submission.Submission) -> Accepted:
 
 def _status_on_acceptance(row: Notification) -> Status:
     """Say what the first answer said, wherever the row has got to since."""
-    waited = row.scheduled_at - row.created_at > timedelta(seconds=1)
+    ended = row.finished_at
+    if row.status == Status.SUPPRESSED and ended and ended - row.created_at < ACCEPTING:
+        return Status.SUPPRESSED
+    waited = row.scheduled_at - row.created_at > ACCEPTING
     return Status.SCHEDULED if waited else Status.QUEUED

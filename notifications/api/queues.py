@@ -5,9 +5,9 @@ from datetime import datetime
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
-from notifications import backlog, clock, conf, doorbell, routing
+from notifications import backlog, conf, doorbell, routing
 from notifications.api.authentication import READ
-from notifications.models import WAITING, Notification
+from notifications.metrics.state import oldest
 
 router = Router()
 
@@ -30,7 +30,8 @@ class Queue(Schema):
 @router.get("", auth=READ, response=list[Queue], summary="Depth, oldest age and allocation")
 def list_queues(request: HttpRequest) -> list[Queue]:
     """Tell what waits in each queue."""
-    now = clock.now()
+    waiting = backlog.look(COUNTED_UP_TO)
+    ages = oldest([(queue.channel, queue.priority) for queue in waiting])
     released = _released()
     return [
         Queue(
@@ -38,22 +39,14 @@ def list_queues(request: HttpRequest) -> list[Queue]:
             channel=queue.channel,
             priority=queue.priority,
             depth=queue.due,
-            oldest_age=_age(queue, now) if queue.due else None,
+            oldest_age=ages.get((queue.channel, queue.priority)),
             next_due_at=queue.next_due_at,
             released=released.get(name),
             allocation=conf.get("WINDOW"),
         )
-        for queue in backlog.look(COUNTED_UP_TO)
+        for queue in waiting
         for name in [routing.queue_for(queue.channel, queue.priority)]
     ]
-
-
-def _age(queue: backlog.Waiting, now: datetime) -> float | None:
-    waiting = Notification.objects.filter(
-        channel=queue.channel, priority=queue.priority, due_at__lte=now, status__in=WAITING
-    )
-    oldest = waiting.order_by("due_at").values_list("due_at", flat=True).first()
-    return (now - oldest).total_seconds() if oldest else None
 
 
 def _released() -> dict[str, int]:

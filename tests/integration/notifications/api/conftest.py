@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from notifications import accounts, health, suppressions
 from notifications.api import keys
+from templates_engine import catalog
 
 SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
@@ -38,6 +40,15 @@ class Caller:
         response = self(method, path, body, **options)
         assert response.status_code < 300, response.content
         return response.json() if response.content else None
+
+
+@pytest.fixture(autouse=True)
+def _fresh_caches() -> None:
+    """What a process keeps of the tables must not outlive the test that wrote them."""
+    catalog.clear()
+    accounts.forget()
+    suppressions.forget()
+    health.forget()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from throttled import MemoryStore
 
 from notifications import clock
 from notifications.api import keys, limits
@@ -41,6 +42,7 @@ def test_a_rotated_key_overlaps_with_the_new_one(db):
     assert (new.name, new.scopes, new.rate) == ("shop", ["read"], 7)
     old.refresh_from_db()
     assert old.replaced_by == new
+    assert old.expires_at is not None
     assert clock.now() < old.expires_at <= clock.now() + timedelta(hours=1)
 
 
@@ -57,10 +59,14 @@ def test_the_last_use_is_noted_but_not_on_every_request(call, django_assert_num_
     row = ApiKey.objects.get()
     assert row.last_used_at is not None
     with django_assert_num_queries(1):  # found, and nothing written
-        keys.note_use(keys.find(call.headers["Authorization"].removeprefix("Bearer ")))
+        used = keys.find(call.headers["Authorization"].removeprefix("Bearer "))
+        assert used is not None
+        keys.note_use(used)
     ApiKey.objects.update(last_used_at=clock.now() - timedelta(minutes=2))
     call.ok("GET", "/queues")
-    assert clock.now() - ApiKey.objects.get().last_used_at < timedelta(minutes=1)
+    noted = ApiKey.objects.get().last_used_at
+    assert noted is not None
+    assert clock.now() - noted < timedelta(minutes=1)
 
 
 def test_a_key_may_call_only_so_often(caller):
@@ -77,7 +83,7 @@ def test_the_limit_is_shared_by_all_processes(caller):
     call = caller(rate=1)
     for _ in range(2):
         call.ok("GET", "/jobs/schema")
-    limits._memory = limits.MemoryStore()
+    limits._memory = MemoryStore()
     assert call("GET", "/jobs/schema").status_code == 429
 
 

@@ -24,7 +24,8 @@ def test_each_row_is_seen_once_whatever_arrives_or_leaves(call, there, steps):
     before = {str(send(**SIMULATED).id) for _ in range(there)}
     gone: set[str] = set()
     seen: list[str] = []
-    cursor, turn = "", 0
+    cursor: str | None = ""
+    turn = 0
     while cursor is not None:
         change = steps[turn % len(steps)]
         turn += 1

@@ -1,0 +1,54 @@
+"""Providers: which accounts serve which channel, and how each is doing."""
+
+from datetime import UTC, datetime
+
+from django.http import HttpRequest
+from ninja import Field, Router, Schema
+
+from notifications import accounts, health, routing
+from notifications.accounts import Candidate
+from notifications.api.authentication import READ
+from notifications.health import Health
+
+router = Router()
+
+
+class ProviderOut(Schema):
+    """An account at a provider, as all workers saw it over the last minute."""
+
+    name: str
+    channel: str
+    kind: str
+    state: str = Field(description="`ready`, `resting` after failures, or `unusable`.")
+    problem: str = Field(description="Why it is unusable.")
+    weight: int
+    good: int = Field(description="Attempts that the provider answered.")
+    bad: int = Field(description="Attempts that it did not, or refused for now.")
+    failures_in_a_row: int
+    seconds_per_attempt: float
+    resting_until: datetime | None
+
+
+@router.get("", auth=READ, response=list[ProviderOut], summary="The health of each account")
+def list_providers(request: HttpRequest) -> list[ProviderOut]:
+    """Tell how each account does; a channel without accounts has what the settings give it."""
+    found = [one for channel in routing.CHANNELS for one in accounts.candidates(channel)]
+    known = health.healths([one.name for one in found])
+    return [_document(one, known[one.name]) for one in found]
+
+
+def _document(one: Candidate, seen: Health) -> ProviderOut:
+    resting = seen.resting_until > 0
+    return ProviderOut(
+        name=one.name,
+        channel=one.account.channel,
+        kind=one.account.kind,
+        state="unusable" if one.problem else "resting" if resting else "ready",
+        problem=one.problem,
+        weight=one.weight,
+        good=seen.good,
+        bad=seen.bad,
+        failures_in_a_row=seen.streak,
+        seconds_per_attempt=seen.pace,
+        resting_until=datetime.fromtimestamp(seen.resting_until, UTC) if resting else None,
+    )

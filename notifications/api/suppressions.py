@@ -1,0 +1,121 @@
+"""Suppressions: who must not be written to."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from django.http import HttpRequest
+from ninja import Field, Query, Router, Schema
+from ninja import Status as Answer
+
+from notifications import suppressions
+from notifications.api.authentication import MANAGE, READ, key_of
+from notifications.api.contract import refuses
+from notifications.api.fields import (
+    CHANNEL,
+    ChannelFilter,
+    Input,
+    Number,
+    Text,
+    filter_by,
+    one_of,
+)
+from notifications.api.pagination import Page, Paging, cut
+from notifications.api.problems import Problem
+from notifications.channels import CHANNELS
+from notifications.errors import UnknownChannel
+from notifications.models import Suppression
+
+router = Router()
+
+SCOPES = tuple(Suppression.Scope.values)
+REASONS = tuple(Suppression.Reason.values)
+
+
+class SuppressionIn(Input):
+    """Whom not to write to, by which channel."""
+
+    channel: str = Field(json_schema_extra=CHANNEL)
+    recipient: str = Field(min_length=1, max_length=2000)
+    scope: Annotated[str, *filter_by(SCOPES)] = Field(
+        "", description="`marketing` holds back only templates of that category."
+    )
+    detail: str = Field("", max_length=2000)
+
+
+class SuppressionOut(Schema):
+    """A recipient that a channel must not reach."""
+
+    id: int
+    channel: str
+    recipient: str
+    scope: str = Field(json_schema_extra=one_of(SCOPES))
+    reason: str = Field(json_schema_extra=one_of(REASONS))
+    source: str
+    detail: str
+    created_at: datetime
+    lifted_at: datetime | None
+
+
+class SuppressionFilters(Paging):
+    """Which suppressions."""
+
+    channel: ChannelFilter = ""
+    recipient: Text = Field("", max_length=2000)
+    reason: Annotated[str, *filter_by(REASONS)] = ""
+    lifted: bool = Field(default=False, description="Those that were lifted, instead.")
+
+
+@router.get("", auth=READ, response=Page[SuppressionOut], summary="List, newest first")
+def list_suppressions(request: HttpRequest, filters: Query[SuppressionFilters]) -> dict[str, Any]:
+    """List the suppressions in force, or those that were lifted."""
+    rows = Suppression.objects.filter(lifted_at__isnull=not filters.lifted)
+    chosen = filters.dict(include={"channel", "recipient", "reason"})
+    rows = rows.filter(**{name: value for name, value in chosen.items() if value})
+    page, cursor = cut(rows, filters, int)
+    return {"items": page, "next_cursor": cursor}
+
+
+@router.post(
+    "",
+    auth=MANAGE,
+    response={201: SuppressionOut},
+    openapi_extra=refuses(409),
+    summary="Suppress a recipient",
+)
+def create_suppression(request: HttpRequest, payload: SuppressionIn) -> Answer[Suppression]:
+    """Suppress a recipient. One that is suppressed already stays so, for its first reason."""
+    if payload.channel not in CHANNELS:
+        raise UnknownChannel(
+            f"There is no channel {payload.channel!r}.",
+            field="channel",
+            hint=f"There are {', '.join(CHANNELS)}.",
+        )
+    recipient = CHANNELS[payload.channel].clean_recipient(payload.recipient)
+    scope = payload.scope or Suppression.Scope.EVERYTHING
+    suppressions.suppress(
+        payload.channel,
+        recipient,
+        Suppression.Reason.OPERATOR,
+        scope=scope,
+        source=f"API key {key_of(request).prefix}",
+        detail=payload.detail,
+    )
+    row = Suppression.objects.filter(
+        channel=payload.channel,
+        recipient=suppressions.comparable(payload.channel, recipient),
+        scope=scope,
+        lifted_at=None,
+    ).first()
+    if row is None:
+        raise Problem("conflict", "It was lifted in the same moment.")
+    return Answer(201, row)
+
+
+@router.delete("/{id}", auth=MANAGE, response={204: None}, summary="Lift a suppression")
+def lift_suppression(request: HttpRequest, id: Number) -> Answer[None]:  # noqa: A002 -- the path's own name
+    """Lift a suppression: the recipient may be written to again."""
+    row = Suppression.objects.filter(pk=id, lifted_at=None).first()
+    if row is None:
+        raise Problem("not-found", f"There is no suppression {id} in force.")
+    suppressions.lift([row])
+    return Answer(204, None)

@@ -1,0 +1,77 @@
+"""Queues, providers and suppressions over HTTP."""
+
+import pytest
+
+from notifications import doorbell, health
+from notifications.health import Tally
+from notifications.models import Notification, ProviderAccount, Suppression
+from tests.integration.notifications.api.conftest import SIMULATED
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_queue_tells_what_waits_and_for_how_long(call):
+    for _ in range(3):
+        call.ok("POST", "/notifications", {**SIMULATED, "priority": "low"})
+    call.ok("POST", "/notifications", {**SIMULATED, "priority": "low", "countdown": 3600})
+    Notification.objects.filter(status="queued").update(due_at="2020-01-01T00:00:00Z")
+    queues = {queue["name"]: queue for queue in call.ok("GET", "/queues")}
+    low = queues["simulator.low"]
+    assert low["depth"] == 3
+    assert low["oldest_age"] > 3600
+    assert low["next_due_at"]
+    assert low["released"] is not None
+    assert low["allocation"] > 0
+    assert (queues["email.high"]["depth"], queues["email.high"]["oldest_age"]) == (0, None)
+
+
+def test_queues_are_told_while_the_broker_is_away(call, monkeypatch):
+    def away(_):
+        raise doorbell.BrokerAway
+
+    monkeypatch.setattr(doorbell, "depths", away)
+    assert {queue["released"] for queue in call.ok("GET", "/queues")} == {None}
+
+
+def test_a_provider_tells_its_health(call):
+    ProviderAccount.objects.create(name="sim-a", channel="sms", kind="simulator")
+    health.forget()
+    health.tell("sim-a", Tally(bad=6, seconds=3.0, trailing=6))
+    found = {one["name"]: one for one in call.ok("GET", "/providers")}
+    assert found["sim-a"]["state"] == "resting"
+    assert found["sim-a"]["failures_in_a_row"] == 6
+    assert found["sim-a"]["resting_until"]
+    assert found["simulator"]["state"] == "ready"
+
+
+def test_a_suppressed_recipient_is_not_written_to_until_it_is_lifted(call):
+    made = call.ok("POST", "/suppressions", {"channel": "email", "recipient": "Ada@Example.org"})
+    assert (made["scope"], made["reason"]) == ("everything", "operator")
+    body = {"channel": "email", "recipient": "ada@example.org", "body": "Hi", "subject": "x"}
+    held = call.ok("POST", "/notifications", body, Idempotency_Key="s")
+    assert held["status"] == "suppressed"
+    assert call.ok("POST", "/notifications", body, Idempotency_Key="s") == held
+    assert call.ok("GET", "/suppressions", query={"channel": "email"})["items"] == [made]
+    assert call("DELETE", f"/suppressions/{made['id']}").status_code == 204
+    assert call("DELETE", f"/suppressions/{made['id']}").status_code == 404
+    assert call.ok("POST", "/notifications", body)["status"] == "queued"
+    assert call.ok("GET", "/suppressions")["items"] == []
+    assert len(call.ok("GET", "/suppressions", query={"lifted": "true"})["items"]) == 1
+
+
+def test_suppressing_twice_changes_nothing(call):
+    body = {"channel": "sms", "recipient": "+393331234567", "scope": "marketing"}
+    assert call.ok("POST", "/suppressions", body) == call.ok("POST", "/suppressions", body)
+    assert Suppression.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"channel": "pigeon", "recipient": "x"},
+        {"channel": "email", "recipient": "nobody"},
+        {"channel": "email", "recipient": "a@b.example", "scope": "some"},
+    ],
+)
+def test_what_is_no_suppression_is_refused(call, body):
+    assert call("POST", "/suppressions", body).status_code == 422

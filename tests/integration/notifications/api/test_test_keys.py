@@ -1,0 +1,68 @@
+"""Test keys: the real path, but nobody is reached."""
+
+from uuid import UUID
+
+import pytest
+
+from notifications import tasks
+from notifications.errors import DeliveryFailed
+from notifications.models import Attempt, FailedDelivery, Notification, OutboxMessage
+from notifications.routing import SEND_TASK
+from tests.integration.notifications.api.conftest import SIMULATED
+
+EMAIL = {"channel": "email", "recipient": "ada@example.org", "subject": "Hi", "body": "Hello"}
+JOB = {"name": "j", "handler": SEND_TASK, "schedule": {"every": 60}, "kwargs": EMAIL}
+
+
+@pytest.fixture
+def rehearse(caller):
+    return caller(kind="test")
+
+
+def test_what_a_test_key_sends_goes_to_the_simulator(rehearse):
+    made = rehearse.ok("POST", "/notifications", EMAIL)
+    tasks.deliver_one(UUID(made["id"]), worker="test")
+    seen = rehearse.ok("GET", f"/notifications/{made['id']}")
+    assert (seen["status"], seen["queue"], seen["test"]) == ("sent", "email.medium", True)
+    assert Attempt.objects.get().provider == "simulator for email"
+    assert not OutboxMessage.objects.exists()
+
+
+def test_a_test_key_cannot_ask_for_the_real_thing(rehearse):
+    made = rehearse.ok("POST", "/notifications", {**EMAIL, "test": False})
+    batch = rehearse.ok("POST", "/notifications/batch", [{**EMAIL, "test": False}])
+    assert Notification.objects.get(id=made["id"]).test
+    assert Notification.objects.get(batch=batch["id"]).test
+
+
+def test_a_rehearsal_is_not_taken_for_the_performance(rehearse, call):
+    rehearse.ok("POST", "/notifications", EMAIL, Idempotency_Key="order-1")
+    assert call("POST", "/notifications", EMAIL, Idempotency_Key="order-1").status_code == 409
+
+
+def test_a_replay_of_a_test_stays_a_test_and_a_real_one_is_out_of_reach(rehearse, call):
+    body = {**SIMULATED, "recipient": "ada?result=permanent"}
+    for who in (rehearse, call):
+        made = who.ok("POST", "/notifications", body)
+        with pytest.raises(DeliveryFailed):
+            tasks.deliver_one(UUID(made["id"]), worker="test")
+    mine = FailedDelivery.objects.get(notification__test=True)
+    real = FailedDelivery.objects.get(notification__test=False)
+    assert rehearse("POST", f"/failed-deliveries/{real.id}/replay").status_code == 403
+    again = rehearse.ok("POST", f"/failed-deliveries/{mine.id}/replay")
+    assert Notification.objects.get(id=again["notification"]).test
+    assert rehearse("POST", "/failed-deliveries/replays", {"per_second": 1}).status_code == 403
+
+
+def test_a_test_key_schedules_only_tests(rehearse, call):
+    made = rehearse.ok("POST", "/jobs", JOB)
+    assert made["definition"]["kwargs"]["test"] is True
+    assert rehearse("POST", "/jobs", {**JOB, "name": "k", "kwargs": {}}).status_code == 201
+    real = call.ok("POST", "/jobs", {**JOB, "name": "real"})
+    assert rehearse("POST", f"/jobs/{real['id']}/run").status_code == 403
+    assert rehearse("POST", f"/jobs/{made['id']}/run").status_code == 202
+
+
+def test_a_live_key_may_rehearse_too(call):
+    made = call.ok("POST", "/notifications", {**EMAIL, "test": True})
+    assert Notification.objects.get(id=made["id"]).test
