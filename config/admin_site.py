@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import HttpRequest
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 _CHANGELIST = "admin:{}_changelist"
@@ -27,6 +28,8 @@ ADMIN_SITE: dict[str, Any] = {
     "SITE_HEADER": "Notifications",
     "SITE_SYMBOL": "notifications",
     "SITE_URL": None,
+    "STYLES": [lambda _: static("notifications/seat.css")],
+    "DASHBOARD_CALLBACK": "notifications.admin.dashboard.first_page",
     # The steps that white text stands on are dark enough to be read (WCAG 2.1, 4.5 : 1).
     "COLORS": {
         "primary": {
@@ -60,6 +63,18 @@ ADMIN_SITE: dict[str, Any] = {
                         "notifications.view_faileddelivery",
                     ),
                     _item("Outbox", "outbox", "outbox", "notifications.view_content"),
+                ],
+            },
+            {
+                "title": "Content",
+                "items": [_list("Templates", "description", "templates_engine.template")],
+            },
+            {
+                "title": "Providers",
+                "items": [
+                    _list("Accounts", "hub", "notifications.provideraccount"),
+                    _list("Rate limits", "speed", "notifications.ratelimit"),
+                    _list("Suppressions", "do_not_disturb_on", "notifications.suppression"),
                 ],
             },
             {

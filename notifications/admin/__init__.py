@@ -1,5 +1,9 @@
 """The operator's seat. Django finds the registrations here; each page has a file of its own."""
 
-from notifications.admin import failed_delivery, notification, results, users
+from django.contrib import admin
 
-__all__ = ["failed_delivery", "notification", "results", "users"]
+from notifications.admin import failed_delivery, notification, providers, results, users
+
+admin.site.index_template = "notifications/admin/dashboard.html"
+
+__all__ = ["failed_delivery", "notification", "providers", "results", "users"]

@@ -96,13 +96,15 @@ def overview(request: HttpRequest, model_admin: Any) -> HttpResponse:
     """Show the causes and the replays under way."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
+    orders = list(BulkReplay.objects.select_related("asked_by").order_by("-id")[:5])
     context = {
         **model_admin.admin_site.each_context(request),
         "title": "Failed deliveries by cause",
         "causes": causes(),
         "may_replay": model_admin.has_replay_permission(request),
         "may_discard": model_admin.has_discard_permission(request),
-        "replays": BulkReplay.objects.select_related("asked_by").order_by("-id")[:5],
+        "replays": orders,
+        "is_replaying": any(order.finished_at is None for order in orders),
     }
     return TemplateResponse(request, "notifications/admin/causes.html", context)
 

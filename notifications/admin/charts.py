@@ -4,23 +4,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 HEIGHT = 100.0
+LEAST = 2.0  # high enough to be seen
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar in a box that is ``HEIGHT`` high; ``x`` counts the bars."""
+    """One bar in a box that is ``HEIGHT`` high; ``x`` counts the bars from the left."""
 
     x: int
     y: float
     height: float
     value: float
+    kind: str = ""
 
 
-def bars(values: Sequence[float], highest: float | None = None) -> list[Bar]:
+def bars(values: Sequence[float]) -> list[Bar]:
     """Scale values to the highest; a value above zero is always to be seen."""
-    top = highest or max(values, default=0) or 1
+    return stacked([{"": value} for value in values])
+
+
+def stacked(columns: Sequence[dict[str, float]]) -> list[Bar]:
+    """Stack each column's kinds, the first at the bottom, scaled to the highest column."""
+    top = max((sum(column.values()) for column in columns), default=0) or 1
     drawn = []
-    for x, value in enumerate(values):
-        height = max(value / top * HEIGHT, 3.0) if value > 0 else 0.0
-        drawn.append(Bar(x, round(HEIGHT - height, 1), round(height, 1), value))
+    for x, column in enumerate(columns):
+        foot = HEIGHT
+        for kind, value in column.items():
+            if value > 0:
+                height = min(max(value / top * HEIGHT, LEAST), foot)
+                foot -= height
+                drawn.append(Bar(x, round(foot, 1), round(height, 1), value, kind))
     return drawn

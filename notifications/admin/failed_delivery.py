@@ -188,7 +188,7 @@ def _link(id_: Any) -> SafeString | str:
     if id_ is None:
         return "-"
     where = reverse("admin:notifications_notification_change", args=[id_])
-    return format_html('<a class="underline" href="{}">{}</a>', where, id_)
+    return format_html('<a class="seat-link" href="{}">{}</a>', where, id_)
 
 
 @admin.register(BulkReplay)

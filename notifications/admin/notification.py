@@ -15,11 +15,11 @@ from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.forms import BaseDialogForm
 
-from notifications import replays, submission
+from notifications import replays, submission, suppressions
 from notifications.admin import content, search, timeline
 from notifications.admin.base import ReadOnlyAdmin, answer, labelled, who, with_dialog
 from notifications.errors import ReplayRefused
-from notifications.models import WAITING, Attempt, Notification, Status
+from notifications.models import WAITING, Attempt, Notification, Status, Suppression
 from notifications.privacy import mask
 
 SEE_CONTENT = "notifications.view_content"
@@ -33,6 +33,11 @@ RESEND_DIALOG = {
     "description": "A new notification with the same content, linked to this one. "
     "A template is taken as it is published now.",
     "form_submit_text": "Send again",
+}
+SUPPRESS_DIALOG = {
+    "title": "Write to this recipient no more?",
+    "description": "Nothing goes to them over this channel until the suppression is lifted.",
+    "form_submit_text": "Suppress",
 }
 LABELS: dict[str, str] = {
     Status.SCHEDULED: "info",
@@ -92,7 +97,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     search_fields = ("id",)
     search_help_text = "The exact id, recipient, reference or idempotency key."
     actions = ("cancel_selected", "resend_selected")
-    actions_detail = ("cancel", "resend")
+    actions_detail = ("cancel", "resend", "suppress")
     inlines = (AttemptInline,)
     change_form_before_template = "notifications/admin/timeline.html"
     readonly_fields = ("to", "shown_context", "shown_metadata", "shown_content", "origin")
@@ -179,11 +184,14 @@ class NotificationAdmin(ReadOnlyAdmin):
             return "-"
         where = reverse("admin:notifications_notification_change", args=[notification.replay_of_id])
         return format_html(
-            '<a class="underline" href="{}">{}</a>', where, notification.replay_of_id
+            '<a class="seat-link" href="{}">{}</a>', where, notification.replay_of_id
         )
 
     def has_cancel_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("notifications.cancel_notification"))
+
+    def has_suppress_permission(self, request: HttpRequest, _: object = None) -> bool:
+        return bool(request.user.has_perm("notifications.add_suppression"))
 
     def has_resend_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("notifications.resend_notification"))
@@ -219,6 +227,22 @@ class NotificationAdmin(ReadOnlyAdmin):
         except ReplayRefused as error:
             return answer(request, _page(notification), str(error), failed=True)
         return answer(request, _page(again), "Accepted again: this is the new notification.")
+
+    @with_dialog("Suppress", "suppress", "do_not_disturb_on", SUPPRESS_DIALOG)
+    def suppress(
+        self, request: HttpRequest, _form: BaseDialogForm, object_id: UUID
+    ) -> HttpResponse:
+        notification = self.get_queryset(request).get(pk=object_id)
+        suppressions.suppress(
+            notification.channel,
+            notification.recipient,
+            Suppression.Reason.OPERATOR,
+            source="admin",
+            notification_id=notification.id,
+            by=who(request),
+        )
+        self.log_change(request, notification, "Suppressed its recipient.")
+        return answer(request, _page(notification), "Its recipient is written to no more.")
 
     def _cancel(self, request: HttpRequest, notification: Notification) -> bool:
         cancelled = bool(submission.cancel(notification.id))

@@ -1,0 +1,48 @@
+"""The first page: what happens now, without an outside request."""
+
+import re
+
+import pytest
+
+from notifications import throughput
+
+
+@pytest.fixture(autouse=True)
+def _no_minute_is_remembered():
+    throughput.forget()
+
+
+def test_the_first_page_shows_flow_queues_providers_and_troubles(
+    boss, accepted, deliver, age, dead
+):
+    deliver(accepted(priority="high"))
+    dead()
+    age(accepted(priority="low"), 600)
+    page = boss.get("/admin/").content.decode()
+    for words in (
+        *("Accepted per minute", "Sent per minute", "Failed per minute", "simulator.low"),
+        *("No scheduler is alive", "failed deliveries are open", "The oldest due"),
+    ):
+        assert words in page
+    charts = {chart.title: chart.total for chart in boss.get("/admin/").context["charts"]}
+    assert charts == {"Accepted": 3, "Sent": 1, "Failed": 1}
+
+
+def test_it_renews_itself_and_asks_nobody_outside(boss):
+    page = boss.get("/admin/").content.decode()
+    assert 'hx-get="/dashboard/live/"' in page
+    assert boss.get("/dashboard/live/").status_code == 200
+    # xmlns names are no requests
+    fetched = re.findall(r'(?:src|href|hx-get|action)="(?:https?:)?//([^/"]+)', page)
+    assert fetched == []
+
+
+def test_only_staff_sees_it(client, transactional_db):
+    assert client.get("/dashboard/live/").status_code == 302
+
+
+def test_a_recipient_can_be_suppressed_from_its_notification(boss, accepted):
+    row = accepted(channel="email", recipient="ada@example.org")
+    boss.post(f"/admin/notifications/notification/{row.pk}/suppress/", {"_form_submitted": "on"})
+    again = accepted(channel="email", recipient="ada@example.org")
+    assert again.status == "suppressed"
