@@ -5,6 +5,7 @@ https://anymail.dev/en/stable/esps/
 
 import inspect
 import json
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 from uuid import UUID
@@ -156,9 +157,19 @@ class AnymailProvider(Provider):
 
 
 def _event(event: Any) -> str | None:
-    if event.event_type == "bounced" and event.reject_reason not in (None, "bounced", "invalid"):
+    if event.event_type == "bounced" and _is_soft(event):
         return "failed"  # a full mailbox, a block list: the address may well exist
     return _EVENTS.get(event.event_type)
+
+
+def _is_soft(event: Any) -> bool:
+    """Tell a soft bounce; where anymail calls both alike, by the service's own word."""
+    if event.reject_reason not in (None, "bounced", "invalid"):
+        return True
+    told = event.esp_event if isinstance(event.esp_event, Mapping) else {}
+    bounce = told.get("bounce")
+    words = (told.get("Type"), bounce.get("bounceType") if isinstance(bounce, Mapping) else None)
+    return any(word in ("SoftBounce", "Transient", "Undetermined") for word in words)
 
 
 def _receipt(event: Any) -> Receipt:

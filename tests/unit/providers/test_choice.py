@@ -47,8 +47,14 @@ def test_an_account_of_several_rules_serves_each_and_nothing_else():
         assert len(found) == expected
 
 
+def chosen(*args, **kwargs):
+    found = choose(*args, **kwargs)
+    assert found is not None
+    return found
+
+
 def share(candidates, health=None, draws=1000):
-    names = [choose(candidates, health or {}, n / draws).candidate.name for n in range(draws)]
+    names = [chosen(candidates, health or {}, n / draws).candidate.name for n in range(draws)]
     return {c.name: names.count(c.name) / draws for c in candidates}
 
 
@@ -65,8 +71,8 @@ def test_weight_zero_is_taken_only_when_nobody_else_is_left():
 def test_a_broken_account_gets_nothing_but_one_probe():
     broken = {"a": Condition(broken=True)}
     assert share([A, B], broken) == {"a": 0.0, "b": 1.0}
-    chosen = choose([A, B], {"a": Condition(broken=True, probe=True)}, 0.9)
-    assert (chosen.candidate.name, chosen.reason) == ("a", "probe: is it back?")
+    probe = chosen([A, B], {"a": Condition(broken=True, probe=True)}, 0.9)
+    assert (probe.candidate.name, probe.reason) == ("a", "probe: is it back?")
 
 
 def test_when_all_rest_nobody_is_chosen():
@@ -76,9 +82,9 @@ def test_when_all_rest_nobody_is_chosen():
 
 
 def test_the_reason_tells_how_it_came():
-    assert choose([A], {}, 0.5).reason == "only account"
-    chosen = choose([A, B, C], {"c": Condition(broken=True)}, 0.5, tried={"a"})
-    assert chosen.reason == "100% by weight; after a; resting: c"
+    assert chosen([A], {}, 0.5).reason == "only account"
+    left = chosen([A, B, C], {"c": Condition(broken=True)}, 0.5, tried={"a"})
+    assert left.reason == "100% by weight; after a; resting: c"
 
 
 def test_one_failure_moves_little_and_many_move_much():

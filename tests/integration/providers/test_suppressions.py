@@ -1,0 +1,85 @@
+"""Who must not be written to is not, at the door and at the claim."""
+
+from notifications import suppressions
+from notifications.models import Suppression
+from notifications.submission import send
+from notifications.suppressions import Reason, Scope
+from tests.integration.providers.templates import published
+
+ADA = "+4366412345678"
+
+
+def test_a_suppressed_recipient_gets_a_row_that_says_why_and_no_message(account, text, deliver):
+    account("sms-a")
+    suppressions.suppress("sms", ADA, Reason.OPERATOR, detail="asked on the phone")
+    row = text()
+    assert (row.status, row.reason, row.due_at) == ("suppressed", "operator", None)
+    [after] = deliver(row)
+    assert (after.status, after.attempts.count()) == ("suppressed", 0)
+
+
+def test_who_is_suppressed_after_the_submission_is_caught_at_the_claim(account, text, deliver):
+    account("sms-a")
+    row = text()
+    suppressions.suppress("sms", ADA, Reason.COMPLAINT)
+    [after] = deliver(row)
+    assert (after.status, after.reason, after.attempt_count) == ("suppressed", "complaint", 0)
+
+
+def test_it_holds_per_channel_and_whatever_the_case_of_a_mail_address(transactional_db):
+    suppressions.suppress("email", "Ada@Example.org", Reason.HARD_BOUNCE)
+    assert suppressions.reason("email", "aDA@example.ORG", marketing=False) == "hard_bounce"
+    assert suppressions.reason("sms", "Ada@Example.org", marketing=False) == ""
+
+
+def test_lifted_it_lets_messages_pass_and_stays_as_history(account, text, deliver, admin_user):
+    account("sms-a")
+    suppressions.suppress("sms", ADA, Reason.OPERATOR)
+    assert suppressions.lift(Suppression.objects.all(), by=admin_user) == 1
+    [row] = deliver(text())
+    assert row.status == "sent"
+    kept = Suppression.objects.get()
+    assert kept.lifted_by == admin_user
+    suppressions.suppress("sms", ADA, Reason.OPERATOR)  # and again
+    assert text().status == "suppressed"
+
+
+def test_a_second_suppression_keeps_the_first_reason(transactional_db):
+    suppressions.suppress("sms", ADA, Reason.COMPLAINT)
+    suppressions.suppress("sms", ADA, Reason.OPERATOR)
+    assert Suppression.objects.get().reason == "complaint"
+
+
+def test_a_dead_recipient_is_suppressed_with_the_outcome_that_said_so(account, text, deliver):
+    account("sms-a", settings={"behaviour": "result=invalid&code=21211"})
+    [row] = deliver(text())
+    assert (row.status, row.reason) == ("failed", "invalid_recipient")
+    kept = Suppression.objects.get()
+    assert (kept.reason, kept.source, kept.notification_id) == ("hard_bounce", "sms-a", row.id)
+    assert text().status == "suppressed"
+
+
+def test_an_unregistered_device_suppresses_its_token(account, deliver, transactional_db):
+    account("push-a", channel="push", settings={"behaviour": "result=invalid"})
+    deliver(send(channel="push", recipient="token-1", body="Hi"))
+    assert Suppression.objects.get().reason == Reason.INVALID_TOKEN
+    assert send(channel="push", recipient="token-1", body="Hi").status == "suppressed"
+
+
+def test_who_unsubscribed_gets_no_marketing_but_receipts_for_payments(account, deliver):
+    account("mail-a", channel="email")
+    published("news", "marketing")
+    published("receipt", "transactional")
+    suppressions.suppress("email", "ada@example.org", Reason.UNSUBSCRIBED, scope=Scope.MARKETING)
+    rows = [
+        send(channel="email", recipient="ada@example.org", template=name)
+        for name in ("news", "receipt")
+    ]
+    assert [row.status for row in rows] == ["suppressed", "queued"]
+    assert deliver(rows[1])[0].status == "sent"
+
+
+def test_while_a_channel_has_none_nothing_is_asked(text, django_assert_num_queries):
+    text()  # looks once
+    with django_assert_num_queries(0):
+        assert suppressions.among("sms", {ADA}) == {}
