@@ -156,12 +156,20 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CONNECTION_TIMEOUT = 1.0
 CELERY_TASK_PUBLISH_RETRY = False
+# How often the queues of each priority are served while all have work; off: one after the other.
+NOTIFICATIONS_WEIGHTS = {
+    "high": env.float("NOTIFICATIONS_WEIGHT_HIGH", default=16.0),
+    "medium": env.float("NOTIFICATIONS_WEIGHT_MEDIUM", default=4.0),
+    "low": env.float("NOTIFICATIONS_WEIGHT_LOW", default=1.0),
+}
+NOTIFICATIONS_FAIR_QUEUES = env.bool("NOTIFICATIONS_FAIR_QUEUES", default=True)
+QUEUE_ORDER = "notifications.fair_order:FairOrder" if NOTIFICATIONS_FAIR_QUEUES else "round_robin"
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
     {
         "visibility_timeout": 3600,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
-        "queue_order_strategy": "round_robin",
+        "queue_order_strategy": QUEUE_ORDER,
         "priority_steps": [0],
         "socket_timeout": 10,
         "socket_connect_timeout": 1,

@@ -88,6 +88,8 @@ class NotificationResult(AsyncResult):  # type: ignore[misc]  # celery has no ty
 class SendTask(Task):  # type: ignore[misc]  # celery has no types
     """Persists first: what ``apply_async`` returned for is a committed row."""
 
+    Request = "notifications.worker_slots:TimedRequest"
+
     # A scheduler need not follow it any further: on return it is durable and looks after itself.
     accepted_is_done = True
 
@@ -181,7 +183,7 @@ def send_notification(
         return deliver_one(id_, worker=_worker(self))
 
 
-@shared_task(bind=True, name=DELIVER_DUE_TASK, ignore_result=True)  # type: ignore[untyped-decorator]  # as above
+@shared_task(bind=True, name=DELIVER_DUE_TASK, ignore_result=True, Request=SendTask.Request)  # type: ignore[untyped-decorator]  # as above
 def deliver_due(self: Task, channel: str, priority: str, limit: int) -> int:
     """Deliver up to ``limit`` due notifications of one queue, oldest first; gives how many."""
     with _waiting_for_the_database():

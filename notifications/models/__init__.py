@@ -19,6 +19,7 @@ from notifications.models.notification import (
 from notifications.models.outbox import OutboxMessage
 from notifications.models.pending_receipt import PendingReceipt
 from notifications.models.provider_account import AccountRule, ProviderAccount, RateLimit
+from notifications.models.queue_weight import QueueWeight
 from notifications.models.suppression import Suppression
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "OutboxMessage",
     "PendingReceipt",
     "ProviderAccount",
+    "QueueWeight",
     "RateLimit",
     "Status",
     "Suppression",
