@@ -10,12 +10,19 @@ from django_celery_beat.schedulers import ModelEntry
 class Entry(ModelEntry):  # type: ignore[misc]  # django-celery-beat is untyped
     """A django-celery-beat entry that tells of a broken row instead of disabling it."""
 
+    _is_read = False
+
     def __init__(self, model: PeriodicTask, app: Celery | None = None) -> None:
         """Read a row. Raises ``ValueError`` if its JSON or its rule cannot be read."""
         super().__init__(model, app=app)
+        self._is_read = True
 
     def _disable(self, model: PeriodicTask) -> None:
-        raise BrokenEntryError(f"The schedule {model.name!r} cannot be read; see its arguments.")
+        if not self._is_read:
+            raise BrokenEntryError(
+                f"The schedule {model.name!r} cannot be read; see its arguments and its rule."
+            )
+        super()._disable(model)
 
     def publish_options(self) -> dict[str, Any]:
         """Give the options for ``apply_async``: headers, queue, priority, expiry, …"""
