@@ -48,7 +48,8 @@ _BATCH = {
     "title": "Batch",
     "type": "array",
     "minItems": 1,
-    "items": {"$ref": "#/components/schemas/NotificationIn"},
+    # Not a reference: a row that is no notification is refused alone, in the answer.
+    "items": {"type": "object", "description": "Like NotificationIn."},
 }
 _CSV = "recipient,name\nada@example.org,Ada\n"
 # Where the answer of one operation leads to: operation → those that take a part of its answer.

@@ -1,0 +1,92 @@
+"""The examples of docs/api.md, run as they stand against a live server."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from notifications import tasks
+from notifications.api import keys
+from notifications.errors import DeliveryFailed
+from notifications.models import FailedDelivery, Notification
+from notifications.submission import send
+from templates_engine.models import Template
+from templates_engine.publishing import create_version, publish
+from tests.integration.notifications.api.conftest import SIMULATED
+from tests.servers.processes import ROOT
+
+PAGE = ROOT / "docs" / "api.md"
+BLOCK = re.compile(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", re.DOTALL)
+
+
+def examples(kind: str) -> list[str]:
+    return [code for found, code in BLOCK.findall(PAGE.read_text()) if found == kind]
+
+
+@pytest.fixture
+def world(processes, tmp_path):
+    """A live server, a key, a template, and something that failed."""
+    template = Template.objects.create(name="receipt", channel="email")
+    publish(create_version(template, {"subject": "Receipt", "text": "{{ name }}: {{ amount }}"}))
+    for _ in range(2):
+        failed = send(**{**SIMULATED, "recipient": "ada?result=permanent"})
+        with pytest.raises(DeliveryFailed):
+            tasks.deliver_one(failed.id, worker="test")
+    _, address = processes.web(OUTBOX="1")
+    return os.environ | {"BASE": address, "KEY": keys.create("docs").token, "HOME": str(tmp_path)}
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+def test_a_person_with_only_curl_can_follow_the_page(world, tmp_path):
+    script = "set -eu\n" + "\n".join(examples("curl"))
+    run = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", script],
+        env=world,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    paid = Notification.objects.get(idempotency_key="order-1234-paid")
+    assert (paid.recipient, paid.priority) == ("ada@example.org", "high")
+    assert Notification.objects.get(subject="Soon").status == "cancelled"
+    assert Notification.objects.filter(batch__name="april").count() == 1
+    assert FailedDelivery.objects.filter(state="replayed").count() == 1
+
+
+@pytest.mark.parametrize("number", range(len(examples("python"))))
+def test_the_python_examples_run(world, tmp_path, number):
+    run = subprocess.run(
+        [sys.executable, "-c", examples("python")[number]],
+        env=world,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout
+
+
+def test_the_page_names_every_limit_that_holds(settings):
+    text = PAGE.read_text()
+    assert f"{settings.NOTIFICATIONS_API_BATCH_ROWS:,} rows" in text
+    assert f"{settings.NOTIFICATIONS_API_BATCH_BYTES // 1_000_000} MB" in text
+    assert f"nested {settings.NOTIFICATIONS_API_JSON_DEPTH} levels" in text
+    assert f"{settings.NOTIFICATIONS_API_RATE} by default" in text
+
+
+def test_the_page_needs_nothing_from_elsewhere(client, db):
+    page = client.get("/api/v1/docs")
+    assert page.status_code == 200
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page.content.decode())
+    assert sources
+    for source in sources:
+        assert source.startswith("/static/"), source
+        assert client.get(source).status_code == 200
+    assert Path(PAGE).exists()

@@ -1,0 +1,139 @@
+"""The API as it runs: in its own process, under load, and with parts of the system away."""
+
+import asyncio
+import os
+import re
+
+import httpx
+import pytest
+
+from notifications.api import keys
+from notifications.models import Notification
+from tests.integration.notifications.api.conftest import SIMULATED
+
+CLIENTS, EACH = 50, 20
+
+
+@pytest.fixture
+def key(transactional_db):
+    return keys.create("live", rate=100_000).token
+
+
+def session(address: str, key: str, **options: object) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.Client(base_url=f"{address}/api/v1", headers=headers, timeout=60)
+
+
+def test_fifty_clients_at_once_get_no_error_and_lose_nothing(processes, key):
+    _, address = processes.web()
+
+    async def one(client: httpx.AsyncClient, number: int) -> list[int]:
+        return [
+            (
+                await client.post(
+                    "/notifications", json={**SIMULATED, "reference": f"{number}-{turn}"}
+                )
+            ).status_code
+            for turn in range(EACH)
+        ]
+
+    async def everyone() -> list[list[int]]:
+        async with httpx.AsyncClient(
+            base_url=f"{address}/api/v1",
+            headers={"Authorization": f"Bearer {key}"},
+            limits=httpx.Limits(max_connections=CLIENTS),
+            timeout=60,
+        ) as client:
+            return await asyncio.gather(*(one(client, number) for number in range(CLIENTS)))
+
+    answers = asyncio.run(everyone())
+    assert {status for statuses in answers for status in statuses} == {201}
+    references = set(Notification.objects.values_list("reference", flat=True))
+    assert len(references) == CLIENTS * EACH
+
+
+def test_fifty_repetitions_at_once_make_one_notification(processes, key):
+    _, address = processes.web()
+
+    async def everyone() -> list[httpx.Response]:
+        async with httpx.AsyncClient(timeout=60) as client:
+            return await asyncio.gather(
+                *(
+                    client.post(
+                        f"{address}/api/v1/notifications",
+                        json=SIMULATED,
+                        headers={"Authorization": f"Bearer {key}", "Idempotency-Key": "once"},
+                    )
+                    for _ in range(CLIENTS)
+                )
+            )
+
+    answers = asyncio.run(everyone())
+    assert sorted(a.status_code for a in answers) == [200] * (CLIENTS - 1) + [201]
+    assert len({a.text for a in answers}) == 1
+    assert Notification.objects.count() == 1
+
+
+def test_a_request_is_followed_by_its_id_from_web_to_worker(processes, key, wait_until):
+    web, address = processes.web()
+    worker = processes.worker()
+    with session(address, key) as api:
+        api.post("/notifications", json=SIMULATED, headers={"X-Request-ID": "follow-me-1"})
+    web.wait_for_output("follow-me-1")
+    worker.wait_for_output("provider_call")
+    line = re.search(r".*provider_call.*", worker.output())
+    assert line is not None
+    assert "follow-me-1" in line[0]
+    assert key not in web.output() + worker.output()
+
+
+def test_what_is_away_is_said_and_what_can_be_accepted_is(
+    processes, postgres_server, redis_server, transactional_db, wait_until
+):
+    env = {"DATABASE_URL": postgres_server.url, "BROKER_URL": redis_server.url}
+    manage = ("python", "manage.py")
+    processes.run("migrate", *manage, "migrate", "--no-input", **env)
+    made = processes.run("key", *manage, "create_api_key", "live", **env)
+    found = re.search(r"ntf_live_\w{12}_\S{43}", made)
+    assert found is not None
+    _, address = processes.web(**env)
+    with session(address, found[0]) as api:
+        ready = f"{address}/healthz/ready"
+        assert api.get(ready).json()["status"] == "ready"
+
+        redis_server.kill()
+        answer = api.get(ready)
+        assert (answer.status_code, answer.json()["failed"]) == (503, ["broker"])
+        assert api.get(f"{ready}?without=broker").status_code == 200
+        assert api.post("/notifications", json=SIMULATED).status_code == 201
+
+        postgres_server.kill()
+        answer = api.post("/notifications", json=SIMULATED)
+        assert answer.status_code == 503
+        assert answer.json()["type"].endswith("/database-away")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "database" in api.get(ready).json()["failed"]
+        assert api.get(f"{address}/healthz/live").status_code == 200
+
+        redis_server.start()
+        postgres_server.start()
+        wait_until(lambda: api.get(ready).status_code == 200)
+        assert api.post("/notifications", json=SIMULATED).status_code == 201
+
+
+def test_missing_migrations_are_not_ready(processes, postgres_server, transactional_db):
+    processes.run(
+        "migrate",
+        *("python", "manage.py", "migrate", "--no-input", "notifications", "0001"),
+        DATABASE_URL=postgres_server.url,
+    )
+    _, address = processes.web(DATABASE_URL=postgres_server.url)
+    answer = httpx.get(f"{address}/healthz/ready")
+    assert (answer.status_code, answer.json()["failed"]) == (503, ["migrations"])
+    assert os.environ.get("DATABASE_URL") != postgres_server.url
+
+
+def test_the_root_page_leads_everywhere(client, db):
+    page = client.get("/").content.decode()
+    for address in re.findall(r'href="([^"]+)"', page):
+        assert client.get(address).status_code in (200, 302), address
