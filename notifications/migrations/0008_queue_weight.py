@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('notifications', '0006_test_and_request_id'),
+        ('notifications', '0007_receipts_and_callbacks'),
     ]
 
     operations = [
