@@ -49,10 +49,12 @@ class PolicyInline(StackedInline):  # type: ignore[misc]  # unfold is untyped
             None,
             {
                 "fields": (
-                    ("misfire", "misfire_cap", "grace_seconds"),
-                    ("overlap", "jitter_seconds", "guarantee"),
-                    ("timeout_seconds", "max_retries", "retry_backoff_seconds"),
-                    ("catch_up_on_resume", "condition"),
+                    ("misfire", "overlap"),
+                    ("misfire_cap", "grace_seconds"),
+                    ("jitter_seconds", "guarantee"),
+                    ("max_retries", "retry_backoff_seconds"),
+                    ("timeout_seconds", "condition"),
+                    "catch_up_on_resume",
                 )
             },
         ),

@@ -79,7 +79,9 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
                 "fields": (
                     ("interval", "crontab"),
                     ("clocked", "solar"),
-                    ("start_time", "expires", "one_off"),
+                    "one_off",
+                    "start_time",
+                    "expires",
                 )
             },
         ),
