@@ -14,9 +14,13 @@ class NotificationsConfig(AppConfig):
             recovery,
             retention,
             status_callbacks,
+            template_tests,
         )
         from notifications.metrics import processes  # noqa: F401 (its signal handlers)
         from scheduling import ticker
+        from templates_engine.preview import test_senders
+
+        test_senders["*"] = template_tests.send_preview
 
         ticker.register("notifications.sweep", recovery.sweep)
         ticker.register("notifications.batches", batches.tick)

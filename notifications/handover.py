@@ -27,6 +27,7 @@ from notifications.providers import provider_of
 from notifications.rate_limits import Ask, Bucket, bursty, steady
 from notifications.reports import Report
 from notifications.retry import Outcome, Result, Step, policy_for
+from templates_engine.sms import measure
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,13 @@ class Ready:
     claim: Claim
     content: Content
     template: str = ""
+
+    @property
+    def segments(self) -> int | None:
+        """How many segments an SMS takes; None for other channels."""
+        if self.claim.channel != "sms":
+            return None
+        return measure(str(self.content["text"])).segments
 
 
 @dataclass(slots=True)
@@ -213,7 +221,9 @@ def _send(choice: Choice, chosen: list[Ready], slot: Slot) -> list[Ready]:
         _follow(one.claim, name, outcome)
         slot.tried[message.id].add(name)
         another = outcome.result is Result.TRANSIENT and _has_another(one, slot)
-        reports.append(Report(one.claim, outcome, name, started_at, choice.reason, another))
+        reports.append(
+            Report(one.claim, outcome, name, started_at, choice.reason, another, one.segments)
+        )
         if len(reports) >= RECORD_EVERY or time.monotonic() > record_at:
             failed_over += _record(reports, by_id, slot)
             reports = []

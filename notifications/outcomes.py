@@ -144,12 +144,14 @@ def _move(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
             # Somebody must see to what follows, even if this process dies right after.
             due_at = now + timedelta(seconds=conf.get("GRACE"))
         failovers = int(decision.step is Step.FAIL_OVER)
-        alike[status, due_at, decision.reason, report.provider, failovers].append(report.claim)
+        alike[status, due_at, decision.reason, report.provider, failovers, report.segments].append(
+            report.claim
+        )
     current: set[UUID] = set()
-    for (status, due_at, reason, provider, failovers), claims in alike.items():
+    for (status, due_at, reason, provider, failovers, segments), claims in alike.items():
         current |= _update(
             "status = %s, due_at = %s, reason = %s, provider = %s, sent_at = %s, finished_at = %s,"
-            " failover_count = failover_count + %s"
+            " failover_count = failover_count + %s, segments = COALESCE(%s, segments)"
             + (_FORGET if status is Status.SENT and conf.get("FORGET_CONTENT") else ""),
             [
                 status,
@@ -159,6 +161,7 @@ def _move(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
                 now if status is Status.SENT else None,
                 None if status is Status.SCHEDULED else now,
                 failovers,
+                segments,
             ],
             claims,
         )

@@ -11,7 +11,8 @@ from notifications.retry import Outcome
 class Report:
     """The provider's outcome of one claim, and when it was tried.
 
-    ``choice`` says why this provider; ``another`` that there is one more to go on to at once.
+    ``choice`` says why this provider; ``another`` that there is one more to go on to at once;
+    ``segments`` how many an SMS took.
     """
 
     claim: Claim
@@ -20,6 +21,7 @@ class Report:
     started_at: datetime
     choice: str = ""
     another: bool = False
+    segments: int | None = None
 
 
 def printable(text: str) -> str:

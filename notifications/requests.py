@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from notifications import accounts, errors, retry, routing
 from notifications.channels import CHANNELS, recipients
+from notifications.channels.base import Channel
 from templates_engine import catalog
 from templates_engine.errors import InvalidContext, MissingVariables, TemplateError
 from templates_engine.rendering import CompiledVersion
@@ -99,10 +100,11 @@ def read(given: Mapping[str, Any]) -> Request:
     return Request(**given)
 
 
-def check(request: Request, now: datetime) -> Accepted:
+def check(request: Request, now: datetime, version: CompiledVersion | None = None) -> Accepted:
     """Check every field against the channel, the template and the time.
 
-    Raises a subclass of ``InvalidNotification`` that names the field.
+    ``version`` stands in for the published one of its template. Raises a subclass of
+    ``InvalidNotification`` that names the field.
     """
     channel = CHANNELS.get(request.channel) if isinstance(request.channel, str) else None
     if channel is None:
@@ -123,7 +125,7 @@ def check(request: Request, now: datetime) -> Accepted:
             f"The recipient is longer than {LONGEST_RECIPIENT} bytes.", field="recipient"
         )
     context = _json(request.context, "context")
-    version = _content(request, channel.single_line, channel.subject_part, context)
+    version = _content(request, channel, context, version)
     if request.retry is not None and not isinstance(request.retry, Mapping):
         raise errors.InvalidRetryPolicy("The retry policy must be an object.", field="retry")
     retry.policy_for(priority, request.retry)
@@ -209,9 +211,9 @@ def _guarantee(guarantee: str) -> str:
 
 def _content(
     request: Request,
-    single_line: tuple[str, ...],
-    subject_part: str | None,
+    channel: Channel,
     context: dict[str, Any],
+    version: CompiledVersion | None,
 ) -> CompiledVersion | None:
     for name in ("subject", "body"):
         _text(request, name, LONGEST_TEXT)
@@ -222,22 +224,24 @@ def _content(
                 field="body",
                 hint="Give either template and context, or subject and body.",
             )
-        return _template(request, context)
+        return _template(request, context, version)
     if not request.body:
         raise errors.MissingContent(
             "There is nothing to send.", field="body", hint="Give a template, or a body."
         )
-    if subject_part in single_line and any(c in request.subject for c in "\r\n"):
+    if channel.subject_part in channel.single_line and any(c in request.subject for c in "\r\n"):
         raise errors.InvalidField(
             "The subject has a line break, which could forge a header.", field="subject"
         )
     return None
 
 
-def _template(request: Request, context: dict[str, Any]) -> CompiledVersion:
+def _template(
+    request: Request, context: dict[str, Any], version: CompiledVersion | None
+) -> CompiledVersion:
     name = _text(request, "template", 255)
     try:
-        version = catalog.published(name)
+        version = version or catalog.published(name)
     except TemplateError as error:
         raise errors.UnknownTemplate(str(error), field="template", hint=error.hint) from error
     if version.channel != request.channel:

@@ -23,6 +23,7 @@ from notifications.bulk import send_many
 from notifications.errors import IdempotencyConflict
 from notifications.models import WAITING, Notification, Status
 from templates_engine.models import Category
+from templates_engine.rendering import CompiledVersion
 
 __all__ = ["Cancellation", "Submission", "cancel", "send", "send_many", "submit"]
 
@@ -56,16 +57,19 @@ def submit(
     id_: UUID | None = None,
     continuation: Mapping[str, Any] | None = None,
     replay_of: Notification | None = None,
+    version: CompiledVersion | None = None,
     rings: bool = True,
 ) -> Submission:
     """Take one request through the door; ``rings`` is false for a caller that delivers itself.
+
+    ``version`` pins another than the published one of the request's template.
 
     With the id of a row that exists, or an idempotency key that was used, the first
     notification is given back; ``IdempotencyConflict`` if its content was another.
     """
     now = clock.now()
     with metrics.refusals():
-        accepted = requests.check(request, now)
+        accepted = requests.check(request, now, version)
     queue = routing.queue_for(accepted.channel, accepted.priority)
     immediate = accepted.scheduled_at is None
     admitted = immediate and (

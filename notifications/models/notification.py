@@ -125,6 +125,9 @@ class Notification(models.Model):
     )
     reason = models.CharField(max_length=50, blank=True, help_text="Why it is in this state.")
     provider = models.CharField(max_length=50, blank=True)
+    segments = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="How many segments an SMS took."
+    )
     scheduled_at = models.DateTimeField(help_text="When it was first to be sent.")
     expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
