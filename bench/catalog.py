@@ -1,11 +1,13 @@
 """Every benchmark by its name, as ``make bench ONLY=name`` takes it."""
 
+from bench.api import API
 from bench.benchmark import Benchmark
 from bench.bulk import BULK
 from bench.single_sends import SINGLE_SENDS
 from bench.templates import TEMPLATES
 
 BENCHMARKS: dict[str, Benchmark] = {
+    "api": API,
     "bulk": BULK,
     "single_sends": SINGLE_SENDS,
     "templates": TEMPLATES,
