@@ -67,7 +67,11 @@ ADMIN_SITE: dict[str, Any] = {
             },
             {
                 "title": "Content",
-                "items": [_list("Templates", "description", "templates_engine.template")],
+                "items": [
+                    _list("Templates", "article", "templates_engine.template"),
+                    _list("Versions", "history", "templates_engine.templateversion"),
+                    _list("Layouts and partials", "web", "templates_engine.partial"),
+                ],
             },
             {
                 "title": "Providers",
@@ -82,14 +86,6 @@ ADMIN_SITE: dict[str, Any] = {
                 "items": [
                     _list("Schedules", "schedule", "django_celery_beat.periodictask"),
                     _list("Job results", "task_alt", "django_celery_results.taskresult"),
-                ],
-            },
-            {
-                "title": "Content",
-                "items": [
-                    _list("Templates", "article", "templates_engine.template"),
-                    _list("Versions", "history", "templates_engine.templateversion"),
-                    _list("Layouts and partials", "web", "templates_engine.partial"),
                 ],
             },
             {

@@ -153,6 +153,13 @@ class NotificationAdmin(ReadOnlyAdmin):
         response: HttpResponse = super().change_view(request, object_id, form_url, context)
         return response
 
+    def get_actions_detail(self, request: HttpRequest, object_id: UUID) -> list[Any]:
+        """Offer to cancel only what still waits."""
+        offered: list[Any] = super().get_actions_detail(request, object_id)
+        if Notification.objects.filter(pk=object_id, status__in=WAITING).exists():
+            return offered
+        return [one for one in offered if one.path != "cancel"]
+
     @admin.display(description="Id")
     def short_id(self, notification: Notification) -> str:
         return f"…{str(notification.id)[-12:]}"

@@ -11,7 +11,7 @@ from django.db import Error, connection
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from notifications import backlog, bulk_replays, clock, dialect, doorbell, routing
+from notifications import accounts, backlog, bulk_replays, clock, dialect, doorbell, health, routing
 from notifications.models import WAITING, Notification
 from scheduling import status as scheduler_status
 
@@ -28,7 +28,7 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Read each part; one that does not answer leaves its figures out and says so."""
         reachable = True
-        for part in (_backlog, _dead_letters, _scheduler):
+        for part in (_backlog, _dead_letters, _scheduler, _providers):
             try:
                 yield from part()
             except Error as error:
@@ -98,6 +98,17 @@ def _scheduler() -> Iterator[GaugeMetricFamily]:
     ):
         lateness.add_metric([quantile], late or 0.0)
     yield lateness
+
+
+def _providers() -> Iterator[GaugeMetricFamily]:
+    resting = _family(
+        "provider_resting", "Whether an account rests after failures", "channel", "provider"
+    )
+    for channel in routing.CHANNELS:
+        names = [candidate.name for candidate in accounts.candidates(channel)]
+        for name, seen in health.healths(names).items():
+            resting.add_metric([channel, name], float(seen.resting_until > 0))
+    yield resting
 
 
 def _broker() -> Iterator[GaugeMetricFamily]:

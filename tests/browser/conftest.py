@@ -1,0 +1,121 @@
+"""A real Chromium at the real system, on loopback only.
+
+Set SCREENSHOTS to a folder to keep a picture of each page.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "notifications-tests"
+
+# Playwright runs an event loop in this thread, and Django takes that for asynchronous code.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser. Skips where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not here: apt-get install chromium")
+    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """The source of axe-core, fetched once by npm into a cache. Skips where it cannot be had."""
+    script = CACHE / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("axe-core is not here, and no npm to fetch it")
+        CACHE.mkdir(parents=True, exist_ok=True)
+        fetched = subprocess.run(
+            [npm, "install", "--prefix", CACHE, "--no-save", "--silent", "axe-core@4"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if fetched.returncode or not script.exists():
+            pytest.skip(f"npm could not fetch axe-core: {fetched.stderr[-200:]}")
+    return script.read_text()
+
+
+@pytest.fixture
+def system(processes, monkeypatch):
+    """Web, worker and scheduler, with the outbox for every channel; gives the web's address."""
+    _, address = processes.web(OUTBOX="1")
+    processes.worker("-c", "2", OUTBOX="1")
+    processes.beat(OUTBOX="1")
+    return address
+
+
+@pytest.fixture
+def admin_user(transactional_db):
+    return User.objects.create_superuser("admin", password="correct horse")
+
+
+@pytest.fixture
+def shoot():
+    """Keep a picture of a page, where SCREENSHOTS names a folder."""
+    folder = os.environ.get("SCREENSHOTS")
+
+    def shoot(page, name):
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+    return shoot
+
+
+@pytest.fixture
+def open_page(chromium, system, admin_user):
+    """A logged-in page: ``open_page(width=…, dark=…)``; it fails on an error or outside request."""
+    contexts = []
+
+    def open_page(*, width=1280, height=900, dark=False):
+        context = chromium.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            base_url=system,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.troubles = []
+        page.on("pageerror", lambda error: page.troubles.append(f"script error: {error}"))
+        page.on("request", lambda request: _note_outside(page, request, system))
+        page.on("response", lambda response: _note_failure(page, response))
+        page.goto("/admin/")
+        page.fill("input[name=username]", "admin")
+        page.fill("input[name=password]", "correct horse")
+        page.click("button[type=submit]")
+        page.wait_for_url("**/admin/")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def _note_outside(page, request, system):
+    if not request.url.startswith((system, "data:", "about:", "blob:")):
+        page.troubles.append(f"asks outside: {request.url}")
+
+
+def _note_failure(page, response):
+    if response.status >= 400:
+        page.troubles.append(f"{response.status}: {response.url}")

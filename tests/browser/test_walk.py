@@ -1,0 +1,110 @@
+"""The walk of somebody who has never seen the system: by looking alone, from login to replay."""
+
+import json
+
+import pytest
+from django_celery_beat.models import IntervalSchedule
+
+from notifications.models import FailedDelivery, Notification, Status
+from notifications.submission import send
+from scheduling.models import Fire
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def every_second(transactional_db):
+    return IntervalSchedule.objects.create(every=1, period="seconds")
+
+
+def make_a_template(page, shoot):
+    page.click("text=Templates >> nth=0")
+    page.click("a[href$='/template/add/'] >> visible=true >> nth=0")
+    page.fill("[name=name]", "parcel")
+    page.fill("[name=channel]", "email")
+    page.click("button[name=_save]")
+    page.wait_for_selector("text=Sample context")
+    shoot(page, "walk-template-draft")
+
+
+def preview_and_publish(page, shoot):
+    page.click("a:has-text('Preview') >> visible=true >> nth=0")
+    page.wait_for_selector("iframe")
+    frame = page.frame_locator("iframe >> nth=0")
+    frame.locator("text=Hello Ada").wait_for()
+    shoot(page, "walk-preview")
+    page.go_back()
+    page.click("text=Publish >> visible=true >> nth=0")
+    page.click("#dialog button[type=submit]")
+    page.wait_for_selector("text=published")
+
+
+def schedule_it(page, shoot, interval):
+    page.goto("/admin/")
+    page.click("a:has-text('Schedules') >> visible=true >> nth=0")
+    page.click("a[href$='/periodictask/add/'] >> visible=true >> nth=0")
+    page.fill("[name=name]", "tell about the parcel")
+    page.select_option("[name=regtask]", "notifications.send_notification")
+    page.evaluate(
+        """([id, text]) => {
+            const box = document.querySelector('[name=interval]')
+            box.append(new Option(text, id, true, true))
+            box.dispatchEvent(new Event('change'))
+        }""",
+        [str(interval.pk), str(interval)],
+    )
+    page.click("text=Arguments")
+    message = {
+        "channel": "email",
+        "recipient": "ada@example.org",
+        "template": "parcel",
+        "context": {"name": "Ada"},
+    }
+    page.fill("[name=kwargs]", json.dumps(message))
+    shoot(page, "walk-schedule")
+    page.click("button[name=_save]")
+    page.wait_for_selector("text=was added successfully")
+
+
+def pause_it(page):
+    page.goto("/admin/django_celery_beat/periodictask/")
+    page.locator("tr", has_text="tell about the parcel").locator("input.action-select").check()
+    page.select_option("select[name=action]", "pause")
+    page.click("button[name=index]")
+    page.wait_for_selector("text=Paused: 1")
+
+
+def replay_the_failure(page, shoot):
+    page.click("a:has-text('Failed deliveries') >> visible=true >> nth=0")
+    page.click("text=Replay…")
+    page.click("button:has-text('Dry run')")
+    page.wait_for_selector("text=1 would be looked at")
+    shoot(page, "walk-dry-run")
+    page.click("button[name=go]")
+    page.wait_for_selector("text=1 of 1")
+    shoot(page, "walk-replayed")
+
+
+def test_from_login_to_replay(open_page, shoot, every_second, wait_until):
+    page = open_page()
+    make_a_template(page, shoot)
+    preview_and_publish(page, shoot)
+    schedule_it(page, shoot, every_second)
+
+    wait_until(lambda: Notification.objects.filter(status=Status.SENT).count() >= 2)
+    page.click("a:has-text('Outbox') >> visible=true >> nth=0")
+    page.click("text=ada@example.org >> nth=0")
+    page.frame_locator("iframe").locator("text=Hello Ada").wait_for()
+    shoot(page, "walk-delivered")
+
+    pause_it(page)
+    wait_until(lambda: not Fire.objects.filter(finished_at__isnull=True).exists())
+    fired = Fire.objects.count()
+
+    send(channel="simulator", recipient="ada?result=permanent&code=550", body="Hello")
+    wait_until(FailedDelivery.objects.exists)
+    replay_the_failure(page, shoot)
+    wait_until(lambda: FailedDelivery.objects.filter(state="replayed").exists())
+    assert Notification.objects.filter(replay_of__isnull=False).count() == 1
+    assert Fire.objects.count() == fired
+    assert page.troubles == []

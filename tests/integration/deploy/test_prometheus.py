@@ -1,0 +1,132 @@
+"""A real Prometheus scrapes the real processes: every query has data, and an outage its alert."""
+
+import json
+import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import pytest
+import yaml
+
+from notifications.api import keys
+from notifications.models import Notification, Status
+from tests.integration.deploy.test_rules import DASHBOARDS, PROMETHEUS
+from tests.servers.process import free_port
+
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None,
+        reason="Prometheus is not here: apt-get install prometheus",
+    ),
+    pytest.mark.timeout(300),
+]
+SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+
+
+class Prometheus:
+    """A Prometheus that scrapes these addresses every second, with our rules."""
+
+    def __init__(self, processes, folder, targets):
+        self.port = free_port()
+        rules = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())
+        for group in rules["groups"]:
+            group["interval"] = "1s"
+            for rule in group["rules"]:
+                if "for" in rule:
+                    rule["for"] = "2s"  # the test waits for what an operator would
+        (folder / "alerts.yml").write_text(yaml.safe_dump(rules))
+        config = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "rule_files": ["alerts.yml"],
+            "scrape_configs": [
+                {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+                for name, port in targets.items()
+            ],
+        }
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        self.process = processes.start(
+            "prometheus",
+            shutil.which("prometheus"),
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+        )
+
+    def query(self, expression):
+        found = self._get("query", query=expression)
+        return found["result"] if found else []
+
+    def firing(self):
+        found = self._get("alerts")
+        alerts = found["alerts"] if found else []
+        return {a["labels"]["alertname"] for a in alerts if a["state"] == "firing"}
+
+    def _get(self, what, **query):
+        address = f"http://127.0.0.1:{self.port}/api/v1/{what}?{urllib.parse.urlencode(query)}"
+        try:
+            with urllib.request.urlopen(address, timeout=10) as response:
+                return json.loads(response.read())["data"]
+        except urllib.error.HTTPError as error:
+            if error.code == 503:  # it is just starting
+                return None
+            raise AssertionError(error.read().decode()) from error
+        except OSError:
+            return None
+
+
+@pytest.fixture
+def system(processes, tmp_path):
+    """Web, worker and scheduler under a Prometheus."""
+    _, address = processes.web()
+    processes.worker("-c", "2")
+    beat = processes.beat()
+    folder = tmp_path / "prometheus"
+    folder.mkdir()
+    prometheus = Prometheus(processes, folder, {"web": int(address.rpartition(":")[2])})
+    token = keys.create("test").token
+    return prometheus, beat, lambda **fields: post(f"{address}/api/v1/notifications", token, fields)
+
+
+def post(address, token, fields):
+    """Accept over HTTP, so that it is the web that counts."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(address, json.dumps(fields).encode(), headers)
+    urllib.request.urlopen(request, timeout=20).close()
+
+
+def queries():
+    for path in DASHBOARDS:
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel["targets"]:
+                yield f"{path.stem}: {panel['title']}", target["expr"]
+    for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]:
+        for rule in group["rules"]:
+            if "record" in rule:
+                yield rule["record"], rule["record"]
+
+
+def test_every_panel_has_data_after_a_run_and_no_scheduler_is_an_alert(system, wait_until):
+    prometheus, beat, accept = system
+    wait_until(lambda: prometheus.query("notifications_schedulers_alive > 0"))
+
+    def some_of_each():
+        for priority in ("high", "medium", "low"):
+            accept(**{**SIMULATED, "priority": priority})
+        accept(**{**SIMULATED, "recipient": "ada?result=permanent&code=550"})
+        accept(**{**SIMULATED, "recipient": "ada?result=transient&code=503&times=1"})
+
+    def without_data():
+        some_of_each()
+        return [name for name, expression in queries() if not prometheus.query(expression)]
+
+    missing = without_data()
+    for _ in range(60):
+        if not missing:
+            break
+        missing = without_data()
+    assert missing == []
+    assert Notification.objects.filter(status=Status.SENT).exists()
+
+    beat.kill()
+    wait_until(lambda: "NotificationsNoScheduler" in prometheus.firing(), timeout=90)
