@@ -42,7 +42,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
         self._tickers.start()
         with signals.held_back():
             try:
-                return self._tick()
+                return self.do_due()
             except DatabaseError:
                 logger.exception("The database failed; trying again in %s s", DATABASE_REST)
                 connection.close()
@@ -70,7 +70,11 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
             except Exception:
                 logger.exception("The beat_schedule entry %r cannot be kept", name)
 
-    def _tick(self) -> float:
+    def do_due(self) -> float:
+        """Do one round of what is due; give the seconds until the next is wanted.
+
+        Raises what ``tick`` catches.
+        """
         view = outlook.look()
         done = changes.apply_changes(view.now) if view.has_changes else 0
         fires = self._claim(view)

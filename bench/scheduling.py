@@ -1,0 +1,274 @@
+"""The scheduler beside stock django-celery-beat, on one Postgres and one Redis.
+
+    python -m bench.scheduling [--schedules 20000] [--million]
+
+prints every figure; ``bench.catalog`` has the three that are quick. Both schedulers run in this
+process and publish for real; nothing consumes. Ours is measured several times and the median is
+given. Where stock needs minutes, some of its fires are timed and multiplied, as the line says.
+"""
+
+import argparse
+import logging
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from bench.benchmark import Benchmark, Sample
+from bench.stage import Stage, stage
+
+SCHEDULES = 20_000
+DUE = 500
+STOCK_FIRES = 5
+ROUNDS = 5
+IDLE_TICKS = 100
+DAY = timedelta(days=1)
+
+
+class Ours:
+    """Our scheduler over ``count`` schedules of which none is due."""
+
+    name = "ours"
+
+    def __init__(self, count: int) -> None:
+        from config.celery import app  # noqa: PLC0415 - needs Django's settings
+        from scheduling.scheduler import Scheduler  # noqa: PLC0415
+
+        make_schedules(count)
+        started = time.perf_counter()
+        self._scheduler = Scheduler(app=app, lazy=True)
+        self.idle_tick()
+        self.start_seconds = time.perf_counter() - started
+
+    def idle_tick(self) -> float:
+        """Give the milliseconds of a tick that finds nothing to do."""
+        return _milliseconds(self._scheduler.do_due)
+
+    def fire(self, count: int) -> float:
+        """Have ``count`` schedules fall due; give the seconds until all are published."""
+        from scheduling.models import Fire, FireStatus  # noqa: PLC0415
+
+        Fire.objects.all().delete()
+        make_due(count)
+        started = time.perf_counter()
+        while self._scheduler.do_due() == 0:
+            pass
+        seconds = time.perf_counter() - started
+        published = Fire.objects.filter(status=FireStatus.DISPATCHED).count()
+        if published != count:
+            raise RuntimeError(f"{published} of {count} fires were published")
+        return seconds
+
+    def see_change(self) -> float:
+        """Save one schedule; give the milliseconds of the tick that takes it in."""
+        save_one()
+        return self.idle_tick()
+
+    def close(self) -> None:
+        self._scheduler.close()
+
+
+class Stock:
+    """Stock django-celery-beat over the same rows."""
+
+    name = "stock"
+
+    def __init__(self) -> None:
+        from django_celery_beat.schedulers import DatabaseScheduler  # noqa: PLC0415
+
+        from config.celery import app  # noqa: PLC0415
+
+        started = time.perf_counter()
+        self._scheduler = DatabaseScheduler(app=app, lazy=True)
+        self._scheduler.tick()
+        self.start_seconds = time.perf_counter() - started
+
+    def idle_tick(self) -> float:
+        return _milliseconds(self._scheduler.tick)
+
+    def fire(self, count: int) -> float:
+        """Time a few ticks that fire one schedule each; give the seconds for ``count`` of them."""
+        from django.utils import timezone  # noqa: PLC0415
+        from django_celery_beat.models import PeriodicTask  # noqa: PLC0415
+
+        due = PeriodicTask.objects.order_by("pk").values("pk")[:count]
+        PeriodicTask.objects.filter(pk__in=due).update(last_run_at=timezone.now() - DAY)
+        save_one()
+        self._scheduler.tick()  # reloads
+        seconds = statistics.median(
+            _milliseconds(self._scheduler.tick) / 1000 for _ in range(STOCK_FIRES)
+        )
+        return seconds * count
+
+    def see_change(self) -> float:
+        save_one()
+        return self.idle_tick()
+
+    def close(self) -> None:
+        self._scheduler.close()
+
+
+def make_schedules(count: int) -> None:
+    """Fill the tables by SQL, all due tomorrow, without going through the triggers."""
+    from django.db import connection  # noqa: PLC0415
+    from django_celery_beat.models import IntervalSchedule, PeriodicTask  # noqa: PLC0415
+
+    from scheduling.timetable import rule_text  # noqa: PLC0415
+
+    PeriodicTask.objects.all().delete()
+    interval, _ = IntervalSchedule.objects.get_or_create(every=1, period="days")
+    rule = rule_text(PeriodicTask(interval=interval))
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")  # no triggers
+        cursor.execute(
+            "INSERT INTO django_celery_beat_periodictask (name, task, interval_id, args, kwargs,"
+            " headers, one_off, enabled, total_run_count, date_changed, last_run_at, description)"
+            " SELECT 'bench ' || n, 'celery.backend_cleanup', %s, '[]', '{}', '{}', false, true, 0,"
+            " now(), now(), '' FROM generate_series(1, %s) n",
+            [interval.pk, count],
+        )
+        _insert_states(cursor, rule)
+        cursor.execute("SET session_replication_role = origin")
+        cursor.execute("DELETE FROM scheduling_change")
+        cursor.execute("VACUUM ANALYZE")
+
+
+def _insert_states(cursor: Any, rule: str) -> None:
+    from scheduling.models import Schedule  # noqa: PLC0415
+
+    fields = [field for field in Schedule._meta.concrete_fields if not field.null]
+    values = {
+        "periodic_task": "id",
+        **{
+            field.name: f"'{field.get_default()}'"
+            for field in fields
+            if field.name != "periodic_task"
+        },
+        "rule": f"'{rule}'",
+    }
+    columns = ", ".join(str(field.column) for field in fields)
+    cursor.execute(
+        f"INSERT INTO scheduling_schedule ({columns}, next_fire_at, answered_until)"
+        f" SELECT {', '.join(str(values[field.name]) for field in fields)},"
+        " now() + interval '1 day', now() FROM django_celery_beat_periodictask"
+    )
+
+
+def make_due(count: int) -> None:
+    from django.db import connection  # noqa: PLC0415
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE scheduling_schedule SET next_fire_at = now() + interval '1 day',"
+            " answered_until = now()"
+        )
+        cursor.execute(
+            "UPDATE scheduling_schedule SET next_fire_at = now(),"
+            " answered_until = now() - interval '1 day' WHERE periodic_task_id IN"
+            " (SELECT id FROM django_celery_beat_periodictask ORDER BY id LIMIT %s)",
+            [count],
+        )
+        cursor.execute("VACUUM ANALYZE scheduling_schedule")
+
+
+def save_one() -> None:
+    """Change one schedule as the admin does."""
+    from django.utils import timezone  # noqa: PLC0415
+    from django_celery_beat.models import PeriodicTask  # noqa: PLC0415
+
+    task = PeriodicTask.objects.order_by("-pk").first()
+    assert task is not None
+    task.start_time = timezone.now()
+    task.save()
+
+
+def _milliseconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return (time.perf_counter() - started) * 1000
+
+
+def _compared(measure: Callable[[Ours | Stock], float]) -> Callable[[Stage], Callable[[], Sample]]:
+    def prepare(_: Stage) -> Callable[[], Sample]:
+        ours, stock = Ours(SCHEDULES), Stock()
+        return lambda: Sample(ours=measure(ours), floor=measure(stock))
+
+    return prepare
+
+
+def idle_tick(scheduler: Ours | Stock) -> float:
+    ticks = IDLE_TICKS if isinstance(scheduler, Ours) else STOCK_FIRES
+    return statistics.median(scheduler.idle_tick() for _ in range(ticks))
+
+
+IDLE = Benchmark(
+    title=f"idle tick, {SCHEDULES:,} schedules",
+    floor_title="stock django-celery-beat",
+    unit=" ms",
+    prepare=_compared(idle_tick),
+    target="<= 2 ms",
+)
+CHANGE = Benchmark(
+    title=f"work for one saved schedule among {SCHEDULES:,}",
+    floor_title="stock django-celery-beat",
+    unit=" ms",
+    prepare=_compared(lambda scheduler: scheduler.see_change()),
+)
+BURST = Benchmark(
+    title=f"{DUE} of {SCHEDULES:,} due at once, all published",
+    floor_title=f"stock django-celery-beat, {STOCK_FIRES} fires timed and multiplied",
+    unit=" ms",
+    prepare=_compared(lambda scheduler: scheduler.fire(DUE) * 1000),
+    target="<= 500 ms",
+)
+
+
+def _report(ours: Ours, stock: Stock | None, count: int) -> None:
+    def line(what: str, measure: Callable[[Any], float], unit: str) -> None:
+        measured = statistics.median(measure(ours) for _ in range(ROUNDS))
+        beside = f"{measure(stock):>14,.2f}" if stock else " " * 14
+        sys.stdout.write(f"{what:<46}{measured:>12,.2f}{beside} {unit}\n")
+
+    sys.stdout.write(f"{f'{count:,} schedules':<46}{'ours':>12}{'stock' if stock else '':>14}\n")
+    line("start-up, without Django", lambda each: each.start_seconds, "s")
+    line("idle tick", idle_tick, "ms")
+    line("work for one saved schedule", lambda each: each.see_change(), "ms")
+    for due in sorted({DUE, min(count, SCHEDULES)}):
+        line(f"{due:,} due at once, all published", partial(_fire, due), "s")
+
+
+def _fire(count: int, scheduler: Ours | Stock) -> float:
+    return scheduler.fire(count)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--schedules", type=int, default=SCHEDULES)
+    parser.add_argument("--million", action="store_true", help="ours again, over 1,000,000")
+    arguments = parser.parse_args()
+    logging.disable(logging.INFO)
+    with stage():
+        ours = Ours(arguments.schedules)
+        without_stock = _resident()
+        stock = Stock()
+        _report(ours, stock, arguments.schedules)
+        sys.stdout.write(
+            f"resident memory: {without_stock:,.0f} MB before stock loaded its entries, "
+            f"{_resident():,.0f} MB with them\n"
+        )
+        stock.close()
+        if arguments.million:
+            _report(Ours(1_000_000), None, 1_000_000)
+    return 0
+
+
+def _resident() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())
