@@ -87,7 +87,6 @@ def complete(document: dict[str, Any]) -> None:
     # They depend on the handlers that are allowed.
     schemas["JobDefinition"], schemas["JobChange"] = _job_schemas()
     schemas["Problem"] = _PROBLEM
-    schemas["Batch"] = _BATCH
     for operations in document["paths"].values():
         for operation in operations.values():
             _link(operation)
@@ -98,6 +97,7 @@ def complete(document: dict[str, Any]) -> None:
 
 def _job_schemas() -> tuple[dict[str, Any], dict[str, Any]]:
     definition = {name: part for name, part in jobs.schema().items() if name != "$schema"}
+    definition["properties"]["args"].setdefault("items", {})  # generators insist
     change = {
         **{name: part for name, part in definition.items() if name != "required"},
         "title": "JobChange",
@@ -120,10 +120,12 @@ def _link(operation: dict[str, Any]) -> None:
 
 def _take_body(operation: dict[str, Any]) -> None:
     if name := operation.pop("x-body", ""):
-        schema = {"$ref": f"#/components/schemas/{name}"}
-        content: dict[str, Any] = {_JSON: {"schema": schema}}
+        content: dict[str, Any] = {_JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
         if name == "Batch":
-            content["text/csv"] = {"schema": {"type": "string"}, "example": _CSV}
+            content = {
+                _JSON: {"schema": _BATCH},
+                "text/csv": {"schema": {"type": "string"}, "example": _CSV},
+            }
         operation["requestBody"] = {"content": content, "required": True}
 
 

@@ -282,13 +282,14 @@ def _filtered(filters: Filters) -> "QuerySet[Notification]":
 
 
 def _add_key(fields: dict[str, Any], key: str) -> None:
-    if fields.setdefault("idempotency_key", key) != key:
+    if fields.get("idempotency_key") not in (None, "", key):
         raise Problem(
             "invalid-request",
             "The header and the body name different idempotency keys.",
             field="idempotency_key",
             hint="Give one of them.",
         )
+    fields["idempotency_key"] = key
 
 
 def _accepted(submitted: submission.Submission) -> Accepted:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from notifications.api import keys
+from notifications.models import Notification
 
 BIN = Path(sys.executable).parent
 # What the schema cannot say (a template's name, an address of the channel) is said by a 422, and
@@ -47,3 +48,66 @@ def test_a_fuzzer_finds_no_fault_and_no_undocumented_answer(key, web, tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-2000:]
+
+
+CLIENT = """
+import sys, time
+from notifications_client import AuthenticatedClient
+from notifications_client.api.notifications import create_notification, get_notification
+from notifications_client.api.notifications import list_notifications
+from notifications_client.models import NotificationIn, NotificationInChannel, Problem
+
+client = AuthenticatedClient(base_url=sys.argv[1], token=sys.argv[2])
+with client:
+    made = create_notification.sync(
+        client=client,
+        body=NotificationIn(
+            channel=NotificationInChannel.SIMULATOR, recipient="ada", body="Hello", reference="mine"
+        ),
+        idempotency_key="generated",
+    )
+    assert not isinstance(made, Problem), made
+    seen = get_notification.sync(made.id, client=client)
+    found = list_notifications.sync(client=client, reference="mine")
+    refused = create_notification.sync(
+        client=client,
+        body=NotificationIn(
+            channel=NotificationInChannel.EMAIL, recipient="nobody", subject="Hi", body="Hello"
+        ),
+    )
+assert seen.status == "queued", seen
+assert [item.id for item in found.items] == [made.id]
+assert isinstance(refused, Problem) and refused.field == "recipient", refused
+print(made.id)
+"""
+
+
+def test_a_public_generator_makes_a_client_that_works(key, web, tmp_path):
+    options = tmp_path / "options.yaml"
+    options.write_text(
+        "package_name_override: notifications_client\npost_hooks: []\n"
+        "content_type_overrides:\n"
+        "  application/problem+json: application/json\n"
+        "  text/csv: application/octet-stream\n"
+    )
+    generated = subprocess.run(
+        [
+            *(BIN / "openapi-python-client", "generate", "--meta", "none", "--fail-on-warning"),
+            *("--url", f"{web}/api/v1/openapi.json", "--config", options),
+            *("--output-path", tmp_path / "notifications_client"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert generated.returncode == 0, generated.stdout + generated.stderr
+    used = subprocess.run(
+        [sys.executable, "-c", CLIENT, web, key],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert used.returncode == 0, used.stderr
+    assert Notification.objects.get(id=used.stdout.strip()).reference == "mine"

@@ -31,6 +31,7 @@ def test_a_job_is_created_and_says_when_it_fires(call):
         {"every": 90.0},
         {"cron": "*/5 * * * *", "timezone": "UTC"},
         {"at": "2030-01-01T00:00:00+00:00"},
+        {"solar": "sunset", "latitude": 41.9, "longitude": 12.5},
     ],
     ids=lambda schedule: next(iter(schedule)),
 )
@@ -91,7 +92,7 @@ def test_a_deleted_job_is_gone(call):
         ({"schedule": {"every": 1e300}}, "invalid-request"),
         ({"schedule": {"cron": "0 0 31 2 *"}}, "invalid-job"),
         ({"colour": "red"}, "invalid-job"),
-        ({"schedule": {"solar": "noon", "latitude": 0, "longitude": 0}}, "invalid-job"),
+        ({"schedule": {"solar": "at noon", "latitude": 0, "longitude": 0}}, "invalid-job"),
         ({"name": "\x00"}, "invalid-request"),
     ],
     ids=str,

@@ -50,6 +50,11 @@ def test_the_same_key_with_another_content_is_refused(call):
     assert Notification.objects.count() == 1
 
 
+def test_an_empty_key_in_the_body_leaves_it_to_the_header(call):
+    call.ok("POST", "/notifications", {**SIMULATED, "idempotency_key": ""}, Idempotency_Key="k1")
+    assert Notification.objects.get().idempotency_key == "k1"
+
+
 def test_header_and_body_may_not_name_different_keys(call):
     body = {**SIMULATED, "idempotency_key": "k2"}
     response = call("POST", "/notifications", body, Idempotency_Key="k1")
