@@ -9,9 +9,9 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.functional import cached_property
+from unfold import paginator
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
-from unfold.paginator import InfinitePaginator
 
 Shown = TypeVar("Shown", bound=Callable[..., str])
 Acting = TypeVar("Acting", bound=Callable[..., HttpResponse])
@@ -20,8 +20,11 @@ PAGE = 50
 DEEPEST = 100_000  # rows; further down a search or a filter finds quicker than paging
 
 
-class UncountedPaginator(InfinitePaginator):  # type: ignore[misc]  # unfold has no types
-    """Pages without counting the rows: a count of a million costs more than the page."""
+class InfinitePaginator(paginator.InfinitePaginator):  # type: ignore[misc]  # unfold has no types
+    """Pages without counting the rows: a count of a million costs more than the page.
+
+    By this class's name unfold's templates know that there is no count to show.
+    """
 
     @cached_property
     def count(self) -> int:
@@ -31,7 +34,7 @@ class UncountedPaginator(InfinitePaginator):  # type: ignore[misc]  # unfold has
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     """A table whose rows change through verbs, never through a form."""
 
-    paginator = UncountedPaginator
+    paginator = InfinitePaginator
     show_full_result_count = False
     list_per_page = PAGE
     list_disable_select_all = True

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
 from notifications import suppressions
-from notifications.admin.base import UncountedPaginator, who
+from notifications.admin.base import InfinitePaginator, who
 from notifications.models import AccountRule, ProviderAccount, RateLimit, Suppression
 
 
@@ -40,7 +40,7 @@ class RateLimitAdmin(ModelAdmin):  # type: ignore[misc]  # as above
 class SuppressionAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     """Who must not be written to. One is lifted, never deleted: it stays as history."""
 
-    paginator = UncountedPaginator
+    paginator = InfinitePaginator
     show_full_result_count = False
     list_display = ("recipient", "channel", "scope", "reason", "created_at", "lifted_at")
     list_filter = ("channel", "reason", "scope")

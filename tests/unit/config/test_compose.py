@@ -23,6 +23,7 @@ FILLED_IN = {
     "SECRET_KEY": "an-example-that-is-long-enough-to-pass-the-check-0123456789",
     "POSTGRES_PASSWORD": "0123456789abcdef",
     "FLOWER_BASIC_AUTH": "admin:secret",
+    "GRAFANA_PASSWORD": "secret",
 }
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
 
@@ -66,7 +67,7 @@ def test_each_service_runs_the_command_of_its_process(
 
 
 def test_it_has_all_parts_and_two_schedulers() -> None:
-    assert set(SERVICES) == {*OURS, "postgres", "redis", "mail"}
+    assert set(SERVICES) == {*OURS, "postgres", "redis", "mail", "prometheus", "grafana"}
     assert SERVICES["beat"]["deploy"]["replicas"] == 2
 
 
@@ -85,8 +86,10 @@ def test_each_service_that_stays_has_a_health_check(service: str) -> None:
 def test_every_dependency_and_volume_exists() -> None:
     for service in SERVICES.values():
         assert set(service.get("depends_on", {})) <= set(SERVICES)
-        named = {volume.split(":")[0] for volume in service.get("volumes", [])}
-        assert named <= set(COMPOSE["volumes"])
+        sources = {volume.split(":")[0] for volume in service.get("volumes", [])}
+        mounted = {source for source in sources if source.startswith("./")}
+        assert all((ROOT / source).is_dir() for source in mounted)
+        assert sources - mounted <= set(COMPOSE["volumes"])
 
 
 def test_only_loopback_is_published() -> None:
@@ -149,3 +152,16 @@ def test_the_image_holds_what_the_commands_need() -> None:
     for name in ("manage.py", "config", "notifications", "scheduling", "templates_engine"):
         assert name in copied
         assert f"!{name}" in ignored
+
+
+@pytest.mark.parametrize("job", ["web", "worker", "beat"])
+def test_prometheus_scrapes_each_process_where_it_listens(job: str) -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    jobs = {found["job_name"]: found for found in config["scrape_configs"]}
+    if job == "web":
+        assert jobs[job]["static_configs"] == [{"targets": ["web:8000"]}]
+        assert "web" in SERVICES["web"]["environment"]["ALLOWED_HOSTS"].split(",")
+        return
+    (where,) = jobs[job]["dns_sd_configs"]
+    assert where["names"] == [job]
+    assert where["port"] == SERVICES[job]["environment"]["METRICS_PORT"]
