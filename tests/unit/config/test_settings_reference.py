@@ -1,0 +1,26 @@
+"""docs/settings.md lists each setting that is read, and no other."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+NAME = r"[A-Z][A-Z_]{3,}"
+# Of programs that are not ours, and of the command line.
+ELSEWHERE = {
+    *("GRANIAN_HOST", "GRANIAN_PORT", "FLOWER_ADDRESS", "FLOWER_PORT", "FLOWER_BASIC_AUTH"),
+    *("PORT", "NAME_FILE", "SIGTERM", "INFO"),
+}
+
+
+def read_by_the_code() -> set[str]:
+    sources = "\n".join(path.read_text() for path in (ROOT / "config").glob("*.py"))
+    return set(re.findall(rf'[eE]nv(?:\(\))?\.\w+\(\s*"({NAME})"', sources)) - ELSEWHERE
+
+
+def documented() -> set[str]:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    return set(re.findall(rf"`({NAME})[`:]", page)) - ELSEWHERE
+
+
+def test_every_setting_is_documented_and_every_documented_one_is_read() -> None:
+    assert documented() == read_by_the_code()
