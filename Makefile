@@ -22,6 +22,7 @@ ONLY ?=
 N ?=
 MINUTES ?=
 SEED ?=
+CHANCE ?=
 
 .PHONY: up install test check bench chaos lock
 up: $(VENV)/.runtime
@@ -33,7 +34,7 @@ test: $(VENV)/.dev
 	@$(PY) -m pytest $(ARGS)
 
 chaos: $(VENV)/.dev
-	@N=$(N) MINUTES=$(MINUTES) SEED=$(SEED) $(PY) -m tests.chaos.run
+	@N=$(N) MINUTES=$(MINUTES) SEED=$(SEED) CHANCE=$(CHANCE) $(PY) -m tests.chaos.run
 
 bench: $(VENV)/.dev
 	@$(PY) -m bench $(ONLY)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bench import floor
 from bench.benchmark import Benchmark, Sample
-from bench.stage import Stage
+from bench.stage import Stage, empty
 from tests.servers.process import wait_until
 
 ROWS = 20_000
@@ -32,11 +32,11 @@ def prepare(stage: Stage) -> Callable[[], Sample]:
     )
     floor.app.conf.broker_url = stage.redis.url
     return lambda: Sample(
-        ours=ROWS / _ours(), floor=RAW_CALLS / floor.seconds_for(RAW_CALLS, stage)
+        ours=ROWS / _ours(stage), floor=RAW_CALLS / floor.seconds_for(RAW_CALLS, stage)
     )
 
 
-def _ours() -> float:
+def _ours(stage: Stage) -> float:
     """Return the seconds from the first row until the last outcome is recorded."""
     from notifications.models import UNFINISHED, Notification  # noqa: PLC0415
     from notifications.submission import send_many  # noqa: PLC0415
@@ -46,23 +46,14 @@ def _ours() -> float:
     )
     started = time.perf_counter()
     send_many(rows, channel="simulator", template="bench", priority="low")
-    accepted = time.perf_counter() - started
     unfinished = Notification.objects.filter(status__in=UNFINISHED)
     wait_until(lambda: not unfinished.exists(), timeout=300)
     seconds = time.perf_counter() - started
-    print(f"accepted {ROWS / accepted:,.0f}/s, done {ROWS / seconds:,.0f}/s")
     sent = Notification.objects.filter(status="sent").count()
     if sent != ROWS:
         raise RuntimeError(f"Of {ROWS} notifications, {sent} were sent.")
-    _empty()
+    empty(stage)
     return seconds
-
-
-def _empty() -> None:
-    from django.db import connection  # noqa: PLC0415
-
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE notifications_notification, notifications_attempt CASCADE")
 
 
 BULK = Benchmark(

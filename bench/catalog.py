@@ -4,7 +4,10 @@ from bench import scheduling
 from bench.api import API
 from bench.benchmark import Benchmark
 from bench.bulk import BULK
+from bench.bulkheads import BULKHEADS
+from bench.calls import CALLS_BENCHMARK
 from bench.email import EMAIL
+from bench.latency import IDLE_LATENCY, URGENT_LATENCY
 from bench.single_sends import SINGLE_SENDS
 from bench.templates import TEMPLATES
 
@@ -15,6 +18,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "schedule_burst": scheduling.BURST,
     "schedule_change": scheduling.CHANGE,
     "schedule_idle_tick": scheduling.IDLE,
+    "bulkheads": BULKHEADS,
+    "calls": CALLS_BENCHMARK,
+    "idle_latency": IDLE_LATENCY,
+    "urgent_latency": URGENT_LATENCY,
     "single_sends": SINGLE_SENDS,
     "templates": TEMPLATES,
 }

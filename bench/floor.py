@@ -6,12 +6,14 @@ Its results are off and its messages are acknowledged early, as Celery does by d
 import os
 import time
 
+import redis
 from celery import Celery
 
 from bench.stage import Stage
 from tests.servers.process import wait_until
 
 QUEUE = "floor"
+LATENCIES = "floor-latencies"
 
 # Not the current app: that is ours, in the process that publishes for both.
 app = Celery("floor", broker=os.environ.get("BROKER_URL"), set_as_current=False)
@@ -28,11 +30,19 @@ def nothing() -> None:
     """Do nothing."""
 
 
+@app.task  # type: ignore[untyped-decorator]  # celery has no types
+def timed(called_at: float) -> None:
+    """Note how many seconds it took to get here."""
+    seconds = time.time() - called_at
+    with redis.Redis.from_url(os.environ["BROKER_URL"]) as client:
+        client.rpush(LATENCIES, seconds)
+
+
 def seconds_for(calls: int, stage: Stage) -> float:
     """Publish so many calls; return the seconds until no task waits or runs."""
-    with stage.redis.client() as redis:
+    with stage.redis.client() as broker:
         started = time.perf_counter()
         for _ in range(calls):
             nothing.delay()
-        wait_until(lambda: not redis.llen(QUEUE) and not redis.hlen("unacked"), timeout=120)
+        wait_until(lambda: not broker.llen(QUEUE) and not broker.hlen("unacked"), timeout=120)
         return time.perf_counter() - started

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import django
 from django.core.management import call_command
+from django.db import connection
 
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import Processes
@@ -40,3 +41,10 @@ def stage() -> Iterator[Stage]:
         processes = Processes(os.environ, temporary_folder("bench-logs"))
         stack.callback(processes.end_all)
         yield Stage(redis, processes)
+
+
+def empty(stage: Stage) -> None:
+    """Forget every notification, and every message that stood for one."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE notifications_notification, notifications_attempt CASCADE")
+    stage.redis.flush()

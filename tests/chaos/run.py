@@ -1,4 +1,7 @@
-"""``make chaos``: real processes under random harm. N=, MINUTES= and SEED= set its size."""
+"""``make chaos``: real processes under random harm.
+
+N=, MINUTES= and SEED= set its size, CHANCE= how often a process kills itself at a boundary.
+"""
 
 import os
 import random
@@ -50,8 +53,9 @@ def main() -> None:
     count = int(os.environ.get("N") or 20_000)
     minutes = float(os.environ.get("MINUTES") or 10)
     seed = int(os.environ.get("SEED") or time.time())
+    chance = float(os.environ.get("CHANCE") or 0.0005)
     with tempfile.TemporaryDirectory() as folder:
-        world, verdict = run(count, minutes, seed, chance=0.0005, folder=Path(folder))
+        world, verdict = run(count, minutes, seed, chance, Path(folder))
         table = Table(title=f"{count} notifications, {minutes:g} minutes, seed {seed}")
         table.add_column("figure")
         table.add_column("count", justify="right")
