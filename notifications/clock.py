@@ -9,7 +9,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 
-from django.db import connection
+from scheduling.clock import database_now
 
 REMEASURE_AFTER = 60.0  # seconds; a quartz drifts by about 0.1 ms a second at worst
 
@@ -31,13 +31,8 @@ def now() -> datetime:
 def _measure() -> tuple[float, datetime]:
     global _anchor  # noqa: PLW0603 -- one clock per process is the point
     with _lock:
-        if connection.vendor == "sqlite":  # an embedded database has the machine's own clock
-            _anchor = (time.monotonic(), datetime.now(UTC))
-        else:
-            with connection.cursor() as cursor:
-                asked = time.monotonic()
-                cursor.execute("SELECT clock_timestamp()")
-                database_time = cursor.fetchone()[0].astimezone(UTC)
-            answered = time.monotonic()
-            _anchor = ((asked + answered) / 2, database_time)
+        asked = time.monotonic()
+        database_time = database_now().astimezone(UTC)
+        # Half way between question and answer: the database looked at its clock somewhere there.
+        _anchor = ((asked + time.monotonic()) / 2, database_time)
         return _anchor
