@@ -85,11 +85,15 @@ def finished(claims: Iterable[Claim], ids: set[UUID], status: str, why: str) -> 
         series().ended.labels(*queue, "", status, reason(why)).inc(count)
 
 
-def received(channel: str, priority: str, provider: str, status: str, waited: float) -> None:
-    """Count a receipt: ``waited`` seconds from due to delivered."""
-    series().ended.labels(channel, priority, provider, status, "").inc()
-    if status == "delivered":
-        series().due_to_delivered.labels(channel, priority).observe(max(waited, 0.0))
+def received(
+    channel: str, priority: str, provider: str, *, delivered: bool, due: datetime, now: datetime
+) -> None:
+    """Count a receipt that moved a notification on: it was ``due`` then and told of ``now``."""
+    status = "delivered" if delivered else "failed"
+    series().receipts.labels(channel, priority, provider, status).inc()
+    if delivered:
+        waited = max((now - due).total_seconds(), 0.0)
+        series().due_to_delivered.labels(channel, priority).observe(waited)
 
 
 def put_back(why: str, count: int) -> None:

@@ -20,6 +20,7 @@ class Series:
     cancelled: Counter
     attempts: Counter
     ended: Counter
+    receipts: Counter
     retries: Counter
     waits: Counter
     stale: Counter
@@ -57,6 +58,9 @@ def series() -> Series:
             "ended",
             "Notifications sent, failed, expired, …",
             *(*queue, "provider", "status", "reason"),
+        ),
+        receipts=counter(
+            "receipts", "Receipts that moved a notification on", *queue, "provider", "status"
         ),
         retries=counter("retries", "Further attempts planned", *queue, "step"),
         waits=counter("waits", "Claims given back untried", "reason"),
