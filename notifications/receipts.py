@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from django.db import transaction
 
-from notifications import claims, clock, outcomes, suppressions
+from notifications import claims, clock, metrics, outcomes, suppressions
 from notifications.channels.base import Receipt
 from notifications.models import Attempt, Notification, PendingReceipt, Status
 from notifications.reports import Report, printable
@@ -71,11 +71,21 @@ def _apply(receipt: Receipt, account: str, channel: str) -> bool:
     if notification.status == Status.SENT and notification.due_at is not None:
         return False  # what follows it in a canvas is still to be called
     with transaction.atomic():
-        if receipt.event in DELIVERED:
-            outcomes.confirm_delivered(notification.id)
+        is_delivered = receipt.event in DELIVERED
+        if is_delivered:
+            moved = outcomes.confirm_delivered(notification.id)
         else:
-            _fail(receipt, notification, account)
+            moved = _fail(receipt, notification, account)
         _suppress(receipt, notification, account, channel)
+    if moved:
+        metrics.received(
+            notification.channel,
+            notification.priority,
+            account,
+            delivered=is_delivered,
+            due=notification.scheduled_at,
+            now=clock.now(),
+        )
     return True
 
 
@@ -83,7 +93,9 @@ _STILL_AWAY = (Status.SCHEDULED, Status.QUEUED, Status.SENDING)
 
 
 def _notification(receipt: Receipt, account: str) -> Notification | None:
-    rows = Notification.objects.only("id", "status", "due_at", "channel", "recipient")
+    rows = Notification.objects.only(
+        *("id", "status", "due_at", "channel", "recipient", "priority", "scheduled_at")
+    )
     if receipt.provider_message_id:
         attempt = Attempt.objects.filter(
             provider_message_id=receipt.provider_message_id[:255], provider=account
@@ -95,12 +107,14 @@ def _notification(receipt: Receipt, account: str) -> Notification | None:
     return None
 
 
-def _fail(receipt: Receipt, notification: Notification, account: str) -> None:
+def _fail(receipt: Receipt, notification: Notification, account: str) -> bool:
     outcome = Outcome(
         Result.PERMANENT, code=receipt.code, detail=receipt.detail, reason=receipt.event
     )
-    for sent in claims.sent([notification.id]):
+    return any(
         outcomes.confirm_failed(Report(sent, outcome, account, started_at=clock.now()))
+        for sent in claims.sent([notification.id])
+    )
 
 
 def _suppress(receipt: Receipt, notification: Notification, account: str, channel: str) -> None:
