@@ -7,6 +7,7 @@ needed, as it is for passwords that people choose).
 
 import re
 import secrets
+import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -21,6 +22,10 @@ from notifications.models import ApiKey
 
 _SHAPE = re.compile(r"ntf_(?:live|test)_([0-9a-f]{12})_([A-Za-z0-9_-]{43})", re.ASCII)
 _NOTED_EVERY = timedelta(minutes=1)
+
+# A process believes a key that it read for so long: a revoked one ends everywhere within this.
+FRESH_SECONDS = 1.0
+_read: dict[str, tuple[float, ApiKey]] = {}
 
 
 class NewKey(NamedTuple):
@@ -65,12 +70,14 @@ def rotate(row: ApiKey, *, overlap: timedelta) -> NewKey:
         )
         ApiKey.objects.filter(pk=row.pk).update(replaced_by=new.row)
         ApiKey.objects.filter(pk=row.pk).exclude(expires_at__lt=ends).update(expires_at=ends)
+    forget()
     return new
 
 
 def revoke(row: ApiKey) -> None:
-    """End a key at once."""
+    """End a key: in this process at once, in the others within ``FRESH_SECONDS``."""
     ApiKey.objects.filter(pk=row.pk).update(expires_at=clock.now())
+    forget()
 
 
 def find(token: str) -> ApiKey | None:
@@ -78,7 +85,7 @@ def find(token: str) -> ApiKey | None:
     shape = _SHAPE.fullmatch(token)
     if shape is None:
         return None
-    row = ApiKey.objects.filter(prefix=shape[1]).first()
+    row = _row(shape[1])
     if row is None or not compare_digest(row.secret_hash, _hash(shape[2])):
         return None
     return row if row.is_valid(clock.now()) else None
@@ -90,6 +97,25 @@ def note_use(row: ApiKey) -> None:
     if row.last_used_at is None or now - row.last_used_at >= _NOTED_EVERY:
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - _NOTED_EVERY)
         ApiKey.objects.filter(stale, pk=row.pk).update(last_used_at=now)
+        row.last_used_at = now
+
+
+def forget() -> None:
+    """Read every key again at its next use."""
+    _read.clear()
+
+
+def _row(prefix: str) -> ApiKey | None:
+    """Read a key, at most ``FRESH_SECONDS`` ago."""
+    read_at, row = _read.get(prefix, (float("-inf"), None))
+    if row is None or time.monotonic() - read_at >= FRESH_SECONDS:
+        read_at = time.monotonic()
+        row = ApiKey.objects.filter(prefix=prefix).first()
+        if row is None:
+            _read.pop(prefix, None)
+        else:
+            _read[prefix] = (read_at, row)
+    return row
 
 
 def _save(row: ApiKey) -> NewKey:

@@ -71,6 +71,7 @@ class NotificationIn(Input):
     expires: str | float | None = Field(
         None, description="A time, or seconds from now, after which it is not sent any more."
     )
+    callback_url: str = Field("", description="Told, by a signed POST, how it ended.")
     test: bool = Field(
         default=False,
         description="Only the simulator gets it; always so with a test key.",
@@ -107,6 +108,7 @@ class NotificationOut(Schema):
     guarantee: str
     reference: str
     metadata: dict[str, Any]
+    callback_url: str
     idempotency_key: str
     provider: str
     attempt_count: int

@@ -49,6 +49,7 @@ def _fresh_caches() -> None:
     accounts.forget()
     suppressions.forget()
     health.forget()
+    keys.forget()
 
 
 @pytest.fixture

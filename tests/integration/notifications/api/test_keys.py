@@ -25,7 +25,15 @@ def test_a_key_ends_at_its_time(db):
     row, token = keys.create("shop", expires_at=clock.now() + timedelta(hours=1))
     assert keys.find(token) == row
     ApiKey.objects.filter(pk=row.pk).update(expires_at=clock.now())
+    keys.forget()
     assert keys.find(token) is None
+
+
+def test_a_key_revoked_elsewhere_ends_within_two_seconds(db, wait_until):
+    row, token = keys.create("shop")
+    assert keys.find(token) == row
+    ApiKey.objects.filter(pk=row.pk).update(expires_at=clock.now())  # as another process does
+    wait_until(lambda: keys.find(token) is None, timeout=2)
 
 
 def test_a_revoked_key_opens_nothing(db):
@@ -58,11 +66,15 @@ def test_the_last_use_is_noted_but_not_on_every_request(call, django_assert_num_
     call.ok("GET", "/queues")
     row = ApiKey.objects.get()
     assert row.last_used_at is not None
+    keys.forget()
     with django_assert_num_queries(1):  # found, and nothing written
         used = keys.find(call.headers["Authorization"].removeprefix("Bearer "))
         assert used is not None
         keys.note_use(used)
+    with django_assert_num_queries(0):  # not even looked for, within a second
+        assert keys.find(call.headers["Authorization"].removeprefix("Bearer ")) == used
     ApiKey.objects.update(last_used_at=clock.now() - timedelta(minutes=2))
+    keys.forget()
     call.ok("GET", "/queues")
     noted = ApiKey.objects.get().last_used_at
     assert noted is not None
