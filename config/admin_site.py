@@ -56,6 +56,7 @@ ADMIN_SITE: dict[str, Any] = {
                 "title": "Delivery",
                 "items": [
                     _list("Notifications", "mail", "notifications.notification"),
+                    _list("Batches", "stacks", "notifications.batch"),
                     _item(
                         "Failed deliveries",
                         "error",
@@ -78,6 +79,7 @@ ADMIN_SITE: dict[str, Any] = {
                 "items": [
                     _list("Accounts", "hub", "notifications.provideraccount"),
                     _list("Rate limits", "speed", "notifications.ratelimit"),
+                    _list("Queue weights", "balance", "notifications.queueweight"),
                     _list("Suppressions", "do_not_disturb_on", "notifications.suppression"),
                 ],
             },

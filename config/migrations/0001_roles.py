@@ -8,7 +8,7 @@ from django.db import migrations
 SEEN = {
     "notifications": (
         *("notification", "attempt", "batch", "bulkreplay", "faileddelivery"),
-        *("provideraccount", "accountrule", "ratelimit", "suppression"),
+        *("provideraccount", "accountrule", "ratelimit", "queueweight", "suppression"),
     ),
     "templates_engine": ("template", "templateversion", "partial"),
     "scheduling": ("schedule", "fire"),
@@ -40,6 +40,7 @@ OPERATOR = [
     ("notifications", "add_suppression"),
     ("notifications", "change_suppression"),
     ("notifications", "change_provideraccount"),
+    *(("notifications", f"{verb}_queueweight") for verb in ("add", "change", "delete")),
     ("scheduling", "change_schedule"),
     *(
         ("django_celery_beat", f"{verb}_{model}")
@@ -52,7 +53,7 @@ ADMIN = [
     *(
         ("notifications", f"{verb}_{model}")
         for verb in ("add", "change", "delete")
-        for model in ("provideraccount", "accountrule", "ratelimit")
+        for model in ("provideraccount", "accountrule", "ratelimit", "queueweight")
     ),
     *(
         ("notifications", f"{verb}_apikey") for verb in ("add", "change", "delete", "view")

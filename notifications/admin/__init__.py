@@ -2,8 +2,16 @@
 
 from django.contrib import admin
 
-from notifications.admin import failed_delivery, notification, providers, results, users
+from notifications.admin import (
+    api_key,
+    batch,
+    failed_delivery,
+    notification,
+    providers,
+    results,
+    users,
+)
 
 admin.site.index_template = "notifications/admin/dashboard.html"
 
-__all__ = ["failed_delivery", "notification", "providers", "results", "users"]
+__all__ = ["api_key", "batch", "failed_delivery", "notification", "providers", "results", "users"]

@@ -1,0 +1,38 @@
+"""Batches: watched and steered as one."""
+
+import pytest
+from django.contrib.admin.models import LogEntry
+
+from notifications.bulk import send_many
+from notifications.models import Batch, Notification, Status
+
+LIST = "/admin/notifications/batch/"
+
+
+@pytest.fixture
+def batch(transactional_db):
+    rows = [{"channel": "simulator", "recipient": f"ada{n}", "body": "Hi"} for n in range(3)]
+    return send_many([*rows, {"channel": "nowhere"}], name="campaign", countdown=600).batch
+
+
+def test_a_batch_shows_its_progress_and_its_refused_rows(boss, batch, deliver):
+    Notification.objects.filter(batch=batch).update(status=Status.CANCELLED, due_at=None)
+    assert "3 of 3" in boss.get(LIST).content.decode()
+    page = boss.get(f"{LIST}{batch.pk}/change/").content.decode()
+    assert "3 cancelled" in page
+    assert "row 3" in page
+
+
+def test_a_batch_is_paused_resumed_and_cancelled_with_a_line_in_the_log(boss, batch):
+    for verb, state in (("pause", "paused"), ("resume", "active"), ("cancel", "cancelled")):
+        boss.post(LIST, {"action": verb, "_selected_action": [str(batch.pk)]})
+        batch.refresh_from_db()
+        assert batch.state == state
+    assert LogEntry.objects.count() == 3
+    assert set(Notification.objects.values_list("status", flat=True)) == {Status.CANCELLED}
+
+
+def test_who_may_only_look_steers_no_batch(browser_of, batch):
+    viewer = browser_of("view_batch")
+    viewer.post(LIST, {"action": "cancel", "_selected_action": [str(batch.pk)]})
+    assert Batch.objects.get(pk=batch.pk).state == "active"
