@@ -63,6 +63,7 @@ class Snapshot:
 
 _lock = threading.Lock()
 _snapshot: Snapshot | None = None
+_told: dict[str, str] = {}  # the problem of each account that was warned of last
 
 
 def candidates(channel: str) -> tuple[Candidate, ...]:
@@ -146,7 +147,9 @@ def _candidate(row: ProviderAccount) -> Candidate:
             secrets[name] = resolve(reference)
         except BadReference as error:
             problem = f"{name}: {error}"
-            log.warning("provider_account_unusable", account=row.name, problem=problem)
+            if problem != _told.get(row.name):
+                log.warning("provider_account_unusable", account=row.name, problem=problem)
+    _told[row.name] = problem
     return Candidate(
         Account(row.name, row.channel, row.kind, row.settings, secrets),
         weight=row.weight,

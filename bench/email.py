@@ -1,0 +1,98 @@
+"""Email over real SMTP: accepted, rendered, handed over, recorded; beside django-post_office.
+
+Both sides have two processes to send with, the same Postgres and the same SMTP server, and
+render a text and an HTML part for each recipient.
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+import psycopg
+
+from bench.benchmark import Benchmark, Sample
+from bench.stage import Stage
+from tests.servers.process import free_port, wait_until
+
+MAILS = 10_000
+FLOOR_MAILS = 2000
+
+
+def prepare(stage: Stage) -> Callable[[], Sample]:
+    from notifications.models import ProviderAccount  # noqa: PLC0415 (needs Django)
+    from templates_engine.models import Template  # noqa: PLC0415
+    from templates_engine.publishing import create_version, publish  # noqa: PLC0415
+
+    template, _ = Template.objects.get_or_create(
+        name="bench-mail", defaults={"channel": "email", "category": "transactional"}
+    )
+    parts = {
+        "subject": "Hello {{ name }}",
+        "text": "Dear {{ name }}, your code is {{ code }}.",
+        "html": "<p>Dear {{ name }}, your code is <b>{{ code }}</b>.</p>",
+    }
+    publish(create_version(template, parts))
+    port = free_port()
+    stage.processes.start("sink", "python", "-m", "bench.smtp_sink", str(port)).wait_for_output(
+        "ready"
+    )
+    ProviderAccount.objects.create(
+        name="sink",
+        channel="email",
+        kind="smtp",
+        settings={"from": "shop@example.org"},
+        secrets={"url": "env:SINK_URL"},
+    )
+    stage.processes.worker("--concurrency", "2", SINK_URL=f"smtp://127.0.0.1:{port}")
+    stage.processes.beat()
+    return lambda: Sample(ours=MAILS / _ours(), floor=FLOOR_MAILS / _floor(stage, port))
+
+
+def _ours() -> float:
+    """Return the seconds from the first row until the last outcome is recorded."""
+    from notifications.models import UNFINISHED, Notification  # noqa: PLC0415
+    from notifications.submission import send_many  # noqa: PLC0415
+
+    rows = (
+        {"recipient": f"user{n}@example.org", "context": {"name": f"User {n}", "code": n}}
+        for n in range(MAILS)
+    )
+    started = time.perf_counter()
+    send_many(rows, channel="email", template="bench-mail", priority="low")
+    unfinished = Notification.objects.filter(status__in=UNFINISHED)
+    wait_until(lambda: not unfinished.exists(), timeout=300)
+    seconds = time.perf_counter() - started
+    sent = Notification.objects.filter(status="sent").count()
+    if sent != MAILS:
+        raise RuntimeError(f"Of {MAILS} mails, {sent} were sent.")
+    Notification.objects.all().delete()
+    return seconds
+
+
+def _floor(stage: Stage, port: int) -> float:
+    url = _own_database()
+    printed = stage.processes.run(
+        "post_office",
+        *("python", "-m", "bench.post_office", str(FLOOR_MAILS)),
+        FLOOR_DATABASE_URL=url,
+        SINK_PORT=str(port),
+    )
+    return float(printed.rpartition("seconds ")[2])
+
+
+def _own_database() -> str:
+    """Give the address of the floor's database on the same server, made if need be."""
+    url = os.environ["DATABASE_URL"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'floor'").fetchone():
+            connection.execute("CREATE DATABASE floor")
+    return f"{url.rpartition('/')[0]}/floor"
+
+
+EMAIL = Benchmark(
+    title="email over SMTP, accepted to recorded",
+    floor_title="django-post_office, tuned",
+    unit="/s",
+    prepare=prepare,
+    target="3 x",
+)
