@@ -43,7 +43,10 @@ DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY_IS_GENERATED = not env.str("SECRET_KEY", default="")
 SECRET_KEY = env.str("SECRET_KEY", default="") or _generated_secret_key()
 # Probes ask this machine by its loopback names.
-ALLOWED_HOSTS = [*env.list("ALLOWED_HOSTS", default=[]), "localhost", "127.0.0.1", "[::1]"]
+LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = [*env.list("ALLOWED_HOSTS", default=[]), *LOOPBACK_NAMES]
+# A system that others can ask for by a name is in production: HTTPS is on, the outbox is off.
+IN_PRODUCTION = not DEBUG and bool(set(ALLOWED_HOSTS) - set(LOOPBACK_NAMES))
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
@@ -233,7 +236,7 @@ NOTIFICATIONS_API_BATCH_BYTES = env.int("NOTIFICATIONS_API_BATCH_BYTES", default
 
 EMAIL_URL = env.str("EMAIL_URL", default="")
 # Whether the built-in outbox takes what nobody else carries, rather than that it is refused.
-OUTBOX = env.bool("OUTBOX", default=DEBUG or BROKER_IS_EMBEDDED)
+OUTBOX = env.bool("OUTBOX", default=not IN_PRODUCTION)
 # Where the world reaches this system, for receipts and links to unsubscribe by.
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 EMAIL_FROM = env.str("EMAIL_FROM", default="notifications@localhost")
@@ -260,8 +263,7 @@ TEMPLATES_MAX_SMS_SEGMENTS = env.int("TEMPLATES_MAX_SMS_SEGMENTS", default=10)
 
 # --- Security behind HTTPS ------------------------------------------------------------------
 
-# An embedded system is for one machine, and speaks plain HTTP.
-HTTPS = env.bool("HTTPS", default=not DEBUG and not BROKER_IS_EMBEDDED)
+HTTPS = env.bool("HTTPS", default=IN_PRODUCTION)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz/", r"^metrics$"]
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=31_536_000) if HTTPS else 0
