@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from notifications import conf, overview
+from notifications.fair_order import default_weights
+from notifications.models import QueueWeight
 
 
 class Command(BaseCommand):
@@ -17,13 +19,19 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **__: Any) -> None:
         """Print a line per queue that has work, and the windows that share the slots out."""
         now = overview.read()
+        weights = default_weights(conf.get("WEIGHTS")) | dict(
+            QueueWeight.objects.values_list("queue", "weight")
+        )
         busy = sum(queue.busy for queue in now.queues)
-        table = Table("queue", "busy slots", "share", "due", "oldest", "on broker", box=None)
+        table = Table(
+            *("queue", "weight", "busy slots", "share", "due", "oldest", "on broker"), box=None
+        )
         for queue in sorted(now.queues, key=lambda q: (-q.busy, -q.due)):
             if not queue.is_idle:
                 share = f"{queue.busy / busy:.0%}" if busy else "-"
-                numbers = (queue.busy, share, queue.due, f"{queue.oldest:.1f} s", queue.on_broker)
-                table.add_row(queue.name, *map(str, numbers))
+                oldest = f"{queue.oldest:.1f} s"
+                numbers = (queue.busy, share, queue.due, oldest, queue.on_broker)
+                table.add_row(queue.name, f"{weights[queue.name]:g}", *map(str, numbers))
         console = Console(highlight=False)
         console.print(table if table.row_count else "Every queue is idle.")
         console.print(

@@ -4,7 +4,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from notifications import metrics
+from notifications import metrics, receipts
+from notifications.channels.base import Receipt
+from notifications.errors import UnknownChannel
+from notifications.metrics.series import series
 from notifications.metrics.state import StateCollector, oldest
 
 
@@ -52,3 +55,35 @@ def test_a_scrape_asks_the_same_number_of_questions_whatever_waits(accepted, age
 )
 def test_a_providers_own_words_are_no_label(word, kept):
     assert metrics.reason(word) == kept
+
+
+def counted(family, **labels):
+    return sum(
+        sample.value
+        for metric in family.collect()
+        for sample in metric.samples
+        if sample.name.endswith(("_total", "_count")) and labels.items() <= sample.labels.items()
+    )
+
+
+def test_a_receipt_is_counted_once_however_often_it_comes(accepted, deliver):
+    families = series()
+    before = counted(families.receipts), counted(families.due_to_delivered)
+    row = accepted()
+    deliver(row)
+    told = Receipt("delivered", notification_id=row.id)
+    for _ in range(2):
+        receipts.take([told], account="simulator", channel="simulator")
+    assert counted(families.receipts) == before[0] + 1
+    assert counted(families.due_to_delivered) == before[1] + 1
+
+
+def test_doubles_refusals_and_waits_are_counted(accepted):
+    families = series()
+    before = counted(families.doubles), counted(families.refused, error="UnknownChannel")
+    for _ in range(2):
+        accepted(idempotency_key="once")
+    with pytest.raises(UnknownChannel):
+        accepted(channel="pigeon")
+    assert counted(families.doubles) == before[0] + 1
+    assert counted(families.refused, error="UnknownChannel") == before[1] + 1
