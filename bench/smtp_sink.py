@@ -1,6 +1,7 @@
 """An SMTP server that takes everything and keeps nothing but the count.
 
-``python -m bench.smtp_sink PORT``. It is quick enough for neither side to wait for it. NOOP answers with the count.
+``python -m bench.smtp_sink PORT``. It is quick enough for neither side to wait for it. NOOP
+answers with the count.
 """
 
 import asyncio

@@ -18,7 +18,7 @@ import structlog
 from notifications import accounts, claims, clock, conf, health, outcomes, rate_limits
 from notifications.accounts import Candidate
 from notifications.channels.base import Content, Message
-from notifications.choice import HEALTHY, Choice, Condition, choose, serving
+from notifications.choice import Choice, Condition, choose, serving
 from notifications.claims import Claim
 from notifications.health import TRIP_AFTER, Tally
 from notifications.models import Status
@@ -81,6 +81,11 @@ def _by_account(ready: list[Ready], slot: Slot) -> list[tuple[Choice, list[Ready
     """Choose for each; those that nobody can take now, or that must wait, are put back."""
     candidates = _candidates(ready[0].claim)
     conditions = _conditions(candidates)
+    if _only(candidates, conditions) and not slot.tried:
+        # By far the commonest case, in which there is nothing to draw for each row.
+        choice = _choose(ready[0], candidates, conditions, set())
+        if choice is not None:
+            return [(choice, _within_limits(choice.candidate, ready))]
     chosen: dict[tuple[str, str], tuple[Choice, list[Ready]]] = {}
     left: list[Ready] = []
     for one in ready:
@@ -88,7 +93,9 @@ def _by_account(ready: list[Ready], slot: Slot) -> list[tuple[Choice, list[Ready
         if choice is None:
             left.append(one)
             continue
-        conditions[choice.candidate.name] = _probed(conditions, choice)
+        condition = conditions[choice.candidate.name]
+        if condition.probe:  # one message probes; those after it treat the account as broken
+            conditions[choice.candidate.name] = replace(condition, probe=False)
         key = (choice.candidate.name, choice.reason)
         chosen.setdefault(key, (choice, []))[1].append(one)
     _rest(left, candidates, slot)
@@ -99,9 +106,12 @@ def _candidates(claim: Claim) -> tuple[Candidate, ...]:
     return (accounts.for_tests if claim.test else accounts.candidates)(claim.channel)
 
 
-def _probed(conditions: Mapping[str, Condition], choice: Choice) -> Condition:
-    """One message probes; those after it treat the account as broken."""
-    return replace(conditions.get(choice.candidate.name, HEALTHY), probe=False)
+def _only(candidates: Sequence[Candidate], conditions: Mapping[str, Condition]) -> bool:
+    return (
+        len(candidates) == 1
+        and not candidates[0].rules
+        and not conditions[candidates[0].name].broken
+    )
 
 
 def _conditions(candidates: Sequence[Candidate]) -> dict[str, Condition]:
@@ -164,6 +174,8 @@ def _before_expiry(claim: Claim, due_at: datetime) -> datetime:
 
 def _within_limits(candidate: Candidate, rows: list[Ready]) -> list[Ready]:
     """Ask the limits for all at once; who has to wait is put back at the slot it was given."""
+    if not rows or not (candidate.rate or accounts.limits(rows[0].claim.channel)):
+        return rows
     asks = [Ask(_buckets(candidate, one), one.claim.reason == BOOKED) for one in rows]
     waits = rate_limits.ask(asks)
     if not any(waits):
