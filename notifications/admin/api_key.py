@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
-from unfold.widgets import UnfoldAdminCheckboxSelectMultiple
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from notifications.api import keys
 from notifications.models import ApiKey
@@ -20,7 +20,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in 
     """What a key is for. Its secret is made, not typed."""
 
     scopes = forms.MultipleChoiceField(
-        choices=ApiKey.Scope.choices, widget=UnfoldAdminCheckboxSelectMultiple
+        choices=ApiKey.Scope.choices, widget=UnfoldAdminCheckboxSelectMultipleWidget
     )
 
     class Meta:
@@ -52,9 +52,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         else:
             self._show(request, keys.save_new(obj))
 
-    @admin.action(
-        description="Rotate: a new key; the old one ends in a day", permissions=["change"]
-    )
+    @admin.action(description="Rotate: the old one ends in a day", permissions=["change"])
     def rotate(self, request: HttpRequest, chosen: "QuerySet[ApiKey]") -> None:
         for row in chosen:
             self._show(request, keys.rotate(row, overlap=OVERLAP))

@@ -51,7 +51,7 @@ def create(
         expires_at=expires_at,
         rate=rate,
     )
-    return _save(row)
+    return save_new(row)
 
 
 def rotate(row: ApiKey, *, overlap: timedelta) -> NewKey:
@@ -59,7 +59,7 @@ def rotate(row: ApiKey, *, overlap: timedelta) -> NewKey:
     it would have been."""
     ends = clock.now() + overlap
     with transaction.atomic():
-        new = _save(
+        new = save_new(
             ApiKey(
                 name=row.name,
                 kind=row.kind,
@@ -118,7 +118,8 @@ def _row(prefix: str) -> ApiKey | None:
     return row
 
 
-def _save(row: ApiKey) -> NewKey:
+def save_new(row: ApiKey) -> NewKey:
+    """Give a row that is not stored yet its secret, and store it."""
     row.prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     row.secret_hash = _hash(secret)
     row.save()

@@ -1,0 +1,52 @@
+"""Keys in the admin: shown once, rotated, revoked."""
+
+import re
+
+import pytest
+
+from notifications.api import keys
+from notifications.models import ApiKey
+
+ADMIN = "/admin/notifications/apikey/"
+
+
+def shown(response) -> list[str]:
+    return re.findall(r"ntf_(?:live|test)_\w{12}_[\w-]{43}", response.content.decode())
+
+
+@pytest.fixture
+def made(admin_client):
+    form = {"name": "shop", "kind": "test", "scopes": ["read", "send"], "rate": "5"}
+    response = admin_client.post(f"{ADMIN}add/", form, follow=True)
+    (token,) = shown(response)
+    return token
+
+
+def test_a_key_made_in_the_admin_is_shown_once_and_works(admin_client, made):
+    row = keys.find(made)
+    assert row is not None
+    assert (row.name, row.kind, row.scopes, row.rate) == ("shop", "test", ["read", "send"], 5)
+    for page in (ADMIN, f"{ADMIN}{row.pk}/change/"):
+        response = admin_client.get(page)
+        assert response.status_code == 200
+        assert not shown(response)
+
+
+@pytest.mark.parametrize("action", ["rotate", "revoke"])
+def test_keys_are_rotated_and_revoked_by_action(admin_client, made, action):
+    row = ApiKey.objects.get()
+    response = admin_client.post(
+        ADMIN, {"action": action, "_selected_action": [row.pk]}, follow=True
+    )
+    assert [keys.find(token) for token in shown(response)] == (
+        [ApiKey.objects.exclude(pk=row.pk).get()] if action == "rotate" else []
+    )
+    assert (keys.find(made) is None) == (action == "revoke")
+
+
+def test_a_change_keeps_the_secret(admin_client, made):
+    row = ApiKey.objects.get()
+    admin_client.post(f"{ADMIN}{row.pk}/change/", {"name": "shop", "scopes": ["read"]})
+    found = keys.find(made)
+    assert found is not None
+    assert (found.scopes, found.kind) == (["read"], "test")
