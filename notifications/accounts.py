@@ -122,7 +122,7 @@ def _load() -> Snapshot:
     by_name: dict[str, Account] = {}
     for row in ProviderAccount.objects.prefetch_related("rules"):
         enabled = found.setdefault(row.channel, [])
-        candidate = _candidate(row)
+        candidate = candidate_of(row)
         by_name[row.name] = candidate.account
         if row.enabled:
             enabled.append(candidate)
@@ -139,7 +139,8 @@ def _load() -> Snapshot:
     )
 
 
-def _candidate(row: ProviderAccount) -> Candidate:
+def candidate_of(row: ProviderAccount) -> Candidate:
+    """Read an account with its secrets; one that cannot be found is the candidate's problem."""
     secrets = {}
     problem = ""
     for name, reference in row.secrets.items():

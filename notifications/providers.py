@@ -24,7 +24,12 @@ def provider_of(account: Account) -> Provider:
     if provider is not None:
         del kept[account.name]
         provider.close()
-    if wrong := problems(account.kind, account.channel, account.settings, account.secrets):
-        raise BadAccount("; ".join(f"{name}: {' '.join(texts)}" for name, texts in wrong.items()))
+    check(account)
     made = kept[account.name] = provider_class(account.kind)(account)
     return made
+
+
+def check(account: Account) -> None:
+    """Raise ``BadAccount`` where an account lacks what its kind needs."""
+    if wrong := problems(account.kind, account.channel, account.settings, account.secrets):
+        raise BadAccount("; ".join(f"{name}: {' '.join(texts)}" for name, texts in wrong.items()))

@@ -2,14 +2,26 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
-from notifications import suppressions
-from notifications.admin.base import InfinitePaginator, who
+from notifications import account_tests, suppressions
+from notifications.admin.base import InfinitePaginator, answer, who, with_dialog
+from notifications.errors import MalformedRecipient
 from notifications.models import AccountRule, ProviderAccount, RateLimit, Suppression
+from notifications.retry import Result
+
+
+class TestDialog(BaseDialogForm):  # type: ignore[misc]  # unfold has no types
+    """Whom the test goes to."""
+
+    recipient = forms.CharField(max_length=2000, widget=UnfoldAdminTextInputWidget)
 
 
 class RuleInline(TabularInline):  # type: ignore[misc]  # unfold has no types
@@ -27,6 +39,33 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     list_filter = ("channel", "enabled")
     search_fields = ("name",)
     inlines = (RuleInline,)
+    actions_detail = ("send_test",)
+
+    def has_send_test_permission(self, request: HttpRequest, _: object = None) -> bool:
+        return bool(request.user.has_perm("notifications.change_provideraccount"))
+
+    @with_dialog(
+        "Send a test",
+        "send_test",
+        "send",
+        {
+            "title": "Send a test",
+            "description": "By this account, as it is saved; also if it is disabled.",
+            "form_class": TestDialog,
+            "form_submit_text": "Send",
+        },
+    )
+    def send_test(self, request: HttpRequest, form: TestDialog, object_id: int) -> HttpResponse:
+        row = ProviderAccount.objects.get(pk=object_id)
+        where = reverse("admin:notifications_provideraccount_change", args=[row.pk])
+        try:
+            outcome = account_tests.send_test(row, form.cleaned_data["recipient"])
+        except MalformedRecipient as error:
+            return answer(request, where, str(error), failed=True)
+        sent = outcome.result is Result.SENT
+        self.log_change(request, row, f"Sent a test: {outcome.result} {outcome.code}".strip())
+        said = " ".join(filter(None, (f"{outcome.result}.", outcome.code, outcome.detail)))
+        return answer(request, where, said.capitalize(), failed=not sent)
 
 
 @admin.register(RateLimit)

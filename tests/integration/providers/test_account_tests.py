@@ -1,0 +1,53 @@
+"""A test message through one account, as the admin's action sends it."""
+
+import pytest
+from django.urls import reverse
+
+from notifications.account_tests import send_test
+from notifications.errors import MalformedRecipient
+from notifications.models import Notification
+from notifications.retry import Result
+
+
+@pytest.fixture
+def smtp_account(account, smtp_server, monkeypatch):
+    monkeypatch.setenv("MAIL", smtp_server.url)
+    return account(
+        "mail-a",
+        "smtp",
+        "email",
+        enabled=False,
+        settings={"from": "shop@example.org"},
+        secrets={"url": "env:MAIL"},
+    )
+
+
+def test_a_disabled_account_can_be_tried_and_nothing_is_stored(smtp_account, smtp_server):
+    assert send_test(smtp_account, "ada@example.org").result is Result.SENT
+    assert smtp_server.messages[0].recipients == ["ada@example.org"]
+    assert not Notification.objects.exists()
+
+
+def test_what_the_provider_says_is_given_back(smtp_account, smtp_server, monkeypatch):
+    smtp_server.answer("ada@example.org", ["550 5.7.1 Not you"])
+    refused = send_test(smtp_account, "ada@example.org")
+    assert (refused.result, refused.code, refused.detail) == (
+        Result.PERMANENT,
+        "550",
+        "5.7.1 Not you",
+    )
+    monkeypatch.delenv("MAIL")
+    assert send_test(smtp_account, "ada@example.org").code == "bad_account"
+
+
+def test_a_malformed_recipient_is_refused(smtp_account):
+    with pytest.raises(MalformedRecipient):
+        send_test(smtp_account, "ada")
+
+
+def test_the_admin_sends_one(smtp_account, smtp_server, admin_client):
+    url = reverse("admin:notifications_provideraccount_send_test", args=[smtp_account.pk])
+    form = {"_form_submitted": "on", "recipient": "ada@example.org"}
+    answer = admin_client.post(url, form, follow=True)
+    assert answer.status_code == 200
+    assert [m.recipients for m in smtp_server.messages] == [["ada@example.org"]]
