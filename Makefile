@@ -18,6 +18,8 @@ LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
 ARGS ?=
+# Test processes at once: most tests wait for processes of their own.
+JOBS ?= 3
 ONLY ?=
 N ?=
 MINUTES ?=
@@ -31,7 +33,7 @@ up: $(VENV)/.runtime
 install: $(VENV)/.runtime
 
 test: $(VENV)/.dev
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 chaos: $(VENV)/.dev
 	@N=$(N) MINUTES=$(MINUTES) SEED=$(SEED) CHANCE=$(CHANCE) $(PY) -m tests.chaos.run
