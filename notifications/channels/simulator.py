@@ -3,7 +3,7 @@
 It can stand in for any channel. How it behaves is written like a query string: in an account's
 setting ``behaviour`` (or the setting ``SIMULATOR``) for all, and behind a ``?`` in the
 recipient for one. ``ada?result=transient&code=503&times=2`` refuses the first two attempts.
-The words are the fields of ``Behaviour``.
+The words are the fields of ``Behaviour``; ``record`` and ``crash`` count from the account alone.
 """
 
 import os
@@ -120,7 +120,9 @@ def _misbehave(behaviour: Behaviour) -> None:
 @lru_cache(maxsize=10_000)
 def behaviour_of(common: str, own: str) -> Behaviour:
     """Read a behaviour: what one recipient asks for, laid over what the account says."""
-    words: Mapping[str, str] = {**dict(parse_qsl(common)), **dict(parse_qsl(own))}
+    # A recipient comes from whoever may send: it must not name files, nor end processes.
+    asked = {k: v for k, v in parse_qsl(own) if k != "record" and (k, v) != ("result", "crash")}
+    words: Mapping[str, str] = {**dict(parse_qsl(common)), **asked}
     return Behaviour(
         **{name: _READ.get(name, str)(value) for name, value in words.items() if name in _NAMES}
     )

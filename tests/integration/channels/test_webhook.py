@@ -102,7 +102,7 @@ def test_a_status_is_classed(send, httpserver: HTTPServer, status, headers, expe
         (peers.http(b"HTTP/1.1 503 No\r\nContent-Encoding: gzip\r\n\r\nplain"), Result.TRANSIENT),
         (peers.endless, Result.SENT),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_broken_server_gives_a_classed_outcome(send, peer, behaviour, expected):
     outcome = send(f"http://127.0.0.1:{peer(behaviour).port}/hook", timeout=1.0)
