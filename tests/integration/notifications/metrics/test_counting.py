@@ -71,9 +71,11 @@ def test_counts_stay_exact_when_children_are_recycled_and_killed(processes, wait
 
 
 def test_a_killed_childs_slot_is_not_busy_for_ever(processes, wait_until, port):
-    processes.worker("-c", "1", METRICS_PORT=str(port))
+    worker = processes.worker("-c", "1", METRICS_PORT=str(port))
     address = f"http://127.0.0.1:{port}/metrics"
-    send(**{**SIMULATED, "recipient": "ada?result=crash", "guarantee": "at_most_once"})
+    send(**{**SIMULATED, "recipient": "ada?result=hang", "guarantee": "at_most_once"})
+    wait_until(lambda: total(scrape(address), "slots_busy") == 1)
+    os.kill(psutil.Process(worker.pid).children()[0].pid, signal.SIGKILL)
     send(**SIMULATED)
     wait_until(has_sent(1))
     wait_until(lambda: total(scrape(address), "slots_busy") == 0)
