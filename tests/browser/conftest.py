@@ -18,9 +18,6 @@ QUIET = (
 )
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "notifications-tests"
 
-# Playwright runs an event loop in this thread, and Django takes that for asynchronous code.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-
 
 @pytest.fixture(scope="session")
 def chromium():
@@ -28,6 +25,8 @@ def chromium():
     if CHROMIUM is None:
         pytest.skip("Chromium is not here: apt-get install chromium")
     sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
+    # Playwright runs an event loop in this thread, and Django takes that for asynchronous code.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield browser

@@ -12,7 +12,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from scheduling import changes, claims, dispatch, outlook, recovery
 from scheduling.clock import database_now
-from scheduling.models import Fire, Schedule
+from scheduling.models import Change, Fire, Schedule
 from tests.integration.scheduling import jobs_app
 
 
@@ -26,6 +26,8 @@ def app() -> Celery:
 @pytest.fixture
 def make() -> Callable[..., PeriodicTask]:
     """Make a schedule: every ten seconds, unless a rule is given."""
+    # Emptying SQLite's tables after the test before fired the triggers once more.
+    Change.objects.all().delete()
 
     def create(name: str = "job", task: str = "jobs.note", **fields: Any) -> PeriodicTask:
         if not {"crontab", "clocked", "solar", "interval"} & fields.keys():
