@@ -19,9 +19,9 @@ QUIET = (
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "notifications-tests"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium():
-    """The browser. Skips where there is none."""
+    """The browser, gone with these tests: its loop is in others' way. Skips where there is none."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not here: apt-get install chromium")
     sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
@@ -31,6 +31,7 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield browser
         browser.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @pytest.fixture(scope="session")
