@@ -10,7 +10,7 @@ from django_celery_beat.models import PeriodicTask
 
 from scheduling import jobs, status
 from scheduling.clock import database_now
-from scheduling.models import Fire, FireStatus, Schedule
+from scheduling.models import Fire, FireStatus, Schedule, SchedulerProcess
 from tests.integration.scheduling.jobs_app import RUNS
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import Processes, RunningProcess
@@ -99,8 +99,11 @@ def test_a_change_made_while_schedulers_run_takes_effect(
     assert len(due_times) == len(set(due_times))
 
 
-def test_sigterm_ends_a_scheduler_in_order(start: Callable[[str], RunningProcess]) -> None:
+def test_sigterm_ends_a_scheduler_in_order(
+    start: Callable[[str], RunningProcess], wait_until: Wait
+) -> None:
     scheduler = start("beat")
+    wait_until(SchedulerProcess.objects.exists)
     scheduler.terminate()
     assert scheduler.wait(30) == 0
     assert "Traceback" not in scheduler.output()
