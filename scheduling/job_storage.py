@@ -1,22 +1,14 @@
 """Keeps a job's definition in django-celery-beat's tables, and its policy beside them."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django_celery_beat.models import (
-    ClockedSchedule,
-    CrontabSchedule,
-    IntervalSchedule,
-    PeriodicTask,
-    SolarSchedule,
-)
+from django_celery_beat.models import PeriodicTask
 
-from scheduling import preview
+from scheduling import preview, rules
 from scheduling.job_schema import InvalidJobError
 from scheduling.models import Guarantee, Misfire, Overlap, Schedule
 from scheduling.recurrence import ImpossibleScheduleError
@@ -24,13 +16,6 @@ from scheduling.recurrence import ImpossibleScheduleError
 Definition = dict[str, Any]
 Fields = Mapping[str, tuple[str, Any]]
 
-PERIODS = (
-    (timedelta(days=1), IntervalSchedule.DAYS),
-    (timedelta(hours=1), IntervalSchedule.HOURS),
-    (timedelta(minutes=1), IntervalSchedule.MINUTES),
-    (timedelta(seconds=1), IntervalSchedule.SECONDS),
-    (timedelta(microseconds=1), IntervalSchedule.MICROSECONDS),
-)
 NO_RULE = {"interval": None, "crontab": None, "clocked": None, "solar": None}
 
 # Key of a definition -> (field of the row, what an absent key means).
@@ -101,7 +86,8 @@ def _store_task(definition: Definition, keys: set[str]) -> PeriodicTask:
     if "enabled" in keys:
         values["enabled"] = definition.get("enabled", True)
     if "schedule" in keys:
-        values |= NO_RULE | _rule(definition["schedule"])
+        row = rules.keep(rules.row_of(definition["schedule"]))
+        values |= NO_RULE | {rules.field_of(row): row}
     if "at" in definition["schedule"]:
         values["one_off"] = True
     if task is None:
@@ -125,7 +111,7 @@ def _to_row(field: str, value: Any) -> Any:
     if field in {"args", "kwargs"}:
         return json.dumps(value)
     if field in {"start_time", "expires"} and value is not None:
-        return _moment(value)
+        return rules.moment_of(value)
     return value
 
 
@@ -138,82 +124,6 @@ def _update(row: models.Model, values: Mapping[str, Any]) -> None:
         row.save(update_fields=different)  # the other fields belong to the schedulers
     elif different:
         row.save()
-
-
-def _rule(schedule: dict[str, Any]) -> dict[str, models.Model]:
-    """Find or make the row of a rule."""
-    kind = next(kind for kind in _RULES if kind in schedule)
-    return _RULES[kind](schedule)
-
-
-def _crontab(schedule: dict[str, Any]) -> dict[str, models.Model]:
-    fields = schedule["cron"].split()
-    if len(fields) != 5:
-        raise InvalidJobError(
-            f"The crontab line {schedule['cron']!r} has {len(fields)} fields; it needs five: "
-            "minute hour day-of-month month day-of-week."
-        )
-    names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-    values = dict(zip(names, fields, strict=True)) | {"timezone": _zone(schedule)}
-    return {"crontab": _find_or_make(CrontabSchedule, values)}
-
-
-def _zone(schedule: dict[str, Any]) -> ZoneInfo:
-    name = schedule.get("timezone", "UTC")
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise InvalidJobError(f"There is no zone {name!r}; name an IANA zone.") from error
-
-
-def _interval(schedule: dict[str, Any]) -> dict[str, models.Model]:
-    length = timedelta(seconds=schedule["every"])
-    unit, period = next((unit, name) for unit, name in PERIODS if not length % unit)
-    return {
-        "interval": _find_or_make(IntervalSchedule, {"every": length // unit, "period": period})
-    }
-
-
-def _clocked(schedule: dict[str, Any]) -> dict[str, models.Model]:
-    return {"clocked": _find_or_make(ClockedSchedule, {"clocked_time": _moment(schedule["at"])})}
-
-
-def _solar(schedule: dict[str, Any]) -> dict[str, models.Model]:
-    values = {
-        "event": schedule["solar"],
-        "latitude": str(schedule["latitude"]),
-        "longitude": str(schedule["longitude"]),
-    }
-    return {"solar": _find_or_make(SolarSchedule, values)}
-
-
-_RULES: dict[str, Callable[[dict[str, Any]], dict[str, models.Model]]] = {
-    "cron": _crontab,
-    "every": _interval,
-    "at": _clocked,
-    "solar": _solar,
-}
-
-
-def _find_or_make(model: type[models.Model], values: dict[str, Any]) -> models.Model:
-    """Find the row with these values, of which there may be several, or make it."""
-    found = model._default_manager.filter(**values).first()  # noqa: SLF001
-    if found is not None:
-        return found
-    row = model(**values)
-    row.full_clean()
-    row.save()
-    return row
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidJobError(f"{text!r} is no ISO 8601 moment.") from error
-    if moment.tzinfo is None:
-        raise InvalidJobError(f"{text!r} has no UTC offset; add one, e.g. +00:00.")
-    return moment
 
 
 def _text(error: Exception) -> str:

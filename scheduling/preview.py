@@ -9,7 +9,7 @@ from scheduling.changes import count_from, plan_next, timetable_for
 from scheduling.clock import database_now
 from scheduling.models import Schedule
 from scheduling.recurrence import ImpossibleScheduleError
-from scheduling.timetable import Timetable
+from scheduling.timetable import RuleRow, Timetable, recurrence_of
 
 
 def upcoming_fires(task: PeriodicTask, count: int = 5) -> list[datetime]:
@@ -22,6 +22,20 @@ def upcoming_fires(task: PeriodicTask, count: int = 5) -> list[datetime]:
     except ImpossibleScheduleError:
         return []
     return [timetable.fire_time(due) for due in timetable.upcoming(now, count)]
+
+
+def fires_of(
+    rule: RuleRow, count: int = 5, *, start: datetime | None = None, expires: datetime | None = None
+) -> list[datetime]:
+    """Give the next moments at which a rule that no schedule has yet would fire.
+
+    Raises ``ImpossibleScheduleError`` if it is broken or will never be due.
+    """
+    now = database_now()
+    timetable = Timetable(recurrence_of(rule, start or now), start=start, expires=expires)
+    if timetable.after(now) is None:
+        raise ImpossibleScheduleError("It will never be due.")
+    return timetable.upcoming(now, count)
 
 
 def refuse_impossible(task: PeriodicTask) -> None:

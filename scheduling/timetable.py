@@ -8,10 +8,18 @@ from functools import lru_cache
 
 from celery.exceptions import ImproperlyConfigured
 from celery.schedules import ParseException, crontab
-from django_celery_beat.models import CrontabSchedule, PeriodicTask
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
 
 from scheduling import recurrence
 from scheduling.recurrence import ImpossibleScheduleError, Recurrence
+
+RuleRow = IntervalSchedule | CrontabSchedule | ClockedSchedule | SolarSchedule
 
 INSTANT = timedelta(microseconds=1)
 
@@ -88,19 +96,28 @@ def rule_text(task: PeriodicTask) -> str:
     return " ".join(words)
 
 
-def _rule_of(task: PeriodicTask, origin: datetime) -> Recurrence:
+def recurrence_of(rule: RuleRow, origin: datetime) -> Recurrence:
+    """Read the row of a rule, saved or not; an interval counts from ``origin``.
+
+    Raises ``ImpossibleScheduleError`` for a rule that is unreadable or never due.
+    """
     try:
-        if task.interval_id:
-            return recurrence.Interval(task.interval.schedule.run_every, origin)
-        if task.crontab_id:
-            return _crontab(task.crontab)
-        if task.clocked_id:
-            return recurrence.Once(task.clocked.clocked_time)
-        if task.solar_id:
-            return _solar(task.solar.event, float(task.solar.latitude), float(task.solar.longitude))
+        if isinstance(rule, IntervalSchedule):
+            return recurrence.Interval(rule.schedule.run_every, origin)
+        if isinstance(rule, CrontabSchedule):
+            return _crontab(rule)
+        if isinstance(rule, ClockedSchedule):
+            return recurrence.Once(rule.clocked_time)
+        return _solar(rule.event, float(rule.latitude), float(rule.longitude))
     except (ValueError, TypeError, OverflowError, ParseException, ImproperlyConfigured) as error:
         raise ImpossibleScheduleError(str(error)) from error
-    raise ImpossibleScheduleError("It has no interval, crontab, clocked or solar schedule.")
+
+
+def _rule_of(task: PeriodicTask, origin: datetime) -> Recurrence:
+    rule = task.interval or task.crontab or task.clocked or task.solar
+    if rule is None:
+        raise ImpossibleScheduleError("It has no interval, crontab, clocked or solar schedule.")
+    return recurrence_of(rule, origin)
 
 
 def _crontab(row: CrontabSchedule) -> recurrence.Crontab:

@@ -1,0 +1,150 @@
+"""A schedule's rule in three dresses: JSON, the django-celery-beat row that keeps it, and words."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.utils.timezone import localtime
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+
+from scheduling.job_schema import InvalidJobError
+from scheduling.timetable import RuleRow
+
+Rule = dict[str, Any]
+"""The ``schedule`` of a job's definition; see ``job_schema``."""
+
+PERIODS = (
+    (timedelta(days=1), IntervalSchedule.DAYS),
+    (timedelta(hours=1), IntervalSchedule.HOURS),
+    (timedelta(minutes=1), IntervalSchedule.MINUTES),
+    (timedelta(seconds=1), IntervalSchedule.SECONDS),
+    (timedelta(microseconds=1), IntervalSchedule.MICROSECONDS),
+)
+
+
+def row_of(rule: Rule) -> RuleRow:
+    """Make the row of a rule, without saving it. Raises ``InvalidJobError``."""
+    kind = next(kind for kind in _ROWS if kind in rule)
+    return _ROWS[kind](rule)
+
+
+def keep(row: RuleRow) -> RuleRow:
+    """Find a saved row with these values, of which there may be several, or save this one.
+
+    Raises ``ValidationError`` for values that the row's fields refuse.
+    """
+    columns = row._meta.concrete_fields[1:]
+    values = {column.attname: getattr(row, column.attname) for column in columns}
+    found = type(row)._default_manager.filter(**values).first()  # noqa: SLF001 - Django's name
+    if found is not None:
+        return found
+    row.full_clean()
+    row.save()
+    return row
+
+
+def field_of(row: RuleRow) -> str:
+    """Name the field of a ``PeriodicTask`` that holds such a row."""
+    return _FIELDS[type(row)]
+
+
+def rule_of(task: PeriodicTask) -> Rule:
+    """Write down the rule of a task; empty if it has none."""
+    row = row_in(task)
+    return _RULES[type(row)](row) if row is not None else {}
+
+
+def row_in(task: PeriodicTask) -> RuleRow | None:
+    """Give the row that says when a task is due."""
+    row: RuleRow | None = task.scheduler
+    return row
+
+
+def words(row: RuleRow) -> str:
+    """Say a rule in English, e.g. ``At 09:00 AM, only on Monday Europe/Rome``."""
+    if isinstance(row, CrontabSchedule):
+        return str(row.human_readable)
+    if isinstance(row, ClockedSchedule):
+        return f"Once, on {localtime(row.clocked_time):%a %d %b %Y at %H:%M:%S %Z}"
+    text = str(row)
+    return text[:1].upper() + text[1:]
+
+
+def _crontab(rule: Rule) -> CrontabSchedule:
+    fields = rule["cron"].split()
+    if len(fields) != 5:
+        raise InvalidJobError(
+            f"The crontab line {rule['cron']!r} has {len(fields)} fields; it needs five: "
+            "minute hour day-of-month month day-of-week."
+        )
+    names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+    return CrontabSchedule(**dict(zip(names, fields, strict=True)), timezone=_zone(rule))
+
+
+def _zone(rule: Rule) -> ZoneInfo:
+    name = rule.get("timezone", "UTC")
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidJobError(f"There is no zone {name!r}; name an IANA zone.") from error
+
+
+def _interval(rule: Rule) -> IntervalSchedule:
+    length = timedelta(seconds=rule["every"])
+    unit, period = next((unit, name) for unit, name in PERIODS if not length % unit)
+    return IntervalSchedule(every=length // unit, period=period)
+
+
+def _clocked(rule: Rule) -> ClockedSchedule:
+    return ClockedSchedule(clocked_time=moment_of(rule["at"]))
+
+
+def _solar(rule: Rule) -> SolarSchedule:
+    return SolarSchedule(
+        event=rule["solar"], latitude=str(rule["latitude"]), longitude=str(rule["longitude"])
+    )
+
+
+def moment_of(text: str) -> datetime:
+    """Read an ISO 8601 moment with its offset. Raises ``InvalidJobError``."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidJobError(f"{text!r} is no ISO 8601 moment.") from error
+    if moment.tzinfo is None:
+        raise InvalidJobError(f"{text!r} has no UTC offset; add one, e.g. +00:00.")
+    return moment
+
+
+_ROWS: dict[str, Callable[[Rule], RuleRow]] = {
+    "cron": _crontab,
+    "every": _interval,
+    "at": _clocked,
+    "solar": _solar,
+}
+_FIELDS: dict[type[RuleRow], str] = {
+    CrontabSchedule: "crontab",
+    IntervalSchedule: "interval",
+    ClockedSchedule: "clocked",
+    SolarSchedule: "solar",
+}
+_RULES: dict[type[RuleRow], Callable[[Any], Rule]] = {
+    CrontabSchedule: lambda row: {
+        "cron": f"{row.minute} {row.hour} {row.day_of_month} {row.month_of_year} {row.day_of_week}",
+        "timezone": str(row.timezone),
+    },
+    IntervalSchedule: lambda row: {"every": row.schedule.run_every.total_seconds()},
+    ClockedSchedule: lambda row: {"at": row.clocked_time.isoformat()},
+    SolarSchedule: lambda row: {
+        "solar": row.event,
+        "latitude": float(row.latitude),
+        "longitude": float(row.longitude),
+    },
+}
