@@ -56,6 +56,7 @@ class ServerProcess:
     """One server. Subclasses say how it is started and when it is ready."""
 
     stop_signal = signal.SIGTERM
+    start_seconds = START_SECONDS
 
     def __init__(self, folder: Path, user: str | None = None) -> None:
         self.folder = folder
@@ -92,7 +93,7 @@ class ServerProcess:
                 extra_groups=[] if self._user else None,
             )
         reaper().guard_process(self.pid, self.stop_signal)
-        wait_until(self._is_up_or_failed, START_SECONDS, hint=f"See {self.log}")
+        wait_until(self._is_up_or_failed, self.start_seconds, hint=f"See {self.log}")
         return self
 
     def _is_up_or_failed(self) -> bool:
