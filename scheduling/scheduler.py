@@ -33,14 +33,15 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
     Entry = Entry
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        with signals.held_back():
+            super().__init__(*args, **kwargs)
         self.max_interval: float = min(self.app.conf.beat_max_loop_interval or 1, POLL_INTERVAL)
         self._tickers = Tickers()
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Do what is due; give the seconds until the next tick is wanted."""
-        self._tickers.start()
         with signals.held_back():
+            self._tickers.start()
             try:
                 return self.do_due()
             except DatabaseError:

@@ -1,4 +1,4 @@
-"""Lets a batch finish before SIGTERM or SIGINT ends the process."""
+"""Lets a piece of work finish before SIGTERM or SIGINT ends the process."""
 
 import signal
 import threading
@@ -11,10 +11,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Hold back SIGTERM and SIGINT while the block runs, then let them act.
+    """Hold back SIGTERM and SIGINT while the block runs; raise ``SystemExit`` after it if one came.
 
-    Celery's own handler works inside whatever statement it interrupts. Only the main thread
-    receives signals, so elsewhere this does nothing.
+    Celery's own handler closes the scheduler, and builds one for that if there is none yet, inside
+    whatever statement it interrupts: inside a query, that waits for itself for ever. Only the main
+    thread receives signals, so elsewhere this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -28,7 +29,7 @@ def held_back() -> Iterator[None]:
     try:
         yield
     finally:
-        for held, handler in handlers.items():
-            signal.signal(held, handler)
-        for number in dict.fromkeys(arrived):
-            signal.raise_signal(number)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if arrived:
+            raise SystemExit

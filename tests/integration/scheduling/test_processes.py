@@ -1,5 +1,6 @@
 """Real schedulers and workers, started as an operator starts them."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,19 @@ def test_a_change_made_while_schedulers_run_takes_effect(
     wait_until(lambda: Schedule.objects.get(pk=task.pk).next_fire_at is None)
     due_times = list(Fire.objects.values_list("scheduled_for", flat=True))
     assert len(due_times) == len(set(due_times))
+
+
+@pytest.mark.parametrize("moment", [0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2])
+def test_sigterm_at_any_moment_of_its_start_ends_a_scheduler_in_order(
+    processes: Processes, moment: float
+) -> None:
+    scheduler = processes.start("beat", "celery", "-A", APP, "beat", "-l", "info")
+    while "beat: Starting..." not in scheduler.output():
+        time.sleep(0.001)
+    time.sleep(moment)
+    scheduler.terminate()
+    assert scheduler.wait(30) == 0
+    assert "Traceback" not in scheduler.output()
 
 
 def test_sigterm_ends_a_scheduler_in_order(
