@@ -37,6 +37,7 @@ class Claim(NamedTuple):
     lease_until: datetime
     attempt: int
     failovers: int
+    losses: int
     reason: str
     test: bool
     request_id: str
@@ -44,9 +45,12 @@ class Claim(NamedTuple):
 
 _TABLE = Notification._meta.db_table
 _COLUMNS = ", ".join(
-    {"lease_until": "due_at", "attempt": "attempt_count", "failovers": "failover_count"}.get(
-        name, name
-    )
+    {
+        "lease_until": "due_at",
+        "attempt": "attempt_count",
+        "failovers": "failover_count",
+        "losses": "loss_count",
+    }.get(name, name)
     for name in Claim._fields
 )
 _JSON = [Claim._fields.index(n) for n in ("context", "retry", "metadata", "continuation")]

@@ -13,7 +13,7 @@ from notifications.handover import Ready, hand_over
 from notifications.models import Status
 from notifications.outcomes import Recorded
 from notifications.reports import Report
-from notifications.retry import Outcome, Result
+from notifications.retry import SUSPECT_AFTER, Outcome, Result
 from templates_engine import catalog
 from templates_engine.errors import TemplateError
 from templates_engine.models import Category
@@ -27,6 +27,23 @@ def deliver(claims: list[Claim], *, worker: str) -> list[Recorded]:
     """
     if not claims:
         return []
+    if any(claim.losses >= SUSPECT_AFTER for claim in claims):
+        return _deliver_apart(claims, worker)
+    return _deliver(claims, worker)
+
+
+def _deliver_apart(claims: list[Claim], worker: str) -> list[Recorded]:
+    """Deliver one of those that were lost with several workers, after the others and alone.
+
+    What kills workers shall take nobody along; what was only beside it gets through.
+    """
+    suspects = [claim for claim in claims if claim.losses >= SUSPECT_AFTER]
+    outcomes.put_back([(claim, clock.now()) for claim in suspects[1:]], "suspect")
+    others = [claim for claim in claims if claim.losses < SUSPECT_AFTER]
+    return [*_deliver(others, worker), *_deliver(suspects[:1], worker)]
+
+
+def _deliver(claims: list[Claim], worker: str) -> list[Recorded]:
     now = clock.now()
     stale = [c for c in claims if c.expires_at is not None and c.expires_at <= now]
     outcomes.finish(stale, Status.EXPIRED, "expired")

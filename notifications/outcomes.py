@@ -125,7 +125,8 @@ def _decide(report: Report, now: datetime) -> Decision:
         report.outcome,
         policy=policy_for(claim.priority, claim.retry),
         guarantee=claim.guarantee,
-        attempt=claim.attempt - claim.failovers,
+        attempt=claim.attempt - claim.failovers - claim.losses,
+        losses=claim.losses + report.outcome.lost,
         now=now,
         first_due_at=claim.scheduled_at,
         expires_at=claim.expires_at,
@@ -144,14 +145,18 @@ def _move(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
             # Somebody must see to what follows, even if this process dies right after.
             due_at = now + timedelta(seconds=conf.get("GRACE"))
         failovers = int(decision.step is Step.FAIL_OVER)
-        alike[status, due_at, decision.reason, report.provider, failovers, report.segments].append(
-            report.claim
+        losses = int(report.outcome.lost)
+        key = (
+            *(status, due_at, decision.reason, report.provider),
+            *(failovers, losses, report.segments),
         )
+        alike[key].append(report.claim)
     current: set[UUID] = set()
-    for (status, due_at, reason, provider, failovers, segments), claims in alike.items():
+    for (status, due_at, reason, provider, failovers, losses, segments), claims in alike.items():
         current |= _update(
             "status = %s, due_at = %s, reason = %s, provider = %s, sent_at = %s, finished_at = %s,"
-            " failover_count = failover_count + %s, segments = COALESCE(%s, segments)"
+            " failover_count = failover_count + %s, loss_count = loss_count + %s,"
+            " segments = COALESCE(%s, segments)"
             + (_FORGET if status is Status.SENT and conf.get("FORGET_CONTENT") else ""),
             [
                 status,
@@ -161,6 +166,7 @@ def _move(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
                 now if status is Status.SENT else None,
                 None if status is Status.SCHEDULED else now,
                 failovers,
+                losses,
                 segments,
             ],
             claims,

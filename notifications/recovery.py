@@ -72,6 +72,7 @@ def end_leases() -> int:
                 code="lease_expired",
                 reason="worker_lost",
                 detail="The worker did not report before its lease ended.",
+                lost=True,
             ),
             provider="",
             started_at=claim.lease_until,

@@ -30,7 +30,8 @@ class Outcome:
     """One attempt's result with the provider's own words.
 
     ``retry_after`` is in seconds; ``detail`` is for people and carries no body and no secret.
-    ``local`` says that the trouble is this recipient's alone, not the provider's.
+    ``local`` says that the trouble is this recipient's alone, not the provider's; ``lost``, that
+    the worker died, and nobody is left to tell.
     """
 
     result: Result
@@ -40,6 +41,7 @@ class Outcome:
     provider_message_id: str = ""
     retry_after: float | None = None
     local: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,10 @@ def _is_possible(name: str, value: object) -> bool:
     return 0 <= value <= LONGEST  # also refuses NaN
 
 
+MOST_LOSSES = 10  # deaths of workers after which a message is taken for their cause
+SUSPECT_AFTER = 2  # deaths after which it is delivered alone, so that it takes no other along
+
+
 class Step(StrEnum):
     """The kinds of decision."""
 
@@ -141,11 +147,16 @@ def decide(  # noqa: PLR0913 -- all that a decision rests on, by name
     expires_at: datetime | None,
     draw: float,
     another_provider: bool = False,
+    losses: int = 0,
 ) -> Decision:
     """Decide after attempt number ``attempt`` (from 1), with ``draw`` in [0, 1) for the jitter.
 
     ``attempt`` leaves out those that went on at once to another provider; that is what
     ``another_provider`` allows after a refusal, as often as there is another one.
+
+    ``attempt`` leaves out those that were lost with their worker, too: a death is no word of a
+    provider, and tells nothing of the message unless it comes again and again. These are
+    ``losses``, this one included, and only ``MOST_LOSSES`` bounds them.
 
     Never plans a retry that would start past the expiry or the policy's deadline, and never
     repeats an attempt of unknown outcome where at most once was asked for.
@@ -161,9 +172,10 @@ def decide(  # noqa: PLR0913 -- all that a decision rests on, by name
         if expires_at is not None and now >= expires_at:
             return Decision(Step.EXPIRE, reason="expired")
         return Decision(Step.FAIL_OVER, due_at=now)
-    if attempt >= policy.max_attempts:
+    count, most = (losses, MOST_LOSSES) if outcome.lost else (attempt, policy.max_attempts)
+    if count >= most:
         return Decision(Step.DEAD_LETTER, reason=outcome.reason or "attempts_exhausted")
-    wait = max(policy.wait(attempt, draw), outcome.retry_after or 0.0)
+    wait = max(policy.wait(count, draw), outcome.retry_after or 0.0)
     due_at = now + timedelta(seconds=wait)
     if expires_at is not None and due_at >= expires_at:
         return Decision(Step.EXPIRE, reason="expires_before_retry")

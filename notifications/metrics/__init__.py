@@ -25,7 +25,7 @@ REASONS = frozenset(
         *("rejected", "outcome_unknown", "attempts_exhausted", "deadline_exceeded", "expired"),
         *("expires_before_retry", "expires_before_slot", "worker_lost", "render_error"),
         *("provider_error", "cancelled", "suppressed", "slot_time_over", "no_provider"),
-        *("rate_limited", "quiet_hours", "bounced", "refused", "invalid_recipient"),
+        *("rate_limited", "suspect", "quiet_hours", "bounced", "refused", "invalid_recipient"),
     }
 )
 _END = {Step.DONE: "sent", Step.DEAD_LETTER: "failed", Step.EXPIRE: "expired"}

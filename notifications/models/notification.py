@@ -123,6 +123,9 @@ class Notification(models.Model):
     failover_count = models.PositiveSmallIntegerField(
         default=0, help_text="Attempts that went on to another provider at once."
     )
+    loss_count = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Attempts that were lost with their worker."
+    )
     reason = models.CharField(max_length=50, blank=True, help_text="Why it is in this state.")
     provider = models.CharField(max_length=50, blank=True)
     segments = models.PositiveSmallIntegerField(

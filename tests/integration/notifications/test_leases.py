@@ -6,9 +6,16 @@ import pytest
 from django.utils import timezone
 
 from notifications import claims, delivery, outcomes, recovery
-from notifications.models import FailedDelivery, Notification, Status
+from notifications.models import (
+    AccountRule,
+    FailedDelivery,
+    Notification,
+    ProviderAccount,
+    Status,
+)
 from notifications.reports import Report
-from notifications.retry import Outcome, Result
+from notifications.retry import MOST_LOSSES, SUSPECT_AFTER, Outcome, Result
+from notifications.submission import send
 
 SENT = Outcome(Result.SENT)
 
@@ -87,20 +94,75 @@ def test_two_sweeps_at_once_end_a_lease_once(accepted, age):
     assert row.attempts.count() == 1
 
 
-def test_a_poison_message_is_counted_and_ends_as_a_dead_letter(accepted, age):
-    row = accepted(retry={"max_attempts": 3})
-    for number in (1, 2, 3):
-        (claim,) = claims.claim([row.id])  # and its worker is killed
-        assert claim.attempt == number
-        age(row)
+@pytest.fixture
+def lose(age):
+    """Claim these, and let the worker be killed: their leases end, and so do their waits."""
+
+    def lose(*rows):
+        claimed = claims.claim([row.id for row in rows])
+        for row in rows:
+            age(row)
         recovery.sweep()
-        if number < 3:
-            age(row)  # the wait before the next attempt
+        for row in rows:
+            age(row)
+        return claimed
+
+    return lose
+
+
+def test_a_worker_that_dies_spends_no_attempt(accepted, lose, deliver):
+    row = accepted(retry={"max_attempts": 1}, recipient="ada?result=transient")
+    lose(row)
+    deliver(row)
+    row.refresh_from_db()
+    assert (row.status, row.reason) == (Status.FAILED, "attempts_exhausted")
+    assert [(a.number, a.code) for a in row.attempts.all()] == [(1, "lease_expired"), (2, "451")]
+
+
+def test_a_poison_message_is_counted_and_ends_as_a_dead_letter(accepted, lose):
+    row = accepted(retry={"max_attempts": 3})
+    for number in range(1, MOST_LOSSES + 1):
+        (claim,) = lose(row)
+        assert (claim.attempt, claim.losses) == (number, number - 1)
     row.refresh_from_db()
     assert row.status == Status.FAILED
     dead = row.failed_delivery
     assert dead.reason == "worker_lost"
-    assert [entry["result"] for entry in dead.history] == ["unknown"] * 3
+    assert [entry["result"] for entry in dead.history] == ["unknown"] * MOST_LOSSES
+
+
+def test_what_was_lost_again_and_again_is_delivered_alone_after_the_others(accepted, lose, deliver):
+    suspects = [accepted(), accepted()]
+    for _ in range(SUSPECT_AFTER):
+        lose(*suspects)
+    fresh = [accepted(), accepted()]
+    recorded = deliver(*suspects, *fresh)
+    assert {r.claim.id for r in recorded[:2]} == {row.id for row in fresh}
+    assert recorded[2].claim.id in {row.id for row in suspects}
+    [waiting] = Notification.objects.filter(status=Status.SCHEDULED)
+    assert (waiting.reason, waiting.attempt_count) == ("suspect", SUSPECT_AFTER)
+    assert deliver(waiting)[0].status == Status.SENT
+
+
+def test_a_message_that_kills_workers_takes_no_other_along(processes, wait_until):
+    simulated = {"channel": "sms", "kind": "simulator"}
+    ProviderAccount.objects.create(name="good", **simulated)
+    bad = ProviderAccount.objects.create(
+        name="bad", settings={"behaviour": "result=crash"}, **simulated
+    )
+    AccountRule.objects.create(account=bad, country_prefix="+43")
+    common = {"channel": "sms", "body": "Hello", "priority": "high", "retry": {"base": 0.1}}
+    poison = send(recipient="+436641234567", **common)
+    others = [send(recipient=f"+1500555{n:04}", **common).id for n in range(20)]
+    processes.env |= {
+        "NOTIFICATIONS_LEASE": "4",
+        "NOTIFICATIONS_PROVIDER_TIMEOUT": "0.5",
+        "NOTIFICATIONS_HOLD": "0.5",
+    }
+    processes.beat()
+    processes.worker("-c", "1")
+    wait_until(lambda: poison.attempts.filter(code="lease_expired").count() > SUSPECT_AFTER)
+    wait_until(lambda: Notification.objects.filter(id__in=others, status=Status.SENT).count() == 20)
 
 
 def test_at_most_once_never_repeats_an_attempt_of_unknown_outcome(accepted, age):

@@ -6,6 +6,7 @@ import pytest
 
 from notifications.errors import InvalidRetryPolicy
 from notifications.retry import (
+    MOST_LOSSES,
     POLICIES,
     Decision,
     Outcome,
@@ -24,6 +25,7 @@ SENT = Outcome(Result.SENT)
 PERMANENT = Outcome(Result.PERMANENT, code="550")
 TRANSIENT = Outcome(Result.TRANSIENT, code="451")
 UNKNOWN = Outcome(Result.UNKNOWN)
+LOST = Outcome(Result.UNKNOWN, reason="worker_lost", lost=True)
 BUSY_FOR_A_MINUTE = Outcome(Result.TRANSIENT, retry_after=60)
 
 
@@ -66,7 +68,21 @@ def dead(reason: str) -> Decision:
         (PERMANENT, 1, {"expires_at": in_(1)}, dead("rejected")),
         (TRANSIENT, 1, {"first_due_at": in_(-3595)}, dead("deadline_exceeded")),
         (TRANSIENT, 1, {"first_due_at": in_(-3590)}, retry_in(10)),
-        (Outcome(Result.UNKNOWN, reason="worker_lost"), 3, {}, dead("worker_lost")),
+        # A death of the worker spends no attempt, whatever was tried before.
+        (LOST, 0, {"losses": 1}, retry_in(10)),
+        (LOST, 3, {"losses": 1}, retry_in(10)),
+        (LOST, 2, {"losses": 3}, retry_in(40)),
+        (LOST, 0, {"losses": MOST_LOSSES - 1}, retry_in(60)),
+        (LOST, 0, {"losses": MOST_LOSSES}, dead("worker_lost")),
+        (TRANSIENT, 2, {"losses": MOST_LOSSES - 1}, retry_in(20)),
+        (LOST, 0, {"losses": 1, "guarantee": "at_most_once"}, dead("outcome_unknown")),
+        (LOST, 0, {"losses": 1, "first_due_at": in_(-3595)}, dead("deadline_exceeded")),
+        (
+            LOST,
+            0,
+            {"losses": 1, "expires_at": in_(10)},
+            Decision(Step.EXPIRE, "expires_before_retry"),
+        ),
     ],
 )
 def test_the_decision_after_an_attempt(outcome, attempt, changes, decision):
