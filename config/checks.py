@@ -136,6 +136,12 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
             "Leave HTTPS on, behind a proxy that speaks TLS (PROXY_SSL_HEADER).",
             "config.W005",
         ),
+        (
+            not settings.REDIS_URL,
+            "There is no Redis: each worker keeps rate limits and the health of providers alone.",
+            "Set REDIS_URL=redis://host:6379/0 beside a broker that is not Redis.",
+            "config.W006",
+        ),
     ]
 
 

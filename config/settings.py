@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.utils import get_random_secret_key
+from environs import validate
 
 from config.admin_site import ADMIN_SITE
 from config.environment import UNUSABLE_DATABASE, bad_values, env
 from config.logs import logging_config
-from config.queues import QUEUES
+from config.queues import QUEUE_TYPES, queues
 from notifications.routing import JOBS_QUEUE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -131,6 +132,10 @@ EMBEDDED_BROKER_SOCKET = VAR_DIR / "broker.sock"
 BROKER_IS_EMBEDDED = not env.str("BROKER_URL", default="")
 BROKER_URL = env.str("BROKER_URL", default="") or f"redis+socket://{EMBEDDED_BROKER_SOCKET}"
 BROKER_IS_REDIS = BROKER_URL.startswith(("redis", "valkey"))
+# RabbitMQ's: quorum queues are replicated. A queue that exists keeps the type it was made with.
+BROKER_QUEUE_TYPE = env.str(
+    "BROKER_QUEUE_TYPE", default="classic", validate=validate.OneOf(QUEUE_TYPES)
+)
 REDIS_URL = env.str("REDIS_URL", default=BROKER_URL if BROKER_IS_REDIS else "")
 
 CELERY_BROKER_URL = BROKER_URL
@@ -141,7 +146,7 @@ CELERY_ENABLE_UTC = True
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
-CELERY_TASK_QUEUES = QUEUES
+CELERY_TASK_QUEUES = queues(BROKER_QUEUE_TYPE)
 CELERY_TASK_DEFAULT_QUEUE = JOBS_QUEUE
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_ROUTES = ("notifications.routing.route_task",)
@@ -159,7 +164,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CONNECTION_TIMEOUT = 1.0
 CELERY_TASK_PUBLISH_RETRY = False
-# How often the queues of each priority are served while all have work; off: one after the other.
+# Shares of the slots while all queues have work; off: each queue gets a message in turn.
 NOTIFICATIONS_WEIGHTS = {
     "high": env.float("NOTIFICATIONS_WEIGHT_HIGH", default=16.0),
     "medium": env.float("NOTIFICATIONS_WEIGHT_MEDIUM", default=4.0),

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from kombu import Connection
+from kombu.connection import Connection
 
 from tests.servers.process import ServerProcess, free_port
 from tests.servers.reaper import temporary_folder
