@@ -17,6 +17,18 @@ WORKER_CHILDREN = "2"
 
 
 def prepare(stage: Stage) -> Callable[[], Sample]:
+    prepare_ours(stage)
+    stage.processes.start(
+        "floor", "celery", "-A", "bench.floor", "worker", "--concurrency", WORKER_CHILDREN
+    )
+    floor.app.conf.broker_url = stage.redis.url
+    return lambda: Sample(
+        ours=ROWS / seconds_for(ROWS, stage), floor=RAW_CALLS / floor.seconds_for(RAW_CALLS, stage)
+    )
+
+
+def prepare_ours(stage: Stage) -> None:
+    """Publish a template, and start a worker and a scheduler."""
     from templates_engine.models import Template  # noqa: PLC0415 (needs Django)
     from templates_engine.publishing import create_version, publish  # noqa: PLC0415
 
@@ -27,22 +39,15 @@ def prepare(stage: Stage) -> Callable[[], Sample]:
     publish(create_version(template, parts))
     stage.processes.worker("--concurrency", WORKER_CHILDREN)
     stage.processes.beat()
-    stage.processes.start(
-        "floor", "celery", "-A", "bench.floor", "worker", "--concurrency", WORKER_CHILDREN
-    )
-    floor.app.conf.broker_url = stage.redis.url
-    return lambda: Sample(
-        ours=ROWS / _ours(stage), floor=RAW_CALLS / floor.seconds_for(RAW_CALLS, stage)
-    )
 
 
-def _ours(stage: Stage) -> float:
-    """Return the seconds from the first row until the last outcome is recorded."""
+def seconds_for(count: int, stage: Stage) -> float:
+    """Send so many; return the seconds from the first row until the last outcome is recorded."""
     from notifications.models import UNFINISHED, Notification  # noqa: PLC0415
     from notifications.submission import send_many  # noqa: PLC0415
 
     rows = (
-        {"recipient": f"user{n}", "context": {"name": f"User {n}", "code": n}} for n in range(ROWS)
+        {"recipient": f"user{n}", "context": {"name": f"User {n}", "code": n}} for n in range(count)
     )
     started = time.perf_counter()
     send_many(rows, channel="simulator", template="bench", priority="low")
@@ -50,8 +55,8 @@ def _ours(stage: Stage) -> float:
     wait_until(lambda: not unfinished.exists(), timeout=300)
     seconds = time.perf_counter() - started
     sent = Notification.objects.filter(status="sent").count()
-    if sent != ROWS:
-        raise RuntimeError(f"Of {ROWS} notifications, {sent} were sent.")
+    if sent != count:
+        raise RuntimeError(f"Of {count} notifications, {sent} were sent.")
     empty(stage)
     return seconds
 

@@ -17,9 +17,15 @@ from tests.servers.redis import RedisServer
 class Stage:
     """Postgres, Redis, and a way to start processes on them."""
 
-    def __init__(self, redis: RedisServer, processes: Processes) -> None:
+    def __init__(self, postgres: PostgresServer, redis: RedisServer, processes: Processes) -> None:
+        self.postgres = postgres
         self.redis = redis
         self.processes = processes
+
+    def pids(self) -> dict[str, int]:
+        """Give the process ids of the servers and of what was started on them, by name."""
+        started = {one.name: one.pid for one in self.processes.started}
+        return {"postgres": self.postgres.pid, "redis": self.redis.pid, **started}
 
 
 @contextlib.contextmanager
@@ -40,7 +46,7 @@ def stage() -> Iterator[Stage]:
         call_command("migrate", verbosity=0, interactive=False)
         processes = Processes(os.environ, temporary_folder("bench-logs"))
         stack.callback(processes.end_all)
-        yield Stage(redis, processes)
+        yield Stage(postgres, redis, processes)
 
 
 def empty(stage: Stage) -> None:

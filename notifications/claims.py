@@ -53,13 +53,19 @@ _COLUMNS = ", ".join(
     }.get(name, name)
     for name in Claim._fields
 )
-_JSON = [Claim._fields.index(n) for n in ("context", "retry", "metadata", "continuation")]
+
+
+def _read_json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "id": dialect.read_id,
     "scheduled_at": dialect.read_time,
     "expires_at": dialect.read_time,
     "lease_until": dialect.read_time,
     "test": bool,
+    **dict.fromkeys(("context", "retry", "metadata", "continuation"), _read_json),
 }
 _READ = {Claim._fields.index(name): read for name, read in _READERS.items()}
 
@@ -94,45 +100,43 @@ def claim_due(channel: str, priority: str, limit: int) -> list[Claim]:
 
 def expired(limit: int) -> list[Claim]:
     """Read claims whose lease ended without a report; whoever records them first ends them."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""SELECT {_COLUMNS} FROM {_TABLE} WHERE status = %s AND due_at <= %s
-            ORDER BY due_at LIMIT %s""",  # noqa: S608 -- as below
-            [Status.SENDING, dialect.write(clock.now()), limit],
-        )
-        return [_read(row) for row in cursor.fetchall()]
+    return _read(
+        f"""SELECT {_COLUMNS} FROM {_TABLE} WHERE status = %s AND due_at <= %s
+        ORDER BY due_at LIMIT %s""",  # noqa: S608 -- as below
+        [Status.SENDING, dialect.write(clock.now()), limit],
+    )
 
 
 def sent(ids: Sequence[UUID]) -> list[Claim]:
     """Read the claims, long over, of these rows that were sent; for what a receipt tells."""
     condition, parameter = dialect.one_of("id", ids)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {_COLUMNS} FROM {_TABLE} WHERE status = %s AND {condition}",  # noqa: S608 -- as below
-            [Status.SENT, *parameter],
-        )
-        return [_read(row) for row in cursor.fetchall()]
+    return _read(
+        f"SELECT {_COLUMNS} FROM {_TABLE} WHERE status = %s AND {condition}",  # noqa: S608 -- as below
+        [Status.SENT, *parameter],
+    )
 
 
 def _take(condition: str, parameters: list[Any], now: datetime) -> list[Claim]:
     lease_until = now + timedelta(seconds=conf.get("LEASE"))
+    return _read(
+        f"""UPDATE {_TABLE} SET status = %s, due_at = %s, attempt_count = attempt_count + 1
+        WHERE {condition} RETURNING {_COLUMNS}""",  # noqa: S608 -- as above
+        [Status.SENDING, dialect.write(lease_until), *parameters],
+    )
+
+
+def _read(sql: str, parameters: Sequence[Any]) -> list[Claim]:
+    if connection.vendor == "postgresql":
+        return [Claim._make(row) for row in dialect.rows_of(sql, parameters)]
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"""UPDATE {_TABLE} SET status = %s, due_at = %s, attempt_count = attempt_count + 1
-            WHERE {condition} RETURNING {_COLUMNS}""",  # noqa: S608 -- as above
-            [Status.SENDING, dialect.write(lease_until), *parameters],
-        )
+        cursor.execute(sql, parameters)
         # Read to the end: SQLite ends the statement, and so its write lock, with the last row.
-        rows = cursor.fetchall()
-    return [_read(row) for row in rows]
+        return [_converted(row) for row in cursor.fetchall()]
 
 
-def _read(row: Sequence[Any]) -> Claim:
+def _converted(row: Sequence[Any]) -> Claim:
+    """Read what SQLite keeps as text."""
     values = list(row)
-    for at in _JSON:
-        if values[at] is not None:
-            values[at] = json.loads(values[at]) if values[at] != "{}" else {}
-    if connection.vendor != "postgresql":  # which gives the other types as they are
-        for at, read in _READ.items():
-            values[at] = read(values[at])
+    for at, read in _READ.items():
+        values[at] = read(values[at])
     return Claim._make(values)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import connection
 from django.utils.dateparse import parse_datetime
+from psycopg import Cursor
 
 
 def write(value: Any) -> Any:
@@ -32,6 +33,16 @@ def read_time(value: datetime | str | None) -> datetime | None:
 def read_id(value: UUID | str) -> UUID:
     """Give an id that our own SQL returned."""
     return value if isinstance(value, UUID) else UUID(value)
+
+
+def rows_of(sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run a statement of our own on Postgres, and give the rows that it returns, fully read.
+
+    Ids, times and JSON come in binary and are read in C: a third of the price of reading text.
+    """
+    connection.ensure_connection()
+    with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
+        return cursor.execute(sql, parameters, binary=True).fetchall()
 
 
 def marks(count: int) -> str:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -38,8 +39,7 @@ LEASE_MARGIN = 2.0  # seconds of the lease that are left for recording
 BOOKED = "rate_limited"  # the reason of a row that waits for its slot
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """A claim with its finished content, and the name of its template if it has one."""
 
     claim: Claim
@@ -265,7 +265,7 @@ def _record(reports: list[Report], by_id: Mapping[UUID, Ready], slot: Slot) -> l
     recorded = outcomes.record(reports, worker=slot.worker)
     going_on = [r.claim.id for r in recorded if r.decision.step is Step.FAIL_OVER and not r.stale]
     slot.recorded += [r for r in recorded if r.decision.step is not Step.FAIL_OVER]
-    return [replace(by_id[claim.id], claim=claim) for claim in claims.claim(going_on)]
+    return [by_id[claim.id]._replace(claim=claim) for claim in claims.claim(going_on)]
 
 
 def _has_another(one: Ready, slot: Slot) -> bool:

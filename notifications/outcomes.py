@@ -188,7 +188,10 @@ def _update(assignments: str, values: list[Any], claims: Iterable[Claim]) -> set
                 f" WHERE status = %s AND attempt_count = %s AND {condition} RETURNING id",
                 [*map(dialect.write, values), Status.SENDING, attempt, *parameter],
             )
-            owned.update(dialect.read_id(row[0]) for row in cursor.fetchall())
+            if cursor.rowcount == len(ids):
+                owned.update(ids)
+            else:
+                owned.update(dialect.read_id(row[0]) for row in cursor.fetchall())
     return owned
 
 

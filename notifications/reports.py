@@ -1,14 +1,13 @@
 """What a worker tells of one claim."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from notifications.claims import Claim
 from notifications.retry import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """The provider's outcome of one claim, and when it was tried.
 
     ``choice`` says why this provider; ``another`` that there is one more to go on to at once;

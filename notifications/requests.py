@@ -3,10 +3,9 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 
@@ -23,8 +22,7 @@ LONGEST_CONTEXT = 1_000_000  # characters of JSON
 FARTHEST = timedelta(days=3660)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """What may be asked for. Either a ``template`` with its ``context``, or a ``body``.
 
     ``eta`` is a time and ``countdown`` a number of seconds; ``expires`` is either. A time
@@ -54,12 +52,11 @@ class Request:
 
 
 _encode = json.JSONEncoder(allow_nan=False).encode
-_FIELDS = {field.name for field in fields(Request)}
+_FIELDS = frozenset(Request._fields)
 _REQUIRED = ("channel", "recipient")
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """A request whose every field has been checked, in the form that is kept.
 
     ``scheduled_at`` is None for "now", which the database's clock decides.
@@ -260,6 +257,8 @@ def _text(request: Request, name: str, longest: int) -> str:
     value = getattr(request, name)
     if not isinstance(value, str):
         raise errors.InvalidField(f"{name} must be text.", field=name)
+    if not value:
+        return value
     if len(value) > longest:
         raise errors.InvalidField(f"{name} is longer than {longest} characters.", field=name)
     if not _can_be_kept(value):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from notifications.errors import InvalidRetryPolicy
 
@@ -25,8 +25,7 @@ class Result(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """One attempt's result with the provider's own words.
 
     ``retry_after`` is in seconds; ``detail`` is for people and carries no body and no secret.
@@ -127,8 +126,7 @@ class Step(StrEnum):
     EXPIRE = "expire"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What becomes of a notification after an attempt."""
 
     step: Step

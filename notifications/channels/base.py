@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -14,8 +15,7 @@ from notifications.retry import Outcome, Result
 Content = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What a provider is handed: finished content, with the id that stays the same on each try.
 
     ``content`` holds the channel's parts (email: subject, text, html). ``timeout`` is in
@@ -31,7 +31,7 @@ class Message:
     timeout: float
     expires_at: datetime | None = None
     ttl: int | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import re
 import smtplib
 import time
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from notifications.channels.base import Account, Message, Provider, failed
 from notifications.channels.mime import MailWriter
@@ -112,7 +112,7 @@ class SmtpProvider(Provider):
         """Try a mail anew whose connection broke before it was handed over, while it has time."""
         left = current.deadline - time.monotonic()
         if left > 0:
-            return self.outcome_of(replace(current.message, timeout=left))
+            return self.outcome_of(current.message._replace(timeout=left))
         return failed(TransientError(f"Connection lost: {error}", code=type(error).__name__))
 
     def _prepared(self, message: Message) -> "_Prepared":

@@ -1,7 +1,6 @@
 """A signed POST to the recipient's URL (Standard Webhooks, https://www.standardwebhooks.com)."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -43,7 +42,7 @@ class WebhookProvider(HttpProvider):
 
     def outcome_of(self, message: Message) -> Outcome:
         # Each recipient has a server of its own: one that is down says nothing of the others.
-        return replace(super().outcome_of(message), local=True)
+        return super().outcome_of(message)._replace(local=True)
 
     def sign(self, message: Message, body: str) -> dict[str, str]:
         """Make the webhook-id, -timestamp and -signature headers; the id stays on each try."""

@@ -5,7 +5,7 @@ test) counts in its own memory. Every label comes from a fixed list, so that no 
 provider's text and no template can grow the series without end.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -57,6 +57,8 @@ def recorded(kept: Iterable[tuple[Report, Decision]], now: datetime, *, stale: i
     attempts: Counter[tuple[str, ...]] = Counter()
     ends: Counter[tuple[str, ...]] = Counter()
     retries: Counter[tuple[str, ...]] = Counter()
+    waited: dict[tuple[str, str], list[float]] = defaultdict(list)
+    took: dict[tuple[str, str], list[float]] = defaultdict(list)
     for report, decision in kept:
         claim, outcome = report.claim, report.outcome
         queue = (claim.channel, claim.priority)
@@ -67,13 +69,18 @@ def recorded(kept: Iterable[tuple[Report, Decision]], now: datetime, *, stale: i
             continue
         ends[*queue, report.provider, end, reason(decision.reason)] += 1
         if decision.step is Step.DONE:
-            _time(claim.scheduled_at, report.started_at, now, queue, report.provider)
+            waited[queue].append(_seconds(claim.scheduled_at, now))
+            took[claim.channel, report.provider].append(_seconds(report.started_at, now))
     for labels, count in attempts.items():
         series().attempts.labels(*labels).inc(count)
     for labels, count in ends.items():
         series().ended.labels(*labels).inc(count)
     for labels, count in retries.items():
         series().retries.labels(*labels).inc(count)
+    for queue, seconds in waited.items():
+        series().due_to_sent.labels(*queue).observe_all(seconds)
+    for account, seconds in took.items():
+        series().attempt_seconds.labels(*account).observe_all(seconds)
     if stale:
         series().stale.inc(stale)
 
@@ -135,13 +142,8 @@ def reason(word: str) -> str:
     return word if not word or word in REASONS else "other"
 
 
-def _time(
-    due: datetime, started: datetime, now: datetime, queue: tuple[str, str], provider: str
-) -> None:
-    series().due_to_sent.labels(*queue).observe(max((now - due).total_seconds(), 0.0))
-    series().attempt_seconds.labels(queue[0], provider).observe(
-        max((now - started).total_seconds(), 0.0)
-    )
+def _seconds(since: datetime, now: datetime) -> float:
+    return max((now - since).total_seconds(), 0.0)
 
 
 __all__ = [

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from notifications.metrics.batch_histogram import BatchHistogram
 
 # Seconds: an OTP is judged at 5 s, a campaign by the hour.
 WAITS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 21_600, 86_400)
@@ -28,9 +30,9 @@ class Series:
     swept_messages: Counter
     leases_expired: Counter
     broker_away: Counter
-    due_to_sent: Histogram
-    due_to_delivered: Histogram
-    attempt_seconds: Histogram
+    due_to_sent: BatchHistogram
+    due_to_delivered: BatchHistogram
+    attempt_seconds: BatchHistogram
     in_hand: Gauge
 
 
@@ -45,8 +47,10 @@ def series() -> Series:
 
     def histogram(
         name: str, what: str, labels: tuple[str, ...], buckets: tuple[float, ...]
-    ) -> Histogram:
-        return Histogram(f"notifications_{name}", what, labels, buckets=buckets, registry=registry)
+    ) -> BatchHistogram:
+        return BatchHistogram(
+            f"notifications_{name}", what, labels, buckets=buckets, registry=registry
+        )
 
     return Series(
         accepted=counter("accepted", "Notifications that became a row", *queue),
