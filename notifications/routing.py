@@ -15,6 +15,7 @@ QUEUE_NAMES = tuple(f"{channel}.{priority}" for channel in CHANNELS for priority
 JOBS_QUEUE = "jobs"
 
 SEND_TASK = "notifications.send_notification"
+SEND_TO_EACH_TASK = "notifications.send_to_each"
 
 
 def queue_for(channel: str, priority: str) -> str:

@@ -31,7 +31,7 @@ from notifications.errors import (
 from notifications.models import Notification, Status
 from notifications.outcomes import Recorded
 from notifications.retry import POLICIES, Step
-from notifications.routing import DEFAULT_PRIORITY, SEND_TASK
+from notifications.routing import DEFAULT_PRIORITY, SEND_TASK, SEND_TO_EACH_TASK
 
 _POLICY = POLICIES[DEFAULT_PRIORITY]
 
@@ -181,6 +181,24 @@ def send_notification(
         else:
             id_ = _accept(self, earlier, fields)
         return deliver_one(id_, worker=_worker(self))
+
+
+@shared_task(bind=True, name=SEND_TO_EACH_TASK, ignore_result=True)  # type: ignore[untyped-decorator]  # as above
+def send_to_each(self: Task, recipients: Sequence[str], **fields: Any) -> str:
+    """Accept the same notification for each recipient, as one batch; gives the batch's id.
+
+    A run that is repeated accepts nobody twice. Recipients that are refused are described in the
+    batch; raises what refused the first of them if nobody at all was accepted.
+    """
+    run = self.request.id
+    each = [
+        {"recipient": recipient, "idempotency_key": f"{run}:{number}"}
+        for number, recipient in enumerate(recipients)
+    ]
+    submitted = submission.send_many(each, name=f"schedule {run}", **fields)
+    if submitted.errors and not (submitted.accepted or submitted.duplicates):
+        raise next(iter(submitted.errors.values()))
+    return str(submitted.batch.pk)
 
 
 @shared_task(bind=True, name=DELIVER_DUE_TASK, ignore_result=True, Request=SendTask.Request)  # type: ignore[untyped-decorator]  # as above

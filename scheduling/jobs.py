@@ -42,6 +42,7 @@ __all__ = [
     "allow",
     "allowed_handlers",
     "define",
+    "duplicate",
     "job",
     "next_fires",
     "pause",
@@ -163,6 +164,23 @@ def resume(name: str) -> None:
 def remove(name: str) -> None:
     """Delete a job and its fires. Raises ``UnknownJobError``."""
     _find(name).delete()
+
+
+def duplicate(name: str) -> PeriodicTask:
+    """Make a paused copy of a job, with its policy. Raises ``UnknownJobError``."""
+    task = _find(name)
+    policy = Schedule.objects.filter(pk=task.pk).values(*Schedule.POLICY_FIELDS).first()
+    with transaction.atomic():
+        task.pk, task.name = None, _free_name(name)
+        task.enabled, task.total_run_count = False, 0
+        task.save()
+        Schedule.objects.update_or_create(periodic_task=task, defaults=policy or {})
+    return task
+
+
+def _free_name(name: str) -> str:
+    names = (f"{name[:180]} (copy{number})" for number in ("", *(f" {n}" for n in range(2, 1000))))
+    return next(free for free in names if not PeriodicTask.objects.filter(name=free).exists())
 
 
 def run_now(name: str) -> UUID:

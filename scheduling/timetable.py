@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
+from typing import Any
 
 from celery.exceptions import ImproperlyConfigured
 from celery.schedules import ParseException, crontab
@@ -13,13 +14,12 @@ from django_celery_beat.models import (
     CrontabSchedule,
     IntervalSchedule,
     PeriodicTask,
-    SolarSchedule,
 )
 
 from scheduling import recurrence
 from scheduling.recurrence import ImpossibleScheduleError, Recurrence
 
-RuleRow = IntervalSchedule | CrontabSchedule | ClockedSchedule | SolarSchedule
+RuleRow = Any  # IntervalSchedule, CrontabSchedule, ClockedSchedule or SolarSchedule: all untyped
 
 INSTANT = timedelta(microseconds=1)
 

@@ -9,9 +9,19 @@ from notifications.admin import (
     notification,
     providers,
     results,
+    schedule,
     users,
 )
 
 admin.site.index_template = "notifications/admin/dashboard.html"
 
-__all__ = ["api_key", "batch", "failed_delivery", "notification", "providers", "results", "users"]
+__all__ = [
+    "api_key",
+    "batch",
+    "failed_delivery",
+    "notification",
+    "providers",
+    "results",
+    "schedule",
+    "users",
+]

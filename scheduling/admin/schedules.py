@@ -1,40 +1,99 @@
-"""Schedules: create, pause, resume, run now; the next five fires, and the fires so far."""
+"""Schedules in one form: when, what and how; the next five fires, and the fires so far."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
-from django.utils.timezone import localtime
 from django_celery_beat.admin import PeriodicTaskForm, TaskSelectWidget
 from django_celery_beat.models import PeriodicTask
 from unfold.admin import ModelAdmin
+from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from scheduling import jobs
+from scheduling import jobs, rules
+from scheduling.admin.pages import answer, with_dialog
 from scheduling.admin.policy import PolicyInline
+from scheduling.admin.when import (
+    CRON,
+    EVERY,
+    NEEDED,
+    ONCE,
+    ROW,
+    OutlookForm,
+    WhenForm,
+    when_of,
+    zone_of,
+)
+from scheduling.admin.when import shown as written
 from scheduling.models import Fire, Schedule
 from scheduling.preview import upcoming_fires
 
 NEXT_FIRES = 5
 FIRES_SHOWN = 10
 NOTHING = "-"
+PAGE = "admin:django_celery_beat_periodictask_change"
+RULES = ("interval", "crontab", "clocked", "solar")
+DIALOGS = {
+    "pause": {
+        "title": "Pause this schedule?",
+        "description": "It does not fire until it is resumed. What it has started goes on.",
+        "form_submit_text": "Pause",
+    },
+    "resume": {
+        "title": "Resume this schedule?",
+        "description": "Its policy says what becomes of the times that it missed.",
+        "form_submit_text": "Resume",
+    },
+    "run": {
+        "title": "Run it once, now?",
+        "description": "Beside its times, paused or not, and whatever its condition says.",
+        "form_submit_text": "Run now",
+    },
+    "duplicate": {
+        "title": "Duplicate this schedule?",
+        "description": "The copy is paused, so that you can change it before it fires.",
+        "form_submit_text": "Duplicate",
+    },
+}
 
 
 class TaskSelect(UnfoldAdminSelectWidget, TaskSelectWidget):  # type: ignore[misc]  # untyped
     """The registered tasks, in the theme's dress."""
 
 
-class ScheduleForm(PeriodicTaskForm):  # type: ignore[misc]  # untyped
+class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
+    """A schedule; the rule that ``when`` describes is found or made with it."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["task"].widget = UnfoldAdminTextInputWidget()
-        self.fields["regtask"].widget = TaskSelect()
+        if self.instance.pk:
+            self.initial.update(when_of(self.instance))
+        if "task" in self.fields:  # not where one may only look
+            self.fields["task"].widget = UnfoldAdminTextInputWidget()
+            self.fields["regtask"].widget = TaskSelect()
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean()
+        if self.rule is not None and not self.errors:
+            self._set_rule(self.rule, data)
+        return data
+
+    def _set_rule(self, rule: Any, data: dict[str, Any]) -> None:
+        """Have the schedule use this rule alone; one that was not touched keeps its row."""
+        when = data["when"]
+        as_it_was = not {"when", *NEEDED[when]} & {*self.changed_data} and self.instance.pk
+        row = rules.row_in(self.instance) if as_it_was else rules.keep(rule)
+        was_once = self.initial.get("when") == ONCE
+        data |= dict.fromkeys(RULES) | {rules.field_of(row): row}
+        data["one_off"] = when == ONCE or (data.get("one_off", False) and not was_once)
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -42,7 +101,7 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("planned", "planned"), ("paused", "paused"), ("quarantined", "quarantined")]
+        return [("planned", "planned"), ("paused", "paused"), ("quarantined", "set aside")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
@@ -60,33 +119,45 @@ admin.site.unregister(PeriodicTask)
 
 @admin.register(PeriodicTask)
 class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+    """Every ``PeriodicTask`` there is, whoever made it."""
+
     form = ScheduleForm
     inlines = (PolicyInline,)
-    list_display = ("name", "task", "rule", "enabled", "state", "next_fire", "last_run_at")
+    list_display = ("name", "does", "rule", "state", "next_fire", "last_run_at")
     list_filter = (StateFilter, "one_off")
-    list_select_related = ("firing", "interval", "crontab", "solar", "clocked")
+    list_select_related = ("firing", *RULES)
     search_fields = ("name", "task")
     show_full_result_count = False
     # Plain dropdowns would load every crontab there is.
-    autocomplete_fields = ("interval", "crontab", "solar", "clocked")
-    actions = ("pause", "resume", "run_now")
-    readonly_fields = ("state", "next_fires", "fires_so_far", "last_run_at", "total_run_count")
-    fieldsets = (
-        (None, {"fields": ("name", "regtask", "task", "enabled", "description")}),
+    autocomplete_fields = RULES
+    actions = ("pause_selected", "resume_selected", "run_selected")
+    actions_detail = ("pause", "resume", "run", "duplicate")
+    readonly_fields = (
+        *("does", "rule", "state", "outlook", "fires_so_far"),
+        *("last_run_at", "total_run_count"),
+    )
+    WHAT: Any = (("What", {"fields": ("regtask", "task", "args", "kwargs")}),)
+    WHEN: Any = (
         (
             "When",
             {
                 "fields": (
+                    "when",
+                    ("cron", "timezone"),
+                    ("every", "period"),
+                    "at",
                     ("interval", "crontab"),
                     ("clocked", "solar"),
-                    "one_off",
-                    "start_time",
-                    "expires",
+                    "outlook",
                 )
             },
         ),
-        ("Fires", {"fields": ("state", "next_fires", "fires_so_far", "last_run_at")}),
-        ("Arguments", {"fields": ("args", "kwargs"), "classes": ("collapse",)}),
+        (
+            "Limits",
+            {"fields": (("start_time", "expires"), "one_off"), "classes": ("collapse",)},
+        ),
+    )
+    REST: Any = (
         (
             "Message",
             {
@@ -98,10 +169,60 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
             },
         ),
     )
+    LOOKED_AT: Any = (
+        (None, {"fields": ("name", "state", "does", "rule", "description")}),
+        ("Fires", {"fields": ("outlook", "fires_so_far", "last_run_at", "total_run_count")}),
+    )
+    conditional_fields = {
+        "cron": f"when == '{CRON}'",
+        "timezone": f"when == '{CRON}'",
+        "every": f"when == '{EVERY}'",
+        "period": f"when == '{EVERY}'",
+        "at": f"when == '{ONCE}'",
+        **dict.fromkeys(RULES, f"when == '{ROW}'"),
+        "outlook": f"when != '{ROW}'",
+    }
+
+    class Media:
+        js = ("scheduling/schedule.js",)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Give the form, or for who may only look what there is to see."""
+        may_write = self.has_change_permission(request, obj) if obj else True
+        if not may_write:
+            return self.LOOKED_AT
+        first = (None, {"fields": ("name", "enabled", "description")})
+        if obj is None:
+            return (first, *self.WHAT, *self.WHEN, *self.REST)
+        so_far = ("Fires so far", {"fields": ("state", "fires_so_far")})
+        return (first, so_far, *self.WHAT, *self.WHEN, *self.REST)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add what the form's script asks."""
+        outlook = path(
+            "outlook/",
+            self.admin_site.admin_view(self.outlook_as_typed),
+            name="django_celery_beat_periodictask_outlook",
+        )
+        return [outlook, *super().get_urls()]
+
+    def outlook_as_typed(self, request: HttpRequest) -> JsonResponse:
+        """Say in words what is typed, and give the next fires."""
+        if not (self.has_view_permission(request) or self.has_add_permission(request)):
+            raise PermissionDenied
+        return JsonResponse(OutlookForm(request.GET).outlook(NEXT_FIRES))
+
+    def has_duplicate_permission(self, request: HttpRequest, _: object = None) -> bool:
+        return bool(self.has_add_permission(request))
+
+    @admin.display(description="does", ordering="task")
+    def does(self, task: PeriodicTask) -> str:
+        return str(task.task)
 
     @admin.display(description="rule")
     def rule(self, task: PeriodicTask) -> str:
-        return str(task.scheduler or NOTHING)
+        row = rules.row_in(task)
+        return rules.words(row) if row is not None else NOTHING
 
     @admin.display(description="next fire", ordering="firing__next_fire_at")
     def next_fire(self, task: PeriodicTask) -> datetime | None:
@@ -112,46 +233,39 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
     def state(self, task: PeriodicTask) -> str:
         schedule = _schedule(task)
         if schedule and schedule.quarantined_at:
-            return f"quarantined: {schedule.quarantine_reason}"
+            return f"set aside: {schedule.quarantine_reason}"
         return "active" if task.enabled else "paused"
 
     @admin.display(description=f"next {NEXT_FIRES} fires")
-    def next_fires(self, task: PeriodicTask) -> str | SafeString:
-        """Shown in the zone of the crontab, if it has one."""
-        if task.pk is None:
-            return NOTHING
-        zone = task.crontab.timezone if task.crontab else None
-        moments = [localtime(moment, zone) for moment in upcoming_fires(task, NEXT_FIRES)]
-        lines = ((f"{moment:%Y-%m-%d %H:%M:%S %Z}",) for moment in moments)
-        return format_html_join(SafeString("<br>"), "{}", lines) or NOTHING
+    def outlook(self, task: PeriodicTask) -> SafeString:
+        """In the zone of the crontab, if it has one; the script renews it as one types."""
+        row = rules.row_in(task) if task.pk else None
+        moments = upcoming_fires(task, NEXT_FIRES) if task.pk else []
+        fires = [written(moment, zone_of(row)) for moment in moments]
+        words = rules.words(row) if row is not None else ""
+        return render_to_string(
+            "scheduling/admin/outlook.html", {"words": words, "fires": fires, "task": task}
+        )
 
     @admin.display(description="fires so far")
-    def fires_so_far(self, task: PeriodicTask) -> str | SafeString:
-        if task.pk is None:
-            return NOTHING
-        fires = Fire.objects.filter(schedule=task.pk)[:FIRES_SHOWN]
-        lines = (
-            (
-                reverse("admin:scheduling_fire_change", args=(fire.pk,)),
-                f"{fire.scheduled_for:%Y-%m-%d %H:%M:%S %Z}",
-                fire.get_status_display(),
-            )
-            for fire in fires
-        )
-        shown = format_html_join("", '<a href="{}">{}</a> {}<br>', lines)
-        everything = reverse("admin:scheduling_fire_changelist") + f"?schedule={task.pk}"
-        return format_html('{}<a href="{}">all</a>', shown, everything) if shown else NOTHING
+    def fires_so_far(self, task: PeriodicTask) -> SafeString:
+        zone = zone_of(rules.row_in(task))
+        fires = [
+            (fire, written(fire.scheduled_for, zone))
+            for fire in Fire.objects.filter(schedule=task.pk)[:FIRES_SHOWN]
+        ]
+        return render_to_string("scheduling/admin/fires.html", {"fires": fires, "task": task})
 
     @admin.action(description="Pause", permissions=["change"])
-    def pause(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def pause_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         self._apply(request, queryset.filter(enabled=True), jobs.pause, "Paused")
 
     @admin.action(description="Resume", permissions=["change"])
-    def resume(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def resume_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         self._apply(request, queryset.filter(enabled=False), jobs.resume, "Resumed")
 
     @admin.action(description="Run now", permissions=["change"])
-    def run_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def run_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         self._apply(request, queryset, jobs.run_now, "Run now")
 
     def _apply(self, request: HttpRequest, tasks: Iterable[Any], verb: Any, done: str) -> None:
@@ -162,6 +276,45 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
             self.log_change(request, task, done)
             count += 1
         messages.success(request, f"{done}: {count}.")
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+        """Offer to pause what is active, and to resume what is paused."""
+        offered: list[Any] = super().get_actions_detail(request, object_id)
+        active = PeriodicTask.objects.filter(pk=object_id, enabled=True).exists()
+        return [one for one in offered if one.path != ("resume" if active else "pause")]
+
+    @with_dialog("Pause", "change", "pause", DIALOGS["pause"])
+    def pause(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
+        return self._do(request, object_id, jobs.pause, "Paused")
+
+    @with_dialog("Resume", "change", "play_arrow", DIALOGS["resume"])
+    def resume(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
+        return self._do(request, object_id, jobs.resume, "Resumed")
+
+    @with_dialog("Run now", "change", "bolt", DIALOGS["run"])
+    def run(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
+        return self._do(request, object_id, jobs.run_now, "Run now")
+
+    def _do(
+        self,
+        request: HttpRequest,
+        object_id: int,
+        verb: Callable[[str], UUID | None],
+        done: str,
+    ) -> HttpResponse:
+        task = PeriodicTask.objects.get(pk=object_id)
+        verb(task.name)
+        self.log_change(request, task, done)
+        return answer(request, reverse(PAGE, args=[task.pk]), f"{done}.")
+
+    @with_dialog("Duplicate", "duplicate", "content_copy", DIALOGS["duplicate"])
+    def duplicate(
+        self, request: HttpRequest, _form: BaseDialogForm, object_id: int
+    ) -> HttpResponse:
+        copy = jobs.duplicate(PeriodicTask.objects.get(pk=object_id).name)
+        self.log_addition(request, copy, "Duplicated")
+        text = "This is the copy. It is paused: change it, then resume it."
+        return answer(request, reverse(PAGE, args=[copy.pk]), text)
 
 
 def _schedule(task: PeriodicTask) -> Schedule | None:

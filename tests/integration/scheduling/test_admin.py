@@ -95,13 +95,13 @@ def test_a_policy_that_cannot_be_kept_is_refused(
 
 def test_pause_resume_and_run_now_are_logged(admin_client: Client, make: Make, app: Celery) -> None:
     task = make()
-    act(admin_client, "pause", task)
+    act(admin_client, "pause_selected", task)
     task.refresh_from_db()
     assert not task.enabled
-    act(admin_client, "resume", task)
+    act(admin_client, "resume_selected", task)
     task.refresh_from_db()
     assert task.enabled
-    act(admin_client, "run_now", task)
+    act(admin_client, "run_selected", task)
     assert [fire.by_hand for fire in tick(app)] == [True]
     log = LogEntry.objects.order_by("pk").values_list("change_message", flat=True)
     assert list(log) == ["Paused", "Resumed", "Run now"]
@@ -112,7 +112,7 @@ def test_who_may_only_look_cannot_pause(client: Client, make: Make) -> None:
     looker.user_permissions.add(Permission.objects.get(codename="view_periodictask"))
     client.force_login(looker)
     task = make()
-    act(client, "pause", task)
+    act(client, "pause_selected", task)
     task.refresh_from_db()
     assert task.enabled
 
@@ -123,6 +123,7 @@ def test_the_next_five_fires_are_shown_in_the_schedules_zone(
     rule = CrontabSchedule.objects.create(minute="30", hour="12", timezone="Asia/Kolkata")
     shown = page(admin_client, make(crontab=rule))
     assert shown.count("12:30:00 IST") == 5
+    assert "At 12:30 PM" in shown
 
 
 def test_the_fires_so_far_are_shown_with_what_became_of_them(

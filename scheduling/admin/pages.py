@@ -1,0 +1,29 @@
+"""What the pages share: types for unfold's decorators, and how an action answers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from unfold import decorators
+
+Acting = TypeVar("Acting", bound=Callable[..., HttpResponse])
+
+
+def with_dialog(
+    description: str, permission: str, icon: str, dialog: Mapping[str, Any]
+) -> Callable[[Acting], Acting]:
+    """Make a method an action of a schedule's page that asks before it acts, and acts by POST."""
+    made = decorators.action(
+        description=description, permissions=[permission], icon=icon, dialog=dialog
+    )
+    return cast("Callable[[Acting], Acting]", made)
+
+
+def answer(request: HttpRequest, where: str, text: str) -> HttpResponse:
+    """Say on the page ``where`` what an action came to; a dialog's form is sent by htmx."""
+    messages.success(request, text)
+    if "HX-Request" in request.headers:
+        return HttpResponse(headers={"HX-Redirect": where})
+    return redirect(where)

@@ -1,0 +1,229 @@
+"""A schedule of notifications is made in one form, and checked as if it were sent now."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from notifications import routing, tasks
+from notifications.errors import MalformedRecipient
+from notifications.models import Batch, Notification
+from templates_engine import catalog
+from templates_engine.models import Template
+from templates_engine.publishing import create_version, publish
+
+ADD = reverse("admin:django_celery_beat_periodictask_add")
+LIST = reverse("admin:django_celery_beat_periodictask_changelist")
+
+
+@pytest.fixture
+def receipt(transactional_db):
+    catalog.clear()
+    template = Template.objects.create(name="receipt", channel="email")
+    sources = {"subject": "Receipt", "text": "{{ name }}: {{ amount }}"}
+    publish(create_version(template, sources, sample_context={"name": "Ada", "amount": "5"}))
+    yield template
+    catalog.clear()
+
+
+def filled(**values):
+    return {
+        "name": "monthly receipt",
+        "enabled": "on",
+        "when": "cron",
+        "cron": "0 9 1 * *",
+        "timezone": "Europe/Rome",
+        "what": "notification",
+        "recipients": "ada@example.org",
+        "context": "{}",
+        "more": "{}",
+        "args": "[]",
+        "kwargs": "{}",
+        "headers": "{}",
+        "firing-TOTAL_FORMS": "1",
+        "firing-INITIAL_FORMS": "0",
+        "firing-0-misfire": "latest",
+        "firing-0-misfire_cap": "10",
+        "firing-0-overlap": "allow",
+        "firing-0-jitter_seconds": "0",
+        "firing-0-guarantee": "at_least_once",
+        "firing-0-max_retries": "0",
+        "firing-0-retry_backoff_seconds": "10",
+        **values,
+    }
+
+
+def saved(boss, **values):
+    answer = boss.post(ADD, filled(**values))
+    assert answer.status_code == 302, answer.context["adminform"].form.errors
+    return PeriodicTask.objects.get()
+
+
+def refused(boss, **values):
+    answer = boss.post(ADD, filled(**values))
+    assert answer.status_code == 200
+    assert not PeriodicTask.objects.exists()
+    return answer.context["adminform"].form.errors
+
+
+def test_a_template_its_recipient_and_its_context_become_the_task(boss, receipt):
+    context = {"name": "Ada", "amount": "5 EUR"}
+    task = saved(boss, template=receipt.pk, context=json.dumps(context), urgency="high")
+    assert task.task == routing.SEND_TASK
+    assert json.loads(task.kwargs) == {
+        "recipient": "ada@example.org",
+        "channel": "email",
+        "template": "receipt",
+        "context": context,
+        "priority": "high",
+    }
+
+
+def test_a_missing_variable_is_named_beside_the_context(boss, receipt):
+    errors = refused(boss, template=receipt.pk, context='{"name": "Ada"}')
+    assert "amount" in errors["context"][0]
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "words"),
+    [
+        ({"recipients": ""}, "recipients", "whom"),
+        ({"recipients": "ada@example.org\nnobody"}, "recipients", "nobody"),
+        ({"body": ""}, "body", "nothing to send"),
+        ({"channel": "", "body": "x"}, "channel", "channel"),
+        ({"more": '{"locale": 5}'}, "more", "locale"),
+        ({"more": '{"expires": -5}'}, "more", "past"),
+        ({"more": '{"colour": "red"}'}, "more", "colour"),
+        ({"context": "{"}, "context", "JSON"),
+        ({"more": "[]"}, "more", "object"),
+    ],
+)
+def test_what_the_door_would_refuse_is_refused_beside_its_field(boss, values, field, words):
+    errors = refused(boss, **{"channel": "email", "subject": "Hi", "body": "Hi", **values})
+    assert words in " ".join(errors[field])
+
+
+def test_another_task_stays_as_it_is_typed(boss):
+    task = saved(boss, what="task", task="shop.tidy", recipients="", kwargs='{"deep": true}')
+    assert (task.task, task.kwargs) == ("shop.tidy", '{"deep": true}')
+
+
+def test_a_plain_row_of_celery_beat_stays_visible_and_editable(boss):
+    every = IntervalSchedule.objects.create(every=5, period="minutes")
+    task = PeriodicTask.objects.create(name="plain", task="shop.tidy", interval=every)
+    assert "plain" in boss.get(LIST).content.decode()
+    url = reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])
+    form = boss.get(url).context["adminform"].form
+    assert (form["what"].value(), form["when"].value()) == ("task", "every")
+    values = filled(what="task", task="shop.sweep", name="plain", when="every", every="5")
+    assert boss.post(url, {**values, "period": "minutes"}).status_code == 302
+    task.refresh_from_db()
+    assert (task.task, task.interval) == ("shop.sweep", every)
+
+
+def test_a_form_opened_again_shows_what_was_typed_and_loses_nothing(boss, receipt):
+    more = {"locale": "it", "reference": "order-7"}
+    context = {"name": "Ada", "amount": "5"}
+    values = {
+        "template": receipt.pk,
+        "context": json.dumps(context),
+        "more": json.dumps(more),
+        "urgency": "low",
+    }
+    task = saved(boss, **values)
+    url = reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])
+    form = boss.get(url).context["adminform"].form
+    shown = {name: form[name].value() for name in ("recipients", "urgency", "what")}
+    assert shown == {"recipients": "ada@example.org", "urgency": "low", "what": "notification"}
+    assert json.loads(form["more"].value()) == more
+    before = json.loads(task.kwargs)
+    assert boss.post(url, filled(**values, description="again")).status_code == 302
+    task.refresh_from_db()
+    assert json.loads(task.kwargs) == before
+
+
+def test_several_recipients_are_sent_as_one_batch_and_a_repeated_run_doubles_nobody(boss):
+    whom = "ada@example.org\nbob@example.org"
+    task = saved(boss, channel="email", recipients=whom, subject="Hi", body="Hello")
+    assert task.task == routing.SEND_TO_EACH_TASK
+    for _ in range(2):
+        tasks.send_to_each.apply(kwargs=json.loads(task.kwargs), task_id="run-1").get()
+    recipients = Notification.objects.order_by("recipient").values_list("recipient", flat=True)
+    assert list(recipients) == ["ada@example.org", "bob@example.org"]
+    assert sorted(Batch.objects.values_list("accepted", "duplicates")) == [(0, 2), (2, 0)]
+
+
+def test_a_run_that_nobody_can_be_sent_by_fails(transactional_db):
+    fields = {"recipients": ["nobody"], "channel": "email", "subject": "Hi", "body": "Hello"}
+    with pytest.raises(MalformedRecipient):
+        tasks.send_to_each.apply(kwargs=fields, task_id="run-2").get()
+    assert Batch.objects.get().refused == 1
+
+
+def test_the_list_says_what_a_schedule_sends_with_its_recipient_masked(boss):
+    saved(boss, channel="email", subject="Happy birthday", body="Cake")
+    page = boss.get(LIST).content.decode()
+    assert "email: Happy birthday to a…@example.org" in page
+    assert "ada@example.org" not in page
+
+
+def test_the_form_tells_what_a_template_needs(boss, receipt, browser_of):
+    url = reverse("admin:notifications_template_variables", args=[receipt.pk])
+    found = boss.get(url).json()
+    assert found == {"needed": ["amount", "name"], "sample": {"name": "Ada", "amount": "5"}}
+    draft = Template.objects.create(name="draft", channel="sms")
+    url = reverse("admin:notifications_template_variables", args=[draft.pk])
+    assert "no published version" in boss.get(url).json()["problem"]
+    assert browser_of("view_notification").get(url).status_code == 403
+
+
+def test_a_schedule_is_found_by_typing_and_no_dropdown_holds_all_templates(boss):
+    Template.objects.bulk_create(Template(name=f"t{n}", channel="sms") for n in range(300))
+    assert boss.get(ADD).content.decode().count("<option") < 150
+    found = boss.get(
+        reverse("admin:autocomplete"),
+        {
+            "app_label": "templates_engine",
+            "model_name": "templateversion",
+            "field_name": "template",
+            "term": "t299",
+        },
+    )
+    assert [one["text"] for one in found.json()["results"]] == ["t299"]
+
+
+def test_who_may_only_look_sees_no_recipient_and_no_context(boss):
+    task = saved(boss, channel="email", subject="Hi", body="the secret body")
+    looker = User.objects.create_user("looker", is_staff=True)
+    looker.user_permissions.add(Permission.objects.get(codename="view_periodictask"))
+    boss.force_login(looker)
+    url = reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])
+    page = boss.get(url).content.decode()
+    assert "email: Hi to a…@example.org" in page
+    assert "the secret body" not in page
+    assert "ada@example.org" not in page
+
+
+def test_a_moment_just_past_can_still_be_edited(boss):
+    task = saved(
+        boss,
+        channel="email",
+        body="x",
+        when="once",
+        at_0=f"{timezone.now() + timedelta(days=1):%Y-%m-%d}",
+        at_1="00:00:00",
+    )
+    clocked = task.clocked
+    clocked.clocked_time = timezone.now().replace(microsecond=0) - timedelta(days=1)
+    clocked.save()
+    url = reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])
+    at = clocked.clocked_time
+    values = {"when": "once", "at_0": f"{at:%Y-%m-%d}", "at_1": f"{at:%H:%M:%S}"}
+    answer = boss.post(url, filled(channel="email", body="x", description="changed", **values))
+    assert answer.status_code == 302
+    task.refresh_from_db()
+    assert task.description == "changed"

@@ -1,0 +1,213 @@
+"""The schedule's form: when it fires is typed in one of three ways, and shown as it is typed."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
+
+from scheduling.models import Schedule
+from tests.integration.scheduling.conftest import apply_all_changes
+from tests.integration.scheduling.test_admin import ADD, form, page
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Make = Callable[..., PeriodicTask]
+OUTLOOK = reverse("admin:django_celery_beat_periodictask_outlook")
+
+
+def typed(**values: str) -> dict[str, str]:
+    """What the form sends when the rule is typed rather than chosen."""
+    return {**form(IntervalSchedule()), "interval": "", **values}
+
+
+def made(client: Client, **values: str) -> PeriodicTask:
+    answer = client.post(ADD, typed(**values))
+    assert answer.status_code == 302, errors_of(answer)
+    return PeriodicTask.objects.get(name="by hand")
+
+
+def errors_of(answer: Any) -> dict[str, list[str]]:
+    errors: dict[str, list[str]] = answer.context["adminform"].form.errors
+    return errors
+
+
+def change_url(task: PeriodicTask) -> str:
+    return reverse("admin:django_celery_beat_periodictask_change", args=(task.pk,))
+
+
+def outlook(client: Client, **values: str) -> dict[str, Any]:
+    answer = client.get(OUTLOOK, values)
+    assert answer.status_code == 200
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_a_crontab_line_is_typed_with_its_zone(admin_client: Client) -> None:
+    task = made(admin_client, when="cron", cron="30 9 * * 1-5", timezone="Asia/Kolkata")
+    assert (task.crontab.minute, task.crontab.day_of_week) == ("30", "1-5")
+    assert str(task.crontab.timezone) == "Asia/Kolkata"
+    apply_all_changes()
+    due = Schedule.objects.get(pk=task.pk).next_fire_at
+    assert due is not None
+    assert (due.hour, due.minute) == (4, 0)
+
+
+def test_an_interval_is_typed(admin_client: Client) -> None:
+    task = made(admin_client, when="every", every="90", period="minutes")
+    assert str(task.interval) == "every 90 minutes"
+
+
+def test_a_moment_is_typed_and_fires_once(admin_client: Client) -> None:
+    task = made(admin_client, when="once", at_0="2099-01-02", at_1="03:04:05")
+    assert task.clocked.clocked_time == datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert task.one_off
+
+
+def test_two_schedules_of_one_rule_share_its_row(admin_client: Client) -> None:
+    one = made(admin_client, when="cron", cron="0 1 * * *", timezone="UTC")
+    PeriodicTask.objects.update(name="another")
+    assert made(admin_client, when="cron", cron="0 1 * * *", timezone="UTC") != one
+    assert CrontabSchedule.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "words"),
+    [
+        ({"when": "cron", "cron": "0 9 * *", "timezone": "UTC"}, "cron", "needs five"),
+        ({"when": "cron", "cron": "0 25 * * *", "timezone": "UTC"}, "cron", "25"),
+        ({"when": "cron", "cron": "0 0 31 2 *", "timezone": "UTC"}, "cron", "never occurs"),
+        ({"when": "cron", "cron": "0 9 * * *", "timezone": "Mars/Base"}, "timezone", "Mars/Base"),
+        ({"when": "cron", "cron": "", "timezone": "UTC"}, "cron", "needed"),
+        ({"when": "every", "every": "0", "period": "minutes"}, "every", "greater than"),
+        ({"when": "once", "at_0": "2001-01-01", "at_1": "00:00"}, "at", "past"),
+    ],
+)
+def test_what_means_nothing_is_refused_beside_its_field(
+    admin_client: Client, values: dict[str, str], field: str, words: str
+) -> None:
+    answer = admin_client.post(ADD, typed(**values))
+    assert words in " ".join(errors_of(answer)[field])
+    assert words in outlook(admin_client, **values)["problem"]
+    assert not PeriodicTask.objects.exists()
+
+
+def test_the_meaning_and_the_next_five_fires_are_shown_as_one_types(admin_client: Client) -> None:
+    found = outlook(admin_client, when="cron", cron="30 9 * * *", timezone="Asia/Kolkata")
+    assert found["words"].startswith("At 09:30 AM")
+    assert len(found["fires"]) == 5
+    assert all("09:30:00 IST" in fire for fire in found["fires"])
+
+
+def test_the_outlook_keeps_to_start_and_expiry(admin_client: Client) -> None:
+    noon = {"when": "cron", "cron": "0 12 * * *", "timezone": "UTC"}
+    ends = {"start_time_0": "2099-03-01", "expires_0": "2099-03-02", "expires_1": "13:00"}
+    found = outlook(admin_client, **noon, **ends, start_time_1="00:00")
+    assert found["fires"] == ["Sun 01 Mar 2099, 12:00:00 UTC", "Mon 02 Mar 2099, 12:00:00 UTC"]
+
+
+def test_only_who_may_see_schedules_may_ask_for_an_outlook(client: Client) -> None:
+    stranger = User.objects.create_user("stranger", is_staff=True)
+    client.force_login(stranger)
+    assert client.get(OUTLOOK, {"when": "cron"}).status_code == 403
+    stranger.user_permissions.add(Permission.objects.get(codename="view_periodictask"))
+    assert client.get(OUTLOOK, {"when": "cron"}).status_code == 200
+
+
+def test_the_form_shows_what_was_typed_before(admin_client: Client, make: Make) -> None:
+    rule = CrontabSchedule.objects.create(minute="5", hour="4", timezone="Europe/Rome")
+    shown = admin_client.get(change_url(make(crontab=rule))).context["adminform"].form
+    assert (shown["when"].value(), shown["cron"].value()) == ("cron", "5 4 * * *")
+    assert shown["timezone"].value() == "Europe/Rome"
+
+
+def test_saving_without_touching_the_rule_keeps_its_row(admin_client: Client, make: Make) -> None:
+    # The row of another spelling: 60 seconds would be found as a minute.
+    every = IntervalSchedule.objects.create(every=60, period="seconds")
+    task = make("by hand", interval=every)
+    values = typed(when="every", every="60", period="seconds", description="changed")
+    assert admin_client.post(change_url(task), values).status_code == 302
+    task.refresh_from_db()
+    assert (task.interval, task.description) == (every, "changed")
+
+
+def test_a_once_that_becomes_a_crontab_fires_again_and_again(admin_client: Client) -> None:
+    task = made(admin_client, when="once", at_0="2099-01-02", at_1="03:04:05")
+    values = typed(when="cron", cron="0 9 * * *", timezone="UTC", one_off="on")
+    assert admin_client.post(change_url(task), values).status_code == 302
+    task.refresh_from_db()
+    assert (task.clocked, task.one_off, task.crontab.hour) == (None, False, "9")
+
+
+def test_a_duplicate_is_paused_and_has_the_policy(admin_client: Client, make: Make) -> None:
+    task = make("nightly", kwargs='{"a": 1}')
+    apply_all_changes()
+    Schedule.objects.filter(pk=task.pk).update(misfire="all", jitter_seconds=7)
+    answer = admin_client.post(f"{change_url(task)[:-7]}duplicate/", {"_form_submitted": "on"})
+    copy = PeriodicTask.objects.get(name="nightly (copy)")
+    assert answer.headers["Location"] == change_url(copy)
+    assert (copy.enabled, copy.kwargs, copy.interval) == (False, '{"a": 1}', task.interval)
+    policy = Schedule.objects.get(pk=copy.pk)
+    assert (policy.misfire, policy.jitter_seconds) == ("all", 7)
+    assert LogEntry.objects.get().object_id == str(copy.pk)
+
+
+@pytest.mark.parametrize(
+    ("action", "enabled", "logged"),
+    [("pause", False, "Paused"), ("resume", True, "Resumed"), ("run", True, "Run now")],
+)
+def test_its_page_pauses_resumes_and_runs_it(
+    admin_client: Client, make: Make, action: str, enabled: bool, logged: str
+) -> None:
+    task = make(enabled=action != "resume")
+    url = f"{change_url(task)[:-7]}{action}/"
+    assert admin_client.get(url).status_code == 200  # asks first
+    assert not LogEntry.objects.exists()
+    assert admin_client.post(url, {"_form_submitted": "on"}).status_code == 302
+    task.refresh_from_db()
+    assert task.enabled is enabled
+    assert LogEntry.objects.get().change_message == logged
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "run", "duplicate"])
+def test_who_may_only_look_can_do_none_of_it(client: Client, make: Make, action: str) -> None:
+    looker = User.objects.create_user("looker", is_staff=True)
+    looker.user_permissions.add(Permission.objects.get(codename="view_periodictask"))
+    client.force_login(looker)
+    task = make(enabled=action != "resume", kwargs='{"secret": "4711"}')
+    client.post(f"{change_url(task)[:-7]}{action}/", {"_form_submitted": "on"})
+    assert PeriodicTask.objects.get().enabled is (action != "resume")
+    assert not LogEntry.objects.exists()
+    shown = page(client, task)
+    assert "every 10 seconds" in shown.lower()
+    assert "4711" not in shown
+
+
+def test_the_next_fire_of_a_paused_schedule_says_so(admin_client: Client, make: Make) -> None:
+    assert "it does not fire now" in page(admin_client, make(enabled=False))
+
+
+def test_a_list_of_many_schedules_asks_few_questions(
+    admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    rules = [
+        IntervalSchedule.objects.create(every=number, period="seconds") for number in range(1, 50)
+    ]
+    PeriodicTask.objects.bulk_create(
+        PeriodicTask(
+            name=f"job {number}",
+            task="jobs.note",
+            interval=rules[number % 49],
+            last_run_at=datetime.now(UTC) - timedelta(hours=1),
+        )
+        for number in range(2000)
+    )
+    apply_all_changes()
+    url = reverse("admin:django_celery_beat_periodictask_changelist")
+    with django_assert_max_num_queries(12):
+        assert admin_client.get(url).status_code == 200
