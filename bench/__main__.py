@@ -1,4 +1,4 @@
-"""``python -m bench [NAME]``: run all benchmarks, or one, print and keep the figures."""
+"""``python -m bench [NAME]``: run all benchmarks, or some, print and keep the figures."""
 
 import json
 import os
@@ -12,9 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.benchmark import Result, take
+from bench.benchmark import Result
 from bench.catalog import BENCHMARKS
-from bench.stage import stage
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -24,27 +23,55 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := set(names) - set(BENCHMARKS):
         print(f"No benchmark {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}")
         return 2
+    before = _kept()
     results = []
     for name in names:
-        with stage() as set_up:
-            results.append(take(name, BENCHMARKS[name], set_up))
-    _print(results)
-    print(f"Kept in {_keep(results)}")
-    return 0
+        print(f"{name} …", flush=True)
+        if result := _taken(name):
+            results.append(result)
+    _print(results, before)
+    if results:
+        print(f"Kept in {_keep(results)}")
+    return 0 if len(results) == len(names) else 1
 
 
-def _print(results: list[Result]) -> None:
-    table = Table("benchmark", "ours", "floor", "ratio", "rounds", "must reach")
+def _taken(name: str) -> Result | None:
+    """Take one benchmark's figures in a process of its own; None if that failed."""
+    process = subprocess.run(
+        [sys.executable, "-m", "bench.single", name], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if process.returncode:
+        print(f"{name} failed, as told above.")
+        return None
+    return Result.of(json.loads(process.stdout.splitlines()[-1]))
+
+
+def _print(results: list[Result], before: dict[str, float]) -> None:
+    table = Table("benchmark", "ours", "floor", "ratio", "rounds", "before", "must reach")
     for result in results:
         table.add_row(
             f"{result.title}\nbeside {result.floor_title}",
-            f"{result.ours:,.0f}{result.unit}",
-            f"{result.floor:,.0f}{result.unit}",
+            f"{_figure(result.ours)}{result.unit}",
+            f"{_figure(result.floor)}{result.unit}",
             f"{result.ratio:.2f} x",
             " ".join(f"{sample.ratio:.2f}" for sample in result.rounds),
+            f"{before[result.name]:.2f} x" if result.name in before else "-",
             result.target or "-",
         )
-    Console().print(table)
+    Console(width=150).print(table)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
+
+
+def _kept() -> dict[str, float]:
+    """Give the ratio of each benchmark in the newest file that has it."""
+    ratios = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        for result in json.loads(path.read_text())["results"]:
+            ratios[result["name"]] = result["ratio"]
+    return ratios
 
 
 def _keep(results: list[Result]) -> Path:

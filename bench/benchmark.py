@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from bench.stage import Stage
 
@@ -46,8 +47,13 @@ class Result:
     ratio: float
     rounds: list[Sample]
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def of(cls, written: dict[str, Any]) -> "Result":
+        """Read what ``as_json`` gave."""
+        return cls(**{**written, "rounds": [Sample(**sample) for sample in written["rounds"]]})
 
 
 def take(name: str, benchmark: Benchmark, stage: Stage, rounds: int = ROUNDS) -> Result:
