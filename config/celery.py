@@ -10,8 +10,7 @@ from config import shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-# The task class makes a job run once although its message may come twice.
-app = Celery("notifications", task_cls="scheduling.execution:Task")
+app = Celery("notifications", task_cls="config.task_class:Task")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 worker_shutting_down.connect(shutdown.limit)

@@ -170,6 +170,8 @@ NOTIFICATIONS_WEIGHTS = {
     "medium": env.float("NOTIFICATIONS_WEIGHT_MEDIUM", default=4.0),
     "low": env.float("NOTIFICATIONS_WEIGHT_LOW", default=1.0),
 }
+# Seconds that a queue's oldest row may wait before its weight is doubled; 0: never.
+NOTIFICATIONS_RAISE_AFTER = env.float("NOTIFICATIONS_RAISE_AFTER", default=60.0)
 NOTIFICATIONS_FAIR_QUEUES = env.bool("NOTIFICATIONS_FAIR_QUEUES", default=True)
 QUEUE_ORDER = "notifications.fair_order:FairOrder" if NOTIFICATIONS_FAIR_QUEUES else "round_robin"
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (

@@ -8,6 +8,7 @@ class NotificationsConfig(AppConfig):
     def ready(self) -> None:
         """Have every scheduler process do what must go on by itself."""
         from notifications import (
+            allocation,
             batches,
             bulk_replays,
             receipts,
@@ -23,6 +24,7 @@ class NotificationsConfig(AppConfig):
         test_senders["*"] = template_tests.send_preview
 
         ticker.register("notifications.sweep", recovery.sweep)
+        ticker.register("notifications.allocation", allocation.tick)
         ticker.register("notifications.batches", batches.tick)
         ticker.register("notifications.bulk_replays", bulk_replays.tick)
         ticker.register("notifications.receipts", receipts.tick)

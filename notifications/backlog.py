@@ -47,3 +47,24 @@ def look(limit: int) -> list[Waiting]:
         cursor.execute(sql, [*(x for q in queues for x in q), now, *WAITING, limit, now])
         found = cursor.fetchall()
     return [Waiting(c, p, due, dialect.read_time(next_due)) for c, p, due, next_due in found]
+
+
+def oldest(queues: list[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """Give, for each queue with due rows, the age in seconds of the oldest."""
+    if not queues:
+        return {}
+    now = clock.now()
+    rows = ", ".join(["(%s, %s)"] * len(queues))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""WITH q(channel, priority) AS (VALUES {rows})
+            SELECT q.channel, q.priority, (
+              SELECT n.due_at FROM {_TABLE} n
+              WHERE n.channel = q.channel AND n.priority = q.priority
+                AND n.due_at <= %s AND n.status IN (%s, %s)
+              ORDER BY n.due_at LIMIT 1)
+            FROM q""",  # noqa: S608 -- a table's name and placeholders
+            [*(word for queue in queues for word in queue), dialect.write(now), *WAITING],
+        )
+        found = [(c, p, dialect.read_time(due)) for c, p, due in cursor.fetchall()]
+    return {(c, p): (now - due).total_seconds() for c, p, due in found if due is not None}

@@ -3,10 +3,22 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from notifications import accounts, backlog, bulk_replays, clock, doorbell, health, routing
+from notifications import (
+    accounts,
+    allocation,
+    backlog,
+    bulk_replays,
+    clock,
+    doorbell,
+    health,
+    routing,
+)
+from notifications.allocation import Allocation, Source
 from notifications.metrics import exposition
-from notifications.metrics.state import MOST, oldest
+from notifications.metrics.state import MOST
 from scheduling import status as scheduler_status
+
+UNKNOWN = Allocation(weight=0.0, source=Source.SETTINGS)
 
 
 @dataclass(slots=True)
@@ -19,6 +31,7 @@ class Queue:
     oldest: float = 0.0
     on_broker: int = 0
     busy: int = 0
+    allocation: Allocation = UNKNOWN
 
     @property
     def name(self) -> str:
@@ -26,7 +39,7 @@ class Queue:
 
     @property
     def is_idle(self) -> bool:
-        return not (self.due or self.on_broker or self.busy)
+        return not (self.due or self.on_broker or self.busy or self.allocation.share)
 
 
 @dataclass(slots=True)
@@ -85,12 +98,15 @@ def read() -> Overview:
     """Read all of it; costs index probes, however much there is. Raises ``django.db.Error``."""
     waiting = backlog.look(MOST)
     queues = {(w.channel, w.priority): Queue(w.channel, w.priority, w.due) for w in waiting}
-    if late := [name for name, queue in queues.items() if queue.due]:
-        for name, age in oldest(late).items():
-            queues[name].oldest = age
+    late = [name for name, queue in queues.items() if queue.due]
+    for name, age in backlog.oldest(late).items():
+        queues[name].oldest = age
     for name, busy in busy_slots().items():
         if name in queues:
             queues[name].busy = busy
+    allocated = allocation.read()
+    for queue in queues.values():
+        queue.allocation = allocated[queue.name]
     return Overview(
         at=clock.now(),
         queues=list(queues.values()),

@@ -6,47 +6,70 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from celery.signals import worker_ready
+from celery.signals import worker_ready, worker_shutdown
 from celery.worker import state
 from celery.worker.request import Request
 from django.db import Error, connection
 
-from notifications import conf
+from notifications import allocation, conf, slot_time
 from notifications.fair_order import Running, default_weights
-from notifications.models import QueueWeight
+from notifications.shared_state import SharedStateAway
+from notifications.slot_time import Meter
 
-FRESH = 2.0  # seconds; an operator's change is seen after that
+EXCHANGED_EVERY = 2.0  # seconds; an operator's change is seen after that
 
 log = structlog.get_logger(__name__)
 
 _slots = 1
 _weights: dict[str, float] = {}
-_spent: dict[str, float] = {}
-_read_at = float("-inf")
+_unpaid, _untold = Meter(), Meter()  # slot time that the order, and all others, shall know of
+_ends = threading.Event()
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # celery has no types
-def remember(sender: Any, **_: Any) -> None:
-    """Note how many slots this worker has."""
+def start(sender: Any, **_: Any) -> None:
+    """Note how many slots this worker has, and exchange with the others from now on."""
     global _slots  # noqa: PLW0603 -- one worker per process
     _slots = int(sender.pool.num_processes)
+    _ends.clear()
+    # Not in the worker's event loop, which a database or Redis may keep waiting.
+    threading.Thread(target=_exchange_until_the_end, name="allocation", daemon=True).start()
+
+
+@worker_shutdown.connect  # type: ignore[untyped-decorator]  # as above
+def stop(**_: Any) -> None:
+    """Tell the last that is to be told."""
+    _ends.set()
 
 
 class TimedRequest(Request):  # type: ignore[misc]  # celery has no types
-    """A message in a worker's hands that notes the slot time it took, however it ended."""
+    """A message in a worker's hands that notes the slot time it took, however it ended.
 
-    def on_success(self, failed__retval__runtime: Any, **kwargs: Any) -> Any:
-        """Receive every result of the pool, a failure too, with its run time in seconds."""
-        queue = _queue_of(self)
-        _spent[queue] = _spent.get(queue, 0.0) + failed__retval__runtime[2]
-        return super().on_success(failed__retval__runtime, **kwargs)
+    Messages are acknowledged late, so each is done when it is acknowledged or rejected. (Of
+    ``on_success`` Celery makes a version of its own, which calls nobody's.)
+    """
+
+    def acknowledge(self) -> None:
+        """Take it as done."""
+        self._note()
+        super().acknowledge()
+
+    def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 -- celery's signature
+        """Give it back, or up."""
+        self._note()
+        super().reject(requeue=requeue)
+
+    def _note(self) -> None:
+        if self.acknowledged or not self.time_start:
+            return  # noted already, or never begun
+        queue, seconds = _queue_of(self), max(time.time() - self.time_start, 0.0)
+        _unpaid.add(queue, seconds)
+        _untold.add(queue, seconds)
 
 
 def take_spent() -> dict[str, float]:
     """Give the slot seconds by queue since the last call."""
-    taken = dict(_spent)
-    _spent.clear()
-    return taken
+    return {queue: spent.seconds for queue, spent in _unpaid.take().items()}
 
 
 def count() -> int:
@@ -76,21 +99,24 @@ def _queue_of(request: Any) -> str:
 
 
 def weights() -> Mapping[str, float]:
-    """Give each queue's weight: the settings', with the operator's laid over them."""
-    global _read_at  # noqa: PLW0603 -- as above
-    if not _weights:
-        _weights.update(default_weights(conf.get("WEIGHTS")))
-    if time.monotonic() - _read_at > FRESH:
-        _read_at = time.monotonic()
-        # Not here: this is the worker's event loop, and a database may keep it waiting.
-        threading.Thread(target=_read, name="queue-weights", daemon=True).start()
-    return _weights
+    """Give each queue's weight, as it was a moment ago."""
+    return _weights or default_weights(conf.get("WEIGHTS"))
 
 
-def _read() -> None:
+def _exchange_until_the_end() -> None:
+    while not _ends.is_set():
+        _exchange()
+        _ends.wait(EXCHANGED_EVERY)
+    _exchange()
+
+
+def _exchange() -> None:
+    """Read the weights, and tell the slot time."""
     try:
-        own = dict(QueueWeight.objects.values_list("queue", "weight"))
-        _weights.update({**default_weights(conf.get("WEIGHTS")), **own})
+        _weights.update(allocation.weights())
+        slot_time.tell(_untold.take())
+    except SharedStateAway:
+        return  # said by whoever lends it; the shares of these seconds are not known
     except Error as error:
         log.warning("queue_weights_not_read", error=type(error).__name__)
     finally:

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from notifications import accounts, bulk_replays, clock, overview, routing
 from notifications.accounts import Candidate
+from notifications.backlog import oldest
 from notifications.channels.smtp_connection import connect, read_url
 from notifications.diagnosis.finding import Finding
 from notifications.errors import TransientError
-from notifications.metrics.state import oldest
 from notifications.models import FailedDelivery
 from scheduling import status as scheduler_status
 from scheduling.models import Schedule

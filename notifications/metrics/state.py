@@ -11,14 +11,12 @@ from django.db import Error, connection
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from notifications import accounts, backlog, bulk_replays, clock, dialect, doorbell, health, routing
-from notifications.models import WAITING, Notification
+from notifications import accounts, allocation, backlog, bulk_replays, doorbell, health, routing
 from scheduling import status as scheduler_status
 
 log = structlog.get_logger(__name__)
 
 MOST = 10_000  # rows counted per queue: more is "very many" to whoever is woken by it
-_TABLE = Notification._meta.db_table
 _QUEUE = ("channel", "priority")
 
 
@@ -28,7 +26,7 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Read each part; one that does not answer leaves its figures out and says so."""
         reachable = True
-        for part in (_backlog, _dead_letters, _scheduler, _providers):
+        for part in (_backlog, _allocation, _dead_letters, _scheduler, _providers):
             try:
                 yield from part()
             except Error as error:
@@ -40,36 +38,27 @@ class StateCollector(Collector):
         yield from _broker()
 
 
-def oldest(queues: list[tuple[str, str]]) -> dict[tuple[str, str], float]:
-    """Give, for each queue with due rows, the age in seconds of the oldest."""
-    now = clock.now()
-    rows = ", ".join(["(%s, %s)"] * len(queues))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""WITH q(channel, priority) AS (VALUES {rows})
-            SELECT q.channel, q.priority, (
-              SELECT n.due_at FROM {_TABLE} n
-              WHERE n.channel = q.channel AND n.priority = q.priority
-                AND n.due_at <= %s AND n.status IN (%s, %s)
-              ORDER BY n.due_at LIMIT 1)
-            FROM q""",  # noqa: S608 -- a table's name and placeholders
-            [*(word for queue in queues for word in queue), dialect.write(now), *WAITING],
-        )
-        found = [(c, p, dialect.read_time(due)) for c, p, due in cursor.fetchall()]
-    return {(c, p): (now - due).total_seconds() for c, p, due in found if due is not None}
-
-
 def _backlog() -> Iterator[GaugeMetricFamily]:
     due = _family("due", f"Rows that wait for a worker now, at most {MOST}", *_QUEUE)
     age = _family("oldest_due_seconds", "Age of the oldest row that waits", *_QUEUE)
     waiting = backlog.look(MOST)
-    ages = oldest([(queue.channel, queue.priority) for queue in waiting if queue.due] or [("", "")])
+    ages = backlog.oldest([(queue.channel, queue.priority) for queue in waiting if queue.due])
     for queue in waiting:
         name = (queue.channel, queue.priority)
         due.add_metric(name, queue.due)
         age.add_metric(name, ages.get(name, 0.0))
     yield due
     yield age
+
+
+def _allocation() -> Iterator[GaugeMetricFamily]:
+    weight = _family("queue_weight", "Weight of a queue, by who set it", "queue", "source")
+    share = _family("queue_slot_share", "Part of all slot time in the last minute", "queue")
+    for queue, one in allocation.read().items():
+        weight.add_metric([queue, one.source], one.weight)
+        share.add_metric([queue], one.share)
+    yield weight
+    yield share
 
 
 def _dead_letters() -> Iterator[GaugeMetricFamily]:

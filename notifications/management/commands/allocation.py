@@ -1,40 +1,103 @@
-"""Who has the workers' slots today."""
+"""Who has the workers' slots, and who shall have them."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.table import Table
 
-from notifications import conf, overview
-from notifications.fair_order import default_weights
-from notifications.models import QueueWeight
+from notifications import allocation, conf, overview
+from notifications.allocation import Allocation
+
+_COLUMNS = ("queue", "weight", "share", "service", "due", "oldest", "broker", "busy")
 
 
 class Command(BaseCommand):
     """``manage.py allocation``."""
 
-    help = "Show how the workers' slots are shared among the queues now."
+    help = "Show how the workers' slots are shared among the queues, or change a queue's weight."
 
-    def handle(self, *_: Any, **__: Any) -> None:
-        """Print a line per queue that has work, and the windows that share the slots out."""
-        now = overview.read()
-        weights = default_weights(conf.get("WEIGHTS")) | dict(
-            QueueWeight.objects.values_list("queue", "weight")
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Read what is to be changed, and how it is shown."""
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="QUEUE=WEIGHT",
+            help="Give a queue a weight of your own, like email.low=3; workers follow within 2 s.",
         )
-        busy = sum(queue.busy for queue in now.queues)
-        table = Table(
-            *("queue", "weight", "busy slots", "share", "due", "oldest", "on broker"), box=None
+        parser.add_argument(
+            "--clear",
+            action="append",
+            default=[],
+            metavar="QUEUE",
+            help="Give a queue the weight of its priority again.",
         )
-        for queue in sorted(now.queues, key=lambda q: (-q.busy, -q.due)):
-            if not queue.is_idle:
-                share = f"{queue.busy / busy:.0%}" if busy else "-"
-                oldest = f"{queue.oldest:.1f} s"
-                numbers = (queue.busy, share, queue.due, oldest, queue.on_broker)
-                table.add_row(queue.name, f"{weights[queue.name]:g}", *map(str, numbers))
-        console = Console(highlight=False)
-        console.print(table if table.row_count else "Every queue is idle.")
-        console.print(
-            f"Per queue at most {conf.get('WINDOW')} messages of new notifications and "
-            f"{conf.get('RELEASE')} for due rows are released to the broker."
-        )
+        parser.add_argument("--all", action="store_true", help="Show idle queues too.")
+        parser.add_argument("--json", action="store_true", help="Print every queue, as JSON.")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Change what is to be changed, then show it. Raises ``CommandError``."""
+        for change in options["set"]:
+            _override(change)
+        for queue in options["clear"]:
+            if not allocation.let_go(queue):
+                raise CommandError(f"The queue {queue!r} has no weight of yours.")
+        if options["json"]:
+            every = {queue: asdict(one) for queue, one in allocation.read().items()}
+            self.stdout.write(json.dumps({"on": allocation.is_on(), "queues": every}, indent=2))
+            return
+        _show(overview.read(), allocation.read(), every=options["all"])
+
+
+def _override(change: str) -> None:
+    queue, _, weight = change.partition("=")
+    try:
+        allocation.override(queue, float(weight))
+    except ValidationError as error:
+        raise CommandError(f"{change}: {' '.join(error.messages)}") from None
+    except ValueError:
+        raise CommandError(f"{change}: write it like email.low=3.") from None
+
+
+def _show(now: overview.Overview, allocated: Mapping[str, Allocation], *, every: bool) -> None:
+    queues = {queue.name: queue for queue in now.queues}
+    table = Table(*_COLUMNS, box=None)
+    for name, one in sorted(allocated.items(), key=lambda item: -item[1].share):
+        queue = queues.get(name)
+        has_own = one.source is not allocation.Source.SETTINGS
+        if every or one.share or has_own or (queue and not queue.is_idle):
+            table.add_row(
+                *(name, _weight(one), f"{one.share:.1%}", f"{one.service_time * 1000:.0f} ms"),
+                *(_work(queue) if queue else ()),
+            )
+    console = Console(highlight=False)
+    console.print(table if table.row_count else "Every queue is idle.")
+    console.print(_rules())
+
+
+def _weight(one: Allocation) -> str:
+    if one.source is allocation.Source.SETTINGS:
+        return f"{one.weight:g}"
+    return f"{one.weight:g} ({one.source})"
+
+
+def _work(queue: overview.Queue) -> tuple[str, ...]:
+    return (str(queue.due), f"{queue.oldest:.1f} s", str(queue.on_broker), str(queue.busy))
+
+
+def _rules() -> str:
+    released = (
+        f"Per queue at most {conf.get('WINDOW')} messages of new notifications and "
+        f"{conf.get('RELEASE')} for due rows are released to the broker."
+    )
+    if not allocation.is_on():
+        return f"Weights are off: queues get a message in turn. {released}"
+    return (
+        "Share: of the slot time of all workers in the last minute. Service: how long a message "
+        f"held its slot. {released}"
+    )

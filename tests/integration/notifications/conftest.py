@@ -10,8 +10,9 @@ import redis
 from django.conf import settings
 from django.db.models import F
 
-from notifications import claims, delivery, windows
+from notifications import claims, delivery, slot_time, windows
 from notifications.models import Notification
+from notifications.slot_time import Spent
 from notifications.submission import send
 
 SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
@@ -55,6 +56,14 @@ def age():
 def set_(settings):
     """Set one of the NOTIFICATIONS_ figures for this test."""
     return lambda name, value: setattr(settings, f"NOTIFICATIONS_{name}", value)
+
+
+@pytest.fixture
+def took(db):
+    """Tell what slot time each queue took, as workers do: ``took({"email.low": (3.0, 6)})``."""
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        broker.flushdb()
+    return lambda spent: slot_time.tell({queue: Spent(*one) for queue, one in spent.items()})
 
 
 @pytest.fixture

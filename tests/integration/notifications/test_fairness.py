@@ -3,7 +3,9 @@
 import time
 
 import pytest
+from celery import current_app
 
+from notifications import allocation
 from notifications.models import Notification, QueueWeight, Status
 from notifications.submission import send, send_many
 
@@ -70,3 +72,66 @@ def test_an_operators_weight_is_seen_by_running_workers(system, wait_until):
     send(channel="simulator", recipient="ada", body="x", priority="low")
     wait_until(lambda: sent(priority="low").exists())
     assert "queue_weights_not_read" not in worker.output()
+
+
+def share_of(queue):
+    return allocation.read()[queue]
+
+
+def test_the_slot_time_of_each_queue_is_known_however_its_messages_ended(system, wait_until):
+    for result in ("ok", "permanent", "transient"):
+        send(channel="simulator", recipient=f"ada?latency=0.5&result={result}", body="x")
+    system.worker("-c", SLOTS)
+    wait_until(lambda: share_of("simulator.medium").service_time > 0.2)
+    assert share_of("simulator.medium").share == 1
+    assert share_of("simulator.low").share == 0
+
+
+def test_jobs_take_their_share_too(system, wait_until):
+    system.env["SCHEDULING_ALLOWED_TASKS"] = "*"
+    current_app.send_task("celery.backend_cleanup", queue="jobs")
+    system.worker("-c", SLOTS)
+    wait_until(lambda: share_of("jobs").share == 1)
+
+
+def test_an_idle_queues_slots_go_to_others_and_come_back_over_all_workers(system, wait_until):
+    many = [{"recipient": "ada?latency=0.01"}] * 2000
+    send_many(many, channel="simulator", body="x", priority="low")
+    workers = [system.worker("-c", "1", "-n", f"{name}@%h") for name in ("one", "two")]
+    wait_until(lambda: share_of("simulator.low").share == 1)
+    workers[0].kill()
+    system.worker("-c", "1", "-n", "one@%h")
+    before = sent(priority="low").count()
+    send_many(many[:400], channel="simulator", body="x", priority="high")
+    wait_until(lambda: sent(priority="high").count() == 400, timeout=60)
+    after = sent(priority="low").count()
+    assert after - before < 200
+    wait_until(lambda: 0 < share_of("simulator.high").share < 1)
+    wait_until(lambda: sent(priority="low").count() > after + 200)
+
+
+def test_a_queue_that_waits_too_long_has_its_weight_raised_until_it_is_served(
+    processes, accepted, age, wait_until
+):
+    processes.env["NOTIFICATIONS_RAISE_AFTER"] = "30"
+    for _ in range(3):
+        age(accepted(priority="low"), 600)
+    scheduler = processes.beat()
+    wait_until(lambda: share_of("simulator.low").source == "age")
+    assert share_of("simulator.low").weight == 2
+    scheduler.kill()
+    processes.beat()
+    assert share_of("simulator.low").source == "age"
+    processes.worker("-c", SLOTS)
+    wait_until(lambda: share_of("simulator.low").source == "settings")
+    assert sent(priority="low").count() == 3
+
+
+def test_one_setting_turns_the_weights_off(system, wait_until):
+    system.env["NOTIFICATIONS_FAIR_QUEUES"] = "0"
+    for priority in ("high", "low"):
+        many = [{"recipient": "ada?latency=0.005"}] * 3000
+        send_many(many, channel="simulator", body="x", priority=priority)
+    system.worker("-c", SLOTS)
+    wait_until(lambda: sent(priority="high").count() > 1000, timeout=60)
+    assert sent(priority="low").count() > sent(priority="high").count() / 2

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from notifications import throughput
+from notifications import allocation, throughput
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,24 @@ def test_the_first_page_shows_flow_queues_providers_and_troubles(
         assert words in page
     charts = {chart.title: chart.total for chart in boss.get("/admin/").context["charts"]}
     assert charts == {"Accepted": 3, "Sent": 1, "Failed": 1}
+
+
+def test_the_first_page_shows_each_queues_weight_and_share(boss, took):
+    took({"simulator.low": (3.0, 6), "simulator.high": (1.0, 10)})
+    allocation.override("simulator.low", 3)
+    lines = {line.queue.name: line.queue for line in boss.get("/admin/").context["lines"]}
+    assert lines["simulator.low"].allocation.share == 0.75
+    page = " ".join(boss.get("/dashboard/live/").content.decode().split())
+    assert "75%" in page
+    assert "3 (operator)" in page
+
+
+def test_an_operator_gives_a_queue_a_weight_in_the_admin(boss, took):
+    added = boss.post(
+        "/admin/notifications/queueweight/add/", {"queue": "email.low", "weight": "3"}
+    )
+    assert added.status_code == 302
+    assert allocation.read()["email.low"].source == "operator"
 
 
 def test_it_renews_itself_and_asks_nobody_outside(boss):

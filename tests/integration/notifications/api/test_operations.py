@@ -2,12 +2,22 @@
 
 import pytest
 
-from notifications import doorbell, health
+from notifications import allocation, doorbell, health
 from notifications.health import Tally
 from notifications.models import Notification, ProviderAccount, Suppression
 from tests.integration.notifications.api.conftest import SIMULATED
 
 pytestmark = pytest.mark.django_db
+
+
+def test_a_queue_tells_what_it_gets_of_the_workers(call, took):
+    took({"simulator.low": (3.0, 6), "jobs": (1.0, 1)})
+    allocation.override("email.low", 3)
+    found = {queue["name"]: queue["allocation"] for queue in call.ok("GET", "/queues")}
+    usual = {"weight": 1, "source": "settings", "share": 0, "service_time": 0}
+    assert found["simulator.low"] == {**usual, "share": 0.75, "service_time": 0.5}
+    assert found["email.low"] == {**usual, "weight": 3, "source": "operator"}
+    assert found["email.high"] == {**usual, "weight": 16}
 
 
 def test_a_queue_tells_what_waits_and_for_how_long(call):
@@ -21,7 +31,6 @@ def test_a_queue_tells_what_waits_and_for_how_long(call):
     assert low["oldest_age"] > 3600
     assert low["next_due_at"]
     assert low["released"] is not None
-    assert low["allocation"] > 0
     assert (queues["email.high"]["depth"], queues["email.high"]["oldest_age"]) == (0, None)
 
 

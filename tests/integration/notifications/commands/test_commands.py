@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from notifications import throughput
-from notifications.models import FailedDelivery, Notification, Status
+from notifications.models import FailedDelivery, Notification, QueueWeight, Status
 
 
 @pytest.fixture
@@ -107,9 +107,60 @@ def test_allocation_shows_who_has_work(run, accepted, age, capsys):
     assert "simulator.low" in capsys.readouterr().out
 
 
+def told(run):
+    found = json.loads(run("allocation", "--json"))
+    return found["on"], found["queues"]
+
+
+def test_allocation_shows_the_weights_and_who_had_the_slots(run, took, capsys):
+    took({"simulator.low": (3.0, 6), "simulator.high": (1.0, 10)})
+    run("allocation")
+    out = capsys.readouterr().out
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+    assert lines["simulator.low"][:5] == ["1", "75.0%", "500", "ms", "0"]
+    assert lines["simulator.high"][:5] == ["16", "25.0%", "100", "ms", "0"]
+    assert "email.low" not in lines
+
+
+def test_allocation_overrides_a_weight_and_gives_it_back(run, took):
+    run("allocation", "--set", "email.low=3", "--set", "jobs=0.5")
+    on, queues = told(run)
+    assert on
+    assert [queues["email.low"][name] for name in ("weight", "source")] == [3, "operator"]
+    run("allocation", "--set", "email.low=5.5", "--clear", "jobs")
+    _, queues = told(run)
+    assert queues["email.low"]["weight"] == 5.5
+    assert [queues["jobs"][name] for name in ("weight", "source")] == [4, "settings"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--set", "email.low"),
+        ("--set", "email.low=much"),
+        ("--set", "email.low=nan"),
+        ("--set", "email.low=0"),
+        ("--set", "email.low=1001"),
+        ("--set", "pigeon.low=3"),
+        ("--clear", "email.low"),
+    ],
+)
+def test_allocation_refuses_what_is_no_weight_or_no_queue(run, took, arguments):
+    with pytest.raises(CommandError):
+        run("allocation", *arguments)
+    assert not QueueWeight.objects.exists()
+
+
+def test_allocation_tells_when_weights_are_off(run, took, settings, capsys):
+    settings.NOTIFICATIONS_FAIR_QUEUES = False
+    assert told(run)[0] is False
+    run("allocation")
+    assert "Weights are off" in capsys.readouterr().out
+
+
 def test_status_sees_the_slots_that_are_busy(processes, accepted, wait_until):
     processes.worker("-c", "1")
-    row = accepted(recipient="ada?latency=5")
+    row = accepted(recipient="ada?latency=12")
     wait_until(lambda: Notification.objects.filter(id=row.id, status=Status.SENDING).exists())
     told = json.loads(processes.run("status", "python", "manage.py", "status", "--json"))
     assert [q["busy"] for q in told["queues"] if q["busy"]] == [1]

@@ -4,11 +4,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from notifications import metrics, receipts
+from notifications import allocation, backlog, metrics, receipts
 from notifications.channels.base import Receipt
 from notifications.errors import UnknownChannel
 from notifications.metrics.series import series
-from notifications.metrics.state import StateCollector, oldest
+from notifications.metrics.state import StateCollector
 
 
 def value(name, **labels):
@@ -34,7 +34,8 @@ def test_a_row_in_a_workers_hands_is_not_backlog(accepted, age, deliver):
     deliver(row)
     age(accepted(), 60)
     assert value("due") == 1
-    assert set(oldest([("simulator", "medium"), ("email", "high")])) == {("simulator", "medium")}
+    waits = backlog.oldest([("simulator", "medium"), ("email", "high")])
+    assert set(waits) == {("simulator", "medium")}
 
 
 def test_a_scrape_asks_the_same_number_of_questions_whatever_waits(accepted, age):
@@ -55,6 +56,22 @@ def test_a_scrape_asks_the_same_number_of_questions_whatever_waits(accepted, age
 )
 def test_a_providers_own_words_are_no_label(word, kept):
     assert metrics.reason(word) == kept
+
+
+def test_the_share_and_the_weight_of_each_queue_are_told(took):
+    took({"simulator.low": (3.0, 6), "jobs": (1.0, 1)})
+    allocation.override("email.low", 3)
+    assert value("queue_slot_share", queue="simulator.low") == 0.75
+    assert value("queue_slot_share", queue="jobs") == 0.25
+    assert value("queue_slot_share", queue="email.low") == 0
+    assert value("queue_weight", queue="email.low", source="operator") == 3
+    assert value("queue_weight", queue="email.high", source="settings") == 16
+
+
+def test_slot_time_is_not_known_without_a_redis_and_nothing_else_is_missed(db, settings):
+    settings.REDIS_URL = ""
+    assert value("queue_slot_share") == 0
+    assert value("queue_weight", queue="email.high") == 16
 
 
 def counted(family, **labels):
