@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest
 from unfold.admin import StackedInline
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from scheduling import conditions
 from scheduling.models import Schedule
@@ -16,17 +17,40 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
     class Meta:
         model = Schedule
         fields = Schedule.POLICY_FIELDS
+        labels = {
+            "misfire": "Missed times",
+            "misfire_cap": "At most",
+            "grace_seconds": "Too late after (s)",
+            "overlap": "While the last one runs",
+            "jitter_seconds": "Spread over (s)",
+            "timeout_seconds": "Time limit (s)",
+            "max_retries": "Retries",
+            "retry_backoff_seconds": "First retry after (s)",
+        }
+        help_texts = {
+            "misfire": "What becomes of times that passed while no scheduler ran.",
+            "overlap": "What becomes of a time that comes before the run for the last one ended.",
+            "guarantee": "What a crash may cost: a run that is done twice, or one that is not "
+            "done.",
+            "timeout_seconds": "A run that takes longer is ended. Empty: no limit.",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        known = ", ".join(conditions.names()) or "none"
-        self.fields["condition"].help_text += f" Registered: {known}."
+        self.fields["condition"] = self._condition()
 
-    def clean_condition(self) -> str:
-        name: str = self.cleaned_data["condition"]
-        if name and name not in conditions.names():
-            raise forms.ValidationError(f"No condition {name!r} is registered.")
-        return name
+    def _condition(self) -> forms.ChoiceField:
+        """Offer what is registered, and what is kept although its code is gone."""
+        kept = [self.instance.condition] if self.instance.condition else []
+        names = sorted({*conditions.names(), *kept})
+        return forms.ChoiceField(
+            label="Only if",
+            required=False,
+            choices=[("", "always"), *((name, name) for name in names)],
+            widget=UnfoldAdminSelectWidget,
+            help_text="A predicate that code registers, asked as it fires; its “no” is recorded "
+            "as skipped.",
+        )
 
     def save(self, commit: bool = True) -> Schedule:  # noqa: FBT001, FBT002 - Django's signature
         policy: Schedule = super().save(commit=False)

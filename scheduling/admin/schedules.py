@@ -76,7 +76,11 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
         super().__init__(*args, **kwargs)
         if self.instance.pk:
             self.initial.update(when_of(self.instance))
-        if "task" in self.fields:  # not where one may only look
+        if "name" in self.fields:  # not where one may only look
+            self.fields["name"].help_text = "What people and code call it by."
+            self.fields["enabled"].help_text = "Whether it fires."
+            self.fields["description"].help_text = "For whoever comes after you."
+            self.fields["description"].widget.attrs["rows"] = 2
             self.fields["task"].widget = UnfoldAdminTextInputWidget()
             self.fields["regtask"].widget = TaskSelect()
 
@@ -193,9 +197,9 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
             return self.LOOKED_AT
         first = (None, {"fields": ("name", "enabled", "description")})
         if obj is None:
-            return (first, *self.WHAT, *self.WHEN, *self.REST)
+            return (first, *self.WHEN, *self.WHAT, *self.REST)
         so_far = ("Fires so far", {"fields": ("state", "fires_so_far")})
-        return (first, so_far, *self.WHAT, *self.WHEN, *self.REST)
+        return (first, *self.WHEN, *self.WHAT, so_far, *self.REST)
 
     def get_urls(self) -> list[URLPattern]:
         """Add what the form's script asks."""

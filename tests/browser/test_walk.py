@@ -3,18 +3,12 @@
 import json
 
 import pytest
-from django_celery_beat.models import IntervalSchedule
 
 from notifications.models import FailedDelivery, Notification, Status
 from notifications.submission import send
 from scheduling.models import Fire
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
-
-
-@pytest.fixture
-def every_second(transactional_db):
-    return IntervalSchedule.objects.create(every=1, period="seconds")
 
 
 def make_a_template(page, shoot):
@@ -39,39 +33,44 @@ def preview_and_publish(page, shoot):
     page.wait_for_selector("text=published")
 
 
-def schedule_it(page, shoot, interval):
+def schedule_it(page, shoot):
     page.goto("/admin/")
     page.click("a:has-text('Schedules') >> visible=true >> nth=0")
     page.click("a[href$='/periodictask/add/'] >> visible=true >> nth=0")
     page.fill("[name=name]", "tell about the parcel")
-    page.select_option("[name=regtask]", "notifications.send_notification")
-    page.evaluate(
-        """([id, text]) => {
-            const box = document.querySelector('[name=interval]')
-            box.append(new Option(text, id, true, true))
-            box.dispatchEvent(new Event('change'))
-        }""",
-        [str(interval.pk), str(interval)],
+    page.fill("[name=recipients]", "ada@example.org")
+    page.click("#select2-id_template-container")
+    page.fill(".select2-search__field", "parc")
+    page.click(".select2-results__option:has-text('parcel')")
+    page.wait_for_selector("text=It needs: name.")
+    assert json.loads(page.input_value("[name=context]")) == {"name": "Ada"}
+    page.fill("[name=cron]", "30 9 * * mon-fri")
+    page.fill("[name=timezone]", "Asia/Kolkata")
+    page.wait_for_selector("#outlook >> text=At 09:30 AM")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#outlook li')]"
+        ".filter(line => line.innerText.includes('09:30:00 IST')).length === 5"
     )
-    page.click("text=Arguments")
-    message = {
-        "channel": "email",
-        "recipient": "ada@example.org",
-        "template": "parcel",
-        "context": {"name": "Ada"},
-    }
-    page.fill("[name=kwargs]", json.dumps(message))
+    page.fill("[name=cron]", "0 0 31 2 *")
+    page.wait_for_selector("#outlook >> text=never occurs")
+    shoot(page, "walk-schedule-problem")
+    page.select_option("[name=when]", "every")
+    page.fill("[name=every]", "1")
+    page.select_option("[name=period]", "seconds")
+    page.wait_for_selector("#outlook >> text=Every second")
     shoot(page, "walk-schedule")
     page.click("button[name=_save]")
     page.wait_for_selector("text=was added successfully")
 
 
-def pause_it(page):
+def pause_it(page, shoot):
     page.goto("/admin/django_celery_beat/periodictask/")
-    page.locator("tr", has_text="tell about the parcel").locator("input.action-select").check()
-    page.select_option("select[name=action]", "pause")
-    page.click("button[name=index]")
-    page.wait_for_selector("text=Paused: 1")
+    page.click("a:has-text('tell about the parcel')")
+    page.wait_for_selector("text=All fires")
+    shoot(page, "walk-fires-so-far")
+    page.click("text=Pause >> visible=true >> nth=0")
+    page.click("#dialog button[type=submit]")
+    page.wait_for_selector("text=Paused.")
 
 
 def replay_the_failure(page, shoot):
@@ -85,11 +84,11 @@ def replay_the_failure(page, shoot):
     shoot(page, "walk-replayed")
 
 
-def test_from_login_to_replay(open_page, shoot, every_second, wait_until):
+def test_from_login_to_replay(open_page, shoot, wait_until):
     page = open_page()
     make_a_template(page, shoot)
     preview_and_publish(page, shoot)
-    schedule_it(page, shoot, every_second)
+    schedule_it(page, shoot)
 
     wait_until(lambda: Notification.objects.filter(status=Status.SENT).count() >= 2)
     page.click("a:has-text('Outbox') >> visible=true >> nth=0")
@@ -97,7 +96,7 @@ def test_from_login_to_replay(open_page, shoot, every_second, wait_until):
     page.frame_locator("iframe").locator("text=Hello Ada").wait_for()
     shoot(page, "walk-delivered")
 
-    pause_it(page)
+    pause_it(page, shoot)
     wait_until(lambda: not Fire.objects.filter(finished_at__isnull=True).exists())
     fired = Fire.objects.count()
 

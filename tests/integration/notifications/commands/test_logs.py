@@ -44,7 +44,9 @@ def test_one_id_leads_from_the_request_to_the_provider_and_no_secret_is_told(
 
     calls = [line for line in lines(web) if line.get("event") == "api_call"]
     assert [call["request_id"] for call in calls] == ["order-7"]
-    assert any(id_ in json.dumps(line) for line in lines(worker))
+    (call,) = [line for line in lines(worker) if line.get("event") == "provider_call"]
+    assert (call["request_id"], call["notification"]) == ("order-7", id_)
+    assert (call["result"], call["code"]) == ("permanent", "550")
     for process in (web, worker):
         output = process.output()
         for secret in (RECIPIENT, SECRET, token):
