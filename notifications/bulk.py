@@ -82,6 +82,7 @@ def _accept(
         transaction.on_commit(recovery.ring_all, robust=True)
     for (channel, priority), count in Counter((r["channel"], r["priority"]) for r in built).items():
         metrics.accepted(channel, priority, created=True, count=count)
+    metrics.refused(errors.values())
     submitted.accepted += accepted_now
     submitted.duplicates += len(built) - accepted_now
     submitted.errors |= errors

@@ -15,7 +15,7 @@ import structlog
 from django.db import transaction
 from django.db.models import F, QuerySet
 
-from notifications import requests, submission
+from notifications import submission
 from notifications.errors import InvalidNotification
 from notifications.models import Notification
 from notifications.routing import CALLBACK_CHANNEL
@@ -48,7 +48,7 @@ def _untold() -> "QuerySet[Notification]":
 
 def _tell(row: Notification) -> None:
     try:
-        submission.submit(requests.read(_callback(row)))
+        submission.submit(_callback(row))
     except InvalidNotification as error:  # nobody carries callbacks any more, say
         log.warning("callback_refused", notification=str(row.id), problem=str(error))
     Notification.objects.filter(pk=row.pk).update(told_status=row.status)

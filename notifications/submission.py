@@ -48,11 +48,12 @@ def send(**fields: Any) -> Notification:
     Takes the fields of ``requests.Request``. Raises a subclass of ``InvalidNotification`` for
     bad input, and ``django.db.Error`` when the database cannot keep it.
     """
-    return submit(requests.read(fields)).notification
+    return submit(fields).notification
 
 
+@metrics.refusals()
 def submit(
-    request: requests.Request,
+    given: requests.Request | Mapping[str, Any],
     *,
     id_: UUID | None = None,
     continuation: Mapping[str, Any] | None = None,
@@ -60,16 +61,17 @@ def submit(
     version: CompiledVersion | None = None,
     rings: bool = True,
 ) -> Submission:
-    """Take one request through the door; ``rings`` is false for a caller that delivers itself.
+    """Take a request, or the fields of one, through the door.
 
+    ``rings`` is false for a caller that delivers itself.
     ``version`` pins another than the published one of the request's template.
 
     With the id of a row that exists, or an idempotency key that was used, the first
     notification is given back; ``IdempotencyConflict`` if its content was another.
     """
     now = clock.now()
-    with metrics.refusals():
-        accepted = requests.check(request, now, version)
+    request = given if isinstance(given, requests.Request) else requests.read(given)
+    accepted = requests.check(request, now, version)
     queue = routing.queue_for(accepted.channel, accepted.priority)
     immediate = accepted.scheduled_at is None
     admitted = immediate and (
@@ -86,8 +88,9 @@ def submit(
     row |= _held_back(accepted, now)
     notification = Notification(**row, created_at=now)
     if not rows.insert(row):
+        first = _first(notification, accepted)
         metrics.accepted(accepted.channel, accepted.priority, created=False)
-        return Submission(_first(notification, accepted), created=False)
+        return Submission(first, created=False)
     if rings and admitted and notification.status != Status.SUPPRESSED:
         transaction.on_commit(lambda: _ring(notification.id, queue), robust=True)
     transaction.on_commit(

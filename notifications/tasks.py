@@ -18,7 +18,6 @@ from notifications import (
     dead_letters,
     delivery,
     metrics,
-    requests,
     submission,
 )
 from notifications.doorbell import DELIVER_DUE_TASK
@@ -110,7 +109,7 @@ class SendTask(Task):  # type: ignore[misc]  # celery has no types
         _only_results_of_earlier_tasks(args or ())
         given = {**(kwargs or {}), **_timing(options), **_priority(options, kwargs or {})}
         accepted = submission.submit(
-            requests.read(given),
+            given,
             id_=id_of(task_id) if task_id else None,
             continuation=continuations.of(options),
         )
@@ -237,7 +236,7 @@ def _accept(task: SendTask, earlier: Sequence[Any], fields: dict[str, Any]) -> U
     try:
         _only_results_of_earlier_tasks(earlier)
         accepted = submission.submit(
-            requests.read({**_timing({"expires": request.expires}), **fields}),
+            {**_timing({"expires": request.expires}), **fields},
             id_=id_of(request.id),
             continuation=continuations.of(
                 {

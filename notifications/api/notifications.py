@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from ninja import Field, Header, Query, Router, Schema
 from ninja import Status as Answer
 
-from notifications import requests, submission
+from notifications import submission
 from notifications.admin import timeline
 from notifications.api.authentication import READ, SEND, is_test
 from notifications.api.contract import refuses
@@ -25,7 +25,7 @@ from notifications.api.fields import (
     filter_by,
     one_of,
 )
-from notifications.api.pagination import Page, Paging, cut
+from notifications.api.pagination import Page, Paging, cut_by_age
 from notifications.api.problems import Problem
 from notifications.models import Notification, Status
 from notifications.retry import Guarantee
@@ -223,14 +223,14 @@ def create_notification(
         _add_key(fields, idempotency_key)
     if is_test(request):
         fields["test"] = True
-    submitted = submission.submit(requests.read(fields))
+    submitted = submission.submit(fields)
     return Answer(201 if submitted.created else 200, _accepted(submitted))
 
 
 @router.get("", auth=READ, response=Page[NotificationOut], summary="List, newest first")
 def list_notifications(request: HttpRequest, filters: Query[Filters]) -> dict[str, Any]:
     """List notifications. What arrives while you turn the pages comes before the first."""
-    page, cursor = cut(_filtered(filters), filters, UUID)
+    page, cursor = cut_by_age(_filtered(filters), filters)
     return {"items": page, "next_cursor": cursor}
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
+from notifications import metrics
+
 CONTENT_TYPE = "application/problem+json"
 PATH = "/api/v1/problems/"
 
@@ -90,7 +92,8 @@ class Problem(Exception):
 
 
 def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
-    """Make the response for a problem."""
+    """Make the response for a problem, and count it."""
+    metrics.problem(problem.kind)
     kind = KINDS[problem.kind]
     document: dict[str, Any] = {
         "type": PATH + problem.kind,

@@ -25,6 +25,7 @@ REASONS = frozenset(
         *("rejected", "outcome_unknown", "attempts_exhausted", "deadline_exceeded", "expired"),
         *("expires_before_retry", "expires_before_slot", "worker_lost", "render_error"),
         *("provider_error", "cancelled", "suppressed", "slot_time_over", "no_provider"),
+        "receiver_rests",
         *("rate_limited", "suspect", "quiet_hours", "bounced", "refused", "invalid_recipient"),
     }
 )
@@ -43,8 +44,19 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except InvalidNotification as error:
-        series().refused.labels(type(error).__name__).inc()
+        refused([error])
         raise
+
+
+def refused(errors: Iterable[InvalidNotification]) -> None:
+    """Count what is refused, by the class of its error."""
+    for name, count in Counter(type(error).__name__ for error in errors).items():
+        series().refused.labels(name).inc(count)
+
+
+def problem(kind: str) -> None:
+    """Count an answer of the HTTP API that is a refusal, by its type."""
+    series().api_problems.labels(kind).inc()
 
 
 def cancelled() -> None:
@@ -152,11 +164,13 @@ __all__ = [
     "busy",
     "cancelled",
     "finished",
+    "problem",
     "put_back",
     "reason",
     "received",
     "recorded",
     "refusals",
+    "refused",
     "released",
     "start",
     "swept",

@@ -19,6 +19,7 @@ class Series:
     accepted: Counter
     doubles: Counter
     refused: Counter
+    api_problems: Counter
     cancelled: Counter
     attempts: Counter
     ended: Counter
@@ -56,6 +57,7 @@ def series() -> Series:
         accepted=counter("accepted", "Notifications that became a row", *queue),
         doubles=counter("doubles", "Submissions that were there already", *queue),
         refused=counter("refused", "Submissions refused at the door", "error"),
+        api_problems=counter("api_problems", "Refusals of the HTTP API", "problem"),
         cancelled=counter("cancelled", "Notifications called off in time"),
         attempts=counter("attempts", "Tries at a provider", *queue, "provider", "result"),
         ended=counter(

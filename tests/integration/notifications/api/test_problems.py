@@ -8,8 +8,18 @@ from notifications.api import problems
 from notifications.api.application import api
 from notifications.api.refusals import to_problem
 from notifications.errors import InvalidNotification
+from notifications.metrics.series import series
 from notifications.models import Notification
 from tests.integration.notifications.api.conftest import SIMULATED
+
+
+def counted(problem):
+    return sum(
+        sample.value
+        for metric in series().api_problems.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total") and sample.labels["problem"] == problem
+    )
 
 
 def subclasses(kind):
@@ -68,6 +78,29 @@ def test_there_is_no_html_anywhere(call, method, path, status):
     assert response.json()["request_id"] == response["X-Request-ID"]
     if status == 405:
         assert set(response["Allow"].split(", ")) == {"GET", "POST"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "problem"),
+    [
+        ("GET", "/notifications?limit=0", None, "invalid-request"),
+        ("GET", "/notifications/11111111-2222-4333-8444-555555555555", None, "not-found"),
+        ("POST", "/notifications", {"channel": "pigeon", "recipient": "x"}, "unknown-channel"),
+        ("POST", "/notifications/batch", {}, "invalid-request"),
+        ("DELETE", "/queues", None, "method-not-allowed"),
+        ("GET", "/nowhere", None, "not-found"),
+    ],
+)
+def test_every_refusal_is_counted_whatever_was_asked(call, method, path, body, problem):
+    before = counted(problem)
+    assert call(method, path, body).json()["type"].endswith(problem)
+    assert counted(problem) == before + 1
+
+
+def test_a_refused_key_is_counted(caller):
+    before = counted("missing-scope")
+    assert caller(scopes=["read"])("POST", "/notifications", SIMULATED).status_code == 403
+    assert counted("missing-scope") == before + 1
 
 
 def test_a_host_that_is_not_ours_gets_a_problem_too(call):

@@ -6,9 +6,10 @@ from django.test.utils import CaptureQueriesContext
 
 from notifications import allocation, backlog, metrics, receipts
 from notifications.channels.base import Receipt
-from notifications.errors import UnknownChannel
+from notifications.errors import IdempotencyConflict, UnknownArgument, UnknownChannel
 from notifications.metrics.series import series
 from notifications.metrics.state import StateCollector
+from notifications.submission import send_many
 
 
 def value(name, **labels):
@@ -97,10 +98,22 @@ def test_a_receipt_is_counted_once_however_often_it_comes(accepted, deliver):
 
 def test_doubles_refusals_and_waits_are_counted(accepted):
     families = series()
-    before = counted(families.doubles), counted(families.refused, error="UnknownChannel")
+    names = ("UnknownChannel", "UnknownArgument", "IdempotencyConflict")
+    before = (
+        counted(families.doubles),
+        *(counted(families.refused, error=name) for name in names),
+    )
     for _ in range(2):
         accepted(idempotency_key="once")
     with pytest.raises(UnknownChannel):
         accepted(channel="pigeon")
+    with pytest.raises(UnknownArgument):
+        accepted(colour="red")
+    with pytest.raises(IdempotencyConflict):
+        accepted(idempotency_key="once", body="Another")
+    rows = [{"recipient": "ada"}, {"recipient": "ada", "colour": "red"}]
+    send_many(rows, channel="simulator", body="x")
     assert counted(families.doubles) == before[0] + 1
     assert counted(families.refused, error="UnknownChannel") == before[1] + 1
+    assert counted(families.refused, error="UnknownArgument") == before[2] + 2
+    assert counted(families.refused, error="IdempotencyConflict") == before[3] + 1
