@@ -1,8 +1,10 @@
 """The API as it runs: in its own process, under load, and with parts of the system away."""
 
 import asyncio
+import json
 import os
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from notifications.models import Notification
 from tests.integration.notifications.api.conftest import SIMULATED
 
 CLIENTS, EACH = 50, 20
+MANY = 100_000
 
 
 @pytest.fixture
@@ -72,6 +75,55 @@ def test_fifty_repetitions_at_once_make_one_notification(processes, key):
     assert sorted(a.status_code for a in answers) == [200] * (CLIENTS - 1) + [201]
     assert len({a.text for a in answers}) == 1
     assert Notification.objects.count() == 1
+
+
+def as_json(rows: list[dict[str, str]]) -> tuple[bytes, str]:
+    return json.dumps(rows).encode(), "application/json"
+
+
+def as_csv(rows: list[dict[str, str]]) -> tuple[bytes, str]:
+    names = ("recipient", "reference", "name")
+    lines = [",".join(row.get(name, "") for name in names) for row in rows]
+    return "\n".join([",".join(names), *lines]).encode(), "text/csv"
+
+
+def peak_megabytes(pid: int) -> float:
+    """Give the most memory that a process and its children had at a time."""
+    own = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return (int(own[1]) / 1024 if own else 0.0) + sum(map(peak_megabytes, map(int, children)))
+
+
+@pytest.mark.parametrize("write", [as_json, as_csv])
+def test_a_hundred_thousand_come_in_one_request_and_the_bad_rows_are_named(processes, key, write):
+    rows = [{"recipient": f"user{n}", "reference": f"order {n}"} for n in range(MANY)]
+    rows[4999] = rows[MANY - 1] = {"recipient": ""}
+    body, content_type = write(rows)
+    web, address = processes.web()
+    query = {"channel": "simulator", "template": "hello", "priority": "low"}
+    with session(address, key) as api:
+        api.post("/templates", json={"name": "hello", "channel": "simulator"})
+        api.post("/templates/hello/versions", json={"parts": {"body": "Hello"}})
+        published = api.post("/templates/hello/versions/1/publish")
+        assert published.status_code == 200, published.text
+        api.get("/queues")
+        before = peak_megabytes(web.pid)
+        answer = api.post(
+            "/notifications/batch",
+            content=body,
+            params=query,
+            headers={"Content-Type": content_type},
+        )
+        assert answer.status_code == 202, answer.text
+        made = answer.json()
+        assert (made["accepted"], made["refused"]) == (MANY - 2, 2)
+        assert [error["row"] for error in made["errors"]] == [5000, MANY]
+        if content_type == "text/csv":
+            assert [error["line"] for error in made["errors"]] == [5001, MANY + 1]
+        assert api.get(f"/notifications/batch/{made['id']}").json()["progress"] == {
+            "queued": MANY - 2
+        }
+    assert peak_megabytes(web.pid) - before < 200
 
 
 def test_a_request_is_followed_by_its_id_from_web_to_worker(processes, key, wait_until):
