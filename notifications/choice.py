@@ -54,12 +54,33 @@ def choose(
     conditions: Mapping[str, Condition],
     draw: float,
     tried: Collection[str] = (),
+    *,
+    full: Collection[str] = (),
+    earlier: Sequence[str] = (),
 ) -> Choice | None:
     """Draw one by weight and health; ``draw`` is in [0, 1). None when all are resting.
 
-    An account that is to be probed goes first: one message finds out for all that follow.
+    Leaves out those that were ``tried`` just now and those that are ``full``: told this message
+    to wait. Those that failed it ``earlier``, the latest first, come last: a retry goes to
+    somebody else as long as somebody else is up.
     """
-    usable = [c for c in serving if not c.problem and c.name not in tried]
+    for count in range(len(earlier), -1, -1):
+        failed = {*tried, *earlier[:count]}
+        found = _drawn(serving, conditions, draw, failed, full)
+        if found:
+            return found
+    return None
+
+
+def _drawn(
+    serving: Sequence[Candidate],
+    conditions: Mapping[str, Condition],
+    draw: float,
+    failed: Collection[str],
+    full: Collection[str],
+) -> Choice | None:
+    """Draw one; an account that is to be probed goes first: one message finds out for all."""
+    usable = [c for c in serving if not (c.problem or c.name in failed or c.name in full)]
     for candidate in usable:
         if conditions.get(candidate.name, HEALTHY).probe:
             return Choice(candidate, "probe: is it back?")
@@ -71,7 +92,7 @@ def choose(
         weights = [1.0] * len(up)
     sums = list(accumulate(weights))
     chosen = up[min(bisect.bisect_right(sums, draw * sums[-1]), len(up) - 1)]
-    return Choice(chosen, _reason(chosen, up, weights, serving, tried))
+    return Choice(chosen, _reason(chosen, up, weights, serving, failed=failed, full=full))
 
 
 def _weight(candidate: Candidate, conditions: Mapping[str, Condition]) -> float:
@@ -100,7 +121,9 @@ def _reason(
     up: Sequence[Candidate],
     weights: Sequence[float],
     serving: Sequence[Candidate],
-    tried: Collection[str],
+    *,
+    failed: Collection[str],
+    full: Collection[str],
 ) -> str:
     if len(serving) == 1:
         return "rule" if chosen.rules else "only account"
@@ -108,9 +131,12 @@ def _reason(
     words = [f"{share:.0%} by weight"]
     if chosen.rules:
         words.append("rule")
-    if tried:
-        words.append(f"after {', '.join(sorted(tried))}")
-    resting = [c.name for c in serving if c not in up and c.name not in tried]
+    if failed:
+        words.append(f"after {', '.join(sorted(failed))}")
+    if full:
+        words.append(f"full: {', '.join(sorted(full))}")
+    names = [c.name for c in serving if c not in up]
+    resting = [name for name in names if name not in failed and name not in full]
     if resting:
         words.append(f"resting: {', '.join(resting)}")
     return "; ".join(words)[:100]

@@ -6,10 +6,11 @@ Expire, suppress, render, then hand over. Between claim and record no transactio
 from typing import NamedTuple
 
 from notifications import clock, outcomes, suppressions, unsubscribe
+from notifications.assignment import Ready
 from notifications.channels import CHANNELS
 from notifications.channels.base import Content
 from notifications.claims import Claim
-from notifications.handover import Ready, hand_over
+from notifications.handover import hand_over
 from notifications.models import Status
 from notifications.outcomes import Recorded
 from notifications.reports import Report

@@ -45,10 +45,19 @@ def bursty(key: str, rate: Rate) -> Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One row's wish to go now, against each of its limits. ``booked``: it comes at its slot."""
+    """One row's wish to go now, against each of its limits.
+
+    ``booked``: it comes at its slot. ``looks``: if it had to wait it would go elsewhere, so it
+    takes no slot.
+    """
 
     buckets: tuple[Bucket, ...]
     booked: bool = False
+    looks: bool = False
+
+    @property
+    def books(self) -> bool:
+        return not (self.booked or self.looks)
 
 
 # For each ask: seconds to wait, 0 for "go". An ask spends from all of its limits or from none.
@@ -68,7 +77,8 @@ end
 local answers, at = {}, count + 1
 local retried = {}
 while at <= #ARGV do
-  local came_booked, n = ARGV[at] == '1', tonumber(ARGV[at + 1])
+  local came_booked, looks = ARGV[at] == 'booked', ARGV[at] == 'looks'
+  local n = tonumber(ARGV[at + 1])
   local slot, binding = now, nil
   for j = at + 2, at + 1 + n do
     local i = tonumber(ARGV[j])
@@ -88,7 +98,7 @@ while at <= #ARGV do
     end
   elseif came_booked then
     retried[binding] = (retried[binding] or 0) + 1
-  else
+  elseif not looks then
     booked[binding] = math.max(booked[binding], spent[binding], now) + interval[binding]
   end
   answers[#answers + 1] = math.ceil(slot - now)
@@ -125,11 +135,12 @@ def ask(asks: Sequence[Ask]) -> list[float]:
 def _ask_redis(asks: Sequence[Ask], buckets: Mapping[str, Bucket]) -> list[float]:
     place = {key: index for index, key in enumerate(buckets, start=1)}
     keys = [name for key in buckets for name in (f"{key}:spent", f"{key}:booked")]
-    arguments: list[int] = []
+    arguments: list[int | str] = []
     for one in buckets.values():
         arguments += [round(one.interval * 1e6), round(one.tolerance * 1e6)]
     for each in asks:
-        arguments += [int(each.booked), len(each.buckets)]
+        kind = "booked" if each.booked else "looks" if each.looks else "new"
+        arguments += [kind, len(each.buckets)]
         arguments += [place[b.key] for b in each.buckets]
     with shared_state() as client:
         waits = client.register_script(_SCRIPT)(keys=keys, args=arguments)
@@ -163,7 +174,7 @@ class LocalLimits:
                 free += retried.get(b.key, 0) * b.interval
             else:
                 free = max(free, self.booked.get(b.key, 0.0) - b.tolerance)
-            if free > slot:
+            if free > slot + 1e-6:  # what floats lose is no wait
                 slot, binding = free, b
         if binding is None:
             for b in one.buckets:
@@ -172,7 +183,7 @@ class LocalLimits:
                     self._advance(self.booked, b, now)
         elif one.booked:
             retried[binding.key] = retried.get(binding.key, 0) + 1
-        else:
+        elif one.books:
             self._advance(self.booked, binding, max(now, self.spent.get(binding.key, 0.0)))
         return slot - now
 

@@ -7,7 +7,7 @@ import pytest
 import redis
 from django.conf import settings
 
-from notifications import accounts, claims, delivery, health, suppressions
+from notifications import accounts, claims, delivery, health, receivers, suppressions
 from notifications.channels.base import Account, Message
 from notifications.kinds import provider_class
 from notifications.models import Notification, ProviderAccount
@@ -21,6 +21,7 @@ def _nothing_remembered():
     accounts.forget()
     suppressions.forget()
     health.forget()
+    receivers.forget()
     with redis.Redis.from_url(settings.BROKER_URL) as client:
         client.flushdb()
 

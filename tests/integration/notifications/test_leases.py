@@ -6,16 +6,9 @@ import pytest
 from django.utils import timezone
 
 from notifications import claims, delivery, outcomes, recovery
-from notifications.models import (
-    AccountRule,
-    FailedDelivery,
-    Notification,
-    ProviderAccount,
-    Status,
-)
+from notifications.models import FailedDelivery, Notification, Status
 from notifications.reports import Report
 from notifications.retry import MOST_LOSSES, SUSPECT_AFTER, Outcome, Result
-from notifications.submission import send
 
 SENT = Outcome(Result.SENT)
 
@@ -142,27 +135,6 @@ def test_what_was_lost_again_and_again_is_delivered_alone_after_the_others(accep
     [waiting] = Notification.objects.filter(status=Status.SCHEDULED)
     assert (waiting.reason, waiting.attempt_count) == ("suspect", SUSPECT_AFTER)
     assert deliver(waiting)[0].status == Status.SENT
-
-
-def test_a_message_that_kills_workers_takes_no_other_along(processes, wait_until):
-    simulated = {"channel": "sms", "kind": "simulator"}
-    ProviderAccount.objects.create(name="good", **simulated)
-    bad = ProviderAccount.objects.create(
-        name="bad", settings={"behaviour": "result=crash"}, **simulated
-    )
-    AccountRule.objects.create(account=bad, country_prefix="+43")
-    common = {"channel": "sms", "body": "Hello", "priority": "high", "retry": {"base": 0.1}}
-    poison = send(recipient="+436641234567", **common)
-    others = [send(recipient=f"+1500555{n:04}", **common).id for n in range(20)]
-    processes.env |= {
-        "NOTIFICATIONS_LEASE": "4",
-        "NOTIFICATIONS_PROVIDER_TIMEOUT": "0.5",
-        "NOTIFICATIONS_HOLD": "0.5",
-    }
-    processes.beat()
-    processes.worker("-c", "1")
-    wait_until(lambda: poison.attempts.filter(code="lease_expired").count() > SUSPECT_AFTER)
-    wait_until(lambda: Notification.objects.filter(id__in=others, status=Status.SENT).count() == 20)
 
 
 def test_at_most_once_never_repeats_an_attempt_of_unknown_outcome(accepted, age):

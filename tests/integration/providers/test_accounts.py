@@ -138,6 +138,16 @@ def test_permanent_and_unknown_outcomes_do_not_fail_over(account, text, deliver)
         assert (row.status, len(attempts(row))) == (status, 1)
 
 
+def test_a_retry_goes_to_the_account_that_has_not_failed_it_yet(account, text, deliver):
+    for name in "abc":
+        account(f"sms-{name}", settings={"behaviour": "result=unknown"})
+    row = text(priority="high")
+    for _ in range(3):
+        Notification.objects.filter(pk=row.pk).update(due_at=timezone.now())
+        deliver(row)
+    assert {a.provider for a in row.attempts.all()} == {"sms-a", "sms-b", "sms-c"}
+
+
 def test_a_worker_that_dies_during_a_failover_leaves_a_row_that_is_due(account, text):
     account("sms-a", settings={"behaviour": "result=transient"})
     account("sms-b")

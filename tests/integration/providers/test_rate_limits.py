@@ -86,6 +86,43 @@ def test_it_is_exact_under_load(in_threads):
     assert 10 < passed <= allowed
 
 
+HAMMER = """
+import django; django.setup()
+import time
+from notifications.rate_limits import Ask, ask, steady
+from notifications.rates import Rate
+bucket = steady("test:processes", Rate(100, 1))
+passed, first, ends = 0, time.time(), time.monotonic() + 2
+while time.monotonic() < ends:
+    passed += ask([Ask((bucket,), booked=True)] * 10).count(0)
+print("RESULT", passed, first, time.time(), flush=True)
+"""
+
+
+def test_it_is_exact_for_several_processes(processes):
+    hammers = [
+        processes.start(
+            f"hammer-{n}", "python", "-c", HAMMER, DJANGO_SETTINGS_MODULE="config.settings"
+        )
+        for n in range(4)
+    ]
+    told = []
+    for hammer in hammers:
+        hammer.wait_for_output("RESULT")
+        line = next(x for x in hammer.output().splitlines() if x.startswith("RESULT"))
+        told.append([float(word) for word in line.split()[1:]])
+    passed = sum(count for count, _, _ in told)
+    elapsed = max(end for *_, end in told) - min(first for _, first, _ in told)
+    assert all(count for count, _, _ in told)
+    assert passed <= elapsed * 100 + rate_limits.EVENNESS * 100 + 1
+
+
+def test_who_only_looks_takes_no_slot(limits):
+    bucket = steady("test:looks", Rate(1, 1))
+    waits = limits([Ask((bucket,)), *[Ask((bucket,), looks=True)] * 3, Ask((bucket,))])
+    assert waits == [0, *[pytest.approx(1, abs=0.1)] * 4]
+
+
 def test_an_account_beyond_its_rate_puts_rows_back_at_their_slots(account, text, deliver):
     account("sms-a", rate_limit="60/m")
     rows = deliver(*(text(priority="high") for _ in range(4)))
@@ -96,6 +133,37 @@ def test_an_account_beyond_its_rate_puts_rows_back_at_their_slots(account, text,
     assert slots == sorted(slots)
     gaps = [(b - a).total_seconds() for a, b in itertools.pairwise(slots)]
     assert gaps == pytest.approx([1.0, 1.0], abs=0.01)
+
+
+def test_a_message_goes_to_the_account_that_has_room(account, text, deliver):
+    account("sms-a", rate_limit="1/h")
+    account("sms-b", weight=0)
+    rows = deliver(*(text(priority="high") for _ in range(5)))
+    assert [row.provider for row in rows] == ["sms-a", *["sms-b"] * 4]
+    assert rows[1].attempts.get().choice == "100% by weight; full: sms-a"
+    assert rows[1].attempt_count == 1
+
+
+def test_where_all_accounts_are_full_each_waits_at_one_slot(account, text, deliver):
+    account("sms-a", rate_limit="60/m")
+    account("sms-b", rate_limit="60/m")
+    rows = deliver(*(text(priority="high") for _ in range(12)))
+    sent = [row.provider for row in rows if row.status == "sent"]
+    assert sorted(sent) == ["sms-a", "sms-b"]
+    now = timezone.now()
+    waits = [(row.due_at - now).total_seconds() for row in rows if row.status == "scheduled"]
+    # Ten slots, one a second at each account: nobody took a slot that it does not use.
+    assert len(waits) == 10
+    assert sum(waits) <= sum(range(1, 11)) + 1
+
+
+def test_what_stops_a_recipient_stops_it_at_every_account(account, text, deliver):
+    account("sms-a", rate_limit="100/s")
+    account("sms-b", rate_limit="100/s")
+    RateLimit.objects.create(scope="recipient", channel="sms", rate="2/h")
+    accounts.forget()
+    rows = deliver(*(text() for _ in range(5)))
+    assert sorted(row.status for row in rows) == ["scheduled"] * 3 + ["sent"] * 2
 
 
 def test_high_priority_has_a_share_that_nobody_else_can_use_up(account, text, deliver):

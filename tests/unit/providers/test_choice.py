@@ -87,6 +87,28 @@ def test_the_reason_tells_how_it_came():
     assert left.reason == "100% by weight; after a; resting: c"
 
 
+def test_a_retry_goes_to_somebody_else_as_long_as_somebody_else_is_up():
+    def share_after(*earlier, health=None):
+        names = [
+            chosen([A, B, C], health or {}, n / 100, earlier=earlier).candidate.name
+            for n in range(100)
+        ]
+        return set(names)
+
+    assert share_after("a") == {"b", "c"}
+    assert share_after("b", "a") == {"c"}
+    assert share_after("c", "b", "a") == {"a"}  # the one that failed longest ago
+    resting = {"c": Condition(broken=True)}
+    assert share_after("b", "a", health=resting) == {"a"}
+    assert chosen([A], {}, 0.5, earlier=("a",)).candidate is A
+
+
+def test_who_has_no_room_is_passed_over_and_named():
+    left = chosen([A, B, C], {}, 0.5, full={"a", "b"})
+    assert (left.candidate, left.reason) == (C, "100% by weight; full: a, b")
+    assert choose([A, B], {}, 0.5, full={"a", "b"}) is None
+
+
 def test_one_failure_moves_little_and_many_move_much():
     found = conditions({"a": Health(good=10, bad=1), "b": Health(good=10), "c": Health(bad=60)})
     assert found["a"].factor == pytest.approx(0.937, abs=0.001)
