@@ -5,7 +5,8 @@ RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 
 FROM python:3.11-slim
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin notifications \
+RUN groupadd --gid 10001 notifications \
+    && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin notifications \
     && install --directory --owner notifications --mode 0700 /var/lib/notifications
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app

@@ -83,6 +83,34 @@ def test_each_service_that_stays_has_a_health_check(service: str) -> None:
     assert SERVICES[service]["healthcheck"]["test"]
 
 
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_each_service_has_limits(service: str) -> None:
+    limits = SERVICES[service]["deploy"]["resources"]["limits"]
+    assert float(limits["cpus"]) > 0
+    assert re.fullmatch(r"\d+[MG]", limits["memory"])
+    assert limits["pids"] > 0
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_no_service_runs_as_root_or_may_become_root(service: str) -> None:
+    assert SERVICES[service]["cap_drop"] == ["ALL"]
+    assert SERVICES[service]["security_opt"] == ["no-new-privileges:true"]
+    if service != "postgres":  # whose entry point leaves root by itself
+        assert not SERVICES[service]["user"].startswith("0:")
+
+
+def test_our_services_run_as_the_user_of_the_image() -> None:
+    made = re.search(r"useradd --uid (\d+)", (ROOT / "Dockerfile").read_text())
+    assert made
+    for service in OURS:
+        assert SERVICES[service]["user"] == f"{made[1]}:{made[1]}"
+
+
+def test_every_image_names_its_version() -> None:
+    images = [service["image"] for service in SERVICES.values() if "build" not in service]
+    assert all(re.search(r":v?\d", image) for image in images)
+
+
 def test_every_dependency_and_volume_exists() -> None:
     for service in SERVICES.values():
         assert set(service.get("depends_on", {})) <= set(SERVICES)

@@ -1,0 +1,72 @@
+"""Postgres and Redis over TLS, as docs/operating.md says: verified, and refused if unknown."""
+
+import json
+
+import pytest
+
+from notifications.models import Notification, Status
+from notifications.submission import send
+from tests.servers.tls import Authority, TlsDoor, TlsPostgresServer, trusted
+
+ASK = (
+    "from django.db import connection as c; cursor = c.cursor();"
+    " cursor.execute('SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()');"
+    " print('over tls:', cursor.fetchone()[0])"
+)
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def stranger():
+    return Authority()
+
+
+@pytest.fixture
+def postgres(authority):
+    server = TlsPostgresServer(authority).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_address(redis_server, authority):
+    door = TlsDoor(redis_server.port, authority).start()
+    yield f"rediss://localhost:{door.port}/0"
+    door.stop()
+
+
+def test_the_database_is_reached_by_a_verified_connection(processes, postgres, authority):
+    url = trusted(postgres.url, sslmode="verify-full", sslrootcert=authority.file)
+    asked = processes.run("ask", "python", "manage.py", "shell", "-v0", "-c", ASK, DATABASE_URL=url)
+    assert "over tls: True" in asked
+
+
+def test_a_database_of_an_unknown_authority_is_refused(processes, postgres, stranger):
+    url = trusted(postgres.url, sslmode="verify-full", sslrootcert=stranger.file)
+    with pytest.raises(RuntimeError, match="certificate verify failed"):
+        processes.run("ask", "python", "manage.py", "shell", "-v0", "-c", ASK, DATABASE_URL=url)
+
+
+def test_a_notification_is_delivered_by_a_broker_over_tls(
+    processes, redis_address, authority, wait_until, settings
+):
+    url = trusted(redis_address, ssl_cert_reqs="required", ssl_ca_certs=authority.file)
+    worker = processes.worker(BROKER_URL=url)
+    processes.beat(BROKER_URL=url)
+    row = send(channel="simulator", recipient="ada", body="Hello")
+    wait_until(lambda: Notification.objects.get(id=row.id).status == Status.SENT)
+    assert "redis_away" not in worker.output()  # the limits are shared over TLS, too
+
+
+@pytest.mark.parametrize("options", [{}, {"ssl_cert_reqs": "required"}])
+def test_a_broker_of_an_unknown_authority_is_refused(processes, redis_address, stranger, options):
+    url = trusted(redis_address, ssl_ca_certs=stranger.file, **options)
+    doctor = processes.start("doctor", "python", "manage.py", "doctor", "--json", BROKER_URL=url)
+    doctor.wait()
+    output = doctor.output()
+    findings = json.loads(output[output.index("[\n") :])
+    assert "broker.away" in {finding["id"] for finding in findings}
