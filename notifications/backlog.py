@@ -29,6 +29,7 @@ def is_waiting(channel: str, priority: str) -> bool:
 
 def look(limit: int) -> list[Waiting]:
     """Look at every queue at once, counting at most ``limit`` due rows in each."""
+    # In order, so that Postgres walks the index and stops; else it may read the whole backlog.
     now = dialect.write(clock.now())
     queues = [(c, p) for c in routing.CHANNELS for p in routing.PRIORITIES]
     rows = ", ".join(["(%s, %s)"] * len(queues))
@@ -38,7 +39,8 @@ def look(limit: int) -> list[Waiting]:
           (SELECT count(*) FROM (
              SELECT 1 FROM {_TABLE} n
              WHERE n.channel = q.channel AND n.priority = q.priority
-               AND n.due_at <= %s AND n.status IN (%s, %s) LIMIT %s) AS due),
+               AND n.due_at <= %s AND n.status IN (%s, %s)
+             ORDER BY n.due_at LIMIT %s) AS due),
           (SELECT min(n.due_at) FROM {_TABLE} n
              WHERE n.channel = q.channel AND n.priority = q.priority AND n.due_at > %s)
         FROM q

@@ -6,9 +6,12 @@ not shift the next one.
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
-from django.db.models import Model, QuerySet
+from django.db.models import F, Model, QuerySet
+from django.db.models.fields.tuple_lookups import Tuple, TupleLessThan
 from ninja import Field, Schema
 
 from notifications.api.problems import Problem
@@ -43,13 +46,42 @@ def cut(
     """
     if paging.cursor:
         rows = rows.filter(pk__lt=_read(paging.cursor, read_key))
-    found = list(rows.order_by("-pk")[: paging.limit + 1])
+    return _page(rows.order_by("-pk"), paging, lambda last: str(last.pk))
+
+
+def cut_by_age(rows: "QuerySet[M]", paging: Paging) -> tuple[list[M], str | None]:
+    """Take one page of rows that have a ``created_at`` and a UUID, the newest first.
+
+    An index on both serves the order, a time's beginning and end, and the cursor alike.
+    """
+    if paging.cursor:
+        age = Tuple(F("created_at"), F("pk"))
+        rows = rows.filter(TupleLessThan(age, _read(paging.cursor, _read_age)))
+    return _page(
+        rows.order_by("-created_at", "-pk"),
+        paging,
+        lambda last: f"{last.created_at.isoformat()} {last.pk}",
+    )
+
+
+def _page(
+    rows: "QuerySet[M]", paging: Paging, key: Callable[[Any], str]
+) -> tuple[list[M], str | None]:
+    found = list(rows[: paging.limit + 1])
     page = found[: paging.limit]
-    return page, _write(page[-1].pk) if len(found) > paging.limit else None
+    return page, _write(key(page[-1])) if len(found) > paging.limit else None
 
 
-def _write(key: Any) -> str:
-    return urlsafe_b64encode(str(key).encode()).decode().rstrip("=")
+def _write(key: str) -> str:
+    return urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def _read_age(text: str) -> tuple[datetime, UUID]:
+    written, _, id_ = text.partition(" ")
+    moment = datetime.fromisoformat(written)
+    if moment.utcoffset() != timedelta(0):
+        raise ValueError("It was written in UTC.")
+    return moment, UUID(id_)
 
 
 def _read(cursor: str, read_key: Callable[[str], Any]) -> Any:
