@@ -4,7 +4,7 @@
 #   make test     every test, short chaos runs among them (ARGS='-k name' goes to pytest)
 #   make check    lint, types, import contract, migrations in step, deployment checks
 #   make bench    benchmarks, each beside its floor (ONLY=name for one of them)
-#   make chaos    a long run under kill -9 (N=notifications, MINUTES=, SEED=)
+#   make chaos    a long run under kill -9 (N=notifications, MINUTES=, SEED=, BROKER=rabbitmq)
 #   make install  .venv with the runtime packages, and nothing else
 #   make lock     renew both lock files (needs uv)
 
@@ -25,6 +25,7 @@ N ?=
 MINUTES ?=
 SEED ?=
 CHANCE ?=
+BROKER ?=
 
 .PHONY: up install test check bench chaos lock
 up: $(VENV)/.runtime
@@ -36,7 +37,7 @@ test: $(VENV)/.dev
 	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 chaos: $(VENV)/.dev
-	@N=$(N) MINUTES=$(MINUTES) SEED=$(SEED) CHANCE=$(CHANCE) $(PY) -m tests.chaos.run
+	@N=$(N) MINUTES=$(MINUTES) SEED=$(SEED) CHANCE=$(CHANCE) BROKER=$(BROKER) $(PY) -m tests.chaos.run
 
 bench: $(VENV)/.dev
 	@$(PY) -m bench $(ONLY)

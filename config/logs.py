@@ -52,6 +52,8 @@ def logging_config(level: str, style: str) -> dict[str, Any]:
             # Each says something per task or request; what matters of it is in the rows.
             "celery.worker.strategy": {"level": "WARNING"},
             "httpx": {"level": "WARNING"},
+            # A line per quorum queue at each start, about broker ETAs, which nothing here uses.
+            "kombu.transport.native_delayed_delivery": {"level": "ERROR"},
         },
     }
 

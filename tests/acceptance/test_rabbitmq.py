@@ -10,8 +10,9 @@ from django.conf import settings
 from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, PeriodicTask
 
+from config.queues import DEAD_MESSAGES, DELIVERIES
 from notifications.models import Notification
-from notifications.routing import JOBS_QUEUE, QUEUE_NAMES
+from notifications.routing import JOBS_QUEUE
 from tests.servers.processes import Processes
 from tests.servers.rabbitmq import MISSING, RabbitMQServer, rabbitmq_script
 from tests.servers.smtp import SmtpServer
@@ -24,7 +25,6 @@ pytestmark = [
     pytest.mark.timeout(300),  # Erlang takes its time on a busy machine
 ]
 
-QUEUES = (*QUEUE_NAMES, JOBS_QUEUE)
 APPLY_ASYNC = """
 import json, sys
 import django
@@ -45,7 +45,7 @@ def rabbitmq(request: pytest.FixtureRequest) -> Iterator[tuple[RabbitMQServer, s
 @pytest.fixture
 def broker(rabbitmq: tuple[RabbitMQServer, str]) -> RabbitMQServer:
     server, _ = rabbitmq
-    server.flush(QUEUES)
+    server.flush()
     return server
 
 
@@ -138,7 +138,7 @@ def test_messages_that_are_lost_are_rung_again(
     wait_until: Wait,
 ) -> None:
     send(*(f"user{n}@example.com" for n in range(20)))
-    broker.flush(QUEUES)
+    broker.flush()
     system.worker("--concurrency", "2")
     system.beat()
     wait_until(lambda: len(set(people(smtp_server))) == 20, timeout=60)
@@ -189,3 +189,24 @@ def test_the_operator_sees_the_depth_of_each_queue(
     }
     assert on_broker["email", "high"] == 2
     assert sum(on_broker.values()) == 2
+
+
+def test_a_message_that_no_worker_survives_is_put_aside(
+    rabbitmq: tuple[RabbitMQServer, str],
+    broker: RabbitMQServer,
+    system: Processes,
+    wait_until: Wait,
+) -> None:
+    if rabbitmq[1] != "quorum":
+        pytest.skip("Classic queues do not count deliveries.")
+    system.worker().end()  # it has declared the queues
+    with broker.connection() as connection:
+        queue = connection.SimpleQueue(DEAD_MESSAGES(connection.default_channel))
+        queue.clear()
+        channel = connection.channel()
+        connection.Producer(channel).publish("deadly", routing_key=JOBS_QUEUE)
+        for _ in range(DELIVERIES + 1):
+            taken = wait_until(lambda: channel.basic_get(JOBS_QUEUE))
+            channel.basic_reject(taken.delivery_tag, requeue=True)
+        assert queue.get(timeout=10).payload == "deadly"
+        assert channel.basic_get(JOBS_QUEUE) is None

@@ -1,6 +1,7 @@
 """``make chaos``: real processes under random harm.
 
-N=, MINUTES= and SEED= set its size, CHANCE= how often a process kills itself at a boundary.
+N=, MINUTES= and SEED= set its size, CHANCE= how often a process kills itself at a boundary,
+and BROKER= is redis or rabbitmq.
 """
 
 import os
@@ -17,18 +18,18 @@ from rich.table import Table
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.world import World, wait_for
 
-KINDS = ("worker", "child", "scheduler", "flush", "redis", "postgres")
+KINDS = ("worker", "child", "scheduler", "flush", "broker", "postgres")
 
 
 def run(
-    count: int, minutes: float, seed: int, chance: float, folder: Path
+    count: int, minutes: float, seed: int, chance: float, folder: Path, broker: str = "redis"
 ) -> tuple[World, Verdict]:
     """Submit ``count`` notifications over ``minutes`` while things die, and judge the end.
 
     ``chance`` is that of a worker killing itself at each boundary of a delivery.
     """
     random.seed(seed)
-    world = World(folder, chance=chance)
+    world = World(folder, chance=chance, broker=broker)
     accepted = folder / "accepted.log"
     seconds = minutes * 60
     try:
@@ -54,9 +55,10 @@ def main() -> None:
     minutes = float(os.environ.get("MINUTES") or 10)
     seed = int(os.environ.get("SEED") or time.time())
     chance = float(os.environ.get("CHANCE") or 0.0005)
+    broker = os.environ.get("BROKER") or "redis"
     with tempfile.TemporaryDirectory() as folder:
-        world, verdict = run(count, minutes, seed, chance, Path(folder))
-        table = Table(title=f"{count} notifications, {minutes:g} minutes, seed {seed}")
+        world, verdict = run(count, minutes, seed, chance, Path(folder), broker)
+        table = Table(title=f"{count} notifications, {minutes:g} minutes, seed {seed}, {broker}")
         table.add_column("figure")
         table.add_column("count", justify="right")
         for name, value in asdict(verdict).items():

@@ -3,11 +3,19 @@
 import pytest
 
 from tests.chaos.run import KINDS, run
+from tests.servers.rabbitmq import MISSING, rabbitmq_script
+
+RABBITMQ = pytest.param(
+    "rabbitmq", marks=pytest.mark.skipif(rabbitmq_script() is None, reason=MISSING)
+)
 
 
 @pytest.mark.timeout(300)
-def test_nothing_is_lost_stuck_or_doubled_beyond_what_was_in_flight(tmp_path):
-    world, verdict = run(count=600, minutes=0.5, seed=1, chance=0.0005, folder=tmp_path)
+@pytest.mark.parametrize("broker", ["redis", RABBITMQ])
+def test_nothing_is_lost_stuck_or_doubled_beyond_what_was_in_flight(tmp_path, broker):
+    world, verdict = run(
+        count=600, minutes=0.5, seed=1, chance=0.0005, folder=tmp_path, broker=broker
+    )
     assert verdict.accepted == 600
     assert verdict.holds, verdict
     assert all(world.kills[kind] for kind in KINDS)

@@ -14,6 +14,7 @@ import psycopg
 
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import Processes, RunningProcess
+from tests.servers.rabbitmq import RabbitMQServer
 from tests.servers.redis import RedisServer
 from tests.servers.smtp import SmtpServer
 
@@ -25,14 +26,16 @@ UNFINISHED = """SELECT count(*) FROM notifications_notification
 class World:
     """Two workers, two schedulers and a submitter, beside Postgres, Redis and an SMTP server.
 
+    With RabbitMQ as the ``broker`` Redis keeps no more than the limits.
     ``doubles_allowed`` adds up what was in flight at each kill: no more may arrive twice.
     """
 
-    def __init__(self, folder: Path, *, chance: float = 0.0) -> None:
+    def __init__(self, folder: Path, *, chance: float = 0.0, broker: str = "redis") -> None:
         self.kills: Counter[str] = Counter()
         self.doubles_allowed = 0
         self.postgres = PostgresServer().start()
         self.redis = RedisServer(durable=True).start()
+        self.broker = RabbitMQServer().start() if broker == "rabbitmq" else self.redis
         self.smtp = SmtpServer().start()
         self.simulated = folder / "simulated.log"
         self.traps = folder / "traps.log"
@@ -53,6 +56,7 @@ class World:
     def close(self) -> None:
         self.processes.end_all()
         self.smtp.stop()
+        self.broker.stop()
         self.redis.stop()
         self.postgres.stop()
 
@@ -83,8 +87,8 @@ class World:
             "worker": self._kill_a_worker,
             "child": self._kill_a_child,
             "scheduler": lambda: random.choice(self.schedulers).kill(),
-            "flush": self.redis.flush,
-            "redis": self.redis.restart,
+            "flush": self.broker.flush,
+            "broker": self.broker.restart,
             "postgres": self.postgres.restart,
         }
         harm[kind]()
@@ -130,7 +134,7 @@ class World:
     def _environment(self, folder: Path) -> dict[str, str]:
         return os.environ | {
             "DATABASE_URL": self.postgres.url,
-            "BROKER_URL": self.redis.url,
+            "BROKER_URL": self.broker.url,
             "REDIS_URL": self.redis.url,
             "EMAIL_URL": self.smtp.url,
             "VAR_DIR": str(folder / "var"),

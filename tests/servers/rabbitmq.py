@@ -1,11 +1,11 @@
 """A RabbitMQ node of the run's own, with an epmd of its own beside it, in one process group."""
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from kombu.connection import Connection
 
+from notifications.routing import JOBS_QUEUE, QUEUE_NAMES
 from tests.servers.process import ServerProcess, free_port
 from tests.servers.reaper import temporary_folder
 
@@ -85,12 +85,12 @@ class RabbitMQServer(ServerProcess):
         """A connection that is made when it is first used."""
         return Connection(self.url, connect_timeout=5)
 
-    def flush(self, queues: Iterable[str]) -> None:
-        """Lose every message that waits in these queues; those that nobody declared are passed."""
+    def flush(self) -> None:
+        """Lose every message that waits in one of the system's queues."""
         with self.connection() as connection:
             channel = connection.default_channel
-            for queue in queues:
+            for queue in (*QUEUE_NAMES, JOBS_QUEUE):
                 try:
                     channel.queue_purge(queue)
                 except connection.channel_errors:
-                    continue
+                    continue  # nobody has declared it yet
