@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
-from rich.progress import Progress
+from rich.progress import MofNCompleteColumn, Progress
 
 from notifications import clock, metrics, recovery, requests, rows
 from notifications.errors import InvalidNotification
@@ -51,7 +51,8 @@ def send_many(
     so that what was accepted before an interruption stays accepted. ``progress`` shows a bar.
     """
     submitted = Submitted(batch or Batch.objects.create(name=name[:255]))
-    with Progress(disable=not progress) as bar:
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, disable=not progress) as bar:
         total = len(requested) if isinstance(requested, Sized) else None
         task = bar.add_task("accepting", total=total)
         for chunk in _chunks(enumerate(requested)):

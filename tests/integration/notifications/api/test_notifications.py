@@ -1,11 +1,12 @@
 """Notifications over HTTP: the same door, the same names."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-from notifications import requests, tasks
+from notifications import requests, status_callbacks, tasks
 from notifications.api.notifications import NotificationIn
 from notifications.errors import TransientError
 from notifications.models import Notification, Status
@@ -130,6 +131,26 @@ def test_a_notification_tells_why_it_is_where_it_is(call):
     assert "Attempt 1: refused for now" in titles
     assert "Retry planned" in titles
     assert seen["trace"][-1]["at"] == seen["due_at"]
+
+
+def test_a_callback_url_is_told_how_it_ended(call, settings):
+    settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
+    url = "http://127.0.0.1:9/told"
+    made = call.ok("POST", "/notifications", {**SIMULATED, "callback_url": url})
+    assert call.ok("GET", f"/notifications/{made['id']}")["callback_url"] == url
+    tasks.deliver_one(UUID(made["id"]), worker="test")
+    status_callbacks.tick()
+    callback = Notification.objects.get(channel="callback")
+    assert callback.recipient == url
+    told = json.loads(callback.body)
+    assert (told["type"], told["data"]["id"]) == ("notification.sent", made["id"])
+
+
+@pytest.mark.parametrize("url", ["nowhere", "ftp://example.org/x", 7])
+def test_a_callback_url_that_cannot_be_told_is_refused(call, url):
+    refused = call("POST", "/notifications", {**SIMULATED, "callback_url": url})
+    assert refused.status_code == 422
+    assert refused.json()["field"] == "callback_url"
 
 
 def test_an_unknown_notification_is_not_found(call):
