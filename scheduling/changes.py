@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 
-from django.db import connection
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import transactions
+from scheduling import bulk, transactions
 from scheduling.clock import database_now
 from scheduling.models import Change, Schedule
 from scheduling.recurrence import ImpossibleScheduleError
@@ -24,6 +24,7 @@ STATE_FIELDS = (
     "quarantined_at",
     "quarantine_reason",
 )
+_state = attrgetter("periodic_task_id", *STATE_FIELDS)
 
 
 def apply_changes(now: datetime, limit: int = BATCH) -> int:
@@ -112,26 +113,7 @@ def set_aside(schedule: Schedule, error: Exception) -> None:
 
 def save_state(schedules: Iterable[Schedule]) -> None:
     """Save what the schedulers own of these rows, and nothing of a person's policy."""
-    meta = Schedule._meta
-    columns = [field for field in meta.concrete_fields if field.name in STATE_FIELDS]
-    assignments = ", ".join(f"{field.column} = %s" for field in columns)
-    rows = [
-        [
-            *(
-                field.get_db_prep_save(getattr(schedule, field.attname), connection)
-                for field in columns
-            ),
-            schedule.pk,
-        ]
-        for schedule in schedules
-    ]
-    if not rows:
-        return
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            f"UPDATE {meta.db_table} SET {assignments} WHERE periodic_task_id = %s",  # noqa: S608
-            rows,
-        )
+    bulk.update(Schedule, STATE_FIELDS, [_state(schedule) for schedule in schedules])
 
 
 def count_from(schedule: Schedule, changed_at: datetime) -> None:

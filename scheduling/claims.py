@@ -3,12 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
+from operator import attrgetter
 
-from django.db import connection
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import policies, transactions
+from scheduling import bulk, policies, transactions
 from scheduling.changes import plan_next, quarantine, save_state, timetable_for
 from scheduling.models import Fire, FireStatus, Overlap, Schedule
 from scheduling.policies import MisfirePolicy, PlannedFire
@@ -23,6 +22,8 @@ WAITING_LOOK = timedelta(seconds=5)
 RULE_RELATIONS = tuple(
     f"periodic_task__{kind}" for kind in ("interval", "crontab", "solar", "clocked")
 )
+FIRE_FIELDS = tuple(field.attname for field in Fire._meta.concrete_fields)
+_fire_row = attrgetter(*FIRE_FIELDS)
 
 
 def claim_due(now: datetime, limit: int = BATCH) -> list[Fire]:
@@ -34,7 +35,8 @@ def claim_due(now: datetime, limit: int = BATCH) -> list[Fire]:
     with transactions.brief():
         schedules = list(
             Schedule.objects.select_for_update(skip_locked=True, of=("self", "periodic_task"))
-            .select_related(*RULE_RELATIONS)
+            .select_related("periodic_task")
+            .prefetch_related(*RULE_RELATIONS)
             .filter(next_fire_at__lte=now, periodic_task__enabled=True)
             .order_by("next_fire_at")[:limit]
         )
@@ -125,28 +127,22 @@ def _without_overlap(fires: Sequence[Fire], now: datetime) -> Sequence[Fire]:
 
 def _insert(fires: Sequence[Fire]) -> list[Fire]:
     """Insert the fires; give those whose due time had none yet."""
-    Fire.objects.bulk_create(fires, ignore_conflicts=True)
-    inserted: set[UUID] = set(
-        Fire.objects.filter(pk__in=[fire.pk for fire in fires]).values_list("pk", flat=True)
-    )
+    inserted = bulk.insert_new(Fire, FIRE_FIELDS, [_fire_row(fire) for fire in fires])
     return [fire for fire in fires if fire.pk in inserted]
 
 
-def _save_tasks(schedules: Iterable[Schedule], fires: Iterable[Fire], now: datetime) -> None:
+def _save_tasks(schedules: Sequence[Schedule], fires: Iterable[Fire], now: datetime) -> None:
     """Keep what django-celery-beat shows: last run, run count, and one-offs that are done."""
     runs: dict[int, int] = defaultdict(int)
     for fire in fires:
         if fire.status in {FireStatus.CLAIMED, FireStatus.WAITING}:
             runs[fire.schedule_id] += 1
-    table = PeriodicTask._meta.db_table
-    at = connection.ops.adapt_datetimefield_value(now)
-    if runs:
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                f"UPDATE {table} SET last_run_at = %s, "  # noqa: S608 - a model's own table
-                "total_run_count = total_run_count + %s WHERE id = %s",
-                [(at, count, pk) for pk, count in runs.items()],
-            )
+    counted = [
+        (schedule.pk, now, schedule.periodic_task.total_run_count + runs[schedule.pk])
+        for schedule in schedules
+        if schedule.pk in runs
+    ]
+    bulk.update(PeriodicTask, ("last_run_at", "total_run_count"), counted)
     done = [schedule.pk for schedule in schedules if _is_done(schedule, runs, now)]
     if done:
         PeriodicTask.objects.filter(pk__in=done).update(enabled=False)

@@ -7,18 +7,21 @@ from typing import Any
 
 from celery import Celery, Task
 from django.db import Error as DatabaseError
+from django_celery_beat.models import PeriodicTask
 from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.messaging import Producer
+from kombu.utils.json import loads
 
 from scheduling import conditions, ledger
 from scheduling.changes import set_aside
 from scheduling.claims import BATCH
-from scheduling.entry import Entry
 from scheduling.models import Fire, FireStatus, Guarantee
+from scheduling.sender import Sender
 
 logger = logging.getLogger(__name__)
 
 FIRE_HEADER = "scheduling_fire"
+DESTINATION = ("queue", "exchange", "routing_key", "priority")
 HARD_TIMEOUT_MARGIN = 5.0
 """Seconds from the soft time limit, which a task may catch, to the hard one."""
 
@@ -33,18 +36,12 @@ class Message:
     args: Sequence[Any]
     kwargs: dict[str, Any]
     options: dict[str, Any]
+    """For ``apply_async``; the id makes a second publication of the same fire recognisable."""
 
     @property
     def is_done_when_accepted(self) -> bool:
         """Whether the task's ``apply_async`` itself is durable and idempotent by task id."""
         return bool(getattr(self.task, "accepted_is_done", False))
-
-    def send(self, app: Celery, **how: Any) -> None:
-        """Publish it; the id makes a second publication of the same fire recognisable."""
-        if self.task is None:
-            app.send_task(self.name, self.args, self.kwargs, **self.options, **how)
-        else:
-            self.task.apply_async(self.args, self.kwargs, **self.options, **how)
 
 
 def publish(app: Celery, fires: Sequence[Fire]) -> None:
@@ -59,7 +56,7 @@ def publish(app: Celery, fires: Sequence[Fire]) -> None:
         if message is None:
             continue
         if message.is_done_when_accepted:
-            _send_through_its_door(app, message)
+            _send_through_its_door(message)
         else:
             through_broker.append(message)
     if through_broker:
@@ -72,19 +69,39 @@ def _message(app: Celery, fire: Fire) -> Message | None:
     if not _is_wanted(fire):
         return None
     try:
-        entry = Entry(row, app=app)
+        return Message(
+            fire=fire,
+            name=row.task,
+            task=app.tasks.get(row.task),
+            args=_read(row.args, list),
+            kwargs=_read(row.kwargs, dict),
+            options=_options(fire, row),
+        )
     except ValueError as error:
         set_aside(fire.schedule, error)
         _fail(fire, error)
         return None
-    options = entry.publish_options()
-    options["task_id"] = str(fire.pk)
-    options["headers"][FIRE_HEADER] = str(fire.pk)
+
+
+def _options(fire: Fire, row: PeriodicTask) -> dict[str, Any]:
+    """Give the options for ``apply_async``: id, headers, queue, priority, expiry, …"""
+    options: dict[str, Any] = {
+        name: value for name in DESTINATION if (value := getattr(row, name)) not in {None, ""}
+    }
+    if row.expires_:
+        options["expires"] = row.expires_
     timeout = fire.schedule.timeout_seconds
     if timeout is not None:
         options["soft_time_limit"] = timeout
         options["time_limit"] = timeout + HARD_TIMEOUT_MARGIN
-    return Message(fire, row.task, app.tasks.get(row.task), entry.args, entry.kwargs, options)
+    fire_id = str(fire.pk)
+    headers = {"periodic_task_name": row.name, "celery_beat_task": True, FIRE_HEADER: fire_id}
+    return options | {"task_id": fire_id, "headers": _read(row.headers, dict) | headers}
+
+
+def _read(text: str, empty: type[list[Any] | dict[str, Any]]) -> Any:
+    """Read a row's JSON, which most often is empty. Raises ``ValueError``."""
+    return empty() if text in {"", "[]", "{}"} else loads(text)
 
 
 def _is_wanted(fire: Fire) -> bool:
@@ -102,9 +119,10 @@ def _is_wanted(fire: Fire) -> bool:
     return False
 
 
-def _send_through_its_door(app: Celery, message: Message) -> None:
+def _send_through_its_door(message: Message) -> None:
+    assert message.task is not None  # noqa: S101 - it has said that it is done when accepted
     try:
-        message.send(app)
+        message.task.apply_async(message.args, message.kwargs, **message.options)
     except (DatabaseError, OperationalError, OSError) as error:
         _postpone([message.fire], error)
     except Exception as error:  # noqa: BLE001 - the boundary: one broken row stops no other
@@ -139,10 +157,13 @@ def _publish_batch(app: Celery, messages: Sequence[Message]) -> None:
 def _send_all(app: Celery, producer: Producer, messages: Iterable[Message]) -> list[Message]:
     """Send messages in one batch; give those that the task accepted."""
     accepted = []
+    sender = Sender(app, producer)
     with producer.batch(BATCH):
         for message in messages:
             try:
-                message.send(app, producer=producer, retry=False)
+                sender.send(
+                    message.name, message.task, message.args, message.kwargs, message.options
+                )
             except (OperationalError, OSError):
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: one row stops no other

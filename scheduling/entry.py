@@ -1,6 +1,4 @@
-"""What a schedule publishes: the task's name, arguments and options, read from its row."""
-
-from typing import Any
+"""What Celery calls an entry of its schedule: here a row of django-celery-beat's."""
 
 from celery import Celery
 from django_celery_beat.models import PeriodicTask
@@ -23,12 +21,6 @@ class Entry(ModelEntry):  # type: ignore[misc]  # django-celery-beat is untyped
                 f"The schedule {model.name!r} cannot be read; see its arguments and its rule."
             )
         super()._disable(model)
-
-    def publish_options(self) -> dict[str, Any]:
-        """Give the options for ``apply_async``: headers, queue, priority, expiry, …"""
-        options = {name: value for name, value in self.options.items() if value != ""}
-        options["headers"] = {**options["headers"], "celery_beat_task": True}
-        return options
 
 
 class BrokenEntryError(ValueError):

@@ -103,7 +103,7 @@ def recurrence_of(rule: RuleRow, origin: datetime) -> Recurrence:
     """
     try:
         if isinstance(rule, IntervalSchedule):
-            return recurrence.Interval(rule.schedule.run_every, origin)
+            return recurrence.Interval(timedelta(**{rule.period: rule.every}), origin)
         if isinstance(rule, CrontabSchedule):
             return _crontab(rule)
         if isinstance(rule, ClockedSchedule):

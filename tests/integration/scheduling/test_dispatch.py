@@ -9,6 +9,7 @@ import pytest
 import redis
 from celery import Celery, Task
 from django.conf import settings
+from kombu.messaging import Producer
 
 from scheduling import claims, conditions, dispatch, ledger, recovery
 from scheduling.clock import database_now
@@ -20,14 +21,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 Due = Callable[..., Schedule]
 
+OWN_HEADERS = ("scheduling_fire", "periodic_task_name", "celery_beat_task")
+
 
 def only_fire() -> Fire:
     return Fire.objects.get()
 
 
-def message() -> dict[str, Any]:
+def message(queue: str = "jobs", position: int = 0) -> dict[str, Any]:
+    """Read a message; number 0 is the newest."""
     with redis.Redis.from_url(settings.BROKER_URL) as broker:
-        sent: dict[str, Any] = json.loads(broker.lindex("jobs", 0))
+        sent: dict[str, Any] = json.loads(broker.lindex(queue, position))
     return sent
 
 
@@ -49,6 +53,65 @@ def test_a_fire_is_published_under_its_own_id_with_the_rows_options(due: Due, ap
     assert (sent["tenant"], sent["periodic_task_name"]) == ("blue", "job")
     assert sent["timelimit"] == [35.0, 30]
     assert sent["expires"] is not None
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {},
+        {"args": '["a"]', "kwargs": "{}", "priority": 3, "queue": "email.low"},
+        {"expire_seconds": 600},
+        {"task": "elsewhere.task", "kwargs": '{"n": 1}', "headers": '{"tenant": "blue"}'},
+    ],
+)
+def test_a_fire_is_published_as_apply_async_would_publish_it(
+    due: Due, app: Celery, task: dict[str, Any]
+) -> None:
+    row = due(**task).periodic_task
+    tick(app)
+    queue = task.get("queue", "jobs")
+    options = {name: task[name] for name in ("priority", "queue") if name in task}
+    app.send_task(
+        row.task,
+        json.loads(row.args),
+        json.loads(row.kwargs),
+        task_id=str(only_fire().pk),
+        expires=row.expire_seconds,
+        headers={name: message(queue)["headers"][name] for name in OWN_HEADERS}
+        | json.loads(row.headers),
+        **options,
+    )
+    sent, expected = message(queue, -1), message(queue, 0)
+    for one in (sent, expected):
+        del one["properties"]["delivery_tag"]
+        expires = one["headers"].pop("expires")  # counted from the moment of its sending
+        assert bool(expires) == bool(row.expire_seconds)
+    assert sent == expected
+
+
+def test_arguments_that_do_not_fit_the_task_fail_the_fire_with_the_reason(
+    due: Due, app: Celery
+) -> None:
+    due(args='["a", "b", "c"]')
+    tick(app)
+    assert only_fire().status == FireStatus.FAILED
+    assert "positional arguments" in only_fire().error
+
+
+def test_a_task_that_is_sent_in_a_way_of_its_own_is_sent_that_way(due: Due, app: Celery) -> None:
+    sent: list[tuple[Any, ...]] = []
+
+    class Announced(Task):  # type: ignore[misc]  # celery is untyped
+        name = "jobs.announced"
+
+        def apply_async(self, *arguments: Any, **options: Any) -> None:
+            sent.append(arguments)
+
+    app.register_task(Announced())
+    due(task="jobs.announced", args="[1]")
+    tick(app)
+    assert sent == [([1], {})]
+    assert only_fire().status == FireStatus.DISPATCHED
 
 
 def test_a_schedules_own_queue_is_honoured(due: Due, app: Celery) -> None:
@@ -94,7 +157,7 @@ def test_at_most_once_marks_before_it_publishes_and_never_repeats(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Task, "apply_async", die)
+        patch.setattr(Producer, "publish", die)
         with pytest.raises(KeyboardInterrupt):
             tick(app)
     lease_ends()
