@@ -17,14 +17,9 @@ from notifications.submission import send
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.api.conftest import SIMULATED
-from tests.servers.processes import ROOT
+from tests.pages import DOCS, examples
 
-PAGE = ROOT / "docs" / "api.md"
-BLOCK = re.compile(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", re.DOTALL)
-
-
-def examples(kind: str) -> list[str]:
-    return [code for found, code in BLOCK.findall(PAGE.read_text()) if found == kind]
+PAGE = DOCS / "api.md"
 
 
 @pytest.fixture
@@ -42,7 +37,7 @@ def world(processes, tmp_path):
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_a_person_with_only_curl_can_follow_the_page(world, tmp_path):
-    script = "set -eu\n" + "\n".join(examples("curl"))
+    script = "set -eu\n" + "\n".join(examples("api.md", "curl"))
     run = subprocess.run(
         ["bash", "-o", "pipefail", "-c", script],
         env=world,
@@ -59,10 +54,10 @@ def test_a_person_with_only_curl_can_follow_the_page(world, tmp_path):
     assert FailedDelivery.objects.filter(state="replayed").count() == 1
 
 
-@pytest.mark.parametrize("number", range(len(examples("python"))))
+@pytest.mark.parametrize("number", range(len(examples("api.md", "python"))))
 def test_the_python_examples_run(world, tmp_path, number):
     run = subprocess.run(
-        [sys.executable, "-c", examples("python")[number]],
+        [sys.executable, "-c", examples("api.md", "python")[number]],
         env=world,
         cwd=tmp_path,
         capture_output=True,
