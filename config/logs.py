@@ -52,6 +52,9 @@ def logging_config(level: str, style: str) -> dict[str, Any]:
             # Each says something per task or request; what matters of it is in the rows.
             "celery.worker.strategy": {"level": "WARNING"},
             "httpx": {"level": "WARNING"},
+            # It asks as it starts, and warns eight times that no worker has started yet. Who is
+            # there, its page of workers shows and the doctor says.
+            "flower.inspector": {"level": "ERROR"},
             # A line per quorum queue at each start, about broker ETAs, which nothing here uses.
             "kombu.transport.native_delayed_delivery": {"level": "ERROR"},
         },

@@ -76,6 +76,7 @@ def test_it_delivers_a_welcome_stops_cleanly_and_finds_its_data_again(home: Home
     assert home.outbox() == ["admin@localhost"]
     assert httpx.get(f"{home.web}/healthz/ready").status_code == 200
     assert "known" not in first.output()
+    assert "Inspect method" not in first.output()
     first.interrupt()
     assert first.wait() == 0
     assert home.left_over() == []
