@@ -103,6 +103,8 @@ DATABASES = {
     "default": env.database_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
     or UNUSABLE_DATABASE
 }
+# Behind PgBouncer in transaction mode a cursor on the server does not outlive its statement.
+DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = env.bool("DATABASE_IS_POOLED", default=False)
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
