@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import Any
 from uuid import UUID
 
-import requests
 from anymail.exceptions import (
     AnymailAPIError,
     AnymailConfigurationError,
@@ -20,12 +19,11 @@ from anymail.exceptions import (
 )
 from anymail.webhooks.base import AnymailCoreWebhookView
 from botocore.config import Config
-from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
 from django.core.mail import EmailMultiAlternatives, get_connection
 from django.http import HttpRequest
 
-from notifications import conf
 from notifications.channels.base import Account, ForgedCallback, Message, Provider, Receipt
+from notifications.channels.bounded_requests import BoundedRequests
 from notifications.channels.http import classify
 from notifications.channels.http_client import Answer
 from notifications.errors import (
@@ -45,12 +43,6 @@ _EVENTS = {
     "complained": "complained",
     "unsubscribed": "unsubscribed",
 }
-_NOT_CONNECTED = (
-    requests.ConnectTimeout,
-    requests.exceptions.SSLError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-)
 
 
 class AnymailProvider(Provider):
@@ -79,31 +71,34 @@ class AnymailProvider(Provider):
         for name, value in json.loads(account.secrets.get("credentials", "{}")).items():
             known = self._options.get(name)
             self._options[name] = {**known, **value} if isinstance(known, dict) else value
-        self._connection = get_connection(
+        self._requests = BoundedRequests()
+        self._connection = self._opened()
+
+    def _opened(self) -> Any:
+        """Make anymail's connection, kept open, with its requests bounded."""
+        options = dict(self._options)
+        if self._service == "amazon_ses":
+            once = Config(retries={"total_max_attempts": 1})
+            options["client_params"] = {**options["client_params"], "config": once}
+        connection: Any = get_connection(
             f"anymail.backends.{self._service}.EmailBackend",
             fail_silently=False,
             ignore_unsupported_features=True,
-            **self._backend_options(),
+            **options,
         )
-
-    def _backend_options(self) -> dict[str, Any]:
-        timeout = float(conf.get("PROVIDER_TIMEOUT"))
-        if self._service != "amazon_ses":
-            return {"requests_timeout": (timeout / 3, timeout / 2), **self._options}
-        config = Config(
-            connect_timeout=timeout / 3,
-            read_timeout=timeout / 2,
-            retries={"total_max_attempts": 1},
-        )
-        return {
-            **self._options,
-            "client_params": {**self._options["client_params"], "config": config},
-        }
+        connection.open()
+        if self._service == "amazon_ses":
+            events = connection.client.meta.events
+            events.register("before-send.sesv2", self._requests.for_botocore)
+        else:
+            self._requests.bound(connection.session)
+        return connection
 
     def send(self, message: Message) -> str:
         mail = self._mail(message)
         try:
-            mail.send()
+            with self._requests.sending(message):
+                mail.send()
         except AnymailRecipientsRefused as error:
             raise InvalidRecipient("The service refused the recipient.") from error
         except AnymailAPIError as error:
@@ -112,6 +107,10 @@ class AnymailProvider(Provider):
             raise TransientError(str(error), code="configuration") from error
         except AnymailError as error:
             raise PermanentError(str(error), code=type(error).__name__) from error
+        except ValueError as error:  # the answer's text is none
+            if self._requests.answer is not None:
+                classify(self._requests.answer)
+            raise UnknownOutcome("The answer is not the service's.", code="bad_answer") from error
         return str(mail.anymail_status.message_id or "")  # type: ignore[attr-defined]  # anymail's addition
 
     def _mail(self, message: Message) -> EmailMultiAlternatives:
@@ -128,6 +127,10 @@ class AnymailProvider(Provider):
             mail.attach_alternative(content["html"], "text/html")
         mail.metadata = {"notification_id": str(message.id)}  # type: ignore[attr-defined]  # as above
         return mail
+
+    def close(self) -> None:
+        self._connection.close()
+        self._requests.close()
 
     def receipts(self, request: HttpRequest) -> list[Receipt]:
         view = self._tracking_view()
@@ -189,13 +192,10 @@ def _receipt(event: Any) -> Receipt:
 
 
 def _classed(error: AnymailAPIError) -> DeliveryError:
-    """Class a refusal by its HTTP status; without one, by how far the request came."""
+    """Class a refusal by its HTTP status; without one it came from no service."""
     status = _status(error)
     if status is None:
-        cause = error.__cause__
-        if isinstance(cause, _NOT_CONNECTED) or "NewConnectionError" in repr(cause):
-            return TransientError("No connection.", code=type(cause).__name__)
-        return UnknownOutcome("The service did not answer.", code=type(cause).__name__)
+        return UnknownOutcome("The answer is not the service's.", code="bad_answer")
     if status in (401, 403):
         return TransientError("The credentials were refused.", code=f"HTTP {status}")
     if 200 <= status < 300:

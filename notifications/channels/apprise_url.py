@@ -1,15 +1,20 @@
 """The long tail (Teams, Telegram, Matrix and many more), by Apprise.
 
-Apprise answers yes or no, without a code: what did not go well is of unknown outcome.
+Apprise answers yes or no: what a no means is read from the service's answer.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TimeIsOver
+import sys
+from functools import cache
+from typing import Any
 from urllib.parse import quote
 
+import requests
 from apprise import Apprise, NotifyFormat
+from apprise.plugins import NotifyBase
 
-from notifications.channels.base import Account, Message, Provider
+from notifications.channels.base import Account, Message
+from notifications.channels.bounded_requests import BoundedRequests
+from notifications.channels.http import HttpProvider, classify, credentials_refused
 from notifications.errors import PermanentError, UnknownOutcome
 
 # Services that are reached over HTTP. Those that act on this machine stay out.
@@ -26,14 +31,14 @@ ALLOWED = frozenset(
             "mastodon",
             "mastodons",
         ),
-        *("matrix", "matrixs", "mmost", "mmosts", "msteams", "workflow", "workflows", "ncloud"),
+        *("matrix", "matrixs", "mmost", "mmosts", "workflow", "workflows", "ncloud"),
         *("nclouds", "nctalk", "nctalks", "ntfy", "ntfys", "pover", "rocket", "rockets", "signal"),
         *("signals", "signl4", "slack", "tgram", "twist", "webex", "wxteams", "zulip", "threema"),
     }
 )
 
 
-class AppriseProvider(Provider):
+class AppriseProvider(HttpProvider):
     """Notifies one service; ``{recipient}`` in the URL stands for the recipient."""
 
     kind = "apprise"
@@ -46,30 +51,48 @@ class AppriseProvider(Provider):
         schema = self._url.partition("://")[0].lower()
         if schema not in ALLOWED:
             raise ValueError(f"{schema!r} is not among the schemas that may be used.")
-        self._threads = ThreadPoolExecutor(16, f"{account.name} provider")
 
     def send(self, message: Message) -> str:
         service = Apprise.instantiate(
             self._url.replace("{recipient}", quote(message.recipient, safe="")),
             suppress_exceptions=True,
         )
-        if not service:
+        if not isinstance(service, NotifyBase):
             raise PermanentError("The recipient does not fit into the URL.", code="bad_url")
-        service.socket_connect_timeout = service.socket_read_timeout = message.timeout
+        bounded = _bounded(type(service).__module__)
         content = message.content
-        # In a thread, for a service that sends a byte now and then outlasts those timeouts.
-        asked = self._threads.submit(
-            service.notify,
-            title=content.get("title") or content.get("subject") or "",
-            body=content.get("text") or content.get("body") or "",
-            body_format=NotifyFormat.TEXT,
-        )
-        try:
-            if asked.result(timeout=message.timeout):
-                return ""
-        except TimeIsOver:
-            raise UnknownOutcome("The service did not answer.", code="timeout") from None
+        with bounded.sending(message):
+            taken = service.notify(
+                title=content.get("title") or content.get("subject") or "",
+                body=content.get("text") or content.get("body") or "",
+                body_format=NotifyFormat.TEXT,
+            )
+        if taken:
+            return ""
+        if bounded.answer is not None:
+            credentials_refused(bounded.answer)
+            classify(bounded.answer)
         raise UnknownOutcome("The service did not take it.", code="refused")
 
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+
+class _Requests:
+    """The library ``requests`` as a plugin of Apprise sees it, with every request bounded."""
+
+    def __init__(self, bounded: BoundedRequests) -> None:
+        session = bounded.session()
+        for method in ("request", "get", "post", "put", "patch", "delete", "head", "options"):
+            setattr(self, method, getattr(session, method))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(requests, name)
+
+
+@cache
+def _bounded(plugin: str) -> BoundedRequests:
+    """Put our client in the place of the one that a plugin has imported.
+
+    Apprise has no other way: its plugins call ``requests`` by the name in their module.
+    """
+    bounded = BoundedRequests()
+    vars(sys.modules[plugin])["requests"] = _Requests(bounded)
+    return bounded

@@ -46,7 +46,13 @@ class HttpClient:
             max_keepalive_connections=100,
             keepalive_expiry=30,
         )
-        self._client = httpx.Client(transport=transport, follow_redirects=False, trust_env=False)
+        self._client = httpx.Client(
+            transport=transport,
+            follow_redirects=False,
+            trust_env=False,
+            # What is read is cut off, so it cannot be unpacked, and could be a bomb.
+            headers={"Accept-Encoding": "identity"},
+        )
 
     def request(self, method: str, url: str, *, timeout: float, **options: Any) -> Answer:
         """Make one request that is over after ``timeout`` seconds, whatever the server does.

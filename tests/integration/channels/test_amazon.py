@@ -122,7 +122,7 @@ def test_ses_away_is_a_transient_failure(provider, message):
         secrets={"credentials": json.dumps({"client_params": KEYS})},
     )
     outcome = ses.outcome_of(message())
-    assert (outcome.result, outcome.code) == (Result.TRANSIENT, "EndpointConnectionError")
+    assert (outcome.result, outcome.code) == (Result.TRANSIENT, "ConnectError")
 
 
 @pytest.mark.parametrize(

@@ -340,11 +340,17 @@ def test_apprise_notifies_the_service_of_its_url(provider, message, httpserver):
     assert last(httpserver).json["message"] == "Disk full"
 
 
-def test_apprises_refusal_is_of_unknown_outcome(provider, message, httpserver):
-    answers(httpserver, "/", "", 500)
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(400, R.PERMANENT), (401, R.TRANSIENT), (429, R.TRANSIENT), (500, R.TRANSIENT)],
+)
+def test_apprises_refusal_is_classed_by_its_services_answer(
+    provider, message, httpserver, status, expected
+):
+    answers(httpserver, "/", "", status)
     apprise = provider("apprise", secrets={"url": f"json://127.0.0.1:{httpserver.port}/"})
     outcome = apprise.outcome_of(message("chat", "room-1", content={"text": "Disk full"}))
-    assert (outcome.result, outcome.code) == (R.UNKNOWN, "refused")
+    assert (outcome.result, outcome.code) == (expected, f"HTTP {status}")
 
 
 @pytest.mark.timeout(20)
