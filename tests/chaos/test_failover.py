@@ -49,7 +49,7 @@ import django; django.setup()
 from notifications.submission import send
 for n in range({count}):
     send(channel="sms", recipient=f"+43664{{1000000 + n}}", body="Your code is 1234",
-         priority="high", expires={DEADLINE}, retry={{"max_attempts": 50}})
+         priority="high", expires={DEADLINE})
 """
     world.submitter = world.processes.start(
         "submit", "python", "-c", program, DJANGO_SETTINGS_MODULE="config.settings"
