@@ -8,7 +8,7 @@ needs no bookkeeping, for whoever takes it finds by due time what has to be done
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
@@ -72,7 +72,7 @@ def _depth(channel: Any, queue: str) -> int:
 
 def _publish(messages: list[tuple[str, str, Mapping[str, Any], str]]) -> None:
     amqp = current_app.amqp
-    with _producer() as producer, producer.batch(max_size=1000):
+    with _producer() as producer, _one_trip(producer, len(messages)):
         for name, task_id, kwargs, queue in messages:
             # Empty reprs: nothing of a message's content reaches events, logs or Flower.
             message = amqp.as_task_v2(
@@ -85,6 +85,11 @@ def _publish(messages: list[tuple[str, str, Mapping[str, Any], str]]) -> None:
                 ignore_result=True,
             )
             amqp.send_task_message(producer, name, message, queue=queue, retry=False)
+
+
+def _one_trip(producer: Any, count: int) -> AbstractContextManager[Any]:
+    """Send many messages in one round trip; for a single one a batch costs more than it saves."""
+    return producer.batch(max_size=1000) if count > 1 else nullcontext()
 
 
 @contextmanager

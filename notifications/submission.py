@@ -1,8 +1,9 @@
 """The one door in: check, de-duplicate, persist, and ring the bell on commit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -34,12 +35,14 @@ log = structlog.get_logger(__name__)
 class Submission:
     """A notification at the door: ``created`` is false where it was there already."""
 
-    notification: Notification
+    id: UUID
     created: bool
+    _make: Callable[[], Notification]
 
     @property
-    def id(self) -> UUID:
-        return self.notification.id
+    def notification(self) -> Notification:
+        """The row as a model, made when somebody wants it: most callers need only the id."""
+        return self._make()
 
 
 def send(**fields: Any) -> Notification:
@@ -86,17 +89,13 @@ def submit(
         replay_of_id=replay_of.id if replay_of else None,
     )
     row |= _held_back(accepted, now)
-    notification = Notification(**row, created_at=now)
     if not rows.insert(row):
-        first = _first(notification, accepted)
+        first = _first(row["id"], accepted)
         metrics.accepted(accepted.channel, accepted.priority, created=False)
-        return Submission(first, created=False)
-    if rings and admitted and notification.status != Status.SUPPRESSED:
-        transaction.on_commit(lambda: _ring(notification.id, queue), robust=True)
-    transaction.on_commit(
-        lambda: metrics.accepted(accepted.channel, accepted.priority, created=True), robust=True
-    )
-    return Submission(notification, created=True)
+        return Submission(first.id, created=False, _make=lambda: first)
+    rung = rings and admitted and row["status"] != Status.SUPPRESSED
+    transaction.on_commit(partial(_committed, row, queue if rung else ""), robust=True)
+    return Submission(row["id"], created=True, _make=partial(Notification, **row, created_at=now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +135,9 @@ def _held_back(accepted: requests.Accepted, now: datetime) -> rows.Row:
     return {"status": Status.SUPPRESSED.value, "reason": reason, "due_at": None, "finished_at": now}
 
 
-def _first(notification: Notification, accepted: requests.Accepted) -> Notification:
+def _first(id_: UUID, accepted: requests.Accepted) -> Notification:
     """Find the row that came first, and see that it is the same thing."""
-    found = Notification.objects.filter(id=notification.id).first()
+    found = Notification.objects.filter(id=id_).first()
     if found is None:
         found = Notification.objects.get(idempotency_key=accepted.idempotency_key)
     if found.content_hash != requests.content_hash(accepted):
@@ -150,8 +149,12 @@ def _first(notification: Notification, accepted: requests.Accepted) -> Notificat
     return found
 
 
-def _ring(id_: UUID, queue: str) -> None:
+def _committed(row: rows.Row, queue: str) -> None:
+    """Count a row that is there to stay, and ring for it where a queue is given."""
+    metrics.accepted(row["channel"], row["priority"], created=True)
+    if not queue:
+        return
     try:
-        doorbell.ring(id_, queue)
+        doorbell.ring(row["id"], queue)
     except doorbell.BrokerAway:
-        log.warning("left_to_the_sweep", notification=str(id_))
+        log.warning("left_to_the_sweep", notification=str(row["id"]))

@@ -52,12 +52,10 @@ class Table:
     def _insert(self, rows: Sequence[Row], *, skip_taken: bool) -> int:
         marks = ", ".join([f"({dialect.marks(len(self._names))})"] * len(rows))
         skip = " ON CONFLICT DO NOTHING" if skip_taken else ""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {self._into} VALUES {marks}{skip}",  # noqa: S608 -- names of our own models
-                [dialect.write(value) for row in rows for value in self._values(row)],
-            )
-            return int(cursor.rowcount)
+        return dialect.count_of(
+            f"INSERT INTO {self._into} VALUES {marks}{skip}",  # noqa: S608 -- names of our own models
+            [dialect.write(value) for row in rows for value in self._values(row)],
+        )
 
     def _values(self, row: Row) -> list[Any]:
         return [
