@@ -7,6 +7,7 @@ from bench.bulk import BULK
 from bench.bulkheads import BULKHEADS
 from bench.calls import CALLS_BENCHMARK
 from bench.email import EMAIL
+from bench.growth import GROWTH
 from bench.latency import IDLE_LATENCY, URGENT_LATENCY
 from bench.single_sends import SINGLE_SENDS
 from bench.templates import TEMPLATES
@@ -20,6 +21,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "schedule_idle_tick": scheduling.IDLE,
     "bulkheads": BULKHEADS,
     "calls": CALLS_BENCHMARK,
+    "growth": GROWTH,
     "idle_latency": IDLE_LATENCY,
     "urgent_latency": URGENT_LATENCY,
     "single_sends": SINGLE_SENDS,
