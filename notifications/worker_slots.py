@@ -17,6 +17,7 @@ from notifications.shared_state import SharedStateAway
 from notifications.slot_time import Meter
 
 EXCHANGED_EVERY = 2.0  # seconds; an operator's change is seen after that
+LONGEST_GOODBYE = 2.0  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -24,22 +25,26 @@ _slots = 1
 _weights: dict[str, float] = {}
 _unpaid, _untold = Meter(), Meter()  # slot time that the order, and all others, shall know of
 _ends = threading.Event()
+_exchanging: threading.Thread | None = None
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # celery has no types
 def start(sender: Any, **_: Any) -> None:
     """Note how many slots this worker has, and exchange with the others from now on."""
-    global _slots  # noqa: PLW0603 -- one worker per process
+    global _slots, _exchanging  # noqa: PLW0603 -- one worker per process
     _slots = int(sender.pool.num_processes)
     _ends.clear()
     # Not in the worker's event loop, which a database or Redis may keep waiting.
-    threading.Thread(target=_exchange_until_the_end, name="allocation", daemon=True).start()
+    _exchanging = threading.Thread(target=_exchange_until_the_end, name="allocation", daemon=True)
+    _exchanging.start()
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]  # as above
 def stop(**_: Any) -> None:
-    """Tell the last that is to be told."""
+    """Tell the last that is to be told, if whoever keeps it answers."""
     _ends.set()
+    if _exchanging is not None:
+        _exchanging.join(LONGEST_GOODBYE)
 
 
 class TimedRequest(Request):  # type: ignore[misc]  # celery has no types

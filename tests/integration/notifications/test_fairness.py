@@ -4,9 +4,10 @@ import time
 
 import pytest
 from celery import current_app
+from django.core.management import call_command
 
 from notifications import allocation
-from notifications.models import Notification, QueueWeight, Status
+from notifications.models import Notification, Status
 from notifications.submission import send, send_many
 
 SLOTS = "2"
@@ -66,12 +67,14 @@ def test_a_hanging_provider_does_not_stop_the_other_channels(system, wait_until)
     assert not sent(channel="simulator").exists()
 
 
-def test_an_operators_weight_is_seen_by_running_workers(system, wait_until):
-    worker = system.worker("-c", SLOTS, LOG_LEVEL="INFO")
-    QueueWeight.objects.create(queue="simulator.low", weight=100)
-    send(channel="simulator", recipient="ada", body="x", priority="low")
-    wait_until(lambda: sent(priority="low").exists())
-    assert "queue_weights_not_read" not in worker.output()
+def test_an_operators_weight_is_followed_by_running_workers(system, wait_until):
+    for priority in ("high", "low"):
+        many = [{"recipient": "ada?latency=0.005"}] * 3000
+        send_many(many, channel="simulator", body="x", priority=priority)
+    system.worker("-c", SLOTS)
+    wait_until(lambda: sent(priority="high").count() > 200)
+    call_command("allocation", "--set", "simulator.low=1000")
+    wait_until(lambda: sent(priority="low").count() > sent(priority="high").count(), timeout=60)
 
 
 def share_of(queue):
@@ -85,6 +88,15 @@ def test_the_slot_time_of_each_queue_is_known_however_its_messages_ended(system,
     wait_until(lambda: share_of("simulator.medium").service_time > 0.2)
     assert share_of("simulator.medium").share == 1
     assert share_of("simulator.low").share == 0
+
+
+def test_what_a_worker_took_is_known_after_it_has_ended(system, wait_until):
+    worker = system.worker("-c", SLOTS)
+    send(channel="simulator", recipient="ada?latency=0.2", body="x")
+    wait_until(sent(priority="medium").exists)
+    worker.terminate()
+    worker.wait()
+    assert share_of("simulator.medium").share == 1
 
 
 def test_jobs_take_their_share_too(system, wait_until):
