@@ -14,7 +14,7 @@ from scheduling.models import Guarantee, Misfire, Overlap, Schedule
 from scheduling.recurrence import ImpossibleScheduleError
 
 Definition = dict[str, Any]
-Fields = Mapping[str, tuple[str, Any]]
+Fields = dict[str, tuple[str, Any]]
 
 NO_RULE = {"interval": None, "crontab": None, "clocked": None, "solar": None}
 
@@ -127,4 +127,13 @@ def _update(row: models.Model, values: Mapping[str, Any]) -> None:
 
 
 def _text(error: Exception) -> str:
-    return "; ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+    """Say what is wrong, under the names that a definition has for the fields."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    if not hasattr(error, "error_dict"):
+        return "; ".join(error.messages)
+    keys = {field: key for key, (field, _) in (TASK_FIELDS | POLICY_FIELDS).items()}
+    return "; ".join(
+        f"{keys.get(field, field)}: {' '.join(messages)}"
+        for field, messages in error.message_dict.items()
+    )

@@ -4,11 +4,16 @@ A *schedule* is a django-celery-beat ``PeriodicTask``; people create and pause i
 here stand beside it and belong to the schedulers.
 """
 
+from datetime import timedelta
+
 import uuid_utils.compat as uuid_utils
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django_celery_beat.models import PeriodicTask
+
+from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.timetable import shortest_gap
 
 DAY_SECONDS = 24 * 60 * 60
 
@@ -148,11 +153,28 @@ class Schedule(models.Model):
         return f"schedule {self.pk}"
 
     def clean(self) -> None:
-        """Refuse retries of what must run at most once."""
+        """Refuse retries of what must run at most once, and jitter that reaches the next fire."""
         if self.guarantee == Guarantee.AT_MOST_ONCE and self.max_retries:
             raise ValidationError(
                 {"max_retries": "A run that may happen at most once is not tried again: set 0."}
             )
+        gap = self._shortest_gap() if self.jitter_seconds else None
+        if gap is not None and self.jitter_seconds >= gap.total_seconds():
+            raise ValidationError(
+                {
+                    "jitter_seconds": "It must be below the time from one fire to the next, "
+                    f"which is {gap.total_seconds():g} seconds."
+                }
+            )
+
+    def _shortest_gap(self) -> timedelta | None:
+        task: PeriodicTask | None = getattr(self, "periodic_task", None)
+        if task is None or task.scheduler is None:
+            return None
+        try:
+            return shortest_gap(task.scheduler)
+        except ImpossibleScheduleError:
+            return None  # whoever made the rule is told so
 
 
 class FireStatus(models.TextChoices):

@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from celery.exceptions import ImproperlyConfigured
@@ -111,6 +112,16 @@ def recurrence_of(rule: RuleRow, origin: datetime) -> Recurrence:
         return _solar(rule.event, float(rule.latitude), float(rule.longitude))
     except (ValueError, TypeError, OverflowError, ParseException, ImproperlyConfigured) as error:
         raise ImpossibleScheduleError(str(error)) from error
+
+
+def shortest_gap(rule: RuleRow, among: int = 10) -> timedelta | None:
+    """Give the shortest time between two of a rule's next due times; ``None`` if there is none.
+
+    Raises ``ImpossibleScheduleError`` for a rule that is unreadable or never due.
+    """
+    now = datetime.now(UTC)
+    due = recurrence.upcoming(recurrence_of(rule, now), now, among)
+    return min((later - earlier for earlier, later in pairwise(due)), default=None)
 
 
 def _rule_of(task: PeriodicTask, origin: datetime) -> Recurrence:

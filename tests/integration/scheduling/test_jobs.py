@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 from celery import Celery
+from django.core.exceptions import ValidationError
 from django_celery_beat.models import PeriodicTask
 
 from scheduling import jobs
@@ -112,13 +113,24 @@ def test_handlers_are_allowed_by_pattern(settings: Any, app: Celery) -> None:
         ({"misfire": "whenever"}, "misfire"),
         ({"surprise": 1}, "surprise"),
         ({"name": ""}, "name"),
-        ({"guarantee": "at_most_once", "retries": 2}, "most once"),
+        ({"guarantee": "at_most_once", "retries": 2}, "retries: .*most once"),
+        ({"schedule": {"every": 60}, "jitter": 60}, "jitter: .*60 seconds"),
+        ({"schedule": {"cron": "0,5 3 * * *"}, "jitter": 300}, "jitter: .*300 seconds"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_a_hint(change: dict[str, Any], hint: str) -> None:
     with pytest.raises(jobs.InvalidJobError, match=hint):
         jobs.define(JOB | change)
     assert not PeriodicTask.objects.filter(name=JOB["name"]).exists()
+
+
+def test_a_jitter_below_the_time_to_the_next_fire_is_taken() -> None:
+    jobs.define(JOB | {"schedule": {"every": 60}, "jitter": 59})
+    schedule = Schedule.objects.get(periodic_task__name=JOB["name"])
+    schedule.jitter_seconds = 60
+    with pytest.raises(ValidationError) as refused:
+        schedule.clean()
+    assert list(refused.value.message_dict) == ["jitter_seconds"]
 
 
 def test_the_schema_is_a_schema_and_accepts_a_job() -> None:
