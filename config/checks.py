@@ -87,6 +87,17 @@ def _socket() -> Iterator[Error]:
         yield Error(problem, hint="Set VAR_DIR to a shorter folder.", id="config.E005")
 
 
+def _public_url() -> Iterator[Error]:
+    url = settings.PUBLIC_URL
+    if url and not (_is_address(url, ("https", "http")) and urlsplit(url).hostname):
+        yield Error(
+            "PUBLIC_URL is no address of a web site.",
+            hint="Use https://notify.example.org, or leave it out where nobody reaches this "
+            "system from outside.",
+            id="config.E006",
+        )
+
+
 def _flower() -> Iterator[Error]:
     is_flower = "flower" in sys.argv[1:]  # its options come too late to be asked
     guarded = any(os.environ.get(name) for name in FLOWER_GUARDS)
@@ -99,7 +110,7 @@ def _flower() -> Iterator[Error]:
 
 
 ERRORS: list[Callable[[], Iterator[Error]]] = [
-    *(_flower, _bad_values, _broker, _redis, _email, _socket),
+    *(_flower, _bad_values, _broker, _redis, _email, _socket, _public_url),
 ]
 
 
@@ -126,8 +137,13 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
         ),
         (
             not settings.EMAIL_URL,
-            "Email goes to the built-in outbox: nobody receives it.",
-            "Set EMAIL_URL=smtp://user:password@host:587.",
+            "Email that no provider account carries "
+            + (
+                "goes to the built-in outbox: nobody receives it."
+                if settings.OUTBOX
+                else "is refused, for OUTBOX is off."
+            ),
+            "Set EMAIL_URL=smtp://user:password@host:587, or add a provider account in the admin.",
             "config.W004",
         ),
         (
@@ -141,6 +157,13 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
             "There is no Redis: each worker keeps rate limits and the health of providers alone.",
             "Set REDIS_URL=redis://host:6379/0 beside a broker that is not Redis.",
             "config.W006",
+        ),
+        (
+            not settings.PUBLIC_URL,
+            "PUBLIC_URL is empty: marketing mail carries no link to unsubscribe by, and the "
+            "callbacks of providers (delivered, bounced, complained) are not asked for.",
+            "Set PUBLIC_URL=https://notify.example.org, where the world reaches this system.",
+            "config.W007",
         ),
     ]
 

@@ -26,7 +26,8 @@ def examine() -> list[Finding]:
         found += storage.clocks()
         if not behind:
             found += chain(delivery.schedulers(), delivery.backlog(), delivery.schedules())
-            found += chain(delivery.providers(), delivery.dead_letters())
+            found += chain(delivery.providers(), delivery.public_address())
+            found += delivery.dead_letters()
     silent = [*broker.reachable()]
     found += silent
     if not silent:

@@ -4,15 +4,20 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
+from django.conf import settings
+
 from notifications import accounts, bulk_replays, clock, overview, routing
 from notifications.accounts import Candidate
 from notifications.backlog import oldest
+from notifications.channels.base import Provider
 from notifications.channels.smtp_connection import connect, read_url
 from notifications.diagnosis.finding import Finding
 from notifications.errors import TransientError
+from notifications.kinds import UnknownKind, provider_class
 from notifications.models import FailedDelivery
 from scheduling import status as scheduler_status
 from scheduling.models import Schedule
+from templates_engine.models import Category, Template
 
 ANSWER_SECONDS = 5.0
 MANY = 100  # dead letters in an hour
@@ -84,6 +89,34 @@ def _mail_server(candidate: Candidate) -> Iterator[Finding]:
             if refused
             else "Check host and port in EMAIL_URL, and that a firewall lets this machine out.",
         )
+
+
+def public_address() -> Iterator[Finding]:
+    """Who needs to be reached from outside can be."""
+    if settings.PUBLIC_URL:
+        return
+    needs = [
+        f"the account {candidate.name} (receipts)"
+        for channel in routing.CHANNELS
+        for candidate in accounts.candidates(channel)
+        if _has_receipts(candidate.account.kind)
+    ]
+    marketing = Template.objects.filter(category=Category.MARKETING, channel="email")
+    needs += [f"the template {template.name} (unsubscribing)" for template in marketing[:5]]
+    if needs:
+        yield Finding(
+            "provider.public_url",
+            f"PUBLIC_URL is empty, but needed by {', '.join(needs)}.",
+            "Set PUBLIC_URL=https://notify.example.org, where the world reaches this system.",
+            is_error=False,
+        )
+
+
+def _has_receipts(kind: str) -> bool:
+    try:
+        return provider_class(kind).receipts is not Provider.receipts
+    except UnknownKind:  # the admin and each attempt say so
+        return False
 
 
 def dead_letters() -> Iterator[Finding]:

@@ -39,6 +39,7 @@ def _run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
         ({"BROKER_URL": "localhost:6379"}, "config.E002", "redis://host:6379/0"),
         ({"BROKER_URL": "redis://host:port/0"}, "config.E002", "redis://host:6379/0"),
         ({"REDIS_URL": "amqp://host"}, "config.E003", "redis://host:6379/0"),
+        ({"PUBLIC_URL": "notify.example.org"}, "config.E006", "https://notify.example.org"),
         ({"EMAIL_URL": "imap://host"}, "config.E004", "smtp://user:password@host:587"),
         ({"EMAIL_URL": "smtp://user:pa/ss@host"}, "config.E004", "smtp://user:password@host:587"),
     ],
@@ -103,3 +104,12 @@ def test_the_embedded_parts_are_warned_of_before_a_deployment() -> None:
     assert "(config.W002)" in checked.stderr
     assert "(config.W003)" in checked.stderr
     assert "(config.W004)" in checked.stderr
+    assert "goes to the built-in outbox" in checked.stderr
+    assert "(config.W007)" in checked.stderr
+    assert "PUBLIC_URL=https://notify.example.org" in checked.stderr
+
+
+def test_without_the_outbox_the_warning_says_that_email_is_refused() -> None:
+    checked = _run("python", "manage.py", "check", "--deploy", **EMBEDDED, OUTBOX="0")
+    assert "is refused, for OUTBOX is off" in checked.stderr
+    assert "built-in outbox" not in checked.stderr

@@ -13,6 +13,7 @@ from notifications import accounts
 from notifications.diagnosis import delivery, storage
 from notifications.models import ProviderAccount
 from scheduling.models import Schedule, SchedulerProcess
+from templates_engine.models import Template
 from tests.servers.process import free_port
 
 
@@ -117,6 +118,24 @@ def test_an_account_whose_secret_is_not_there(cures):
         name="mail", channel="email", kind="smtp", secrets={"url": "env:NO_SUCH_SECRET"}
     )
     assert "Provider accounts" in cures(delivery.providers)["provider.unusable"]
+
+
+def test_an_address_that_providers_and_marketing_mail_need(cures, settings):
+    assert cures(delivery.public_address) == {}
+    ProviderAccount.objects.create(
+        name="texts",
+        channel="sms",
+        kind="twilio",
+        settings={"account_sid": "AC1", "from": "+15005550006"},
+    )
+    Template.objects.create(name="news", channel="email", category="marketing")
+    accounts.forget()
+    [finding] = delivery.public_address()
+    assert "texts (receipts)" in finding.problem
+    assert "news (unsubscribing)" in finding.problem
+    assert "PUBLIC_URL=https://" in finding.cure
+    settings.PUBLIC_URL = "https://n.example.org"
+    assert cures(delivery.public_address) == {}
 
 
 def test_a_schedule_that_was_set_aside(cures):
