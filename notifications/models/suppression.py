@@ -56,6 +56,14 @@ class Suppression(models.Model):
                 condition=Q(lifted_at__isnull=True),
             )
         ]
+        indexes: ClassVar = [
+            # For the foreign key: a notification that leaves asks who points at it.
+            models.Index(
+                fields=["notification"],
+                name="suppression_notification",
+                condition=Q(notification__isnull=False),
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.channel}: {self.reason}"

@@ -6,7 +6,14 @@ import pytest
 from django.utils import timezone
 
 from notifications import retention
-from notifications.models import Attempt, FailedDelivery, Notification, Status
+from notifications.models import (
+    Attempt,
+    FailedDelivery,
+    Notification,
+    OutboxMessage,
+    Status,
+    Suppression,
+)
 
 
 @pytest.fixture
@@ -34,6 +41,26 @@ def test_finished_notifications_leave_with_their_attempts_after_a_while(finished
     assert retention.prune(days=30) == 1
     assert left() == {young.id}
     assert list(Attempt.objects.values_list("notification_id", flat=True)) == [young.id]
+
+
+def test_what_points_at_one_that_leaves_stays_without_the_pointer(finished, accepted, settings):
+    settings.OUTBOX = True
+    old = finished(days=31, channel="email", recipient="ada@example.org")
+    assert OutboxMessage.objects.filter(notification_id=old.id).exists()
+    again = accepted()
+    Notification.objects.filter(id=again.id).update(replay_of=old.id)
+    suppression = Suppression.objects.create(
+        channel="email", recipient="bob@example.org", notification_id=old.id
+    )
+    letter = FailedDelivery.objects.create(
+        channel="email", priority="low", created_at=timezone.now(), replayed_as_id=old.id
+    )
+    assert retention.prune(days=30) == 1
+    assert Notification.objects.get(id=again.id).replay_of_id is None
+    suppression.refresh_from_db()
+    letter.refresh_from_db()
+    assert (suppression.notification_id, letter.replayed_as_id) == (None, None)
+    assert not OutboxMessage.objects.exists()
 
 
 def test_what_is_not_finished_stays(accepted):
