@@ -99,7 +99,7 @@ def test_a_hot_table_is_vacuumed_long_before_a_fifth_of_it_is_dead(transactional
             "SELECT reloptions FROM pg_class WHERE relname = 'notifications_notification'"
         )
         (options,) = cursor.fetchone()
-    assert "autovacuum_vacuum_scale_factor=0.02" in options
+    assert "autovacuum_vacuum_scale_factor=0.1" in options
 
 
 def test_pages_by_age_show_each_row_once_although_many_came_at_once(transactional_db):
