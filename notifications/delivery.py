@@ -3,6 +3,7 @@
 Expire, suppress, render, then hand over. Between claim and record no transaction is open.
 """
 
+from collections import defaultdict
 from typing import NamedTuple
 
 from notifications import clock, outcomes, suppressions, unsubscribe
@@ -61,13 +62,14 @@ def _without_suppressed(claims: list[Claim]) -> list[Claim]:
     found = suppressions.among(claims[0].channel, {claim.recipient for claim in claims})
     if not found:
         return claims
-    kept = []
+    by_reason: dict[str, list[Claim]] = defaultdict(list)
     for claim in claims:
         marketing = _template_of(claim).category == Category.MARKETING
-        if reason := suppressions.reason_in(found, claim.recipient, marketing=marketing):
-            outcomes.finish([claim], Status.SUPPRESSED, reason)
-        else:
-            kept.append(claim)
+        reason = suppressions.reason_in(found, claim.recipient, marketing=marketing)
+        by_reason[reason].append(claim)
+    kept = by_reason.pop("", [])
+    for reason, suppressed in by_reason.items():
+        outcomes.finish(suppressed, Status.SUPPRESSED, reason)
     return kept
 
 

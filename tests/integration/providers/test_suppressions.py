@@ -1,7 +1,11 @@
 """Who must not be written to is not, at the door and at the claim."""
 
-from notifications import suppressions
-from notifications.models import Suppression
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from notifications import claims, delivery, suppressions
+from notifications.bulk import send_many
+from notifications.models import Notification, Suppression
 from notifications.submission import send
 from notifications.suppressions import Reason, Scope
 from tests.integration.providers.templates import published
@@ -77,6 +81,29 @@ def test_who_unsubscribed_gets_no_marketing_but_receipts_for_payments(account, d
     ]
     assert [row.status for row in rows] == ["suppressed", "queued"]
     assert deliver(rows[1])[0].status == "sent"
+
+
+def test_of_many_accepted_at_once_the_suppressed_are_caught_at_the_claim(account, transactional_db):
+    account("sms-a")
+    numbers = [f"+43664{n:08}" for n in range(60)]
+    for number in numbers[:40]:
+        suppressions.suppress("sms", number, Reason.COMPLAINT)
+
+    def queries(*chosen):
+        send_many([{"recipient": one} for one in chosen], channel="sms", body="Hello")
+        claimed = claims.claim_due("sms", "medium", 100)
+        assert len(claimed) == len(chosen)
+        with CaptureQueriesContext(connection) as captured:
+            delivery.deliver(claimed, worker="test")
+        return len(captured)
+
+    few = queries(numbers[0], *numbers[40:42])
+    assert queries(*numbers[1:40], *numbers[42:]) <= few  # however many they are
+    ended = Notification.objects.filter(status="suppressed")
+    assert {row.recipient for row in ended} == set(numbers[:40])
+    assert {(row.reason, row.attempt_count) for row in ended} == {("complaint", 0)}
+    sent = Notification.objects.filter(status="sent")
+    assert {row.recipient for row in sent} == set(numbers[40:])
 
 
 def test_while_a_channel_has_none_nothing_is_asked(text, django_assert_num_queries):
