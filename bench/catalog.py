@@ -1,6 +1,6 @@
 """Every benchmark by its name, as ``make bench ONLY=name`` takes it."""
 
-from bench import scheduling
+from bench import schedule_lateness, schedule_processes, scheduling
 from bench.api import API
 from bench.benchmark import Benchmark
 from bench.bulk import BULK
@@ -17,8 +17,16 @@ BENCHMARKS: dict[str, Benchmark] = {
     "bulk": BULK,
     "email": EMAIL,
     "schedule_burst": scheduling.BURST,
+    "schedule_all_at_once": scheduling.ALL_AT_ONCE,
     "schedule_change": scheduling.CHANGE,
+    "schedule_change_seen": schedule_processes.CHANGE_SEEN,
+    "schedule_failover": schedule_processes.FAILOVER,
     "schedule_idle_tick": scheduling.IDLE,
+    "schedule_idle_tick_million": scheduling.IDLE_MILLION,
+    "schedule_lateness_p50": schedule_lateness.LATENESS_P50,
+    "schedule_lateness_p99": schedule_lateness.LATENESS_P99,
+    "schedule_memory": schedule_processes.MEMORY,
+    "schedule_start": scheduling.START,
     "bulkheads": BULKHEADS,
     "calls": CALLS_BENCHMARK,
     "growth": GROWTH,

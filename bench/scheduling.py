@@ -65,6 +65,8 @@ class Stock:
         from config.celery import app  # noqa: PLC0415
 
         self._scheduler = DatabaseScheduler(app=app, lazy=True)
+        # It would save once more at the exit, when the database is gone.
+        self._scheduler._finalize.cancel()  # noqa: SLF001 - there is no other way
         self._scheduler.tick()
 
     def idle_tick(self) -> float:
