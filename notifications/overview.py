@@ -83,11 +83,12 @@ class Overview:
             found.append("No scheduler is alive: nothing scheduled or retried goes out.")
         if self.oldest > LATE:
             found.append(f"The oldest due notification waits for {self.oldest:.0f} s.")
-        found += [f"Provider {p.name}: {p.state}." for p in self.providers if p.state != "ready"]
+        unwell = [p for p in self.providers if p.state != "ready"]
+        found += [f"Provider {p.name}: {p.state.rstrip('.')}." for p in unwell]
         if self.dead_letters:
             found.append(f"{_many(self.dead_letters)} failed deliveries are open.")
         if self.scheduler.quarantined:
-            found.append(f"{self.scheduler.quarantined} schedules are set aside as broken.")
+            found.append(f"Schedules set aside as broken: {self.scheduler.quarantined}.")
         return found
 
 

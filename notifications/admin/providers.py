@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
@@ -15,6 +15,7 @@ from notifications import account_tests, suppressions
 from notifications.admin.base import InfinitePaginator, answer, who, with_dialog
 from notifications.errors import MalformedRecipient
 from notifications.models import AccountRule, ProviderAccount, RateLimit, Suppression
+from notifications.privacy import mask
 from notifications.retry import Result
 
 
@@ -81,12 +82,29 @@ class SuppressionAdmin(ModelAdmin):  # type: ignore[misc]  # as above
 
     paginator = InfinitePaginator
     show_full_result_count = False
-    list_display = ("recipient", "channel", "scope", "reason", "created_at", "lifted_at")
+    list_display = ("to", "channel", "scope", "reason", "created_at", "lifted_at")
     list_filter = ("channel", "reason", "scope")
     search_fields = ("=recipient",)
     search_help_text = "The exact recipient."
-    fields = ("channel", "recipient", "scope", "reason", "detail")
     actions = ("lift",)
+
+    def get_fields(self, request: HttpRequest, obj: Suppression | None = None) -> Any:
+        """Show of the recipient what may be seen; a new one is typed."""
+        recipient = "to" if obj else "recipient"
+        return ("channel", recipient, "scope", "reason", "detail")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Suppression | None = None) -> Any:
+        return ("to",) if obj else ()
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Suppression]":
+        """Each row carries whether who asks may see recipients: a request has no other place."""
+        rows: QuerySet[Suppression] = super().get_queryset(request)
+        return rows.annotate(opened=Value(request.user.has_perm("notifications.view_content")))
+
+    @admin.display(description="Recipient")
+    def to(self, suppression: Suppression) -> str:
+        opened = getattr(suppression, "opened", False)
+        return suppression.recipient if opened else mask(suppression.recipient)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

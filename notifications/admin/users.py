@@ -18,6 +18,15 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # 
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    # Roles say what somebody may do; no permission is given to a person beside them.
+    filter_horizontal = ()
+    autocomplete_fields = ("groups",)
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": (("first_name", "last_name"), "email")}),
+        ("May", {"fields": (("is_active", "is_staff", "is_superuser"), "groups")}),
+        ("Times", {"fields": (("last_login", "date_joined"),)}),
+    )
 
 
 @admin.register(Group)

@@ -8,7 +8,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold import decorators
 
+Shown = TypeVar("Shown", bound=Callable[..., Any])
 Acting = TypeVar("Acting", bound=Callable[..., HttpResponse])
+
+
+def labelled(description: str, labels: Mapping[str, str]) -> Callable[[Shown], Shown]:
+    """Show a column's value, or its (value, words), as a label in the colour of the value."""
+    return cast(
+        "Callable[[Shown], Shown]", decorators.display(description=description, label=labels)
+    )
 
 
 def with_dialog(

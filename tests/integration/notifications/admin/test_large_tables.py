@@ -1,0 +1,79 @@
+"""Lists over large tables: never counted, and never a dropdown of all there is."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+ROWS = 100_000
+LISTS = ("notifications_notification", "notifications_faileddelivery", "scheduling_fire")
+
+
+@pytest.fixture
+def much(transactional_db):
+    """Many notifications, many schedules with their fires, made by the database itself."""
+    every = IntervalSchedule.objects.create(every=1, period="days")
+    PeriodicTask.objects.bulk_create(
+        PeriodicTask(name=f"job {n}", task="shop.tidy", interval=every) for n in range(20_000)
+    )
+    first = PeriodicTask.objects.order_by("pk").values_list("pk", flat=True)[0]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO notifications_notification (id, channel, priority, recipient, locale,"
+            " context, subject, body, guarantee, reference, metadata, idempotency_key,"
+            " content_hash, status, attempt_count, failover_count, reason, provider, scheduled_at,"
+            " sent_at, finished_at) SELECT gen_random_uuid(), 'email', 'low', 'ada@example.org',"
+            " '', '{}', '', 'x', 'at_least_once', '', '{}', '', '', 'sent', 1, 0, '', '', now(),"
+            f" now(), now() FROM generate_series(1, {ROWS})"
+        )
+        cursor.execute(
+            "INSERT INTO scheduling_fire (id, schedule_id, scheduled_for, fire_at, status, by_hand,"
+            " attempt, publishes, worker, error, finished_at) SELECT gen_random_uuid(),"
+            f" {first} + n % 20000, now() - n * interval '1 second', now(), 'succeeded', false, 1,"
+            f" 1, '', '', now() FROM generate_series(1, {ROWS}) AS n"
+        )
+        cursor.execute(
+            "INSERT INTO scheduling_schedule (periodic_task_id, misfire, misfire_cap,"
+            " overlap, jitter_seconds, guarantee, max_retries, retry_backoff_seconds,"
+            " catch_up_on_resume, condition, rule, quarantine_reason)"
+            " SELECT id, 'latest', 10, 'allow', 0, 'at_least_once', 0, 10, false, '', '', ''"
+            " FROM django_celery_beat_periodictask ON CONFLICT DO NOTHING"
+        )
+        cursor.execute("ANALYZE")
+
+
+def test_no_list_counts_or_walks_a_large_table(boss, much):
+    for name in LISTS:
+        with CaptureQueriesContext(
+            connection,
+        ) as asked:
+            assert boss.get(reverse(f"admin:{name}_changelist")).status_code == 200
+        statements = [query["sql"] for query in asked]
+        assert not [sql for sql in statements if "COUNT(" in sql.upper()], name
+        for sql in statements:
+            if sql.startswith("SELECT") and name in sql:
+                assert walked(sql) < 5_000, sql
+
+
+def test_a_page_of_twenty_thousand_schedules_reads_one_page(boss, much):
+    url = reverse("admin:django_celery_beat_periodictask_changelist")
+    with CaptureQueriesContext(connection) as asked:
+        page = boss.get(url)
+    assert page.status_code == 200
+    assert len(asked) < 15
+    form = boss.get(reverse("admin:django_celery_beat_periodictask_add"))
+    assert form.content.decode().count("<option") < 150
+
+
+def walked(sql):
+    """How many rows the database reads to answer this."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
+        plan = cursor.fetchone()[0][0]["Plan"]
+    return _rows(plan)
+
+
+def _rows(node):
+    below = [_rows(child) for child in node.get("Plans", ())]
+    return max([node["Actual Rows"] * node["Actual Loops"], *below])
