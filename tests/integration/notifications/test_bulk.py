@@ -1,18 +1,11 @@
 """The bulk door and the batch: many accepted as one, watched, paused, resumed, cancelled."""
 
-import os
-import pty
-import subprocess
-import sys
-from contextlib import suppress
-
 import pytest
 
 from notifications import batches, errors
 from notifications.models import Batch, Notification, Status
 from notifications.submission import send_many
 from tests.integration.notifications.conftest import SIMULATED
-from tests.servers.processes import ROOT
 
 
 def states() -> list[str]:
@@ -36,38 +29,6 @@ def test_a_stream_of_rows_is_taken_in_chunks(transactional_db, monkeypatch):
     monkeypatch.setattr("notifications.bulk.CHUNK", 10)
     taken = send_many({**SIMULATED, "reference": str(n)} for n in range(35))
     assert (taken.accepted, Notification.objects.count()) == (35, 35)
-
-
-SEND_FIFTY = """
-import django
-django.setup()
-from notifications.submission import send_many
-rows = ({"recipient": f"ada{n}"} for n in range(50))
-submitted = send_many(rows, channel="simulator", body="x", progress=True)
-print("accepted", submitted.accepted)
-"""
-
-
-def test_progress_is_shown_on_a_terminal(child_env):
-    shown, terminal = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-c", SEND_FIFTY],
-        cwd=ROOT,
-        env={**child_env, "DJANGO_SETTINGS_MODULE": "config.settings", "TERM": "xterm"},
-        stdin=subprocess.DEVNULL,
-        stdout=terminal,
-        stderr=subprocess.STDOUT,
-    ) as process:
-        os.close(terminal)
-        output = b""
-        with suppress(OSError):  # how a terminal tells that nobody writes any more
-            while read := os.read(shown, 4096):
-                output += read
-        assert process.wait() == 0, output
-    os.close(shown)
-    assert b"accepting" in output
-    assert b"50" in output.partition(b"accepting")[2].partition(b"accepted")[0]
-    assert b"accepted 50" in output
 
 
 def test_rows_with_a_key_that_is_taken_are_counted_as_duplicates(transactional_db):
