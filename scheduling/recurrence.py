@@ -20,6 +20,7 @@ from typing import Protocol
 from celery import schedules
 
 HORIZON_YEARS = 41  # 29 February on a given weekday can be 40 years away (2072 to 2112)
+SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 LONGEST_CHANGE = timedelta(hours=3)  # no zone has moved its clock further since 2000
 
@@ -64,16 +65,21 @@ class Once:
 
 @dataclass(frozen=True)
 class Solar:
-    """Due at an event of the sun, e.g. ``sunset``, at a place."""
+    """Due at an event of the sun, e.g. ``sunset``, at a place.
+
+    An event that comes within a second of ``moment`` counts as that moment: computed from another
+    moment the same event differs by up to a tenth of a second, and must not be due twice.
+    """
 
     event: str
     latitude: float
     longitude: float
 
     def after(self, moment: datetime) -> datetime:
-        """Ask Celery's solar schedule, as seen from ``moment``."""
-        rule = schedules.solar(self.event, self.latitude, self.longitude, nowfun=lambda: moment)
-        due: datetime = moment + rule.remaining_estimate(moment)
+        """Ask Celery's solar schedule, as seen from a second after ``moment``."""
+        seen_from = moment + SECOND
+        rule = schedules.solar(self.event, self.latitude, self.longitude, nowfun=lambda: seen_from)
+        due: datetime = seen_from + rule.remaining_estimate(seen_from)
         return due.astimezone(UTC)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 import redis
 from celery import Celery, Task
 from django.conf import settings
+from django.db import connection
 from kombu.messaging import Producer
 
 from scheduling import claims, conditions, dispatch, ledger, recovery
 from scheduling.clock import database_now
 from scheduling.models import Fire, FireStatus, Schedule
+from scheduling.scheduler import DATABASE_REST, Scheduler
 from tests.integration.scheduling.conftest import queued_messages, tick
 from tests.servers.redis import RedisServer
 
@@ -187,6 +190,36 @@ def test_during_a_broker_outage_fires_stay_claimed_and_go_out_on_return(
     assert set(Fire.objects.values_list("status", flat=True)) == {FireStatus.DISPATCHED}
     with redis_server.client() as broker:
         assert broker.llen("jobs") == 2
+
+
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="it has no server")
+def test_a_database_that_goes_away_in_mid_tick_costs_no_fire(due: Due, app: Celery) -> None:
+    backends: list[int] = [connection.connection.info.backend_pid]
+
+    @conditions.register("test.database_goes_away")
+    def go_away(*_: object) -> bool:
+        while backends:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(end_backend, backends.pop()).result(30)
+        return True
+
+    for name in ("one", "two"):
+        due(name, policy={"condition": "test.database_goes_away"})
+    scheduler = Scheduler(app=app, lazy=True)
+    assert scheduler.tick() == DATABASE_REST
+    assert set(Fire.objects.values_list("status", flat=True)) == {FireStatus.CLAIMED}
+    lease_ends()
+    while scheduler.tick() == 0:
+        pass
+    scheduler.close()
+    assert list(Fire.objects.values_list("status", flat=True)) == [FireStatus.DISPATCHED] * 2
+    assert queued_messages() >= 2  # a message that comes twice is refused
+
+
+def end_backend(pid: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+    connection.close()
 
 
 def test_after_a_long_outage_the_misfire_policy_decides(due: Due, app: Celery) -> None:

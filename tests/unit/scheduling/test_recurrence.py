@@ -12,6 +12,7 @@ from scheduling.recurrence import (
     Interval,
     Once,
     Recurrence,
+    Solar,
     latest,
     newest,
     upcoming,
@@ -171,3 +172,23 @@ def test_the_newest_due_times_come_oldest_first(rule: Recurrence) -> None:
     expected = [START + timedelta(days=400) - timedelta(minutes=ago) for ago in (2, 1, 0)]
     assert newest(rule, START, until, 3) == expected
     assert newest(rule, until - timedelta(seconds=1), until, 3) == []
+
+
+def test_the_sun_sets_when_the_almanac_says() -> None:
+    berlin = Solar("sunset", 52.52, 13.405)
+    due = berlin.after(datetime(2026, 6, 21, 12, tzinfo=UTC))
+    assert due.replace(second=0, microsecond=0) == datetime(2026, 6, 21, 19, 33, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("event", ["sunset", "sunrise", "solar_noon", "dawn_civil"])
+def test_an_event_of_the_sun_is_due_once_however_it_was_computed(event: str) -> None:
+    rule = Solar(event, 52.52, 13.405)
+    for due in upcoming(rule, START, 30):
+        for milliseconds in (-100, -30, -1, 0, 1, 30, 100):
+            following = rule.after(due + timedelta(milliseconds=milliseconds))
+            assert following - due > timedelta(hours=23)
+
+
+def test_in_the_polar_night_the_next_sunrise_is_in_february() -> None:
+    longyearbyen = Solar("sunrise", 78.22, 15.65)
+    assert longyearbyen.after(datetime(2026, 12, 1, tzinfo=UTC)).month == 2
