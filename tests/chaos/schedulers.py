@@ -1,6 +1,7 @@
 """Three schedulers under random SIGKILL and SIGSTOP: is each due time run once?
 
     python -m tests.chaos.schedulers --minutes 10 --seed 1
+    python -m tests.chaos.schedulers --stop 60     (one scheduler sleeps so long, and wakes up)
 
 Real beats and a real worker on a real Postgres and Redis. A due time counts as missed if the
 ledger has no run for it, as doubled if the worker ran it twice: the worker writes each run to a
@@ -15,9 +16,10 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +98,27 @@ class Chaos:
         for scheduler in self._schedulers:
             scheduler.wait_for_output("beat: Starting...")
 
+    def stop_one(self, seconds: float) -> None:
+        """Stop one scheduler, once for so long, among the others that are at work."""
+        self._await_all()
+        time.sleep(PAUSE_SECONDS[1])
+        self._stop(self._schedulers[0], seconds)
+        self._report.stops += 1
+        time.sleep(PAUSE_SECONDS[1])
+
     def _stop_for_a_while(self, victim: RunningProcess) -> None:
+        self._stop(victim, self._random.uniform(*STOP_SECONDS))
+
+    def _stop(self, victim: RunningProcess, seconds: float) -> None:
         os.kill(victim.pid, signal.SIGSTOP)
-        time.sleep(self._random.uniform(*STOP_SECONDS))
+        time.sleep(seconds)
         os.kill(victim.pid, signal.SIGCONT)
 
 
-def run(processes: Processes, runs: Path, *, seconds: float, seed: int) -> Report:
-    """Play chaos for a while over a migrated, empty database; then count what ran."""
+def run(
+    processes: Processes, runs: Path, *, harm: Callable[[Chaos], None], seed: int = 0
+) -> Report:
+    """Harm schedulers over a migrated, empty database; then count what ran."""
     from django_celery_beat.models import PeriodicTask
 
     report = Report(seed)
@@ -113,7 +128,7 @@ def run(processes: Processes, runs: Path, *, seconds: float, seed: int) -> Repor
     processes.start("worker", *worker).wait_for_output(" ready.")
     chaos = Chaos(processes, report)
     _make_schedules()
-    chaos.play(seconds)
+    harm(chaos)
     ended_at = _database_now()
     PeriodicTask.objects.filter(name__startswith="chaos").update(enabled=False)
     wait_until(_is_settled, SETTLE_SECONDS, hint="Some fires never ended")
@@ -184,17 +199,25 @@ def _due_times(task: Any, ended_at: datetime) -> Iterator[datetime]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--stop", type=float, help="stop one of them for so many seconds instead")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     arguments = parser.parse_args()
     with _stage() as processes:
         folder = temporary_folder("chaos-runs")
         report = run(
-            processes, folder / "runs", seconds=arguments.minutes * 60, seed=arguments.seed
+            processes, folder / "runs", harm=partial(_harm, arguments), seed=arguments.seed
         )
     sys.stdout.write(f"{report}\n")
     for wrong in report.missed + report.doubled:
         sys.stdout.write(f"  {wrong}\n")
     return 1 if report.missed or report.doubled else 0
+
+
+def _harm(arguments: argparse.Namespace, chaos: Chaos) -> None:
+    if arguments.stop is None:
+        chaos.play(arguments.minutes * 60)
+    else:
+        chaos.stop_one(arguments.stop)
 
 
 @contextlib.contextmanager
