@@ -30,7 +30,8 @@ def callback(request: HttpRequest, name: str) -> HttpResponse:
     except ForgedCallback as error:
         log.warning("forged_callback", account=name, problem=str(error))
         return HttpResponse("The signature is missing or wrong.\n", "text/plain", status=403)
-    except (ValueError, RequestDataTooBig):
+    except (ValueError, RequestDataTooBig) as error:
+        log.warning("callback_makes_no_sense", account=name, problem=str(error))
         return HttpResponse("The callback makes no sense.\n", "text/plain", status=400)
     receipts.take(told, account=name, channel=account.channel)
     return HttpResponse(status=204)

@@ -19,6 +19,7 @@ from anymail.exceptions import (
 )
 from anymail.webhooks.base import AnymailCoreWebhookView
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from django.core.mail import EmailMultiAlternatives, get_connection
 from django.http import HttpRequest
 
@@ -43,6 +44,9 @@ _EVENTS = {
     "complained": "complained",
     "unsubscribed": "unsubscribed",
 }
+
+
+_FOR_BOTO = ("session_params", "client_params")
 
 
 class AnymailProvider(Provider):
@@ -136,12 +140,13 @@ class AnymailProvider(Provider):
         view = self._tracking_view()
         try:
             view.run_validators(request)
+            events = view.parse_events(request)
         except AnymailWebhookValidationFailure as error:
             raise ForgedCallback(str(error)) from error
-        try:
-            events = view.parse_events(request)
         except (KeyError, TypeError, AttributeError, AnymailError) as error:
             raise ValueError("The callback is not the service's.") from error
+        except (BotoCoreError, ClientError) as error:
+            raise ValueError("The subscription of SNS cannot be confirmed.") from error
         return [_receipt(event) for event in events if _event(event)]
 
     def _tracking_view(self) -> AnymailCoreWebhookView:
@@ -153,6 +158,8 @@ class AnymailProvider(Provider):
         )
         # A class attribute is what Django lets a view be configured by.
         known = {n: v for n, v in self._options.items() if hasattr(found, n)}
+        if self._service == "amazon_ses":  # to confirm a subscription of SNS
+            known |= {n: v for n, v in self._options.items() if n in _FOR_BOTO}
         webhook = self.account.secrets.get("webhook")
         if not webhook and getattr(found, "warn_if_no_basic_auth", False):
             raise ForgedCallback("The account has no webhook secret, so that anyone could call.")

@@ -11,7 +11,13 @@ from django.db.models import F
 from notifications import accounts, receipts
 from notifications.channels.base import Receipt
 from notifications.channels.twilio import signature
-from notifications.models import Attempt, FailedDelivery, PendingReceipt, Suppression
+from notifications.models import (
+    Attempt,
+    FailedDelivery,
+    PendingReceipt,
+    ProviderAccount,
+    Suppression,
+)
 from notifications.submission import send
 
 PUBLIC = "https://n.example.org"
@@ -250,3 +256,142 @@ def test_a_services_garbage_gets_400(client, postmark, body):
     )
     assert answer.status_code in (204, 400)
     assert fresh(postmark).status == "sent"
+
+
+# --- Amazon SES by SNS ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def ses(account, deliver, monkeypatch, transactional_db):
+    """A mail that SES took as message ses-1; its events come by SNS, with a password."""
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    monkeypatch.setenv("CREDENTIALS", json.dumps({"client_params": keys}))
+    monkeypatch.setenv("HOOK", "hook:password")
+    row = account("mail-a", channel="email")
+    [sent] = deliver(send(channel="email", recipient="ada@example.org", subject="S", body="B"))
+    Attempt.objects.update(provider_message_id="ses-1")
+    row.kind = "anymail"
+    row.settings = {
+        "service": "amazon_ses",
+        "from": "shop@example.org",
+        "options": {"client_params": {"region_name": "eu-central-1"}},
+    }
+    row.secrets = {"credentials": "env:CREDENTIALS", "webhook": "env:HOOK"}
+    row.save()
+    accounts.forget()
+    return sent
+
+
+@pytest.fixture
+def sns_tells(client):
+    """Post an event of SES as SNS does."""
+
+    def tell(kind, event, credentials="hook:password"):
+        mail = {"messageId": "ses-1", "destination": ["ada@example.org"], "headers": [], "tags": {}}
+        told = {"eventType": kind, "mail": mail, kind.lower(): event}
+        notification = {
+            "Type": "Notification",
+            "MessageId": "sns-7",
+            "TopicArn": "arn:aws:sns:eu-central-1:123456789012:ses",
+            "Message": json.dumps(told),
+            "Timestamp": "2026-01-01T00:00:00.000Z",
+        }
+        return client.post(
+            "/webhooks/mail-a",
+            json.dumps(notification),
+            "text/plain; charset=UTF-8",
+            headers={
+                "X-Amz-Sns-Message-Type": "Notification",
+                "X-Amz-Sns-Message-Id": "sns-7",
+                **basic(credentials),
+            },
+        )
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("kind", "event", "status", "reasons"),
+    [
+        ("Delivery", {"recipients": ["ada@example.org"]}, "delivered", []),
+        (
+            "Bounce",
+            {
+                "bounceType": "Permanent",
+                "bounceSubType": "General",
+                "bouncedRecipients": [{"emailAddress": "ada@example.org"}],
+                "timestamp": "2026-01-01T00:00:00.000Z",
+            },
+            "failed",
+            ["hard_bounce"],
+        ),
+        (
+            "Bounce",
+            {
+                "bounceType": "Transient",
+                "bounceSubType": "MailboxFull",
+                "bouncedRecipients": [{"emailAddress": "ada@example.org"}],
+                "timestamp": "2026-01-01T00:00:00.000Z",
+            },
+            "failed",
+            [],
+        ),
+        (
+            "Complaint",
+            {
+                "complainedRecipients": [{"emailAddress": "ada@example.org"}],
+                "timestamp": "2026-01-01T00:00:00.000Z",
+            },
+            "delivered",
+            ["complaint"],
+        ),
+    ],
+)
+def test_what_ses_tells_by_sns_moves_the_mail(ses, sns_tells, kind, event, status, reasons):
+    assert sns_tells(kind, event).status_code == 204
+    assert fresh(ses).status == status
+    assert [s.reason for s in Suppression.objects.all()] == reasons
+
+
+def test_a_subscription_of_sns_is_confirmed_with_the_accounts_keys(ses, client, httpserver):
+    confirmed = """<ConfirmSubscriptionResponse><ConfirmSubscriptionResult>
+        <SubscriptionArn>arn:aws:sns:eu-west-1:123456789012:ses:1</SubscriptionArn>
+        </ConfirmSubscriptionResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>
+        </ConfirmSubscriptionResponse>"""
+    httpserver.expect_request("/", method="POST").respond_with_data(confirmed)
+    row = ProviderAccount.objects.get()
+    row.settings["options"]["client_params"]["endpoint_url"] = httpserver.url_for("")
+    row.save()
+    accounts.forget()
+    wish = {
+        "Type": "SubscriptionConfirmation",
+        "TopicArn": "arn:aws:sns:eu-west-1:123456789012:ses",
+        "Token": "t-1",
+    }
+
+    def ask(password):
+        headers = {"X-Amz-Sns-Message-Type": wish["Type"], **basic(f"hook:{password}")}
+        body = json.dumps(wish)
+        return client.post("/webhooks/mail-a", body, "text/plain", headers=headers).status_code
+
+    assert ask("guess") == 403
+    assert httpserver.log == []
+    assert ask("password") == 204
+    [(request, _)] = httpserver.log
+    assert request.form["Action"] == "ConfirmSubscription"
+    assert request.form["Token"] == "t-1"
+    assert "Credential=test/" in request.headers["Authorization"]
+
+
+@pytest.mark.parametrize("body", ["", "nonsense", "[]", '{"Type": "Notification", "Message": 7}'])
+def test_what_is_no_event_of_ses_gets_400(ses, client, body):
+    headers = {"X-Amz-Sns-Message-Type": "Notification", **basic("hook:password")}
+    answer = client.post("/webhooks/mail-a", body, "text/plain", headers=headers)
+    assert answer.status_code == 400
+    assert fresh(ses).status == "sent"
+
+
+def test_an_event_that_somebody_else_posts_gets_403(ses, sns_tells):
+    event = {"recipients": ["ada@example.org"]}
+    assert sns_tells("Delivery", event, "hook:guess").status_code == 403
+    assert fresh(ses).status == "sent"
