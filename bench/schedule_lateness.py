@@ -37,7 +37,7 @@ def _have_pending() -> None:
 
     tomorrow = clock.now() + timedelta(days=1)
     rows = ({"recipient": f"later{n}"} for n in range(PENDING))
-    send_many(rows, channel="simulator", body="B", scheduled_at=tomorrow)
+    send_many(rows, channel="simulator", body="B", eta=tomorrow)
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE notifications_notification")
 
@@ -53,9 +53,9 @@ def _lateness(count: int) -> list[float]:
     from notifications.submission import send_many  # noqa: PLC0415
 
     first = clock.now() + LEAD
-    rows = ({"recipient": f"due{n}", "scheduled_at": first + n * BETWEEN} for n in range(count))
+    rows = ({"recipient": f"due{n}", "eta": first + n * BETWEEN} for n in range(count))
     sent = send_many(rows, channel="simulator", body="B")
-    if clock.now() > first:
+    if sent.accepted != count or clock.now() > first:
         raise RuntimeError("They were not accepted before the first was due.")
     attempts = Attempt.objects.filter(notification__batch=sent.batch)
     wait_until(lambda: attempts.count() == count, timeout=120)
