@@ -1,34 +1,124 @@
-"""Where the time of the bulk path goes: processor time per notification, process by process.
+"""Where the time of the bulk path goes: processor time per notification, by process and by step.
 
     python -m bench.profile [ROWS]
 
-Processor time, unlike the clock on the wall, hardly depends on what else the machine does.
+Processor time, unlike the clock on the wall, hardly depends on what else the machine does. The
+steps are taken in one process that accepts and then delivers, by looking at its stack again and
+again; Postgres' part of each half is what its backend for that process spent.
 """
 
+import signal
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import psutil
 
 from bench import bulk
-from bench.stage import Stage, stage
+from bench.stage import Stage, empty, stage
 
 ROWS = 100_000
+EACH = 0.001  # seconds of processor time between two looks at the stack
+STEPS = {
+    ("requests", "read"): "check the request",
+    ("requests", "check"): "check the request",
+    ("rows", "build"): "build the row",
+    ("rows", "insert_many"): "COPY the rows",
+    ("claims", "claim_due"): "claim",
+    ("delivery", "_render"): "render",
+    ("simulator", "send"): "the provider's part",
+    ("handover", "hand_over"): "hand over",
+    ("outcomes", "_decide"): "decide what happens next",
+    ("outcomes", "_move"): "record: the rows' state",
+    ("outcomes", "_keep_attempts"): "record: COPY the attempts",
+    ("metrics", "recorded"): "count for the metrics",
+}
 
 
 def main() -> int:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
     with stage() as set_up:
-        bulk.prepare_ours(set_up)
-        bulk.seconds_for(bulk.ROWS, set_up)  # warm up
-        before = _seconds(set_up)
-        seconds = bulk.seconds_for(rows, set_up)
-        after = _seconds(set_up)
-    sys.stdout.write(f"{rows:,} notifications in {seconds:.1f} s: {rows / seconds:,.0f}/s\n")
-    spent = {name: (after[name] - before[name]) / rows * 1e6 for name in after}
-    for name, microseconds in sorted(spent.items(), key=lambda item: -item[1]):
-        sys.stdout.write(f"{name:<32}{microseconds:>8.1f} µs\n")
-    sys.stdout.write(f"{'together':<32}{sum(spent.values()):>8.1f} µs\n")
+        bulk.publish_template()
+        _by_step(rows, set_up)
+        _by_process(rows, set_up)
     return 0
+
+
+def _by_process(rows: int, set_up: Stage) -> None:
+    set_up.processes.worker("--concurrency", bulk.WORKER_CHILDREN)
+    set_up.processes.beat()
+    bulk.seconds_for(bulk.ROWS, set_up)  # warm up
+    before = _seconds(set_up)
+    seconds = bulk.seconds_for(rows, set_up)
+    after = _seconds(set_up)
+    print(f"\n{rows:,} notifications in {seconds:.1f} s: {rows / seconds:,.0f}/s")
+    _table({name: after[name] - before[name] for name in after}, rows)
+
+
+def _by_step(rows: int, set_up: Stage) -> None:
+    for half in (_accept, _deliver):
+        half(bulk.ROWS)  # warms up
+    empty(set_up)
+    for half in (_accept, _deliver):
+        backend, found = _backend(), Counter[str]()
+        own, its = _own(psutil.Process()), _own(backend)
+        with _sampled(found):
+            half(rows)
+        own, its = _own(psutil.Process()) - own, _own(backend) - its
+        print(f"\n{half.__doc__}")
+        looks = found.total()
+        spent = {step: own * count / looks for step, count in found.items()}
+        _table({**spent, "Postgres": its}, rows)
+    empty(set_up)
+
+
+def _accept(rows: int) -> None:
+    """Accepting, step by step."""
+    from notifications import recovery  # noqa: PLC0415 (needs Django)
+
+    rings, recovery.ring_all = recovery.ring_all, lambda: None  # nobody is there to hear it
+    try:
+        bulk.accept(rows)
+    finally:
+        recovery.ring_all = rings
+
+
+def _deliver(_: int) -> None:
+    """Delivering, step by step."""
+    from notifications import claims, conf, delivery  # noqa: PLC0415
+
+    while taken := claims.claim_due("simulator", "low", conf.get("BATCH")["low"]):
+        delivery.deliver(taken, worker="profile")
+
+
+@contextmanager
+def _sampled(found: Counter[str]) -> Iterator[None]:
+    """Count the steps that the stack is in, once per ``EACH``."""
+
+    def look(_: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            module = frame.f_globals.get("__name__", "").rpartition(".")[2]
+            if step := STEPS.get((module, frame.f_code.co_name)):
+                found[step] += 1
+                return
+            frame = frame.f_back
+        found["the rest"] += 1
+
+    signal.signal(signal.SIGPROF, look)
+    signal.setitimer(signal.ITIMER_PROF, EACH, EACH)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _table(seconds: dict[str, float], rows: int) -> None:
+    """Print microseconds for each, the most first, and their sum."""
+    for name, each in sorted(seconds.items(), key=lambda item: -item[1]):
+        print(f"{name:<32}{each / rows * 1e6:>8.1f} µs")
+    print(f"{'together':<32}{sum(seconds.values()) / rows * 1e6:>8.1f} µs")
 
 
 def _seconds(set_up: Stage) -> dict[str, float]:
@@ -42,6 +132,15 @@ def _seconds(set_up: Stage) -> dict[str, float]:
         else:
             found[name] = _tree(process)
     return found
+
+
+def _backend() -> psutil.Process:
+    """Give the server process that serves this one's connection."""
+    from django.db import connection  # noqa: PLC0415
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return psutil.Process(cursor.fetchone()[0])
 
 
 def _own(process: psutil.Process) -> float:

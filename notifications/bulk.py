@@ -1,6 +1,6 @@
 """The bulk door: the same checks as the single one, in chunks, in constant memory."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from itertools import islice
@@ -77,12 +77,18 @@ def _accept(
             errors[index] = error
         else:
             built.append(rows.build(accepted, now, on_its_way=False, batch_id=batch.pk))
+    by_queue: dict[tuple[str, str], list[rows.Row]] = defaultdict(list)
+    for row in built:
+        by_queue[row["channel"], row["priority"]].append(row)
     with transaction.atomic():
-        accepted_now = rows.insert_many(built) if built else 0
+        kept = {queue: rows.insert_many(those) for queue, those in by_queue.items()}
+        accepted_now = sum(kept.values())
         _count(batch, accepted_now, len(built) - accepted_now, errors)
         transaction.on_commit(recovery.ring_all, robust=True)
-    for (channel, priority), count in Counter((r["channel"], r["priority"]) for r in built).items():
+    for (channel, priority), count in kept.items():
         metrics.accepted(channel, priority, created=True, count=count)
+        doubles = len(by_queue[channel, priority]) - count
+        metrics.accepted(channel, priority, created=False, count=doubles)
     metrics.refused(errors.values())
     submitted.accepted += accepted_now
     submitted.duplicates += len(built) - accepted_now

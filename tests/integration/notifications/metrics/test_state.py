@@ -96,6 +96,16 @@ def test_a_receipt_is_counted_once_however_often_it_comes(accepted, deliver):
     assert counted(families.due_to_delivered) == before[1] + 1
 
 
+def test_a_double_in_a_batch_is_counted_as_a_double_alone(transactional_db):
+    families = series()
+    rows = [{"recipient": "ada", "idempotency_key": f"key {n}"} for n in range(3)]
+    send_many(rows, channel="simulator", body="x")
+    before = counted(families.accepted), counted(families.doubles)
+    send_many([*rows, {"recipient": "bob"}], channel="simulator", body="x")
+    assert counted(families.accepted) == before[0] + 1
+    assert counted(families.doubles) == before[1] + 3
+
+
 def test_doubles_refusals_and_waits_are_counted(accepted):
     families = series()
     names = ("UnknownChannel", "UnknownArgument", "IdempotencyConflict")
