@@ -23,9 +23,9 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # 
     autocomplete_fields = ("groups",)
     fieldsets = (
         (None, {"fields": ("username", "password")}),
-        ("Person", {"fields": (("first_name", "last_name"), "email")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
         ("May", {"fields": (("is_active", "is_staff", "is_superuser"), "groups")}),
-        ("Times", {"fields": (("last_login", "date_joined"),)}),
+        ("Times", {"fields": ("last_login", "date_joined")}),
     )
 
 

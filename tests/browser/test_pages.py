@@ -3,9 +3,13 @@
 import os
 
 import pytest
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from notifications.models import FailedDelivery, Notification, Status
-from notifications.submission import send
+from notifications.submission import send, send_many
+from scheduling.models import Fire
+from templates_engine.models import Template
+from templates_engine.publishing import create_version, publish
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -28,6 +32,20 @@ def content(system, admin_user, wait_until):
         send(channel="simulator", recipient=f"ada?result=permanent&code={code}", body="Hello")
     wait_until(lambda: FailedDelivery.objects.count() == 3)
     wait_until(lambda: Notification.objects.filter(status=Status.SENT).count() == 3)
+    batch = send_many([{"recipient": "ada"}], name="april", channel="simulator", body="Hi").batch
+    every, _ = IntervalSchedule.objects.get_or_create(every=1, period="seconds")
+    task = PeriodicTask.objects.create(
+        name="hello",
+        task="notifications.send_notification",
+        interval=every,
+        kwargs='{"channel": "simulator", "recipient": "ada", "body": "Hi"}',
+    )
+    wait_until(lambda: Fire.objects.filter(schedule=task.pk).count() >= 3)
+    fire = Fire.objects.latest("scheduled_for")
+    template = Template.objects.create(name="receipt", channel="email")
+    sources = {"subject": "Receipt", "html": "<p>{{ name }}</p>"}
+    version = create_version(template, sources, sample_context={"name": "Ada"})
+    publish(version)
     dead = FailedDelivery.objects.latest("id")
     sent = Notification.objects.get(channel="email")
     lists = "/admin/notifications"
@@ -45,8 +63,22 @@ def content(system, admin_user, wait_until):
         "template-add": "/admin/templates_engine/template/add/",
         "schedules": "/admin/django_celery_beat/periodictask/",
         "schedule-add": "/admin/django_celery_beat/periodictask/add/",
+        "schedule": f"/admin/django_celery_beat/periodictask/{task.pk}/change/",
+        "fires": "/admin/scheduling/fire/",
+        "fire": f"/admin/scheduling/fire/{fire.pk}/change/",
+        "batches": f"{lists}/batch/",
+        "batch": f"{lists}/batch/{batch.pk}/change/",
+        "template": f"/admin/templates_engine/template/{template.pk}/change/",
+        "version": f"/admin/templates_engine/templateversion/{version.pk}/change/",
+        "preview": f"/admin/templates_engine/templateversion/{version.pk}/preview-page/",
         "accounts": f"{lists}/provideraccount/",
+        "account-add": f"{lists}/provideraccount/add/",
+        "suppressions": f"{lists}/suppression/",
+        "keys": f"{lists}/apikey/",
+        "results": "/admin/django_celery_results/taskresult/",
         "users": "/admin/auth/user/",
+        "user": f"/admin/auth/user/{admin_user.pk}/change/",
+        "root": "/",
     }
 
 
