@@ -40,10 +40,11 @@ class FireAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
     search_fields = ("=schedule__periodic_task__name", "=id")
     search_help_text = "The exact name of a schedule, or the exact id."
     show_full_result_count = False
-    readonly_fields = ("task_link", "late_by", "outcome")
+    list_per_page = 50
+    readonly_fields = ("task_link", "late_by", "outcome_in_words")
     fieldsets = (
-        (None, {"fields": ("task_link", "outcome", "error")}),
-        ("Due", {"fields": (("scheduled_for", "fire_at"), ("missed_since", "by_hand"))}),
+        (None, {"fields": ("task_link", "outcome_in_words", "error")}),
+        ("Due", {"fields": (("scheduled_for", "fire_at"), "missed_since")}),
         (
             "Run",
             {
@@ -68,8 +69,11 @@ class FireAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
 
     @labelled("outcome", LABELS)
     def outcome(self, fire: Fire) -> tuple[str, str]:
-        by_hand = ", by hand" if fire.by_hand else ""
-        return fire.status, f"{fire.get_status_display()}{by_hand}"
+        return fire.status, self.outcome_in_words(fire)
+
+    @admin.display(description="outcome")
+    def outcome_in_words(self, fire: Fire) -> str:
+        return f"{fire.get_status_display()}{', by hand' if fire.by_hand else ''}"
 
     @admin.display(description="tries", ordering="attempt")
     def tries(self, fire: Fire) -> int | str:
