@@ -52,6 +52,13 @@ def test_every_alert_leads_to_a_runbook_that_exists(rule):
     assert rule["labels"]["severity"] in {"page", "ticket"}
 
 
+def test_every_alert_is_seen_to_fire_in_a_test_of_the_rules():
+    tests = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
+    cases = [case for test in tests for case in test["alert_rule_test"]]
+    fired = {case["alertname"] for case in cases if case["exp_alerts"]}
+    assert fired == {rule["alert"] for rule in alerts()}
+
+
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 def test_a_dashboard_names_what_it_shows(path):
     dashboard = json.loads(path.read_text())
