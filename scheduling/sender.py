@@ -61,7 +61,7 @@ class Sender:
             expires=expires,
             reply_to=self._reply_to,
             create_sent_event=self._tells_of_sending,
-            argsrepr=repr(args)[:SHOWN_CHARACTERS],
+            argsrepr=repr(args or ())[:SHOWN_CHARACTERS],
             kwargsrepr=repr(kwargs)[:SHOWN_CHARACTERS],
             **for_the_message,
         )
