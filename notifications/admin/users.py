@@ -21,10 +21,11 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # 
     # Roles say what somebody may do; no permission is given to a person beside them.
     filter_horizontal = ()
     autocomplete_fields = ("groups",)
+    readonly_fields = ("last_login", "date_joined")
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
-        ("May", {"fields": (("is_active", "is_staff", "is_superuser"), "groups")}),
+        ("May", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
         ("Times", {"fields": ("last_login", "date_joined")}),
     )
 
