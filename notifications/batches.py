@@ -5,6 +5,7 @@ at once, the others by a tick of the scheduler, until it is settled.
 """
 
 from collections import Counter
+from uuid import UUID
 
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Greatest
@@ -15,6 +16,22 @@ from notifications.models import WAITING, Batch, Notification, Status
 CHUNK = 5000  # rows per step
 PAUSED = "batch_paused"  # the reason of a notification that waits for its batch
 BUSY, IDLE = 0.0, 1.0  # seconds
+_OF_A_SCHEDULE = "schedule "  # begins the name of a batch that a schedule's run made
+
+
+def name_for(run: str) -> str:
+    """Name the batch that a run of a schedule makes; ``run`` is its task's id."""
+    return _OF_A_SCHEDULE + run
+
+
+def run_of(batch: Batch) -> UUID | None:
+    """Give the run of a schedule that made this batch, if one did."""
+    if not batch.name.startswith(_OF_A_SCHEDULE):
+        return None
+    try:
+        return UUID(batch.name.removeprefix(_OF_A_SCHEDULE))
+    except ValueError:  # a person's own name for it
+        return None
 
 
 def pause(batch: Batch) -> bool:

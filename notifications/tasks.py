@@ -12,6 +12,7 @@ from celery.result import AsyncResult
 from django.db import InterfaceError, OperationalError, connections
 
 from notifications import (
+    batches,
     claims,
     conf,
     continuations,
@@ -194,7 +195,7 @@ def send_to_each(self: Task, recipients: Sequence[str], **fields: Any) -> str:
         {"recipient": recipient, "idempotency_key": f"{run}:{number}"}
         for number, recipient in enumerate(recipients)
     ]
-    submitted = submission.send_many(each, name=f"schedule {run}", **fields)
+    submitted = submission.send_many(each, name=batches.name_for(run), **fields)
     if submitted.errors and not (submitted.accepted or submitted.duplicates):
         raise next(iter(submitted.errors.values()))
     return str(submitted.batch.pk)

@@ -16,7 +16,7 @@ from unfold.admin import TabularInline
 from unfold.forms import BaseDialogForm
 
 from notifications import replays, submission, suppressions
-from notifications.admin import content, search, timeline
+from notifications.admin import content, origin, search, timeline
 from notifications.admin.base import ReadOnlyAdmin, answer, labelled, who, with_dialog
 from notifications.errors import ReplayRefused
 from notifications.models import WAITING, Attempt, Notification, Status, Suppression
@@ -100,7 +100,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     actions_detail = ("cancel", "resend", "suppress")
     inlines = (AttemptInline,)
     change_form_before_template = "notifications/admin/timeline.html"
-    readonly_fields = ("to", "shown_context", "shown_metadata", "shown_content", "origin")
+    readonly_fields = ("to", "shown_context", "shown_metadata", "shown_content", "comes_from")
     fieldsets = (
         (
             None,
@@ -125,7 +125,7 @@ class NotificationAdmin(ReadOnlyAdmin):
                     ("guarantee", "attempt_count"),
                     ("retry", "locale"),
                     "shown_metadata",
-                    "origin",
+                    "comes_from",
                 )
             },
         ),
@@ -185,14 +185,9 @@ class NotificationAdmin(ReadOnlyAdmin):
     def shown_content(self, notification: Notification) -> SafeString | str:
         return _for_eyes(notification, lambda: _content(notification))
 
-    @admin.display(description="Replay of")
-    def origin(self, notification: Notification) -> SafeString | str:
-        if notification.replay_of_id is None:
-            return "-"
-        where = reverse("admin:notifications_notification_change", args=[notification.replay_of_id])
-        return format_html(
-            '<a class="seat-link" href="{}">{}</a>', where, notification.replay_of_id
-        )
+    @admin.display(description="Comes from")
+    def comes_from(self, notification: Notification) -> SafeString | str:
+        return origin.links(notification)
 
     def has_cancel_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("notifications.cancel_notification"))

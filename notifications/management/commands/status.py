@@ -75,13 +75,15 @@ def _flow(minutes: list[throughput.Minute]) -> Table:
 
 
 def _queues(now: Overview) -> Table:
-    table = Table("queue", "due", "oldest", "on broker", "busy slots", box=None, padding=(0, 2))
+    names = ("queue", "due", "oldest", "on broker", "busy slots", "share of slots")
+    table = Table(*names, box=None, padding=(0, 2))
     busy = [queue for queue in now.queues if not queue.is_idle]
     for queue in busy:
-        numbers = (queue.due, f"{queue.oldest:.1f} s", queue.on_broker, queue.busy)
+        share = f"{queue.allocation.share:.0%}"
+        numbers = (queue.due, f"{queue.oldest:.1f} s", queue.on_broker, queue.busy, share)
         table.add_row(queue.name, *map(str, numbers))
     if not busy:
-        table.add_row("all idle", "0", "", "0", "0")
+        table.add_row("all idle", "0", "", "0", "0", "")
     return table
 
 

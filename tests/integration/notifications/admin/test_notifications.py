@@ -6,6 +6,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from notifications.models import Notification, Status
+from notifications.tasks import send_notification, send_to_each
+from scheduling import jobs
+from scheduling.models import Fire
 
 LIST = "/admin/notifications/notification/"
 
@@ -62,6 +65,27 @@ def test_the_page_tells_the_story_with_attempts_and_content(boss, accepted, deli
     text = boss.get(page(row)).content.decode()
     for word in ("Accepted", "Attempt 1: refused for now", "503", "Retry planned", "the body"):
         assert word in text
+
+
+def test_the_page_leads_to_the_schedule_the_batch_and_what_it_replays(boss, accepted):
+    jobs.allow("notifications.send_notification", "notifications.send_to_each")
+    message = {"channel": "simulator", "body": "Hello"}
+    kwargs = {"one": {"recipient": "ada"}, "many": {"recipients": ["bob", "eve"]}}
+    tasks = {"one": send_notification, "many": send_to_each}
+    for name, task in tasks.items():
+        jobs.register(name, task.name, 3600, kwargs={**message, **kwargs[name]})
+        jobs.run_now(name)
+    fires = {fire.schedule.periodic_task.name: fire for fire in Fire.objects.all()}
+    for name, fire in fires.items():
+        tasks[name].apply(kwargs={**message, **kwargs[name]}, task_id=str(fire.pk))
+    alone, in_batch = (Notification.objects.get(recipient=name) for name in ("ada", "bob"))
+    again = accepted()
+    Notification.objects.filter(pk=again.pk).update(replay_of=alone)
+    shown = [boss.get(page(row)).content.decode() for row in (alone, in_batch, again)]
+    assert f'/admin/scheduling/fire/{fires["one"].pk}/change/">one</a>' in shown[0]
+    assert f'/admin/scheduling/fire/{fires["many"].pk}/change/">many</a>' in shown[1]
+    assert f"/admin/notifications/batch/{in_batch.batch_id}/change/" in shown[1]
+    assert page(alone) in shown[2]
 
 
 def test_content_and_recipients_are_hidden_without_the_permission(browser_of, accepted, deliver):
