@@ -17,6 +17,9 @@ UV ?= uv
 LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
+# Tests and benchmarks start hundreds of processes: each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 ARGS ?=
 # Test processes at once: most tests wait for processes of their own.
 JOBS ?= 3

@@ -24,6 +24,7 @@ FILLED_IN = {
     "POSTGRES_PASSWORD": "0123456789abcdef",
     "FLOWER_BASIC_AUTH": "admin:secret",
     "GRAFANA_PASSWORD": "secret",
+    "PUBLIC_URL": "https://notify.example.org",
 }
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
 

@@ -1,4 +1,4 @@
-"""docs/settings.md lists each setting that is read, and no other."""
+"""docs/settings.md and .env.example list each setting that is read, and no other."""
 
 import re
 from pathlib import Path
@@ -24,3 +24,12 @@ def documented() -> set[str]:
 
 def test_every_setting_is_documented_and_every_documented_one_is_read() -> None:
     assert documented() == read_by_the_code()
+
+
+def test_every_setting_is_in_the_example() -> None:
+    example = (ROOT / ".env.example").read_text()
+    named = set(re.findall(rf"(?m)^(?:# )?({NAME})=", example))
+    # Addresses of servers that compose starts itself.
+    composed = {"DATABASE_URL", "BROKER_URL"}
+    of_other_services = {"POSTGRES_PASSWORD", "GRAFANA_PASSWORD"}
+    assert named - of_other_services - ELSEWHERE == read_by_the_code() - composed
