@@ -5,6 +5,7 @@ last line that it prints, as JSON.
 """
 
 import json
+import logging
 import sys
 
 from bench.benchmark import take
@@ -13,6 +14,7 @@ from bench.stage import stage
 
 
 def main(name: str) -> int:
+    logging.disable(logging.INFO)  # stock tells of every schedule that it fires
     with stage() as set_up:
         result = take(name, BENCHMARKS[name], set_up)
     sys.stdout.write(f"{json.dumps(result.as_json())}\n")
