@@ -70,14 +70,16 @@ def test_the_page_tells_the_story_with_attempts_and_content(boss, accepted, deli
 def test_the_page_leads_to_the_schedule_the_batch_and_what_it_replays(boss, accepted):
     jobs.allow("notifications.send_notification", "notifications.send_to_each")
     message = {"channel": "simulator", "body": "Hello"}
-    kwargs = {"one": {"recipient": "ada"}, "many": {"recipients": ["bob", "eve"]}}
-    tasks = {"one": send_notification, "many": send_to_each}
-    for name, task in tasks.items():
-        jobs.register(name, task.name, 3600, kwargs={**message, **kwargs[name]})
+    asked = {
+        "one": (send_notification, {**message, "recipient": "ada"}),
+        "many": (send_to_each, {**message, "recipients": ["bob", "eve"]}),
+    }
+    for name, (task, kwargs) in asked.items():
+        jobs.register(name, task.name, 3600, kwargs=kwargs)
         jobs.run_now(name)
     fires = {fire.schedule.periodic_task.name: fire for fire in Fire.objects.all()}
-    for name, fire in fires.items():
-        tasks[name].apply(kwargs={**message, **kwargs[name]}, task_id=str(fire.pk))
+    for name, (task, kwargs) in asked.items():
+        task.apply(kwargs=kwargs, task_id=str(fires[name].pk))
     alone, in_batch = (Notification.objects.get(recipient=name) for name in ("ada", "bob"))
     again = accepted()
     Notification.objects.filter(pk=again.pk).update(replay_of=alone)
