@@ -68,8 +68,10 @@ class RetryPolicy:
 
 
 # An OTP is useless after minutes, a campaign can wait for hours.
+# What somebody waits for is ended by its deadline, not by the number of its attempts: they are
+# close together, and its providers may fail for a minute.
 POLICIES: Mapping[str, RetryPolicy] = {
-    "high": RetryPolicy(max_attempts=6, base=1, cap=60, deadline=900),
+    "high": RetryPolicy(max_attempts=20, base=1, cap=60, deadline=900),
     "medium": RetryPolicy(max_attempts=8, base=5, cap=900, deadline=21_600),
     "low": RetryPolicy(max_attempts=10, base=30, cap=3600, deadline=172_800),
 }
