@@ -191,14 +191,11 @@ def test_the_operator_sees_the_depth_of_each_queue(
     assert sum(on_broker.values()) == 2
 
 
+# Classic queues do not count deliveries, so only the others can promise it.
+@pytest.mark.parametrize("rabbitmq", ["quorum"], indirect=True)
 def test_a_message_that_no_worker_survives_is_put_aside(
-    rabbitmq: tuple[RabbitMQServer, str],
-    broker: RabbitMQServer,
-    system: Processes,
-    wait_until: Wait,
+    broker: RabbitMQServer, system: Processes, wait_until: Wait
 ) -> None:
-    if rabbitmq[1] != "quorum":
-        pytest.skip("Classic queues do not count deliveries.")
     system.worker().end()  # it has declared the queues
     with broker.connection() as connection:
         queue = connection.SimpleQueue(DEAD_MESSAGES(connection.default_channel))
