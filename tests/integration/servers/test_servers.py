@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import random
 import signal
 import smtplib
 import ssl
@@ -18,6 +19,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from tests.servers.postgres import PostgresServer, machine_binaries, wheel_binaries
+from tests.servers.process import free_port
 from tests.servers.processes import ROOT, Processes
 from tests.servers.redis import RedisServer
 from tests.servers.smtp import HANG, SmtpServer
@@ -182,3 +184,11 @@ def test_a_started_process_is_killed_with_its_children(
     process.kill()
     wait_until(lambda: not _runs(child))
     assert process.returncode == -signal.SIGKILL
+
+
+def test_two_runs_of_one_seed_are_not_after_the_same_ports():
+    chosen = []
+    for _ in range(2):
+        random.seed(1)
+        chosen.append([free_port() for _ in range(5)])
+    assert chosen[0] != chosen[1]
