@@ -14,7 +14,7 @@ from notifications.tables import Table
 
 Row = dict[str, Any]  # a notification's columns, by the names of their attributes
 
-_ROWS = Table(Notification, "created_at")
+_ROWS = Table(Notification)
 
 
 def build(
@@ -53,6 +53,7 @@ def build(
         "due_at": due_at + timedelta(seconds=conf.get("GRACE")) if on_its_way else due_at,
         "scheduled_at": due_at,
         "expires_at": accepted.expires_at,
+        "created_at": now,
         "test": accepted.test,
         "callback_url": accepted.callback_url,
         "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),

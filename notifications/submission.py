@@ -95,7 +95,7 @@ def submit(
         return Submission(first.id, created=False, _make=lambda: first)
     rung = rings and admitted and row["status"] != Status.SUPPRESSED
     transaction.on_commit(partial(_committed, row, queue if rung else ""), robust=True)
-    return Submission(row["id"], created=True, _make=partial(Notification, **row, created_at=now))
+    return Submission(row["id"], created=True, _make=partial(Notification, **row))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ PROMISES = (
     "test_sweep.py",
     "test_submission.py",
     "test_dead_letters.py",
+    "api/test_pagination.py",
 )
 
 
