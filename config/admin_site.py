@@ -64,6 +64,7 @@ ADMIN_SITE: dict[str, Any] = {
                         "notifications.view_faileddelivery",
                     ),
                     _item("Outbox", "outbox", "outbox", "notifications.view_content"),
+                    _list("Archive", "inventory_2", "notifications.archivednotification"),
                 ],
             },
             {

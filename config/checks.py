@@ -109,8 +109,17 @@ def _flower() -> Iterator[Error]:
         )
 
 
+def _archive() -> Iterator[Error]:
+    if settings.NOTIFICATIONS_ARCHIVE_MONTHS < 0:
+        yield Error(
+            "NOTIFICATIONS_ARCHIVE_MONTHS is below zero.",
+            hint="Give the months that the archive keeps, or 0 for no archive.",
+            id="config.E007",
+        )
+
+
 ERRORS: list[Callable[[], Iterator[Error]]] = [
-    *(_flower, _bad_values, _broker, _redis, _email, _socket, _public_url),
+    *(_flower, _bad_values, _broker, _redis, _email, _socket, _public_url, _archive),
 ]
 
 

@@ -25,10 +25,10 @@ def read_time(value: datetime | str | None) -> datetime | None:
     if value is None or (isinstance(value, datetime) and value.tzinfo):
         return value
     # SQLite keeps times in UTC without saying so, and may give them as text.
-    naive = parse_datetime(value) if isinstance(value, str) else value
-    if naive is None:
+    moment = parse_datetime(value) if isinstance(value, str) else value
+    if moment is None:
         raise ValueError(f"The database gave {value!r} for a time.")
-    return naive.replace(tzinfo=UTC)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def read_id(value: UUID | str) -> UUID:

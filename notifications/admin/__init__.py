@@ -4,6 +4,7 @@ from django.contrib import admin
 
 from notifications.admin import (
     api_key,
+    archived_notification,
     batch,
     failed_delivery,
     notification,
@@ -17,6 +18,7 @@ admin.site.index_template = "notifications/admin/dashboard.html"
 
 __all__ = [
     "api_key",
+    "archived_notification",
     "batch",
     "failed_delivery",
     "notification",

@@ -3,14 +3,14 @@
 from typing import Any
 
 from notifications.channels import CHANNELS
-from notifications.models import Notification, OutboxMessage
+from notifications.models import NotificationRecord, OutboxMessage
 from templates_engine import catalog
 from templates_engine.errors import TemplateError
 
 HIDDEN = "Hidden: needs the permission “Can see contents and recipients”."
 
 
-def of(notification: Notification) -> dict[str, Any]:
+def of(notification: NotificationRecord) -> dict[str, Any]:
     """Give the parts of the content: as captured, else as its pinned version renders now.
 
     The version cannot change, so the second is what was sent, too.

@@ -1,28 +1,21 @@
 """Notifications: found by what identifies them, and read; changed by two verbs."""
 
-import json
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet, Value
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.forms import BaseDialogForm
 
 from notifications import replays, submission, suppressions
-from notifications.admin import content, origin, search, timeline
-from notifications.admin.base import ReadOnlyAdmin, answer, labelled, who, with_dialog
+from notifications.admin.base import answer, who, with_dialog
+from notifications.admin.record import RecordAdmin
 from notifications.errors import ReplayRefused
 from notifications.models import WAITING, Attempt, Notification, Status, Suppression
-from notifications.privacy import mask
 
-SEE_CONTENT = "notifications.view_content"
 CANCEL_DIALOG = {
     "title": "Cancel this notification?",
     "description": "It is not sent. What a worker has in hand already cannot be called back.",
@@ -38,17 +31,6 @@ SUPPRESS_DIALOG = {
     "title": "Write to this recipient no more?",
     "description": "Nothing goes to them over this channel until the suppression is lifted.",
     "form_submit_text": "Suppress",
-}
-LABELS: dict[str, str] = {
-    Status.SCHEDULED: "info",
-    Status.QUEUED: "info",
-    Status.SENDING: "info",
-    Status.SENT: "success",
-    Status.DELIVERED: "success",
-    Status.FAILED: "danger",
-    Status.EXPIRED: "warning",
-    Status.SUPPRESSED: "warning",
-    Status.CANCELLED: "warning",
 }
 
 
@@ -88,70 +70,13 @@ class AttemptInline(TabularInline):  # type: ignore[misc]  # unfold has no types
 
 
 @admin.register(Notification)
-class NotificationAdmin(ReadOnlyAdmin):
+class NotificationAdmin(RecordAdmin):
     """Read-only, but for cancel and resend."""
 
-    list_display = ("short_id", "state", "channel", "priority", "to", "reference", "created_at")
     list_filter = (StatusFilter, "channel", "priority")
-    ordering = ("-id",)
-    search_fields = ("id",)
-    search_help_text = "The exact id, recipient, reference or idempotency key."
     actions = ("cancel_selected", "resend_selected")
     actions_detail = ("cancel", "resend", "suppress")
     inlines = (AttemptInline,)
-    change_form_before_template = "notifications/admin/timeline.html"
-    readonly_fields = ("to", "shown_context", "shown_metadata", "shown_content", "comes_from")
-    fieldsets = (
-        (
-            None,
-            {"fields": (("channel", "priority"), ("to", "status"), ("reason", "provider"))},
-        ),
-        ("Content", {"fields": ("template_version", "shown_content", "shown_context")}),
-        (
-            "Times",
-            {
-                "fields": (
-                    ("created_at", "scheduled_at"),
-                    ("due_at", "expires_at"),
-                    ("sent_at", "finished_at"),
-                )
-            },
-        ),
-        (
-            "Origin",
-            {
-                "fields": (
-                    ("reference", "idempotency_key"),
-                    ("guarantee", "attempt_count"),
-                    ("retry", "locale"),
-                    "shown_metadata",
-                    "comes_from",
-                )
-            },
-        ),
-    )
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: "QuerySet[Notification]", search_term: str
-    ) -> tuple["QuerySet[Notification]", bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        return queryset.filter(id__in=search.find(term)), False
-
-    def get_queryset(self, request: HttpRequest) -> "QuerySet[Notification]":
-        """Each row carries whether who asks may see its content: a request has no other place."""
-        rows: QuerySet[Notification] = super().get_queryset(request)
-        return rows.annotate(opened=Value(request.user.has_perm(SEE_CONTENT)))
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        notification = self.get_object(request, object_id)
-        story = timeline.of(notification) if notification else []
-        context = {**(extra_context or {}), "timeline": story}
-        response: HttpResponse = super().change_view(request, object_id, form_url, context)
-        return response
 
     def get_actions_detail(self, request: HttpRequest, object_id: UUID) -> list[Any]:
         """Offer to cancel only what still waits."""
@@ -159,35 +84,6 @@ class NotificationAdmin(ReadOnlyAdmin):
         if Notification.objects.filter(pk=object_id, status__in=WAITING).exists():
             return offered
         return [one for one in offered if one.path != "cancel"]
-
-    @admin.display(description="Id")
-    def short_id(self, notification: Notification) -> str:
-        return f"…{str(notification.id)[-12:]}"
-
-    @labelled("Status", LABELS)
-    def state(self, notification: Notification) -> str:
-        return notification.status
-
-    @admin.display(description="Recipient")
-    def to(self, notification: Notification) -> str:
-        opened = getattr(notification, "opened", False)
-        return notification.recipient if opened else mask(notification.recipient)
-
-    @admin.display(description="Context")
-    def shown_context(self, notification: Notification) -> SafeString | str:
-        return _for_eyes(notification, lambda: _json(notification.context))
-
-    @admin.display(description="Metadata")
-    def shown_metadata(self, notification: Notification) -> SafeString | str:
-        return _for_eyes(notification, lambda: _json(notification.metadata))
-
-    @admin.display(description="As the recipient sees it")
-    def shown_content(self, notification: Notification) -> SafeString | str:
-        return _for_eyes(notification, lambda: _content(notification))
-
-    @admin.display(description="Comes from")
-    def comes_from(self, notification: Notification) -> SafeString | str:
-        return origin.links(notification)
 
     def has_cancel_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("notifications.cancel_notification"))
@@ -216,14 +112,14 @@ class NotificationAdmin(ReadOnlyAdmin):
 
     @with_dialog("Cancel", "cancel", "block", CANCEL_DIALOG)
     def cancel(self, request: HttpRequest, _form: BaseDialogForm, object_id: UUID) -> HttpResponse:
-        notification = self.get_queryset(request).get(pk=object_id)
+        notification = Notification.objects.get(pk=object_id)
         if self._cancel(request, notification):
             return answer(request, _page(notification), "Cancelled.")
         return answer(request, _page(notification), "Too late to cancel it.", failed=True)
 
     @with_dialog("Send again", "resend", "replay", RESEND_DIALOG)
     def resend(self, request: HttpRequest, _form: BaseDialogForm, object_id: UUID) -> HttpResponse:
-        notification = self.get_queryset(request).get(pk=object_id)
+        notification = Notification.objects.get(pk=object_id)
         try:
             again = self._resend(request, notification)
         except ReplayRefused as error:
@@ -234,7 +130,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     def suppress(
         self, request: HttpRequest, _form: BaseDialogForm, object_id: UUID
     ) -> HttpResponse:
-        notification = self.get_queryset(request).get(pk=object_id)
+        notification = Notification.objects.get(pk=object_id)
         suppressions.suppress(
             notification.channel,
             notification.recipient,
@@ -258,22 +154,5 @@ class NotificationAdmin(ReadOnlyAdmin):
         return again
 
 
-def _for_eyes(notification: Notification, show: Callable[[], SafeString]) -> SafeString | str:
-    """Show it to those who may see it; a row that says nothing is closed."""
-    return show() if getattr(notification, "opened", False) else content.HIDDEN
-
-
 def _page(notification: Notification) -> str:
     return reverse("admin:notifications_notification_change", args=[notification.id])
-
-
-def _json(value: object) -> SafeString:
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    return format_html('<pre class="whitespace-pre-wrap">{}</pre>', text)
-
-
-def _content(notification: Notification) -> SafeString:
-    return render_to_string(
-        "notifications/admin/content.html",
-        {"channel": notification.channel, "content": content.of(notification)},
-    )

@@ -7,19 +7,21 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from notifications.batches import run_of
-from notifications.models import Notification
+from notifications.models import Batch, NotificationRecord
 from scheduling.models import Fire
 
 
-def links(notification: Notification) -> SafeString | str:
+def links(notification: NotificationRecord) -> SafeString | str:
     """Link to all that it comes from; a dash where somebody just asked for it."""
     found = []
     # A fire's id is its task's id, which becomes the notification's, or that of a batch's run.
-    run = run_of(notification.batch) if notification.batch else notification.id
+    came_with = notification.batch_id
+    batch = Batch.objects.filter(pk=came_with).first() if came_with else None
+    run = run_of(batch) if batch else notification.id
     if fire := _fire(run):
         where = reverse("admin:scheduling_fire_change", args=[fire.pk])
         found.append(("schedule", where, fire.schedule.periodic_task.name))
-    if batch := notification.batch:
+    if batch:
         where = reverse("admin:notifications_batch_change", args=[batch.pk])
         found.append(("batch", where, str(batch)))
     if again := notification.replay_of_id:

@@ -3,25 +3,27 @@
 import contextlib
 from collections.abc import Iterator
 from itertools import islice
+from typing import TypeVar
 from uuid import UUID
 
 from django.db.models import QuerySet
 
 from notifications.channels import CHANNELS
 from notifications.errors import MalformedRecipient
-from notifications.models import Notification
+from notifications.models import NotificationRecord
+
+Record = TypeVar("Record", bound=NotificationRecord)
 
 MOST = 1000  # rows of one recipient or reference that a search shows
 
 
-def find(term: str) -> "QuerySet[Notification]":
-    """Find by exact id, recipient, reference or idempotency key."""
-    ids = {id_ for found in _probes(term) for id_ in islice(found, MOST)}
-    return Notification.objects.filter(id__in=ids)
+def find(rows: "QuerySet[Record]", term: str) -> set[UUID]:
+    """Give those with this exact id, recipient, reference or idempotency key."""
+    return {id_ for found in _probes(rows, term) for id_ in islice(found, MOST)}
 
 
-def _probes(term: str) -> Iterator[Iterator[UUID]]:
-    rows = Notification.objects.order_by("-id").values_list("id", flat=True)
+def _probes(every: "QuerySet[Record]", term: str) -> Iterator[Iterator[UUID]]:
+    rows = every.order_by("-id").values_list("id", flat=True)
     with contextlib.suppress(ValueError):
         yield iter([UUID(term)])
     # An ordering would tempt the planner to walk the primary key instead of the probe.

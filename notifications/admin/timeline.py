@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from notifications.models import Attempt, Notification, Status
+from notifications.models import Attempt, Notification, NotificationRecord, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +33,18 @@ _RESULTS = {
 }
 
 
-def of(notification: Notification) -> list[Event]:
+def of(notification: NotificationRecord) -> list[Event]:
     """Tell the story from the row, its attempts, its dead letter and its replays."""
-    attempts = list(notification.attempts.all())
     events = [*_begin(notification)]
-    for attempt in attempts:
+    for attempt in notification.tries():
         events += _attempt(attempt)
     events += _now(notification)
-    events += _afterwards(notification)
+    if isinstance(notification, Notification):
+        events += _afterwards(notification)
     return events
 
 
-def _begin(notification: Notification) -> list[Event]:
+def _begin(notification: NotificationRecord) -> list[Event]:
     origin = f"a replay of {notification.replay_of_id}" if notification.replay_of_id else ""
     begun = [Event(notification.created_at, "Accepted", origin)]
     if notification.scheduled_at > notification.created_at + timedelta(milliseconds=1):
@@ -74,7 +74,7 @@ def _attempt(attempt: Attempt) -> list[Event]:
     return events
 
 
-def _now(notification: Notification) -> list[Event]:
+def _now(notification: NotificationRecord) -> list[Event]:
     status = Status(notification.status)
     if status in _ENDS:
         title, tone = _ENDS[status]

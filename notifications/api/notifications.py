@@ -1,7 +1,7 @@
 """Notifications: create, look at, list and cancel."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, TypeVar
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -27,10 +27,17 @@ from notifications.api.fields import (
 )
 from notifications.api.pagination import Page, Paging, cut_by_age
 from notifications.api.problems import Problem
-from notifications.models import Notification, Status
+from notifications.models import (
+    ArchivedNotification,
+    Notification,
+    NotificationRecord,
+    Status,
+)
 from notifications.retry import Guarantee
 
 router = Router()
+
+Record = TypeVar("Record", bound=NotificationRecord)
 
 # What lies closer to the acceptance than this happened in it.
 ACCEPTING = timedelta(seconds=1)
@@ -122,24 +129,30 @@ class NotificationOut(Schema):
     batch: UUID | None
     test: bool
     request_id: str
+    archived: bool = Field(description="Whether it left for the archive, as it stands here.")
 
     @staticmethod
-    def resolve_batch(row: Notification) -> UUID | None:
+    def resolve_archived(row: NotificationRecord) -> bool:
+        """Tell which table it is in."""
+        return isinstance(row, ArchivedNotification)
+
+    @staticmethod
+    def resolve_batch(row: NotificationRecord) -> UUID | None:
         """Give the id; the other row is not read for it."""
         return row.batch_id
 
     @staticmethod
-    def resolve_template(row: Notification) -> str | None:
+    def resolve_template(row: NotificationRecord) -> str | None:
         """Name the template, not only its version."""
         return row.template_version.template.name if row.template_version else None
 
     @staticmethod
-    def resolve_template_version(row: Notification) -> int | None:
+    def resolve_template_version(row: NotificationRecord) -> int | None:
         """Give the number that people know."""
         return row.template_version.number if row.template_version else None
 
     @staticmethod
-    def resolve_replay_of(row: Notification) -> UUID | None:
+    def resolve_replay_of(row: NotificationRecord) -> UUID | None:
         """Give the id; the other row is not read for it."""
         return row.replay_of_id
 
@@ -177,12 +190,12 @@ class NotificationDetail(NotificationOut):
     trace: list[EventOut] = Field(description="What was decided about it, in order.")
 
     @staticmethod
-    def resolve_attempts(row: Notification) -> list[Any]:
+    def resolve_attempts(row: NotificationRecord) -> list[Any]:
         """Give the attempts, the first one first."""
-        return list(row.attempts.all())
+        return row.tries()
 
     @staticmethod
-    def resolve_trace(row: Notification) -> list[timeline.Event]:
+    def resolve_trace(row: NotificationRecord) -> list[timeline.Event]:
         """Tell the story as the admin tells it."""
         return timeline.of(row)
 
@@ -197,6 +210,9 @@ class Filters(Paging):
     reference: Text = Field("", max_length=255)
     template: Text = Field("", max_length=100)
     batch: UUID | None = None
+    archived: bool = Field(
+        default=False, description="Those that left for the archive, instead of those that live."
+    )
     created_after: Moment | None = None
     created_before: Moment | None = None
 
@@ -235,9 +251,16 @@ def list_notifications(request: HttpRequest, filters: Query[Filters]) -> dict[st
 
 
 @router.get("/{id}", auth=READ, response=NotificationDetail, summary="Look at one")
-def get_notification(request: HttpRequest, id: UUID) -> Notification:  # noqa: A002 -- the path's own name
+def get_notification(request: HttpRequest, id: UUID) -> NotificationRecord:  # noqa: A002 -- the path's own name
     """Give a notification with its attempts and the decisions about it."""
-    return find(id)
+    archived = (
+        _with_template(ArchivedNotification.objects.all()).filter(id=id).order_by("-finished_at")
+    )
+    return (
+        _with_template(Notification.objects.all()).filter(id=id).first()
+        or archived.first()
+        or _missing(id)
+    )
 
 
 @router.post(
@@ -257,23 +280,25 @@ def cancel_notification(request: HttpRequest, id: UUID) -> Notification:  # noqa
 
 
 def find(id_: UUID) -> Notification:
-    """Read a notification. Raises ``Problem`` 404."""
-    row = _rows().filter(id=id_).first()
-    if row is None:
-        raise Problem("not-found", f"There is no notification {id_}.")
-    return row
+    """Read a notification that lives. Raises ``Problem`` 404."""
+    return _with_template(Notification.objects.all()).filter(id=id_).first() or _missing(id_)
 
 
-def _rows() -> "QuerySet[Notification]":
-    return Notification.objects.select_related("template_version__template")
+def _missing(id_: UUID) -> NoReturn:
+    raise Problem("not-found", f"There is no notification {id_}.")
 
 
-def _filtered(filters: Filters) -> "QuerySet[Notification]":
-    rows = _rows()
+def _with_template(rows: "QuerySet[Record]") -> "QuerySet[Record]":
+    return rows.select_related("template_version__template")
+
+
+def _filtered(filters: Filters) -> "QuerySet[Any]":
+    table = ArchivedNotification if filters.archived else Notification
+    rows: QuerySet[Any] = _with_template(table.objects.all())
     exact = ("status", "channel", "priority", "recipient", "reference")
     rows = rows.filter(**{name: value for name in exact if (value := getattr(filters, name))})
     if filters.batch:
-        rows = rows.filter(batch=filters.batch)
+        rows = rows.filter(batch_id=filters.batch)
     if filters.template:
         rows = rows.filter(template_version__template__name=filters.template)
     if filters.created_after:

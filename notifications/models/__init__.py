@@ -5,6 +5,7 @@ Rows change through verbs (``submission.submit``, ``claims.claim``, ``outcomes.r
 """
 
 from notifications.models.api_key import ApiKey
+from notifications.models.archived_notification import ArchivedNotification
 from notifications.models.batch import Batch
 from notifications.models.bulk_replay import BulkReplay
 from notifications.models.failed_delivery import FailedDelivery
@@ -13,6 +14,7 @@ from notifications.models.notification import (
     WAITING,
     Attempt,
     Notification,
+    NotificationRecord,
     Status,
     new_id,
 )
@@ -27,11 +29,13 @@ __all__ = [
     "WAITING",
     "AccountRule",
     "ApiKey",
+    "ArchivedNotification",
     "Attempt",
     "Batch",
     "BulkReplay",
     "FailedDelivery",
     "Notification",
+    "NotificationRecord",
     "OutboxMessage",
     "PendingReceipt",
     "ProviderAccount",

@@ -33,8 +33,11 @@ WAITING = (Status.SCHEDULED, Status.QUEUED)
 UNFINISHED = (Status.SCHEDULED, Status.QUEUED, Status.SENDING)
 
 
-class Notification(models.Model):
-    """One message to one recipient over one channel."""
+class NotificationRecord(models.Model):
+    """One message to one recipient over one channel: what is known of it in whichever table."""
+
+    batch_id: UUID | None
+    replay_of_id: UUID | None
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     channel = models.CharField(max_length=20, choices=[(c, c) for c in routing.CHANNELS])
@@ -96,23 +99,6 @@ class Notification(models.Model):
         editable=False,
         help_text="Celery signatures to call when this one is sent.",
     )
-    batch = models.ForeignKey(
-        "notifications.Batch",
-        models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="notifications",
-        db_index=False,
-    )
-    replay_of = models.ForeignKey(
-        "self",
-        models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="replays",
-        db_index=False,
-    )
-
     status = models.CharField(max_length=10, choices=Status.choices)
     due_at = models.DateTimeField(
         null=True, blank=True, help_text="When somebody must look at this row again."
@@ -136,6 +122,42 @@ class Notification(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     sent_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.id}"
+
+    def tries(self) -> list["Attempt"]:
+        """Give the attempts, the first one first."""
+        raise NotImplementedError
+
+    @property
+    def queue(self) -> str:
+        """The queue it travels through, e.g. ``email.high``."""
+        return routing.queue_for(self.channel, self.priority)
+
+
+class Notification(NotificationRecord):
+    """A notification that lives, or that finished not long ago."""
+
+    batch = models.ForeignKey(
+        "notifications.Batch",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="notifications",
+        db_index=False,
+    )
+    replay_of = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="replays",
+        db_index=False,
+    )
 
     class Meta:
         permissions = [
@@ -205,13 +227,9 @@ class Notification(models.Model):
             models.Index(fields=["created_at", "id"], name="notification_created"),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.channel} {self.id}"
-
-    @property
-    def queue(self) -> str:
-        """The queue it travels through, e.g. ``email.high``."""
-        return routing.queue_for(self.channel, self.priority)
+    def tries(self) -> list["Attempt"]:
+        """Give the attempts, the first one first."""
+        return list(self.attempts.all())
 
 
 class Attempt(models.Model):

@@ -1,16 +1,19 @@
-"""Delete what is finished and old."""
+"""Take what is finished and old out of the live table."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from notifications import retention
+from notifications import archive, retention
 
 
 class Command(BaseCommand):
     """``manage.py prune``: at once, what the schedulers do a little at a time."""
 
-    help = "Delete finished notifications with their attempts, and old failed deliveries."
+    help = (
+        "Delete finished notifications with their attempts, or archive them where that is on, and "
+        "delete old failed deliveries and old months of the archive."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Read how old is old."""
@@ -19,10 +22,18 @@ class Command(BaseCommand):
             "--failed-days", type=int, help="Default: NOTIFICATIONS_KEEP_FAILED_DAYS."
         )
 
+        parser.add_argument(
+            "--archive-months", type=int, help="Default: NOTIFICATIONS_ARCHIVE_MONTHS."
+        )
+
     def handle(self, *_: Any, **options: Any) -> None:
-        """Print how many notifications went."""
-        days, failed_days = options["days"], options["failed_days"]
-        if min(days or 0, failed_days or 0) < 0:
-            raise CommandError("Days are 0 or more.")
-        deleted = retention.prune(days=days, failed_days=failed_days)
-        self.stdout.write(f"Deleted {deleted} notifications.")
+        """Print how many notifications and months went."""
+        days, failed_days, months = (
+            options[name] for name in ("days", "failed_days", "archive_months")
+        )
+        if min(days or 0, failed_days or 0, months or 0) < 0:
+            raise CommandError("Days and months are 0 or more.")
+        left = retention.prune(days=days, failed_days=failed_days)
+        self.stdout.write(f"{'Archived' if archive.is_on() else 'Deleted'} {left} notifications.")
+        if archive.is_on() or months is not None:
+            self.stdout.write(f"Dropped {archive.drop(months)} months of the archive.")

@@ -16,6 +16,8 @@ PROMISES = (
     "test_sweep.py",
     "test_submission.py",
     "test_dead_letters.py",
+    "test_retention.py",
+    "test_archive.py",
     "api/test_pagination.py",
 )
 

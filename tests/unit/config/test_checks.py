@@ -40,6 +40,7 @@ def _run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
         ({"BROKER_URL": "redis://host:port/0"}, "config.E002", "redis://host:6379/0"),
         ({"REDIS_URL": "amqp://host"}, "config.E003", "redis://host:6379/0"),
         ({"PUBLIC_URL": "notify.example.org"}, "config.E006", "https://notify.example.org"),
+        ({"NOTIFICATIONS_ARCHIVE_MONTHS": "-1"}, "config.E007", "0 for no archive"),
         ({"EMAIL_URL": "imap://host"}, "config.E004", "smtp://user:password@host:587"),
         ({"EMAIL_URL": "smtp://user:pa/ss@host"}, "config.E004", "smtp://user:password@host:587"),
     ],

@@ -9,12 +9,14 @@ from django.contrib.auth.models import Group, User
 from notifications.models import Status
 
 LIST = "/admin/notifications/notification/"
+ARCHIVE = "/admin/notifications/archivednotification/"
 
 
 @pytest.fixture
 def as_role(client, transactional_db):
     """The browser of somebody with one role; the table is made anew, as tests empty it."""
     import_module("config.migrations.0001_roles").make_roles(apps, None)
+    import_module("config.migrations.0002_archive_is_seen").let_see(apps, None)
 
     def as_role(role):
         user = User.objects.create_user(role, password="secret", is_staff=True)
@@ -46,6 +48,7 @@ def test_a_role_may_do_its_own_and_nothing_beyond(as_role, accepted, role, may):
     page = person.get(f"{LIST}{row.pk}/change/")
     assert (page.status_code == 200) is may["see"]
     assert ("the secret body" in page.content.decode()) is may["content"]
+    assert (person.get(ARCHIVE).status_code == 200) is may["see"]
     person.post(f"{LIST}{row.pk}/cancel/", {"_form_submitted": "on"})
     row.refresh_from_db()
     assert (row.status == Status.CANCELLED) is may["cancel"]
@@ -57,6 +60,7 @@ def test_a_role_may_do_its_own_and_nothing_beyond(as_role, accepted, role, may):
 def test_making_the_roles_twice_changes_nothing(as_role):
     before = {g.name: g.permissions.count() for g in Group.objects.all()}
     import_module("config.migrations.0001_roles").make_roles(apps, None)
+    import_module("config.migrations.0002_archive_is_seen").let_see(apps, None)
     assert {g.name: g.permissions.count() for g in Group.objects.all()} == before
     assert set(before) == {"viewer", "author", "operator", "admin"}
 

@@ -1,0 +1,138 @@
+"""What the pages of living and of archived notifications share: all that is read there."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet, Value
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from notifications.admin import content, origin, search, timeline
+from notifications.admin.base import ReadOnlyAdmin, labelled
+from notifications.models import NotificationRecord, Status
+from notifications.privacy import mask
+
+SEE_CONTENT = "notifications.view_content"
+LABELS: dict[str, str] = {
+    Status.SCHEDULED: "info",
+    Status.QUEUED: "info",
+    Status.SENDING: "info",
+    Status.SENT: "success",
+    Status.DELIVERED: "success",
+    Status.FAILED: "danger",
+    Status.EXPIRED: "warning",
+    Status.SUPPRESSED: "warning",
+    Status.CANCELLED: "warning",
+}
+
+
+class RecordAdmin(ReadOnlyAdmin):
+    """Notifications found by what identifies them, and read."""
+
+    list_display = ("short_id", "state", "channel", "priority", "to", "reference", "created_at")
+    ordering = ("-id",)
+    search_fields = ("id",)
+    search_help_text = "The exact id, recipient, reference or idempotency key."
+    change_form_before_template = "notifications/admin/timeline.html"
+    readonly_fields = ("to", "shown_context", "shown_metadata", "shown_content", "comes_from")
+    fieldsets = (
+        (
+            None,
+            {"fields": (("channel", "priority"), ("to", "status"), ("reason", "provider"))},
+        ),
+        ("Content", {"fields": ("template_version", "shown_content", "shown_context")}),
+        (
+            "Times",
+            {
+                "fields": (
+                    ("created_at", "scheduled_at"),
+                    ("due_at", "expires_at"),
+                    ("sent_at", "finished_at"),
+                )
+            },
+        ),
+        (
+            "Origin",
+            {
+                "fields": (
+                    ("reference", "idempotency_key"),
+                    ("guarantee", "attempt_count"),
+                    ("retry", "locale"),
+                    "shown_metadata",
+                    "comes_from",
+                )
+            },
+        ),
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[NotificationRecord]", search_term: str
+    ) -> tuple["QuerySet[NotificationRecord]", bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        return queryset.filter(id__in=search.find(self.model.objects.all(), term)), False
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[NotificationRecord]":
+        """Each row carries whether who asks may see its content: a request has no other place."""
+        rows: QuerySet[NotificationRecord] = super().get_queryset(request)
+        return rows.annotate(opened=Value(request.user.has_perm(SEE_CONTENT)))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        notification = self.get_object(request, object_id)
+        story = timeline.of(notification) if notification else []
+        context = {**(extra_context or {}), "timeline": story}
+        response: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return response
+
+    @admin.display(description="Id")
+    def short_id(self, notification: NotificationRecord) -> str:
+        return f"…{str(notification.id)[-12:]}"
+
+    @labelled("Status", LABELS)
+    def state(self, notification: NotificationRecord) -> str:
+        return notification.status
+
+    @admin.display(description="Recipient")
+    def to(self, notification: NotificationRecord) -> str:
+        opened = getattr(notification, "opened", False)
+        return notification.recipient if opened else mask(notification.recipient)
+
+    @admin.display(description="Context")
+    def shown_context(self, notification: NotificationRecord) -> SafeString | str:
+        return _for_eyes(notification, lambda: _json(notification.context))
+
+    @admin.display(description="Metadata")
+    def shown_metadata(self, notification: NotificationRecord) -> SafeString | str:
+        return _for_eyes(notification, lambda: _json(notification.metadata))
+
+    @admin.display(description="As the recipient sees it")
+    def shown_content(self, notification: NotificationRecord) -> SafeString | str:
+        return _for_eyes(notification, lambda: _content(notification))
+
+    @admin.display(description="Comes from")
+    def comes_from(self, notification: NotificationRecord) -> SafeString | str:
+        return origin.links(notification)
+
+
+def _for_eyes(notification: NotificationRecord, show: Callable[[], SafeString]) -> SafeString | str:
+    """Show it to those who may see it; a row that says nothing is closed."""
+    return show() if getattr(notification, "opened", False) else content.HIDDEN
+
+
+def _json(value: object) -> SafeString:
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return format_html('<pre class="whitespace-pre-wrap">{}</pre>', text)
+
+
+def _content(notification: NotificationRecord) -> SafeString:
+    return render_to_string(
+        "notifications/admin/content.html",
+        {"channel": notification.channel, "content": content.of(notification)},
+    )
