@@ -41,12 +41,13 @@ class Allocation:
 
     ``share`` is a part of the slot time that all queues took together, ``service_time`` the
     seconds that one of its messages held a slot; a message may stand for many notifications.
+    Both are None while Redis, which knows them, is away.
     """
 
     weight: float
     source: Source
-    share: float = 0.0
-    service_time: float = 0.0
+    share: float | None = None
+    service_time: float | None = None
 
 
 def is_on() -> bool:
@@ -57,6 +58,8 @@ def is_on() -> bool:
 def read() -> dict[str, Allocation]:
     """Give every queue's allocation. Raises ``django.db.Error``."""
     spent = slot_time.last_minute()
+    if spent is None:
+        return {queue: Allocation(*sourced) for queue, sourced in sourced_weights().items()}
     total = sum(one.seconds for one in spent.values())
     found = {}
     for queue, (weight, source) in sourced_weights().items():

@@ -63,8 +63,8 @@ def tell(spent: Mapping[str, Spent]) -> None:
         pipeline.execute()
 
 
-def last_minute() -> dict[str, Spent]:
-    """Give what each queue took; nothing while Redis is away. Raises ``django.db.Error``."""
+def last_minute() -> dict[str, Spent] | None:
+    """Give what each queue took; None while Redis is away. Raises ``django.db.Error``."""
     now = _now()
     try:
         with shared_state() as client, client.pipeline(transaction=False) as pipeline:
@@ -72,7 +72,7 @@ def last_minute() -> dict[str, Spent]:
                 pipeline.hgetall(_key(bucket))
             buckets = pipeline.execute()
     except SharedStateAway:
-        return {}
+        return None
     found: dict[str, Spent] = {}
     for name, value in (item for bucket in buckets for item in bucket.items()):
         queue, _, kind = name.decode().rpartition(":")

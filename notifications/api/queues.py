@@ -21,8 +21,12 @@ class Allocation(Schema):
 
     weight: float = Field(description="Its share beside the others', while all have work.")
     source: Annotated[str, WithJsonSchema({"type": "string", **one_of(tuple(allocation.Source))})]
-    share: float = Field(description="Its part of all slot time in the last minute, 0 to 1.")
-    service_time: float = Field(description="Seconds that one of its messages held a slot.")
+    share: float | None = Field(
+        description="Its part of the last minute's slot time, 0 to 1; null while Redis is away."
+    )
+    service_time: float | None = Field(
+        description="Seconds that one of its messages held a slot; null while Redis is away."
+    )
 
 
 class Queue(Schema):

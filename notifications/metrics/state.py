@@ -56,7 +56,8 @@ def _allocation() -> Iterator[GaugeMetricFamily]:
     share = _family("queue_slot_share", "Part of all slot time in the last minute", "queue")
     for queue, one in allocation.read().items():
         weight.add_metric([queue, one.source], one.weight)
-        share.add_metric([queue], one.share)
+        if one.share is not None:
+            share.add_metric([queue], one.share)
     yield weight
     yield share
 

@@ -67,12 +67,12 @@ def _override(change: str) -> None:
 def _show(now: overview.Overview, allocated: Mapping[str, Allocation], *, every: bool) -> None:
     queues = {queue.name: queue for queue in now.queues}
     table = Table(*_COLUMNS, box=None)
-    for name, one in sorted(allocated.items(), key=lambda item: -item[1].share):
+    for name, one in sorted(allocated.items(), key=lambda item: -(item[1].share or 0)):
         queue = queues.get(name)
         has_own = one.source is not allocation.Source.SETTINGS
         if every or one.share or has_own or (queue and not queue.is_idle):
             table.add_row(
-                *(name, _weight(one), f"{one.share:.1%}", f"{one.service_time * 1000:.0f} ms"),
+                *(name, _weight(one), *_had(one)),
                 *(_work(queue) if queue else ()),
             )
     console = Console(highlight=False)
@@ -84,6 +84,12 @@ def _weight(one: Allocation) -> str:
     if one.source is allocation.Source.SETTINGS:
         return f"{one.weight:g}"
     return f"{one.weight:g} ({one.source})"
+
+
+def _had(one: Allocation) -> tuple[str, str]:
+    if one.share is None or one.service_time is None:
+        return "unknown", "unknown"
+    return f"{one.share:.1%}", f"{one.service_time * 1000:.0f} ms"
 
 
 def _work(queue: overview.Queue) -> tuple[str, ...]:

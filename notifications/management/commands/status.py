@@ -79,8 +79,9 @@ def _queues(now: Overview) -> Table:
     table = Table(*names, box=None, padding=(0, 2))
     busy = [queue for queue in now.queues if not queue.is_idle]
     for queue in busy:
-        share = f"{queue.allocation.share:.0%}"
-        numbers = (queue.due, f"{queue.oldest:.1f} s", queue.on_broker, queue.busy, share)
+        share = queue.allocation.share
+        shown = "unknown" if share is None else f"{share:.0%}"
+        numbers = (queue.due, f"{queue.oldest:.1f} s", queue.on_broker, queue.busy, shown)
         table.add_row(queue.name, *map(str, numbers))
     if not busy:
         table.add_row("all idle", "0", "", "0", "0", "")

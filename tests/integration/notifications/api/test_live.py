@@ -158,6 +158,13 @@ def test_what_is_away_is_said_and_what_can_be_accepted_is(
         assert (answer.status_code, answer.json()["failed"]) == (503, ["broker"])
         assert api.get(f"{ready}?without=broker").status_code == 200
         assert api.post("/notifications", json=SIMULATED).status_code == 201
+        queues = {queue["name"]: queue for queue in api.get("/queues").json()}
+        unknown = {"share": None, "service_time": None}
+        usual = {"weight": 4, "source": "settings"}
+        assert queues["simulator.medium"]["allocation"] == usual | unknown
+        assert queues["simulator.medium"]["released"] is None
+        shown = processes.run("allocation", *manage, "allocation", "--all", **env)
+        assert re.search(r"simulator\.medium +4 +unknown +unknown", shown)
 
         postgres_server.kill()
         answer = api.post("/notifications", json=SIMULATED)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from notifications import allocation, doorbell, health
+from notifications import allocation, health
 from notifications.health import Tally
 from notifications.models import Notification, ProviderAccount, Suppression
 from tests.integration.notifications.api.conftest import SIMULATED
@@ -32,14 +32,6 @@ def test_a_queue_tells_what_waits_and_for_how_long(call):
     assert low["next_due_at"]
     assert low["released"] is not None
     assert (queues["email.high"]["depth"], queues["email.high"]["oldest_age"]) == (0, None)
-
-
-def test_queues_are_told_while_the_broker_is_away(call, monkeypatch):
-    def away(_):
-        raise doorbell.BrokerAway
-
-    monkeypatch.setattr(doorbell, "depths", away)
-    assert {queue["released"] for queue in call.ok("GET", "/queues")} == {None}
 
 
 def test_a_provider_tells_its_health(call):
