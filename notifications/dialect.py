@@ -1,6 +1,6 @@
 """How the database at hand keeps the few types that our own SQL touches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,11 @@ def write(value: Any) -> Any:
     if isinstance(value, UUID) and not connection.features.has_native_uuid_field:
         return value.hex
     return value
+
+
+def write_all(values: Iterable[Any]) -> list[Any]:
+    """Turn many into parameters; psycopg takes them all as they are."""
+    return list(values) if connection.vendor == "postgresql" else [*map(write, values)]
 
 
 def read_time(value: datetime | str | None) -> datetime | None:

@@ -84,7 +84,11 @@ def _publish(messages: list[tuple[str, str, Mapping[str, Any], str]]) -> None:
                 kwargsrepr="",
                 ignore_result=True,
             )
-            amqp.send_task_message(producer, name, message, queue=queue, retry=False)
+            # Even a declaration that kombu remembers costs copies of the queue, each time.
+            declared = hash(amqp.queues[queue]) in producer.connection.declared_entities
+            amqp.send_task_message(
+                producer, name, message, queue=queue, retry=False, declare=() if declared else None
+            )
 
 
 def _one_trip(producer: Any, count: int) -> AbstractContextManager[Any]:

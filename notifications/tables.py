@@ -54,7 +54,7 @@ class Table:
         skip = " ON CONFLICT DO NOTHING" if skip_taken else ""
         return dialect.count_of(
             f"INSERT INTO {self._into} VALUES {marks}{skip}",  # noqa: S608 -- names of our own models
-            [dialect.write(value) for row in rows for value in self._values(row)],
+            dialect.write_all(value for row in rows for value in self._values(row)),
         )
 
     def _values(self, row: Row) -> list[Any]:
