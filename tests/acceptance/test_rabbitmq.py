@@ -25,6 +25,9 @@ pytestmark = [
     pytest.mark.timeout(300),  # Erlang takes its time on a busy machine
 ]
 
+# What a queue's type has no part in is tried on one.
+on_quorum_queues = pytest.mark.parametrize("rabbitmq", ["quorum"], indirect=True)
+
 APPLY_ASYNC = """
 import json, sys
 import django
@@ -96,6 +99,7 @@ def test_a_call_becomes_a_mail(
     assert [attempt.number for attempt in sent.attempts.all()] == [1]
 
 
+@on_quorum_queues
 def test_a_schedule_fires(
     broker: RabbitMQServer, system: Processes, smtp_server: SmtpServer, wait_until: Wait
 ) -> None:
@@ -113,6 +117,7 @@ def test_a_schedule_fires(
     wait_until(lambda: people(smtp_server) == ["ada@example.com"])
 
 
+@on_quorum_queues
 def test_an_urgent_mail_overtakes_a_backlog(
     broker: RabbitMQServer,
     system: Processes,
@@ -164,6 +169,7 @@ def test_what_was_accepted_while_the_broker_was_down_is_sent_when_it_is_back(
     wait_until(lambda: len(people(smtp_server)) == 3, timeout=60)
 
 
+@on_quorum_queues
 def test_without_redis_it_delivers_and_says_what_is_missing(
     broker: RabbitMQServer,
     system: Processes,
@@ -178,6 +184,7 @@ def test_without_redis_it_delivers_and_says_what_is_missing(
     assert "config.W006" in system.run("check", "python", "manage.py", "check", "--deploy")
 
 
+@on_quorum_queues
 def test_the_operator_sees_the_depth_of_each_queue(
     broker: RabbitMQServer, system: Processes, send: Send
 ) -> None:
@@ -191,8 +198,7 @@ def test_the_operator_sees_the_depth_of_each_queue(
     assert sum(on_broker.values()) == 2
 
 
-# Classic queues do not count deliveries, so only the others can promise it.
-@pytest.mark.parametrize("rabbitmq", ["quorum"], indirect=True)
+@on_quorum_queues  # classic queues do not count deliveries, so only the others can promise it
 def test_a_message_that_no_worker_survives_is_put_aside(
     broker: RabbitMQServer, system: Processes, wait_until: Wait
 ) -> None:
