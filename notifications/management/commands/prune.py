@@ -21,7 +21,6 @@ class Command(BaseCommand):
         parser.add_argument(
             "--failed-days", type=int, help="Default: NOTIFICATIONS_KEEP_FAILED_DAYS."
         )
-
         parser.add_argument(
             "--archive-months", type=int, help="Default: NOTIFICATIONS_ARCHIVE_MONTHS."
         )

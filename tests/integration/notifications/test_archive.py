@@ -196,9 +196,10 @@ def test_each_month_is_a_partition_that_goes_at_once(finished):
 
 @on_postgres
 @pytest.mark.usefixtures("archiving")
-def test_who_reads_the_archive_keeps_its_month_and_nobody_waits_behind_him(finished):
+def test_who_reads_the_archive_keeps_its_months_and_nobody_waits_for_him(finished):
     finished(first_of_the_month(5))
     retention.prune(days=1)
+    later = finished(first_of_the_month(3))
     reading, done = threading.Event(), threading.Event()
 
     def read():
@@ -212,11 +213,14 @@ def test_who_reads_the_archive_keeps_its_month_and_nobody_waits_behind_him(finis
     reader.start()
     try:
         assert reading.wait(10)
+        assert retention.prune(days=1) == 1
         assert archive.drop(keep_months=1) == 0
+        assert reader.is_alive()
     finally:
         done.set()
         reader.join()
-    assert archive.drop(keep_months=1) == 1
+    assert later.id in archived()
+    assert archive.drop(keep_months=1) == 2
 
 
 @on_postgres
