@@ -9,6 +9,7 @@ from bench.calls import CALLS_BENCHMARK
 from bench.email import EMAIL
 from bench.growth import GROWTH
 from bench.latency import IDLE_LATENCY, URGENT_LATENCY
+from bench.retention import RETENTION
 from bench.single_sends import SINGLE_SENDS
 from bench.templates import TEMPLATES
 
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "growth": GROWTH,
     "idle_latency": IDLE_LATENCY,
     "urgent_latency": URGENT_LATENCY,
+    "retention": RETENTION,
     "single_sends": SINGLE_SENDS,
     "templates": TEMPLATES,
 }

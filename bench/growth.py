@@ -52,8 +52,8 @@ def _microseconds(stage: Stage, env: dict[str, str]) -> float:
     return float(printed.split()[-1]) / ROWS * 1_000_000
 
 
-def fill(count: int) -> None:
-    """Leave behind what so many notifications of the last weeks would have."""
+def fill(count: int, since: timedelta = SPAN) -> None:
+    """Leave behind what so many notifications would have, over ``SPAN`` from then on."""
     from django.db import connection  # noqa: PLC0415 (needs Django)
     from django.utils import timezone  # noqa: PLC0415
 
@@ -61,13 +61,12 @@ def fill(count: int) -> None:
     from templates_engine.models import TemplateVersion  # noqa: PLC0415
     from tests.multiply import multiply  # noqa: PLC0415
 
-    publish_template()
-    began = timezone.now() - SPAN
+    began = timezone.now() - since
     first = Notification.objects.create(
         channel="simulator",
         priority="low",
         recipient="user",
-        template_version=TemplateVersion.objects.get(),
+        template_version=TemplateVersion.objects.latest("id"),
         context={"name": "User", "code": 1},
         status="sent",
         attempt_count=1,
@@ -89,6 +88,7 @@ def main() -> None:
     django.setup()
     match sys.argv[1:]:
         case ["fill", count]:
+            publish_template()
             fill(int(count))
             print("filled")
         case ["send"]:
