@@ -38,11 +38,19 @@ import redis
 from django.conf import settings
 from django.db import connection
 
+from tests import emptying
 from tests.servers import process
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import TAIL_CHARACTERS, Processes
 from tests.servers.redis import RedisServer
 from tests.servers.smtp import SmtpServer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_what_has_rows_is_emptied() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        emptying.install(patch)
+        yield
 
 
 @pytest.fixture
