@@ -1,5 +1,6 @@
 """What happens next: a pure function from policy, outcome and time to a decision."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
@@ -57,13 +58,16 @@ class RetryPolicy:
     deadline: float = 86_400
     jitter: bool = True
 
-    def wait(self, attempt: int, draw: float) -> float:
+    def wait(self, attempt: int, draw: float, left: float = math.inf) -> float:
         """Seconds to wait after attempt number ``attempt`` (from 1); ``draw`` is in [0, 1).
 
         Half of the wait is fixed and half is drawn, so that a crowd spreads and nobody comes
-        back at once.
+        back at once. One that might outlast ``left``, the seconds in which an attempt is of any
+        use, is cut to half of them, but never below ``base``.
         """
         longest = min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))
+        if longest >= left:
+            longest = max(left / 2, self.base)
         return longest * (0.5 + 0.5 * draw) if self.jitter else longest
 
 
@@ -158,8 +162,9 @@ def decide(  # noqa: PLR0913 -- all that a decision rests on, by name
     provider, and tells nothing of the message unless it comes again and again. These are
     ``losses``, this one included, and only ``MOST_LOSSES`` bounds them.
 
-    Never plans a retry that would start past the expiry or the policy's deadline, and never
-    repeats an attempt of unknown outcome where at most once was asked for.
+    Never plans a retry that would start past the expiry or the policy's deadline; a long wait is
+    cut so that the last ones come close before it. Never repeats an attempt of unknown outcome
+    where at most once was asked for.
     """
     if outcome.result is Result.SENT:
         return Decision(Step.DONE)
@@ -167,18 +172,19 @@ def decide(  # noqa: PLR0913 -- all that a decision rests on, by name
         return Decision(Step.DEAD_LETTER, reason=outcome.reason or "rejected")
     if outcome.result is Result.UNKNOWN and guarantee == Guarantee.AT_MOST_ONCE:
         return Decision(Step.DEAD_LETTER, reason="outcome_unknown")
-    in_time = now <= first_due_at + timedelta(seconds=policy.deadline)
-    if another_provider and outcome.result is Result.TRANSIENT and in_time:
+    deadline = first_due_at + timedelta(seconds=policy.deadline)
+    if another_provider and outcome.result is Result.TRANSIENT and now <= deadline:
         if expires_at is not None and now >= expires_at:
             return Decision(Step.EXPIRE, reason="expired")
         return Decision(Step.FAIL_OVER, due_at=now)
     count, most = (losses, MOST_LOSSES) if outcome.lost else (attempt, policy.max_attempts)
     if count >= most:
         return Decision(Step.DEAD_LETTER, reason=outcome.reason or "attempts_exhausted")
-    wait = max(policy.wait(count, draw), outcome.retry_after or 0.0)
+    left = min(deadline, expires_at or deadline) - now
+    wait = max(policy.wait(count, draw, left.total_seconds()), outcome.retry_after or 0.0)
     due_at = now + timedelta(seconds=wait)
     if expires_at is not None and due_at >= expires_at:
         return Decision(Step.EXPIRE, reason="expires_before_retry")
-    if due_at > first_due_at + timedelta(seconds=policy.deadline):
+    if due_at > deadline:
         return Decision(Step.DEAD_LETTER, reason="deadline_exceeded")
     return Decision(Step.RETRY, due_at=due_at)

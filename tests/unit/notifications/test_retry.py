@@ -59,6 +59,18 @@ def dead(reason: str) -> Decision:
         (Outcome(Result.TRANSIENT, retry_after=1), 2, {}, retry_in(20)),
         (TRANSIENT, 1, {"expires_at": in_(10)}, Decision(Step.EXPIRE, "expires_before_retry")),
         (TRANSIENT, 1, {"expires_at": in_(11)}, retry_in(10)),
+        # A wait that would outlast the message is cut to half of what is left to it.
+        (TRANSIENT, 2, {"expires_at": in_(20)}, retry_in(10)),
+        (TRANSIENT, 2, {"expires_at": in_(21)}, retry_in(20)),
+        (LOST, 2, {"losses": 4, "expires_at": in_(50)}, retry_in(25)),
+        (TRANSIENT, 2, {"first_due_at": in_(-3588)}, retry_in(10)),
+        (TRANSIENT, 2, {"expires_at": in_(9)}, Decision(Step.EXPIRE, "expires_before_retry")),
+        (
+            Outcome(Result.TRANSIENT, retry_after=15),
+            2,
+            {"expires_at": in_(20)},
+            retry_in(15),
+        ),
         (
             BUSY_FOR_A_MINUTE,
             1,
@@ -105,6 +117,37 @@ def test_the_decision_after_an_attempt(outcome, attempt, changes, decision):
 def test_a_wait_doubles_up_to_the_cap_and_half_of_it_is_drawn(attempt, draw, seconds):
     policy = RetryPolicy(base=10, cap=60)
     assert policy.wait(attempt, draw) == pytest.approx(seconds, rel=1e-4)
+
+
+def test_a_wait_that_is_cut_is_spread_too():
+    policy = RetryPolicy(base=1, cap=60)
+    assert policy.wait(9, 0.0, left=40) == 10
+    assert policy.wait(9, 0.5, left=40) == 15
+    assert policy.wait(9, 0.0, left=61) == 30
+
+
+def test_an_urgent_message_is_tried_until_it_is_of_no_use():
+    """All its providers fail for all of its life: no long wait ends it early."""
+    policy, now, expires_at, attempt = POLICIES["high"], NOW, in_(90), 1
+    tried = [now]
+    while True:
+        decision = decide(
+            TRANSIENT,
+            policy=policy,
+            guarantee="at_least_once",
+            attempt=attempt,
+            now=now,
+            first_due_at=NOW,
+            expires_at=expires_at,
+            draw=0.5,
+        )
+        if decision.step is not Step.RETRY:
+            break
+        now, attempt = decision.due_at, attempt + 1
+        tried.append(now)
+    assert (decision.step, decision.reason) == (Step.EXPIRE, "expires_before_retry")
+    assert tried[-1] > in_(87)
+    assert len(tried) < policy.max_attempts
 
 
 def test_an_urgent_message_is_retried_sooner_and_given_up_earlier():
