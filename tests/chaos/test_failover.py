@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from tests.chaos.world import World
 
 TEXTS = 300
-DEADLINE = 90  # seconds, of each text
+DEADLINE = 300  # seconds, of each text: an OTP's five minutes, also where all is slow
 ACCOUNTS = ("sms-a", "sms-b", "sms-c")
 FAILURES = ("result=transient&code=503", "result=hang", "error_rate=0.5")
 
@@ -57,7 +57,7 @@ for n in range({count}):
     assert world.submitter.wait() == 0, world.submitter.output()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_every_text_arrives_before_its_deadline_while_one_provider_is_up(tmp_path: Path):
     world = World(tmp_path)
     try:
