@@ -143,6 +143,7 @@ def test_an_urgent_message_is_tried_until_it_is_of_no_use():
         )
         if decision.step is not Step.RETRY:
             break
+        assert decision.due_at is not None
         now, attempt = decision.due_at, attempt + 1
         tried.append(now)
     assert (decision.step, decision.reason) == (Step.EXPIRE, "expires_before_retry")
