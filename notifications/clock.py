@@ -31,7 +31,7 @@ def now() -> datetime:
 
 
 def _measure() -> tuple[float, datetime]:
-    global _anchor  # noqa: PLW0603 -- one clock per process is the point
+    global _anchor
     with _lock:
         connection.ensure_connection()  # which takes longer than all that is measured
         # A connection's first answer is slow; the quicker of two is off by the least.
