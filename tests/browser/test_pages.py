@@ -58,6 +58,7 @@ def content(system, admin_user, wait_until):
         "discard": f"{lists}/faileddelivery/causes/{dead.fingerprint}/discard/",
         "failed-delivery": f"{lists}/faileddelivery/{dead.pk}/change/",
         "outbox": "/outbox/",
+        "archive": f"{lists}/archivednotification/",
         "mail": f"/outbox/{sent.pk}/",
         "templates": "/admin/templates_engine/template/",
         "template-add": "/admin/templates_engine/template/add/",
