@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from notifications.models import Attempt, Notification, NotificationRecord, Status
+from notifications.models import (
+    ArchivedNotification,
+    Attempt,
+    Notification,
+    NotificationRecord,
+    Status,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ _RESULTS = {
 }
 
 
-def of(notification: NotificationRecord) -> list[Event]:
+def of(notification: Notification | ArchivedNotification) -> list[Event]:
     """Tell the story from the row, its attempts, its dead letter and its replays."""
     events = [*_begin(notification)]
     for attempt in notification.tries():

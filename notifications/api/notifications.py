@@ -190,12 +190,12 @@ class NotificationDetail(NotificationOut):
     trace: list[EventOut] = Field(description="What was decided about it, in order.")
 
     @staticmethod
-    def resolve_attempts(row: NotificationRecord) -> list[Any]:
+    def resolve_attempts(row: Notification | ArchivedNotification) -> list[Any]:
         """Give the attempts, the first one first."""
         return row.tries()
 
     @staticmethod
-    def resolve_trace(row: NotificationRecord) -> list[timeline.Event]:
+    def resolve_trace(row: Notification | ArchivedNotification) -> list[timeline.Event]:
         """Tell the story as the admin tells it."""
         return timeline.of(row)
 

@@ -8,6 +8,7 @@ import notifications.models.notification
 from django.db import migrations, models
 
 # With the live table's columns as they are there; a partition's key is part of every unique one.
+# No foreign key comes along: it would lock the templates whenever a month is dropped.
 PARTITIONED = """
 CREATE TABLE notifications_archivednotification (
     LIKE notifications_notification INCLUDING DEFAULTS,
@@ -77,7 +78,7 @@ class Migration(migrations.Migration):
                 ('batch_id', models.UUIDField(blank=True, null=True)),
                 ('replay_of_id', models.UUIDField(blank=True, null=True)),
                 ('attempts', models.JSONField(help_text='The columns of each attempt, the first one first.')),
-                ('template_version', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='templates_engine.templateversion')),
+                ('template_version', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='templates_engine.templateversion')),
             ],
             options={
                 'indexes': [models.Index(fields=['recipient'], name='archived_recipient'), models.Index(condition=models.Q(('reference', ''), _negated=True), fields=['reference'], name='archived_reference'), models.Index(condition=models.Q(('idempotency_key', ''), _negated=True), fields=['idempotency_key'], name='archived_idempotency_key'), models.Index(fields=['created_at', 'id'], name='archived_created')],

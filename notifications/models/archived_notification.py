@@ -17,16 +17,6 @@ class ArchivedNotification(NotificationRecord):
     is the only writer.
     """
 
-    template_version = models.ForeignKey(
-        "templates_engine.TemplateVersion",
-        models.PROTECT,
-        null=True,
-        blank=True,
-        related_name="+",
-        db_index=False,
-        # A constraint would lock the templates whenever a month is dropped.
-        db_constraint=False,
-    )
     batch_id = models.UUIDField(null=True, blank=True)
     replay_of_id = models.UUIDField(null=True, blank=True)
     attempts = models.JSONField(help_text="The columns of each attempt, the first one first.")

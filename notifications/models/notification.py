@@ -129,10 +129,6 @@ class NotificationRecord(models.Model):
     def __str__(self) -> str:
         return f"{self.channel} {self.id}"
 
-    def tries(self) -> list["Attempt"]:
-        """Give the attempts, the first one first."""
-        raise NotImplementedError
-
     @property
     def queue(self) -> str:
         """The queue it travels through, e.g. ``email.high``."""
