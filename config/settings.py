@@ -140,6 +140,10 @@ BROKER_QUEUE_TYPE = env.str(
     "BROKER_QUEUE_TYPE", default="classic", validate=validate.OneOf(QUEUE_TYPES)
 )
 REDIS_URL = env.str("REDIS_URL", default=BROKER_URL if BROKER_IS_REDIS else "")
+# Seconds that whoever accepts, counts or shares waits for a broker or a Redis that hangs.
+BROKER_TIMEOUT = env.float(
+    "BROKER_TIMEOUT", default=0.8, validate=validate.Range(min=0, min_inclusive=False)
+)
 
 CELERY_BROKER_URL = BROKER_URL
 CELERY_RESULT_BACKEND = "django-db"
@@ -193,9 +197,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
 )
 # Who rings the doorbell must not wait for a broker that is away: the sweep rings later.
 DOORBELL_TRANSPORT_OPTIONS: dict[str, Any] = (
-    {"socket_timeout": 0.8, "socket_connect_timeout": 0.8, "max_retries": 0}
+    {"socket_timeout": BROKER_TIMEOUT, "socket_connect_timeout": BROKER_TIMEOUT, "max_retries": 0}
     if BROKER_IS_REDIS
-    else {"max_retries": 0, "read_timeout": 0.8, "write_timeout": 0.8}
+    else {"max_retries": 0, "read_timeout": BROKER_TIMEOUT, "write_timeout": BROKER_TIMEOUT}
 )
 # Which tasks may be scheduled by name, over HTTP too; patterns.
 SCHEDULING_ALLOWED_TASKS = env.list(

@@ -51,7 +51,10 @@ def _warn(error: Exception) -> None:
 @lru_cache(maxsize=4)
 def _client(url: str, _pid: int) -> redis.Redis:
     return redis.Redis.from_url(
-        readable(url), socket_timeout=1, socket_connect_timeout=1, health_check_interval=25
+        readable(url),
+        socket_timeout=settings.BROKER_TIMEOUT,
+        socket_connect_timeout=settings.BROKER_TIMEOUT,
+        health_check_interval=25,
     )
 
 

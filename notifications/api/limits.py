@@ -53,7 +53,7 @@ def _throttle(store: RedisStore | MemoryStore, rate: int) -> Throttled:
 
 @lru_cache(maxsize=1)
 def _shared(url: str) -> RedisStore:
-    patience = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+    patience = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), settings.BROKER_TIMEOUT)
     return RedisStore(server=address_of(url), options={"CONNECTION_POOL_KWARGS": patience})
 
 

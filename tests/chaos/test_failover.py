@@ -83,11 +83,16 @@ def test_every_text_arrives_before_its_deadline_while_one_provider_is_up(tmp_pat
                 """SELECT status, reason, count(*), bool_and(sent_at <= expires_at)
                    FROM notifications_notification GROUP BY 1, 2"""
             ).fetchall()
-            providers = connection.execute(
-                "SELECT count(DISTINCT provider) FROM notifications_attempt WHERE result = 'sent'"
+            senders = connection.execute(
+                "SELECT DISTINCT provider FROM notifications_attempt WHERE result = 'sent'"
+            ).fetchall()
+            failed_over = connection.execute(
+                "SELECT count(*) FROM notifications_notification WHERE failover_count > 0"
             ).fetchone()
         assert ended == [("sent", "", TEXTS, True)]
-        assert providers == (3,)
+        # Whom the last of the three ever got to send is left to chance.
+        assert len(senders) >= 2
+        assert failed_over != (0,)
         assert world.kills["worker"] + world.kills["child"] == 12
         arrived = Path(world.simulated).read_text().split()
         assert len(set(arrived)) == TEXTS

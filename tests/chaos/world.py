@@ -136,6 +136,7 @@ class World:
             "DATABASE_URL": self.postgres.url,
             "BROKER_URL": self.broker.url,
             "REDIS_URL": self.redis.url,
+            "BROKER_TIMEOUT": "0.8",
             "EMAIL_URL": self.smtp.url,
             "VAR_DIR": str(folder / "var"),
             "SECRET_KEY": "chaos" * 12,

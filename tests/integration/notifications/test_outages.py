@@ -23,6 +23,7 @@ def system(processes, redis_server, postgres_server, tmp_path):
     processes.env |= {
         "DATABASE_URL": postgres_server.url,
         "BROKER_URL": redis_server.url,
+        "BROKER_TIMEOUT": "0.8",
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "NOTIFICATIONS_GRACE": "1",
         "NOTIFICATIONS_LEASE": "5",
