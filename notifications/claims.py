@@ -88,11 +88,11 @@ def claim_due(channel: str, priority: str, limit: int) -> list[Claim]:
     """Claim up to ``limit`` due rows of a queue, oldest first, passing over those being claimed."""
     now = clock.now()
     return _take(
-        f"""id IN (
-            SELECT id FROM {_TABLE}
+        dialect.picked(
+            f"""SELECT id FROM {_TABLE}
             WHERE channel = %s AND priority = %s AND due_at <= %s AND status IN (%s, %s)
-            ORDER BY due_at LIMIT %s {dialect.skip_locked()}
-        )""",  # noqa: S608 -- a table's name, and only placeholders
+            ORDER BY due_at LIMIT %s"""  # noqa: S608 -- a table's name, and only placeholders
+        ),
         [channel, priority, dialect.write(now), Status.SCHEDULED, Status.QUEUED, limit],
         now,
     )

@@ -80,9 +80,14 @@ def one_of(column: str, ids: Sequence[UUID]) -> tuple[str, list[Any]]:
     return f"{column} IN ({marks(len(ids))})", [id_.hex for id_ in ids]
 
 
-def skip_locked() -> str:
-    """Pass over rows that somebody else is claiming.
+def picked(query: str) -> str:
+    """Give a condition that a row is among those whose ids ``query`` selects, and lock them.
 
+    Rows that somebody else is claiming are passed over, and no more are locked than the query's
+    limit says: to Postgres it is an array, built once. ``id IN (…)`` it may plan as a join that
+    runs the query anew for each row, and each run passes over what the one before has locked.
     SQLite has no row locks: there a statement that writes holds the one write lock instead.
     """
-    return "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
+    if connection.features.has_select_for_update_skip_locked:
+        return f"id = ANY(ARRAY({query} FOR UPDATE SKIP LOCKED))"
+    return f"id IN ({query})"
