@@ -15,7 +15,7 @@ fixture. Beside them:
     ``processes.worker("-c", "1", EMAIL_URL=smtp_server.url)``. All are ended with the test, and a
     failed test shows the ends of their logs.
 ``wait_until``
-    ``wait_until(predicate, timeout=30)`` polls, and returns the first true answer.
+    ``wait_until(predicate)`` polls, and returns the first true answer.
 ``smtp_server``, ``make_smtp_server``
     A real SMTP server: ``url``, ``messages`` (``sender``, ``recipients``, parsed ``message``),
     ``answer(recipient, ["451 4.7.1 Try later"], at="RCPT" | "DATA")``, where HANG

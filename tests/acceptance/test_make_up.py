@@ -20,8 +20,6 @@ from tests.servers.reaper import temporary_folder
 COMMAND = ("python", "-m", "config.up")
 PANEL_END = "Ctrl-C stops everything"
 OUTSIDE = ("DATABASE_URL", "BROKER_URL", "REDIS_URL", "EMAIL_URL", "HTTPS", "ADMIN_EMAIL")
-# Two starts of a whole system, on a machine that may be busy.
-pytestmark = pytest.mark.timeout(300)
 
 
 class Home:
@@ -128,7 +126,7 @@ def test_killed_with_sigkill_it_takes_its_processes_along_and_starts_again(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     # The broker may stay; the next start takes its place.
-    wait_until(lambda: all("valkey" in found.name() for found in home.left_over()), timeout=60)
+    wait_until(lambda: all("valkey" in found.name() for found in home.left_over()))
     again = home.up_and_ready()
     again.interrupt()
     assert again.wait() == 0

@@ -20,10 +20,7 @@ from tests.servers.smtp import SmtpServer
 Wait = Callable[..., Any]
 Send = Callable[..., None]
 
-pytestmark = [
-    pytest.mark.skipif(rabbitmq_script() is None, reason=MISSING),
-    pytest.mark.timeout(300),  # Erlang takes its time on a busy machine
-]
+pytestmark = pytest.mark.skipif(rabbitmq_script() is None, reason=MISSING)
 
 # What a queue's type has no part in is tried on one.
 on_quorum_queues = pytest.mark.parametrize("rabbitmq", ["quorum"], indirect=True)
@@ -131,7 +128,7 @@ def test_an_urgent_mail_overtakes_a_backlog(
     send("urgent@example.com", priority="high")
     system.worker("--concurrency", "1")
     system.beat()
-    wait_until(lambda: len(people(smtp_server)) == 101, timeout=60)
+    wait_until(lambda: len(people(smtp_server)) == 101)
     assert people(smtp_server).index("urgent@example.com") < 50
 
 
@@ -146,7 +143,7 @@ def test_messages_that_are_lost_are_rung_again(
     broker.flush()
     system.worker("--concurrency", "2")
     system.beat()
-    wait_until(lambda: len(set(people(smtp_server))) == 20, timeout=60)
+    wait_until(lambda: len(set(people(smtp_server))) == 20)
     assert len(people(smtp_server)) == 20
 
 
@@ -164,9 +161,9 @@ def test_what_was_accepted_while_the_broker_was_down_is_sent_when_it_is_back(
     broker.kill()
     send("meanwhile@example.com")
     broker.start()
-    wait_until(lambda: len(people(smtp_server)) == 2, timeout=90)
+    wait_until(lambda: len(people(smtp_server)) == 2)
     send("after@example.com")
-    wait_until(lambda: len(people(smtp_server)) == 3, timeout=60)
+    wait_until(lambda: len(people(smtp_server)) == 3)
 
 
 @on_quorum_queues

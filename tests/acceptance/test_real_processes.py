@@ -69,7 +69,7 @@ def test_a_one_off_schedule_sends_at_its_time_and_a_paused_one_does_not(
     first = _schedule("first@example.com", 2)
     _schedule("paused@example.com", 2, enabled=False)
     _schedule("last@example.com", 4)
-    wait_until(lambda: len(smtp_server.messages) == 2, timeout=60)
+    wait_until(lambda: len(smtp_server.messages) == 2)
     assert [mail.recipients for mail in smtp_server.messages] == [
         ["first@example.com"],
         ["last@example.com"],

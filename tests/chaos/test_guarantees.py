@@ -10,7 +10,6 @@ RABBITMQ = pytest.param(
 )
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("broker", ["redis", RABBITMQ])
 def test_nothing_is_lost_stuck_or_doubled_beyond_what_was_in_flight(tmp_path, broker):
     world, verdict = run(

@@ -13,7 +13,6 @@ STOPPED_SECONDS = 16.0
 """Longer than its transaction, its claimed fires, and its place among the living last."""
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     "harm",
     [lambda chaos: chaos.play(25), lambda chaos: chaos.stop_one(STOPPED_SECONDS)],

@@ -27,7 +27,7 @@ class ServerStartError(RuntimeError):
     """A server did not start; the message ends with its log."""
 
 
-def wait_until(predicate: Callable[[], T], timeout: float = 30.0, hint: str = "") -> T:
+def wait_until(predicate: Callable[[], T], timeout: float = 100.0, hint: str = "") -> T:
     """Ask every 50 ms until the answer is true, and return it.
 
     Raises TimeoutError, with ``hint``, after ``timeout`` seconds. It bounds a test that would

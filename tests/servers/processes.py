@@ -48,7 +48,7 @@ class RunningProcess:
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def wait_for_output(self, text: str, timeout: float = 60.0) -> None:
+    def wait_for_output(self, text: str, timeout: float = 100.0) -> None:
         """Wait until it has printed ``text``. Raises RuntimeError if it ends before that."""
 
         def printed() -> bool:
@@ -74,7 +74,7 @@ class RunningProcess:
         self._signal(signal.SIGKILL)
         self.wait()
 
-    def wait(self, timeout: float = 60.0) -> int:
+    def wait(self, timeout: float = 100.0) -> int:
         """Wait for its end, and return its code."""
         return self._process.wait(timeout)
 
@@ -167,7 +167,7 @@ def wait_for_http(address: str, process: RunningProcess) -> int:
         except OSError:
             return 0
 
-    return wait_until(status, 60, hint=f"Nothing answers at {address}")
+    return wait_until(status, hint=f"Nothing answers at {address}")
 
 
 def _resolved(command: tuple[str, ...]) -> list[str]:

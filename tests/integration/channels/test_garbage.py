@@ -128,7 +128,7 @@ def outcome_at(kind, provider, message, token_uri, settings):
     return outcome_at
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("behaviour", "reads", "hears"),
     [
@@ -158,7 +158,7 @@ def test_garbage_is_a_classed_outcome(kind, outcome_at, peer, behaviour, reads, 
         assert outcome.retry_after == 7.0
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("behaviour", [peers.say(b"not tls"), peers.hang_up], ids=["no_tls", "cut"])
 def test_tls_that_fails_hands_nothing_over(outcome_at, peer, behaviour):
     outcome = outcome_at(f"https://127.0.0.1:{peer(behaviour).port}")

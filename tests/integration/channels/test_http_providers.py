@@ -353,7 +353,7 @@ def test_apprises_refusal_is_classed_by_its_services_answer(
     assert (outcome.result, outcome.code) == (expected, f"HTTP {status}")
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_apprise_is_given_up_on_when_the_message_has_no_more_time(provider, message, peer):
     url = f"json://127.0.0.1:{peer(peers.drip).port}/"
     apprise = provider("apprise", secrets={"url": url})

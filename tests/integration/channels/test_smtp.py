@@ -156,7 +156,7 @@ PHASES = ["banner", "EHLO", "MAIL", "RCPT", "DATA", "dot"]
 FAILURES = list(itertools.product(PHASES, ENDS, [b"250 me\r\n", PIPELINING]))
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("failure", FAILURES, ids=str)
 def test_a_server_that_fails_in_any_phase_holds_nobody(smtp, peer, message, failure):
     phase, end, ehlo = failure

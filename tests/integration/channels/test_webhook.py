@@ -83,7 +83,7 @@ def test_a_status_is_classed(send, httpserver: HTTPServer, status, headers, expe
     assert len(httpserver.log) == 1
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("behaviour", "expected"),
     [

@@ -15,13 +15,9 @@ from notifications.models import Notification, Status
 from tests.integration.deploy.test_rules import DASHBOARDS, PROMETHEUS
 from tests.servers.process import free_port
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("prometheus") is None,
-        reason="Prometheus is not here: apt-get install prometheus",
-    ),
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="Prometheus is not here: apt-get install prometheus"
+)
 SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
@@ -133,4 +129,4 @@ def test_every_panel_has_data_after_a_run_and_no_scheduler_is_an_alert(system, w
     assert Notification.objects.filter(status=Status.SENT).exists()
 
     beat.kill()
-    wait_until(lambda: "NotificationsNoScheduler" in prometheus.firing(), timeout=90)
+    wait_until(lambda: "NotificationsNoScheduler" in prometheus.firing())

@@ -24,7 +24,6 @@ def run(processes):
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
-@pytest.mark.timeout(240)
 def test_the_quickstart_leads_to_delivered_notifications(processes, run, wait_until):
     _, address = processes.web(OUTBOX="1")
     processes.worker("-c", "1", OUTBOX="1")
@@ -40,7 +39,6 @@ def test_the_quickstart_leads_to_delivered_notifications(processes, run, wait_un
     assert Fire.objects.get().by_hand
 
 
-@pytest.mark.timeout(240)
 def test_an_app_of_ones_own_extends_the_system(processes, run, wait_until, tmp_path):
     for name, code in files("extending.md").items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -46,7 +46,7 @@ def test_low_is_served_while_high_floods(system, wait_until):
             priority=priority,
         )
     system.worker("-c", SLOTS)
-    wait_until(lambda: sent(priority="high").count() > 1000, timeout=60)
+    wait_until(lambda: sent(priority="high").count() > 1000)
     high, low = sent(priority="high").count(), sent(priority="low").count()
     assert 0 < low < high / 4
 
@@ -62,7 +62,7 @@ def test_a_hanging_provider_does_not_stop_the_other_channels(system, wait_until)
     system.worker("-c", SLOTS)
     time.sleep(4)  # long enough for the worker to have run into it
     others = send_many([{"recipient": "ada@example.org"}] * 50, channel="email", body="x")
-    wait_until(lambda: sent(channel="email").count() == 50, timeout=60)
+    wait_until(lambda: sent(channel="email").count() == 50)
     assert others.accepted == 50
     assert not sent(channel="simulator").exists()
 
@@ -74,7 +74,7 @@ def test_an_operators_weight_is_followed_by_running_workers(system, wait_until):
     system.worker("-c", SLOTS)
     wait_until(lambda: sent(priority="high").count() > 200)
     call_command("allocation", "--set", "simulator.low=1000")
-    wait_until(lambda: sent(priority="low").count() > sent(priority="high").count(), timeout=60)
+    wait_until(lambda: sent(priority="low").count() > sent(priority="high").count())
 
 
 def share_of(queue):
@@ -115,7 +115,7 @@ def test_an_idle_queues_slots_go_to_others_and_come_back_over_all_workers(system
     system.worker("-c", "1", "-n", "one@%h")
     before = sent(priority="low").count()
     send_many(many[:400], channel="simulator", body="x", priority="high")
-    wait_until(lambda: sent(priority="high").count() == 400, timeout=60)
+    wait_until(lambda: sent(priority="high").count() == 400)
     after = sent(priority="low").count()
     assert after - before < 200
     wait_until(lambda: 0 < share_of("simulator.high").share < 1)
@@ -145,5 +145,5 @@ def test_one_setting_turns_the_weights_off(system, wait_until):
         many = [{"recipient": "ada?latency=0.005"}] * 3000
         send_many(many, channel="simulator", body="x", priority=priority)
     system.worker("-c", SLOTS)
-    wait_until(lambda: sent(priority="high").count() > 1000, timeout=60)
+    wait_until(lambda: sent(priority="high").count() > 1000)
     assert sent(priority="low").count() > sent(priority="high").count() / 2

@@ -29,7 +29,7 @@ def test_apply_async_persists_first_and_a_worker_sends_it(worker, wait_until):
     result = send_notification.apply_async(kwargs=SIMULATED, priority="high")
     row = Notification.objects.get(id=result.id)
     assert (row.priority, row.channel) == ("high", "simulator")
-    sent = wait_until(reaches(result.id, Status.SENT), timeout=20)
+    sent = wait_until(reaches(result.id, Status.SENT))
     assert [(a.number, a.result) for a in sent.attempts.all()] == [(1, "sent")]
     assert result.state == "SUCCESS"
     assert result.get(timeout=1) == result.id
@@ -44,7 +44,7 @@ def test_delay_signatures_and_groups_work(worker, wait_until):
 def test_a_chain_sends_the_second_only_after_the_first_was_sent(worker, beat, wait_until):
     slow = {**SIMULATED, "recipient": "ada?times=1&result=transient", "retry": {"base": 1}}
     chain(send_notification.s(**slow), send_notification.s(**SIMULATED, reference="second"))()
-    second = wait_until(lambda: Notification.objects.filter(reference="second").first(), timeout=30)
+    second = wait_until(lambda: Notification.objects.filter(reference="second").first())
     first = Notification.objects.get(reference="")
     assert first.status == Status.SENT
     assert first.attempt_count == 2
@@ -57,7 +57,7 @@ def test_a_countdown_waits_in_the_row_until_it_is_due(worker, beat, wait_until):
     row = Notification.objects.get(id=result.id)
     assert row.status == Status.SCHEDULED
     assert row.scheduled_at > row.created_at + timedelta(seconds=1)
-    sent = wait_until(reaches(result.id, Status.SENT), timeout=20)
+    sent = wait_until(reaches(result.id, Status.SENT))
     assert sent.sent_at >= row.scheduled_at
 
 
@@ -69,7 +69,7 @@ def test_a_transient_failure_is_retried_and_the_wait_lives_in_the_row(worker, be
             "retry": {"base": 0.5},
         }
     )
-    sent = wait_until(reaches(result.id, Status.SENT), timeout=30)
+    sent = wait_until(reaches(result.id, Status.SENT))
     assert [(a.result, a.code) for a in sent.attempts.all()] == [
         ("transient", "503"),
         ("transient", "503"),
@@ -82,7 +82,7 @@ def test_a_permanent_failure_goes_straight_to_the_dead_letters(worker, wait_unti
     result = send_notification.apply_async(
         kwargs={**SIMULATED, "recipient": "ada?result=permanent&code=550"}
     )
-    failed = wait_until(reaches(result.id, Status.FAILED), timeout=20)
+    failed = wait_until(reaches(result.id, Status.FAILED))
     assert failed.failed_delivery.code == "550"
     assert [entry["result"] for entry in failed.failed_delivery.history] == ["permanent"]
     assert result.state == "FAILURE"
@@ -96,7 +96,7 @@ def test_a_message_of_another_application_is_accepted_and_stays_idempotent(worke
             kwargs=SIMULATED,
             task_id="11111111-2222-4333-8444-555555555555",
         )
-    row = wait_until(reaches("11111111-2222-4333-8444-555555555555", Status.SENT), timeout=20)
+    row = wait_until(reaches("11111111-2222-4333-8444-555555555555", Status.SENT))
     assert Notification.objects.count() == 1
     assert row.attempt_count == 1
 
@@ -105,7 +105,7 @@ def test_a_bad_message_of_another_application_is_kept_as_a_dead_letter(worker, w
     send_notification.app.send_task(
         "notifications.send_notification", kwargs={"channel": "pigeon", "recipient": "ada"}
     )
-    dead = wait_until(FailedDelivery.objects.first, timeout=20)
+    dead = wait_until(FailedDelivery.objects.first)
     assert dead.error_class == "UnknownChannel"
     assert dead.request["channel"] == "pigeon"
     assert Notification.objects.count() == 0
@@ -116,7 +116,7 @@ def test_email_goes_out_over_smtp_with_text_and_html(processes, smtp_server, wai
     result = send_notification.delay(
         channel="email", recipient="ada@example.org", subject="Hello", body="Dear Ada"
     )
-    wait_until(lambda: smtp_server.messages, timeout=20)
+    wait_until(lambda: smtp_server.messages)
     mail = smtp_server.messages[0]
     assert mail.recipients == ["ada@example.org"]
     assert result.id in mail.message["Message-ID"]

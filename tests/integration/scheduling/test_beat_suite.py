@@ -43,7 +43,7 @@ def _download(folder: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=90,
+        timeout=200,
     )
     if fetched.returncode:
         pytest.skip(f"pip could not fetch {package}: {fetched.stderr[-300:]}")
@@ -55,7 +55,6 @@ def _make_collectable(tests: Path) -> None:
     tests.write_text(re.sub(r" *@pytest\.mark\.django_db\n( *@pytest\.fixture)", r"\1", text))
 
 
-@pytest.mark.timeout(240)
 def test_its_own_unit_tests_pass_with_our_classes(sdist: Path) -> None:
     settings = "tests.integration.scheduling.beat_suite_settings"
     options = ["-q", "-p", "no:cacheprovider", "--ds", settings, "-o", "markers=celery"]

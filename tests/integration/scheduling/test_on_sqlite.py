@@ -21,7 +21,7 @@ def test_the_promises_hold_on_sqlite(tmp_path: Path, settings: Any) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=280,
     )
     assert run.returncode == 0, run.stdout[-5000:]
     assert " passed" in run.stdout

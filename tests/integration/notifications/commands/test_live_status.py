@@ -40,6 +40,6 @@ def test_the_screen_shows_what_happens_while_it_is_looked_at(child_env, accepted
         deliver(accepted(recipient="ada?result=permanent"))
         wait_until(lambda: b"1 open" in output)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0, bytes(output[-2000:])
+        assert process.wait() == 0, bytes(output[-2000:])
         reader.join(10)
     os.close(shown)

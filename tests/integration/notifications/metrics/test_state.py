@@ -41,9 +41,13 @@ def test_a_row_in_a_workers_hands_is_not_backlog(accepted, age, deliver):
 
 def test_a_scrape_asks_the_same_number_of_questions_whatever_waits(accepted, age):
     def questions():
-        with CaptureQueriesContext(connection) as asked:
-            list(StateCollector().collect())
-        return len(asked)
+        """Count them, three times: now and then something kept for a while is read anew."""
+        counts = []
+        for _ in range(3):
+            with CaptureQueriesContext(connection) as asked:
+                list(StateCollector().collect())
+            counts.append(len(asked))
+        return min(counts)
 
     age(accepted(), 60)
     few = questions()
