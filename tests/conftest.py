@@ -23,8 +23,9 @@ fixture. Beside them:
     login=("user", "password"))`` has ``authority_pem`` to trust.
 ``redis_server``, ``postgres_server``
     A durable server of the test's own, for chaos: ``url``, ``start()``, ``stop()``, ``kill()``,
-    ``restart()``, and Redis' ``flush()``. The Postgres has an empty database; migrate it with
-    ``processes.run("migrate", "python", "manage.py", "migrate", DATABASE_URL=...)``.
+    ``restart()``, and Redis' ``flush()``. The Postgres has an empty database.
+``migrated_postgres_server``
+    The same, with the tables of this project.
 """
 
 import os
@@ -40,7 +41,7 @@ from django.db import connection
 
 from tests import emptying
 from tests.servers import process
-from tests.servers.postgres import PostgresServer
+from tests.servers.postgres import PostgresServer, migrated_server
 from tests.servers.processes import TAIL_CHARACTERS, Processes
 from tests.servers.redis import RedisServer
 from tests.servers.smtp import SmtpServer
@@ -122,5 +123,12 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture
 def postgres_server() -> Iterator[PostgresServer]:
     server = PostgresServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def migrated_postgres_server() -> Iterator[PostgresServer]:
+    server = migrated_server().start()
     yield server
     server.stop()

@@ -69,26 +69,28 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 def test_it_delivers_a_welcome_stops_cleanly_and_finds_its_data_again(home: Home) -> None:
-    first = home.up_and_ready()
+    first = home.up_and_ready(ADMIN_PASSWORD="")
+    assert re.search(r"Log in as +admin, password \w{16}", first.output())
     assert re.search(r"Welcome notification +(sent|delivered)", first.output())
     assert home.outbox() == ["admin@localhost"]
     assert httpx.get(f"{home.web}/healthz/ready").status_code == 200
-    assert "known" not in first.output()
     assert "Inspect method" not in first.output()
     first.interrupt()
     assert first.wait() == 0
     assert home.left_over() == []
     assert "Traceback" not in first.output()
 
-    second = home.up_and_ready()
+    second = home.up_and_ready(ADMIN_PASSWORD="")
+    assert "password" not in second.output()
     assert home.outbox() == ["admin@localhost", "admin@localhost"]
     second.terminate()
     assert second.wait() == 0
     assert home.left_over() == []
 
 
-def test_the_admin_can_log_in_and_reads_the_welcome_in_the_outbox(home: Home) -> None:
-    home.up_and_ready()
+def test_the_admin_reads_the_welcome_in_the_outbox_and_a_second_one_is_refused(home: Home) -> None:
+    process = home.up_and_ready()
+    assert "known" not in process.output()
     with httpx.Client(base_url=home.web, follow_redirects=True) as browser:
         form = browser.get("/admin/login/")
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)
@@ -100,19 +102,7 @@ def test_the_admin_can_log_in_and_reads_the_welcome_in_the_outbox(home: Home) ->
         assert outbox.status_code == 200
         assert "Welcome" in outbox.text
         assert "admin@localhost" in outbox.text
-
-
-def test_a_made_up_password_is_shown_in_the_first_run_only(home: Home) -> None:
-    first = home.up_and_ready(ADMIN_PASSWORD="")
-    assert re.search(r"Log in as +admin, password \w{16}", first.output())
-    first.interrupt()
-    first.wait()
-    second = home.up_and_ready(ADMIN_PASSWORD="")
-    assert "password" not in second.output()
-
-
-def test_a_second_one_in_the_same_folder_is_told_so(home: Home) -> None:
-    home.up_and_ready()
+    # And whoever starts it once more, in the same folder, is told so.
     second = home.up(PORT=str(free_port()), FLOWER_PORT=str(free_port()))
     assert second.wait() == 1
     (line,) = second.output().splitlines()

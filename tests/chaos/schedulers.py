@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import django
-from django.core.management import call_command
 from django.db import transaction
 
-from tests.servers.postgres import PostgresServer
+from tests.servers.postgres import migrated_server
 from tests.servers.process import wait_until
 from tests.servers.processes import Processes, RunningProcess
 from tests.servers.reaper import temporary_folder
@@ -222,9 +221,9 @@ def _harm(arguments: argparse.Namespace, chaos: Chaos) -> None:
 
 @contextlib.contextmanager
 def _stage() -> Iterator[Processes]:
-    """Start servers, point Django at them, migrate; end everything afterwards."""
+    """Start servers, point Django at them; end everything afterwards."""
     with contextlib.ExitStack() as stack:
-        postgres, redis = PostgresServer().start(), RedisServer(durable=True).start()
+        postgres, redis = migrated_server().start(), RedisServer(durable=True).start()
         stack.callback(postgres.stop)
         stack.callback(redis.stop)
         os.environ |= {
@@ -235,7 +234,6 @@ def _stage() -> Iterator[Processes]:
             "SECRET_KEY": "only-for-chaos",
         }
         django.setup()
-        call_command("migrate", verbosity=0, interactive=False)
         processes = Processes(os.environ, temporary_folder("chaos-logs"))
         stack.callback(processes.end_all)
         yield processes

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from tests.servers.postgres import PostgresServer
+from tests.servers.postgres import migrated_server
 from tests.servers.processes import Processes, RunningProcess
 from tests.servers.rabbitmq import RabbitMQServer
 from tests.servers.redis import RedisServer
@@ -33,14 +33,13 @@ class World:
     def __init__(self, folder: Path, *, chance: float = 0.0, broker: str = "redis") -> None:
         self.kills: Counter[str] = Counter()
         self.doubles_allowed = 0
-        self.postgres = PostgresServer().start()
+        self.postgres = migrated_server().start()
         self.redis = RedisServer(durable=True).start()
         self.broker = RabbitMQServer().start() if broker == "rabbitmq" else self.redis
         self.smtp = SmtpServer().start()
         self.simulated = folder / "simulated.log"
         self.traps = folder / "traps.log"
         self.processes = Processes(self._environment(folder), folder)
-        self.processes.run("migrate", "python", "manage.py", "migrate")
         self._chance = str(chance)
         self.workers = [self._worker(f"w{n}") for n in (1, 2)]
         self.schedulers = [self._scheduler() for _ in (1, 2)]

@@ -10,6 +10,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,8 @@ import psycopg
 
 from tests.servers.process import ServerProcess, ServerStartError
 from tests.servers.reaper import temporary_folder
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # Tests need no disk that survives a power cut. Not synchronous_commit=off: a commit is then still
 # in shared memory for a moment, and kill -9 of the server loses it.
@@ -97,21 +100,25 @@ class PostgresServer(ServerProcess):
 
     stop_signal = signal.SIGINT  # "fast": does not wait for clients to leave
 
-    def __init__(self, folder_of_binaries: Path | None = None) -> None:
+    def __init__(self, folder_of_binaries: Path | None = None, data: Path | None = None) -> None:
+        """Begin with nothing, or with a copy of the ``data`` of a server that has ended."""
         user = unprivileged_user()
         base = temporary_folder("postgres")
         if user:
             os.chown(base, pwd.getpwnam(user).pw_uid, -1)
         super().__init__(base, user)
         self._binaries = _reachable(folder_of_binaries or binaries(), user)
-        self._data = base / "data"
-        self._initialise()
+        self.data = base / "data"
+        if data is None:
+            self._initialise()
+        else:
+            subprocess.run(["cp", "-a", data, self.data], check=True)  # with its owner
 
     def _initialise(self) -> None:
         made = subprocess.run(
             [
                 self._binaries / "initdb",
-                *("-D", self._data, "-U", "postgres", "-A", "trust"),
+                *("-D", self.data, "-U", "postgres", "-A", "trust"),
                 *("-E", "UTF8", "--no-locale", "--no-sync"),
             ],
             user=self._user,
@@ -134,7 +141,7 @@ class PostgresServer(ServerProcess):
         options = (*FAST, "listen_addresses=127.0.0.1", "unix_socket_directories=")
         return [
             str(self._binaries / "postgres"),
-            *("-D", str(self._data), "-p", str(self.port)),
+            *("-D", str(self.data), "-p", str(self.port)),
             *(word for option in options for word in ("-c", option)),
         ]
 
@@ -157,3 +164,20 @@ class PostgresServer(ServerProcess):
         except psycopg.OperationalError:
             return False
         return True
+
+
+def migrated_server() -> PostgresServer:
+    """Make a server, not started, whose database has the tables of this project."""
+    return PostgresServer(data=_migrated())
+
+
+@functools.cache
+def _migrated() -> Path:
+    server = PostgresServer().start()
+    subprocess.run(
+        [sys.executable, ROOT / "manage.py", "migrate", "--verbosity=0"],
+        env=os.environ | {"DATABASE_URL": server.url, "VAR_DIR": temporary_folder("var")},
+        check=True,
+    )
+    server.stop()
+    return server.data

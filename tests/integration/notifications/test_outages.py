@@ -18,10 +18,10 @@ ATTEMPTS = "SELECT count(*) FROM notifications_attempt"
 
 
 @pytest.fixture
-def system(processes, redis_server, postgres_server, tmp_path):
+def system(processes, redis_server, migrated_postgres_server, tmp_path):
     """Processes on a broker and a database of their own, which may be taken away."""
     processes.env |= {
-        "DATABASE_URL": postgres_server.url,
+        "DATABASE_URL": migrated_postgres_server.url,
         "BROKER_URL": redis_server.url,
         "BROKER_TIMEOUT": "0.8",
         "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -30,7 +30,6 @@ def system(processes, redis_server, postgres_server, tmp_path):
         "NOTIFICATIONS_PROVIDER_TIMEOUT": "2",
         "SIMULATOR": f"record={tmp_path / 'simulated.log'}",
     }
-    processes.run("migrate", "python", "manage.py", "migrate")
     return processes
 
 
@@ -43,10 +42,10 @@ def submit(system):
 
 
 @pytest.fixture
-def count(postgres_server):
+def count(migrated_postgres_server):
     def count(sql: str) -> int:
         try:
-            with psycopg.connect(postgres_server.url, connect_timeout=2) as connection:
+            with psycopg.connect(migrated_postgres_server.url, connect_timeout=2) as connection:
                 row = connection.execute(sql).fetchone()
                 return int(row[0]) if row else 0
         except psycopg.OperationalError:
@@ -81,16 +80,16 @@ def test_a_broker_that_hangs_does_not_hold_up_the_door(
 
 
 def test_without_a_database_nothing_is_half_accepted_and_workers_resume_by_themselves(
-    system, submit, count, postgres_server, wait_until
+    system, submit, count, migrated_postgres_server, wait_until
 ):
     system.beat()
     system.worker()
     submit(3)
     wait_until(lambda: count(SENT) == 3)
-    postgres_server.stop()
+    migrated_postgres_server.stop()
     with pytest.raises(RuntimeError, match="OperationalError"):
         submit(1)
-    postgres_server.start()
+    migrated_postgres_server.start()
     submit(4)
     wait_until(lambda: count(SENT) == 7)
     assert count(ATTEMPTS) == 7

@@ -100,7 +100,7 @@ def test_a_change_made_while_schedulers_run_takes_effect(
     assert len(due_times) == len(set(due_times))
 
 
-@pytest.mark.parametrize("moment", [0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("moment", [0, 0.01, 0.03, 0.1])
 def test_sigterm_at_any_moment_of_its_start_ends_a_scheduler_in_order(
     processes: Processes, moment: float
 ) -> None:
@@ -124,11 +124,10 @@ def test_sigterm_ends_a_scheduler_in_order(
 
 
 def test_a_scheduler_goes_on_after_a_database_restart(
-    postgres_server: PostgresServer, processes: Processes, runs: Path, wait_until: Wait
+    migrated_postgres_server: PostgresServer, processes: Processes, runs: Path, wait_until: Wait
 ) -> None:
-    processes.env["DATABASE_URL"] = postgres_server.url
-    processes.run("migrate", "python", "manage.py", "migrate")
-    with psycopg.connect(postgres_server.url) as database:
+    processes.env["DATABASE_URL"] = migrated_postgres_server.url
+    with psycopg.connect(migrated_postgres_server.url) as database:
         database.execute(
             "INSERT INTO django_celery_beat_intervalschedule (every, period) VALUES (1, 'seconds')"
         )
@@ -140,7 +139,7 @@ def test_a_scheduler_goes_on_after_a_database_restart(
         )
 
     def fires() -> int:
-        with psycopg.connect(postgres_server.url) as database:
+        with psycopg.connect(migrated_postgres_server.url) as database:
             row = database.execute(
                 "SELECT count(*) FROM scheduling_fire WHERE dispatched_at IS NOT NULL"
             ).fetchone()
@@ -149,8 +148,8 @@ def test_a_scheduler_goes_on_after_a_database_restart(
 
     beat = processes.start("beat", "celery", "-A", APP, "beat", "-l", "info")
     wait_until(lambda: fires() > 1)
-    postgres_server.kill()
+    migrated_postgres_server.kill()
     beat.wait_for_output("The database failed")
-    postgres_server.start()
+    migrated_postgres_server.start()
     before = fires()
     wait_until(lambda: fires() > before + 1)

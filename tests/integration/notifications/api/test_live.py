@@ -140,11 +140,10 @@ def test_a_request_is_followed_by_its_id_from_web_to_worker(processes, key, wait
 
 
 def test_what_is_away_is_said_and_what_can_be_accepted_is(
-    processes, postgres_server, redis_server, transactional_db, wait_until
+    processes, migrated_postgres_server, redis_server, transactional_db, wait_until
 ):
-    env = {"DATABASE_URL": postgres_server.url, "BROKER_URL": redis_server.url}
+    env = {"DATABASE_URL": migrated_postgres_server.url, "BROKER_URL": redis_server.url}
     manage = ("python", "manage.py")
-    processes.run("migrate", *manage, "migrate", "--no-input", **env)
     made = processes.run("key", *manage, "create_api_key", "live", **env)
     found = re.search(r"ntf_live_\w{12}_\S{43}", made)
     assert found is not None
@@ -166,7 +165,7 @@ def test_what_is_away_is_said_and_what_can_be_accepted_is(
         shown = processes.run("allocation", *manage, "allocation", "--all", **env)
         assert re.search(r"simulator\.medium +4 +unknown +unknown", shown)
 
-        postgres_server.kill()
+        migrated_postgres_server.kill()
         answer = api.post("/notifications", json=SIMULATED)
         assert answer.status_code == 503
         assert answer.json()["type"].endswith("/database-away")
@@ -175,7 +174,7 @@ def test_what_is_away_is_said_and_what_can_be_accepted_is(
         assert api.get(f"{address}/healthz/live").status_code == 200
 
         redis_server.start()
-        postgres_server.start()
+        migrated_postgres_server.start()
         wait_until(lambda: api.get(ready).status_code == 200)
         assert api.post("/notifications", json=SIMULATED).status_code == 201
 
