@@ -37,6 +37,7 @@ from urllib.parse import quote
 import pytest
 import redis
 from django.conf import settings
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
 
 from tests import emptying
@@ -51,6 +52,15 @@ from tests.servers.smtp import SmtpServer
 def _only_what_has_rows_is_emptied() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         emptying.install(patch)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _passwords_are_hashed_in_no_time() -> Iterator[None]:
+    # Each test with a user would spend half a second on it. A real web process reads such a
+    # password, too: how often it was hashed is a part of the hash.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PBKDF2PasswordHasher, "iterations", 1)
         yield
 
 
