@@ -94,7 +94,7 @@ def open_page(chromium, system, admin_user):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(90_000)
         page.troubles = []
         page.on("pageerror", lambda error: page.troubles.append(f"script error: {error}"))
         page.on("request", lambda request: _note_outside(page, request, system))
