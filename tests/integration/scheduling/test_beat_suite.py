@@ -30,7 +30,9 @@ def sdist(pytestconfig: pytest.Config, tmp_path: Path) -> Path:
     if not archive.exists():
         _download(folder)
     with tarfile.open(archive) as packed:
-        packed.extractall(tmp_path, filter="data")
+        if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
+            packed.extraction_filter = tarfile.data_filter
+        packed.extractall(tmp_path)
     _make_collectable(tmp_path / name / "t" / "unit" / "test_schedulers.py")
     return tmp_path / name
 
