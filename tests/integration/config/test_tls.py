@@ -6,12 +6,11 @@ import pytest
 
 from notifications.models import Notification, Status
 from notifications.submission import send
-from tests.servers.tls import Authority, TlsDoor, TlsPostgresServer, trusted
+from tests.servers.tls import Authority, TlsDoor, trusted
 
 ASK = (
-    "from django.db import connection as c; cursor = c.cursor();"
-    " cursor.execute('SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()');"
-    " print('over tls:', cursor.fetchone()[0])"
+    "from django.db import connection as c; c.cursor().execute('SELECT 1');"
+    " print('over tls:', c.connection.pgconn.ssl_in_use)"
 )
 
 
@@ -26,12 +25,10 @@ def stranger():
 
 
 @pytest.fixture
-def postgres(authority):
-    server = TlsPostgresServer(authority)
-    if not server.speaks_tls():
-        pytest.skip("This Postgres was built without TLS: apt-get install postgresql")
-    yield server.start()
-    server.stop()
+def postgres_address(postgres_server, authority):
+    door = TlsDoor(postgres_server.port, authority, asked=True).start()
+    yield f"postgres://postgres@localhost:{door.port}/notifications"
+    door.stop()
 
 
 @pytest.fixture
@@ -41,14 +38,14 @@ def redis_address(redis_server, authority):
     door.stop()
 
 
-def test_the_database_is_reached_by_a_verified_connection(processes, postgres, authority):
-    url = trusted(postgres.url, sslmode="verify-full", sslrootcert=authority.file)
+def test_the_database_is_reached_by_a_verified_connection(processes, postgres_address, authority):
+    url = trusted(postgres_address, sslmode="verify-full", sslrootcert=authority.file)
     asked = processes.run("ask", "python", "manage.py", "shell", "-v0", "-c", ASK, DATABASE_URL=url)
     assert "over tls: True" in asked
 
 
-def test_a_database_of_an_unknown_authority_is_refused(processes, postgres, stranger):
-    url = trusted(postgres.url, sslmode="verify-full", sslrootcert=stranger.file)
+def test_a_database_of_an_unknown_authority_is_refused(processes, postgres_address, stranger):
+    url = trusted(postgres_address, sslmode="verify-full", sslrootcert=stranger.file)
     with pytest.raises(RuntimeError, match="certificate verify failed"):
         processes.run("ask", "python", "manage.py", "shell", "-v0", "-c", ASK, DATABASE_URL=url)
 
