@@ -45,6 +45,7 @@ def test_a_change_is_seen_without_a_restart(account, text, deliver, wait_until):
     assert deliver(text())[0].provider == "sms-a"
     ProviderAccount.objects.filter(pk=row.pk).update(name="renamed")
     wait_until(lambda: accounts.candidates("sms")[0].name == "renamed")
+    assert accounts.FRESH_SECONDS < 2
 
 
 def test_a_provider_is_made_anew_when_its_account_changes(account, text, deliver):

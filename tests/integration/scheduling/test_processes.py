@@ -100,7 +100,7 @@ def test_a_change_made_while_schedulers_run_takes_effect(
     assert len(due_times) == len(set(due_times))
 
 
-@pytest.mark.parametrize("moment", [0, 0.01, 0.03, 0.1])
+@pytest.mark.parametrize("moment", [0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2])
 def test_sigterm_at_any_moment_of_its_start_ends_a_scheduler_in_order(
     processes: Processes, moment: float
 ) -> None:

@@ -38,7 +38,7 @@ def test_a_fuzzer_finds_no_fault_and_no_undocumented_answer(key, web, tmp_path):
             *(BIN / "schemathesis", f"--config-file={config}", "run"),
             f"{web}/api/v1/openapi.json",
             *("--header", f"Authorization: Bearer {key}"),
-            *("--checks", "all", "--max-examples", os.environ.get("FUZZ_EXAMPLES", "4")),
+            *("--checks", "all", "--max-examples", os.environ.get("FUZZ_EXAMPLES", "6")),
             *("--continue-on-failure", "--no-color", "--seed", "1"),
         ],
         cwd=tmp_path,
