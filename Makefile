@@ -1,12 +1,6 @@
-# The commands of the house. Each brings what it needs into .venv by itself.
-#
-#   make up       run everything on this machine and deliver a welcome notification
-#   make test     every test, short chaos runs among them (ARGS='-k name' goes to pytest)
-#   make check    lint, types, import contract, migrations in step, deployment checks
-#   make bench    benchmarks, each beside its floor (ONLY=name for one of them)
-#   make chaos    a long run under kill -9 (N=notifications, MINUTES=, SEED=, BROKER=rabbitmq)
-#   make install  .venv with the runtime packages, and nothing else
-#   make lock     renew both lock files (needs uv)
+# Each command brings what it needs into .venv by itself. `make` alone lists them.
+
+.DEFAULT_GOAL := help
 
 SHELL := /bin/sh
 VENV := .venv
@@ -22,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 ARGS ?=
 # Test processes at once: most tests wait for processes of their own.
-JOBS ?= 3
+JOBS ?= 4
 ONLY ?=
 N ?=
 MINUTES ?=
@@ -30,40 +24,54 @@ SEED ?=
 CHANCE ?=
 BROKER ?=
 
-.PHONY: up install test check bench chaos lock
-up: $(VENV)/.runtime
+.PHONY: help up install install-dev test test-unit check format bench chaos lock
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: $(VENV)/.runtime ## run everything on this machine and deliver a welcome notification
 	@exec $(PY) -m config.up
 
-install: $(VENV)/.runtime
+install: $(VENV)/.runtime ## make .venv with the runtime packages, and nothing else
 
-test: $(VENV)/.dev
+install-dev: $(VENV)/.dev ## make .venv with the packages of tests and checks, too
+
+test: $(VENV)/.dev ## run every test, short chaos runs among them (ARGS='-k name' goes to pytest)
 	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-chaos: $(VENV)/.dev
+test-unit: $(VENV)/.dev ## run the fast tests, without servers (ARGS=)
+	@$(PY) -m pytest -n 2 --no-servers -m "not slow" tests/unit $(ARGS)
+
+format: $(VENV)/.dev ## format the code, and mend what the linter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+chaos: $(VENV)/.dev ## run long under kill -9 and outages (N=notifications, MINUTES=, SEED=, BROKER=rabbitmq)
 	@N=$(N) MINUTES=$(MINUTES) SEED=$(SEED) CHANCE=$(CHANCE) BROKER=$(BROKER) $(PY) -m tests.chaos.run
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev ## run the benchmarks, each beside its floor (ONLY=name)
 	@$(PY) -m bench $(ONLY)
 
 # What `manage.py check --deploy` is asked about: a system as docker-compose.yml runs it.
 PRODUCTION := DATABASE_URL=postgres://user@db/notifications BROKER_URL=redis://redis:6379/0 \
 	EMAIL_URL=smtp://user:password@mail:587 ALLOWED_HOSTS=notifications.example.com \
-	PUBLIC_URL=https://notifications.example.com \
+	PUBLIC_URL=https://notifications.example.com PROXY_SSL_HEADER=X-Forwarded-Proto \
 	SECRET_KEY=an-example-that-is-long-enough-to-pass-the-check-0123456789
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev ## lint, types, import contract, dead names, migrations in step, deployment checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
+	$(PY) -m tests.structure
 	$(BIN)/deptry .
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PRODUCTION) $(PY) manage.py check --deploy --fail-level WARNING
 
-lock:
+lock: ## renew both lock files (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
-	$(LOCK) pyproject.toml -o requirements.lock
-	$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	$(LOCK) --all-extras pyproject.toml -o requirements.lock
+	$(LOCK) --all-extras pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 
 # A stamp tells what .venv has, so that the second start does not ask pip.
 $(VENV)/.runtime: deploy/make_venv.sh requirements.lock

@@ -10,6 +10,10 @@ def main() -> None:
     from django.core.management import execute_from_command_line  # noqa: PLC0415 (needs the settings)
 
     execute_from_command_line(sys.argv)
+    if sys.argv[1:]:
+        from config.audit import commands  # noqa: PLC0415 (as above)
+
+        commands.note(sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ BODY = json.dumps({"channel": "simulator", "recipient": "bench", "subject": "S",
 
 
 def prepare(stage: Stage) -> Callable[[], Sample]:
-    from notifications.api import keys  # noqa: PLC0415 (needs Django)
+    from notifications.operations import api_keys  # noqa: PLC0415 (needs Django)
 
-    token = keys.create("bench", rate=1_000_000).token
+    token = api_keys.create("bench", rate=1_000_000).token
     ours = _serve(stage, "config.wsgi:application")
     floor = _serve(stage, "bench.empty_api:application")
     return lambda: Sample(

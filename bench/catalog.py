@@ -1,6 +1,13 @@
 """Every benchmark by its name, as ``make bench ONLY=name`` takes it."""
 
-from bench import schedule_lateness, schedule_processes, scheduling
+from bench import (
+    attachments,
+    redis_scheduling,
+    schedule_lateness,
+    schedule_processes,
+    scheduling,
+    slow_rates,
+)
 from bench.api import API
 from bench.benchmark import Benchmark
 from bench.bulk import BULK
@@ -9,14 +16,21 @@ from bench.calls import CALLS_BENCHMARK
 from bench.email import EMAIL
 from bench.growth import GROWTH
 from bench.latency import IDLE_LATENCY, URGENT_LATENCY
+from bench.replays import BULK_REPLAY
 from bench.retention import RETENTION
 from bench.single_sends import SINGLE_SENDS
+from bench.smtp_server import SMTP_SERVER
 from bench.templates import TEMPLATES
+from bench.urgency import URGENCY
 
 BENCHMARKS: dict[str, Benchmark] = {
     "api": API,
     "bulk": BULK,
+    "bulk_replay": BULK_REPLAY,
     "email": EMAIL,
+    "attachments": attachments.PACE,
+    "attachment_growth": attachments.GROWTH,
+    "smtp_server": SMTP_SERVER,
     "schedule_burst": scheduling.BURST,
     "schedule_all_at_once": scheduling.ALL_AT_ONCE,
     "schedule_change": scheduling.CHANGE,
@@ -27,6 +41,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "schedule_lateness_p50": schedule_lateness.LATENESS_P50,
     "schedule_lateness_p99": schedule_lateness.LATENESS_P99,
     "schedule_memory": schedule_processes.MEMORY,
+    "schedule_redis_burst": redis_scheduling.BURST,
+    "schedule_redis_idle_tick": redis_scheduling.IDLE,
     "schedule_start": scheduling.START,
     "bulkheads": BULKHEADS,
     "calls": CALLS_BENCHMARK,
@@ -36,4 +52,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "retention": RETENTION,
     "single_sends": SINGLE_SENDS,
     "templates": TEMPLATES,
+    "http_slow": slow_rates.HTTP,
+    "smtp_slow": slow_rates.SMTP,
+    "webhooks_hanging": slow_rates.WEBHOOKS,
+    "jobs_beside_campaigns": slow_rates.JOBS,
+    **URGENCY,
 }

@@ -14,8 +14,8 @@ from django.http import HttpRequest  # noqa: E402 (needs Django to be set up)
 from django.urls import path  # noqa: E402
 from ninja import NinjaAPI, Schema, Status  # noqa: E402
 
-from config import health  # noqa: E402
 from notifications.models import Batch  # noqa: E402
+from notifications.monitoring import health  # noqa: E402
 
 api = NinjaAPI()
 

@@ -48,7 +48,7 @@ def _workers(stage: Stage) -> None:
 
 def _latencies(stage: Stage, *, keep: bool = False) -> list[float]:
     """Return the seconds from each call until the provider was called, by the database's clock."""
-    from notifications import clock  # noqa: PLC0415 (needs Django)
+    from notifications.db import clock  # noqa: PLC0415 (needs Django)
     from notifications.models import Attempt  # noqa: PLC0415
     from notifications.tasks import send_notification  # noqa: PLC0415
 

@@ -76,21 +76,22 @@ def _by_step(rows: int, set_up: Stage) -> None:
 
 def _accept(rows: int) -> None:
     """Accepting, step by step."""
-    from notifications import recovery  # noqa: PLC0415 (needs Django)
+    from notifications.queueing import release  # noqa: PLC0415 (needs Django)
 
-    rings, recovery.ring_all = recovery.ring_all, lambda: None  # nobody is there to hear it
+    rings, release.publish_now = release.publish_now, lambda: None  # nobody is there to hear it
     try:
         bulk.accept(rows)
     finally:
-        recovery.ring_all = rings
+        release.publish_now = rings
 
 
 def _deliver(_: int) -> None:
     """Delivering, step by step."""
-    from notifications import claims, conf, delivery  # noqa: PLC0415
+    from notifications.core import conf  # noqa: PLC0415
+    from notifications.delivery import claims, pipeline  # noqa: PLC0415
 
     while taken := claims.claim_due("simulator", "low", conf.get("BATCH")["low"]):
-        delivery.deliver(taken, worker="profile")
+        pipeline.deliver(taken, worker="profile")
 
 
 @contextmanager
@@ -150,7 +151,10 @@ def _own(process: psutil.Process) -> float:
 
 def _tree(process: psutil.Process) -> float:
     """Give the seconds of a process, its children, and those that are gone."""
-    times = process.cpu_times()
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:  # it ended meanwhile, and its parent's figures have it
+        return 0.0
     gone = times.children_user + times.children_system
     return float(_own(process) + gone + sum(map(_tree, process.children())))
 

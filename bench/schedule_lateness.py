@@ -32,7 +32,7 @@ def prepare(percentile: int, stage: Stage) -> Callable[[], Sample]:
 def _have_pending() -> None:
     from django.db import connection  # noqa: PLC0415 (needs Django)
 
-    from notifications import clock  # noqa: PLC0415
+    from notifications.db import clock  # noqa: PLC0415
     from notifications.submission import send_many  # noqa: PLC0415
 
     tomorrow = clock.now() + timedelta(days=1)
@@ -48,7 +48,7 @@ def _milliseconds(percentile: int) -> float:
 
 def _lateness(count: int) -> list[float]:
     """Give the seconds by which so many were late, of which one is due each millisecond."""
-    from notifications import clock  # noqa: PLC0415
+    from notifications.db import clock  # noqa: PLC0415
     from notifications.models import Attempt  # noqa: PLC0415
     from notifications.submission import send_many  # noqa: PLC0415
 

@@ -44,7 +44,7 @@ def stage() -> Iterator[Stage]:
         }
         django.setup()
         call_command("migrate", verbosity=0, interactive=False)
-        processes = Processes(os.environ, temporary_folder("bench-logs"))
+        processes = Processes(os.environ, temporary_folder("bench-logs"), forks=False)
         stack.callback(processes.end_all)
         yield Stage(postgres, redis, processes)
 

@@ -57,12 +57,14 @@ ADMIN_SITE: dict[str, Any] = {
                 "items": [
                     _list("Notifications", "mail", "notifications.notification"),
                     _list("Batches", "stacks", "notifications.batch"),
+                    _list("Holds", "pause_circle", "notifications.hold"),
                     _item(
                         "Failed deliveries",
                         "error",
                         "admin:notifications_faileddelivery_causes",
                         "notifications.view_faileddelivery",
                     ),
+                    _list("Quarantine", "report", "notifications.quarantinedrow"),
                     _item("Outbox", "outbox", "outbox", "notifications.view_content"),
                     _list("Archive", "inventory_2", "notifications.archivednotification"),
                 ],
@@ -88,6 +90,7 @@ ADMIN_SITE: dict[str, Any] = {
                 "title": "Schedules",
                 "items": [
                     _list("Schedules", "schedule", "django_celery_beat.periodictask"),
+                    _list("Fires", "bolt", "scheduling.fire"),
                     _list("Job results", "task_alt", "django_celery_results.taskresult"),
                 ],
             },
@@ -96,6 +99,10 @@ ADMIN_SITE: dict[str, Any] = {
                 "items": [
                     _list("Users", "person", "auth.user"),
                     _list("Roles", "group", "auth.group"),
+                    _list("Projects", "folder_shared", "notifications.project"),
+                    _list("API keys", "key", "notifications.apikey"),
+                    _item("Personal data", "badge", "personal-data", "config.forget_recipient"),
+                    _list("Audit log", "policy", "config.auditentry"),
                 ],
             },
         ],

@@ -3,7 +3,21 @@ from django.apps import AppConfig
 
 class HouseConfig(AppConfig):
     name = "config"
+    default = True
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
-        from config import checks  # noqa: F401 (their decorators do it)
+        """Register the system checks, and what the audit log notices."""
+        from config import (
+            checks,  # noqa: F401 (their decorators do it)
+            login_throttle,
+        )
+        from config.audit import log, requests, sessions
+        from notifications.operations import personal_data
+        from scheduling import ticker
+
+        requests.connect()
+        sessions.connect()
+        login_throttle.connect()
+        ticker.register("config.audit", log.tick)
+        personal_data.others["audit_log"] = log.about

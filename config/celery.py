@@ -4,19 +4,23 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_shutting_down
+from celery.signals import beat_init, worker_init
 
-from config import shutdown
+from config import flower_guard
+from notifications.celery import setup
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-app = Celery("notifications", task_cls="config.task_class:Task")
+flower_guard.install()
+app = Celery("notifications")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+setup(app)
 app.autodiscover_tasks()
-worker_shutting_down.connect(shutdown.limit)
 
 
 @app.on_after_configure.connect  # type: ignore[untyped-decorator]  # celery has no types
+@worker_init.connect  # type: ignore[untyped-decorator]  # as above
+@beat_init.connect  # type: ignore[untyped-decorator]  # as above
 def refuse_bad_settings(**_: Any) -> None:
     """End a worker, a scheduler or Flower whose settings have errors. Raises SystemExit."""
     from config.checks import refuse_errors  # noqa: PLC0415 (needs Django's settings)

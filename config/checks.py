@@ -4,26 +4,20 @@
 production. No process starts with an error: ``refuse_errors``.
 """
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
 
 from config.embedded_broker import socket_path_problem
-from notifications.channels import smtp_connection
-
-BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "valkey", "valkeys", "amqp", "amqps", "memory")
-FLOWER_GUARDS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH_PROVIDER")
-REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "valkey", "valkeys")
+from notifications.core import private_files
+from notifications.worker import checks
 
 
 @register("config")
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Errors: with these the system cannot do what was asked of it."""
+    """Errors of what only this project has: the embedded broker and Flower."""
     return [message for check in ERRORS for message in check()]
 
 
@@ -38,46 +32,8 @@ def refuse_errors() -> None:
 
     Raises SystemExit.
     """
-    if errors := check_settings():
-        raise SystemExit("\n".join(f"{error.id}: {error.msg} {error.hint}" for error in errors))
-
-
-def _bad_values() -> Iterator[Error]:
-    for name, complaints in settings.BAD_VALUES.items():
-        yield Error(f"{name}: {' '.join(complaints)}", hint=f"Correct {name}.", id="config.E001")
-
-
-def _broker() -> Iterator[Error]:
-    if not _is_address(settings.BROKER_URL, BROKER_SCHEMES):
-        yield Error(
-            "BROKER_URL is no address of a Redis or RabbitMQ server.",
-            hint="Use redis://host:6379/0 or amqp://user:password@host:5672//, "
-            "or leave it out for the embedded broker.",
-            id="config.E002",
-        )
-
-
-def _redis() -> Iterator[Error]:
-    if settings.REDIS_URL and not _is_address(settings.REDIS_URL, REDIS_SCHEMES):
-        yield Error(
-            "REDIS_URL is no address of a Redis server.",
-            hint="Use redis://host:6379/0, or leave it out where the broker is Redis.",
-            id="config.E003",
-        )
-
-
-def _email() -> Iterator[Error]:
-    if not settings.EMAIL_URL:
-        return
-    try:
-        smtp_connection.read_url(settings.EMAIL_URL, settings.EMAIL_FROM)
-    except ValueError:  # its text may hold a part of the password
-        yield Error(
-            "EMAIL_URL is no address of a mail server.",
-            hint="Use smtp://user:password@host:587 or smtps://user:password@host (also "
-            "?starttls=require|offered|never, ?ca_file=PATH), or leave it out for the outbox.",
-            id="config.E004",
-        )
+    checks.refuse_errors()
+    checks.end_with(check_settings())
 
 
 def _socket() -> Iterator[Error]:
@@ -87,40 +43,7 @@ def _socket() -> Iterator[Error]:
         yield Error(problem, hint="Set VAR_DIR to a shorter folder.", id="config.E005")
 
 
-def _public_url() -> Iterator[Error]:
-    url = settings.PUBLIC_URL
-    if url and not (_is_address(url, ("https", "http")) and urlsplit(url).hostname):
-        yield Error(
-            "PUBLIC_URL is no address of a web site.",
-            hint="Use https://notify.example.org, or leave it out where nobody reaches this "
-            "system from outside.",
-            id="config.E006",
-        )
-
-
-def _flower() -> Iterator[Error]:
-    is_flower = "flower" in sys.argv[1:]  # its options come too late to be asked
-    guarded = any(os.environ.get(name) for name in FLOWER_GUARDS)
-    if is_flower and settings.HTTPS and not guarded:
-        yield Error(
-            "Flower would be open to everybody.",
-            hint="Set FLOWER_BASIC_AUTH=user:password, or FLOWER_AUTH with FLOWER_AUTH_PROVIDER.",
-            id="config.E010",
-        )
-
-
-def _archive() -> Iterator[Error]:
-    if settings.NOTIFICATIONS_ARCHIVE_MONTHS < 0:
-        yield Error(
-            "NOTIFICATIONS_ARCHIVE_MONTHS is below zero.",
-            hint="Give the months that the archive keeps, or 0 for no archive.",
-            id="config.E007",
-        )
-
-
-ERRORS: list[Callable[[], Iterator[Error]]] = [
-    *(_flower, _bad_values, _broker, _redis, _email, _socket, _public_url, _archive),
-]
+ERRORS: list[Callable[[], Iterator[Error]]] = [_socket]
 
 
 def _deployment() -> list[tuple[bool, str, str, str]]:
@@ -174,14 +97,23 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
             "Set PUBLIC_URL=https://notify.example.org, where the world reaches this system.",
             "config.W007",
         ),
+        (
+            settings.HTTPS and not settings.PROXY_SSL_HEADER,
+            "HTTPS is on, and no header tells which requests came by TLS: behind a proxy, each "
+            "request, also to the API, is answered by a redirect.",
+            "Set PROXY_SSL_HEADER=X-Forwarded-Proto, if the proxy sets it and strips the client's.",
+            "config.W008",
+        ),
+        (
+            not settings.METRICS_TOKEN,
+            "METRICS_TOKEN is empty: only this machine is told the figures of /metrics.",
+            "Set METRICS_TOKEN, or METRICS_TOKEN_FILE, and have Prometheus send it as a bearer.",
+            "config.W009",
+        ),
+        (
+            bool(private_files.open_to_others(settings.VAR_DIR)),
+            "VAR_DIR or a secret in it is open to other users, and belongs to another user.",
+            "Have its owner run chmod -R go-rwx on VAR_DIR.",
+            "config.W010",
+        ),
     ]
-
-
-def _is_address(url: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        parts = urlsplit(url)
-        has_port = parts.port is None or parts.port > 0  # reading a bad port raises
-    except ValueError:
-        return False
-    has_place = bool(parts.hostname or parts.path.strip("/")) or parts.scheme == "memory"
-    return parts.scheme in schemes and has_port and has_place

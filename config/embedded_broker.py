@@ -8,7 +8,9 @@ import contextlib
 import importlib.util
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 
 import redis
 from redis.backoff import NoBackoff
@@ -17,6 +19,7 @@ from redis.retry import Retry
 # The kernel's own limit (sun_path) is 108 bytes on Linux and 104 on macOS, with the closing zero.
 MAX_SOCKET_PATH_BYTES = 100
 START_SECONDS = 30.0
+RESTART_SECONDS = 0.5
 
 
 class BrokerNotStarted(RuntimeError):
@@ -54,6 +57,8 @@ class EmbeddedBroker:
         self._socket = socket
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_wanted = False
+        self._changes = Lock()
 
     def command(self) -> list[str]:
         """``everysec`` bounds what a power cut can lose to a second of doorbells; the rows are in
@@ -69,6 +74,7 @@ class EmbeddedBroker:
 
     def start(self) -> None:
         """Start it and return when it answers. Raises BrokerNotStarted with the log's address."""
+        self._is_wanted = True
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._stop_orphan()
         # A session of its own: Ctrl-C stops the others first, who need it to finish their work.
@@ -85,12 +91,25 @@ class EmbeddedBroker:
                 raise BrokerNotStarted(f"The broker did not start: see {self._folder / 'log'}")
             time.sleep(0.02)
 
-    def wait(self) -> int:
-        """Wait for its end, and return its code."""
-        return self._process.wait() if self._process else 0
+    def keep(self, say: Callable[[str], object]) -> None:
+        """Start it again each time that it ends, until it is stopped.
+
+        Its file has what it was told up to the last second; the sweep publishes the rest again.
+        Raises BrokerNotStarted.
+        """
+        while self._process is not None:
+            code = self._process.wait()
+            with self._changes:
+                if not self._is_wanted:
+                    return
+                say(f"The broker ended ({code}): it is started again.")
+                time.sleep(RESTART_SECONDS)  # one that cannot run shall not spin
+                self.start()
 
     def stop(self) -> None:
         """Stop it once its file is written."""
+        with self._changes:
+            self._is_wanted = False
         if self._process is not None:
             self._process.terminate()
             self._process.wait()

@@ -1,4 +1,4 @@
-"""Web, worker, scheduler and Flower as children of one process, under honcho."""
+"""Web, worker, scheduler, Flower and the SMTP server as children of one process, under honcho."""
 
 import contextlib
 import os
@@ -10,14 +10,13 @@ from collections.abc import Callable
 from multiprocessing import parent_process
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import honcho.manager
 import honcho.process
 
 from config import processes
-
-# A stopping worker may be in the middle of a send: longer than a provider's timeout.
-honcho.manager.KILL_WAIT = 20
 
 BIN = Path(sys.executable).parent
 BY_REQUEST = {128 + signal.SIGINT, 128 + signal.SIGTERM}
@@ -38,16 +37,22 @@ class Child(honcho.process.Process):  # type: ignore[misc]  # honcho has no type
 
 
 class System(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no types
-    """Runs the processes until one of them ends or a signal comes; then stops all."""
+    """Runs the processes until one of them ends or a signal comes; then stops all.
 
-    def __init__(self, env: dict[str, str]) -> None:
+    What has not ended ``kill_after`` seconds later is killed. A second signal is passed on: it
+    makes the worker hurry.
+    """
+
+    def __init__(self, env: dict[str, str], *, kill_after: float) -> None:
         super().__init__()
+        honcho.manager.KILL_WAIT = kill_after
         self._process_ctor = Child
         for name, (program, *arguments) in {
             "web": processes.WEB,
             "worker": processes.WORKER,
             "beat": processes.BEAT,
             "flower": processes.FLOWER,
+            "smtp": processes.SMTP,
         }.items():
             command = shlex.join([str(BIN / program), *arguments])
             self.add_process(name, f"exec {command}", env=os.environ | env)
@@ -65,8 +70,22 @@ class System(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no typ
 
     def _start(self) -> None:
         super()._start()
+        self._pass_a_second_signal_on()
         for thread in self._beside:
             thread.start()  # only now: a fork copies a thread's locks, but not the thread
+
+    def _pass_a_second_signal_on(self) -> None:
+        """Send SIGTERM again at each further signal; honcho would ignore it."""
+
+        def receive(number: int, frame: FrameType | None) -> None:
+            if self._terminating:
+                self._killall()
+            else:
+                stop[number](number, frame)
+
+        stop: dict[int, Any] = {
+            number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGINT)
+        }
 
     def terminate(self) -> None:
         """Stop all; a signal that comes while they are being started waits for a moment."""

@@ -1,7 +1,7 @@
 """``make up``: the whole system on one machine, and a welcome notification through it.
 
 Sets up the database and the admin user, starts the embedded broker unless BROKER_URL names
-another, then web, worker, scheduler and Flower. Run again, it finds its data.
+another, then web, worker, scheduler, Flower and the SMTP server. Run again, it finds its data.
 """
 
 import contextlib
@@ -36,6 +36,7 @@ class CannotStart(Exception):
 class Ports:
     web: int
     flower: int
+    smtp: int
 
 
 def main() -> int:
@@ -53,21 +54,28 @@ def main() -> int:
 
 
 def _run() -> int:
-    ports = Ports(_free_port("PORT", 8000), _free_port("FLOWER_PORT", 5555))
+    ports = Ports(
+        _free_port("PORT", 8000), _free_port("FLOWER_PORT", 5555), _free_port("SMTP_PORT", 2525)
+    )
     password = _set_up_database()
     # It needs the models, so it can be imported only now that Django is set up.
     from config.welcome import welcome  # noqa: PLC0415
 
-    system = System(_environment(ports))
+    longest = max(settings.WORKER_SHUTDOWN_GRACE, settings.WORKER_SHUTDOWN_JOBS_GRACE)
+    system = System(_environment(ports), kill_after=longest + 10)
     web, flower = f"http://localhost:{ports.web}", f"http://localhost:{ports.flower}"
+    smtp = f"localhost:{ports.smtp}"
 
-    def stop_with(broker: EmbeddedBroker) -> None:
-        broker.wait()
-        system.terminate()
+    def keep(broker: EmbeddedBroker) -> None:
+        try:
+            broker.keep(lambda line: _say(f"make up: {line}"))
+        except BrokerNotStarted as error:
+            _say(f"make up: {error}")
+            system.terminate()
 
     with _broker() as broker:
-        watches = [lambda: stop_with(broker)] if broker else []
-        if system.run(lambda: welcome(web, flower, password), *watches):
+        watches = [lambda: keep(broker)] if broker else []
+        if system.run(lambda: welcome(web, flower, smtp, password), *watches):
             return 0
     _say("make up: a process ended by itself, so the others were stopped: see above.")
     return 1
@@ -138,6 +146,7 @@ def _environment(ports: Ports) -> dict[str, str]:
         "GRANIAN_LOG_LEVEL": "warning",
         "FLOWER_ADDRESS": HOST,
         "FLOWER_PORT": str(ports.flower),
+        "SMTP_SERVER_PORT": str(ports.smtp),
         "FLOWER_URL": f"http://localhost:{ports.flower}",
         "HTTPS": env.str("HTTPS", default="0"),  # http://localhost has no certificate
         "PYTHONUNBUFFERED": "1",

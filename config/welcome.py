@@ -25,11 +25,11 @@ BODY = (
 HAPPY = (Status.SENT, Status.DELIVERED)
 
 
-def welcome(web: str, flower: str, password: str) -> None:
+def welcome(web: str, flower: str, smtp: str, password: str) -> None:
     """Send the welcome notification, wait until it is through, and print the panel.
 
-    ``web`` and ``flower`` are addresses like ``http://localhost:8000``; ``password`` is the
-    admin user's if it was made up in this run.
+    ``web`` and ``flower`` are addresses like ``http://localhost:8000``, ``smtp`` is a host and
+    port; ``password`` is the admin user's if it was made up in this run.
     """
     started = time.monotonic()
     notification = send_welcome()
@@ -43,6 +43,7 @@ def welcome(web: str, flower: str, password: str) -> None:
         "Outbox": f"{web}/outbox/",
         "API docs": f"{web}/api/v1/docs",
         "Flower": flower,
+        "SMTP": smtp,
     }
     silent = [address for address in (f"{web}/admin/login/", flower) if not _answers(address)]
     happy = status in HAPPY and not silent

@@ -11,6 +11,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 application = get_wsgi_application()
 refuse_errors()
 
-from notifications import metrics  # noqa: E402 (it needs the apps, which are loaded only now)
+# They need the apps, which are loaded only now.
+from notifications import metrics  # noqa: E402
+from notifications.worker import connections  # noqa: E402
 
 metrics.start("web")
+connections.bound_statements()
+connections.meet_servers()

@@ -1,32 +1,48 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.contrib.admin import apps as admin_apps
 
 
 class NotificationsConfig(AppConfig):
     name = "notifications"
+    default = True
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Have every scheduler process do what must go on by itself."""
-        from notifications import (
-            allocation,
-            batches,
-            bulk_replays,
-            receipts,
-            recovery,
-            retention,
-            status_callbacks,
-            template_tests,
-        )
-        from notifications.metrics import processes  # noqa: F401 (its signal handlers)
-        from scheduling import ticker
+        from notifications import project_checks  # noqa: F401 (its decorators register them)
+        from notifications.callbacks import outbound, receipts
+        from notifications.db import checks  # noqa: F401 (its decorators register them)
+        from notifications.mails import collecting
+        from notifications.maintenance import retention, sweep
+        from notifications.models import ArchivedNotification
+        from notifications.monitoring import processes  # noqa: F401 (its signal handlers)
+        from notifications.operations import batches, bulk_replays, holds, template_tests
+        from notifications.queueing import allocation
+        from notifications.submission import scheduled_sends  # noqa: F401 (its decorators register them)
+        from notifications.worker import checks as settings_checks  # noqa: F401 (as above)
+        from notifications.worker import requeues
+        from scheduling import ticker, watch
         from templates_engine.preview import test_senders
 
+        # Not the archive: who reads or prunes it keeps nobody from sending.
+        watch.need(set(self.get_models()) - {ArchivedNotification})
+        watch.need(apps.get_app_config("templates_engine").get_models())
         test_senders["*"] = template_tests.send_preview
 
-        ticker.register("notifications.sweep", recovery.sweep)
+        requeues.connect()
+        ticker.register("notifications.sweep", sweep.sweep)
         ticker.register("notifications.allocation", allocation.tick)
         ticker.register("notifications.batches", batches.tick)
+        ticker.register("notifications.holds", holds.tick)
         ticker.register("notifications.bulk_replays", bulk_replays.tick)
         ticker.register("notifications.receipts", receipts.tick)
-        ticker.register("notifications.status_callbacks", status_callbacks.tick)
+        ticker.register("notifications.status_callbacks", outbound.tick)
         ticker.register("notifications.retention", retention.tick)
+        ticker.register("notifications.mails", collecting.tick)
+
+
+class AdminConfig(admin_apps.AdminConfig):
+    """Django's admin on our site: in place of ``django.contrib.admin``."""
+
+    default = False
+    default_site = "notifications.admin_site.Site"

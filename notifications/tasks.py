@@ -1,94 +1,58 @@
 """The Celery tasks: thin doors into submission and delivery."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
-from uuid import NAMESPACE_OID, UUID, uuid5
+from datetime import datetime
+from functools import partial
+from typing import Any, NoReturn
+from uuid import UUID, uuid5
 
-from celery import Task, shared_task
-from celery.exceptions import Reject, Retry, TimeoutError  # noqa: A004 -- celery's own
-from celery.result import AsyncResult
-from django.db import InterfaceError, OperationalError, connections
+from celery import Task, current_app, shared_task
+from celery.exceptions import Retry
+from celery.utils.time import maybe_iso8601, maybe_make_aware
+from django.db import transaction
 
-from notifications import (
-    batches,
-    claims,
-    conf,
-    continuations,
-    dead_letters,
-    delivery,
-    metrics,
-    submission,
-)
-from notifications.doorbell import DELIVER_DUE_TASK
-from notifications.errors import (
+from notifications import metrics, submission
+from notifications.canvas import followers, signatures
+from notifications.canvas.results import LocalResult, NotificationResult, id_of
+from notifications.core import conf
+from notifications.core.attempt import Claim
+from notifications.core.errors import (
+    DeliveryError,
     DeliveryFailed,
     InvalidField,
     InvalidNotification,
     TransientError,
+    UnsupportedForm,
 )
-from notifications.models import Notification, Status
-from notifications.outcomes import Recorded
-from notifications.retry import POLICIES, Step
-from notifications.routing import DEFAULT_PRIORITY, SEND_TASK, SEND_TO_EACH_TASK
+from notifications.core.retry import POLICIES, Step
+from notifications.core.routing import DEFAULT_PRIORITY, SEND_TASK, SEND_TO_EACH_TASK
+from notifications.core.world import DEFAULT_PROJECT, World
+from notifications.delivery import background, claims, failed_deliveries, pipeline
+from notifications.delivery.outcomes import Recorded
+from notifications.operations import batches
+from notifications.queueing import send_rate
+from notifications.queueing.making_way import Slot
+from notifications.queueing.publisher import DELIVER_DUE_TASK
+from notifications.submission import projects, repeats
+from scheduling import outages, watch
 
 _POLICY = POLICIES[DEFAULT_PRIORITY]
-
-
-class NotificationResult(AsyncResult):  # type: ignore[misc]  # celery has no types
-    """The result of a send: its id is the notification's id, and its state is the row's."""
-
-    _CELERY_STATES = {
-        Status.SCHEDULED: "PENDING",
-        Status.QUEUED: "PENDING",
-        Status.SENDING: "STARTED",
-        Status.SENT: "SUCCESS",
-        Status.DELIVERED: "SUCCESS",
-        Status.CANCELLED: "REVOKED",
-    }
-
-    @property
-    def notification(self) -> Notification:
-        """Read the row. Raises ``Notification.DoesNotExist`` after a rollback."""
-        return Notification.objects.get(id=self.id)
-
-    def get(
-        self,
-        timeout: float | None = None,
-        propagate: bool = True,  # noqa: FBT001, FBT002 -- celery's own signature
-        interval: float = 0.5,
-        **_: Any,
-    ) -> Any:
-        """Wait until the notification was sent, and give its id.
-
-        Raises ``celery.exceptions.TimeoutError`` after ``timeout`` seconds, and with
-        ``propagate`` the error of one that failed.
-        """
-        ends = None if timeout is None else time.monotonic() + timeout
-        while not self.ready():
-            if ends is not None and time.monotonic() > ends:
-                raise TimeoutError("The operation timed out.")
-            time.sleep(interval)
-        if propagate:
-            self.maybe_throw()
-        return self.result
-
-    def _get_task_meta(self) -> dict[str, Any]:
-        row = Notification.objects.filter(id=self.id).first()
-        if row is None:
-            return {"status": "PENDING", "result": None}
-        if row.status == Status.SCHEDULED and row.attempt_count:
-            return {"status": "RETRY", "result": None}
-        state = self._CELERY_STATES.get(Status(row.status), "FAILURE")
-        result = DeliveryFailed(row.reason or row.status) if state == "FAILURE" else str(row.id)
-        return {"status": state, "result": result}
+_NAMED = "Pass them as kwargs."
+UNDER_WAY = "under way"  # the provider has not answered yet
+NOT_WAITING = "not waiting"  # delivered already, cancelled, or somebody else has it
 
 
 class SendTask(Task):  # type: ignore[misc]  # celery has no types
     """Persists first: what ``apply_async`` returned for is a committed row."""
 
-    Request = "notifications.worker_slots:TimedRequest"
+    Request = "notifications.queueing.worker_slots:TimedRequest"
+    Strategy = "notifications.queueing.send_rate:at_the_claim"
+    keeps_connection = True
+    # What never became a row, being refused or expired, is told by its result alone.
+    store_errors_even_if_ignored = True
+    rate_limit = send_rate.Limited(send_rate.SEND, conf.get("SEND_RATE_LIMIT"))
 
     # A scheduler need not follow it any further: on return it is durable and looks after itself.
     accepted_is_done = True
@@ -101,34 +65,86 @@ class SendTask(Task):  # type: ignore[misc]  # celery has no types
         *_: Any,
         **options: Any,
     ) -> NotificationResult:
-        """Accept one notification through the door; see ``requests.Request`` for ``kwargs``.
+        """Accept one notification; see ``requests.Request`` for ``kwargs``.
 
         Celery's ``countdown``, ``eta``, ``expires``, ``priority``, ``link``, ``link_error`` and
         ``task_id`` count; the queue follows from channel and priority. Raises a subclass of
         ``InvalidNotification`` for bad input, before there is a row.
         """
-        _only_results_of_earlier_tasks(args or ())
-        given = {**(kwargs or {}), **_timing(options), **_priority(options, kwargs or {})}
-        accepted = submission.submit(
-            given,
-            id_=id_of(task_id) if task_id else None,
-            continuation=continuations.of(options),
-        )
-        if self.app.conf.task_always_eager:
-            deliver_one(accepted.id, worker="eager")
-        return NotificationResult(str(accepted.id), app=self.app)
+        accepted = _submit(args or (), kwargs or {}, task_id, options)
+        result = self.AsyncResult(str(accepted.id))
+        parent = self.app.current_worker_task if options.get("add_to_parent", True) else None
+        if parent:
+            parent.add_trail(result)
+        return result
+
+    def apply(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        *,
+        throw: bool | None = None,
+        **options: Any,
+    ) -> LocalResult:
+        """Accept one notification, and deliver it in this process: on commit, if one is awaited.
+
+        With ``throw`` (by default ``task_eager_propagates``) raises ``TransientError`` and
+        ``DeliveryFailed`` of the delivery.
+        """
+        accepted = _submit(args or (), kwargs or {}, task_id, options, publish=False)
+        throws = self.app.conf.task_eager_propagates if throw is None else throw
+        deliver = partial(_deliver_here, accepted.id, throw=throws)
+        transaction.on_commit(deliver, robust=not throws)
+        return LocalResult(str(accepted.id), app=self.app)
 
     def retry(self, *_: Any, exc: Exception | None = None, **__: Any) -> Retry:
         """Tell Celery that a retry was planned. Its wait lives in the row, not in the broker."""
+        if self.request.called_directly and exc is not None:
+            raise exc
         return Retry("planned in the row", exc=exc)
 
+    def AsyncResult(self, task_id: str, **options: Any) -> NotificationResult:  # noqa: N802 -- celery's own name
+        """Return the result of the send with this id."""
+        return NotificationResult(task_id, app=self.app, **options)
 
-def _timing(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: options[name]
-        for name in ("eta", "countdown", "expires")
-        if options.get(name) is not None
-    }
+    def map(self, it: Iterable[Any]) -> NoReturn:
+        """Refuse it: a notification's fields are named. Raises ``UnsupportedForm``."""
+        raise _unsupported("map")
+
+    def starmap(self, it: Iterable[Any]) -> NoReturn:
+        """Refuse it, as ``map``."""
+        raise _unsupported("starmap")
+
+    def chunks(self, it: Iterable[Any], n: int) -> NoReturn:
+        """Refuse it, as ``map``."""
+        raise _unsupported("chunks")
+
+
+def _unsupported(form: str) -> UnsupportedForm:
+    return UnsupportedForm(
+        f"{form} passes unnamed arguments, and a notification's fields are named.",
+        field="args",
+        hint="Use send_many(rows), or group(send_notification.s(**fields) for fields in rows).",
+    )
+
+
+def _submit(
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    task_id: str | None,
+    options: Mapping[str, Any],
+    *,
+    publish: bool = True,
+) -> submission.Submission:
+    _only_results_of_earlier_tasks(args)
+    return submission.submit(
+        {**kwargs, **signatures.timing(options), **_priority(options, kwargs)},
+        id_=id_of(task_id) if task_id else None,
+        use=signatures.use_of(task_id, options) if task_id else "",
+        continuation=signatures.of(options),
+        rings=publish,
+    )
 
 
 def _priority(options: Mapping[str, Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,17 +156,7 @@ def _priority(options: Mapping[str, Any], kwargs: Mapping[str, Any]) -> dict[str
 def _only_results_of_earlier_tasks(args: Sequence[Any]) -> None:
     """In a chain Celery puts the result of the task before in front; a send has no use for it."""
     if len(args) > 1:
-        raise InvalidField(
-            "A notification's fields are named.", field="args", hint="Pass them as kwargs."
-        )
-
-
-def id_of(task_id: str) -> UUID:
-    """Give the notification's id for a task's id: the same, if it is a UUID."""
-    try:
-        return UUID(task_id)
-    except ValueError:
-        return uuid5(NAMESPACE_OID, task_id)
+        raise InvalidField("A notification's fields are named.", field="args", hint=_NAMED)
 
 
 @shared_task(  # type: ignore[untyped-decorator]  # celery has no types
@@ -163,7 +169,8 @@ def id_of(task_id: str) -> UUID:
     retry_backoff=_POLICY.base,
     retry_backoff_max=_POLICY.cap,
     retry_jitter=_POLICY.jitter,
-    rate_limit=conf.get("SEND_RATE_LIMIT"),
+    # What is kept as a failed delivery is an event, not a fault of the program: INFO, no traceback.
+    throws=(DeliveryFailed, InvalidNotification),
 )
 def send_notification(
     self: SendTask, *earlier: Any, notification_id: str | None = None, **fields: Any
@@ -174,55 +181,132 @@ def send_notification(
     ``requests.Request``; its task id becomes the notification's id, so that a second delivery
     of the same message finds the first. Raises ``TransientError`` when a retry was planned and
     ``DeliveryFailed`` when there will be none.
+
+    Called as a function it accepts and delivers in this process, as ``apply``, raises the same,
+    and returns the notification's id.
     """
+    if self.request.called_directly:
+        if notification_id is None:
+            return _call(self, earlier, fields)
+        return deliver_one(UUID(notification_id), worker="")
     with _waiting_for_the_database():
         if notification_id is not None:
             id_ = UUID(notification_id)
         else:
             id_ = _accept(self, earlier, fields)
-        return deliver_one(id_, worker=_worker(self))
+        if not send_rate.SEND.take(1, urgent=_is_urgent(self)):
+            claims.make_due(id_)
+            return "waits for the rate limit"
+        status = deliver_one(id_, worker=_worker(self), slot=_slot(self))
+        if status == NOT_WAITING:
+            send_rate.SEND.give_back(1)
+        return status
 
 
-@shared_task(bind=True, name=SEND_TO_EACH_TASK, ignore_result=True)  # type: ignore[untyped-decorator]  # as above
-def send_to_each(self: Task, recipients: Sequence[str], **fields: Any) -> str:
+class SendToEachTask(Task):  # type: ignore[misc]  # celery has no types
+    """Tells the uses of a signature apart, each of which sends."""
+
+    USE = "use_of_signature"  # a header of the message
+    keeps_connection = True
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        *more: Any,
+        **options: Any,
+    ) -> Any:
+        """Publish it, as Celery does, with a header that tells which use of a signature it is."""
+        if task_id and (use := signatures.use_of(task_id, options)):
+            options["headers"] = {**(options.get("headers") or {}), self.USE: use}
+        return super().apply_async(args, kwargs, task_id, *more, **options)
+
+    def run_id(self) -> str:
+        """Return what this run has in common with its repetitions, and with nothing else."""
+        request = self.request
+        use = (request.headers or {}).get(self.USE) or signatures.use_of(
+            request.id,
+            {name: request.get(name) for name in ("parent_id", "root_id")}
+            | {"group_id": request.group},
+        )
+        return str(uuid5(id_of(request.id), str(use)) if use else request.id)
+
+
+@shared_task(  # type: ignore[untyped-decorator]  # as above
+    base=SendToEachTask,
+    bind=True,
+    name=SEND_TO_EACH_TASK,
+    ignore_result=True,
+    throws=(InvalidNotification,),
+)
+def send_to_each(self: SendToEachTask, recipients: Sequence[str], **fields: Any) -> str:
     """Accept the same notification for each recipient, as one batch; gives the batch's id.
 
-    A run that is repeated accepts nobody twice. Recipients that are refused are described in the
-    batch; raises what refused the first of them if nobody at all was accepted.
+    A run that is repeated accepts nobody twice, and gives the same batch. Recipients that are
+    refused are described in the batch; raises what refused the first of them if nobody at all was
+    accepted, and ``IdempotencyConflict`` if another content was sent by this run before.
     """
-    run = self.request.id
+    run = self.run_id()
     each = [
         {"recipient": recipient, "idempotency_key": f"{run}:{number}"}
         for number, recipient in enumerate(recipients)
     ]
-    submitted = submission.send_many(each, name=batches.name_for(run), **fields)
+    content = repeats.content_hash(each, fields)
+    world = World(
+        projects.check(fields.get("project", DEFAULT_PROJECT)), fields.get("test") is True
+    )
+    batch = batches.of_run(self.request.id, use=run, content=content, world=world)
+    submitted = submission.send_many(each, batch=batch, **fields)
     if submitted.errors and not (submitted.accepted or submitted.duplicates):
         raise next(iter(submitted.errors.values()))
     return str(submitted.batch.pk)
 
 
-@shared_task(bind=True, name=DELIVER_DUE_TASK, ignore_result=True, Request=SendTask.Request)  # type: ignore[untyped-decorator]  # as above
+@shared_task(  # type: ignore[untyped-decorator]  # as above
+    bind=True,
+    name=DELIVER_DUE_TASK,
+    ignore_result=True,
+    Request=SendTask.Request,
+    Strategy="notifications.queueing.send_rate:dropped_without_room",
+    keeps_connection=True,
+)
 def deliver_due(self: Task, channel: str, priority: str, limit: int) -> int:
     """Deliver up to ``limit`` due notifications of one queue, oldest first; gives how many."""
+    if self.request.called_directly:
+        return len(_deliver_due(channel, priority, limit, worker="")[0])
     with _waiting_for_the_database():
-        taken = claims.claim_due(channel, priority, limit)
-        with metrics.busy(taken):
-            recorded = delivery.deliver(taken, worker=_worker(self))
-        for one in recorded:
-            _continue(one)
+        slot = _slot(self)
+        if not background.is_clear(slot, channel):
+            return 0
+        allowed = send_rate.SEND.take(limit, urgent=_is_urgent(self))
+        if not allowed:
+            return 0
+        taken, recorded = _deliver_due(channel, priority, allowed, worker=_worker(self), slot=slot)
+        send_rate.SEND.give_back(allowed - len(recorded) - slot.left)
         return len(taken)
 
 
-def deliver_one(id_: UUID, *, worker: str) -> str:
+def _deliver_due(
+    channel: str, priority: str, limit: int, *, worker: str, slot: Slot | None = None
+) -> tuple[list[Claim], list[Recorded]]:
+    taken = claims.claim_due(channel, priority, limit)
+    with metrics.busy(taken):
+        recorded = pipeline.deliver(taken, worker=worker, slot=slot, follow=followers.call_after)
+    followers.call_after(recorded)
+    return taken, recorded
+
+
+def deliver_one(id_: UUID, *, worker: str, slot: Slot | None = None) -> str:
     """Deliver one notification, if it waits for it, and say what became of it."""
     taken = claims.claim([id_])
     if not taken:
-        return "not waiting"  # delivered already, cancelled, or somebody else has it
+        return NOT_WAITING
     with metrics.busy(taken):
-        recorded = delivery.deliver(taken, worker=worker)
+        recorded = pipeline.deliver(taken, worker=worker, slot=slot, follow=followers.call_after)
     if not recorded:
-        return "expired"
-    _continue(recorded[0])
+        return UNDER_WAY if slot is not None and slot.left else "expired"
+    followers.call_after(recorded)
     decision, code = recorded[0].decision, recorded[0].code
     if decision.step is Step.RETRY:
         raise TransientError(f"Tried again at {decision.due_at:%H:%M:%S} UTC ({code}).", code=code)
@@ -231,35 +315,60 @@ def deliver_one(id_: UUID, *, worker: str) -> str:
     return recorded[0].status
 
 
-def _accept(task: SendTask, earlier: Sequence[Any], fields: dict[str, Any]) -> UUID:
-    """Take a message that did not come through our own ``apply_async`` through the same door."""
-    request = task.request
+def _deliver_here(id_: UUID, *, throw: bool) -> None:
+    """Deliver in this process what has just been accepted; what comes of it is in the row."""
     try:
-        _only_results_of_earlier_tasks(earlier)
-        accepted = submission.submit(
-            {**_timing({"expires": request.expires}), **fields},
-            id_=id_of(request.id),
-            continuation=continuations.of(
-                {
-                    "link": request.callbacks,
-                    "link_error": request.errbacks,
-                    "chain": request.chain,
-                }
-            ),
-            rings=False,
-        )
+        deliver_one(id_, worker="")
+    except DeliveryError:
+        if throw:
+            raise
+
+
+def _call(task: SendTask, args: Sequence[Any], fields: Mapping[str, Any]) -> str:
+    if args:
+        raise InvalidField("A notification's fields are named.", field="args", hint=_NAMED)
+    return str(task.apply(kwargs=fields, throw=True).id)
+
+
+def _accept(task: SendTask, earlier: Sequence[Any], fields: dict[str, Any]) -> UUID:
+    """Take a message that did not come through our own ``apply_async`` the same way."""
+    request = task.request
+    options = {
+        "expires": _moment(request.expires),
+        "link": request.callbacks,
+        "link_error": request.errbacks,
+        "chain": request.chain,
+        "chord": request.chord,
+        "group_id": request.group,
+        "group_index": request.group_index,
+        "root_id": request.root_id,
+        "parent_id": request.parent_id,
+    }
+    try:
+        accepted = _submit(earlier, fields, request.id, options, publish=False)
     except InvalidNotification as error:
-        dead_letters.keep_refused(request.id, fields, error)
+        failed_deliveries.keep_refused(request.id, fields, error)
         raise
     # The row knows what follows, and calls it when it was sent, not when this task returns.
-    request.update(callbacks=None, errbacks=None, chain=None)
+    request.update(callbacks=None, errbacks=None, chain=None, chord=None)
     return accepted.id
 
 
-def _continue(recorded: Recorded) -> None:
-    continuation = recorded.claim.continuation
-    if not recorded.stale and continuations.follows(continuation, recorded.status):
-        continuations.call(recorded.claim.id, recorded.status, continuation or {})
+def _moment(expires: datetime | str | None) -> datetime | None:
+    """Read an expiry as Celery does: one without an offset is in the zone of the application."""
+    if expires is None:
+        return None
+    moment: datetime = maybe_make_aware(maybe_iso8601(expires), current_app.timezone)
+    return moment
+
+
+def _slot(task: Task) -> Slot:
+    """Return the worker's slot that runs this task."""
+    return Slot(str((task.request.delivery_info or {}).get("routing_key", "")))
+
+
+def _is_urgent(task: Task) -> bool:
+    return send_rate.is_urgent(str((task.request.delivery_info or {}).get("routing_key", "")))
 
 
 def _worker(task: Task) -> str:
@@ -271,8 +380,10 @@ def _waiting_for_the_database() -> Iterator[None]:
     """While the database is away a message goes back to the broker, and this slot rests."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        for connection in connections.all(initialized_only=True):
-            connection.close()
-        time.sleep(conf.get("DATABASE_REST"))
-        raise Reject(type(error).__name__, requeue=True) from error
+    except Exception as error:
+        rest = watch.database_outage(error, conf.get("DATABASE_REST"))
+        if rest is None:
+            raise
+        time.sleep(rest)
+        # Without its cause: the database was told of once, and its message may hold content.
+        raise outages.Requeued(type(error).__name__, requeue=True) from None

@@ -12,11 +12,18 @@ class SchedulingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from scheduling import execution, ticker
+        from scheduling import chosen_backend, execution, ticker, watch, workers
         from scheduling.housekeeping import Housekeeping
 
+        watch.need(self.get_models())
         execution.connect()
+        workers.connect()
         ticker.register("scheduling.housekeeping", Housekeeping().tick)
+        if chosen_backend.name() != "database":
+            # Jobs are kept elsewhere, beside the schedules that people make in admin.
+            from scheduling.backends.rounds import Rounds
+
+            ticker.register("scheduling.backend", Rounds(chosen_backend.kept()).tick)
         post_migrate.connect(_after_migrate, sender=self)
 
 

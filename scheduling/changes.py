@@ -1,19 +1,18 @@
 """Turns noted changes into ``next_fire_at``: the only place that reads a schedule anew."""
 
-import logging
+import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from operator import attrgetter
 
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import bulk, transactions
-from scheduling.clock import database_now
+from scheduling import bulk, future, planning, rules
 from scheduling.models import Change, Schedule
-from scheduling.recurrence import ImpossibleScheduleError
-from scheduling.timetable import INSTANT, Timetable, rule_text, timetable_of
-
-logger = logging.getLogger(__name__)
+from scheduling.quarantine import isolated, mark, quarantine
+from scheduling.schedule_rows import rule_text, timetable_of
+from scheduling.timetable import INSTANT, Timetable
 
 BATCH = 200
 STATE_FIELDS = (
@@ -32,53 +31,78 @@ def apply_changes(now: datetime, limit: int = BATCH) -> int:
 
     Many schedulers may do so at once: each change is taken by one of them.
     """
-    with transactions.brief():
-        changes = list(Change.objects.select_for_update(skip_locked=True).order_by("pk")[:limit])
-        changed_at = {change.periodic_task_id: change.changed_at for change in changes}
-        schedules = _locked_schedules(changed_at)
-        # Read the tasks only now: a lock was waited for, and they may have changed meanwhile.
-        for schedule, task in _with_tasks(schedules):
-            schedule.periodic_task = task
-            refresh(schedule, changed_at[task.pk], now)
-        save_state(schedules)
-        Change.objects.filter(pk__in=[change.pk for change in changes]).delete()
-    return len(changes)
+
+    def take(among: Sequence[int] | None) -> Sequence[int]:
+        noted = Change.objects.select_for_update(skip_locked=True).order_by("pk")
+        if among is not None:
+            noted = noted.filter(pk__in=among)
+        return list(noted.values_list("pk", flat=True)[:limit])
+
+    return len(isolated(take, partial(_apply, now=now), _blame, stage="changes"))
 
 
-def refresh(schedule: Schedule, changed_at: datetime, now: datetime) -> None:
-    """Compute a schedule's state from its task, as of a change at ``changed_at``. Saves nothing."""
+def _apply(keys: Sequence[int], now: datetime) -> list[int]:
+    changed_at = dict(
+        Change.objects.filter(pk__in=keys).values_list("periodic_task_id", "changed_at")
+    )
+    schedules = _locked_schedules(changed_at)
+    # Read the tasks only now: a lock was waited for, and they may have changed meanwhile.
+    planned = _with_tasks(schedules)
+    answered = future.answered(planned, now)
+    for schedule in planned:
+        noted_at = changed_at[schedule.pk]
+        if noted_at > now + future.TOLERANCE:
+            noted_at = now  # by a clock that was ahead
+        refresh(schedule, noted_at, now, answered.get(schedule.pk))
+    save_state(schedules)
+    Change.objects.filter(pk__in=keys).delete()
+    return list(keys)
+
+
+def _blame(key: int, error: Exception) -> None:
+    """Quarantine the schedule of a change that cannot be applied."""
+    change = Change.objects.filter(pk=key)
+    for task_id in change.values_list("periodic_task_id", flat=True):
+        quarantine(task_id, error)
+    change.delete()
+
+
+def refresh(
+    schedule: Schedule, changed_at: datetime, now: datetime, answered: datetime | None
+) -> None:
+    """Compute a schedule's state from its task, as of a change at ``changed_at``. Saves nothing.
+
+    ``answered`` is given of one that is ahead of ``now``; see ``future.answered``.
+    """
     task = schedule.periodic_task
     schedule.quarantined_at, schedule.quarantine_reason = None, ""
-    if not task.enabled:
-        schedule.paused_at = schedule.paused_at or changed_at
-        schedule.next_fire_at = None
-        return
     try:
+        if answered is not None:
+            schedule.answered_until = future.in_phase(schedule, answered)
+        if not task.enabled:
+            schedule.paused_at = schedule.paused_at or changed_at
+            schedule.next_fire_at = None
+            return
         count_from(schedule, changed_at)
         schedule.paused_at = None
         plan_next(schedule, now)
     except Exception as error:  # noqa: BLE001 - the boundary: one broken row stops no other
-        quarantine(schedule, error, now)
+        mark(schedule, error, now)
 
 
 def plan_next(schedule: Schedule, now: datetime) -> None:
     """Set ``next_fire_at`` from ``answered_until``.
 
-    Raises ``ImpossibleScheduleError`` if the rule is broken or will never be due.
+    Raises ``ImpossibleScheduleError`` if the rule is broken or will never be due, or its policy
+    is unknown.
     """
+    schedule.refuse_unknown_policy()
     timetable = timetable_for(schedule)
     answered_until = schedule.answered_until
     assert answered_until is not None  # noqa: S101 - set by count_from before
-    due = timetable.after(answered_until)
-    if due is not None:
-        schedule.next_fire_at = timetable.fire_time(due)
-    elif timetable.expires is not None and timetable.expires >= now:
-        # Look again when it has expired, to disable the task then and not before.
-        schedule.next_fire_at = timetable.expires + INSTANT
-    elif timetable.is_over(now) or schedule.periodic_task.clocked_id:
-        schedule.next_fire_at = None
-    else:
-        raise ImpossibleScheduleError("It will never be due.")
+    schedule.next_fire_at = planning.next_fire(
+        timetable, answered_until, now, is_moment=bool(schedule.periodic_task.clocked_id)
+    )
 
 
 def timetable_for(schedule: Schedule) -> Timetable:
@@ -88,26 +112,7 @@ def timetable_for(schedule: Schedule) -> Timetable:
         schedule.periodic_task,
         origin=schedule.answered_until,
         jitter_seconds=schedule.jitter_seconds,
-    )
-
-
-def quarantine(schedule: Schedule, error: Exception, now: datetime) -> None:
-    """Set a schedule aside with its reason until it is changed. Saves nothing."""
-    schedule.next_fire_at = None
-    schedule.quarantined_at = now
-    schedule.quarantine_reason = str(error) or type(error).__name__
-    if not isinstance(error, ImpossibleScheduleError):
-        schedule.quarantine_reason = f"{type(error).__name__}: {error}"
-    logger.error("Schedule %s is quarantined: %s", schedule.pk, schedule.quarantine_reason)
-
-
-def set_aside(schedule: Schedule, error: Exception) -> None:
-    """Quarantine a schedule that another scheduler may be moving on at this moment."""
-    quarantine(schedule, error, database_now())
-    Schedule.objects.filter(pk=schedule.pk).update(
-        next_fire_at=None,
-        quarantined_at=schedule.quarantined_at,
-        quarantine_reason=schedule.quarantine_reason,
+        rule=rules.own_rule(schedule.periodic_task, schedule.recurrence),
     )
 
 
@@ -119,7 +124,8 @@ def save_state(schedules: Iterable[Schedule]) -> None:
 def count_from(schedule: Schedule, changed_at: datetime) -> None:
     """Set ``answered_until``: from where the next due time is counted. Saves nothing."""
     task = schedule.periodic_task
-    rule = rule_text(task)
+    own = rules.own_rule(task, schedule.recurrence)
+    rule = rule_text(task) if own is None else f"{rule_text(task)} {json.dumps(own)}"
     before, was = schedule.answered_until, schedule.rule
     schedule.rule = rule
     if task.clocked_id:
@@ -128,22 +134,14 @@ def count_from(schedule: Schedule, changed_at: datetime) -> None:
         if before != clocked_time:
             schedule.answered_until = clocked_time - INSTANT
     elif schedule.paused_at is not None:
-        if before is None or not schedule.catch_up_on_resume:
-            schedule.answered_until = changed_at
+        schedule.answered_until = planning.after_pause(
+            before, catches_up=schedule.catch_up_on_resume, resumed_at=changed_at
+        )
     elif before is None:
         schedule.answered_until = task.last_run_at or min(task.date_changed, changed_at)
     elif rule != was:
-        schedule.answered_until = _start_of_new_rule(task, before, changed_at)
-
-
-def _start_of_new_rule(task: PeriodicTask, before: datetime, changed_at: datetime) -> datetime:
-    """A changed rule counts from its change; an interval keeps time with its last due time."""
-    if not task.interval_id or before > changed_at:
-        return changed_at
-    period: timedelta = task.interval.schedule.run_every
-    if period <= timedelta(0):
-        return changed_at  # refused by plan_next
-    return before + (changed_at - before) // period * period
+        period = task.interval.schedule.run_every if task.interval_id else None
+        schedule.answered_until = planning.start_of_new_rule(before, changed_at, period)
 
 
 def _locked_schedules(task_ids: Iterable[int]) -> Sequence[Schedule]:
@@ -153,8 +151,12 @@ def _locked_schedules(task_ids: Iterable[int]) -> Sequence[Schedule]:
     return list(Schedule.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
 
 
-def _with_tasks(schedules: Sequence[Schedule]) -> Iterable[tuple[Schedule, PeriodicTask]]:
+def _with_tasks(schedules: Iterable[Schedule]) -> Sequence[Schedule]:
+    """Give the schedules their tasks; return those whose task is still there."""
     tasks = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked").in_bulk(
         [schedule.pk for schedule in schedules]
     )
-    return [(schedule, tasks[schedule.pk]) for schedule in schedules if schedule.pk in tasks]
+    found = [schedule for schedule in schedules if schedule.pk in tasks]
+    for schedule in found:
+        schedule.periodic_task = tasks[schedule.pk]
+    return found

@@ -1,29 +1,34 @@
 """Takes what is due: one transaction plans the fires, advances the schedules and commits."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from operator import attrgetter
 
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import bulk, policies, transactions
-from scheduling.changes import plan_next, quarantine, save_state, timetable_for
+from scheduling import bulk, policies, streaks
+from scheduling.changes import plan_next, save_state, timetable_for
 from scheduling.models import Fire, FireStatus, Overlap, Schedule
 from scheduling.policies import MisfirePolicy, PlannedFire
+from scheduling.quarantine import isolated, mark, quarantine
+from scheduling.terms import SKIPS
+from scheduling.waits import PUBLISH_LEASE, WAITING_LOOK
 
 BATCH = 250
-PUBLISH_LEASE = timedelta(seconds=1)
-"""A claimed fire that is not published by then is another scheduler's to publish."""
-
-WAITING_LOOK = timedelta(seconds=5)
-"""How often a waiting fire looks whether the run before it has ended, should nobody tell it."""
-
 RULE_RELATIONS = tuple(
     f"periodic_task__{kind}" for kind in ("interval", "crontab", "solar", "clocked")
 )
-FIRE_FIELDS = tuple(field.attname for field in Fire._meta.concrete_fields)
+FIRE_FIELDS = tuple(
+    field.attname
+    for field in Fire._meta.concrete_fields
+    if field.attname not in Fire.FAILURE_FIELDS
+)
 _fire_row = attrgetter(*FIRE_FIELDS)
+
+MOST = 2**31 - 1
+"""Runs that django-celery-beat's column can count; a schedule goes on beyond it."""
 
 
 def claim_due(now: datetime, limit: int = BATCH) -> list[Fire]:
@@ -32,19 +37,33 @@ def claim_due(now: datetime, limit: int = BATCH) -> list[Fire]:
     A schedule that another scheduler, or a person's transaction, holds at this moment is left to
     it. ``UNIQUE(schedule, scheduled_for)`` makes each due time fire once, whatever else happens.
     """
-    with transactions.brief():
-        schedules = list(
-            Schedule.objects.select_for_update(skip_locked=True, of=("self", "periodic_task"))
-            .select_related("periodic_task")
-            .prefetch_related(*RULE_RELATIONS)
-            .filter(next_fire_at__lte=now, periodic_task__enabled=True)
-            .order_by("next_fire_at")[:limit]
+
+    def take(among: Sequence[int] | None) -> Sequence[int]:
+        due = Schedule.objects.select_for_update(skip_locked=True).filter(
+            next_fire_at__lte=now, periodic_task__enabled=True
         )
-        fires = [fire for schedule in schedules for fire in _plan(schedule, now)]
-        fires = _insert(_without_overlap(fires, now))
-        save_state(schedules)
-        _save_tasks(schedules, fires, now)
+        if among is not None:
+            due = due.filter(pk__in=among)
+        return list(due.order_by("next_fire_at").values_list("pk", flat=True)[:limit])
+
+    fires = isolated(take, partial(_claim, now=now), quarantine, stage="claim")
     return [fire for fire in fires if fire.status == FireStatus.CLAIMED]
+
+
+def _claim(keys: Sequence[int], now: datetime) -> list[Fire]:
+    """Plan the fires of due schedules, which the caller has locked; return the new ones."""
+    schedules = list(
+        Schedule.objects.select_related("periodic_task")
+        .prefetch_related(*RULE_RELATIONS)
+        .filter(pk__in=keys)
+        .order_by("next_fire_at")
+    )
+    fires = [fire for schedule in schedules for fire in _plan(schedule, now)]
+    fires = _insert(without_overlap(fires, now))
+    _count_skipped(fires)
+    save_state(schedules)
+    _save_tasks(schedules, fires, now)
+    return fires
 
 
 def misfire_policy(schedule: Schedule) -> MisfirePolicy:
@@ -74,7 +93,7 @@ def _plan(schedule: Schedule, now: datetime) -> list[Fire]:
             schedule.answered_until = planned[-1].scheduled_for
         plan_next(schedule, now)
     except Exception as error:  # noqa: BLE001 - the boundary: one broken row stops no other
-        quarantine(schedule, error, now)
+        mark(schedule, error, now)
         return []
     return [_fire(schedule, fire, now) for fire in planned]
 
@@ -98,22 +117,29 @@ def end_unrun(fire: Fire, status: FireStatus, now: datetime) -> None:
     fire.status, fire.finished_at, fire.due_at = status, now, None
 
 
-def _without_overlap(fires: Sequence[Fire], now: datetime) -> Sequence[Fire]:
+def without_overlap(fires: Sequence[Fire], now: datetime) -> Sequence[Fire]:
     """Apply the overlap policy to planned fires, in their order."""
     careful = {fire.schedule_id for fire in fires if fire.schedule.overlap != Overlap.ALLOW}
     if not careful:
         return fires
-    running: dict[int, bool] = defaultdict(bool)
+    fires = _not_fired(fires, careful)
+    running: dict[int, int] = defaultdict(int)
     waiting: dict[int, bool] = defaultdict(bool)
     unfinished = Fire.objects.filter(schedule__in=careful, finished_at=None)
     for schedule_id, status in unfinished.values_list("schedule_id", "status"):
-        (waiting if status == FireStatus.WAITING else running)[schedule_id] = True
+        if status == FireStatus.WAITING:
+            waiting[schedule_id] = True
+        else:
+            running[schedule_id] += 1
     for fire in fires:
         key = fire.schedule_id
         if key not in careful or fire.status != FireStatus.CLAIMED:
             continue
         decision = policies.overlap(
-            fire.schedule.overlap, is_running=running[key], is_one_waiting=waiting[key]
+            fire.schedule.overlap,
+            running=running[key],
+            is_one_waiting=waiting[key],
+            concurrency=fire.schedule.concurrency,
         )
         if decision == "skip":
             end_unrun(fire, FireStatus.SKIPPED_OVERLAP, now)
@@ -121,8 +147,23 @@ def _without_overlap(fires: Sequence[Fire], now: datetime) -> Sequence[Fire]:
             fire.status, waiting[key] = FireStatus.WAITING, True
             fire.due_at = now + WAITING_LOOK
         else:
-            running[key] = True
+            running[key] += 1
     return fires
+
+
+def _not_fired(fires: Sequence[Fire], careful: Collection[int]) -> Sequence[Fire]:
+    """Leave out due times that fired before, by a clock that was ahead: they hold up no other."""
+    moments = {fire.scheduled_for for fire in fires if fire.schedule_id in careful}
+    known = Fire.objects.filter(schedule__in=careful, scheduled_for__in=moments)
+    fired = set(known.values_list("schedule_id", "scheduled_for"))
+    return [fire for fire in fires if (fire.schedule_id, fire.scheduled_for) not in fired]
+
+
+def _count_skipped(fires: Iterable[Fire]) -> None:
+    for status in SKIPS:
+        skipped = {fire.schedule_id for fire in fires if fire.status == status}
+        if skipped:
+            streaks.count(skipped, status)
 
 
 def _insert(fires: Sequence[Fire]) -> list[Fire]:
@@ -138,7 +179,7 @@ def _save_tasks(schedules: Sequence[Schedule], fires: Iterable[Fire], now: datet
         if fire.status in {FireStatus.CLAIMED, FireStatus.WAITING}:
             runs[fire.schedule_id] += 1
     counted = [
-        (schedule.pk, now, schedule.periodic_task.total_run_count + runs[schedule.pk])
+        (schedule.pk, now, min(schedule.periodic_task.total_run_count + runs[schedule.pk], MOST))
         for schedule in schedules
         if schedule.pk in runs
     ]

@@ -5,10 +5,10 @@ A "no" is recorded as ``skipped_condition``; nothing is published.
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
-from django_celery_beat.models import PeriodicTask
-
-Condition = Callable[[PeriodicTask, datetime], bool]
+Condition = Callable[[Any, datetime], bool]
+"""Given the ``PeriodicTask`` or ``Job`` of the schedule, and its due time."""
 
 _registered: dict[str, Condition] = {}
 
@@ -36,7 +36,7 @@ def names() -> list[str]:
     return sorted(_registered)
 
 
-def holds(name: str, task: PeriodicTask, scheduled_for: datetime) -> bool:
+def holds(name: str, task: Any, scheduled_for: datetime) -> bool:
     """Ask a condition; an empty name always holds.
 
     Raises ``UnknownConditionError``, and whatever the predicate raises.

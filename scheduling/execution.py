@@ -3,106 +3,127 @@
 ``Task`` is the base of an app's tasks, by ``Celery(…, task_cls="scheduling.execution:Task")``. It
 refuses a message whose fire has run already, which is what makes a fire run once although
 brokers, and schedulers that die at the wrong moment, deliver a message twice. Tasks of another
-class are followed too, but not refused.
+class are followed too, but not refused. How a run ends is in ``endings``.
 """
 
 import logging
+import time
+from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import celery
 from celery import signals
-from celery.exceptions import Ignore, WorkerLostError
+from celery.concurrency.prefork import TaskPool
+from celery.exceptions import Ignore, Reject
 
-from scheduling import ledger
-from scheduling.dispatch import FIRE_HEADER
-from scheduling.heartbeat import Heartbeat
-from scheduling.models import FireStatus
+from scheduling import endings, interruption, outages, sessions
+from scheduling.chosen_backend import ledger_of, now_of
+from scheduling.endings import RUN, fire_of, heartbeat
+from scheduling.heartbeat import Run
 
 logger = logging.getLogger(__name__)
 
-_heartbeat = Heartbeat()
+OUTAGE_REST = 1.0
+"""Seconds that a slot rests before it gives a message back that it cannot take in an outage."""
+
+_ends_runs = True
+"""Whether this worker's pool can end a run that takes too long."""
+
+
+class UnenforcedTimeoutError(RuntimeError):
+    """A run with a timeout on a worker that could not end it in time."""
 
 
 class Task(celery.Task):  # type: ignore[misc]  # celery is untyped
     """A task that runs each fire once."""
 
     abstract = True
+    Request = "scheduling.interruption:Request"
+    keeps_connection = False
+    """Whether its run leaves the database session as it was. Where not, a worker closes it."""
+
+    @classmethod
+    def on_bound(cls, app: celery.Celery) -> None:
+        """Have runs followed in a process of any app that has such a task."""
+        super().on_bound(app)
+        connect()
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Take the fire before the run. Raises ``Ignore`` if it is not to be run (again)."""
+        """Take the fire before the run.
+
+        Raises ``Ignore`` if it is not to be run (again), ``Reject`` if it cannot be taken in an
+        outage, and ``UnenforcedTimeoutError``.
+        """
         super().before_start(task_id, args, kwargs)
-        fire = _fire_of(self)
-        if fire is not None and not _begin(fire, self):
+        fire = fire_of(self)
+        if fire is None:
+            return
+        if not _take(fire, self):
             raise Ignore
+        if any(self.request.timelimit or ()) and not _ends_runs:
+            raise UnenforcedTimeoutError(
+                f"The pool of {self.request.hostname} cannot end a run, so its timeout would not "
+                "be kept. Let workers with the prefork pool consume this queue, or take the "
+                "timeout away."
+            )
 
 
 def connect() -> None:
-    """Have Celery's signals followed in this process; called when Django is ready."""
+    """Have Celery's signals followed in this process; done once."""
+    signals.worker_ready.connect(_on_ready, weak=False)
     signals.task_prerun.connect(_on_prerun, weak=False)
-    signals.task_success.connect(_on_success, weak=False)
-    signals.task_failure.connect(_on_failure, weak=False)
-    signals.task_retry.connect(_on_retry, weak=False)
-    signals.task_revoked.connect(_on_revoked, weak=False)
+    signals.worker_shutting_down.connect(interruption.on_shutting_down, weak=False)
+    endings.connect()
 
 
-def _begin(fire: UUID, task: celery.Task) -> bool:
-    attempt = ledger.begin(fire, task.request.hostname or "")
+def _take(fire: UUID, task: celery.Task) -> bool:
+    """Begin the run, or give the message back to the broker if an outage prevents it."""
+    if heartbeat.has(fire):
+        logger.info("Fire %s of %s runs in this process; not run again", fire, task.name)
+        return False
+    now = None
+    try:
+        now = sessions.write(partial(now_of, fire))
+        return _begin(fire, task, now)
+    except Exception as error:
+        if not outages.is_outage(error):
+            raise
+        if now is not None:  # it may have begun, although no answer came
+            undo = partial(ledger_of(fire).withdraw, fire, _worker_of(task), now)
+            heartbeat.end(Run(fire, 0), undo)
+        time.sleep(OUTAGE_REST)
+        raise Reject(type(error).__name__, requeue=True) from error
+
+
+def _begin(fire: UUID, task: celery.Task, now: datetime) -> bool:
+    attempt = ledger_of(fire).begin(fire, _worker_of(task), now)
     if attempt is None:
         logger.info("Fire %s of %s is done or running elsewhere; not run again", fire, task.name)
         return False
-    _heartbeat.add(fire, attempt)
+    run = Run(fire, attempt)
+    setattr(task.request, RUN, run)
+    heartbeat.add(run)
     return True
 
 
-def _fire_of(task: celery.Task) -> UUID | None:
-    """Give the fire that the current request belongs to."""
-    value = getattr(task.request, FIRE_HEADER, None)
-    # A task that is called by the scheduled one inherits headers, but has an id of its own.
-    return UUID(value) if value and value == task.request.id else None
+def _worker_of(task: celery.Task) -> str:
+    return task.request.hostname or ""
+
+
+def _on_ready(sender: Any, **_: Any) -> None:
+    global _ends_runs  # noqa: PLW0603 -- a process has one worker
+    _ends_runs = isinstance(sender.pool, TaskPool)
+    if not _ends_runs:
+        logger.warning(
+            "The pool of this worker (%s) cannot end a run that takes too long: scheduled tasks "
+            "with a timeout fail here, with that reason",
+            type(sender.pool).__module__.rpartition(".")[2],
+        )
 
 
 def _on_prerun(sender: celery.Task, **_: Any) -> None:
-    fire = None if isinstance(sender, Task) else _fire_of(sender)
+    fire = None if isinstance(sender, Task) else fire_of(sender)
     if fire is not None:
-        _begin(fire, sender)
-
-
-def _on_success(sender: celery.Task, **_: Any) -> None:
-    fire = _fire_of(sender)
-    attempt = _heartbeat.remove(fire) if fire else None
-    if fire is not None and attempt is not None:
-        ledger.succeed(fire, attempt)
-
-
-def _on_failure(task_id: str, exception: BaseException, **_: Any) -> None:
-    # Also sent by a worker's main process for a child that was killed: it knows only the id.
-    fire = _uuid(task_id)
-    if fire is None:
-        return
-    attempt = _heartbeat.remove(fire)
-    if isinstance(exception, WorkerLostError):
-        ledger.orphan(fire, exception)
-    else:
-        ledger.fail(fire, attempt, exception)
-
-
-def _on_retry(sender: celery.Task, **_: Any) -> None:
-    fire = _fire_of(sender)
-    attempt = _heartbeat.remove(fire) if fire else None
-    if fire is not None and attempt is not None:
-        ledger.return_to_queue(fire, attempt)
-
-
-def _on_revoked(request: Any, *, expired: bool, **_: Any) -> None:
-    fire = _uuid(getattr(request, "id", ""))
-    if fire is not None:
-        status = FireStatus.SKIPPED_EXPIRED if expired else FireStatus.CANCELLED
-        ledger.drop(fire, status, error="" if expired else "The task was revoked.")
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
+        _begin(fire, sender, now_of(fire))

@@ -1,15 +1,25 @@
 """A job's definition as JSON: its schema, and the named errors for what does not fit it."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import jsonschema
 
-from scheduling import conditions
-from scheduling.models import DAY_SECONDS, Guarantee, Misfire, Overlap
+from scheduling import conditions, retries
+from scheduling.terms import DAY_SECONDS, MISFIRE_CAP_LIMIT, Guarantee, Misfire, Overlap
 
 MOMENT = {"type": "string", "format": "date-time", "description": "with its UTC offset"}
+TEXT = {"type": "string", "pattern": r"^[^\u0000]*$"}
+"""What a database can keep."""
+LONGEST_WAIT = 30 * DAY_SECONDS
+"""Seconds before a retry."""
+LARGEST = 2**31 - 1
+"""Of a column of integers."""
 ZONE = {"type": "string", "description": "an IANA zone, e.g. Europe/Berlin", "default": "UTC"}
+
+
+HOW_TO_ALLOW = "Allow it by SCHEDULING_ALLOWED_TASKS, jobs.allow() or @jobs.job."
 
 
 class JobError(ValueError):
@@ -17,11 +27,19 @@ class JobError(ValueError):
 
 
 class InvalidJobError(JobError):
-    """A definition that does not fit the schema."""
+    """A definition that cannot be kept; ``field`` is the path of what does not fit in it."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class HandlerNotAllowedError(JobError):
     """A handler that is not on the allow-list."""
+
+
+class JobExistsError(JobError):
+    """A job of this name is there already."""
 
 
 class UnknownJobError(JobError):
@@ -37,28 +55,40 @@ def schema(handlers: Iterable[str]) -> dict[str, Any]:
         "additionalProperties": False,
         "required": ["name", "handler", "schedule"],
         "properties": {
-            "name": {"type": "string", "minLength": 1, "maxLength": 200},
+            "name": TEXT | {"minLength": 1, "maxLength": 200},
             "handler": {"type": "string", "enum": sorted(handlers)},
-            "schedule": {"oneOf": [_cron(), _every(), _at(), _solar()]},
+            "schedule": {"oneOf": [_cron(), _every(), _at(), _rrule(), _solar()]},
             "args": {"type": "array", "default": []},
             "kwargs": {"type": "object", "default": {}},
             "enabled": {"type": "boolean", "default": True},
-            "description": {"type": "string", "default": ""},
+            "description": TEXT | {"default": ""},
             "start": MOMENT | {"description": "no fire before this moment"},
             "expires": MOMENT | {"description": "no fire after this moment"},
             "one_off": {"type": "boolean", "default": False},
-            "queue": {"type": "string", "maxLength": 200},
+            "queue": TEXT | {"maxLength": 200},
             "priority": {"type": "integer", "minimum": 0, "maximum": 255},
-            "message_expires": {"type": "integer", "minimum": 1},
+            "message_expires": _integer(1),
             "misfire": {"enum": Misfire.values, "default": Misfire.LATEST},
-            "misfire_cap": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
-            "grace": {"type": "integer", "minimum": 0},
+            "misfire_cap": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": MISFIRE_CAP_LIMIT,
+                "default": 10,
+            },
+            "grace": _integer(0),
             "overlap": {"enum": Overlap.values, "default": Overlap.ALLOW},
             "jitter": {"type": "integer", "minimum": 0, "maximum": DAY_SECONDS, "default": 0},
             "guarantee": {"enum": Guarantee.values, "default": Guarantee.AT_LEAST_ONCE},
-            "timeout": {"type": "integer", "minimum": 1},
+            "timeout": _integer(1),
             "retries": {"type": "integer", "minimum": 0, "maximum": 1000, "default": 0},
-            "retry_backoff": {"type": "integer", "minimum": 0, "default": 10},
+            "retry_backoff": _integer(0) | {"default": 10},
+            "retry": _retry(),
+            "groups": {
+                "type": "array",
+                "items": TEXT | {"minLength": 1, "maxLength": 100},
+                "uniqueItems": True,
+            },
+            "concurrency": _integer(1) | {"default": 1},
             "catch_up_on_resume": {"type": "boolean", "default": False},
             "condition": {"enum": ["", *conditions.names()], "default": ""},
         },
@@ -72,27 +102,108 @@ def check(definition: dict[str, Any], handlers: Iterable[str]) -> None:
     if isinstance(handler, str) and handler not in allowed:
         raise HandlerNotAllowedError(
             f"The task {handler!r} may not be scheduled; allowed: {', '.join(allowed) or 'none'}. "
-            "Allow it by SCHEDULING_ALLOWED_TASKS, jobs.allow() or @jobs.job."
+            f"{HOW_TO_ALLOW}"
         )
     validator = jsonschema.Draft202012Validator(schema(allowed))
     error = jsonschema.exceptions.best_match(validator.iter_errors(definition))
     if error is not None:
         where = ".".join(str(part) for part in error.absolute_path) or "the job"
-        raise InvalidJobError(f"{where}: {error.message}")
+        raise InvalidJobError(f"{where}: {error.message}", field=_place_of(error))
+    for key, value in definition.items():
+        # No regular expression of JSON Schema's can say it.
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise InvalidJobError(f"{key}: It holds half of a surrogate pair.", field=key)
+    _refuse_contradictions(definition)
+
+
+def _refuse_contradictions(definition: dict[str, Any]) -> None:
+    """Raise ``InvalidJobError`` for keys that leave a job no due time. Moments are read later."""
+    try:
+        start, expires = (datetime.fromisoformat(definition[key]) for key in ("start", "expires"))
+        is_over = expires < start
+    except (KeyError, ValueError, TypeError):
+        return  # one is not given, or is refused by itself
+    if is_over:
+        raise InvalidJobError("expires: It is before the start.", field="expires")
+
+
+def _place_of(error: jsonschema.ValidationError) -> str:
+    """Return the path of the key at fault; also of one that is missing, or that no job has."""
+    path = [str(part) for part in error.absolute_path]
+    keys: list[str] = []
+    if error.validator == "required":
+        keys = [key for key in error.validator_value if key not in error.instance]
+    elif error.validator == "additionalProperties":
+        keys = sorted(error.instance.keys() - error.schema["properties"].keys())
+    return ".".join([*path, *keys[:1]])
+
+
+def _integer(minimum: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": minimum, "maximum": LARGEST}
+
+
+def _retry() -> dict[str, Any]:
+    """Give the schema of how a failed run is tried again; see ``retries``."""
+    seconds = {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT}
+    how = {
+        "strategy": {"enum": retries.names()},
+        "wait": seconds,
+        "longest": seconds,
+        "waits": {"type": "array", "items": seconds, "minItems": 1, "maxItems": 1000},
+    }
+    one = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": how,
+        "if": {"properties": {"strategy": {"const": "waits"}}, "required": ["strategy"]},
+        "then": {"required": ["waits"]},
+    }
+    errors = {"type": "object", "additionalProperties": one, "description": "by the error's class"}
+    return {**one, "properties": {**how, "errors": errors}}
 
 
 def _cron() -> dict[str, Any]:
     cron = {"type": "string", "description": "minute hour day-of-month month day-of-week"}
-    return _object({"cron": cron, "timezone": ZONE}, required="cron")
+    seconds = {"type": "boolean", "description": "whether a field of seconds comes first"}
+    days = {
+        "enum": ["and", "or"],
+        "default": "and",
+        "description": "whether day-of-month and day-of-week must both match",
+    }
+    own = {"cron": cron, "timezone": ZONE, "seconds": seconds, "days": days}
+    return _object(own | _wrapping(), required="cron")
 
 
 def _every() -> dict[str, Any]:
-    seconds = {"type": "number", "exclusiveMinimum": 0, "description": "seconds"}
-    return _object({"every": seconds}, required="every")
+    seconds = {"type": "number", "minimum": 1, "description": "seconds"}
+    return _object({"every": seconds, "timezone": ZONE} | _wrapping(), required="every")
 
 
 def _at() -> dict[str, Any]:
     return _object({"at": MOMENT}, required="at")
+
+
+def _rrule() -> dict[str, Any]:
+    text = {"type": "string", "description": "an RRULE of RFC 5545, without DTSTART"}
+    begin = MOMENT | {"description": "what it counts from; by default its registration"}
+    own = {"rrule": text, "timezone": ZONE, "from": begin}
+    return _object(own | _wrapping(), required="rrule")
+
+
+def _wrapping() -> dict[str, Any]:
+    """Give the keys that leave out or move due times."""
+    return {
+        "between": {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 2,
+            "maxItems": 2,
+            "description": 'only between two times of day, like ["08:00", "20:00"]',
+        },
+        "holidays": {"type": "string", "minLength": 2, "description": "like DE or DE-BY"},
+        "business_days": {"type": "boolean", "description": "not on weekends"},
+        "on_holiday": {"enum": ["skip", "next", "previous"], "default": "skip"},
+    }
 
 
 def _solar() -> dict[str, Any]:

@@ -2,18 +2,28 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import DataError, connection, models, transaction
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import preview, rules
-from scheduling.job_schema import InvalidJobError
-from scheduling.models import Guarantee, Misfire, Overlap, Schedule
+from scheduling import arguments, preview, rules
+from scheduling.clock import database_now
+from scheduling.job_schema import InvalidJobError, JobError, JobExistsError
+from scheduling.message_rows import read_json
+from scheduling.messages import MalformedMessageError
+from scheduling.models import Change, Guarantee, Misfire, Origin, Overlap, Schedule
 from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.rule_documents import moment_of
 
 Definition = dict[str, Any]
+UNFIT = (
+    *(ValidationError, ImpossibleScheduleError, MalformedMessageError, DataError),
+    *(OverflowError, ValueError, TypeError),  # a moment or number that cannot be computed with
+)
+"""What a definition raises that fits the schema and cannot be kept all the same."""
 Fields = dict[str, tuple[str, Any]]
 
 NO_RULE = {"interval": None, "crontab": None, "clocked": None, "solar": None}
@@ -41,34 +51,77 @@ POLICY_FIELDS: Fields = {
     "timeout": ("timeout_seconds", None),
     "retries": ("max_retries", 0),
     "retry_backoff": ("retry_backoff_seconds", 10),
+    "retry": ("retry", None),
+    "groups": ("groups", None),
+    "concurrency": ("concurrency", 1),
     "catch_up_on_resume": ("catch_up_on_resume", False),
     "condition": ("condition", ""),
 }
 
 
 def store(
-    definition: Definition, *, previous: Definition | None = None, by_code: bool = False
+    definition: Definition,
+    *,
+    previous: Definition | None = None,
+    origin: Origin = Origin.UNKNOWN,
+    is_new: bool = False,
+    namespace: str = "",
 ) -> PeriodicTask:
     """Create the job, or bring it in line with its definition, in one transaction.
 
     With ``previous`` only the keys that differ from it are written. Rows that are in line already
-    are left alone. Raises ``InvalidJobError``.
+    are left alone. ``origin`` is noted, where it is known, ``namespace``, where the job is new.
+    Raises ``InvalidJobError``, of which ``InvalidArgumentsError`` names the argument that the task
+    would refuse, and ``JobExistsError`` if it shall be new.
     """
     keys = _keys_to_write(definition, previous)
     try:
+        if _calls_anew(definition):
+            handler, kwargs = definition["handler"], definition.get("kwargs", {})
+            arguments.check(handler, definition.get("args", []), kwargs)
         with transaction.atomic():
+            _take_name(definition["name"], is_new=is_new)
             task = _store_task(definition, keys)
             schedule, _ = Schedule.objects.get_or_create(periodic_task=task)
             values = _values(definition, POLICY_FIELDS, keys)
-            if by_code:
+            if is_new:
+                values["namespace"] = namespace
+            if "schedule" in keys:
+                values["recurrence"] = rules.own_of(definition["schedule"], rules.row_in(task))
+            if values.get("recurrence", schedule.recurrence) != schedule.recurrence:
+                # No trigger sees it.
+                Change.objects.create(periodic_task_id=task.pk, changed_at=database_now())
+            if origin:
+                values |= {"origin": origin, "undeclared_at": None}
+            if origin == Origin.JOB:
                 values["definition"] = definition
             _update(schedule, values)
             schedule.clean_fields()
             schedule.clean()
+            read_json(task)
             preview.refuse_impossible(task)
-    except (ValidationError, ImpossibleScheduleError) as error:
-        raise InvalidJobError(f"{definition['name']}: {_text(error)}") from error
+    except JobError:
+        raise
+    except UNFIT as error:
+        text = f"{definition['name']}: {_text(error)}"
+        raise InvalidJobError(text, field=_field_at_fault(error)) from error
     return task
+
+
+def _calls_anew(definition: Definition) -> bool:
+    """Tell whether the job will call something that its row does not call yet."""
+    values = _values(definition, TASK_FIELDS, ("handler", "args", "kwargs"))
+    return not PeriodicTask.objects.filter(name=definition["name"], **values).exists()
+
+
+def _take_name(name: str, *, is_new: bool) -> None:
+    """Let one at a time make or change the job of this name. Raises ``JobExistsError``."""
+    if connection.vendor == "postgresql":  # SQLite has one writer at a time anyway
+        with connection.cursor() as cursor:
+            key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
+    if is_new and PeriodicTask.objects.filter(name=name).exists():
+        raise JobExistsError(f"There is a job {name!r}.")
 
 
 def _keys_to_write(definition: Definition, previous: Definition | None) -> set[str]:
@@ -101,17 +154,17 @@ def _store_task(definition: Definition, keys: set[str]) -> PeriodicTask:
 def _values(definition: Definition, fields: Fields, keys: Iterable[str]) -> dict[str, Any]:
     """Give the row's values for the keys to be written."""
     return {
-        field: _to_row(field, definition.get(key, default))
+        field: _to_row(field, definition.get(key, default), key)
         for key, (field, default) in fields.items()
         if key in keys
     }
 
 
-def _to_row(field: str, value: Any) -> Any:
+def _to_row(field: str, value: Any, key: str) -> Any:
     if field in {"args", "kwargs"}:
         return json.dumps(value)
     if field in {"start_time", "expires"} and value is not None:
-        return rules.moment_of(value)
+        return moment_of(value, field=key)
     return value
 
 
@@ -123,17 +176,35 @@ def _update(row: models.Model, values: Mapping[str, Any]) -> None:
     if isinstance(row, Schedule):
         row.save(update_fields=different)  # the other fields belong to the schedulers
     elif different:
-        row.save()
+        # The others may change meanwhile: a person pauses the job, a scheduler counts its runs.
+        row.save(update_fields={*different, "date_changed"})
 
 
 def _text(error: Exception) -> str:
     """Say what is wrong, under the names that a definition has for the fields."""
     if not isinstance(error, ValidationError):
-        return str(error)
+        known = isinstance(error, (ImpossibleScheduleError, MalformedMessageError))
+        return str(error) if known else f"It cannot be kept ({type(error).__name__}): {error}"
     if not hasattr(error, "error_dict"):
         return "; ".join(error.messages)
-    keys = {field: key for key, (field, _) in (TASK_FIELDS | POLICY_FIELDS).items()}
     return "; ".join(
-        f"{keys.get(field, field)}: {' '.join(messages)}"
+        f"{_KEYS.get(field, field)}: {' '.join(messages)}"
         for field, messages in error.message_dict.items()
     )
+
+
+_KEYS = {field: key for key, (field, _) in (TASK_FIELDS | POLICY_FIELDS).items()}
+"""Field of a row -> key of a definition."""
+
+
+def _field_at_fault(error: Exception) -> str:
+    """Return the key of the definition that an error is of.
+
+    The schema has checked each key by itself. What is left is the rule, or its moments: they lead
+    out of the calendar, or never occur.
+    """
+    if isinstance(error, ValidationError) and hasattr(error, "error_dict"):
+        return _KEYS.get(next(iter(error.error_dict)), "schedule")
+    if isinstance(error, MalformedMessageError):
+        return _KEYS.get(error.column, error.column)
+    return "schedule"

@@ -7,51 +7,57 @@
     @jobs.job(cron="*/5 * * * *", timeout=60, retries=3)
     def import_orders() -> None: ...
 
-A job is a django-celery-beat ``PeriodicTask`` with its policy; its name identifies it.
+Its name identifies a job. Where jobs are kept, the setting ``SCHEDULING_BACKEND`` says; with
+``database`` a job is a django-celery-beat ``PeriodicTask`` with its policy.
 """
 
 import fnmatch
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from celery import Task, current_app, shared_task
-from django.conf import settings
-from django.db import transaction
-from django_celery_beat.models import PeriodicTask
 
-from scheduling import job_schema
-from scheduling.clock import database_now
+from scheduling import chosen_backend, configuration, isolation, job_schema
+from scheduling.arguments import InvalidArgumentsError, validates
 from scheduling.job_schema import (
     HandlerNotAllowedError,
     InvalidJobError,
     JobError,
+    JobExistsError,
     UnknownJobError,
 )
-from scheduling.job_storage import Definition, store
-from scheduling.models import Fire, FireStatus, Schedule
-from scheduling.preview import upcoming_fires
+from scheduling.kept.documents import REGISTERED, Definition, Fire, Job
+from scheduling.retries import strategy as retry_strategy
 
 __all__ = [
     "HandlerNotAllowedError",
+    "InvalidArgumentsError",
     "InvalidJobError",
     "JobError",
+    "JobExistsError",
     "UnknownJobError",
     "allow",
     "allowed_handlers",
+    "check",
+    "declared",
     "define",
-    "duplicate",
+    "fires",
+    "get",
     "job",
+    "names",
     "next_fires",
     "pause",
     "register",
     "register_declared",
     "remove",
     "resume",
+    "retry_strategy",
     "run_now",
     "schema",
+    "validates",
 ]
 
 logger = logging.getLogger(__name__)
@@ -67,14 +73,16 @@ def allow(*handlers: Task | str) -> None:
     _allowed.update(_task_name(handler) for handler in handlers)
 
 
+def is_allowed(task: str) -> bool:
+    """Tell whether a task may be scheduled by name, also one that only workers know."""
+    patterns = configuration.read_list("SCHEDULING_ALLOWED_TASKS")
+    return task in _allowed or any(fnmatch.fnmatchcase(task, pattern) for pattern in patterns)
+
+
 def allowed_handlers() -> list[str]:
     """Give the names of the tasks that may be scheduled by name."""
     current_app.loader.import_default_modules()
-    patterns: Sequence[str] = getattr(settings, "SCHEDULING_ALLOWED_TASKS", ())
-    matching = {
-        name for name in current_app.tasks for pattern in patterns if fnmatch.fnmatch(name, pattern)
-    }
-    return sorted(_allowed | matching)
+    return sorted({*_allowed, *filter(is_allowed, current_app.tasks)})
 
 
 def schema() -> dict[str, Any]:
@@ -82,18 +90,27 @@ def schema() -> dict[str, Any]:
     return job_schema.schema(allowed_handlers())
 
 
-def define(definition: Definition) -> PeriodicTask:
+def define(
+    definition: Definition, *, previous: Definition | None = None, is_new: bool = False
+) -> Job:
     """Create or replace the job that a JSON definition (see ``schema()``) names.
 
-    Raises ``HandlerNotAllowedError``, or ``InvalidJobError`` saying what does not fit.
+    With ``previous`` only what differs from it is written. Raises ``HandlerNotAllowedError``,
+    ``InvalidJobError`` saying what does not fit, ``InvalidArgumentsError`` naming the argument
+    that the task would refuse, and ``JobExistsError`` if it shall be new.
     """
+    check(definition)
+    return chosen_backend.current().save(definition, previous=previous, is_new=is_new)
+
+
+def check(definition: Definition) -> None:
+    """Raise ``HandlerNotAllowedError`` or ``InvalidJobError`` for what does not fit the schema."""
     job_schema.check(definition, allowed_handlers())
-    return store(definition)
 
 
 def register(
     name: str, handler: Task | str, schedule: When, *, timezone: str = "UTC", **options: Any
-) -> PeriodicTask:
+) -> Job:
     """Create or replace the job ``name``; doing it again changes nothing.
 
     ``handler`` is a Celery task, or the name of an allowed one. ``schedule`` is a crontab line
@@ -106,7 +123,9 @@ def register(
     """
     if isinstance(handler, Task):
         allow(handler)
-    return define(_definition(name, handler, schedule, timezone, options))
+    definition = _definition(name, handler, schedule, timezone, options)
+    check(definition)
+    return chosen_backend.current().save(definition, origin=REGISTERED)
 
 
 def job(
@@ -137,73 +156,56 @@ def job(
     return declare
 
 
+def declared() -> set[str]:
+    """Return the names of the jobs that ``@jobs.job`` declares in this process's code."""
+    return {*_declared}
+
+
 def register_declared() -> None:
-    """Register the jobs that ``@jobs.job`` declares, leaving people's edits as they are."""
-    for name, definition in _declared.items():
+    """Register the jobs that ``@jobs.job`` declares, leaving people's edits as they are.
+
+    One that cannot be registered is logged, and stops no other.
+    """
+    isolation.each(
+        _declared.items(),
+        lambda item: _register_or_refuse(*item),
+        stage="registering declared jobs",
+        key=lambda item: item[0],
+    )
+
+
+def _register_or_refuse(name: str, definition: Definition) -> None:
+    try:
         job_schema.check(definition, [definition["handler"]])
-        if not PeriodicTask.objects.filter(name=name).exists():
-            store(definition, by_code=True)
-            continue
-        kept = Schedule.objects.filter(periodic_task__name=name, definition__isnull=False).first()
-        if kept is None:
-            logger.warning("The job %r of the code is kept by hand; left as it is", name)
-        elif kept.definition != definition:
-            store(definition, previous=kept.definition, by_code=True)
+        chosen_backend.current().declare(definition)
+    except InvalidArgumentsError as error:  # its task would refuse it
+        # Without a traceback: the error says it all.
+        logger.error("The job %r of the code is refused at %s: %s", name, error.field, error)  # noqa: TRY400 - as said above
 
 
 def pause(name: str) -> None:
     """Let a job rest until ``resume``. Raises ``UnknownJobError``."""
-    PeriodicTask.objects.filter(pk=_find(name).pk).update(enabled=False)
+    chosen_backend.current().pause(name)
 
 
 def resume(name: str) -> None:
     """Let a job go on; its policy says what becomes of the pause. Raises ``UnknownJobError``."""
-    PeriodicTask.objects.filter(pk=_find(name).pk).update(enabled=True)
+    chosen_backend.current().resume(name)
 
 
 def remove(name: str) -> None:
-    """Delete a job and its fires. Raises ``UnknownJobError``."""
-    _find(name).delete()
-
-
-def duplicate(name: str) -> PeriodicTask:
-    """Make a paused copy of a job, with its policy. Raises ``UnknownJobError``."""
-    task = _find(name)
-    policy = Schedule.objects.filter(pk=task.pk).values(*Schedule.POLICY_FIELDS).first()
-    with transaction.atomic():
-        task.pk, task.name = None, _free_name(name)
-        task.enabled, task.total_run_count = False, 0
-        task.save()
-        Schedule.objects.update_or_create(periodic_task=task, defaults=policy or {})
-    return task
-
-
-def _free_name(name: str) -> str:
-    names = (f"{name[:180]} (copy{number})" for number in ("", *(f" {n}" for n in range(2, 1000))))
-    return next(free for free in names if not PeriodicTask.objects.filter(name=free).exists())
+    """Delete a job and its fires, readable or not. Raises ``UnknownJobError``."""
+    chosen_backend.current().remove(name)
 
 
 def run_now(name: str) -> UUID:
     """Fire a job once, now, paused or not, whatever its condition; give the fire's id.
 
-    A scheduler publishes it once the transaction is committed. Raises ``UnknownJobError``.
+    A scheduler publishes it; with a database, once the transaction is committed. While an earlier
+    run goes on, the job's overlap policy holds: the fire may wait, or be skipped. Raises
+    ``UnknownJobError``.
     """
-    return fire_now(_find(name)).pk
-
-
-def fire_now(task: PeriodicTask) -> Fire:
-    """Record a fire by hand, for a scheduler to publish."""
-    now = database_now()
-    with transaction.atomic():
-        schedule, _ = Schedule.objects.get_or_create(periodic_task=task)
-        return Fire.objects.create(
-            schedule=schedule,
-            scheduled_for=now,
-            fire_at=now,
-            due_at=now,
-            status=FireStatus.CLAIMED,
-            by_hand=True,
-        )
+    return chosen_backend.current().run_now(name)
 
 
 def next_fires(name: str, count: int = 5) -> list[datetime]:
@@ -211,14 +213,22 @@ def next_fires(name: str, count: int = 5) -> list[datetime]:
 
     Raises ``UnknownJobError``.
     """
-    return upcoming_fires(_find(name), count)
+    return chosen_backend.current().next_fires(name, count)
 
 
-def _find(name: str) -> PeriodicTask:
-    try:
-        return PeriodicTask.objects.get(name=name)
-    except PeriodicTask.DoesNotExist:
-        raise UnknownJobError(f"There is no job {name!r}.") from None
+def get(name: str) -> Job:
+    """Return a job as it stands. Raises ``UnknownJobError``."""
+    return chosen_backend.current().job(name)
+
+
+def names() -> list[str]:
+    """Return the names of all jobs, in order."""
+    return chosen_backend.current().names()
+
+
+def fires(name: str, limit: int = 100) -> list[Fire]:
+    """Return what became of a job's due times, the latest first. Raises ``UnknownJobError``."""
+    return chosen_backend.current().fires(name, limit)
 
 
 def _task_name(handler: Task | str) -> str:

@@ -6,27 +6,24 @@ by somebody else, and is left alone.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 
-from scheduling import policies
+from scheduling import policies, streaks, waits
 from scheduling.clock import database_now
-from scheduling.models import Fire, FireStatus, Guarantee
-
-UNSTARTED_WAIT = timedelta(minutes=10)
-"""A published fire that no worker has started by then is published again, by its guarantee."""
-HEARTBEAT_INTERVAL = timedelta(seconds=5)
-HEARTBEAT_LIMIT = timedelta(seconds=20)
-"""A run whose worker has not been heard for that long is an orphan."""
-BROKER_REST = timedelta(seconds=1)
-"""A fire that the broker or the task's own database refused is tried again after this long."""
-ERROR_LENGTH = 2000
+from scheduling.models import Fire, FireStatus, Guarantee, Schedule
+from scheduling.run_errors import ERROR_LENGTH, cause_of, history_with, retry_wait, text_of
+from scheduling.terms import FAILURES, SUCCESSES
 
 NOT_STARTED = (FireStatus.CLAIMED, FireStatus.DISPATCHED)
+UNREAD = tuple(
+    f"schedule__{field}"
+    for field in ("next_fire_at", "answered_until", "paused_at", "quarantined_at", "definition")
+)
 
 
 def mark_dispatched(fires: Iterable[Fire]) -> int:
@@ -36,30 +33,26 @@ def mark_dispatched(fires: Iterable[Fire]) -> int:
     for its next attempt, and keeps its delay.
     """
     now = database_now()
-    by_attempt: dict[int, list[UUID]] = defaultdict(list)
-    for fire in fires:
-        by_attempt[fire.attempt].append(fire.pk)
-    return sum(
-        Fire.objects.filter(pk__in=pks, attempt=attempt, status=FireStatus.CLAIMED).update(
-            status=FireStatus.DISPATCHED,
-            dispatched_at=Coalesce(F("dispatched_at"), now),
-            publishes=F("publishes") + 1,
-            due_at=now + UNSTARTED_WAIT,
-        )
-        for attempt, pks in by_attempt.items()
+    still_claimed = Fire.objects.filter(_as_read(fires), status=FireStatus.CLAIMED)
+    return still_claimed.update(
+        status=FireStatus.DISPATCHED,
+        dispatched_at=Coalesce(F("dispatched_at"), now),
+        publishes=F("publishes") + 1,
+        due_at=now + waits.UNSTARTED_WAIT,
     )
 
 
-def postpone(fires: Iterable[Fire], error: Exception) -> None:
+def postpone(fires: Iterable[Fire], error: BaseException) -> None:
     """Leave unpublished fires claimed, to be tried again soon.
 
     One that was marked before its publish, for "at most once", is lost: it may be on its way.
     """
     now = database_now()
-    rows = Fire.objects.filter(pk__in=[fire.pk for fire in fires])
-    rows.filter(status=FireStatus.CLAIMED).update(due_at=now + BROKER_REST, error=_text(error))
-    marked = rows.filter(status=FireStatus.DISPATCHED, schedule__guarantee=Guarantee.AT_MOST_ONCE)
-    _end(marked, FireStatus.LOST, error=_text(error))
+    why = text_of(error)
+    rows = Fire.objects.filter(_as_read(fires))
+    rows.filter(status=FireStatus.CLAIMED).update(due_at=now + waits.BROKER_REST, error=why)
+    marked = rows.filter(_guaranteed(Guarantee.AT_MOST_ONCE), status=FireStatus.DISPATCHED)
+    _end(marked, FireStatus.LOST, error=why)
 
 
 def finish(
@@ -70,29 +63,40 @@ def finish(
     if dispatched:
         values["dispatched_at"] = Coalesce(F("dispatched_at"), database_now())
         values["publishes"] = F("publishes") + 1
-    rows = Fire.objects.filter(pk__in=[fire.pk for fire in fires], status__in=NOT_STARTED)
+    rows = Fire.objects.filter(_as_read(fires), status__in=NOT_STARTED)
     _end(rows, status, **values)
 
 
-def begin(pk: UUID, worker: str) -> int | None:
-    """Take a fire for a run on ``worker``; give the run's number, from 1.
+def refuse(pk: UUID, error: str) -> None:
+    """End a fire that can be neither read nor published. Reads nothing of its row."""
+    rows = Fire.objects.filter(pk=pk, finished_at=None)
+    _end(rows, FireStatus.FAILED, error=error[:ERROR_LENGTH])
 
-    ``None`` means that this message must not run: the fire is running, done, or lost.
+
+def begin(pk: UUID, worker: str, now: datetime | None = None) -> int | None:
+    """Take a fire for a run on ``worker``; return the run's number, from 1.
+
+    ``None`` means that this message must not run: the fire is running, done, or lost. Who may
+    have to ``withdraw`` it gives the database's time.
     """
-    now = database_now()
+    now = now or database_now()
     orphaned = Q(
+        ~Q(due_at=F("heartbeat_at") + waits.HEARTBEAT_LIMIT),  # see ``is_suspected``
         status=FireStatus.RUNNING,
         due_at__lte=now,
-        schedule__guarantee=Guarantee.AT_LEAST_ONCE,
     )
-    startable = Fire.objects.filter(Q(status__in=NOT_STARTED) | orphaned, pk=pk)
+    # One that no worker was thought to know may yet come to one that does.
+    given_up = Q(status=FireStatus.HANDED_OVER, attempt=0)
+    repeatable = orphaned & Q(_guaranteed(Guarantee.AT_LEAST_ONCE))
+    startable = Fire.objects.filter(Q(status__in=NOT_STARTED) | repeatable | given_up, pk=pk)
     is_taken = startable.update(
         status=FireStatus.RUNNING,
+        finished_at=None,
         attempt=F("attempt") + 1,
         dispatched_at=Coalesce(F("dispatched_at"), now),
         started_at=now,
         heartbeat_at=now,
-        due_at=now + HEARTBEAT_LIMIT,
+        due_at=now + waits.HEARTBEAT_LIMIT,
         worker=worker[:200],
         error="",
     )
@@ -102,12 +106,33 @@ def begin(pk: UUID, worker: str) -> int | None:
     return attempt
 
 
-def beat(runs: Iterable[UUID]) -> None:
-    """Tell that runs are alive."""
-    now = database_now()
-    Fire.objects.filter(pk__in=list(runs), status=FireStatus.RUNNING).update(
-        heartbeat_at=now, due_at=now + HEARTBEAT_LIMIT
+def withdraw(pk: UUID, worker: str, begun_at: datetime) -> None:
+    """Undo a ``begin`` at ``begun_at`` of which no answer came: nothing has run."""
+    taken = Fire.objects.filter(pk=pk, status=FireStatus.RUNNING)
+    taken.filter(worker=worker[:200], started_at=begun_at, heartbeat_at=begun_at).update(
+        status=FireStatus.CLAIMED,
+        attempt=F("attempt") - 1,
+        started_at=None,
+        heartbeat_at=None,
+        due_at=database_now(),
     )
+
+
+def beat(runs: Iterable[tuple[UUID, int]]) -> None:
+    """Tell that runs are alive, each by its fire and its number."""
+    now = database_now()
+    by_attempt: dict[int, list[UUID]] = defaultdict(list)
+    for pk, attempt in runs:
+        by_attempt[attempt].append(pk)
+    for attempt, pks in by_attempt.items():
+        Fire.objects.filter(pk__in=pks, attempt=attempt, status=FireStatus.RUNNING).update(
+            heartbeat_at=now, due_at=now + waits.HEARTBEAT_LIMIT
+        )
+
+
+def is_suspected(run: Fire) -> bool:
+    """Whether a running fire that is due has been looked at since its last heartbeat."""
+    return run.heartbeat_at is None or run.due_at != run.heartbeat_at + waits.HEARTBEAT_LIMIT
 
 
 def succeed(pk: UUID, attempt: int) -> None:
@@ -115,70 +140,173 @@ def succeed(pk: UUID, attempt: int) -> None:
     _end(_run(pk, attempt), FireStatus.SUCCEEDED)
 
 
-def fail(pk: UUID, attempt: int | None, error: BaseException) -> None:
-    """Record a run that failed: another attempt after its backoff, or the end.
+def fail(pk: UUID, attempt: int, error: BaseException) -> None:
+    """Record a run that failed: another attempt after its backoff, or the end."""
+    fire = _read(_run(pk, attempt))
+    if fire is not None:
+        delay, why = _retry_delay(fire, error)
+        _end_attempt(fire, why, FireStatus.FAILED, again_after=delay)
 
-    ``attempt`` is ``None`` where only the id is known, as when a worker's child was killed.
+
+def orphan(pk: UUID, attempt: int, error: BaseException) -> None:
+    """Record a run whose process died: run again at once, or the end, by its guarantee."""
+    fire = _read(_run(pk, attempt))
+    if fire is not None:
+        again = policies.runs_again(fire.schedule.guarantee, fire.attempt)
+        after = timedelta() if again else None
+        _end_attempt(fire, text_of(error), FireStatus.LOST, again_after=after)
+
+
+def attempt_on(pk: UUID, worker: str) -> int | None:
+    """Return the number of the run that is on ``worker`` at present."""
+    return _running_on(pk, worker).values_list("attempt", flat=True).first()
+
+
+def leave(pk: UUID, attempt: int) -> None:
+    """Record a run that ended by ``Ignore``, as one does that was replaced by other tasks."""
+    why = "The task ended by Ignore, or was replaced: what became of it is not followed."
+    _end(_run(pk, attempt), FireStatus.HANDED_OVER, error=why)
+
+
+def interrupt(pk: UUID, worker: str) -> None:
+    """Record a run that the shutdown of ``worker`` has ended: due at once, or lost, by guarantee.
+
+    Unlike a crash it counts for nothing: however often workers are replaced, it runs again.
     """
-    fire = _run(pk, attempt).select_related("schedule").first()
-    if fire is None:
+    run = _read(_running_on(pk, worker))
+    if run is None:
         return
-    delay = _retry_delay(fire)
-    if delay is None:
-        _end(_run(pk, fire.attempt), FireStatus.FAILED, error=_text(error))
-        return
-    _run(pk, fire.attempt).update(
-        status=FireStatus.CLAIMED, due_at=database_now() + delay, error=_text(error)
+    why = f"The worker {worker} was stopped before this run had ended"
+    if run.schedule.guarantee == Guarantee.AT_LEAST_ONCE:
+        _end_attempt(run, f"{why}; it runs again.", FireStatus.LOST, again_after=timedelta())
+    else:
+        _end_attempt(run, f"{why}; it may run at most once.", FireStatus.LOST, again_after=None)
+
+
+def return_to_queue(pk: UUID, attempt: int, wait: timedelta = timedelta(0)) -> None:
+    """Record that the task itself asked to run again: its message is on the way, after ``wait``."""
+    _run(pk, attempt).update(
+        status=FireStatus.DISPATCHED, due_at=database_now() + wait + waits.UNSTARTED_WAIT
     )
 
 
-def orphan(pk: UUID, error: BaseException) -> None:
-    """Record a run whose worker died: run again at once, or the end, by its guarantee."""
-    fire = _run(pk, None).select_related("schedule").first()
-    if fire is None:
-        return
-    if policies.runs_again(fire.schedule.guarantee, fire.attempt):
-        _run(pk, None).update(status=FireStatus.CLAIMED, due_at=database_now(), error=_text(error))
-    else:
-        _end(_run(pk, None), FireStatus.LOST, error=_text(error))
+def give_back(pk: UUID) -> None:
+    """Record that a worker took a fire's first message and could not begin the run."""
+    _publish_again(Fire.objects.filter(pk=pk, attempt=0), waits.BROKER_REST)
 
 
-def return_to_queue(pk: UUID, attempt: int) -> None:
-    """Record that the task itself asked Celery to retry it: its message is on the way again."""
-    _run(pk, attempt).update(status=FireStatus.DISPATCHED, due_at=database_now() + UNSTARTED_WAIT)
+def not_known(pk: UUID, error: str) -> None:
+    """Record that a worker does not know the task: another one may, for a while."""
+    fire = Fire.objects.filter(pk=pk, status__in=NOT_STARTED)
+    for publishes in fire.values_list("publishes", flat=True):
+        if publishes < waits.UNKNOWN_TRIES:
+            _publish_again(fire, waits.UNKNOWN_REST * 2**publishes, error)
+        else:
+            _end(fire, FireStatus.FAILED, error=error)
 
 
-def drop(pk: UUID, status: FireStatus, error: str = "") -> None:
-    """End a fire that a worker refused to start, or was told to stop."""
-    rows = Fire.objects.filter(pk=pk, status__in=(*NOT_STARTED, FireStatus.RUNNING))
-    _end(rows, status, error=error)
+def _publish_again(fire: QuerySet[Fire], delay: timedelta, error: str = "") -> None:
+    """Claim a fire anew whose message is spent. The worker may be quicker than the scheduler.
+
+    A scheduler that has still to record its publish finds it counted already.
+    """
+    values = {"due_at": database_now() + delay, "error": error}
+    if not fire.filter(status=FireStatus.DISPATCHED).update(status=FireStatus.CLAIMED, **values):
+        fire.filter(status=FireStatus.CLAIMED).update(publishes=F("publishes") + 1, **values)
 
 
-def _run(pk: UUID, attempt: int | None) -> QuerySet[Fire]:
+def cancel(pk: UUID, error: str) -> None:
+    """End a fire that no worker has begun, and that shall not run."""
+    _end(Fire.objects.filter(pk=pk, status__in=NOT_STARTED), FireStatus.CANCELLED, error=error)
+
+
+def cancel_run(pk: UUID, worker: str, error: str) -> None:
+    """End a fire whose run on ``worker`` was told to stop."""
+    _end(_running_on(pk, worker), FireStatus.CANCELLED, error=error)
+
+
+def expire(pk: UUID) -> None:
+    """End a fire whose message nobody took in time, or that of its own retry."""
+    rows = Fire.objects.filter(pk=pk, status__in=NOT_STARTED)
+    _end(rows.filter(attempt=0), FireStatus.SKIPPED_EXPIRED, error="")
+    _end(rows, FireStatus.FAILED, error="Nobody took its retry before the message expired.")
+
+
+def _guaranteed(guarantee: str) -> Exists:
+    """Find fires of schedules with a guarantee, without a join.
+
+    For a join an update would find its rows by a subquery, which Postgres does not ask again when
+    it has waited for another update of the row: two workers would begin one fire.
+    """
+    return Exists(Schedule.objects.filter(pk=OuterRef("schedule_id"), guarantee=guarantee))
+
+
+def _as_read(fires: Iterable[Fire]) -> Q:
+    """Find fires that no worker has begun, or given back, since they were read."""
+    by_state: dict[tuple[int, int], list[UUID]] = defaultdict(list)
+    for fire in fires:
+        by_state[fire.attempt, fire.publishes].append(fire.pk)
+    found = Q(pk__in=())
+    for (attempt, publishes), pks in by_state.items():
+        found |= Q(pk__in=pks, attempt=attempt, publishes=publishes)
+    return found
+
+
+def _run(pk: UUID, attempt: int) -> QuerySet[Fire]:
     """Find a run. One that was given up as orphaned still counts, until another has begun."""
-    if attempt is None:
-        return Fire.objects.filter(pk=pk, status=FireStatus.RUNNING)
     return Fire.objects.filter(pk=pk, attempt=attempt, finished_at=None)
 
 
-def _retry_delay(fire: Fire) -> timedelta | None:
+def _running_on(pk: UUID, worker: str) -> QuerySet[Fire]:
+    return Fire.objects.filter(pk=pk, status=FireStatus.RUNNING, worker=worker[:200])
+
+
+def _read(run: QuerySet[Fire]) -> Fire | None:
+    """Read a run with its policy, and nothing of its schedule that it can do without."""
+    return run.select_related("schedule").defer(*UNREAD).first()
+
+
+def _retry_delay(fire: Fire, error: BaseException) -> tuple[timedelta | None, str]:
+    """Return the wait before the next run, ``None`` for no more, and what the error is kept as."""
     schedule = fire.schedule
     if schedule.guarantee == Guarantee.AT_MOST_ONCE:
-        return None
-    return policies.retry_delay(
-        fire.attempt,
-        max_retries=schedule.max_retries,
-        backoff=timedelta(seconds=schedule.retry_backoff_seconds),
+        return None, text_of(error)
+    return retry_wait(
+        fire,
+        error,
+        retries=schedule.max_retries,
+        backoff=schedule.retry_backoff_seconds,
+        policy=schedule.retry,
+        now=database_now(),
     )
+
+
+def _end_attempt(
+    fire: Fire, error: str, otherwise: FireStatus, *, again_after: timedelta | None
+) -> None:
+    """End one attempt of a run by ``error``: another follows, or the fire ends ``otherwise``."""
+    now = database_now()
+    run = _run(fire.pk, fire.attempt)
+    values = {"error": error, "history": history_with(fire, error, now)}
+    if again_after is None:
+        _end(run, otherwise, **values)
+    else:
+        run.update(status=FireStatus.CLAIMED, due_at=now + again_after, **values)
 
 
 def _end(rows: QuerySet[Fire], status: FireStatus, **values: Any) -> None:
     """End fires, and let those go that waited for them."""
-    schedules = set(rows.values_list("schedule_id", flat=True))
+    found = list(
+        rows.values_list(
+            "schedule_id", "schedule__failed_in_a_row", "schedule__skipped_in_a_row"
+        ).distinct()
+    )
+    schedules = {schedule for schedule, _, _ in found}
+    if status in FAILURES:
+        values["cause"] = cause_of(values.get("error", ""))
     now = database_now()
     if schedules and rows.update(status=status, finished_at=now, due_at=None, **values):
         Fire.objects.filter(schedule__in=schedules, status=FireStatus.WAITING).update(due_at=now)
-
-
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:ERROR_LENGTH]
+        has_streak = any(failed or skipped for _, failed, skipped in found)
+        if has_streak or status not in SUCCESSES:
+            streaks.count(schedules, status)

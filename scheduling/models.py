@@ -12,33 +12,40 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django_celery_beat.models import PeriodicTask
 
+from scheduling.masking import without_addresses
 from scheduling.recurrence import ImpossibleScheduleError
-from scheduling.timetable import shortest_gap
+from scheduling.schedule_rows import shortest_gap
+from scheduling.terms import (
+    DAY_SECONDS,
+    MISFIRE_CAP_LIMIT,
+    FireStatus,
+    Guarantee,
+    Misfire,
+    Overlap,
+)
 
-DAY_SECONDS = 24 * 60 * 60
+__all__ = [
+    "Change",
+    "Fire",
+    "FireStatus",
+    "Guarantee",
+    "Lease",
+    "Misfire",
+    "Origin",
+    "Overlap",
+    "Schedule",
+    "SchedulerProcess",
+    "WorkerProcess",
+]
 
 
-class Misfire(models.TextChoices):
-    """What becomes of due times that passed while no scheduler ran."""
+class Origin(models.TextChoices):
+    """Who declared a schedule. Of the first two kinds a scheduler knows which are declared now."""
 
-    LATEST = "latest", "run the latest one"
-    SKIP = "skip", "skip them"
-    ALL = "all", "run all of them, up to the cap"
-
-
-class Overlap(models.TextChoices):
-    """What becomes of a fire that is due while the one before it is still running."""
-
-    ALLOW = "allow", "run both"
-    SKIP = "skip", "skip the new one"
-    QUEUE = "queue", "let one wait"
-
-
-class Guarantee(models.TextChoices):
-    """What a crash between "publish" and "published" may cost."""
-
-    AT_LEAST_ONCE = "at_least_once", "at least once"
-    AT_MOST_ONCE = "at_most_once", "at most once"
+    BEAT_SCHEDULE = "beat_schedule", "beat_schedule"
+    JOB = "job", "@jobs.job"
+    REGISTER = "register", "jobs.register"
+    UNKNOWN = "", "a person, or code before its origin was noted"
 
 
 class Schedule(models.Model):
@@ -57,10 +64,10 @@ class Schedule(models.Model):
         related_name="firing",
     )
 
-    misfire = models.CharField(max_length=8, choices=Misfire, default=Misfire.LATEST)
+    misfire = models.CharField(max_length=8, choices=Misfire.choices, default=Misfire.LATEST)
     misfire_cap = models.PositiveIntegerField(
         default=10,
-        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        validators=[MinValueValidator(1), MaxValueValidator(MISFIRE_CAP_LIMIT)],
         help_text="With 'all': how many of the newest missed due times are run.",
     )
     grace_seconds = models.PositiveIntegerField(
@@ -69,14 +76,16 @@ class Schedule(models.Model):
         help_text="A due time later than this is missed for good. Empty: however late "
         "(with 'skip': 30 seconds).",
     )
-    overlap = models.CharField(max_length=8, choices=Overlap, default=Overlap.ALLOW)
+    overlap = models.CharField(max_length=8, choices=Overlap.choices, default=Overlap.ALLOW)
     jitter_seconds = models.PositiveIntegerField(
         default=0,
         validators=[MaxValueValidator(DAY_SECONDS)],
         help_text="Spread over this many seconds: each schedule has its own constant delay, "
         "below the time to its next fire.",
     )
-    guarantee = models.CharField(max_length=16, choices=Guarantee, default=Guarantee.AT_LEAST_ONCE)
+    guarantee = models.CharField(
+        max_length=16, choices=Guarantee.choices, default=Guarantee.AT_LEAST_ONCE
+    )
     timeout_seconds = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)]
     )
@@ -85,6 +94,28 @@ class Schedule(models.Model):
     )
     retry_backoff_seconds = models.PositiveIntegerField(
         default=10, help_text="Wait before the first retry; doubles with each, up to an hour."
+    )
+    retry = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="How a failed run is tried again, if not by a doubling wait; see retries.",
+    )
+    recurrence = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="A rule that no row of django-celery-beat's holds, and the row it goes by.",
+    )
+    groups = models.JSONField(
+        null=True, blank=True, editable=False, help_text="Names of the groups that it is in."
+    )
+    concurrency = models.PositiveIntegerField(
+        default=1,
+        db_default=1,
+        editable=False,
+        validators=[MinValueValidator(1)],
+        help_text="With overlap 'skip' or 'queue': so many runs may go on at once.",
     )
     catch_up_on_resume = models.BooleanField(
         default=False,
@@ -102,6 +133,27 @@ class Schedule(models.Model):
         editable=False,
         help_text="The definition that code last registered; tells its changes from a person's.",
     )
+    namespace = models.CharField(
+        max_length=60,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Whose it is; empty: nobody's in particular.",
+    )
+    origin = models.CharField(
+        max_length=16,
+        choices=Origin,
+        blank=True,
+        default=Origin.UNKNOWN,
+        db_default=Origin.UNKNOWN.value,
+        editable=False,
+    )
+    undeclared_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="When a scheduler began whose code no longer declares it; it runs all the same.",
+    )
 
     next_fire_at = models.DateTimeField(null=True, editable=False)
     answered_until = models.DateTimeField(
@@ -118,6 +170,8 @@ class Schedule(models.Model):
     paused_at = models.DateTimeField(null=True, editable=False)
     quarantined_at = models.DateTimeField(null=True, editable=False)
     quarantine_reason = models.TextField(blank=True, default="", editable=False)
+    failed_in_a_row = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    skipped_in_a_row = models.PositiveIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         verbose_name = "schedule policy"
@@ -133,8 +187,20 @@ class Schedule(models.Model):
                 condition=models.Q(quarantined_at__isnull=False),
                 name="scheduling_quarantined",
             ),
+            models.Index(
+                fields=["failed_in_a_row"],
+                condition=models.Q(failed_in_a_row__gt=0),
+                name="scheduling_failing",
+            ),
+            models.Index(
+                fields=["skipped_in_a_row"],
+                condition=models.Q(skipped_in_a_row__gt=0),
+                name="scheduling_skipping",
+            ),
         ]
 
+    CODE_FIELDS = ("retry", "groups", "recurrence", "concurrency")
+    """What code and the API set, and no form."""
     POLICY_FIELDS = (
         "misfire",
         "misfire_cap",
@@ -151,6 +217,14 @@ class Schedule(models.Model):
 
     def __str__(self) -> str:
         return f"schedule {self.pk}"
+
+    def refuse_unknown_policy(self) -> None:
+        """Raise ``ImpossibleScheduleError`` for a policy that no code knows."""
+        for field, known in (("misfire", Misfire), ("overlap", Overlap), ("guarantee", Guarantee)):
+            if getattr(self, field) not in known.values:
+                raise ImpossibleScheduleError(
+                    f"Its {field} policy is none of {', '.join(known.values)}."
+                )
 
     def clean(self) -> None:
         """Refuse retries of what must run at most once, and jitter that reaches the next fire."""
@@ -177,35 +251,6 @@ class Schedule(models.Model):
             return None  # whoever made the rule is told so
 
 
-class FireStatus(models.TextChoices):
-    """Where a fire stands, and who moves it on.
-
-    ``due_at`` says when a scheduler must look at an unfinished fire again.
-    """
-
-    WAITING = "waiting", "waits for the run before it"  # moved on by that run's end
-    CLAIMED = "claimed", "claimed, to be published"  # moved on by a scheduler
-    DISPATCHED = "dispatched", "published"  # moved on by a worker; published again if lost
-    RUNNING = "running", "running"  # moved on by its worker; by a scheduler if that died
-    SUCCEEDED = "succeeded", "succeeded"
-    FAILED = "failed", "failed"
-    LOST = "lost", "lost: outcome unknown, not repeated"
-    HANDED_OVER = "handed_over", "published; a run outside this project is not followed"
-    SKIPPED_MISFIRE = "skipped_misfire", "skipped: too late"
-    SKIPPED_OVERLAP = "skipped_overlap", "skipped: the one before still ran"
-    SKIPPED_EXPIRED = "skipped_expired", "skipped: no worker took it in time"
-    CANCELLED = "cancelled", "cancelled"
-    SKIPPED_CONDITION = "skipped_condition", "skipped: its condition said no"
-
-
-UNFINISHED = (
-    FireStatus.WAITING,
-    FireStatus.CLAIMED,
-    FireStatus.DISPATCHED,
-    FireStatus.RUNNING,
-)
-
-
 class Fire(models.Model):
     """One due time of one schedule, and what became of it. Its id is the Celery task id."""
 
@@ -215,7 +260,7 @@ class Fire(models.Model):
     )
     scheduled_for = models.DateTimeField(help_text="The nominal due time, without jitter.")
     fire_at = models.DateTimeField(help_text="When it should fire: the due time with its jitter.")
-    status = models.CharField(max_length=20, choices=FireStatus, default=FireStatus.CLAIMED)
+    status = models.CharField(max_length=20, choices=FireStatus.choices, default=FireStatus.CLAIMED)
     due_at = models.DateTimeField(
         null=True, help_text="When a scheduler must look at this fire again."
     )
@@ -231,6 +276,23 @@ class Fire(models.Model):
     finished_at = models.DateTimeField(null=True)
     worker = models.CharField(max_length=200, blank=True, default="")
     error = models.TextField(blank=True, default="")
+
+    # Of a run that failed; a fire is inserted without them.
+    history = models.JSONField(null=True, help_text="The attempts that failed, oldest first.")
+    cause = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The same for errors that differ in ids and numbers; empty if it did not fail.",
+    )
+    resolved_at = models.DateTimeField(
+        null=True, help_text="When somebody replayed or discarded this failed run."
+    )
+    resolution = models.CharField(max_length=255, blank=True, default="", db_default="")
+    replayed_as = models.UUIDField(null=True)
+
+    FAILURE_FIELDS = ("history", "cause", "resolved_at", "resolution", "replayed_as")
 
     class Meta:
         ordering = ["-scheduled_for"]
@@ -251,10 +313,20 @@ class Fire(models.Model):
                 name="scheduling_fire_unfinished",
             ),
             models.Index(fields=["scheduled_for"], name="scheduling_fire_retention"),
+            models.Index(
+                fields=["cause", "finished_at"],
+                condition=~models.Q(cause="") & models.Q(resolved_at__isnull=True),
+                name="scheduling_fire_failed",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"fire {self.id} for {self.scheduled_for.isoformat()}: {self.status}"
+
+    @property
+    def said(self) -> str:
+        """Its error without addresses, for eyes that need not see whom it was about."""
+        return without_addresses(self.error)
 
     @property
     def lateness(self) -> float | None:
@@ -275,9 +347,28 @@ class Change(models.Model):
 
 
 class SchedulerProcess(models.Model):
-    """A scheduler that was seen alive; status counts those seen lately."""
+    """A scheduler that was seen alive; status counts those seen lately.
+
+    ``seen_at`` is written by a thread of its own, ``ticked_at`` says when its loops last moved:
+    a scheduler that hangs is seen and does not tick.
+    """
 
     name = models.CharField(max_length=200, primary_key=True)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    ticked_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class WorkerProcess(models.Model):
+    """A worker that was seen alive: which queues it consumes, and which tasks it can run."""
+
+    name = models.CharField(max_length=255, primary_key=True)
+    queues = models.JSONField(default=list)
+    tasks = models.JSONField(default=list)
+    slots = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
 
@@ -291,6 +382,9 @@ class Lease(models.Model):
     name = models.CharField(max_length=100, primary_key=True)
     owner = models.CharField(max_length=200)
     expires_at = models.DateTimeField()
+    token = models.BigIntegerField(
+        default=0, db_default=0, help_text="Counts its holders: the later one's is the higher."
+    )
 
     def __str__(self) -> str:
         return f"{self.name} held by {self.owner}"

@@ -7,12 +7,19 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-QUERY = """
-SELECT {now},
-  (SELECT min(next_fire_at) FROM scheduling_schedule WHERE next_fire_at IS NOT NULL),
-  (SELECT min(due_at) FROM scheduling_fire WHERE due_at IS NOT NULL),
-  EXISTS (SELECT 1 FROM scheduling_change)
+# Python cannot hold each moment that Postgres can, such as -infinity. The nearest that it can hold
+# stands for one: the row is then found due, and whoever reads it finds the fault.
+EARLIEST = """
+  (SELECT CASE WHEN min({column}) < '2000-01-01 00:00:00+00:00' THEN '2000-01-01 00:00:00+00:00'
+               WHEN min({column}) > '9000-01-01 00:00:00+00:00' THEN '9000-01-01 00:00:00+00:00'
+               ELSE min({column}) END
+   FROM {table} WHERE {column} IS NOT NULL)
 """
+NEXT_FIRE = EARLIEST.format(column="next_fire_at", table="scheduling_schedule")
+FIRE_DUE = EARLIEST.format(column="due_at", table="scheduling_fire")
+QUERY = f"""
+SELECT {{now}}, {NEXT_FIRE}, {FIRE_DUE}, EXISTS (SELECT 1 FROM scheduling_change)
+"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,15 @@
 """What becomes of due times: pure decisions from (policy, due times, now), tested as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from scheduling.models import FireStatus, Guarantee, Misfire, Overlap
+from scheduling.terms import MISFIRE_CAP_LIMIT, FireStatus, Guarantee, Misfire, Overlap
 from scheduling.timetable import Timetable
 
 SKIP_GRACE_SECONDS = 30
 MAX_ORPHANED_RUNS = 5
-MAX_BACKOFF = timedelta(hours=1)
 
 OverlapDecision = Literal["run", "wait", "skip"]
 
@@ -33,7 +32,7 @@ class MisfirePolicy:
     @property
     def count(self) -> int:
         """How many due times may be answered at once."""
-        return self.cap if self.misfire == Misfire.ALL else 1
+        return min(self.cap, MISFIRE_CAP_LIMIT) if self.misfire == Misfire.ALL else 1
 
 
 @dataclass(frozen=True)
@@ -80,26 +79,52 @@ def answer(
     ]
 
 
-def overlap(policy: str, *, is_running: bool, is_one_waiting: bool) -> OverlapDecision:
-    """Decide on a fire that is due while an earlier one may still run."""
-    if policy == Overlap.ALLOW or not (is_running or is_one_waiting):
+def overlap(
+    policy: str, *, running: int, is_one_waiting: bool, concurrency: int = 1
+) -> OverlapDecision:
+    """Decide on a fire that is due while ``running`` earlier ones have not ended."""
+    if policy == Overlap.ALLOW or not (running >= concurrency or is_one_waiting):
         return "run"
     if policy == Overlap.QUEUE and not is_one_waiting:
         return "wait"
     return "skip"
 
 
-def retry_delay(attempt: int, *, max_retries: int, backoff: timedelta) -> timedelta | None:
-    """Give the wait after failed run number ``attempt`` (from 1); ``None``: no more runs."""
-    if attempt > max_retries:
-        return None
-    doublings: int = 2 ** min(attempt - 1, 20)
-    return min(backoff * doublings, MAX_BACKOFF)
-
-
 def runs_again(guarantee: str, attempt: int) -> bool:
     """Decide on run number ``attempt`` whose worker died; a fire that kills workers is given up."""
     return guarantee == Guarantee.AT_LEAST_ONCE and attempt < MAX_ORPHANED_RUNS
+
+
+Forgotten = Literal["look again", "wait", "hand over", "expire", "publish", "lose"]
+
+
+def forgotten(
+    status: str,
+    *,
+    guarantee: str,
+    attempt: int,
+    is_suspected: bool,
+    is_blocked: Callable[[], bool],
+    is_known_nowhere: Callable[[], bool],
+    has_expired: Callable[[], bool],
+) -> Forgotten:
+    """Decide on an unfinished fire whose ``due_at`` has passed; ``attempt`` is its present run's.
+
+    A running one is looked at twice before it counts as an orphan. ``is_blocked`` tells whether
+    the run that a waiting one waits for goes on, ``is_known_nowhere`` that no worker knows its
+    task, ``has_expired`` that its message is too old to be taken.
+    """
+    if status == FireStatus.RUNNING and not is_suspected:
+        return "look again"
+    if status == FireStatus.WAITING and is_blocked():
+        return "wait"
+    if not attempt and status == FireStatus.DISPATCHED and is_known_nowhere():
+        return "hand over"
+    if not attempt and has_expired():
+        return "expire"
+    if status in {FireStatus.CLAIMED, FireStatus.WAITING} or runs_again(guarantee, attempt):
+        return "publish"
+    return "lose"
 
 
 def wanted(lateness: Sequence[timedelta], policy: MisfirePolicy) -> list[bool]:

@@ -5,23 +5,38 @@ from datetime import datetime
 
 from django_celery_beat.models import PeriodicTask
 
+from scheduling import future
 from scheduling.changes import count_from, plan_next, timetable_for
 from scheduling.clock import database_now
-from scheduling.models import Schedule
+from scheduling.models import Change, Schedule
 from scheduling.recurrence import ImpossibleScheduleError
-from scheduling.timetable import RuleRow, Timetable, recurrence_of
+from scheduling.schedule_rows import RuleRow, recurrence_of
+from scheduling.timetable import Timetable
 
 
 def upcoming_fires(task: PeriodicTask, count: int = 5) -> list[datetime]:
-    """Give the next moments at which a schedule fires; none if it is paused or impossible."""
+    """Give the next moments at which a schedule fires; none if it is paused or cannot fire."""
     now = database_now()
-    if not task.enabled:
+    if not task.enabled or _is_quarantined(task):
         return []
     try:
-        timetable = _planned(task, now)
+        schedule, timetable = _planned(task, now)
     except ImpossibleScheduleError:
         return []
-    return [timetable.fire_time(due) for due in timetable.upcoming(now, count)]
+    answered, planned = schedule.answered_until, schedule.next_fire_at
+    # One that is overdue fires at once, and then from now on; any other as it is planned.
+    is_ahead = answered is not None and planned is not None and planned > now
+    after = answered if answered is not None and is_ahead else now
+    fired = future.early(task.pk, after)
+    due = timetable.upcoming(after, count + len(fired))
+    return [timetable.fire_time(moment) for moment in due if moment not in fired][:count]
+
+
+def _is_quarantined(task: PeriodicTask) -> bool:
+    """Tell whether it rests with a fault, and nobody has changed it since."""
+    is_noted = Change.objects.filter(periodic_task_id=task.pk).exists()
+    rests = Schedule.objects.filter(pk=task.pk, quarantined_at__isnull=False)
+    return not is_noted and rests.exists()
 
 
 def fires_of(
@@ -43,10 +58,10 @@ def refuse_impossible(task: PeriodicTask) -> None:
     _planned(task, database_now())
 
 
-def _planned(task: PeriodicTask, now: datetime) -> Timetable:
+def _planned(task: PeriodicTask, now: datetime) -> tuple[Schedule, Timetable]:
     """Plan a copy of the task's schedule, as a scheduler would at this moment."""
     schedule = copy(Schedule.objects.filter(pk=task.pk).first() or Schedule(pk=task.pk))
     schedule.periodic_task = task
     count_from(schedule, now)
     plan_next(schedule, now)
-    return timetable_for(schedule)
+    return schedule, timetable_for(schedule)

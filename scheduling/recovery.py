@@ -6,32 +6,61 @@ Any scheduler looks at them; each row is taken by one.
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
 
-from scheduling import policies, transactions
-from scheduling.claims import PUBLISH_LEASE, RULE_RELATIONS, WAITING_LOOK, end_unrun, misfire_policy
+from celery import current_app
+
+from scheduling import ledger, policies, streaks, waits, workers
+from scheduling.claims import RULE_RELATIONS, end_unrun, misfire_policy
 from scheduling.models import Fire, FireStatus
+from scheduling.quarantine import isolated, refuse
+from scheduling.run_errors import cause_of, history_with
+from scheduling.terms import SKIPS
 
 BATCH = 250
-OUTAGE = timedelta(seconds=5)
-"""A fire that could not be published for longer than this is late by its misfire policy."""
-
-RECOVERED_FIELDS = ("status", "due_at", "finished_at", "error")
+RECOVERED_FIELDS = ("status", "due_at", "finished_at", "error", "history", "cause")
 
 
 def recover(now: datetime, limit: int = BATCH) -> list[Fire]:
     """Take up to ``limit`` forgotten fires; give those that are to be published (again)."""
-    with transactions.brief():
-        fires = list(
-            Fire.objects.select_for_update(skip_locked=True, of=("self",))
-            .select_related("schedule", "schedule__periodic_task", *_rules())
-            .filter(due_at__lte=now)
-            .order_by("due_at")[:limit]
-        )
-        for fire in fires:
-            _decide(fire, now)
-        _drop_outdated(fires, now)
-        Fire.objects.bulk_update(fires, RECOVERED_FIELDS, batch_size=100)
+
+    def take(among: Sequence[UUID] | None) -> Sequence[UUID]:
+        due = Fire.objects.select_for_update(skip_locked=True).filter(due_at__lte=now)
+        if among is not None:
+            due = due.filter(pk__in=among)
+        return list(due.order_by("due_at").values_list("pk", flat=True)[:limit])
+
+    fires = isolated(take, partial(_recover, now=now), _blame, stage="recovery")
     return [fire for fire in fires if fire.status == FireStatus.CLAIMED]
+
+
+def _recover(keys: Sequence[UUID], now: datetime) -> list[Fire]:
+    """Decide on forgotten fires, which the caller has locked."""
+    fires = list(
+        Fire.objects.select_related("schedule", "schedule__periodic_task", *_rules())
+        .filter(pk__in=keys)
+        .order_by("due_at")
+    )
+    for fire in fires:
+        _decide(fire, now)
+    _drop_outdated(fires, now)
+    Fire.objects.bulk_update(fires, RECOVERED_FIELDS, batch_size=100)
+    _count(fires)
+    return fires
+
+
+def _count(fires: Sequence[Fire]) -> None:
+    for status in (*SKIPS, FireStatus.LOST):
+        ended = {fire.schedule_id for fire in fires if fire.status == status}
+        if ended:
+            streaks.count(ended, status)
+
+
+def _blame(key: UUID, error: Exception) -> None:
+    """End a fire that cannot be read, and quarantine its schedule."""
+    for schedule_id in Fire.objects.filter(pk=key).values_list("schedule_id", flat=True):
+        refuse(key, schedule_id, error)
 
 
 def _rules() -> tuple[str, ...]:
@@ -40,30 +69,52 @@ def _rules() -> tuple[str, ...]:
 
 def _decide(fire: Fire, now: datetime) -> None:
     """Decide on one forgotten fire."""
-    fire.due_at = now + PUBLISH_LEASE
+    decision = policies.forgotten(
+        fire.status,
+        guarantee=fire.schedule.guarantee,
+        attempt=fire.attempt,
+        is_suspected=ledger.is_suspected(fire),
+        is_blocked=partial(_is_predecessor_running, fire),
+        is_known_nowhere=partial(_is_known_nowhere, fire),
+        has_expired=partial(_has_expired, fire, now),
+    )
+    if decision == "look again":
+        fire.due_at = now + waits.SECOND_LOOK
+        return
+    fire.due_at = now + waits.PUBLISH_LEASE
     if fire.status == FireStatus.RUNNING:
         fire.error = f"The worker {fire.worker or '(unknown)'} stopped answering."
-    if fire.status == FireStatus.WAITING and _is_predecessor_running(fire):
-        fire.due_at = now + WAITING_LOOK
-    elif fire.status != FireStatus.RUNNING and _has_expired(fire, now):
+        fire.history = history_with(fire, fire.error, now)
+    if decision == "wait":
+        fire.due_at = now + waits.WAITING_LOOK
+    elif decision == "hand over":
+        fire.error = "It was published, and no worker that is alive knows its task."
+        end_unrun(fire, FireStatus.HANDED_OVER, now)
+    elif decision == "expire":
         end_unrun(fire, FireStatus.SKIPPED_EXPIRED, now)
-    elif fire.status in {FireStatus.CLAIMED, FireStatus.WAITING} or _runs_again(fire):
+    elif decision == "publish":
         fire.status = FireStatus.CLAIMED
     else:
         end_unrun(fire, FireStatus.LOST, now)
+        fire.cause = cause_of(fire.error)
 
 
-def _runs_again(fire: Fire) -> bool:
-    return policies.runs_again(fire.schedule.guarantee, fire.attempt)
+def _is_known_nowhere(fire: Fire) -> bool:
+    """Tell whether only workers that keep no ledger here could run its task.
+
+    Such a run is not followed, so its message is not published again.
+    """
+    task = fire.schedule.periodic_task.task
+    return task not in current_app.tasks and task in workers.unknown([task])
 
 
 def _is_predecessor_running(fire: Fire) -> bool:
     others = Fire.objects.filter(schedule=fire.schedule_id, finished_at=None)
-    return others.exclude(status=FireStatus.WAITING).exists()
+    return others.exclude(status=FireStatus.WAITING).count() >= fire.schedule.concurrency
 
 
 def _has_expired(fire: Fire, now: datetime) -> bool:
-    """Tell whether the message's own expiry, counted from its due time, has passed."""
+    """Tell whether nobody took its message before the expiry, counted from its due time."""
     seconds = fire.schedule.periodic_task.expire_seconds
     return seconds is not None and fire.fire_at + timedelta(seconds=seconds) < now
 
@@ -78,7 +129,7 @@ def _drop_outdated(fires: Sequence[Fire], now: datetime) -> None:
     for candidates in late.values():
         candidates.sort(key=lambda fire: fire.scheduled_for)
         lateness = [now - fire.scheduled_for for fire in candidates]
-        if lateness[0] < OUTAGE:
+        if lateness[0] < waits.OUTAGE:
             continue
         policy = misfire_policy(candidates[0].schedule)
         for fire, is_wanted in zip(candidates, policies.wanted(lateness, policy), strict=True):

@@ -10,6 +10,7 @@ Days follow Celery's crontab: day of month *and* day of week *and* month must ma
 """
 
 import calendar
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ class Interval:
         periods = (moment - self.origin) // self.period + 1
         return (self.origin + periods * self.period).astimezone(UTC)
 
+    def last(self, moment: datetime) -> datetime:
+        """Return the last due time that is not after ``moment``."""
+        periods = (moment - self.origin) // self.period
+        return (self.origin + periods * self.period).astimezone(UTC)
+
 
 @dataclass(frozen=True)
 class Once:
@@ -83,45 +89,25 @@ class Solar:
         return due.astimezone(UTC)
 
 
-@dataclass(frozen=True)
-class Crontab:
-    """Due at each local time in ``zone`` that matches all five sets (Sunday is 0)."""
+class LocalRule(ABC):
+    """Due at local times in ``zone``; the rules for a zone's clock changes are here."""
 
-    minutes: frozenset[int]
-    hours: frozenset[int]
-    days_of_month: frozenset[int]
-    months: frozenset[int]
-    days_of_week: frozenset[int]
     zone: tzinfo
 
-    @classmethod
-    def from_celery(cls, rule: schedules.crontab, zone: tzinfo) -> "Crontab":
-        """Take the sets that Celery's own parser found."""
-        return cls(
-            minutes=frozenset(rule.minute),
-            hours=frozenset(rule.hour),
-            days_of_month=frozenset(rule.day_of_month),
-            months=frozenset(rule.month_of_year),
-            days_of_week=frozenset(rule.day_of_week),
-            zone=zone,
-        )
-
     def after(self, moment: datetime) -> datetime | None:
-        local = moment.astimezone(self.zone).replace(tzinfo=None, second=0, microsecond=0)
+        local = moment.astimezone(self.zone).replace(tzinfo=None, microsecond=0)
         if self._runs_every_hour and self._clock_changes_near(moment):
             # A repeated hour comes round again: look back over it.
             return self._first_instant(local - LONGEST_CHANGE, moment)
         return self._first_instant(local, moment)
 
-    @cached_property
-    def _runs_every_hour(self) -> bool:
-        return len(self.hours) == 24
+    @property
+    @abstractmethod
+    def _runs_every_hour(self) -> bool: ...
 
-    @cached_property
-    def _times_of_day(self) -> tuple[time, ...]:
-        return tuple(
-            time(hour, minute) for hour in sorted(self.hours) for minute in sorted(self.minutes)
-        )
+    @abstractmethod
+    def _local_times(self, start: datetime) -> Iterator[datetime]:
+        """Give matching local times, naive and in order, from ``start`` on."""
 
     def _clock_changes_near(self, moment: datetime) -> bool:
         offsets = {
@@ -164,6 +150,40 @@ class Crontab:
             else:
                 beyond = middle
         return beyond
+
+
+@dataclass(frozen=True)
+class Crontab(LocalRule):
+    """Due at each local time in ``zone`` that matches all five sets (Sunday is 0)."""
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days_of_month: frozenset[int]
+    months: frozenset[int]
+    days_of_week: frozenset[int]
+    zone: tzinfo
+
+    @classmethod
+    def from_celery(cls, rule: schedules.crontab, zone: tzinfo) -> "Crontab":
+        """Take the sets that Celery's own parser found."""
+        return cls(
+            minutes=frozenset(rule.minute),
+            hours=frozenset(rule.hour),
+            days_of_month=frozenset(rule.day_of_month),
+            months=frozenset(rule.month_of_year),
+            days_of_week=frozenset(rule.day_of_week),
+            zone=zone,
+        )
+
+    @cached_property
+    def _runs_every_hour(self) -> bool:
+        return len(self.hours) == 24
+
+    @cached_property
+    def _times_of_day(self) -> tuple[time, ...]:
+        return tuple(
+            time(hour, minute) for hour in sorted(self.hours) for minute in sorted(self.minutes)
+        )
 
     def _local_times(self, start: datetime) -> Iterator[datetime]:
         """Give matching local times from ``start`` on."""

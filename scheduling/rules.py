@@ -1,9 +1,8 @@
 """A schedule's rule in three dresses: JSON, the django-celery-beat row that keeps it, and words."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.utils.timezone import localtime
 from django_celery_beat.models import (
@@ -14,12 +13,19 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 
-from scheduling.job_schema import InvalidJobError
-from scheduling.timetable import RuleRow
+from scheduling.rule_documents import (
+    WRAPPING,
+    Rule,
+    cron_fields,
+    is_plain,
+    length_of,
+    moment_of,
+    zone_of,
+)
+from scheduling.schedule_rows import RuleRow
 
-Rule = dict[str, Any]
-"""The ``schedule`` of a job's definition; see ``job_schema``."""
-
+STAND_IN = {"minute": "0", "hour": "0"}
+"""The crontab row of a rule that no row can hold: daily at midnight."""
 PERIODS = (
     (timedelta(days=1), IntervalSchedule.DAYS),
     (timedelta(hours=1), IntervalSchedule.HOURS),
@@ -31,8 +37,28 @@ PERIODS = (
 
 def row_of(rule: Rule) -> RuleRow:
     """Make the row of a rule, without saving it. Raises ``InvalidJobError``."""
+    if ("cron" in rule or "rrule" in rule) and not is_plain(
+        {k: rule[k] for k in rule if k not in WRAPPING}
+    ):
+        return CrontabSchedule(**STAND_IN, timezone=zone_of(rule))
     kind = next(kind for kind in _ROWS if kind in rule)
     return _ROWS[kind](rule)
+
+
+def own_of(rule: Rule, row: RuleRow) -> dict[str, Any] | None:
+    """Return what is kept of a rule beside the row that stands for it; ``None`` of a plain one."""
+    return None if is_plain(rule) else {"rule": rule, "beside": _RULES[type(row)](row)}
+
+
+def own_rule(task: PeriodicTask, own: dict[str, Any] | None) -> Rule | None:
+    """Return the rule that a task's row only stands for.
+
+    ``None`` if there is none, or somebody has changed the row since.
+    """
+    if own is None or own["beside"] != rule_of(task):
+        return None
+    rule: Rule = own["rule"]
+    return rule
 
 
 def keep(row: RuleRow) -> RuleRow:
@@ -78,49 +104,25 @@ def words(row: RuleRow) -> str:
 
 
 def _crontab(rule: Rule) -> CrontabSchedule:
-    fields = rule["cron"].split()
-    if len(fields) != 5:
-        raise InvalidJobError(
-            f"The crontab line {rule['cron']!r} has {len(fields)} fields; it needs five: "
-            "minute hour day-of-month month day-of-week."
-        )
+    fields = cron_fields(rule)
     names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-    return CrontabSchedule(**dict(zip(names, fields, strict=True)), timezone=_zone(rule))
-
-
-def _zone(rule: Rule) -> ZoneInfo:
-    name = rule.get("timezone", "UTC")
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidJobError(f"There is no zone {name!r}; name an IANA zone.") from error
+    return CrontabSchedule(**dict(zip(names, fields, strict=True)), timezone=zone_of(rule))
 
 
 def _interval(rule: Rule) -> IntervalSchedule:
-    length = timedelta(seconds=rule["every"])
+    length = length_of(rule)
     unit, period = next((unit, name) for unit, name in PERIODS if not length % unit)
     return IntervalSchedule(every=length // unit, period=period)
 
 
 def _clocked(rule: Rule) -> ClockedSchedule:
-    return ClockedSchedule(clocked_time=moment_of(rule["at"]))
+    return ClockedSchedule(clocked_time=moment_of(rule["at"], field="schedule.at"))
 
 
 def _solar(rule: Rule) -> SolarSchedule:
     return SolarSchedule(
         event=rule["solar"], latitude=str(rule["latitude"]), longitude=str(rule["longitude"])
     )
-
-
-def moment_of(text: str) -> datetime:
-    """Read an ISO 8601 moment with its offset. Raises ``InvalidJobError``."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidJobError(f"{text!r} is no ISO 8601 moment.") from error
-    if moment.tzinfo is None:
-        raise InvalidJobError(f"{text!r} has no UTC offset; add one, e.g. +00:00.")
-    return moment
 
 
 _ROWS: dict[str, Callable[[Rule], RuleRow]] = {

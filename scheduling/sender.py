@@ -12,10 +12,13 @@ from celery import Celery, Task
 from celery.app.task import extract_exec_options
 from kombu.entity import Queue
 from kombu.messaging import Producer
+from kombu.transport import virtual
 
-SHOWN_CHARACTERS = 1024
-"""How much of its arguments a message carries in plain text, for whoever watches."""
 FOR_THE_MESSAGE = ("time_limit", "soft_time_limit", "ignore_result", "task_id")
+
+
+class UnroutableError(LookupError):
+    """A message for an exchange to which no queue is bound: a broker would drop it in silence."""
 
 
 class Sender:
@@ -29,6 +32,7 @@ class Sender:
         self._reply_to: str = app.thread_oid
         self._own_options: dict[str, dict[str, Any]] = {}
         self._bound: dict[str, Queue] = {}
+        self._routable: set[tuple[str, str]] = set()
 
     def send(
         self,
@@ -40,8 +44,8 @@ class Sender:
     ) -> None:
         """Send one task; ``task`` is ``None`` if it is not registered here.
 
-        Raises ``TypeError`` for arguments that do not fit, ``QueueNotFound``, and what the broker
-        raises.
+        Raises ``TypeError`` for arguments that do not fit, ``QueueNotFound``,
+        ``UnroutableError``, and what the broker raises.
         """
         if task is not None and (self._is_eager or not _is_sent_as_usual(task)):
             task.apply_async(args, kwargs, producer=self._producer, retry=False, **options)
@@ -52,6 +56,7 @@ class Sender:
         for_the_message = {key: asked.pop(key, None) for key in FOR_THE_MESSAGE}
         expires = asked.pop("expires", None)
         routed = self._app.amqp.router.route(asked, name, args, kwargs, task)
+        self._refuse_unroutable(routed)
         if expires is not None:
             routed["expiration"] = self._seconds_until(expires)
         message = self._app.amqp.create_task_message(
@@ -61,8 +66,9 @@ class Sender:
             expires=expires,
             reply_to=self._reply_to,
             create_sent_event=self._tells_of_sending,
-            argsrepr=repr(args or ())[:SHOWN_CHARACTERS],
-            kwargsrepr=repr(kwargs)[:SHOWN_CHARACTERS],
+            # Empty: what a job is given may be personal, and Flower and events would show it.
+            argsrepr="",
+            kwargsrepr="",
             **for_the_message,
         )
         if not for_the_message["ignore_result"]:
@@ -75,6 +81,33 @@ class Sender:
             declare=self._declare(routed.get("queue")),
             **routed,
         )
+
+    def renew_channel(self, error: Exception) -> None:
+        """Take another channel, if the broker closed this one for a message's fault."""
+        connection = self._producer.connection
+        if isinstance(error, connection.channel_errors) and not self._is_virtual:
+            connection.collect()
+            self._producer.revive(connection)
+            self._bound.clear()
+
+    @property
+    def _is_virtual(self) -> bool:
+        return isinstance(self._producer.channel, virtual.Channel)
+
+    def _refuse_unroutable(self, routed: Mapping[str, Any]) -> None:
+        """Ask as the publish will; a broker that has exchanges of its own refuses by itself."""
+        name = routed.get("exchange")
+        queue = routed.get("queue")
+        if not name or (queue is not None and name == queue.exchange.name):
+            return
+        name, key = str(name), routed.get("routing_key") or getattr(queue, "routing_key", "") or ""
+        if (name, key) in self._routable or not self._is_virtual:
+            return
+        channel = self._producer.channel
+        kind = channel.typeof(name)
+        if kind.type != "fanout" and not kind.lookup(channel.get_table(name), name, key, None):
+            raise UnroutableError(f"No queue is bound to the exchange {name!r} for this message.")
+        self._routable.add((name, key))
 
     def _options_of(self, task: Task | None) -> dict[str, Any]:
         if task is None:

@@ -1,13 +1,14 @@
 """How the scheduler is doing, read from its tables: for metrics, health checks and the admin."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models import Count, QuerySet
 
+from scheduling import failures, liveness, streaks
 from scheduling.clock import database_now
 from scheduling.housekeeping import live_schedulers
+from scheduling.kept.documents import percentile
 from scheduling.models import Fire, FireStatus, Schedule
 
 WINDOW = timedelta(minutes=5)
@@ -27,6 +28,14 @@ class Status:
     running: int
     waiting: int
     quarantined: int
+    hung_schedulers: int
+    """Schedulers that are alive, and of which a loop has not moved for half a minute."""
+    failed_runs: int
+    """Fires that failed for good, or are lost, and that nobody has replayed or discarded."""
+    failing: int
+    """Schedules whose last ``streaks.LONG`` runs, or more, failed for good."""
+    skipping: int
+    """Schedules whose last ``streaks.LONG`` due times, or more, were skipped."""
     fires_by_status: dict[str, int]
     """Fires whose due time is in the window; every status is named."""
     skipped: int
@@ -52,10 +61,14 @@ def read(window: timedelta = WINDOW) -> Status:
         running=unfinished.filter(status=FireStatus.RUNNING).count(),
         waiting=unfinished.filter(status=FireStatus.WAITING).count(),
         quarantined=Schedule.objects.filter(quarantined_at__isnull=False).count(),
+        hung_schedulers=len(liveness.hung(now)),
+        failed_runs=failures.open_ones().count(),
+        failing=streaks.failing().count(),
+        skipping=streaks.skipping().count(),
         fires_by_status=counts,
         skipped=sum(count for status, count in counts.items() if status.startswith("skipped")),
-        lateness_p50=_percentile(late, 0.50),
-        lateness_p99=_percentile(late, 0.99),
+        lateness_p50=percentile(late, 0.50),
+        lateness_p99=percentile(late, 0.99),
         lateness_max=late[-1] if late else None,
     )
 
@@ -63,9 +76,3 @@ def read(window: timedelta = WINDOW) -> Status:
 def _lateness(fires: QuerySet[Fire]) -> list[float]:
     sample = fires.only("fire_at", "dispatched_at")[:LATENESS_SAMPLE]
     return sorted(fire.lateness for fire in sample if fire.lateness is not None)
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float | None:
-    if not ordered:
-        return None
-    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]

@@ -11,12 +11,18 @@ from threading import Event, Thread
 
 from django.db import connections
 
+from scheduling import isolation, outages, watch
+from scheduling.liveness import pulse
+
 logger = logging.getLogger(__name__)
 
 Tick = Callable[[], float | None]
 
 DEFAULT_INTERVAL = 0.5
 MAX_BACKOFF = 10.0
+LONG_REST = 5.0
+"""Seconds. A tick that rests so long connects anew after it: a database that hangs answers no
+connection, while a query on an old one would wait for it in silence."""
 
 _registered: dict[str, Tick] = {}
 
@@ -26,8 +32,8 @@ def register(name: str, tick: Tick) -> None:
 
     ``tick`` does one batch and returns the seconds until it wants to be called again: ``None``
     means 0.5 s, ``0`` means at once as there is more to do. Many schedulers call it at the same
-    time. An exception is logged, and the tick rests a while. A second registration under the same
-    name replaces the first.
+    time. A fault is logged without its text, an outage once, and the tick rests a while. A second
+    registration under the same name replaces the first.
     """
     _registered[name] = tick
 
@@ -49,7 +55,12 @@ class TickerThread(Thread):
     def run(self) -> None:
         try:
             while not self._stopped.is_set():
-                self._stopped.wait(self._call())
+                pulse.begin(self.name)
+                rest = self._call()
+                pulse.rest(self.name, rest)
+                if rest >= LONG_REST:
+                    connections.close_all()
+                self._stopped.wait(rest)
         finally:
             connections.close_all()
 
@@ -57,14 +68,25 @@ class TickerThread(Thread):
         """Call the tick in its error boundary; give the seconds to rest."""
         try:
             wanted = self._tick()
-        except Exception:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a tick is anybody's code
+            if (until_back := watch.database_outage(error)) is not None:
+                return until_back
             self._failures += 1
             rest: float = min(DEFAULT_INTERVAL * 2**self._failures, MAX_BACKOFF)
-            logger.exception("%s failed; trying again in %s s", self.name, rest)
+            self._say_failed(error)
             _drop_broken_connections()
             return rest
         self._failures = 0
         return DEFAULT_INTERVAL if wanted is None else max(wanted, 0.0)
+
+    def _say_failed(self, error: BaseException) -> None:
+        """Say an outage once, and a fault each time, without its text: it may quote a row."""
+        outage = outages.of(error)
+        if outage is None:
+            fault = isolation.fault_of(error, self.name)
+            logger.error("%s failed: %s at %s", self.name, fault.error, fault.place)
+        elif self._failures == 1:
+            logger.warning("%s waits: the %s failed: %s", self.name, outage.server, outage.reason)
 
 
 class Tickers:

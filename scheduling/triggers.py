@@ -23,6 +23,24 @@ WATCHED = (
     "args",
     "kwargs",
     "headers",
+    "queue",
+    "exchange",
+    "routing_key",
+    "priority",
+    "expire_seconds",
+)
+POLICY = (
+    "jitter_seconds",
+    # As above.
+    "misfire",
+    "misfire_cap",
+    "grace_seconds",
+    "overlap",
+    "guarantee",
+    "timeout_seconds",
+    "max_retries",
+    "retry_backoff_seconds",
+    "condition",
 )
 RULES = {
     "interval": ("every", "period"),
@@ -105,8 +123,8 @@ def _triggers(vendor: str) -> Iterator[Trigger]:
     )
     yield (
         "scheduling_policy_updated",
-        "UPDATE OF jitter_seconds ON scheduling_schedule",
-        _differs(("jitter_seconds",), vendor),
+        f"UPDATE OF {', '.join(POLICY)} ON scheduling_schedule",
+        _differs(POLICY, vendor),
         (f"{NOTE} VALUES (NEW.periodic_task_id, {now})",),
     )
     yield (

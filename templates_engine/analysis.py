@@ -12,16 +12,62 @@ from jinja2 import nodes
 
 from templates_engine.sandbox import PLAIN
 
+UNSUBSCRIBE_URL = "unsubscribe_url"
 # The engine gives these, or defines what they mean.
-GIVEN = frozenset({"locale"})
+GIVEN = frozenset({"locale", UNSUBSCRIBE_URL})
 _DEFAULT_FILTERS = frozenset({"default", "d"})
 
 
 def needed_variables(source: str) -> set[str]:
     """Return the names that the context must have for a valid, composed source."""
+    return _needed(source) - GIVEN
+
+
+def needs(source: str, name: str) -> bool:
+    """Tell whether a source cannot do without a name, one that the engine gives included."""
+    return name in source and name in _needed(source)
+
+
+def _needed(source: str) -> set[str]:
     reader = _Reader()
     reader.body(PLAIN.parse(source).body, _Scope())
-    return reader.needed - GIVEN - PLAIN.globals.keys()
+    return reader.needed - PLAIN.globals.keys()
+
+
+def printed_variables(source: str) -> set[str]:
+    """Return the needed names whose empty value would leave a hole in what is sent.
+
+    These are printed by themselves, perhaps through filters. One that the source asks about
+    (``if``, ``or``, ``default``) is not among them: the source says what an empty one means.
+    """
+    tree = PLAIN.parse(source)
+    printed = {
+        name
+        for output in tree.find_all(nodes.Output)
+        for expression in output.nodes
+        for name in _printed(expression)
+    }
+    return (printed - _asked_about(tree)) & needed_variables(source)
+
+
+def _printed(expression: nodes.Node | None) -> set[str]:
+    match expression:
+        case nodes.Name():
+            return {expression.name}
+        case nodes.Filter():
+            return _printed(expression.node)
+        case nodes.Concat():
+            return {name for part in expression.nodes for name in _printed(part)}
+    return set()
+
+
+def _asked_about(tree: nodes.Node) -> set[str]:
+    asking: list[nodes.Node] = [node.test for node in tree.find_all(nodes.If)]
+    asking += (node.test for node in tree.find_all(nodes.CondExpr))
+    asking += tree.find_all((nodes.Or, nodes.And))
+    asking += (f for f in tree.find_all(nodes.Filter) if f.name in _DEFAULT_FILTERS)
+    names = {node.name for node in asking if isinstance(node, nodes.Name)}
+    return names | {name.name for node in asking for name in node.find_all(nodes.Name)}
 
 
 class _Scope:

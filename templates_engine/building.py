@@ -7,18 +7,28 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from templates_engine.analysis import needed_variables
+from templates_engine import slack_blocks
+from templates_engine.analysis import UNSUBSCRIBE_URL, needed_variables, needs
 from templates_engine.composition import compose
 from templates_engine.context_schema import check_schema
-from templates_engine.email_html import forbidden_element, forbidden_link, with_css_inlined
+from templates_engine.email_html import (
+    forbidden_element,
+    forbidden_link,
+    open_to_values,
+    with_css_inlined,
+)
 from templates_engine.errors import InvalidTemplate, TemplateError
-from templates_engine.masking import masked
+from templates_engine.masking import MARK, masked
 from templates_engine.parts import (
+    BLOCK_PARTS,
     DEFAULT_LOCALE,
     HTML_PARTS,
+    JSON_PARTS,
+    MARKETING,
     NEEDED_PARTS,
     Sources,
     Variants,
+    is_reserved,
     parts_of,
 )
 from templates_engine.plain_text import text_source
@@ -26,8 +36,6 @@ from templates_engine.rendering import CompiledVersion
 from templates_engine.source import check_syntax, normalized
 
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-# A value in an attribute without quotes could add attributes of its own.
-_UNQUOTED = re.compile(r"<[a-zA-Z][^<>]*=\s*[^\s\"'<>]*\ue000")
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class Draft:
     base_url: str = ""
     default_locale: str = "en"
     max_segments: int = 10
+    keep_typography: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,7 @@ def compiled_version(draft: Draft, built: Build, version_id: int = 0) -> Compile
         base_url=draft.base_url,
         default_locale=draft.default_locale,
         max_segments=draft.max_segments,
+        keep_typography=draft.keep_typography,
     )
 
 
@@ -128,10 +138,11 @@ def _compiled(draft: Draft, locale: str, sources: Sources) -> Sources:
             composed[part] = _placed(locale, part, _composed, draft, part, source)
     html = composed.get("html")
     if html is not None:
-        if "text" in parts_of(draft.channel) and "text" not in composed:
-            composed["text"] = text_source(html)
-            _placed(locale, "text", check_syntax, composed["text"])
         composed["html"] = with_css_inlined(html)
+        if "text" in parts_of(draft.channel) and "text" not in composed:
+            # From what was inlined: a rule may hide an element.
+            composed["text"] = text_source(composed["html"])
+            _placed(locale, "text", check_syntax, composed["text"])
     return composed
 
 
@@ -140,9 +151,42 @@ def _composed(draft: Draft, part: str, source: str) -> str:
     composed = compose(normalized(source), draft.partials.get)
     if composed != normalized(source):
         check_syntax(composed)
+    if draft.category != MARKETING and needs(composed, UNSUBSCRIBE_URL):
+        raise InvalidTemplate(
+            f"{UNSUBSCRIBE_URL} is there in marketing messages alone, and this is "
+            f"{draft.category}: nobody can unsubscribe from it.",
+            hint="Make the template's category marketing, take the link out, or put it "
+            f"between {{% if {UNSUBSCRIBE_URL} is defined %}} and {{% endif %}}.",
+        )
     if part in HTML_PARTS:
         _check_html(composed)
+    if part in JSON_PARTS:
+        _check_keys(_as_json(composed))
+    if part in BLOCK_PARTS:
+        found = _as_json(composed)
+        problem = "" if found is None else slack_blocks.problem(found)
+        if problem:
+            raise InvalidTemplate(problem)
     return composed
+
+
+def _as_json(source: str) -> Any:
+    """Parse a source as JSON, as far as it stands in it; None where only rendering can tell."""
+    try:
+        # Whatever a tag prints, a figure in its place leaves JSON as it is.
+        return json.loads(MARK.sub("0", masked(source)[0]))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _check_keys(found: object) -> None:
+    """Refuse keys that push services keep for themselves."""
+    reserved = next(filter(is_reserved, found), "") if isinstance(found, dict) else ""
+    if reserved:
+        raise InvalidTemplate(
+            f"Push services keep the key {reserved!r} for themselves.",
+            hint="Name it otherwise: not from, message_type, google.… or gcm.…",
+        )
 
 
 def _check_html(source: str) -> None:
@@ -155,9 +199,10 @@ def _check_html(source: str) -> None:
         raise InvalidTemplate(
             f"{link} is refused in a link.", hint="Put the whole address in one variable."
         )
-    if _UNQUOTED.search(html):
+    element = open_to_values(source)
+    if element:
         raise InvalidTemplate(
-            "An attribute prints a value without quotes around it.",
+            f"<{element}> prints a value outside quotes, which could add attributes.",
             hint='Write href="{{ url }}".',
         )
 
@@ -170,7 +215,8 @@ def _check_sample(draft: Draft, built: Build) -> None:
     for locale in built.compiled:
         try:
             version.check(draft.sample_context)
-            version.render(draft.sample_context, None if locale == DEFAULT_LOCALE else locale)
+            wanted = None if locale == DEFAULT_LOCALE else locale
+            version.render(draft.sample_context, wanted, version.sample_unsubscribe_url)
         except TemplateError as error:
             raise InvalidTemplate(
                 f"The sample context does not render: {error}",

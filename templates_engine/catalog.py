@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from time import monotonic
 
 from templates_engine.conf import rendering_settings
@@ -15,22 +16,30 @@ FRESH_SECONDS = 1.0
 KEPT_VERSIONS = 256
 
 _lock = threading.Lock()
-_current: dict[str, tuple[float, int, str]] = {}
+# Names per process: of callers that name what there is not.
+KEPT_NAMES = 10_000
+
+_current: dict[tuple[str, str], tuple[float, int | None, str]] = {}
 _compiled: OrderedDict[int, tuple[str, CompiledVersion]] = OrderedDict()
 
 
-def published(name: str) -> CompiledVersion:
+def published(name: str, namespaces: Sequence[str] = ("",)) -> CompiledVersion:
     """Return the published version of a template, at most ``FRESH_SECONDS`` out of date.
 
-    Raises: TemplateNotFound, TemplateNotPublished.
+    The first of the ``namespaces`` that has one counts. Raises: TemplateNotFound,
+    TemplateNotPublished.
     """
-    found = _current.get(name)
-    now = monotonic()
-    if found is None or now - found[0] >= FRESH_SECONDS:
-        found = (now, *_look_up(name))
-        _current[name] = found
-    _, version_id, checksum = found
-    return _kept(version_id, checksum) or _load(version_id)
+    for namespace in namespaces:
+        version_id, checksum = _current_in(namespace, name)
+        if version_id is not None:
+            return _kept(version_id, checksum) or _load(version_id)
+    if Template.objects.filter(name=name, namespace__in=namespaces).exists():
+        raise TemplateNotPublished(
+            f"Template {name!r} has no published version.", hint="Publish one of its drafts."
+        )
+    raise TemplateNotFound(
+        f"There is no template {name!r}.", hint="Check the name, or load it with sync_templates."
+    )
 
 
 def version(version_id: int) -> CompiledVersion:
@@ -41,9 +50,9 @@ def version(version_id: int) -> CompiledVersion:
     return _kept(version_id) or _load(version_id)
 
 
-def forget(name: str) -> None:
+def forget(name: str, namespace: str = "") -> None:
     """Look the template up again at its next use."""
-    _current.pop(name, None)
+    _current.pop((namespace, name), None)
 
 
 def clear() -> None:
@@ -67,22 +76,25 @@ def compile_version(row: TemplateVersion) -> CompiledVersion:
     )
 
 
-def _look_up(name: str) -> tuple[int, str]:
-    row = (
-        TemplateVersion.objects.filter(template__name=name, status=Status.PUBLISHED)
-        .values_list("id", "checksum")
-        .first()
+def _current_in(namespace: str, name: str) -> tuple[int | None, str]:
+    """Give id and checksum of what is published under a name, or None and nothing."""
+    found = _current.get((namespace, name))
+    now = monotonic()
+    if found is None or now - found[0] >= FRESH_SECONDS:
+        if len(_current) >= KEPT_NAMES:
+            _current.clear()
+        found = (now, *_look_up(namespace, name))
+        # One that was just made is found at once, where a live one does not stand in for it.
+        if namespace or found[1] is not None:
+            _current[namespace, name] = found
+    return found[1:]
+
+
+def _look_up(namespace: str, name: str) -> tuple[int | None, str]:
+    rows = TemplateVersion.objects.filter(
+        template__namespace=namespace, template__name=name, status=Status.PUBLISHED
     )
-    if row is not None:
-        return row
-    forget(name)
-    if Template.objects.filter(name=name).exists():
-        raise TemplateNotPublished(
-            f"Template {name!r} has no published version.", hint="Publish one of its drafts."
-        )
-    raise TemplateNotFound(
-        f"There is no template {name!r}.", hint="Check the name, or load it with sync_templates."
-    )
+    return rows.values_list("id", "checksum").first() or (None, "")
 
 
 def _kept(version_id: int, checksum: str | None = None) -> CompiledVersion | None:

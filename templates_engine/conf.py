@@ -11,14 +11,17 @@ class RenderingSettings(TypedDict):
     base_url: str
     default_locale: str
     max_segments: int
+    keep_typography: bool
 
 
 def rendering_settings() -> RenderingSettings:
-    """Read ``TEMPLATES_BASE_URL`` (none), ``TEMPLATES_DEFAULT_LOCALE`` (``LANGUAGE_CODE``) and
-    ``TEMPLATES_MAX_SMS_SEGMENTS`` (10).
+    """Read ``TEMPLATES_BASE_URL`` (none), ``TEMPLATES_DEFAULT_LOCALE`` (``LANGUAGE_CODE``),
+    ``TEMPLATES_MAX_SMS_SEGMENTS`` (10) and ``TEMPLATES_KEEP_SMS_TYPOGRAPHY`` (False).
     """
     return {
         "base_url": getattr(settings, "TEMPLATES_BASE_URL", ""),
-        "default_locale": getattr(settings, "TEMPLATES_DEFAULT_LOCALE", settings.LANGUAGE_CODE),
+        "default_locale": getattr(settings, "TEMPLATES_DEFAULT_LOCALE", "")
+        or settings.LANGUAGE_CODE,
         "max_segments": getattr(settings, "TEMPLATES_MAX_SMS_SEGMENTS", 10),
+        "keep_typography": getattr(settings, "TEMPLATES_KEEP_SMS_TYPOGRAPHY", False),
     }

@@ -2,32 +2,22 @@
 
 import re
 from html.parser import HTMLParser
+from itertools import zip_longest
 
 import css_inline
 
+from templates_engine.markup import VOID
 from templates_engine.masking import MARK, masked, order, unmasked
-from templates_engine.source import Kind, Segment
+from templates_engine.source import Kind, Segment, segments
 
 # Stands before a source whose CSS can be inlined only when it is rendered.
 INLINE_WHEN_RENDERED = "{#- CSS is inlined when it is rendered -#}"
 
-_INLINER = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
-_VOID = frozenset(
-    [
-        "area",
-        "base",
-        "br",
-        "col",
-        "embed",
-        "hr",
-        "img",
-        "input",
-        "link",
-        "meta",
-        "source",
-        "track",
-        "wbr",
-    ]
+_INLINER = css_inline.CSSInliner(
+    load_remote_stylesheets=False,
+    keep_at_rules=True,
+    keep_style_tags=True,
+    remove_inlined_selectors=True,
 )
 # What an element matches by its place changes with the loops and conditions around it.
 _CSS_BY_PLACE = re.compile(r":(first|last|nth|only|empty|not|has)|[+~]\s*[\w.#*\[]")
@@ -47,7 +37,11 @@ _ADDRESSES = _URL_ATTRIBUTES - {"content", "srcset"}
 
 
 def inline_css(html: str) -> str:
-    """Copy the rules of ``<style>`` to the elements they match; ``@media`` rules stay."""
+    """Copy the rules of ``<style>`` to the elements they match.
+
+    What cannot be copied stays: ``@media``, ``@font-face``, ``:hover``, and rules that match
+    nothing here.
+    """
     return _INLINER.inline(html)
 
 
@@ -86,7 +80,7 @@ class _Structure(HTMLParser):
         self.css = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in _VOID:
+        if tag not in VOID:
             self.open.append(tag)
         for name, value in attrs:
             marks = order(f"{name} {value or ''}")
@@ -97,7 +91,7 @@ class _Structure(HTMLParser):
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
-        if tag not in _VOID:
+        if tag not in VOID:
             self.open.pop()
 
     def handle_endtag(self, tag: str) -> None:
@@ -193,3 +187,41 @@ class _Elements(HTMLParser):
         for name, _ in attrs:
             if name.startswith("on"):
                 self.forbidden = self.forbidden or f"{name}="
+
+
+def open_to_values(source: str) -> str:
+    """Return the name of the first element of a source that a value could give attributes, or "".
+
+    A value is escaped, so that quotes hold it; in a tag, outside quotes, a blank ends it. So
+    the source is read twice, with harmless values and with values of several words: where
+    the elements or their attributes differ, a value has changed them.
+    """
+    harmless, hostile = (_attribute_names(_printed(source, value)) for value in ("v", "v on=v "))
+    for one, other in zip_longest(harmless, hostile):
+        if one != other:
+            return str((other or one)[0])
+    return ""
+
+
+def _printed(source: str, value: str) -> str:
+    """Return the source with each expression as this value, and without its statements."""
+    return "".join(
+        {Kind.EXPRESSION: value, Kind.STATEMENT: " "}.get(segment.kind, segment.source)
+        for segment in segments(source)
+    )
+
+
+def _attribute_names(html: str) -> list[tuple[str, ...]]:
+    reader = _AttributeNames()
+    reader.feed(html)
+    reader.close()
+    return reader.found
+
+
+class _AttributeNames(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, ...]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, *(name for name, _ in attrs)))

@@ -55,13 +55,20 @@ class InvalidTemplate(TemplateError):
 
 
 class MissingVariables(TemplateError):
-    """The context lacks variables that the template needs; ``names`` is sorted."""
+    """The context lacks variables that the template needs; ``names`` is sorted.
 
-    def __init__(self, template_name: str, names: Iterable[str]) -> None:
+    ``empty`` says that they are there, but empty: what is sent would have a hole.
+    """
+
+    def __init__(self, template_name: str, names: Iterable[str], *, empty: bool = False) -> None:
         self.names = sorted(names)
+        needs = f"Template {template_name!r} needs {', '.join(self.names)}"
         super().__init__(
-            f"Template {template_name!r} needs {', '.join(self.names)}.",
-            hint="Pass each of them in the context.",
+            f"{needs}, which must not be empty or null." if empty else f"{needs}.",
+            hint="Give a value, or let the template say what an empty one means: "
+            "{{ name|default('there', true) }}."
+            if empty
+            else "Pass each of them in the context.",
         )
 
 

@@ -18,7 +18,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
 from templates_engine.budget import LimitReached
-from templates_engine.values import BadValue, measured, paid, printable
+from templates_engine.values import BadValue, Json, measured, paid, printable
 
 Filter = Callable[..., Any]
 
@@ -172,7 +172,7 @@ def _tojson(context: EvalContext, value: Any) -> str:
     if context.autoescape:
         return paid(htmlsafe_json_dumps(value))
     try:
-        return paid(json.dumps(value, ensure_ascii=False))
+        return paid(Json(json.dumps(value, ensure_ascii=False)))
     except TypeError:
         raise BadValue("tojson writes plain values only.") from None
 

@@ -23,7 +23,14 @@ from templates_engine.composition import check_partial
 from templates_engine.errors import InvalidTemplate
 from templates_engine.models import Category, Partial, Status, Template, TemplateVersion
 from templates_engine.partials import partials_reached_from
-from templates_engine.parts import DEFAULT_LOCALE, HTML_PARTS, JSON_PARTS, Variants, parts_of
+from templates_engine.parts import (
+    BLOCK_PARTS,
+    DEFAULT_LOCALE,
+    HTML_PARTS,
+    JSON_PARTS,
+    Variants,
+    parts_of,
+)
 from templates_engine.publishing import create_version, draft_of, publish
 
 PARTIALS = "partials"
@@ -63,7 +70,9 @@ def load(
 def write(folder: Path) -> list[Path]:
     """Write every template's published version, and every partial, to a folder."""
     files = {f"{PARTIALS}/{_file_of(row)}": row.source for row in Partial.objects.all()}
-    versions = TemplateVersion.objects.filter(status=Status.PUBLISHED).select_related("template")
+    versions = TemplateVersion.objects.filter(
+        status=Status.PUBLISHED, template__namespace=""
+    ).select_related("template")
     for version in versions:
         name = version.template.name
         files |= {f"{name}/{path}": text for path, text in _files_of(version).items()}
@@ -100,7 +109,7 @@ def _load_template(folder: Path, *, as_draft: bool, by: User | None) -> Change:
         raise InvalidTemplate("template.json must name a channel.")
     files = {**files, **_canonical(files, about)}
     template, is_new = Template.objects.get_or_create(
-        name=folder.name, defaults={"channel": about["channel"]}
+        name=folder.name, namespace="", defaults={"channel": about["channel"]}
     )
     if template.channel != about["channel"]:
         raise InvalidTemplate(
@@ -188,7 +197,9 @@ def _variants(files: Files, channel: str) -> Variants:
 
 
 def _suffix(part: str) -> str:
-    return ".html" if part in HTML_PARTS else ".json" if part in JSON_PARTS else ".txt"
+    return (
+        ".html" if part in HTML_PARTS else ".json" if part in JSON_PARTS | BLOCK_PARTS else ".txt"
+    )
 
 
 def _file_of(partial: Partial) -> str:

@@ -18,14 +18,13 @@ from templates_engine import errors
 from templates_engine.building import Build, Draft, build, compiled_version
 from templates_engine.composition import check_partial
 from templates_engine.errors import InvalidTemplate, RenderLimitExceeded, TemplateError
+from templates_engine.parts import Content
 
 CPU_SECONDS = 5
 WALL_SECONDS = 20
 MEMORY_BYTES = 1 << 30
 # At once, per web process: the machine has other work.
 _slots = threading.BoundedSemaphore(2)
-
-Content = dict[str, str | dict[str, str]]
 
 
 def build_isolated(draft: Draft) -> Build:
@@ -104,7 +103,8 @@ def _answer(request: dict[str, Any]) -> Any:
         return asdict(build(draft))
     version = compiled_version(draft, build(Draft(**{**request["draft"], "sample_context": {}})))
     version.check(request["context"])
-    return version.render(request["context"], request["locale"])
+    sample = version.sample_unsubscribe_url
+    return version.render(request["context"], request["locale"], sample)
 
 
 def _main() -> None:

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models, transaction
 
+from templates_engine import parts
 from templates_engine.errors import VersionImmutable
 
 NAME = RegexValidator(
@@ -19,13 +20,20 @@ class Category(models.TextChoices):
     """Why the recipient gets it: what they did, or what somebody wants to sell."""
 
     TRANSACTIONAL = "transactional"
-    MARKETING = "marketing"
+    MARKETING = parts.MARKETING
 
 
 class Template(models.Model):
     """What a caller names: a channel's content under one name, through all of its versions."""
 
-    name = models.CharField(max_length=100, unique=True, validators=[NAME])
+    namespace = models.CharField(
+        max_length=60,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Whose it is; empty: the default. A name is taken only there.",
+    )
+    name = models.CharField(max_length=100, validators=[NAME])
     channel = models.CharField(max_length=32)
     category = models.CharField(
         max_length=16, choices=Category.choices, default=Category.TRANSACTIONAL
@@ -36,9 +44,12 @@ class Template(models.Model):
 
     class Meta:
         ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["namespace", "name"], name="template_name_unique")
+        ]
 
     def __str__(self) -> str:
-        return self.name
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
 class Partial(models.Model):
@@ -114,6 +125,14 @@ class VersionQuerySet(models.QuerySet["TemplateVersion"]):
             _refuse_if_frozen(self.filter(pk__in=ids).exclude(status=Status.DRAFT))
         return super().bulk_update(rows, fields, batch_size)
 
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete drafts.
+
+        Raises: VersionImmutable, as notifications may be pinned to what was published.
+        """
+        _refuse_if_frozen(self.exclude(status=Status.DRAFT))
+        return super().delete()
+
 
 def _refuse_if_frozen(frozen: models.QuerySet["TemplateVersion"]) -> None:
     first = frozen.select_related("template").first()
@@ -163,7 +182,8 @@ class TemplateVersion(models.Model):
             ),
         ]
         permissions: ClassVar = [
-            ("publish_templateversion", "Can publish a version or roll back to one")
+            ("publish_templateversion", "Can publish a version or roll back to one"),
+            ("test_templateversion", "Can send a test of a version"),
         ]
 
     def __str__(self) -> str:

@@ -1,11 +1,13 @@
 """The parts that make up a channel's content, and how each kind of part is treated."""
 
+from typing import Any
+
 PARTS: dict[str, tuple[str, ...]] = {
     "email": ("subject", "html", "text"),
     "sms": ("text",),
     "push": ("title", "body", "data"),
     "webhook": ("body",),
-    "chat": ("text",),
+    "chat": ("text", "blocks"),
 }
 # Any other channel, such as a simulator.
 GENERIC_PARTS = ("subject", "body")
@@ -16,6 +18,8 @@ HTML_PARTS = frozenset({"html"})
 HEADER_PARTS = frozenset({"subject", "title"})
 # Rendered to JSON and handed on as an object.
 JSON_PARTS = frozenset({"data"})
+# Rendered to JSON, a list of Slack's blocks: values are escaped for JSON and for Slack.
+BLOCK_PARTS = frozenset({"blocks"})
 # At least one of each group must be given.
 NEEDED_PARTS: dict[str, tuple[frozenset[str], ...]] = {
     "email": (frozenset({"subject"}), frozenset({"html", "text"})),
@@ -26,11 +30,23 @@ NEEDED_PARTS: dict[str, tuple[frozenset[str], ...]] = {
 }
 
 DEFAULT_LOCALE = "default"
+MARKETING = "marketing"
+"""The category of messages that people may unsubscribe from."""
 
+Content = dict[str, str | dict[str, str] | list[Any]]
+"""Part name → text; ``data`` → an object of texts; ``blocks`` → a list of objects."""
 Sources = dict[str, str]
 """Part name → template source."""
 Variants = dict[str, Sources]
 """Locale → its sources; ``default`` is the one that every other falls back to."""
+
+
+def is_reserved(key: str) -> bool:
+    """Tell whether push services keep a key of ``data`` for themselves.
+
+    https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
+    """
+    return key in ("from", "message_type") or key.startswith(("google.", "gcm."))
 
 
 def parts_of(channel: str) -> tuple[str, ...]:

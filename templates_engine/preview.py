@@ -4,19 +4,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.auth.base_user import AbstractBaseUser
+
 from templates_engine import catalog
-from templates_engine.isolated import Content, render_isolated
+from templates_engine.isolated import render_isolated
 from templates_engine.models import Status, TemplateVersion
-from templates_engine.parts import DEFAULT_LOCALE
+from templates_engine.parts import DEFAULT_LOCALE, Content
 from templates_engine.publishing import draft_of
 from templates_engine.sms import SmsSize, measure
 
 
 @dataclass(frozen=True)
 class Preview:
-    """Finished content: part name → text; ``data`` → an object. ``sms`` only for that channel."""
+    """Finished content. ``sms`` only for that channel."""
 
     template_name: str
+    namespace: str
     number: int
     channel: str
     locale: str
@@ -25,8 +28,8 @@ class Preview:
     sms: SmsSize | None
 
 
-TestSender = Callable[[Preview, str], str]
-"""Sends a preview to a recipient, and returns what to tell the author."""
+TestSender = Callable[[Preview, str, AbstractBaseUser], str]
+"""Sends a preview to a recipient, if this person may, and returns what to tell the person."""
 
 # Channel → sender; "*" is asked for any other. The delivering package registers itself here.
 test_senders: dict[str, TestSender] = {}
@@ -49,10 +52,11 @@ def preview(
     else:
         compiled = catalog.compile_version(version)
         compiled.check(used)
-        content = compiled.render(used, wanted)
+        content = compiled.render(used, wanted, compiled.sample_unsubscribe_url)
     channel = version.template.channel
     return Preview(
         template_name=version.template.name,
+        namespace=version.template.namespace,
         number=version.number,
         channel=channel,
         locale=wanted or DEFAULT_LOCALE,

@@ -12,6 +12,7 @@ from django.utils import timezone
 from templates_engine import catalog
 from templates_engine.building import Build, Draft, build
 from templates_engine.conf import rendering_settings
+from templates_engine.context_schema import check_schema
 from templates_engine.errors import VersionImmutable, VersionNotFound
 from templates_engine.models import Status, Template, TemplateVersion
 from templates_engine.partials import partials_reached_from
@@ -129,7 +130,8 @@ def publish(
 def roll_back(template: Template, to_number: int, by: User | None = None) -> TemplateVersion:
     """Make an archived version the published one again.
 
-    Raises: VersionNotFound when the template has no archived version of this number.
+    Raises: VersionNotFound when the template has no archived version of this number;
+    InvalidTemplate when it is so old that its context schema is not supported any more.
     """
     with transaction.atomic():
         Template.objects.select_for_update().get(pk=template.pk)
@@ -139,15 +141,16 @@ def roll_back(template: Template, to_number: int, by: User | None = None) -> Tem
                 f"Template {template.name!r} has no archived version {to_number}.",
                 hint="Only a version that was live before can be gone back to.",
             )
+        check_schema(version.context_schema)
         _go_live(version)
     return version
 
 
 def _go_live(version: TemplateVersion) -> None:
-    name = version.template.name
+    template = version.template
     live = TemplateVersion.objects.filter(template=version.template_id, status=Status.PUBLISHED)
     live.update(status=Status.ARCHIVED)
     version.status = Status.PUBLISHED
     version.published_at = timezone.now()
     version.save()
-    transaction.on_commit(partial(catalog.forget, name))
+    transaction.on_commit(partial(catalog.forget, template.name, template.namespace))

@@ -2,8 +2,16 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import (
+    ROUND_HALF_EVEN,
+    Context,
+    DivisionByZero,
+    InvalidOperation,
+    Overflow,
+    localcontext,
+)
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -15,11 +23,11 @@ from jinja2.exceptions import (
     TemplateSyntaxError,
     UndefinedError,
 )
-from jsonschema import Draft202012Validator
-from referencing import Registry
 
-from templates_engine import budget
+from templates_engine import budget, slack_blocks
+from templates_engine.analysis import UNSUBSCRIBE_URL, needs, printed_variables
 from templates_engine.budget import MAX_OUTPUT, LimitReached
+from templates_engine.context_schema import BrokenRule, ContextValidator, may_be_empty
 from templates_engine.email_html import INLINE_WHEN_RENDERED, forbidden_link, inline_css
 from templates_engine.errors import (
     InvalidContext,
@@ -29,32 +37,40 @@ from templates_engine.errors import (
 )
 from templates_engine.formatting import FALLBACK_LOCALE, parsed_zone
 from templates_engine.parts import (
+    BLOCK_PARTS,
     DEFAULT_LOCALE,
     HEADER_PARTS,
     HTML_PARTS,
     JSON_PARTS,
+    MARKETING,
+    Content,
     Variants,
     locale_chain,
     parts_of,
 )
-from templates_engine.sandbox import HTML, PLAIN
-from templates_engine.sms import check_segments
-from templates_engine.values import BadValue
+from templates_engine.sandbox import BLOCKS, CHAT, HTML, PLAIN
+from templates_engine.schema_cost import BadSchema
+from templates_engine.sms import check_segments, sendable
+from templates_engine.values import BadValue, blocks_of, chat_parts
 
 # What str.splitlines breaks at, and what a mail header or a phone can't show.
 _LINE_BREAKS_AND_CONTROLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 
-# Money and times have them in many locales; one would turn a whole SMS into UCS-2.
-_SPACES_OUTSIDE_GSM = {0xA0: " ", 0x202F: " ", 0x2009: " "}
 _BLANK_LINES = re.compile(r"\n{3,}")
+
+# Python's own figures, whatever code that ran before in this thread has left there.
+_ARITHMETIC = Context(
+    prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow]
+)
 
 
 @dataclass(frozen=True, eq=False)
 class CompiledVersion:
     """One version, ready to check contexts and to render. Share it freely between threads.
 
-    Two names of the context have a meaning: ``timezone`` (IANA, default UTC) is the zone of the
-    date and time filters, and ``locale`` is set to the one rendered for.
+    Three names of the context have a meaning: ``timezone`` (IANA, default UTC) is the zone of the
+    date and time filters, ``locale`` is set to the one rendered for, and ``unsubscribe_url`` is
+    the recipient's link in a marketing message, unless the context has one of its own.
     """
 
     id: int
@@ -67,53 +83,115 @@ class CompiledVersion:
     base_url: str = ""
     default_locale: str = FALLBACK_LOCALE
     max_segments: int = 10
+    keep_typography: bool = False
     _compiled: dict[str, dict[str, tuple[str, Template]]] = field(default_factory=dict, repr=False)
 
-    def check(self, context: Mapping[str, Any]) -> None:
+    def check(self, context: Mapping[str, Any], *, nulls: bool = True) -> None:
         """Refuse a context that could not be rendered: microseconds, more with a schema.
 
+        ``nulls`` is false where a null is refused as an empty text is, rather than left to
+        rendering, which says where it would be printed.
         Raises: MissingVariables, InvalidContext.
         """
         if not self.required <= context.keys():
             raise MissingVariables(self.template_name, self.required - context.keys())
-        if self._validator is not None:
-            for problem in self._validator.iter_errors(dict(context)):
-                path = problem.json_path.removeprefix("$").lstrip(".")
-                raise InvalidContext(self.template_name, path, _rule_broken(problem))
+        empty = [name for name in self._printed if _is_empty(context[name], nulls=nulls)]
+        if empty:
+            raise MissingVariables(self.template_name, empty, empty=True)
+        try:
+            if self._validator is not None:
+                self._validator.check(context)
+        except BrokenRule as error:
+            raise InvalidContext(self.template_name, error.path, str(error)) from None
+        except BadSchema as error:  # published before such schemas were refused
+            raise InvalidContext(
+                self.template_name, "", f"its context schema cannot be used. {error}"
+            ) from None
+
+    @cached_property
+    def may_unsubscribe(self) -> bool:
+        """Whether its sources speak of ``unsubscribe_url``, and its category has one."""
+        return self.category == MARKETING and any(
+            UNSUBSCRIBE_URL in source for source in self._all_sources()
+        )
+
+    @cached_property
+    def source_length(self) -> int:
+        """How many characters the sources of its longest locale have."""
+        return max((sum(map(len, parts.values())) for parts in self.sources.values()), default=0)
+
+    def needs_unsubscribe_url(self, context: Mapping[str, Any]) -> bool:
+        """Tell whether it cannot be rendered with a context that nobody adds a link to."""
+        return self._needs_unsubscribe_url and not _own_link(context)
+
+    @property
+    def sample_unsubscribe_url(self) -> str:
+        """What stands for a recipient's link in a preview."""
+        base = self.base_url or "https://shop.example"
+        return f"{base.rstrip('/')}/unsubscribe/sample" if self.may_unsubscribe else ""
 
     def render(
-        self, context: Mapping[str, Any], locale: str | None = None
-    ) -> dict[str, str | dict[str, str]]:
-        """Make the content: part name → text; ``data`` → an object of texts.
+        self, context: Mapping[str, Any], locale: str | None = None, unsubscribe_url: str = ""
+    ) -> Content:
+        """Make the content.
+
+        For chat, ``mrkdwn`` (Slack) and ``markdown`` are the text with values escaped, where they
+        hold what could be markup.
 
         ``locale`` such as ``de-AT`` falls back to ``de``, then to the default.
         Raises: RenderError, RenderLimitExceeded.
         """
+        with localcontext(_ARITHMETIC):
+            return self._content(context, locale, unsubscribe_url)
+
+    def _content(
+        self, context: Mapping[str, Any], locale: str | None, unsubscribe_url: str
+    ) -> Content:
         found = next(name for name in locale_chain(locale) if name in {*self.sources, "default"})
         spoken = self._spoken(locale, found)
         variant = self._variant(found)
         self._begin(context, spoken)
         variables = {**context, "locale": spoken}
-        content: dict[str, str | dict[str, str]] = {}
+        if unsubscribe_url and not _own_link(context):
+            variables[UNSUBSCRIBE_URL] = unsubscribe_url
+        content: Content = {}
         for part, (source, template) in variant.items():
             text = _rendered(part, source, template, variables)
-            content[part] = (
-                _object_of_texts(part, text) if part in JSON_PARTS else _finished(part, text)
-            )
+            content[part] = _FINISH.get(part, _finished)(part, text)
             if part in HTML_PARTS and source.startswith(INLINE_WHEN_RENDERED):
                 content[part] = inline_css(text)
         if self.channel == "sms":
-            text = str(content["text"]).translate(_SPACES_OUTSIDE_GSM)
+            text = sendable(str(content["text"]), keep_typography=self.keep_typography)
             check_segments(text, self.max_segments)
             content["text"] = text
+        if self.channel == "chat":
+            content |= chat_parts(str(content["text"]))
         return content
 
     @cached_property
-    def _validator(self) -> Draft202012Validator | None:
-        if self.schema is None:
-            return None
-        # An empty registry: a $ref never makes a request.
-        return Draft202012Validator(self.schema, registry=Registry())
+    def _printed(self) -> frozenset[str]:
+        """The required names that must not be empty."""
+        try:
+            found = {name for s in self._all_sources() for name in printed_variables(s)}
+        except (TemplateSyntaxError, RecursionError):
+            return frozenset()  # rendering says so
+        return frozenset(
+            name for name in found & self.required if not may_be_empty(self.schema, name)
+        )
+
+    @cached_property
+    def _needs_unsubscribe_url(self) -> bool:
+        try:
+            return any(needs(source, UNSUBSCRIBE_URL) for source in self._all_sources())
+        except (TemplateSyntaxError, RecursionError):
+            return False  # rendering says so
+
+    def _all_sources(self) -> Iterator[str]:
+        return (source for sources in self.sources.values() for source in sources.values())
+
+    @cached_property
+    def _validator(self) -> ContextValidator | None:
+        return None if self.schema is None else ContextValidator.of(self.schema)
 
     def _spoken(self, wanted: str | None, found: str) -> str:
         """Numbers and dates follow the text: no German date in an English sentence."""
@@ -132,10 +210,20 @@ class CompiledVersion:
         # Kept by the locale that is found, so that callers' inventions don't fill the memory.
         if found not in self._compiled:
             self._compiled[found] = {
-                part: (source, _compiled(part, source))
+                part: (source, _compiled(part, source, self.channel))
                 for part, source in pick_sources(self.channel, self.sources, found).items()
             }
         return self._compiled[found]
+
+
+def _own_link(context: Mapping[str, Any]) -> bool:
+    return bool(context.get(UNSUBSCRIBE_URL))
+
+
+def _is_empty(value: Any, *, nulls: bool) -> bool:
+    if value is None:
+        return not nulls
+    return isinstance(value, str) and not value.strip()
 
 
 def pick_sources(channel: str, variants: Variants, locale: str | None) -> dict[str, str]:
@@ -149,9 +237,14 @@ def pick_sources(channel: str, variants: Variants, locale: str | None) -> dict[s
     return chosen
 
 
-def _compiled(part: str, source: str) -> Template:
+def _compiled(part: str, source: str, channel: str) -> Template:
+    environment = CHAT if channel == "chat" else PLAIN
+    if part in HTML_PARTS:
+        environment = HTML
+    elif part in BLOCK_PARTS:
+        environment = BLOCKS
     try:
-        return (HTML if part in HTML_PARTS else PLAIN).compiled(source)
+        return environment.compiled(source)
     except (TemplateSyntaxError, SyntaxError, RecursionError, MemoryError, ValueError) as error:
         # What build() has passed compiles, so the row was made some other way.
         raise RenderError(f"It can't be compiled: {error}", reason="error", part=part) from error
@@ -198,12 +291,6 @@ def _line_of(trace: TracebackType | None) -> int:
     return line
 
 
-def _rule_broken(problem: Any) -> str:
-    # jsonschema's own message shows the value, which may be a secret.
-    rule = json.dumps(problem.validator_value)
-    return f"it must keep to {problem.validator}: {rule[:200]}"
-
-
 def _finished(part: str, text: str) -> str:
     if part in HEADER_PARTS:
         text = _LINE_BREAKS_AND_CONTROLS.sub(" ", text).strip()
@@ -223,16 +310,33 @@ def _finished(part: str, text: str) -> str:
     return text.replace("\x00", "")
 
 
-def _object_of_texts(part: str, text: str) -> dict[str, str]:
+def _parsed(part: str, text: str) -> Any:
     try:
-        found = json.loads(text)
-    except ValueError as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         position = getattr(error, "pos", 0)
         raise RenderError(
             f"It is not JSON at character {position + 1}.", reason="json", part=part
         ) from None
+
+
+def _blocks(part: str, text: str) -> list[Any]:
+    blocks: list[Any] = blocks_of(_parsed(part, text))
+    if problem := slack_blocks.problem(blocks):
+        raise RenderError(problem, reason="json", part=part)
+    return blocks
+
+
+def _object_of_texts(part: str, text: str) -> dict[str, str]:
+    found = _parsed(part, text)
     if not isinstance(found, dict):
         raise RenderError("It must be a JSON object.", reason="json", part=part)
     return {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()
     }
+
+
+_FINISH: Mapping[str, Callable[[str, str], str | dict[str, str] | list[Any]]] = {
+    **dict.fromkeys(JSON_PARTS, _object_of_texts),
+    **dict.fromkeys(BLOCK_PARTS, _blocks),
+}

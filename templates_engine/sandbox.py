@@ -24,6 +24,10 @@ from templates_engine import filters, formatting, metering
 from templates_engine.budget import LimitReached, spend
 from templates_engine.values import (
     BadValue,
+    Json,
+    Printed,
+    emit_block,
+    emit_chat,
     emit_html,
     emit_text,
     join_html,
@@ -87,6 +91,8 @@ _LOOP = frozenset(
 ATTRIBUTES: dict[type, frozenset[str]] = {
     str: _TEXT,
     Markup: _TEXT,
+    Printed: _TEXT,
+    Json: _TEXT,
     dict: frozenset({"get", "items", "keys", "values"}),
     list: frozenset({"count", "index"}),
     tuple: frozenset({"count", "index"}),
@@ -141,12 +147,12 @@ class _Generator(CodeGenerator):
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """One for HTML, where values are escaped, and one for everything else."""
+    """One for each way of printing a value: HTML, chat, Slack's blocks, and everything else."""
 
     code_generator_class = _Generator
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
 
-    def __init__(self, *, html: bool) -> None:
+    def __init__(self, emit: Callable[[Any], str] = emit_text, *, html: bool = False) -> None:
         super().__init__(
             autoescape=html,
             undefined=StrictUndefined,
@@ -155,7 +161,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             lstrip_blocks=True,
             cache_size=0,
         )
-        self.emit: Callable[[Any], str] = emit_html if html else emit_text
+        self.emit = emit
         self.join: Callable[[Any], str] = join_html if html else join_text
         self.globals = {"range": _range, "namespace": NamedValues}
         self.filters = {
@@ -237,7 +243,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         spend(_CALL_COST)
         if not isinstance(__obj, Macro):
             paid(getattr(__obj, "__self__", None))
-        return paid(__context.call(__obj, *args, **kwargs))
+        result = paid(__context.call(__obj, *args, **kwargs))
+        if __self.emit in (emit_chat, emit_block) and isinstance(__obj, Macro):
+            return Printed(result)
+        return result
 
     def call_binop(self, context: Context, op: str, left: Any, right: Any) -> Any:
         """Calculate with bounds.
@@ -286,5 +295,7 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "**": operator.pow,
 }
 
-HTML = Sandbox(html=True)
-PLAIN = Sandbox(html=False)
+HTML = Sandbox(emit_html, html=True)
+CHAT = Sandbox(emit_chat)
+BLOCKS = Sandbox(emit_block)
+PLAIN = Sandbox()

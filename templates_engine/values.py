@@ -1,5 +1,6 @@
 """What a template may print and build. Only plain values get out, and none of unbounded size."""
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import date, time
 from decimal import Decimal
@@ -10,6 +11,7 @@ from jinja2 import Undefined
 from markupsafe import Markup, escape
 
 from templates_engine.budget import LimitReached, current, spend
+from templates_engine.slack_blocks import is_text_object
 
 T = TypeVar("T")
 
@@ -59,6 +61,88 @@ def emit_html(value: Any) -> str:
     if ":" in text and not text.startswith(_WEB):
         current().printed_colon = True
     return escape(text)
+
+
+class Printed(str):
+    """What a macro printed: its values are marked already, and the rest is the author's."""
+
+    __slots__ = ()
+
+
+class Json(str):
+    """What ``tojson`` wrote: it stands for itself, with its quotation marks."""
+
+    __slots__ = ()
+
+
+# Stand in a value for the characters that begin markup, or a link, in some chat service. Unicode
+# keeps these for a program's own use (noncharacters), so that no text has them.
+_MARKUP = {char: chr(0xFDD0 + place) for place, char in enumerate("&<>[]\\")}
+_MARKED = str.maketrans(_MARKUP)
+_AS_TYPED = {mark: char for char, mark in _MARKUP.items()}
+_TYPED = str.maketrans(_AS_TYPED)
+# https://docs.slack.dev/messaging/formatting-message-text#escaping
+_FOR_SLACK = str.maketrans(
+    {**_AS_TYPED, _MARKUP["&"]: "&amp;", _MARKUP["<"]: "&lt;", _MARKUP[">"]: "&gt;"}
+)
+_FOR_MARKDOWN = str.maketrans(
+    {**_AS_TYPED, **{_MARKUP[char]: f"\\{char}" for char in "[]\\"}},
+)
+
+
+def emit_chat(value: Any) -> str:
+    """Print into chat: what could be markup in a value is marked until its service is known."""
+    text = emit_text(value)
+    return text if isinstance(value, Printed) else text.translate(_MARKED)
+
+
+# The others belong to JSON, and stand for nothing in Slack.
+_MARKED_IN_BLOCKS = str.maketrans({char: _MARKUP[char] for char in "&<>"})
+
+
+def emit_block(value: Any) -> str:
+    """Print into a text of JSON, or as JSON what ``tojson`` wrote; marked as in chat."""
+    text = emit_text(value)
+    if isinstance(value, Printed):
+        return text
+    if not isinstance(value, Json):
+        text = json.dumps(text, ensure_ascii=False)[1:-1]
+    return text.translate(_MARKED_IN_BLOCKS)
+
+
+def blocks_of(value: Any, *, in_text: bool = False) -> Any:
+    """Return parsed blocks with each value as given, escaped where Slack reads markup."""
+    if isinstance(value, str):
+        return value.translate(_FOR_SLACK if in_text else _TYPED)
+    if isinstance(value, list):
+        return [blocks_of(item) for item in value]
+    if isinstance(value, dict):
+        reads = is_text_object(value)
+        return {
+            name.translate(_TYPED): blocks_of(inner, in_text=reads and name == "text")
+            for name, inner in value.items()
+        }
+    return value
+
+
+def chat_parts(text: str) -> dict[str, str]:
+    """Return the parts of a printed chat text: ``text``, each value as it was given.
+
+    Where values hold what could be markup, there are ``mrkdwn``, in which Slack's control
+    characters are escaped in values, and ``markdown``, in which no value can make a link.
+    """
+    typed = text.translate(_TYPED)
+    parts = {"text": typed}
+    for name, table in (("mrkdwn", _FOR_SLACK), ("markdown", _FOR_MARKDOWN)):
+        escaped = text.translate(table)
+        if escaped != typed:
+            parts[name] = escaped
+    return parts
+
+
+def own_chat_parts(text: str) -> dict[str, str]:
+    """Return the parts of a chat text without a template: all of it is a value."""
+    return chat_parts(text.translate(_MARKED))
 
 
 def join_text(values: Iterable[Any]) -> str:

@@ -13,7 +13,8 @@ fixture. Beside them:
     Each has ``kill()``, ``interrupt()``, ``terminate()``, ``wait()``, ``output()`` and
     ``wait_for_output(text)``. Extra environment goes by keyword:
     ``processes.worker("-c", "1", EMAIL_URL=smtp_server.url)``. All are ended with the test, and a
-    failed test shows the ends of their logs.
+    failed test shows the ends of their logs. Python programs are forked from a process that has
+    the libraries imported, which saves a second of CPU each (``tests.servers.forkserver``).
 ``wait_until``
     ``wait_until(predicate)`` polls, and returns the first true answer.
 ``smtp_server``, ``make_smtp_server``
@@ -30,6 +31,7 @@ fixture. Beside them:
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,12 +42,43 @@ from django.conf import settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
 
-from tests import emptying
+from tests import emptying, leftovers
 from tests.servers import process
 from tests.servers.postgres import PostgresServer, migrated_server
 from tests.servers.processes import TAIL_CHARACTERS, Processes
 from tests.servers.redis import RedisServer
 from tests.servers.smtp import SmtpServer
+
+# They need no database of the run, so they may come before the tests that find it untouched.
+LONGEST = ("tests/chaos/", "tests/acceptance/test_make_up.py")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have each process of a run begin with some of the longest tests: the run ends with none.
+
+    Each is first given an equal part of all tests, in their order (pytest-xdist's worksteal).
+    """
+    longest = [item for item in items if item.nodeid.startswith(LONGEST)]
+    others = iter([item for item in items if not item.nodeid.startswith(LONGEST)])
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    part = len(items) // count
+    items.clear()
+    for number in range(count):
+        begin = longest[number::count]
+        items += [*begin, *islice(others, max(0, part - len(begin)))]
+    items += others
+
+
+# Of this scope, so that it begins before and ends after every fixture of a test's own.
+@pytest.fixture(scope="class", autouse=True)
+def _leaves_nothing_behind() -> Iterator[None]:
+    leftovers.forget()
+    before = leftovers.state()
+    yield
+    left = leftovers.between(before, leftovers.state())
+    if left:
+        pytest.fail(f"This test leaves to the tests after it:\n{left}")
 
 
 @pytest.fixture(scope="session", autouse=True)

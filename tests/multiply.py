@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.db import connection, models
 
-from notifications import dialect
+from notifications.db import dialect
 from notifications.models import Notification
 
 # UUID 7, as a notification of that time would have got (RFC 9562, 5.7); on SQLite just an id.

@@ -7,13 +7,19 @@ from notifications.admin import (
     archived_notification,
     batch,
     failed_delivery,
+    hold,
     notification,
+    origin,
+    project,
     providers,
+    quarantine,
     results,
     schedule,
     users,
 )
+from scheduling.admin import fires
 
+fires.made_by.append(origin.made_by)
 admin.site.index_template = "notifications/admin/dashboard.html"
 
 __all__ = [
@@ -21,8 +27,11 @@ __all__ = [
     "archived_notification",
     "batch",
     "failed_delivery",
+    "hold",
     "notification",
+    "project",
     "providers",
+    "quarantine",
     "results",
     "schedule",
     "users",

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
+from notifications.admin.project import ProjectFilter
 from notifications.admin.record import RecordAdmin
 from notifications.models import ArchivedNotification, NotificationRecord
 
@@ -14,7 +15,7 @@ from notifications.models import ArchivedNotification, NotificationRecord
 class ArchivedNotificationAdmin(RecordAdmin):
     """Read-only; the attempts are part of the story above."""
 
-    list_filter = ("status", "channel", "priority")
+    list_filter = ("status", "channel", "priority", ProjectFilter)
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: Any = None

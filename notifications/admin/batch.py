@@ -1,17 +1,22 @@
 """Batches, with their progress; paused, resumed and cancelled as one."""
 
 from collections.abc import Callable
+from uuid import UUID
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
-from notifications import batches
 from notifications.admin.base import ReadOnlyAdmin, labelled
+from notifications.admin.project import ProjectFilter
+from notifications.core.masking import without_addresses
 from notifications.models import UNFINISHED, Batch, QueueWeight
+from notifications.operations import batches, refusal_report
 
 STATES = {"active": "success", "paused": "warning", "cancelled": "danger"}
 
@@ -20,16 +25,27 @@ STATES = {"active": "success", "paused": "warning", "cancelled": "danger"}
 class BatchAdmin(ReadOnlyAdmin):
     """Read-only, but for three verbs."""
 
-    list_display = ("__str__", "shown_state", "done", "accepted", "refused", "created_at")
-    list_filter = ("state",)
+    list_display = (
+        "__str__",
+        "project",
+        "shown_state",
+        "done",
+        "accepted",
+        "refused",
+        "created_at",
+    )
+    list_filter = ("state", ProjectFilter)
     list_per_page = 20  # each shows its progress, which is counted
-    ordering = ("-id",)
+    ordering = ("-created_at", "-id")
     search_fields = ("=id", "=name")
     search_help_text = "The exact id or name."
     actions = ("pause", "resume", "cancel")
     fieldsets = (
         (None, {"fields": ("name", "state", "done", "by_status")}),
-        ("Acceptance", {"fields": (("accepted", "refused", "duplicates"), "shown_errors")}),
+        (
+            "Acceptance",
+            {"fields": (("accepted", "refused"), ("duplicates", "blank"), "shown_errors")},
+        ),
         ("Times", {"fields": (("created_at", "closed_at"),)}),
     )
     readonly_fields = ("done", "by_status", "shown_errors")
@@ -59,8 +75,14 @@ class BatchAdmin(ReadOnlyAdmin):
 
     @admin.display(description="First refused rows")
     def shown_errors(self, batch: Batch) -> SafeString | str:
-        rows = ((e["index"], e["field"], e["detail"]) for e in batch.errors[:20])
-        return format_html_join("", "<p>row {}, {}: {}</p>", rows) or "-"
+        rows = (
+            (e["index"] + 1, e["field"], without_addresses(e["detail"])) for e in batch.errors[:20]
+        )
+        shown = format_html_join("", "<p>row {}, {}: {}</p>", rows)
+        if not shown:
+            return "-"
+        report = reverse("batch-errors", args=[batch.pk])
+        return format_html('{}<p><a href="{}">All refused rows, as CSV</a></p>', shown, report)
 
     def has_steer_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("notifications.change_batch"))
@@ -88,6 +110,20 @@ class BatchAdmin(ReadOnlyAdmin):
         for batch in turned:
             self.log_change(request, batch, f"{done}.")
         self.message_user(request, f"{done} {len(turned)}.")
+
+
+@admin.site.admin_view
+def report(request: HttpRequest, batch: UUID) -> StreamingHttpResponse:
+    """Download all refused rows of a batch."""
+    if not request.user.has_perm("notifications.view_batch"):
+        raise PermissionDenied
+    shown = str if request.user.has_perm("notifications.view_content") else without_addresses
+    name = f'attachment; filename="refused-{batch}.csv"'
+    return StreamingHttpResponse(
+        refusal_report.as_csv(batch, shown),
+        content_type="text/csv",
+        headers={"Content-Disposition": name},
+    )
 
 
 @admin.register(QueueWeight)

@@ -4,6 +4,7 @@ from typing import Any
 
 from notifications.channels import CHANNELS
 from notifications.models import NotificationRecord, OutboxMessage
+from notifications.recipients import unsubscribe_links
 from templates_engine import catalog
 from templates_engine.errors import TemplateError
 
@@ -21,11 +22,15 @@ def of(notification: NotificationRecord) -> dict[str, Any]:
     if notification.template_version_id is not None:
         try:
             version = catalog.version(notification.template_version_id)
-            return dict(version.render(notification.context, notification.locale or None))
+            to = (notification.id, notification.channel, notification.recipient)
+            link = unsubscribe_links.url(*to) if version.may_unsubscribe else ""
+            return dict(version.render(notification.context, notification.locale or None, link))
         except TemplateError as error:
             return {"render_error": str(error)}
     channel = CHANNELS[notification.channel]
     content = {channel.body_part: notification.body}
     if channel.subject_part:
         content[channel.subject_part] = notification.subject
+    if notification.mail and notification.mail.fields.get("html"):
+        content["html"] = notification.mail.fields["html"]
     return content

@@ -9,11 +9,12 @@ from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from notifications import clock, overview, throughput
 from notifications.admin.charts import Bar, stacked
-from notifications.overview import Queue
-from notifications.routing import PRIORITIES
-from notifications.throughput import Minute
+from notifications.core.routing import PRIORITIES
+from notifications.db import clock
+from notifications.monitoring import overview, throughput
+from notifications.monitoring.overview import Queue
+from notifications.monitoring.throughput import Minute
 from scheduling.models import Fire
 
 LAST_FIRES = 8

@@ -13,11 +13,14 @@ from django.utils.safestring import SafeString
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from notifications import dead_letters, replays
 from notifications.admin import causes
 from notifications.admin.base import ReadOnlyAdmin, answer, labelled, who, with_dialog
-from notifications.errors import ReplayRefused
+from notifications.admin.project import ProjectFilter
+from notifications.core.errors import ReplayRefused
+from notifications.core.masking import without_addresses
+from notifications.delivery import failed_deliveries
 from notifications.models import BulkReplay, FailedDelivery
+from notifications.operations import replays
 
 STATES = {"open": "danger", "replayed": "success", "discarded": "info"}
 
@@ -41,7 +44,7 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
         "code",
         "provider",
     )
-    list_filter = ("state", "channel", "priority", "reason")
+    list_filter = ("state", "channel", "priority", "reason", ProjectFilter)
     ordering = ("-id",)
     search_fields = ("=fingerprint",)
     search_help_text = "The exact fingerprint of a cause."
@@ -57,7 +60,7 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
                     ("channel", "priority"),
                     ("reason", "error_class"),
                     ("code", "provider"),
-                    "detail",
+                    "said",
                     "shown_notification",
                 )
             },
@@ -68,7 +71,13 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
             {"fields": (("resolved_by", "resolved_at"), "resolution", "shown_replay")},
         ),
     )
-    readonly_fields = ("shown_history", "shown_request", "shown_notification", "shown_replay")
+    readonly_fields = (
+        "said",
+        "shown_history",
+        "shown_request",
+        "shown_notification",
+        "shown_replay",
+    )
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -100,13 +109,24 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
     def shown_state(self, dead: FailedDelivery) -> str:
         return dead.state
 
+    @admin.display(description="Detail")
+    def said(self, dead: FailedDelivery) -> str:
+        """Give the provider's words without addresses."""
+        return without_addresses(dead.detail)
+
     @admin.display(description="Attempts")
     def shown_history(self, dead: FailedDelivery) -> SafeString:
         return format_html_join(
             "",
             "<p>{}. {} {} {} {}</p>",
             (
-                (a["number"], a["finished_at"], a["result"], a["code"], a["detail"])
+                (
+                    a["number"],
+                    a["finished_at"],
+                    a["result"],
+                    a["code"],
+                    without_addresses(a["detail"]),
+                )
                 for a in dead.history
             ),
         ) or format_html("{}", "None: it was refused before it became a notification.")
@@ -174,7 +194,7 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
         dead = FailedDelivery.objects.get(pk=object_id)
         why = form.cleaned_data["reason"]
         one = FailedDelivery.objects.filter(pk=dead.pk)
-        if not dead_letters.discard(one, why=why, by=who(request)):
+        if not failed_deliveries.discard(one, why=why, by=who(request)):
             return answer(request, _page(dead), "It was seen to before.", failed=True)
         self.log_change(request, dead, f"Discarded: {why}")
         return answer(request, _page(dead), "Discarded.")

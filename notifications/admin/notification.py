@@ -10,11 +10,15 @@ from django.urls import reverse
 from unfold.admin import TabularInline
 from unfold.forms import BaseDialogForm
 
-from notifications import replays, submission, suppressions
+from notifications import submission
 from notifications.admin.base import answer, who, with_dialog
+from notifications.admin.project import ProjectFilter
 from notifications.admin.record import RecordAdmin
-from notifications.errors import ReplayRefused
+from notifications.core.errors import ReplayRefused
+from notifications.core.masking import without_addresses
 from notifications.models import WAITING, Attempt, Notification, Status, Suppression
+from notifications.operations import replays
+from notifications.recipients import suppressions
 
 CANCEL_DIALOG = {
     "title": "Cancel this notification?",
@@ -59,8 +63,13 @@ class AttemptInline(TabularInline):  # type: ignore[misc]  # unfold has no types
     model = Attempt
     extra = 0
     can_delete = False
-    fields = ("number", "result", "provider", "code", "detail", "provider_message_id", "worker")
+    fields = ("number", "result", "provider", "code", "said", "provider_message_id", "worker")
     readonly_fields = fields
+
+    @admin.display(description="Detail")
+    def said(self, attempt: Attempt) -> str:
+        """Give the provider's words without addresses; the story has them whole."""
+        return without_addresses(attempt.detail)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -73,7 +82,7 @@ class AttemptInline(TabularInline):  # type: ignore[misc]  # unfold has no types
 class NotificationAdmin(RecordAdmin):
     """Read-only, but for cancel and resend."""
 
-    list_filter = (StatusFilter, "channel", "priority")
+    list_filter = (StatusFilter, "channel", "priority", ProjectFilter)
     actions = ("cancel_selected", "resend_selected")
     actions_detail = ("cancel", "resend", "suppress")
     inlines = (AttemptInline,)
@@ -135,6 +144,7 @@ class NotificationAdmin(RecordAdmin):
             notification.channel,
             notification.recipient,
             Suppression.Reason.OPERATOR,
+            world=notification.world,
             source="admin",
             notification_id=notification.id,
             by=who(request),

@@ -1,4 +1,4 @@
-"""Where a notification comes from: links to its schedule, its batch, and what it is a replay of."""
+"""Where a notification comes from, and what a fire has made: links between their pages."""
 
 from uuid import UUID
 
@@ -6,8 +6,8 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from notifications.batches import run_of
-from notifications.models import Batch, NotificationRecord
+from notifications.models import Batch, Notification, NotificationRecord
+from notifications.operations.batches import name_for, run_of
 from scheduling.models import Fire
 
 
@@ -18,9 +18,9 @@ def links(notification: NotificationRecord) -> SafeString | str:
     came_with = notification.batch_id
     batch = Batch.objects.filter(pk=came_with).first() if came_with else None
     run = run_of(batch) if batch else notification.id
-    if fire := _fire(run):
-        where = reverse("admin:scheduling_fire_change", args=[fire.pk])
-        found.append(("schedule", where, fire.schedule.periodic_task.name))
+    for fire, schedule in _fires(run):
+        where = reverse("admin:scheduling_fire_change", args=[fire])
+        found.append(("schedule", where, schedule))
     if batch:
         where = reverse("admin:notifications_batch_change", args=[batch.pk])
         found.append(("batch", where, str(batch)))
@@ -32,7 +32,21 @@ def links(notification: NotificationRecord) -> SafeString | str:
     return format_html_join(SafeString("<br>"), '{} <a class="seat-link" href="{}">{}</a>', found)
 
 
-def _fire(run: UUID | None) -> Fire | None:
+def _fires(run: UUID | None) -> list[tuple[UUID, str]]:
+    """Return the fire of a run, if it has one, and the name of its schedule."""
     if run is None:
-        return None
-    return Fire.objects.select_related("schedule__periodic_task").filter(pk=run).first()
+        return []
+    fires = Fire.objects.filter(pk=run, schedule__periodic_task__isnull=False)
+    return list(fires.values_list("pk", "schedule__periodic_task__name"))
+
+
+def made_by(fire: Fire) -> list[tuple[str, str]]:
+    """Return the notification or the batch that a fire has made, as text and address."""
+    made = []
+    if Notification.objects.filter(pk=fire.pk).exists():
+        where = reverse("admin:notifications_notification_change", args=[fire.pk])
+        made.append((f"notification {fire.pk}", where))
+    for batch in Batch.objects.filter(name=name_for(str(fire.pk))):
+        where = reverse("admin:notifications_batch_change", args=[batch.pk])
+        made.append((f"batch {batch}", where))
+    return made

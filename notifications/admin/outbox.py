@@ -13,7 +13,6 @@ from django.template.response import TemplateResponse
 from notifications.models import OutboxMessage
 
 PAGE = 30
-MAY_LOOK = ("notifications.view_outboxmessage", "notifications.view_content")
 
 
 @staff_member_required

@@ -11,12 +11,14 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from notifications import account_tests, suppressions
 from notifications.admin.base import InfinitePaginator, answer, who, with_dialog
-from notifications.errors import MalformedRecipient
+from notifications.admin.project import ProjectFilter
+from notifications.core.attempt import Result
+from notifications.core.errors import InvalidNotification
+from notifications.core.masking import mask, without_addresses
 from notifications.models import AccountRule, ProviderAccount, RateLimit, Suppression
-from notifications.privacy import mask
-from notifications.retry import Result
+from notifications.operations import account_tests
+from notifications.recipients import suppressions
 
 
 class TestDialog(BaseDialogForm):  # type: ignore[misc]  # unfold has no types
@@ -51,7 +53,8 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         "send",
         {
             "title": "Send a test",
-            "description": "By this account, as it is saved; also if it is disabled.",
+            "description": "By this account, as it is saved; also if it is disabled. To your own "
+            "address, or to one that TEST_RECIPIENTS lists.",
             "form_class": TestDialog,
             "form_submit_text": "Send",
         },
@@ -60,8 +63,8 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         row = ProviderAccount.objects.get(pk=object_id)
         where = reverse("admin:notifications_provideraccount_change", args=[row.pk])
         try:
-            outcome = account_tests.send_test(row, form.cleaned_data["recipient"])
-        except MalformedRecipient as error:
+            outcome = account_tests.send_test(row, form.cleaned_data["recipient"], who(request))
+        except InvalidNotification as error:
             return answer(request, where, str(error), failed=True)
         sent = outcome.result is Result.SENT
         self.log_change(request, row, f"Sent a test: {outcome.result} {outcome.code}".strip())
@@ -82,8 +85,8 @@ class SuppressionAdmin(ModelAdmin):  # type: ignore[misc]  # as above
 
     paginator = InfinitePaginator
     show_full_result_count = False
-    list_display = ("to", "channel", "scope", "reason", "created_at", "lifted_at")
-    list_filter = ("channel", "reason", "scope")
+    list_display = ("to", "channel", "scope", "reason", "project", "created_at", "lifted_at")
+    list_filter = ("channel", "reason", "scope", ProjectFilter)
     search_fields = ("=recipient",)
     search_help_text = "The exact recipient."
     actions = ("lift",)
@@ -91,10 +94,10 @@ class SuppressionAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     def get_fields(self, request: HttpRequest, obj: Suppression | None = None) -> Any:
         """Show of the recipient what may be seen; a new one is typed."""
         recipient = "to" if obj else "recipient"
-        return ("channel", recipient, "scope", "reason", "detail")
+        return ("channel", recipient, "scope", "reason", "said" if obj else "detail")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Suppression | None = None) -> Any:
-        return ("to",) if obj else ()
+        return ("to", "said") if obj else ()
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Suppression]":
         """Each row carries whether who asks may see recipients: a request has no other place."""
@@ -105,6 +108,11 @@ class SuppressionAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     def to(self, suppression: Suppression) -> str:
         opened = getattr(suppression, "opened", False)
         return suppression.recipient if opened else mask(suppression.recipient)
+
+    @admin.display(description="Detail")
+    def said(self, suppression: Suppression) -> str:
+        """Give a provider's words without addresses."""
+        return without_addresses(suppression.detail)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

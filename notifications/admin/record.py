@@ -11,10 +11,11 @@ from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from notifications.admin import content, origin, search, timeline
+from notifications.admin import content, origin, search
 from notifications.admin.base import ReadOnlyAdmin, labelled
+from notifications.core.masking import mask
 from notifications.models import NotificationRecord, Status
-from notifications.privacy import mask
+from notifications.monitoring import timeline
 
 SEE_CONTENT = "notifications.view_content"
 LABELS: dict[str, str] = {
@@ -38,13 +39,26 @@ class RecordAdmin(ReadOnlyAdmin):
     search_fields = ("id",)
     search_help_text = "The exact id, recipient, reference or idempotency key."
     change_form_before_template = "notifications/admin/timeline.html"
-    readonly_fields = ("to", "shown_context", "shown_metadata", "shown_content", "comes_from")
+    readonly_fields = (
+        *("to", "shown_context", "shown_metadata", "shown_options", "shown_content", "shown_mail"),
+        "comes_from",
+    )
     fieldsets = (
         (
             None,
-            {"fields": (("channel", "priority"), ("to", "status"), ("reason", "provider"))},
+            {
+                "fields": (
+                    ("channel", "priority"),
+                    ("to", "status"),
+                    ("reason", "provider"),
+                    ("project", "test"),
+                )
+            },
         ),
-        ("Content", {"fields": ("template_version", "shown_content", "shown_context")}),
+        (
+            "Content",
+            {"fields": ("template_version", "shown_content", "shown_mail", "shown_context")},
+        ),
         (
             "Times",
             {
@@ -63,6 +77,7 @@ class RecordAdmin(ReadOnlyAdmin):
                     ("guarantee", "attempt_count"),
                     ("retry", "locale"),
                     "shown_metadata",
+                    "shown_options",
                     "comes_from",
                 )
             },
@@ -86,7 +101,8 @@ class RecordAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         notification = self.get_object(request, object_id)
-        story = timeline.of(notification) if notification else []
+        masked = not request.user.has_perm(SEE_CONTENT)
+        story = timeline.of(notification, masked=masked) if notification else []
         context = {**(extra_context or {}), "timeline": story}
         response: HttpResponse = super().change_view(request, object_id, form_url, context)
         return response
@@ -107,6 +123,15 @@ class RecordAdmin(ReadOnlyAdmin):
     @admin.display(description="Context")
     def shown_context(self, notification: NotificationRecord) -> SafeString | str:
         return _for_eyes(notification, lambda: _json(notification.context))
+
+    @admin.display(description="Options")
+    def shown_options(self, notification: NotificationRecord) -> SafeString | str:
+        return _for_eyes(notification, lambda: _json(notification.options or {}))
+
+    @admin.display(description="Beside subject and body")
+    def shown_mail(self, notification: NotificationRecord) -> SafeString | str:
+        kept = notification.mail.fields if notification.mail else {}
+        return _for_eyes(notification, lambda: _json(kept))
 
     @admin.display(description="Metadata")
     def shown_metadata(self, notification: NotificationRecord) -> SafeString | str:

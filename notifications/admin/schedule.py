@@ -16,11 +16,13 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from notifications import clock, requests, routing
 from notifications.channels import CHANNELS
-from notifications.errors import InvalidNotification
-from notifications.privacy import mask
+from notifications.core import routing
+from notifications.core.masking import mask
+from notifications.core.world import DEFAULT_PROJECT, World
+from scheduling import isolation
 from scheduling.admin.schedules import ScheduleAdmin, ScheduleForm
+from scheduling.arguments import InvalidArgumentsError
 from templates_engine.models import Status, Template, TemplateVersion
 
 NOTIFICATION, TASK = "notification", "task"
@@ -54,7 +56,7 @@ class NotificationScheduleForm(ScheduleForm):
         "Several are sent as one batch.",
     )
     template = forms.ModelChoiceField(
-        Template.objects.all(),
+        Template.objects.exclude(namespace__endswith=":test"),
         required=False,
         help_text="What is published when it fires. Empty: the text below.",
     )
@@ -93,7 +95,8 @@ class NotificationScheduleForm(ScheduleForm):
         template = cast("forms.ModelChoiceField[Template]", self.fields["template"])
         template.widget = _template_widget(template.choices)
         if self.instance.pk:
-            self.initial.update(_what_of(self.instance))
+            with isolation.aside("filling a schedule's form"):
+                self.initial.update(_what_of(self.instance))
 
     def clean_more(self) -> dict[str, Any]:
         more = self.cleaned_data["more"]
@@ -109,10 +112,9 @@ class NotificationScheduleForm(ScheduleForm):
     def _write_task(self) -> None:
         """Turn the friendly fields into the task and its arguments, if they could be sent now."""
         data = self.cleaned_data
-        recipients = data.get("recipients", "").split("\n")
-        recipients = [line.strip() for line in recipients if line.strip()]
+        recipients = _recipients(data)
         fields = self._fields()
-        self._check(recipients, fields)
+        self._check(recipients)
         one = len(recipients) == 1
         whom = {"recipient": recipients[0]} if one else {"recipients": recipients}
         data["task"] = routing.SEND_TASK if one else routing.SEND_TO_EACH_TASK
@@ -124,6 +126,7 @@ class NotificationScheduleForm(ScheduleForm):
         given = {
             "channel": template.channel if template else data.get("channel"),
             "template": template.name if template else "",
+            "project": template.namespace if template else "",
             "context": data.get("context"),
             "subject": data.get("subject"),
             "body": data.get("body"),
@@ -134,23 +137,36 @@ class NotificationScheduleForm(ScheduleForm):
             **{name: value for name, value in given.items() if value},
         }
 
-    def _check(self, recipients: list[str], fields: dict[str, Any]) -> None:
-        """Say beside its field what the door would refuse."""
+    def _check(self, recipients: list[str]) -> None:
+        """Say whom there are too few or too many of."""
         if not recipients:
             self.add_error("recipients", "Say whom to send it to.")
         elif len(recipients) > MOST_RECIPIENTS:
             self.add_error(
                 "recipients", f"More than {MOST_RECIPIENTS}: make a task of your own for these."
             )
-        for recipient in recipients[:MOST_RECIPIENTS]:
-            try:
-                requests.check(requests.read({**fields, "recipient": recipient}), clock.now())
-            except InvalidNotification as error:
-                name = {"recipient": "recipients", "priority": "urgency"}.get(error.field)
-                name = name or (error.field if error.field in OWN_FIELDS else "more")
-                text = f"{recipient}: {error}" if name == "recipients" else str(error)
-                self.add_error(name, text)
-                return
+
+    def _check_arguments(self, data: dict[str, Any]) -> None:
+        if data.get("what") == NOTIFICATION:
+            self.changed_data.append("kwargs")  # which the friendly fields stand for
+        super()._check_arguments(data)
+
+    def task_to_allow(self, data: dict[str, Any]) -> str:
+        """Name the task of one send for what stands in the friendly fields."""
+        friendly = data.get("what") == NOTIFICATION
+        return routing.SEND_TASK if friendly else super().task_to_allow(data)
+
+    def beside(self, error: InvalidArgumentsError) -> tuple[str, str]:
+        """Name the friendly field that an argument comes from, and say what is wrong with it."""
+        if self.cleaned_data.get("what") != NOTIFICATION:
+            return super().beside(error)
+        _, name, number = f"{error.field}..".split(".")[:3]
+        if name in ("recipient", "recipients"):
+            recipients = _recipients(self.cleaned_data)
+            recipient = recipients[int(number or 0)] if recipients else ""
+            return "recipients", f"{recipient}: {error}"
+        name = {"priority": "urgency"}.get(name, name)
+        return (name if name in (*OWN_FIELDS, "urgency") else "more"), str(error)
 
 
 admin.site.unregister(PeriodicTask)
@@ -219,17 +235,28 @@ class NotificationScheduleAdmin(ScheduleAdmin):
             return str(task.task)
         fields = _kwargs(task)
         what = fields.get("template") or fields.get("subject") or "a text"
-        whom = fields.get("recipients") or [fields.get("recipient", "")]
+        whom = _whom(fields)
         to = mask(str(whom[0])) if len(whom) == 1 else f"{len(whom)} recipients"
         return f"{fields.get('channel', '')}: {what} to {to}"
+
+
+def _recipients(data: dict[str, Any]) -> list[str]:
+    lines = data.get("recipients", "").split("\n")
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _kwargs(task: PeriodicTask) -> dict[str, Any]:
     try:
         found = json.loads(task.kwargs or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _whom(fields: dict[str, Any]) -> list[Any]:
+    """Return the recipients that a schedule's arguments name, one empty if they name none."""
+    several = fields.get("recipients")
+    return several if several and isinstance(several, list) else [fields.get("recipient", "")]
 
 
 def _what_of(task: PeriodicTask) -> dict[str, Any]:
@@ -237,8 +264,12 @@ def _what_of(task: PeriodicTask) -> dict[str, Any]:
     fields = _kwargs(task)
     if task.task not in (routing.SEND_TASK, routing.SEND_TO_EACH_TASK) or not fields:
         return {"what": TASK}
-    whom = fields.pop("recipients", None) or [fields.pop("recipient", "")]
-    template = Template.objects.filter(name=fields.pop("template", "")).first()
+    whom = _whom(fields)
+    for name in ("recipient", "recipients"):
+        fields.pop(name, None)
+    namespace = World(str(fields.get("project", DEFAULT_PROJECT))).namespace
+    named = {"name": fields.pop("template", ""), "namespace": namespace}
+    template = Template.objects.filter(**named).first()
     return {
         "what": NOTIFICATION,
         "recipients": "\n".join(str(one) for one in whom),

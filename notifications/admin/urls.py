@@ -2,12 +2,14 @@
 
 from django.urls import path
 
-from notifications.admin import dashboard, outbox
-from notifications.metrics import exposition
+from notifications.admin import batch, dashboard, outbox, personal_data
+from notifications.monitoring import exposition
 
 urlpatterns = [
     path("metrics", exposition.metrics),
     path("dashboard/live/", dashboard.live, name="dashboard-live"),
+    path("batches/<uuid:batch>/errors.csv", batch.report, name="batch-errors"),
+    path("personal-data/", personal_data.page, name="personal-data"),
     path("outbox/", outbox.outbox, name="outbox"),
     path("outbox/<uuid:notification>/", outbox.message, name="outbox-message"),
 ]

@@ -9,12 +9,15 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
 from notifications.api import (
+    access,
     batches,
     contract,
     failed_deliveries,
+    failed_runs,
     jobs,
     notifications,
     providers,
+    queries,
     queues,
     refusals,
     suppressions,
@@ -55,9 +58,12 @@ api = Api(
 api.add_router("/notifications/batch", batches.router, tags=["Batches"])
 api.add_router("/notifications", notifications.router, tags=["Notifications"])
 api.add_router("/jobs", jobs.router, tags=["Jobs"])
+api.add_router("/failed-runs", failed_runs.router, tags=["Jobs"])
 api.add_router("/templates", templates.router, tags=["Templates"])
 api.add_router("/failed-deliveries", failed_deliveries.router, tags=["Failed deliveries"])
 api.add_router("/suppressions", suppressions.router, tags=["Suppressions"])
 api.add_router("/providers", providers.router, tags=["Providers"])
 api.add_router("/queues", queues.router, tags=["Queues"])
 api.add_router("/problems", problem_router, tags=["Problems"])
+access.guard(api)
+queries.refuse_unknown(api)

@@ -1,13 +1,22 @@
 """Who calls, whether they may, and how often: asked before anything else of a request is read."""
 
-from typing import Any
+from typing import Any, TypeVar
 
+import structlog
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from ninja.security.http import HttpAuthBase
 
-from notifications.api import keys, limits
+from notifications.api import limits
 from notifications.api.problems import Problem
+from notifications.core.world import World
 from notifications.models import ApiKey
+from notifications.models.project import within
+from notifications.operations import api_keys
+
+log = structlog.get_logger(__name__)
+
+M = TypeVar("M", bound=Model)
 
 _HINT = "Send it as Authorization: Bearer KEY; manage.py create_api_key NAME makes one."
 
@@ -17,8 +26,8 @@ class Key(HttpAuthBase):
 
     openapi_scheme = "bearer"
 
-    def __init__(self, scope: str) -> None:
-        self.scope = ApiKey.Scope(scope)
+    def __init__(self, scope: ApiKey.Scope) -> None:
+        self.scope = scope
         super().__init__()
 
     def __call__(self, request: HttpRequest) -> ApiKey:
@@ -26,16 +35,29 @@ class Key(HttpAuthBase):
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Problem("missing-key", hint=_HINT)
-        key = keys.find(token.strip())
+        key = api_keys.find(token.strip())
         if key is None:
-            raise Problem("invalid-key", hint=_HINT)
+            raise _refused(request, token)
         if self.scope not in key.scopes:
             raise Problem("missing-scope", f"It needs the scope {self.scope.value!r}.")
         wait = limits.take(key)
         if wait:
             raise Problem("too-many-requests", retry_after=wait)
-        keys.note_use(key)
+        api_keys.note_use(key)
         return key
+
+
+def _refused(request: HttpRequest, token: str) -> Problem:
+    """Log a key that is none, and say no: slower to an address that tries many.
+
+    A key that is one is never held up by those that were tried from where it comes.
+    """
+    address = str(request.META.get("REMOTE_ADDR", ""))
+    wait = limits.take_refused(address)
+    if wait:
+        return Problem("too-many-requests", "Too many wrong keys came from here.", retry_after=wait)
+    log.warning("api_key_refused", address=address, prefix=api_keys.prefix_of(token))
+    return Problem("invalid-key", hint=_HINT)
 
 
 def key_of(request: HttpRequest) -> ApiKey:
@@ -46,15 +68,11 @@ def key_of(request: HttpRequest) -> ApiKey:
     return auth
 
 
-def is_test(request: HttpRequest) -> bool:
-    """Tell whether this request came with a test key, whose sends only the simulator gets."""
-    return key_of(request).kind == ApiKey.Kind.TEST
+def world_of(request: HttpRequest) -> World:
+    """Return what this request may see and touch: a project, or the tests of one."""
+    return key_of(request).world
 
 
-def refuse_live(request: HttpRequest, *, test: bool) -> None:
-    """Keep a test key from sending for real. Raises ``Problem`` 403."""
-    if is_test(request) and not test:
-        raise Problem("forbidden", "A test key cannot have anything sent that is no test itself.")
-
-
-SEND, READ, MANAGE, REPLAY = (Key(scope) for scope in ApiKey.Scope)
+def mine(rows: "QuerySet[M]", request: HttpRequest) -> "QuerySet[M]":
+    """Narrow rows to what this request may see and touch; the others are not there for it."""
+    return within(rows, world_of(request))

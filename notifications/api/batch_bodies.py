@@ -1,108 +1,123 @@
-"""The two forms of a batch: a JSON list, and a CSV whose header names fields and variables."""
+"""The two forms of a batch: a JSON list, and a CSV whose header names fields and variables.
 
-import csv
-import io
-from collections.abc import Iterator
+A row that cannot be read costs itself: it becomes a refused row of the batch.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 from django.http import HttpRequest
 
-from notifications import conf
+from notifications.api import csv_rows
 from notifications.api.bodies import read_json
+from notifications.api.notifications import NotificationIn
 from notifications.api.problems import Problem
+from notifications.core import conf
+from notifications.core.errors import MalformedRow
 
 # Columns that are fields of a notification; every other one is a variable of the template.
-FIELDS = ("recipient", "idempotency_key", "reference", "locale")
+FIELDS = frozenset({"recipient", "idempotency_key", "reference", "locale", "eta"})
+# Fields, too, where no template could have variables of these names.
+OWN_TEXT = frozenset({"subject", "body"})
+
+# What rows cannot share: whose they are, and what tells one from another.
+_OF_A_ROW = frozenset({"recipient", "idempotency_key", "project", "test"})
+
+Fields = dict[str, Any]
+Item = Fields | Callable[[], Fields]  # a row's fields, or what raises why it has none
 
 
 @dataclass(slots=True)
 class Rows:
-    """What a batch asks for; ``lines`` are those of a CSV on which its rows end."""
+    """What a batch asks for. ``lines`` are those of a CSV on which its rows end.
 
-    fields: list[dict[str, Any]]
+    ``blank`` counts the blank rows of a CSV, which are passed over; ``common`` holds what all
+    rows share that do not say otherwise.
+    """
+
+    items: Callable[[], Iterator[Item]]
     lines: list[int] = field(default_factory=list)
+    blank: int = 0
+    common: Fields = field(default_factory=dict)
 
-    def notifications(self, *, key: str, test: bool) -> Iterator[dict[str, Any]]:
-        """Give each row; ``key`` makes one idempotent by its place, unless it has its own."""
-        for number, fields in enumerate(self.fields, 1):
-            if test:
-                fields["test"] = True
-            if key:
-                fields.setdefault("idempotency_key", f"{key}:{number}")
-            yield fields
+    def notifications(self, *, key: str, test: bool) -> Iterator[Item]:
+        """Return each row; ``key`` makes one idempotent by its place, unless it has its own."""
+        for number, item in enumerate(self.items(), 1):
+            if isinstance(item, dict):
+                if test:
+                    item["test"] = True
+                if key:
+                    item.setdefault("idempotency_key", f"{key}:{number}")
+            yield item
 
 
-def read_rows(request: HttpRequest) -> Rows:
+def read_rows(request: HttpRequest, *, template: str) -> Rows:
     """Read a batch's body. Raises ``Problem``: 400, 413, 415 or 422."""
-    readers = {"application/json": _json, "text/csv": _csv}
-    read = readers.get(request.content_type or "")
-    if read is None:
-        raise Problem("unsupported-media-type", hint=f"Send Content-Type: {' or '.join(readers)}.")
     longest = conf.get("API_BATCH_BYTES")
+    if request.content_type not in ("application/json", "text/csv"):
+        hint = "Send Content-Type: application/json or text/csv."
+        raise Problem("unsupported-media-type", hint=hint)
     body = request.read(longest + 1)
     if len(body) > longest:
         raise Problem("body-too-large", f"A batch has at most {longest} bytes.")
-    rows = read(body)
-    if not rows.fields:
-        raise Problem("invalid-request", "There is no row in it.")
-    return rows
+    if request.content_type == "application/json":
+        return _json(body)
+    return _csv(body, FIELDS if template else FIELDS | OWN_TEXT)
 
 
 def _json(body: bytes) -> Rows:
-    fields = read_json(body)
-    if not isinstance(fields, list):
-        raise Problem("invalid-request", "The body is no list.", hint="Send a list of objects.")
-    _refuse_too_many(len(fields))
-    for number, row in enumerate(fields, 1):
-        if not isinstance(row, dict):
-            raise Problem("invalid-request", f"Row {number} is no object.", field=str(number))
-    return Rows(fields)
+    found: Any = read_json(body)
+    common: Any = {}
+    if isinstance(found, dict) and found.keys() <= {"common", "notifications"}:
+        found, common = found.get("notifications"), found.get("common") or {}
+    if not isinstance(found, list) or not isinstance(common, dict):
+        hint = 'Send a list of objects, or {"common": {…}, "notifications": […]}.'
+        raise Problem("invalid-request", "The body is no list.", hint=hint)
+    for name in common:
+        if name in _OF_A_ROW or name not in NotificationIn.model_fields:
+            raise Problem(
+                "invalid-request", "Rows cannot share this field.", field=f"common.{name}"
+            )
+    _check_count(len(found))
+    return Rows(
+        lambda: (row if isinstance(row, dict) else _NO_OBJECT for row in found), common=common
+    )
 
 
-def _csv(body: bytes) -> Rows:
+def _csv(body: bytes, fields: frozenset[str]) -> Rows:
+    # Read once to see that it can be read to its end, before the first row is accepted.
     try:
-        reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-        header = _header(next(reader, []))
-        rows = Rows([])
-        for cells in reader:
-            if not cells:
-                continue  # an empty line
-            if len(cells) != len(header):
-                raise Problem(
-                    "invalid-request",
-                    f"Line {reader.line_num} has {len(cells)} cells, the header {len(header)}.",
-                )
-            rows.fields.append(_fields(header, cells))
-            rows.lines.append(reader.line_num)
-            _refuse_too_many(len(rows.fields))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise Problem("malformed-body", f"The body is no CSV in UTF-8: {error}.") from None
+        sheet = csv_rows.read(body)
+        rows = Rows(lambda: (_item(row, fields) for row in csv_rows.read(body).rows()))
+        for row in sheet.rows():
+            rows.lines.append(row.line)
+    except csv_rows.UnreadableFile as error:
+        raise Problem("invalid-request", f"The CSV cannot be read. {error}") from None
+    rows.blank = sheet.blank
+    _check_count(len(rows.lines))
     return rows
 
 
-def _header(cells: list[str]) -> list[str]:
-    header = [cell.strip() for cell in cells]
-    if "recipient" not in header:
-        raise Problem(
-            "invalid-request",
-            "The CSV has no column recipient.",
-            field="recipient",
-            hint="Its first line names the columns: recipient, and the template's variables.",
-        )
-    if len(set(header)) != len(header) or "" in header:
-        raise Problem("invalid-request", "A column has no name, or the name of another.")
-    return header
+def _item(row: csv_rows.Row, fields: frozenset[str]) -> Item:
+    if row.problem:
+        return partial(_refuse, row.problem)
+    own: Fields = {name: cell for name, cell in row.cells.items() if name in fields and cell}
+    context = {name: cell for name, cell in row.cells.items() if name not in fields}
+    return {**own, "context": context} if context else own
 
 
-def _fields(header: list[str], cells: list[str]) -> dict[str, Any]:
-    named = dict(zip(header, cells, strict=True))
-    fields: dict[str, Any] = {name: named[name] for name in FIELDS if named.get(name)}
-    context = {name: value for name, value in named.items() if name not in FIELDS}
-    return {**fields, "context": context} if context else fields
+def _refuse(problem: str) -> NoReturn:
+    raise MalformedRow(problem, field="row")
 
 
-def _refuse_too_many(count: int) -> None:
+_NO_OBJECT = partial(_refuse, 'The row is not an object, like {"recipient": "…"}.')
+
+
+def _check_count(count: int) -> None:
     most = conf.get("API_BATCH_ROWS")
     if count > most:
         raise Problem("body-too-large", f"A batch has at most {most} rows.")
+    if not count:
+        raise Problem("invalid-request", "There is no row in it.")

@@ -1,24 +1,30 @@
 """Batches: many notifications in one request, watched and steered as one."""
 
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 from uuid import UUID
 
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Field, Query, Router, Schema
 from ninja import Status as Answer
 
-from notifications import batches, submission
-from notifications.api.authentication import READ, SEND, is_test
+from notifications import submission
+from notifications.api.authentication import mine, world_of
 from notifications.api.batch_bodies import read_rows
 from notifications.api.contract import refuses
 from notifications.api.fields import ChannelFilter, PriorityFilter, Text
 from notifications.api.notifications import IdempotencyKey
-from notifications.api.pagination import Page, Paging, cut
+from notifications.api.pagination import Page, Paging, cut_by_age
 from notifications.api.problems import Problem
+from notifications.core.world import LIVE
 from notifications.models import Batch
+from notifications.operations import batches, refusal_report
+from notifications.submission import repeats
 
 router = Router()
+
+CSV, JSON_LINES = "text/csv", "application/jsonl"
 
 
 class Common(Schema):
@@ -45,18 +51,28 @@ class RowError(Schema):
 
 
 class BatchOut(Schema):
-    """A batch as it stands; `duplicates` had an idempotency key that was used before."""
+    """A batch as it stands; `duplicates` had an idempotency key that other rows had before."""
 
     id: UUID
     name: str
+    test: bool = Field(description="Whether a test key made it, so that all its rows are tests.")
     state: str
     accepted: int
     refused: int
     duplicates: int
-    errors: list[RowError] = Field(description="The first 1,000 refused rows.")
+    blank: int = Field(description="Blank rows of the CSV, which were passed over.")
+    errors: list[RowError] = Field(
+        description="The first 1,000 refused rows; the report at `errors_url` has all."
+    )
     closed_at: datetime | None
     created_at: datetime
     url: str
+    errors_url: str
+
+    @staticmethod
+    def resolve_errors_url(row: Batch) -> str:
+        """Say where the whole report is."""
+        return f"/api/v1/notifications/batch/{row.id}/errors"
 
     @staticmethod
     def resolve_errors(row: Batch) -> list[RowError]:
@@ -91,9 +107,8 @@ class BatchDetail(BatchOut):
 
 @router.post(
     "",
-    auth=SEND,
-    response={202: BatchOut},
-    openapi_extra=refuses(413, 415, body="Batch"),
+    response={202: BatchOut, 200: BatchOut},
+    openapi_extra=refuses(409, 413, 415, body="Batch"),
     summary="Send many",
 )
 def create_batch(
@@ -101,60 +116,103 @@ def create_batch(
 ) -> Answer[Batch]:
     """Accept up to 100,000 notifications; once this answers, those that are fine are stored.
 
-    The body is a JSON list of notifications, or a CSV (`Content-Type: text/csv`) whose columns
-    `recipient`, `idempotency_key`, `reference` and `locale` are what they are called, and whose
-    other columns are the template's variables. Rows that are refused stop no others. With an
-    idempotency key, repeating the request sends nothing twice.
+    The body is a JSON list of notifications, or an object of `notifications` and `common`, the
+    fields that all of them share, such as `attachments`; or a CSV (`Content-Type: text/csv`)
+    whose columns `recipient`, `idempotency_key`, `reference`, `locale` and `eta` are what they are
+    called, and whose other columns are the template's variables; without a template, `subject` and
+    `body` are the text. Commas, semicolons and tabs are recognised. Rows that are refused, or that
+    cannot be read, stop no others.
+
+    The same idempotency key with the same content answers 200 with the first batch, and accepts
+    what an interruption has left of it; with another content 409.
     """
-    rows = read_rows(request)
-    shared = {name: value for name, value in common.dict(exclude={"name"}).items() if value}
+    rows = read_rows(request, template=common.template)
+    given = rows.common | {name: value for name, value in common.dict().items() if value}
+    world = world_of(request)
+    items = partial(rows.notifications, key=idempotency_key, test=world.test)
+    batch, created = None, True
+    if idempotency_key:
+        content = repeats.content_hash(items(), given)
+        batch, created = repeats.of_key(idempotency_key, content, world=world, name=common.name)
+    name = given.pop("name", "")
     submitted = submission.send_many(
-        rows.notifications(key=idempotency_key, test=is_test(request)), name=common.name, **shared
+        items(),
+        name=name,
+        batch=batch,
+        lines=rows.lines,
+        blank=rows.blank,
+        **(given if world == LIVE else {**world.columns, **given}),
     )
-    batch = submitted.batch
-    if rows.lines:
-        batch.errors = [{**error, "line": rows.lines[error["index"]]} for error in batch.errors]
-        Batch.objects.filter(pk=batch.pk).update(errors=batch.errors)
-    return Answer(202, batch)
+    return Answer(202 if created else 200, submitted.batch)
 
 
-@router.get("", auth=READ, response=Page[BatchOut], summary="List batches, newest first")
+@router.get("", response=Page[BatchOut], summary="List batches, newest first")
 def list_batches(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     """List batches."""
-    page, cursor = cut(Batch.objects.all(), paging, UUID)
+    page, cursor = cut_by_age(mine(Batch.objects.all(), request), paging)
     return {"items": page, "next_cursor": cursor}
 
 
-@router.get("/{id}", auth=READ, response=BatchDetail, summary="How far a batch is")
+@router.get("/{id}", response=BatchDetail, summary="How far a batch is")
 def get_batch(request: HttpRequest, id: UUID) -> Batch:  # noqa: A002 -- the path's own name
     """Give a batch with its progress."""
-    return _find(id)
+    return _find(request, id)
 
 
-@router.post(
-    "/{id}/pause", auth=SEND, response=BatchDetail, openapi_extra=refuses(409), summary="Hold back"
+@router.get(
+    "/{id}/errors",
+    summary="All refused rows",
+    openapi_extra={
+        "responses": {
+            200: {
+                "description": "The report, as CSV or as one JSON object a line.",
+                "content": {kind: {"schema": {"type": "string"}} for kind in (CSV, JSON_LINES)},
+            }
+        }
+    },
 )
+def get_batch_errors(
+    request: HttpRequest,
+    id: UUID,  # noqa: A002 -- as above
+    format: Literal["csv", "jsonl"] = "csv",  # noqa: A002 -- what it is called elsewhere
+) -> StreamingHttpResponse:
+    """Download the report of all refused rows: `row`, `line`, `field`, `error`, `detail`."""
+    batch = _find(request, id)
+    write, kind = {
+        "csv": (refusal_report.as_csv, CSV),
+        "jsonl": (refusal_report.as_json_lines, JSON_LINES),
+    }[format]
+    name = f'attachment; filename="refused-{batch.pk}.{format}"'
+    return StreamingHttpResponse(
+        write(batch.pk), content_type=kind, headers={"Content-Disposition": name}
+    )
+
+
+@router.post("/{id}/pause", response=BatchDetail, openapi_extra=refuses(409), summary="Hold back")
 def pause_batch(request: HttpRequest, id: UUID) -> Batch:  # noqa: A002 -- as above
-    """Hold back what no worker has yet; 409 unless it is active."""
-    batch = _find(id)
+    """Hold back what no worker has yet; 409 unless it is active.
+
+    Once this answers, nothing more of it is taken; what is `sending` may still go out.
+    """
+    batch = _find(request, id)
     return _turned(batch, done=batches.pause(batch))
 
 
-@router.post(
-    "/{id}/resume", auth=SEND, response=BatchDetail, openapi_extra=refuses(409), summary="Go on"
-)
+@router.post("/{id}/resume", response=BatchDetail, openapi_extra=refuses(409), summary="Go on")
 def resume_batch(request: HttpRequest, id: UUID) -> Batch:  # noqa: A002 -- as above
     """Go on with a paused batch; 409 unless it is paused."""
-    batch = _find(id)
+    batch = _find(request, id)
     return _turned(batch, done=batches.resume(batch))
 
 
-@router.post(
-    "/{id}/cancel", auth=SEND, response=BatchDetail, openapi_extra=refuses(409), summary="Call off"
-)
+@router.post("/{id}/cancel", response=BatchDetail, openapi_extra=refuses(409), summary="Call off")
 def cancel_batch(request: HttpRequest, id: UUID) -> Batch:  # noqa: A002 -- as above
-    """Call off what no worker has yet; 409 if it was cancelled before."""
-    batch = _find(id)
+    """Call off what no worker has yet; 409 if it was cancelled before.
+
+    Once this answers, nothing more of it is taken: `progress` counts as `cancelled` what will
+    never be sent, and as `sending` what may still go out.
+    """
+    batch = _find(request, id)
     return _turned(batch, done=batches.cancel(batch))
 
 
@@ -164,8 +222,8 @@ def _turned(batch: Batch, *, done: bool) -> Batch:
     return batch
 
 
-def _find(id_: UUID) -> Batch:
-    batch = Batch.objects.filter(id=id_).first()
+def _find(request: HttpRequest, id_: UUID) -> Batch:
+    batch = mine(Batch.objects.all(), request).filter(id=id_).first()
     if batch is None:
         raise Problem("not-found", f"There is no batch {id_}.")
     return batch

@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 from django.http import HttpRequest
 from ninja.parser import Parser
 
-from notifications import conf
 from notifications.api.problems import Problem
+from notifications.core import conf
 
 
 class JsonParser(Parser):

@@ -44,12 +44,26 @@ _PROBLEM: dict[str, Any] = {
 }
 
 
-_BATCH = {
-    "title": "Batch",
+_ROWS = {
     "type": "array",
     "minItems": 1,
-    # Not a reference: a row that is no notification is refused alone, in the answer.
-    "items": {"type": "object", "description": "Like NotificationIn."},
+    # Neither a type nor a reference: what is no notification is refused alone, in the answer.
+    "items": {"description": "Like NotificationIn."},
+}
+_BATCH = {
+    "title": "Batch",
+    "anyOf": [
+        _ROWS,
+        {
+            "type": "object",
+            "properties": {
+                "common": {"type": "object", "description": "Fields that all rows share."},
+                "notifications": _ROWS,
+            },
+            "required": ["notifications"],
+            "additionalProperties": False,
+        },
+    ],
 }
 _CSV = "recipient,name\nada@example.org,Ada\n"
 # Where the answer of one operation leads to: operation → those that take a part of its answer.

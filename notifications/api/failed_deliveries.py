@@ -8,14 +8,14 @@ from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema
 from ninja import Status as Answer
 
-from notifications import bulk_replays, dead_letters, replays
-from notifications.admin import causes
-from notifications.api.authentication import READ, REPLAY, refuse_live
+from notifications.api.authentication import mine, world_of
 from notifications.api.contract import refuses
 from notifications.api.fields import ChannelFilter, Input, Number, Text, filter_by, one_of
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
+from notifications.delivery import failed_deliveries
 from notifications.models import BulkReplay, FailedDelivery
+from notifications.operations import bulk_replays, causes, replays
 
 router = Router()
 
@@ -28,6 +28,7 @@ class FailedDeliveryOut(Schema):
 
     id: int
     notification: UUID | None = Field(description="Null for what never became one.")
+    test: bool
     channel: str
     priority: str
     reason: str
@@ -130,16 +131,17 @@ class FailedFilters(Paging):
     reason: Text = Field("", max_length=50)
 
 
-@router.get("", auth=READ, response=Page[FailedDeliveryOut], summary="List, newest first")
+@router.get("", response=Page[FailedDeliveryOut], summary="List, newest first")
 def list_failed_deliveries(request: HttpRequest, filters: Query[FailedFilters]) -> dict[str, Any]:
     """List failed deliveries; `state=open` gives those that nobody has seen to."""
     chosen = filters.dict(include={"state", "fingerprint", "channel", "reason"})
-    rows = FailedDelivery.objects.filter(**{name: value for name, value in chosen.items() if value})
+    rows = mine(FailedDelivery.objects.all(), request)
+    rows = rows.filter(**{name: value for name, value in chosen.items() if value})
     page, cursor = cut(rows, filters, int)
     return {"items": page, "next_cursor": cursor}
 
 
-@router.get("/causes", auth=READ, response=list[Cause], summary="By cause, the biggest first")
+@router.get("/causes", response=list[Cause], summary="By cause, the biggest first")
 def list_causes(request: HttpRequest) -> list[Cause]:
     """Group the open failed deliveries by cause; the 50 biggest."""
     return [
@@ -154,60 +156,53 @@ def list_causes(request: HttpRequest) -> list[Cause]:
             code=cause.example.code,
             detail=cause.example.detail,
         )
-        for cause in causes.causes()
+        for cause in causes.causes(world=world_of(request))
     ]
 
 
-@router.post("/replays", auth=REPLAY, response={202: BulkReplayOut}, summary="Replay many")
+@router.post("/replays", response={202: BulkReplayOut}, summary="Replay many")
 def create_bulk_replay(request: HttpRequest, payload: BulkReplayIn) -> Answer[BulkReplay]:
     """Order a replay of all open failed deliveries of a cause, at a rate."""
-    refuse_live(request, test=False)
-    ordered = bulk_replays.order(payload.fingerprint, payload.per_second)
+    ordered = bulk_replays.order(payload.fingerprint, payload.per_second, world=world_of(request))
     return Answer(202, BulkReplay.objects.get(pk=ordered.pk))
 
 
-@router.get(
-    "/replays/{int:id}", auth=READ, response=BulkReplayOut, summary="Follow a replay of many"
-)
+@router.get("/replays/{int:id}", response=BulkReplayOut, summary="Follow a replay of many")
 def get_bulk_replay(request: HttpRequest, id: Number) -> BulkReplay:  # noqa: A002 -- the path's name
     """Tell how far a replay of many has got."""
-    row = BulkReplay.objects.filter(pk=id).first()
+    row = mine(BulkReplay.objects.all(), request).filter(pk=id).first()
     if row is None:
         raise Problem("not-found", f"There is no replay {id}.")
     return row
 
 
-@router.post("/discard", auth=REPLAY, response=Discarded, summary="Discard many")
+@router.post("/discard", response=Discarded, summary="Discard many")
 def discard_failed_deliveries(request: HttpRequest, payload: BulkDiscardIn) -> Discarded:
     """Close all open failed deliveries of a cause for good."""
-    rows = bulk_replays.open_ones(payload.fingerprint)
-    return Discarded(discarded=dead_letters.discard(rows, why=payload.reason))
+    rows = bulk_replays.open_ones(payload.fingerprint, world_of(request))
+    return Discarded(discarded=failed_deliveries.discard(rows, why=payload.reason))
 
 
-@router.get("/{int:id}", auth=READ, response=FailedDeliveryDetail, summary="Look at one")
+@router.get("/{int:id}", response=FailedDeliveryDetail, summary="Look at one")
 def get_failed_delivery(request: HttpRequest, id: Number) -> FailedDelivery:  # noqa: A002 -- as above
     """Give a failed delivery with its history."""
-    return _find(id)
+    return _find(request, id)
 
 
 @router.post(
     "/{int:id}/replay",
-    auth=REPLAY,
     response={201: Replayed},
     openapi_extra=refuses(409),
     summary="Send again",
 )
 def replay_failed_delivery(request: HttpRequest, id: Number) -> Answer[Replayed]:  # noqa: A002 -- as above
     """Send it again as a new notification; 409 when it was seen to before or is past its expiry."""
-    dead = _find(id)
-    refuse_live(request, test=dead.notification is not None and dead.notification.test)
-    again = replays.replay(dead)
+    again = replays.replay(_find(request, id))
     return Answer(201, Replayed(notification=again.id, url=f"/api/v1/notifications/{again.id}"))
 
 
 @router.post(
     "/{int:id}/discard",
-    auth=REPLAY,
     response=FailedDeliveryOut,
     openapi_extra=refuses(409),
     summary="Discard one",
@@ -218,14 +213,16 @@ def discard_failed_delivery(
     payload: DiscardIn,
 ) -> FailedDelivery:
     """Close it for good; 409 when it was seen to before."""
-    _find(id)
-    if not dead_letters.discard(FailedDelivery.objects.filter(pk=id), why=payload.reason):
+    _find(request, id)
+    if not failed_deliveries.discard(FailedDelivery.objects.filter(pk=id), why=payload.reason):
         raise Problem("conflict", "It was replayed or discarded before.")
-    return _find(id)
+    return _find(request, id)
 
 
-def _find(id_: int) -> FailedDelivery:
-    row = FailedDelivery.objects.select_related("notification__template_version__template")
+def _find(request: HttpRequest, id_: int) -> FailedDelivery:
+    row = mine(FailedDelivery.objects.all(), request).select_related(
+        "notification__template_version__template"
+    )
     found = row.filter(pk=id_).first()
     if found is None:
         raise Problem("not-found", f"There is no failed delivery {id_}.")

@@ -10,7 +10,8 @@ from pydantic import ConfigDict
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic.json_schema import WithJsonSchema
 
-from notifications import routing
+from notifications.core import routing
+from notifications.core.text import can_be_kept
 
 
 class Input(Schema):
@@ -19,14 +20,14 @@ class Input(Schema):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-def _can_be_kept(text: str) -> str:
+def _kept(text: str) -> str:
     """Refuse what no database keeps, before it gets there."""
-    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not can_be_kept(text):
         raise ValueError("It holds a character that cannot be kept (NUL or half of a pair).")
     return text
 
 
-Text = Annotated[str, AfterValidator(_can_be_kept)]
+Text = Annotated[str, AfterValidator(_kept)]
 """Text of a query or of a path, which a database can look for."""
 
 

@@ -1,28 +1,98 @@
-"""A job as the API shows it: the definition that would make it, and how it stands."""
+"""A job as the API shows it: its name and its version, and whose it is."""
 
 import json
+from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 
+from django.db.models.functions import Substr
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import rules
-from scheduling.job_storage import POLICY_FIELDS, TASK_FIELDS
+from notifications.api.problems import Problem
+from notifications.core.routing import SEND_TASK, SEND_TO_EACH_TASK
+from notifications.core.world import DEFAULT_PROJECT, World
+from scheduling import isolation, job_rows
 from scheduling.models import Schedule
+
+RESERVED = ":"  # begins the stored name of a job that is not of the default project
 
 
 def definition_of(task: PeriodicTask) -> dict[str, Any]:
-    """Write the definition of a job down, without what is as it would be anyway."""
-    policy = Schedule.objects.filter(pk=task.pk).first()
-    definition = {"name": task.name, "schedule": rules.rule_of(task), "enabled": task.enabled}
-    for fields, row in ((TASK_FIELDS, task), (POLICY_FIELDS, policy)):
-        for key, (column, default) in fields.items():
-            value = _plain(column, getattr(row, column, default))
-            if value != default:
-                definition[key] = value
-    return definition
+    """Write the definition of a job down, under the name that it has in its world."""
+    definition = job_rows.definition_of(task)
+    namespace = Schedule.objects.filter(pk=task.pk).values_list("namespace", flat=True).first()
+    return {**definition, "name": name_in(namespace or "", task.name)}
 
 
-def _plain(column: str, value: Any) -> Any:
-    if column in ("args", "kwargs"):
-        return json.loads(value)
-    return value.isoformat() if hasattr(value, "isoformat") else value
+def stored_name(world: World, name: str) -> str:
+    """Return the name by which a job of a world is kept: no two worlds' names meet."""
+    return _prefix(world.namespace) + name
+
+
+def name_in(namespace: str, stored: str) -> str:
+    """Return the name that a job has in its namespace."""
+    return stored.removeprefix(_prefix(namespace))
+
+
+def bare_name(world: World) -> Substr:
+    """Return the name in SQL."""
+    return Substr("name", len(_prefix(world.namespace)) + 1)
+
+
+def _prefix(namespace: str) -> str:
+    return f"{RESERVED}{namespace}/" if namespace else ""
+
+
+def sends(definition: Mapping[str, Any]) -> bool:
+    """Tell whether a job sends notifications."""
+    return definition.get("handler") in (SEND_TASK, SEND_TO_EACH_TASK)
+
+
+def sends_tests(definition: Mapping[str, Any]) -> bool:
+    """Tell whether a job sends, and only to the simulator."""
+    return sends(definition) and _kwargs(definition).get("test") is True
+
+
+def is_of_project(definition: Mapping[str, Any], world: World) -> bool:
+    """Tell whether a job, should it send, sends for this world's project.
+
+    People in admin, and code, may schedule sends for any.
+    """
+    named = _kwargs(definition).get("project", DEFAULT_PROJECT)
+    return not sends(definition) or named == world.project
+
+
+def for_world(definition: dict[str, Any], world: World) -> dict[str, Any]:
+    """Return a definition whose sends are of this world, unless it names another project."""
+    whose = {"project": world.project} if world.project != DEFAULT_PROJECT else {}
+    forced = {"test": True} if world.test else {}
+    if not sends(definition) or not isinstance(definition.get("kwargs"), dict):
+        return definition
+    return {**definition, "kwargs": {**whose, **definition["kwargs"], **forced}}
+
+
+def _kwargs(definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    kwargs = definition.get("kwargs")
+    return kwargs if isinstance(kwargs, dict) else {}
+
+
+def read_definition(task: PeriodicTask) -> dict[str, Any]:
+    """Write the definition of a job down. Raises ``Problem`` 409 for one that cannot be read."""
+    found, faults = isolation.each(
+        [task], definition_of, stage="reading a job", key=lambda task: str(task.pk)
+    )
+    if faults:
+        raise unreadable()
+    return found[0]
+
+
+def unreadable() -> Problem:
+    """Say that a job's row is broken."""
+    hint = "Correct it where it was written, or delete it and make it anew."
+    return Problem("conflict", "Its row cannot be read.", hint=hint)
+
+
+def version_of(definition: dict[str, Any]) -> str:
+    """Return the entity tag of a definition: the same for as long as nobody changes the job."""
+    text = json.dumps(definition, sort_keys=True)
+    return f'"{blake2b(text.encode(), digest_size=12).hexdigest()}"'

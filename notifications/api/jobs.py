@@ -1,25 +1,42 @@
 """Jobs: any allowed Celery task on a schedule."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
-from django.http import HttpRequest
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
 from django_celery_beat.models import PeriodicTask
 from ninja import Body, Field, Query, Router, Schema
 from ninja import Status as Answer
 
-from notifications.api.authentication import MANAGE, READ, is_test, refuse_live
+from notifications.api.access import permit_job
+from notifications.api.authentication import world_of
 from notifications.api.contract import refuses
 from notifications.api.fields import Number, Text, one_of
-from notifications.api.job_documents import definition_of
+from notifications.api.job_documents import (
+    RESERVED,
+    bare_name,
+    definition_of,
+    for_world,
+    is_of_project,
+    name_in,
+    stored_name,
+    unreadable,
+    version_of,
+)
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
-from notifications.routing import SEND_TASK
-from scheduling import jobs
+from notifications.core.world import LIVE, World
+from scheduling import isolation, job_rows, jobs
+from scheduling.isolation import Fault
+from scheduling.job_storage import store
 from scheduling.models import Fire, FireStatus, Schedule
+
+SEE_SCHEMA = "See GET /api/v1/jobs/schema."
 
 router = Router()
 
@@ -59,6 +76,11 @@ class Run(Schema):
     """The fire that a run by hand made."""
 
     fire: UUID
+    status: str = Field(
+        json_schema_extra=one_of(tuple(FireStatus.values)),
+        description="`claimed`: it is about to run. While an earlier run goes on, the job's "
+        "`overlap` decides: `waiting`, or `skipped_overlap`.",
+    )
 
 
 class NextFires(Schema):
@@ -73,142 +95,251 @@ class JobFilters(Paging):
     name: Text = Field("", max_length=200, description="A part of its name.")
 
 
-@router.get("/schema", auth=READ, response=dict[str, Any], summary="JSON Schema of a job")
+@router.get("/schema", response=dict[str, Any], summary="JSON Schema of a job")
 def get_job_schema(request: HttpRequest) -> dict[str, Any]:
     """Give the JSON Schema of a definition, with the handlers that are allowed."""
     return jobs.schema()
 
 
-@router.get("", auth=READ, response=Page[JobOut], summary="List jobs, newest first")
+@router.get("", response=Page[JobOut], summary="List jobs, newest first")
 def list_jobs(request: HttpRequest, filters: Query[JobFilters]) -> dict[str, Any]:
     """List jobs, also those that people made in admin."""
-    rows = PeriodicTask.objects.select_related("crontab", "interval", "clocked", "solar")
+    world = world_of(request)
+    rows = _mine(world)
     if filters.name:
-        rows = rows.filter(name__contains=filters.name)
-    page, cursor = cut(rows, filters, int)
-    return {"items": [_document(task) for task in page], "next_cursor": cursor}
+        rows = rows.annotate(bare=bare_name(world)).filter(bare__contains=filters.name)
+    page, cursor = cut(rows.only("pk"), filters, int)
+    documents = _documents(world, [task.pk for task in page])
+    items = [documents[task.pk] for task in page if task.pk in documents]
+    return {"items": items, "next_cursor": cursor}
 
 
 @router.post(
     "",
-    auth=MANAGE,
     response={201: JobOut},
     openapi_extra=refuses(409, body="JobDefinition"),
     summary="Create a job",
 )
 def create_job(request: HttpRequest, payload: Definition) -> Answer[JobOut]:
     """Create a job; 409 if the name is taken. Its handler has to be on the allow-list."""
-    with transaction.atomic():
-        if PeriodicTask.objects.filter(name=str(payload.get("name"))).exists():
-            raise Problem("conflict", f"There is a job {payload['name']!r}.", field="name")
-        task = _define(request, payload)
-    return Answer(201, _document(task))
+    return Answer(201, _document(_define(request, payload, is_new=True)))
 
 
-@router.get("/{int:id}", auth=READ, response=JobOut, summary="Look at a job")
-def get_job(request: HttpRequest, id: Number) -> JobOut:  # noqa: A002 -- the path's own name
-    """Give a job."""
-    return _document(_find(id))
+@router.get("/{int:id}", response=JobOut, summary="Look at a job")
+def get_job(request: HttpRequest, response: HttpResponse, id: Number) -> JobOut:  # noqa: A002 -- the path's own name
+    """Give a job, with its version as `ETag`: name it as `If-Match` to change no other."""
+    document = _document_of(world_of(request), id)
+    response["ETag"] = version_of(document.definition)
+    return document
 
 
 @router.patch(
     "/{int:id}",
-    auth=MANAGE,
     response=JobOut,
-    openapi_extra=refuses(409, body="JobChange"),
+    openapi_extra=refuses(409, 412, body="JobChange"),
     summary="Change a job",
 )
-def change_job(request: HttpRequest, id: Number, payload: Definition) -> JobOut:  # noqa: A002 -- as above
-    """Change what the body names of a job; `null` takes a key back to its default."""
+def change_job(
+    request: HttpRequest,
+    response: HttpResponse,
+    id: Number,  # noqa: A002 -- as above
+    payload: Definition,
+) -> JobOut:
+    """Change what the body names of a job, and nothing else; `null` takes a key to its default.
+
+    With `If-Match`, the `ETag` of the job as it was read, one that was changed since is left alone.
+    """
     with transaction.atomic():
-        task = _find(id)
-        if payload.get("name", task.name) != task.name:
+        task = _find(request, id, locks=True)
+        current = definition_of(task)
+        if payload.get("name", current["name"]) != current["name"]:
             raise Problem("conflict", "A job keeps its name.", field="name")
-        changed = {**definition_of(task), **payload}
-        return _document(_define(request, {k: v for k, v in changed.items() if v is not None}))
+        expected = request.headers.get("If-Match", "*")
+        if expected not in ("*", version_of(current)):
+            raise Problem("changed-meanwhile", hint="Read it again, then change it.")
+        changed = {k: v for k, v in {**current, **payload}.items() if v is not None}
+        document = _document(_define(request, changed, previous=current))
+    response["ETag"] = version_of(document.definition)
+    return document
 
 
-@router.delete("/{int:id}", auth=MANAGE, response={204: None}, summary="Delete a job")
+@router.delete("/{int:id}", response={204: None}, summary="Delete a job")
 def delete_job(request: HttpRequest, id: Number) -> Answer[None]:  # noqa: A002 -- as above
     """Delete a job with its fires."""
-    jobs.remove(_find(id).name)
+    job_rows.remove(_name_of(request, id))
     return Answer(204, None)
 
 
-@router.post("/{int:id}/pause", auth=MANAGE, response=JobOut, summary="Let a job rest")
+@router.post("/{int:id}/pause", response=JobOut, summary="Let a job rest")
 def pause_job(request: HttpRequest, id: Number) -> JobOut:  # noqa: A002 -- as above
     """Let a job rest until it is resumed."""
-    jobs.pause(_find(id).name)
-    return _document(_find(id))
+    job_rows.pause(_name_of(request, id))
+    return _document_of(world_of(request), id)
 
 
-@router.post("/{int:id}/resume", auth=MANAGE, response=JobOut, summary="Let a job go on")
+@router.post("/{int:id}/resume", response=JobOut, summary="Let a job go on")
 def resume_job(request: HttpRequest, id: Number) -> JobOut:  # noqa: A002 -- as above
     """Let a job go on; its policy says what becomes of the pause."""
-    task = _find(id)
-    refuse_live(request, test=_is_test(definition_of(task)))
-    jobs.resume(task.name)
-    return _document(_find(id))
+    task = _find(request, id)
+    permit_job(request, definition_of(task))
+    job_rows.resume(task.name)
+    return _document(_find(request, id))
 
 
-@router.post("/{int:id}/run", auth=MANAGE, response={202: Run}, summary="Run a job now")
+@router.post("/{int:id}/run", response={202: Run}, summary="Run a job now")
 def run_job(request: HttpRequest, id: Number) -> Answer[Run]:  # noqa: A002 -- as above
-    """Fire a job once, now, paused or not."""
-    task = _find(id)
-    refuse_live(request, test=_is_test(definition_of(task)))
-    return Answer(202, Run(fire=jobs.run_now(task.name)))
+    """Fire a job once, now, paused or not. Its overlap policy holds, and the answer says so."""
+    task = _find(request, id)
+    permit_job(request, definition_of(task))
+    fire = job_rows.fire_now(task)
+    return Answer(202, Run(fire=fire.pk, status=fire.status))
 
 
-@router.get("/{int:id}/next", auth=READ, response=NextFires, summary="When it fires next")
+@router.get("/{int:id}/next", response=NextFires, summary="When it fires next")
 def list_next_fires(
     request: HttpRequest,
     id: Number,  # noqa: A002 -- as above
     count: Count = 5,
 ) -> NextFires:
     """Give the next moments at which a job fires."""
-    return NextFires(next=jobs.next_fires(_find(id).name, count))
+    return NextFires(next=job_rows.next_fires(_find(request, id).name, count))
 
 
-@router.get("/{int:id}/fires", auth=READ, response=Page[FireOut], summary="Its fires so far")
+@router.get("/{int:id}/fires", response=Page[FireOut], summary="Its fires so far")
 def list_fires(request: HttpRequest, id: Number, paging: Query[Paging]) -> dict[str, Any]:  # noqa: A002 -- as above
     """List what became of each due time, newest first."""
-    page, cursor = cut(Fire.objects.filter(schedule=_find(id).pk), paging, UUID)
+    page, cursor = cut(Fire.objects.filter(schedule=_existing(request, id)), paging, UUID)
     return {"items": page, "next_cursor": cursor}
 
 
-def _define(request: HttpRequest, definition: dict[str, Any]) -> PeriodicTask:
-    if is_test(request) and isinstance(definition.get("kwargs"), dict):
-        definition = {**definition, "kwargs": {**definition["kwargs"], "test": True}}
-    refuse_live(request, test=_is_test(definition))
+def _define(
+    request: HttpRequest,
+    definition: dict[str, Any],
+    *,
+    previous: dict[str, Any] | None = None,
+    is_new: bool = False,
+) -> PeriodicTask:
+    world = world_of(request)
+    definition = for_world(definition, world)
+    permit_job(request, definition)
+    if is_new and world == LIVE and str(definition.get("name", "")).startswith(RESERVED):
+        raise Problem("invalid-job", f"A name does not begin with {RESERVED!r}.", field="name")
+    kept = {**definition, "name": definition.get("name", "")}
+    if isinstance(kept["name"], str) and kept["name"]:
+        kept["name"] = stored_name(world, kept["name"])
+    if previous is not None:
+        previous = {**previous, "name": kept["name"]}
     try:
-        return jobs.define(definition)
+        jobs.check(kept)
+        return store(kept, previous=previous, is_new=is_new, namespace=world.namespace)
+    except jobs.JobExistsError:
+        detail = f"There is a job {definition['name']!r}."
+        raise Problem("conflict", detail, field="name") from None
     except jobs.HandlerNotAllowedError as error:
         raise Problem("handler-not-allowed", str(error), field="handler") from None
-    except (jobs.InvalidJobError, ImproperlyConfigured) as error:  # solar needs ephem
-        raise Problem("invalid-job", str(error), hint="See GET /api/v1/jobs/schema.") from None
+    except jobs.InvalidJobError as error:
+        hint = "" if isinstance(error, jobs.InvalidArgumentsError) else SEE_SCHEMA
+        raise Problem("invalid-job", str(error), field=error.field, hint=hint) from None
+    except ImproperlyConfigured as error:  # solar needs ephem
+        raise Problem("invalid-job", str(error), field="schedule.solar") from None
 
 
-def _is_test(definition: dict[str, Any]) -> bool:
-    """Tell whether a job only ever sends to the simulator."""
-    kwargs = definition.get("kwargs")
-    sends = definition.get("handler") == SEND_TASK
-    return sends and isinstance(kwargs, dict) and kwargs.get("test") is True
+def _mine(world: World) -> "QuerySet[PeriodicTask]":
+    """The jobs of a world. One that its schedulers have not seen yet is of the default."""
+    mine = Q(firing__namespace=world.namespace)
+    rows: QuerySet[PeriodicTask] = PeriodicTask.objects.filter(
+        mine | Q(firing=None) if world == LIVE else mine
+    )
+    return rows
 
 
-def _find(id_: int) -> PeriodicTask:
-    task = PeriodicTask.objects.filter(pk=id_).first()
-    if task is None:
-        raise Problem("not-found", f"There is no job {id_}.")
-    return task
+def _find(request: HttpRequest, id_: int, *, locks: bool = False) -> PeriodicTask:
+    """Read a job, and lock it if asked to. Raises ``Problem``."""
+    _name_of(request, id_)
+
+    def read(pk: int) -> PeriodicTask:
+        rows = PeriodicTask.objects.all()
+        task = (rows.select_for_update() if locks else rows).get(pk=pk)
+        definition_of(task)
+        return task
+
+    found, faults = isolation.each([id_], read, stage="reading a job", key=str)
+    if faults:
+        raise unreadable()
+    return found[0]
+
+
+def _missing(id_: int) -> Problem:
+    return Problem("not-found", f"There is no job {id_}.")
+
+
+def _existing(request: HttpRequest, id_: int) -> int:
+    _name_of(request, id_)
+    return id_
+
+
+def _name_of(request: HttpRequest, id_: int) -> str:
+    """Return the name under which a job is kept, also of one that cannot be read."""
+    world = world_of(request)
+    name = _mine(world).filter(pk=id_).values_list("name", flat=True).first()
+    if name is None or id_ not in _documents(world, [id_]):
+        raise _missing(id_)
+    return str(name)
+
+
+def _document_of(world: World, id_: int) -> JobOut:
+    documents = _documents(world, [id_])
+    if id_ not in documents:
+        raise _missing(id_)
+    return documents[id_]
+
+
+def _documents(world: World, ids: Sequence[int]) -> dict[int, JobOut]:
+    """Give the documents of a world's jobs by id; of one that cannot be read, what can be.
+
+    A send that people or code have scheduled for another project is that project's business.
+    """
+    documents: dict[int, JobOut] = {}
+
+    def read(part: list[int]) -> None:
+        rows = _mine(world).select_related("crontab", "interval", "clocked", "solar")
+        documents.update({task.pk: _document(task) for task in rows.filter(pk__in=part)})
+
+    for id_, fault in isolation.halving(ids, read, stage="reading jobs", key=str):
+        documents |= _faulty(world, id_, fault)
+    return {
+        id_: document
+        for id_, document in documents.items()
+        if is_of_project(document.definition, world)
+    }
+
+
+def _faulty(world: World, id_: int, fault: Fault) -> dict[int, JobOut]:
+    row = _mine(world).filter(pk=id_).values("name", "task", "enabled").first()
+    if row is None:
+        return {}
+    reasons = Schedule.objects.filter(pk=id_).values_list("quarantine_reason", flat=True)
+    document = JobOut(
+        id=id_,
+        name=name_in(world.namespace, row["name"]),
+        enabled=row["enabled"],
+        definition={"name": name_in(world.namespace, row["name"]), "handler": row["task"]},
+        next_fire_at=None,
+        last_run_at=None,
+        total_run_count=0,
+        quarantine_reason=reasons.first() or f"Its row cannot be read ({fault.error}).",
+    )
+    return {id_: document}
 
 
 def _document(task: PeriodicTask) -> JobOut:
     state = Schedule.objects.filter(pk=task.pk).first()
+    definition = definition_of(task)
     return JobOut(
         id=task.pk,
-        name=task.name,
+        name=definition["name"],
         enabled=task.enabled,
-        definition=definition_of(task),
+        definition=definition,
         next_fire_at=state.next_fire_at if state else None,
         last_run_at=task.last_run_at,
         total_run_count=task.total_run_count,

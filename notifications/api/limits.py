@@ -5,59 +5,86 @@ its limit becomes one per process.
 """
 
 import time
+from datetime import timedelta
 from functools import lru_cache
+from typing import Any, NamedTuple
 
-import structlog
+import redis
 from django.conf import settings
 from throttled import MemoryStore, RateLimiterType, RedisStore, Throttled, rate_limiter
 from throttled.exceptions import StoreUnavailableError
+from throttled.store import ConnectionFactory
 
-from notifications import conf
+from notifications.core import conf
+from notifications.db import shared_state
 from notifications.models import ApiKey
+from scheduling import outages
 
-log = structlog.get_logger(__name__)
-
+REFUSED_PER_MINUTE = 30  # wrong keys of one address that are looked at, logged and answered by 401
 BURST_SECONDS = 2  # a bucket holds this many seconds of its rate
 AWAY_FOR = 5.0  # seconds that a Redis which did not answer is left alone
-
-# Celery's word for a scheme, and Redis' own client's.
-_SCHEMES = {"redis+socket": "unix", "valkey": "redis", "valkeys": "rediss"}
 
 _memory = MemoryStore()
 _away_until = 0.0
 
 
+class _Rate(NamedTuple):
+    """So many in a period of so many seconds, of which ``burst`` may come at once."""
+
+    most: int
+    seconds: int
+    burst: int
+
+
 def take(key: ApiKey) -> float:
     """Count one request of this key; gives 0, or the seconds to wait before the next."""
-    global _away_until  # noqa: PLW0603 -- one Redis per process
     rate = key.rate or conf.get("API_RATE")
+    return _take(f"api:{key.prefix}", _Rate(rate, 1, rate * BURST_SECONDS))
+
+
+def take_refused(address: str) -> float:
+    """Count one wrong key of an address; gives 0, or the seconds to wait before the next."""
+    return _take(f"refused:{address}", _Rate(REFUSED_PER_MINUTE, 60, REFUSED_PER_MINUTE))
+
+
+def _take(name: str, rate: _Rate) -> float:
+    global _away_until  # noqa: PLW0603 -- one Redis per process
     if settings.REDIS_URL and time.monotonic() >= _away_until:
         try:
-            return _ask(_shared(settings.REDIS_URL), rate, key)
-        except (StoreUnavailableError, OSError) as error:
+            return _ask(_shared(settings.REDIS_URL), name, rate)
+        except (StoreUnavailableError, redis.RedisError, OSError) as error:
             _away_until = time.monotonic() + AWAY_FOR
-            log.warning("limits_count_per_process", error=type(error).__name__)
-    return _ask(_memory, rate, key)
+            if outage := outages.of(error.__cause__ or error):
+                shared_state.watch.saw(outage)
+    return _ask(_memory, name, rate)
 
 
-def _ask(store: RedisStore | MemoryStore, rate: int, key: ApiKey) -> float:
-    result = _throttle(store, rate).limit(f"api:{key.prefix}")
+def _ask(store: RedisStore | MemoryStore, name: str, rate: _Rate) -> float:
+    result = _throttle(store, rate).limit(name)
     return float(result.state.retry_after) if result.limited else 0.0
 
 
 @lru_cache(maxsize=1000)
-def _throttle(store: RedisStore | MemoryStore, rate: int) -> Throttled:
-    quota = rate_limiter.per_sec(rate, burst=rate * BURST_SECONDS)
-    return Throttled(using=RateLimiterType.GCRA.value, quota=quota, store=store)
+def _throttle(store: RedisStore | MemoryStore, rate: _Rate) -> Throttled:
+    period = timedelta(seconds=rate.seconds)
+    return Throttled(
+        using=RateLimiterType.GCRA.value,
+        quota=rate_limiter.per_duration(period, rate.most, burst=rate.burst),
+        store=store,
+        key_prefix=f"{settings.REDIS_KEY_PREFIX}throttled",
+    )
 
 
 @lru_cache(maxsize=1)
 def _shared(url: str) -> RedisStore:
-    patience = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), settings.BROKER_TIMEOUT)
-    return RedisStore(server=address_of(url), options={"CONNECTION_POOL_KWARGS": patience})
+    return RedisStore(
+        server=url,
+        options={"CONNECTION_FACTORY_CLASS": "notifications.api.limits.OurConnections"},
+    )
 
 
-def address_of(url: str) -> str:
-    """Write a broker's URL as Redis' own client wants it."""
-    scheme, _, place = url.partition("://")
-    return f"{_SCHEMES.get(scheme, scheme)}://{place}"
+class OurConnections(ConnectionFactory):
+    """Has throttled-py use a client made as all others are, from any address that we read."""
+
+    def connect(self, url: str | None = None) -> Any:
+        return shared_state.connect(url or settings.REDIS_URL)

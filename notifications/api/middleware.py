@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from uuid_utils.compat import uuid7
 
@@ -40,7 +41,10 @@ def api(answer: Answer) -> Answer:
         if not request.path.startswith("/api/"):
             return answer(request)
         started = time.monotonic()
-        response = answer(request)
+        if _would_be_redirected(request):
+            response = problems.answer(request, problems.Problem("https-required"))
+        else:
+            response = answer(request)
         if response.status_code >= 400 and response["Content-Type"] != problems.CONTENT_TYPE:
             response = _as_problem(request, response)
         log.info(
@@ -53,6 +57,12 @@ def api(answer: Answer) -> Answer:
         return response
 
     return middleware
+
+
+def _would_be_redirected(request: HttpRequest) -> bool:
+    """Tell whether a redirect to HTTPS would lose the request: clients follow it with a GET."""
+    is_plain = settings.SECURE_SSL_REDIRECT and not request.is_secure()
+    return is_plain and request.method not in ("GET", "HEAD", "OPTIONS")
 
 
 def _as_problem(request: HttpRequest, response: HttpResponse) -> HttpResponse:

@@ -10,8 +10,7 @@ from ninja import Field, Header, Query, Router, Schema
 from ninja import Status as Answer
 
 from notifications import submission
-from notifications.admin import timeline
-from notifications.api.authentication import READ, SEND, is_test
+from notifications.api.authentication import mine, world_of
 from notifications.api.contract import refuses
 from notifications.api.fields import (
     CHANNEL,
@@ -27,13 +26,17 @@ from notifications.api.fields import (
 )
 from notifications.api.pagination import Page, Paging, cut_by_age
 from notifications.api.problems import Problem
+from notifications.channels.mail import ATTACHMENT_FIELDS, FIELDS
+from notifications.core.retry import Guarantee
+from notifications.core.world import World
 from notifications.models import (
     ArchivedNotification,
     Notification,
     NotificationRecord,
     Status,
 )
-from notifications.retry import Guarantee
+from notifications.models.project import within
+from notifications.monitoring import timeline
 
 router = Router()
 
@@ -49,11 +52,37 @@ IdempotencyKey = Annotated[
 ]
 
 
-class NotificationIn(Input):
+class AttachmentIn(Input):
+    """A file of a mail."""
+
+    filename: str = Field(description=ATTACHMENT_FIELDS["filename"])
+    content: str = Field(
+        description=ATTACHMENT_FIELDS["content"], json_schema_extra={"format": "byte"}
+    )
+    content_type: str = Field("", description=ATTACHMENT_FIELDS["content_type"])
+    content_id: str = Field("", description=ATTACHMENT_FIELDS["content_id"])
+
+
+class MailIn(Input):
+    """What only an email may have."""
+
+    from_email: str = Field("", description=FIELDS["from_email"])
+    reply_to: list[str] | None = Field(None, description=FIELDS["reply_to"])
+    cc: list[str] | None = Field(None, description=FIELDS["cc"])
+    bcc: list[str] | None = Field(None, description=FIELDS["bcc"])
+    headers: dict[str, str] | None = Field(None, description=FIELDS["headers"])
+    html: str = Field("", description=FIELDS["html"])
+    attachments: list[AttachmentIn] | None = Field(None, description=FIELDS["attachments"])
+
+
+class NotificationIn(MailIn):
     """What may be asked for: a `template` with its `context`, or a `body` (and a `subject`)."""
 
     channel: str = Field(json_schema_extra=CHANNEL)
-    recipient: str = Field(description="An address of the channel: email, phone number, URL…")
+    recipient: str = Field(
+        description="An address of the channel: email (also `Ada <ada@example.org>`), phone "
+        "number, URL…"
+    )
     template: str = Field("", description="The name of a published template.")
     context: dict[str, Any] | None = Field(None, description="The template's variables.")
     subject: str = ""
@@ -79,6 +108,11 @@ class NotificationIn(Input):
         None, description="A time, or seconds from now, after which it is not sent any more."
     )
     callback_url: str = Field("", description="Told, by a signed POST, how it ended.")
+    options: dict[str, Any] | None = Field(
+        None,
+        description="What the provider is told beside the content. Push: `ttl`, `urgency`, "
+        "`topic`, `image`, `collapse_key`, `priority`; chat: Slack's `blocks`; email: `to_name`.",
+    )
     test: bool = Field(
         default=False,
         description="Only the simulator gets it; always so with a test key.",
@@ -116,6 +150,7 @@ class NotificationOut(Schema):
     reference: str
     metadata: dict[str, Any]
     callback_url: str
+    options: dict[str, Any] | None
     idempotency_key: str
     provider: str
     attempt_count: int
@@ -186,8 +221,16 @@ class NotificationDetail(NotificationOut):
     subject: str
     body: str
     context: dict[str, Any]
+    mail: dict[str, Any] | None = Field(
+        description="What an email has beside, its attachments without their contents."
+    )
     attempts: list[AttemptOut]
     trace: list[EventOut] = Field(description="What was decided about it, in order.")
+
+    @staticmethod
+    def resolve_mail(row: NotificationRecord) -> dict[str, Any] | None:
+        """Give what is stored of it."""
+        return row.mail.fields if row.mail else None
 
     @staticmethod
     def resolve_attempts(row: Notification | ArchivedNotification) -> list[Any]:
@@ -219,7 +262,6 @@ class Filters(Paging):
 
 @router.post(
     "",
-    auth=SEND,
     response={201: Accepted, 200: Accepted},
     openapi_extra=refuses(409),
     summary="Send, now or later",
@@ -237,51 +279,51 @@ def create_notification(
     fields = payload.model_dump(exclude_unset=True)
     if idempotency_key:
         _add_key(fields, idempotency_key)
-    if is_test(request):
+    world = world_of(request)
+    fields["project"] = world.project
+    if world.test:
         fields["test"] = True
     submitted = submission.submit(fields)
     return Answer(201 if submitted.created else 200, _accepted(submitted))
 
 
-@router.get("", auth=READ, response=Page[NotificationOut], summary="List, newest first")
+@router.get("", response=Page[NotificationOut], summary="List, newest first")
 def list_notifications(request: HttpRequest, filters: Query[Filters]) -> dict[str, Any]:
     """List notifications. What arrives while you turn the pages comes before the first."""
-    page, cursor = cut_by_age(_filtered(filters), filters)
+    page, cursor = cut_by_age(_filtered(world_of(request), filters), filters)
     return {"items": page, "next_cursor": cursor}
 
 
-@router.get("/{id}", auth=READ, response=NotificationDetail, summary="Look at one")
+@router.get("/{id}", response=NotificationDetail, summary="Look at one")
 def get_notification(request: HttpRequest, id: UUID) -> NotificationRecord:  # noqa: A002 -- the path's own name
     """Give a notification with its attempts and the decisions about it."""
-    archived = (
-        _with_template(ArchivedNotification.objects.all()).filter(id=id).order_by("-finished_at")
-    )
+    archived = _with_template(mine(ArchivedNotification.objects.all(), request))
     return (
-        _with_template(Notification.objects.all()).filter(id=id).first()
-        or archived.first()
+        _with_template(mine(Notification.objects.all(), request)).filter(id=id).first()
+        or archived.filter(id=id).order_by("-finished_at").first()
         or _missing(id)
     )
 
 
 @router.post(
     "/{id}/cancel",
-    auth=SEND,
     response=NotificationOut,
     openapi_extra=refuses(409),
     summary="Call off",
 )
 def cancel_notification(request: HttpRequest, id: UUID) -> Notification:  # noqa: A002 -- as above
     """Cancel a notification that no worker has yet; 409 when it is too late."""
-    find(id)
+    find(request, id)
     cancellation = submission.cancel(id)
     if not cancellation and cancellation.status != Status.CANCELLED:
         raise Problem("conflict", f"It is too late: the notification is {cancellation.status}.")
-    return find(id)
+    return find(request, id)
 
 
-def find(id_: UUID) -> Notification:
+def find(request: HttpRequest, id_: UUID) -> Notification:
     """Read a notification that lives. Raises ``Problem`` 404."""
-    return _with_template(Notification.objects.all()).filter(id=id_).first() or _missing(id_)
+    rows = mine(Notification.objects.all(), request)
+    return _with_template(rows).filter(id=id_).first() or _missing(id_)
 
 
 def _missing(id_: UUID) -> NoReturn:
@@ -289,12 +331,12 @@ def _missing(id_: UUID) -> NoReturn:
 
 
 def _with_template(rows: "QuerySet[Record]") -> "QuerySet[Record]":
-    return rows.select_related("template_version__template")
+    return rows.select_related("template_version__template", "mail")
 
 
-def _filtered(filters: Filters) -> "QuerySet[Any]":
+def _filtered(world: World, filters: Filters) -> "QuerySet[Any]":
     table = ArchivedNotification if filters.archived else Notification
-    rows: QuerySet[Any] = _with_template(table.objects.all())
+    rows: QuerySet[Any] = _with_template(within(table.objects.all(), world))
     exact = ("status", "channel", "priority", "recipient", "reference")
     rows = rows.filter(**{name: value for name in exact if (value := getattr(filters, name))})
     if filters.batch:

@@ -16,10 +16,14 @@ PATH = "/api/v1/problems/"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of problem: a status, and what it means, in a sentence that never changes."""
+    """One kind of problem: a status, and what it means, in a sentence that never changes.
+
+    ``hint`` says what to do where the problem itself does not.
+    """
 
     status: int
     title: str
+    hint: str = ""
 
 
 # The last part of ``type``, which programs may rely on, and what stands behind it.
@@ -28,20 +32,32 @@ KINDS: dict[str, Kind] = {
     "bad-request": Kind(400, "The request cannot be understood."),
     "missing-key": Kind(401, "There is no API key in the request."),
     "invalid-key": Kind(401, "This API key is unknown or has expired."),
-    "missing-scope": Kind(403, "This API key may not do that."),
+    "missing-scope": Kind(
+        403,
+        "This API key may not do that.",
+        "Use a key with that scope: manage.py create_api_key NAME --scopes makes one.",
+    ),
+    "https-required": Kind(
+        403,
+        "This address takes requests by HTTPS only.",
+        "Use https://, and a new key: anybody on its way could read what was sent by http://. "
+        "Behind a proxy, PROXY_SSL_HEADER names the header in which it says that TLS was used.",
+    ),
     "forbidden": Kind(403, "That is not allowed."),
     "not-found": Kind(404, "There is no such thing."),
     "method-not-allowed": Kind(405, "This address does not know that method."),
     "idempotency-conflict": Kind(409, "The idempotency key was used before, for another content."),
     "conflict": Kind(409, "The state of it does not allow that."),
     "replay-refused": Kind(409, "It cannot be sent again."),
-    "body-too-large": Kind(413, "The body is larger than allowed."),
+    "changed-meanwhile": Kind(412, "It was changed since you read it."),
+    "body-too-large": Kind(413, "The body is larger than allowed.", "Send it in several parts."),
     "unsupported-media-type": Kind(415, "The body has a type that is not understood here."),
     "invalid-request": Kind(422, "A field is missing, unknown or malformed."),
     "unknown-argument": Kind(422, "There is no such field."),
     "unknown-channel": Kind(422, "There is no such channel."),
     "no-provider": Kind(422, "Nobody carries this channel."),
     "unknown-priority": Kind(422, "There is no such priority."),
+    "unknown-project": Kind(422, "There is no such project, or it is another's."),
     "unknown-guarantee": Kind(422, "There is no such guarantee."),
     "unknown-template": Kind(422, "No published template has this name, or not this channel."),
     "invalid-context": Kind(422, "The context is not what the template needs."),
@@ -54,9 +70,13 @@ KINDS: dict[str, Kind] = {
     "unrenderable": Kind(422, "The template cannot be rendered with this context."),
     "invalid-job": Kind(422, "The job does not fit its schema."),
     "handler-not-allowed": Kind(422, "This task may not be scheduled by name."),
-    "too-many-requests": Kind(429, "This API key has used up its rate."),
+    "too-many-requests": Kind(
+        429,
+        "This API key, or this address with wrong ones, has used up its rate.",
+        "Wait for the seconds in Retry-After, or have the key given a higher rate.",
+    ),
     "internal-error": Kind(500, "Something went wrong here."),
-    "database-away": Kind(503, "The database cannot be reached just now."),
+    "database-away": Kind(503, "The database cannot do its work just now."),
 }
 # For an answer that another part of the web stack has given.
 _BY_STATUS = {
@@ -66,6 +86,7 @@ _BY_STATUS = {
     405: "method-not-allowed",
     413: "body-too-large",
     500: "internal-error",
+    503: "database-away",
 }
 
 
@@ -101,7 +122,7 @@ def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
         "status": kind.status,
         "detail": problem.detail,
         "field": problem.field,
-        "hint": problem.hint,
+        "hint": problem.hint or kind.hint,
         "errors": problem.errors,
         "request_id": getattr(request, "id", None),
     }

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
-from notifications import accounts, health, routing
-from notifications.accounts import Candidate
-from notifications.api.authentication import READ
-from notifications.health import Health
+from notifications.core import routing
+from notifications.core.masking import without_addresses
+from notifications.providers import accounts, health
+from notifications.providers.accounts import Candidate
+from notifications.providers.health import Health, LastError
 
 router = Router()
 
@@ -27,17 +28,21 @@ class ProviderOut(Schema):
     failures_in_a_row: int
     seconds_per_attempt: float
     resting_until: datetime | None
+    last_error: str = Field(
+        description="What it failed with last, in the last ten minutes, without addresses."
+    )
 
 
-@router.get("", auth=READ, response=list[ProviderOut], summary="The health of each account")
+@router.get("", response=list[ProviderOut], summary="The health of each account")
 def list_providers(request: HttpRequest) -> list[ProviderOut]:
     """Tell how each account does; a channel without accounts has what the settings give it."""
     found = [one for channel in routing.CHANNELS for one in accounts.candidates(channel)]
-    known = health.healths([one.name for one in found])
-    return [_document(one, known[one.name]) for one in found]
+    names = [one.name for one in found]
+    known, errors = health.healths(names), health.last_errors(names)
+    return [_document(one, known[one.name], errors.get(one.name)) for one in found]
 
 
-def _document(one: Candidate, seen: Health) -> ProviderOut:
+def _document(one: Candidate, seen: Health, error: LastError | None) -> ProviderOut:
     resting = seen.resting_until > 0
     return ProviderOut(
         name=one.name,
@@ -51,4 +56,5 @@ def _document(one: Candidate, seen: Health) -> ProviderOut:
         failures_in_a_row=seen.streak,
         seconds_per_attempt=seen.pace,
         resting_until=datetime.fromtimestamp(seen.resting_until, UTC) if resting else None,
+        last_error=without_addresses(error.words) if error else "",
     )

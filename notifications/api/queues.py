@@ -7,13 +7,16 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema
 from pydantic.json_schema import WithJsonSchema
 
-from notifications import allocation, backlog, doorbell, routing
-from notifications.api.authentication import READ
 from notifications.api.fields import one_of
+from notifications.core import routing
+from notifications.db import clock
+from notifications.monitoring import waiting
+from notifications.queueing import allocation, backlog, publisher
 
 router = Router()
 
 COUNTED_UP_TO = 1_000_000
+DEFERRED_COUNTED_UP_TO = 10_000
 
 
 class Allocation(Schema):
@@ -36,17 +39,23 @@ class Queue(Schema):
     channel: str
     priority: str
     depth: int = Field(description="Notifications that are due and wait, in the database.")
-    oldest_age: float | None = Field(description="Seconds that the oldest of them is due.")
+    retrying: int = Field(description="Notifications that wait for their next attempt.")
+    resting: int = Field(
+        description="Notifications that wait for an account or an endpoint that rests, or a limit."
+    )
+    oldest_age: float | None = Field(
+        description="Seconds since the one that waits longest was first to be sent."
+    )
     next_due_at: datetime | None = Field(description="When the next future one falls due.")
     released: int | None = Field(description="Messages on the broker; null while it is away.")
     allocation: Allocation
 
 
-@router.get("", auth=READ, response=list[Queue], summary="Depth, oldest age and allocation")
+@router.get("", response=list[Queue], summary="Depth, oldest age and allocation")
 def list_queues(request: HttpRequest) -> list[dict[str, object]]:
     """Tell what waits in each queue."""
-    waiting = backlog.look(COUNTED_UP_TO)
-    ages = backlog.oldest([(queue.channel, queue.priority) for queue in waiting])
+    now = clock.now()
+    longest = {(w.channel, w.priority): w for w in waiting.look(DEFERRED_COUNTED_UP_TO)}
     released = _released()
     allocated = allocation.read()
     return [
@@ -55,18 +64,21 @@ def list_queues(request: HttpRequest) -> list[dict[str, object]]:
             "channel": queue.channel,
             "priority": queue.priority,
             "depth": queue.due,
-            "oldest_age": ages.get((queue.channel, queue.priority)),
+            "retrying": deferred.retrying,
+            "resting": deferred.resting,
+            "oldest_age": deferred.age(now) if deferred.since else None,
             "next_due_at": queue.next_due_at,
             "released": released.get(name),
             "allocation": allocated[name],
         }
-        for queue in waiting
+        for queue in backlog.look(COUNTED_UP_TO)
+        for deferred in [longest[queue.channel, queue.priority]]
         for name in [routing.queue_for(queue.channel, queue.priority)]
     ]
 
 
 def _released() -> dict[str, int]:
     try:
-        return doorbell.depths(routing.QUEUE_NAMES)
-    except doorbell.BrokerAway:
+        return publisher.depths(routing.QUEUE_NAMES)
+    except publisher.BrokerAway:
         return {}

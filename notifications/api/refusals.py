@@ -6,13 +6,14 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import RequestDataTooBig
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from notifications.api import problems
 from notifications.api.problems import Problem
-from notifications.errors import InvalidNotification, ReplayRefused
+from notifications.core.errors import InvalidNotification, ReplayRefused
+from scheduling import outages, watch
 from templates_engine import errors as templates
 
 log = structlog.get_logger(__name__)
@@ -23,6 +24,9 @@ DATABASE_RETRY = 5
 
 def to_problem(error: Exception) -> Problem:
     """Say what an exception means to the caller. What is not foreseen tells nothing of itself."""
+    outage = outages.of(error)
+    if outage is not None and outage.server == outages.DATABASE:
+        return Problem("database-away", retry_after=DATABASE_RETRY)
     for kind, translate in _TRANSLATIONS:
         if isinstance(error, kind):
             return translate(error)
@@ -32,6 +36,7 @@ def to_problem(error: Exception) -> Problem:
 def refuse(request: HttpRequest, error: Exception) -> HttpResponse:
     """Answer an exception with its problem document; a fault of ours goes to the log in full."""
     problem = to_problem(error)
+    watch.database_outage(error)
     if problem.kind == "internal-error":
         log.error("request_failed", path=request.path, exc_info=error)
     return problems.answer(request, problem)
@@ -97,8 +102,4 @@ _TRANSLATIONS: list[tuple[_Kinds, Callable[..., Problem]]] = [
     ),
     (Http404, lambda _: Problem("not-found")),
     (RequestDataTooBig, lambda _: Problem("body-too-large")),
-    (
-        (OperationalError, InterfaceError),
-        lambda _: Problem("database-away", retry_after=DATABASE_RETRY),
-    ),
 ]

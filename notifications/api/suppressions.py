@@ -7,8 +7,7 @@ from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema
 from ninja import Status as Answer
 
-from notifications import suppressions
-from notifications.api.authentication import MANAGE, READ, key_of
+from notifications.api.authentication import key_of, mine, world_of
 from notifications.api.contract import refuses
 from notifications.api.fields import (
     CHANNEL,
@@ -22,8 +21,9 @@ from notifications.api.fields import (
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.channels import CHANNELS
-from notifications.errors import UnknownChannel
+from notifications.core.errors import UnknownChannel
 from notifications.models import Suppression
+from notifications.recipients import suppressions
 
 router = Router()
 
@@ -47,6 +47,7 @@ class SuppressionOut(Schema):
 
     id: int
     channel: str
+    test: bool = Field(description="Whether it holds back tests alone.")
     recipient: str
     scope: str = Field(json_schema_extra=one_of(SCOPES))
     reason: str = Field(json_schema_extra=one_of(REASONS))
@@ -65,10 +66,10 @@ class SuppressionFilters(Paging):
     lifted: bool = Field(default=False, description="Those that were lifted, instead.")
 
 
-@router.get("", auth=READ, response=Page[SuppressionOut], summary="List, newest first")
+@router.get("", response=Page[SuppressionOut], summary="List, newest first")
 def list_suppressions(request: HttpRequest, filters: Query[SuppressionFilters]) -> dict[str, Any]:
     """List the suppressions in force, or those that were lifted."""
-    rows = Suppression.objects.filter(lifted_at__isnull=not filters.lifted)
+    rows = mine(Suppression.objects.all(), request).filter(lifted_at__isnull=not filters.lifted)
     chosen = filters.dict(include={"channel", "recipient", "reason"})
     rows = rows.filter(**{name: value for name, value in chosen.items() if value})
     page, cursor = cut(rows, filters, int)
@@ -77,7 +78,6 @@ def list_suppressions(request: HttpRequest, filters: Query[SuppressionFilters]) 
 
 @router.post(
     "",
-    auth=MANAGE,
     response={201: SuppressionOut},
     openapi_extra=refuses(409),
     summary="Suppress a recipient",
@@ -91,16 +91,19 @@ def create_suppression(request: HttpRequest, payload: SuppressionIn) -> Answer[S
             hint=f"There are {', '.join(CHANNELS)}.",
         )
     recipient = CHANNELS[payload.channel].clean_recipient(payload.recipient)
+    world = world_of(request)
     scope = payload.scope or Suppression.Scope.EVERYTHING
     suppressions.suppress(
         payload.channel,
         recipient,
         Suppression.Reason.OPERATOR,
+        world=world,
         scope=scope,
         source=f"API key {key_of(request).prefix}",
         detail=payload.detail,
     )
     row = Suppression.objects.filter(
+        **world.columns,
         channel=payload.channel,
         recipient=suppressions.comparable(payload.channel, recipient),
         scope=scope,
@@ -111,10 +114,10 @@ def create_suppression(request: HttpRequest, payload: SuppressionIn) -> Answer[S
     return Answer(201, row)
 
 
-@router.delete("/{id}", auth=MANAGE, response={204: None}, summary="Lift a suppression")
+@router.delete("/{id}", response={204: None}, summary="Lift a suppression")
 def lift_suppression(request: HttpRequest, id: Number) -> Answer[None]:  # noqa: A002 -- the path's own name
     """Lift a suppression: the recipient may be written to again."""
-    row = Suppression.objects.filter(pk=id, lifted_at=None).first()
+    row = mine(Suppression.objects.all(), request).filter(pk=id, lifted_at=None).first()
     if row is None:
         raise Problem("not-found", f"There is no suppression {id} in force.")
     suppressions.lift([row])

@@ -5,17 +5,18 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema
 from ninja import Status as Answer
 
-from notifications import routing
-from notifications.api.authentication import MANAGE, READ
+from notifications.api.authentication import world_of
 from notifications.api.contract import refuses
 from notifications.api.fields import CHANNEL, ChannelFilter, Input, Name, Number, one_of
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
-from notifications.errors import UnknownChannel
+from notifications.core import routing
+from notifications.core.errors import UnknownChannel
 from templates_engine import preview, publishing
 from templates_engine.isolated import build_isolated
 from templates_engine.models import Category, Status, Template, TemplateVersion
@@ -129,10 +130,10 @@ class TemplateFilters(Paging):
     channel: ChannelFilter = ""
 
 
-@router.get("", auth=READ, response=Page[TemplateOut], summary="List templates, newest first")
+@router.get("", response=Page[TemplateOut], summary="List templates, newest first")
 def list_templates(request: HttpRequest, filters: Query[TemplateFilters]) -> dict[str, Any]:
     """List templates."""
-    rows = Template.objects.all()
+    rows = _mine(request)
     if filters.channel:
         rows = rows.filter(channel=filters.channel)
     page, cursor = cut(rows, filters, int)
@@ -141,7 +142,6 @@ def list_templates(request: HttpRequest, filters: Query[TemplateFilters]) -> dic
 
 @router.post(
     "",
-    auth=MANAGE,
     response={201: TemplateDetail},
     openapi_extra=refuses(409),
     summary="Create a template",
@@ -154,7 +154,7 @@ def create_template(request: HttpRequest, payload: TemplateIn) -> Answer[Templat
             field="channel",
             hint=f"There are {', '.join(routing.CHANNELS)}.",
         )
-    row = Template(**payload.model_dump())
+    row = Template(namespace=world_of(request).namespace, **payload.model_dump())
     try:
         row.clean_fields()
         with transaction.atomic():
@@ -167,72 +167,82 @@ def create_template(request: HttpRequest, payload: TemplateIn) -> Answer[Templat
     return Answer(201, row)
 
 
-@router.get("/{name}", auth=READ, response=TemplateDetail, summary="Look at a template")
+@router.get("/{name}", response=TemplateDetail, summary="Look at a template")
 def get_template(request: HttpRequest, name: Name) -> Template:
     """Give a template with its versions."""
-    return _find(name)
+    return _find(request, name)
 
 
-@router.post("/{name}/versions", auth=MANAGE, response={201: VersionOut}, summary="Write a version")
+@router.post("/{name}/versions", response={201: VersionOut}, summary="Write a version")
 def create_version(request: HttpRequest, name: Name, payload: VersionIn) -> Answer[TemplateVersion]:
     """Store a draft, once it was checked for what could not be sent."""
-    version = publishing.create_version(_find(name), **payload.model_dump(), builder=build_isolated)
+    version = publishing.create_version(
+        _find(request, name), **payload.model_dump(), builder=build_isolated
+    )
     return Answer(201, version)
 
 
-@router.get(
-    "/{name}/versions/{number}", auth=READ, response=VersionOut, summary="Look at a version"
-)
+@router.get("/{name}/versions/{number}", response=VersionOut, summary="Look at a version")
 def get_version(request: HttpRequest, name: Name, number: Number) -> TemplateVersion:
     """Give a version with its content."""
-    return _version(name, number)
+    return _version(request, name, number)
 
 
 @router.post(
     "/{name}/versions/{number}/publish",
-    auth=MANAGE,
     response=VersionOut,
     openapi_extra=refuses(409),
     summary="Publish a version",
 )
 def publish_version(request: HttpRequest, name: Name, number: Number) -> TemplateVersion:
     """Freeze a draft, and make it what new notifications get; 409 if it was published before."""
-    return publishing.publish(_version(name, number), builder=build_isolated)
+    return publishing.publish(_version(request, name, number), builder=build_isolated)
 
 
-@router.post("/{name}/roll-back", auth=MANAGE, response=VersionOut, summary="Go back to a version")
+@router.post("/{name}/roll-back", response=VersionOut, summary="Go back to a version")
 def roll_back_template(request: HttpRequest, name: Name, payload: RollBackIn) -> TemplateVersion:
     """Make a version that was published before the published one again."""
-    return publishing.roll_back(_find(name), payload.version)
+    return publishing.roll_back(_find(request, name), payload.version)
 
 
 @router.post(
     "/{name}/preview",
-    auth=READ,
     response=PreviewOut,
     openapi_extra=refuses(409),
     summary="Preview",
 )
 def preview_template(request: HttpRequest, name: Name, payload: PreviewIn) -> preview.Preview:
     """Render a version without sending it; 409 if none is published and none was named."""
-    version = (
-        _published(_find(name)) if payload.version is None else _version(name, payload.version)
-    )
+    template = _find(request, name)
+    version = _published(template) if payload.version is None else _named(template, payload.version)
     return preview.preview(version, payload.context, payload.locale)
 
 
-def _find(name: str) -> Template:
-    row = Template.objects.filter(name=name).first()
+def _mine(request: HttpRequest) -> "QuerySet[Template]":
+    return Template.objects.filter(namespace=world_of(request).namespace)
+
+
+def _find(request: HttpRequest, name: str) -> Template:
+    row = _mine(request).filter(name=name).first()
     if row is None:
         raise Problem("not-found", f"There is no template {name!r}.")
     return row
 
 
-def _version(name: str, number: Number) -> TemplateVersion:
+def _version(request: HttpRequest, name: str, number: Number) -> TemplateVersion:
     versions = TemplateVersion.objects.select_related("template")
-    row = versions.filter(template__name=name, number=number).first()
+    row = versions.filter(template__in=_mine(request).filter(name=name), number=number).first()
     if row is None:
         raise Problem("not-found", f"There is no version {number} of a template {name!r}.")
+    return row
+
+
+def _named(template: Template, number: int) -> TemplateVersion:
+    """Return the version that a body names; it is the body that is wrong if there is none."""
+    row = template.versions.filter(number=number).first()
+    if row is None:
+        detail = f"There is no version {number} of this template."
+        raise Problem("invalid-request", detail, field="version")
     return row
 
 

@@ -20,9 +20,10 @@ CHANNELS: dict[str, Channel] = {
             subject_part="title",
             body_part="body",
             single_line=("title",),
+            is_mixed=True,
         ),
         Channel("webhook", recipients.url, subject_part="subject", body_part="body"),
-        Channel("chat", recipients.token, body_part="text"),
+        Channel("chat", recipients.token, body_part="text", is_mixed=True),
         Channel("callback", recipients.url, subject_part="subject", body_part="body"),
         Channel("simulator", recipients.token, subject_part="subject", body_part="body"),
     )

@@ -1,16 +1,24 @@
 """What a channel and a provider are."""
 
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.http import HttpRequest
 
-from notifications.errors import DeliveryError, PermanentError, TransientError, UnknownOutcome
-from notifications.retry import Outcome, Result
+from notifications.channels.mail import FIELDS
+from notifications.channels.outgoing import Reach
+from notifications.core.attempt import Outcome, Result
+from notifications.core.errors import DeliveryError, PermanentError, TransientError, UnknownOutcome
+from notifications.core.reasons import Reason
+from scheduling.isolation import fault_of
 
 Content = Mapping[str, Any]
 
@@ -18,9 +26,11 @@ Content = Mapping[str, Any]
 class Message(NamedTuple):
     """What a provider is handed: finished content, with the id that stays the same on each try.
 
-    ``content`` holds the channel's parts (email: subject, text, html). ``timeout`` is in
-    seconds and shorter than the lease: a provider must give up within it. ``ttl`` is how many
-    whole seconds the message is still of use, None for ever.
+    ``content`` holds the channel's parts (email: subject, text, html), and the ``options``.
+    ``timeout`` is in seconds and shorter than the lease: an attempt is over within it, with all of
+    its steps. ``deadline`` is of ``time.monotonic``: the expiry or the end of the lease, whichever
+    is earlier, past which no attempt goes, whenever it began. ``seconds_left`` heeds both.
+    ``ttl`` is how many whole seconds the message is still of use, None for ever.
     """
 
     id: UUID
@@ -32,6 +42,11 @@ class Message(NamedTuple):
     expires_at: datetime | None = None
     ttl: int | None = None
     metadata: Mapping[str, Any] = MappingProxyType({})
+    deadline: float = math.inf
+
+    def seconds_left(self) -> float:
+        """Return the seconds that an attempt which begins now may take; 0 or less for none."""
+        return min(self.timeout, self.deadline - time.monotonic())
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,8 @@ class Account:
     kind: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    reach: Reach = Reach.ACCOUNT
+    """Who chose its server: an administrator, or who wrote the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,14 @@ class ForgedCallback(Exception):
     """The callback does not carry the provider's signature."""
 
 
+class Fit(IntEnum):
+    """How well a recipient's form suits a provider."""
+
+    NO = 0  # it is another provider's
+    POSSIBLE = 1
+    CERTAIN = 2  # nobody else's looks like it
+
+
 class Provider:
     """One way of handing messages over. Subclasses write ``send``, or ``send_many`` if faster.
 
@@ -77,6 +102,37 @@ class Provider:
     setting_names: ClassVar[Mapping[str, str]] = {}
     secret_names: ClassVar[Mapping[str, str]] = {}
     optional: ClassVar[frozenset[str]] = frozenset()
+    option_names: ClassVar[frozenset[str]] = frozenset()  # the options that it carries
+    mail_fields: ClassVar[frozenset[str]] = frozenset()
+    """What it carries of ``channels.mail.FIELDS``; a mail that has more is not sent by it."""
+    calls_endpoints: ClassVar[bool] = False  # each recipient has a server of its own
+    waits: ClassVar[bool] = True  # for another machine, when it sends
+    at_once: ClassVar[int] = 8
+    """Calls that a process makes at once, unless the account's setting ``connections`` says it.
+
+    Each is made by a provider of its own, which one thread at a time uses, unless ``is_shared``.
+    """
+    is_shared: ClassVar[bool] = False  # by several threads at once
+    read_ahead: ClassVar[int] = 32
+    """Messages that ``send_many`` is given before it has yielded an outcome of one of them."""
+
+    @classmethod
+    def takes(cls, recipient: str) -> Fit:
+        """Tell by its form whether a recipient is one of this provider's.
+
+        Asked on channels whose recipients are of several kinds (``Channel.is_mixed``).
+        """
+        return Fit.POSSIBLE
+
+    @classmethod
+    def refuses(cls, content: Content) -> str:
+        """Say why no account of this kind could ever send this content, ``""`` if one could."""
+        return ""
+
+    @classmethod
+    def setting_problems(cls, settings: Mapping[str, Any]) -> list[str]:
+        """Say what is wrong with the values of an account's settings; empty if nothing is."""
+        return []
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -91,8 +147,9 @@ class Provider:
     def send_many(self, messages: Iterable[Message]) -> Iterator[tuple[Message, Outcome]]:
         """Hand messages over and yield each with its outcome, as soon as it has one.
 
-        Never raises for one of them. ``messages`` ends early when time is up, so that it
-        should not be read further ahead than can be sent at once.
+        Never raises for one of them. ``messages`` ends early when time is up, or when
+        ``read_ahead`` of them have no outcome yet: it should not be read further ahead than can
+        be sent at once. What was read and gets no outcome counts as perhaps delivered.
         """
         for message in messages:
             yield message, self.outcome_of(message)
@@ -100,16 +157,20 @@ class Provider:
     def outcome_of(self, message: Message) -> Outcome:
         """Send one message and turn whatever happens into a value."""
         try:
+            if problem := self.refuses(message.content) or self._lacks(message.content):
+                return _unsendable(problem)
             return Outcome(Result.SENT, provider_message_id=self.send(message))
         except DeliveryError as error:
             return failed(error)
-        except Exception as error:  # noqa: BLE001 -- a bug in one provider must cost one attempt, visibly, not the worker
-            return Outcome(
-                Result.UNKNOWN,
-                code=type(error).__name__,
-                reason="provider_error",
-                detail=str(error),
-            )
+        except Exception as error:
+            if isinstance(error, SoftTimeLimitExceeded):
+                raise
+            # A bug in one provider must cost one attempt, visibly, not the worker.
+            return of_a_bug(error)
+
+    def _lacks(self, content: Content) -> str:
+        missing = (_FIELDS_OF_MAIL & content.keys()) - self.mail_fields
+        return f"{self.kind} carries no {min(missing)}." if missing else ""
 
     def receipts(self, request: HttpRequest) -> list[Receipt]:
         """Read what the provider tells us by calling ``/webhooks/<account>``.
@@ -123,6 +184,25 @@ class Provider:
         """Let go of kept connections."""
 
 
+_FIELDS_OF_MAIL = FIELDS.keys() - {"html", "headers"}  # which templates have, too
+
+
+def _unsendable(problem: str) -> Outcome:
+    return Outcome(Result.PERMANENT, code="content", detail=problem, local=True, elsewhere=True)
+
+
+def setting_problem(name: str, settings: Mapping[str, Any], check: Callable[[str], object]) -> str:
+    """Say what ``check`` (raises ``ValueError``) has against a setting, ``""`` for nothing."""
+    value = settings.get(name, "")
+    if not isinstance(value, str):
+        return f"{name}: It must be text."
+    try:
+        check(value)
+    except ValueError as error:
+        return f"{name}: {error}"
+    return ""
+
+
 def failed(error: DeliveryError) -> Outcome:
     """Turn a provider's error into an outcome."""
     result = next(result for kind, result in _RESULTS.items() if isinstance(error, kind))
@@ -132,7 +212,19 @@ def failed(error: DeliveryError) -> Outcome:
         detail=error.detail,
         reason=error.reason,
         local=error.local,
+        elsewhere=error.elsewhere,
         retry_after=error.retry_after if isinstance(error, TransientError) else None,
+    )
+
+
+def of_a_bug(error: Exception) -> Outcome:
+    """Turn what a provider should not have raised into an outcome, which has not its text."""
+    fault = fault_of(error, "send")
+    return Outcome(
+        Result.UNKNOWN,
+        code=fault.error[:50],
+        reason=Reason.PROVIDER_ERROR,
+        detail=f"An error in the provider's code, at {fault.place}.",
     )
 
 
@@ -149,7 +241,8 @@ class Channel:
     """A kind of address, with the parts that its content has.
 
     ``clean_recipient`` gives the recipient in its canonical form or raises
-    ``MalformedRecipient``. ``single_line`` names the parts that become a header.
+    ``MalformedRecipient``. ``single_line`` names the parts that become a header. Where a channel
+    ``is_mixed`` its recipients are of several kinds, and a provider says which it takes.
     """
 
     name: str
@@ -157,3 +250,11 @@ class Channel:
     body_part: str
     subject_part: str | None = None
     single_line: tuple[str, ...] = ()
+    is_mixed: bool = False
+
+    def own_content(self, subject: str, body: str) -> dict[str, str]:
+        """Make the content of a notification that has no template."""
+        content = {self.body_part: body}
+        if self.subject_part:
+            content[self.subject_part] = subject
+        return content

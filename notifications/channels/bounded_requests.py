@@ -16,7 +16,7 @@ from requests.adapters import BaseAdapter
 
 from notifications.channels.base import Message
 from notifications.channels.http_client import Answer, HttpClient
-from notifications.errors import UnknownOutcome
+from notifications.core.errors import UnknownOutcome
 
 
 class BoundedRequests:
@@ -32,7 +32,7 @@ class BoundedRequests:
     @contextmanager
     def sending(self, message: Message) -> Iterator[None]:
         """Bound the requests of this block, all together, by the message's time."""
-        self._of_thread.ends = time.monotonic() + message.timeout
+        self._of_thread.ends = time.monotonic() + message.seconds_left()
         self._of_thread.answer = None
         try:
             yield
@@ -47,7 +47,7 @@ class BoundedRequests:
     def make(self, method: str, url: str, headers: Mapping[str, Any], body: Any) -> Answer:
         """Make one request. Raises as ``HttpClient.request``."""
         left = self._of_thread.ends - time.monotonic()
-        if left <= 0:
+        if left <= 0 and self._of_thread.answer is not None:
             raise UnknownOutcome("The time for this message is over.", code="timeout")
         answer = self._client.request(
             method,

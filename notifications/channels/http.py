@@ -2,70 +2,42 @@
 
 import json
 import math
-import ssl
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from itertools import islice
 from typing import Any, ClassVar
 
 from notifications.channels.base import Account, Message, Provider
 from notifications.channels.http_client import Answer, HttpClient
-from notifications.errors import PermanentError, TransientError, UnknownOutcome
-from notifications.retry import Outcome
+from notifications.core.errors import AccountRefused, PermanentError, TransientError, UnknownOutcome
 
 _TRY_AGAIN = {408, 423, 425, 429}
 RETRY_AFTER_LIMIT = 86_400.0  # seconds; a longer wish is a mistake or an attack
 
 
 class HttpProvider(Provider):
-    """Keeps several requests in flight, each in a thread of its own over kept connections.
+    """Makes one request after the other over kept connections.
 
     Subclasses write ``send`` with ``self.request``.
     """
 
-    in_flight: ClassVar[int] = 16
+    at_once: ClassVar[int] = 64
+    is_shared = True
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
         self.client = self.make_client()
-        self._threads: ThreadPoolExecutor | None = None
 
     def make_client(self) -> HttpClient:
         """Make the client; an account may name a ``ca_file`` to trust."""
-        trusted = self.account.settings.get("ca_file")
-        return HttpClient(trust=ssl.create_default_context(cafile=trusted) if trusted else True)
+        return HttpClient(ca_file=self.account.settings.get("ca_file"))
 
     def request(self, message: Message, method: str, url: str, **options: Any) -> Answer:
         """Make one request within the message's time."""
-        return self.client.request(method, url, timeout=message.timeout, **options)
-
-    def send_many(self, messages: Iterable[Message]) -> Iterator[tuple[Message, Outcome]]:
-        left = iter(messages)
-        first = list(islice(left, 2))
-        if len(first) < 2:  # one needs no thread
-            yield from ((message, self.outcome_of(message)) for message in first)
-            return
-        threads = self._pool()
-        running: dict[Future[Outcome], Message] = {}
-        for message in (*first, *islice(left, self.in_flight - 2)):
-            running[threads.submit(self.outcome_of, message)] = message
-        while running:
-            for done in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(done), done.result()
-            for message in islice(left, self.in_flight - len(running)):
-                running[threads.submit(self.outcome_of, message)] = message
+        return self.client.request(method, url, timeout=message.seconds_left(), **options)
 
     def close(self) -> None:
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
         self.client.close()
-
-    def _pool(self) -> ThreadPoolExecutor:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self.in_flight, f"{self.account.name} provider")
-        return self._threads
 
 
 def classify(answer: Answer, detail: str = "", code: str = "") -> None:
@@ -93,11 +65,18 @@ def classify(answer: Answer, detail: str = "", code: str = "") -> None:
 
 
 def credentials_refused(answer: Answer, detail: str = "") -> None:
-    """Raise ``TransientError`` for 401 and 403: the operator mends it, and the message can go."""
+    """Raise ``AccountRefused`` for 401 and 403."""
     if answer.status in (401, 403):
-        raise TransientError(
+        raise AccountRefused(
             detail or "The credentials were refused.", code=f"HTTP {answer.status}"
         )
+
+
+def too_long(text: str, most: int, service: str) -> str:
+    """Say that a text has more characters than a service takes, ``""`` if it has not."""
+    if len(text) <= most:
+        return ""
+    return f"The text has {len(text):,} characters; {service} takes {most:,}."
 
 
 def json_object(answer: Answer) -> dict[str, Any]:
@@ -135,3 +114,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         except (ValueError, TypeError):
             return None
     return min(max(seconds, 0.0), RETRY_AFTER_LIMIT) if math.isfinite(seconds) else None
+
+
+def wish(given: object, headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait that an answer names in its JSON, else those of its headers."""
+    if isinstance(given, int | float) and given >= 0:
+        return float(min(given, RETRY_AFTER_LIMIT))
+    return retry_after(headers)

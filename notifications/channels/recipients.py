@@ -1,16 +1,24 @@
-"""What an address of each channel looks like."""
+"""What an address of each channel looks like, and the one form in which it is kept.
+
+Hidden characters at its ends, pasted along, are taken off; inside they are refused by name.
+"""
 
 import re
+import unicodedata
 from urllib.parse import urlsplit
 
+import httpx
 import phonenumbers
-from django.core.exceptions import ValidationError
-from django.core.validators import EmailValidator
+from phonenumbers import ValidationResult
 
-from notifications.errors import MalformedRecipient
+from notifications.channels import addresses, invisible
+from notifications.core.errors import MalformedRecipient
 
-_check_email = EmailValidator(allowlist=["localhost"])
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# A number as people write it: digits of any script, and what they put between.
+_DIALLED = re.compile(r"(?:tel:)?\+?[\d\s()./\u00b7\u2010-\u2015\u2212-]+")
+LONGEST_HOST = 253  # octets (RFC 1035, 2.3.4)
+LONGEST_LABEL = 63
 
 
 def _refuse(what: str, hint: str) -> MalformedRecipient:
@@ -19,44 +27,70 @@ def _refuse(what: str, hint: str) -> MalformedRecipient:
 
 
 def email(recipient: str) -> str:
-    """Accept one bare address (RFC 5321 mailbox), such as ``ada@example.org``."""
+    """Accept one bare address (RFC 5321, RFC 6531) in the form of ``addresses.canonical``."""
     try:
-        _check_email(recipient)
-    except ValidationError:
-        raise _refuse("an email address", "Give one bare address, like ada@example.org.") from None
-    return recipient
+        return addresses.canonical(recipient)
+    except addresses.BadAddress as error:
+        raise _refuse(
+            "an email address", f"{error} Give one bare address, like ada@example.org."
+        ) from None
 
 
 def phone(recipient: str) -> str:
-    """Accept a phone number with its country code and give it in E.164 form."""
+    """Accept a whole phone number with its country code and return it in E.164 form.
+
+    E.164 has no extensions, and a number that only its own town can dial has no E.164 form.
+    """
+    given = invisible.trimmed(recipient)
+    if hidden := next((c for c in given if not c.isspace() and invisible.is_hidden(c)), ""):
+        raise _refuse(
+            "a phone number alone", f"It holds {invisible.named(hidden)}, which cannot be seen."
+        )
     try:
-        number = phonenumbers.parse(recipient)
+        number = phonenumbers.parse(given)
     except phonenumbers.NumberParseException:
-        number = None
-    if number is None or not phonenumbers.is_possible_number(number):
-        raise _refuse("a phone number in E.164 form", "Give it like +4366412345678.")
+        raise _refuse("a phone number in E.164 form", "Give it like +4366412345678.") from None
+    if number.extension:
+        raise _refuse("a phone number without an extension", "A text message cannot reach one.")
+    if not _DIALLED.fullmatch(unicodedata.normalize("NFKC", given)):
+        raise _refuse("a phone number alone", "It holds more than digits and what parts them.")
+    if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
+        raise _refuse("a whole phone number in E.164 form", "Give it like +4366412345678.")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def url(recipient: str) -> str:
     """Accept an absolute http or https URL without credentials."""
+    given = invisible.trimmed(recipient)
     try:
-        parts = urlsplit(recipient)
+        parts = urlsplit(given)
         usable = (
             parts.scheme in {"http", "https"}
-            and bool(parts.hostname)
             and parts.username is None
             and (parts.port is None or parts.port > 0)
+            and _is_host(httpx.URL(given).raw_host.decode("ascii"))
         )
-    except ValueError:
+    except (ValueError, httpx.InvalidURL):
         usable = False
-    if not usable or _CONTROL.search(recipient) or " " in recipient:
+    if not usable or _CONTROL.search(given) or " " in given:
         raise _refuse("an http or https URL", "Give it like https://example.org/hook.")
-    return recipient
+    return _without_hidden(given)
+
+
+def _is_host(host: str) -> bool:
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= LONGEST_HOST and all(0 < len(label) <= LONGEST_LABEL for label in labels)
 
 
 def token(recipient: str) -> str:
     """Accept any short text without control characters: a device token, a chat room, a name."""
-    if not recipient.strip() or _CONTROL.search(recipient):
+    given = invisible.trimmed(recipient)
+    if not given or _CONTROL.search(given):
         raise _refuse("usable", "It is empty or holds control characters.")
-    return recipient
+    return _without_hidden(given)
+
+
+def _without_hidden(given: str) -> str:
+    if hidden := invisible.first_misplaced(given):
+        raise _refuse("usable", f"It holds {invisible.named(hidden)}, which cannot be seen.")
+    return given

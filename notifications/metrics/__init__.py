@@ -1,8 +1,8 @@
 """What happens, counted where it happens: once per batch, in files that a killed process leaves.
 
-``start`` tells a process where to count; a process that never started (a one-off command, a
-test) counts in its own memory. Every label comes from a fixed list, so that no recipient, no
-provider's text and no template can grow the series without end.
+``start`` tells a process where to count; one that was never told (a program that embeds us, a
+one-off command) finds a place at its first count. Every label comes from a fixed list, so that no
+recipient, no provider's text and no template can grow the series without end.
 """
 
 from collections import Counter, defaultdict
@@ -11,24 +11,15 @@ from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
 
-from notifications.claims import Claim
-from notifications.errors import InvalidNotification
-from notifications.metrics import slots
+from notifications.core import reasons
+from notifications.core.attempt import Claim, Report
+from notifications.core.errors import InvalidNotification
+from notifications.core.retry import Decision, Step
+from notifications.metrics import process_folders
 from notifications.metrics.series import series
-from notifications.reports import Report
-from notifications.retry import Decision, Step
 
-start = slots.start
+start = process_folders.start
 
-REASONS = frozenset(
-    {
-        *("rejected", "outcome_unknown", "attempts_exhausted", "deadline_exceeded", "expired"),
-        *("expires_before_retry", "expires_before_slot", "worker_lost", "render_error"),
-        *("provider_error", "cancelled", "suppressed", "slot_time_over", "no_provider"),
-        "receiver_rests",
-        *("rate_limited", "suspect", "quiet_hours", "bounced", "refused", "invalid_recipient"),
-    }
-)
 _END = {Step.DONE: "sent", Step.DEAD_LETTER: "failed", Step.EXPIRE: "expired"}
 
 
@@ -144,6 +135,16 @@ def busy(claims: list[Claim]) -> Iterator[None]:
         yield
 
 
+def dropped(why: str) -> None:
+    """Count a message that could not be received, and was dropped."""
+    series().dropped.labels(why).inc()
+
+
+def requeued() -> None:
+    """Count a message that a task gave back to the broker."""
+    series().requeued.inc()
+
+
 def broker_away() -> None:
     """Count a time that the broker could not be reached."""
     series().broker_away.inc()
@@ -151,7 +152,7 @@ def broker_away() -> None:
 
 def reason(word: str) -> str:
     """Keep a reason that is a word of ours; a provider's own is ``other``."""
-    return word if not word or word in REASONS else "other"
+    return reasons.known(word)
 
 
 def _seconds(since: datetime, now: datetime) -> float:
@@ -163,6 +164,7 @@ __all__ = [
     "broker_away",
     "busy",
     "cancelled",
+    "dropped",
     "finished",
     "problem",
     "put_back",
@@ -172,6 +174,7 @@ __all__ = [
     "refusals",
     "refused",
     "released",
+    "requeued",
     "start",
     "swept",
 ]

@@ -5,6 +5,7 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from notifications.metrics import process_folders
 from notifications.metrics.batch_histogram import BatchHistogram
 
 # Seconds: an OTP is judged at 5 s, a campaign by the hour.
@@ -31,6 +32,8 @@ class Series:
     swept_messages: Counter
     leases_expired: Counter
     broker_away: Counter
+    dropped: Counter
+    requeued: Counter
     due_to_sent: BatchHistogram
     due_to_delivered: BatchHistogram
     attempt_seconds: BatchHistogram
@@ -39,7 +42,8 @@ class Series:
 
 @cache
 def series() -> Series:
-    """Make the families at the first count: by then ``slots.start`` has said where."""
+    """Make the families at the first count: by then a process that has a role has its slot."""
+    process_folders.ensure()
     registry = CollectorRegistry()
     queue = ("channel", "priority")
 
@@ -75,6 +79,8 @@ def series() -> Series:
         swept_messages=counter("swept_messages", "Messages published by the sweep"),
         leases_expired=counter("leases_expired", "Claims taken from workers that died"),
         broker_away=counter("broker_away", "Times that the broker could not be reached"),
+        dropped=counter("messages_dropped", "Messages that no worker could receive", "reason"),
+        requeued=counter("messages_requeued", "Messages that a task gave back to the broker"),
         due_to_sent=histogram("due_to_sent_seconds", "From due to sent", queue, WAITS),
         due_to_delivered=histogram(
             "due_to_delivered_seconds", "From due to delivered", queue, WAITS

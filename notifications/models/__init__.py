@@ -9,6 +9,8 @@ from notifications.models.archived_notification import ArchivedNotification
 from notifications.models.batch import Batch
 from notifications.models.bulk_replay import BulkReplay
 from notifications.models.failed_delivery import FailedDelivery
+from notifications.models.hold import Hold, Scope
+from notifications.models.mail import Attachment, MailContent
 from notifications.models.notification import (
     UNFINISHED,
     WAITING,
@@ -20,8 +22,11 @@ from notifications.models.notification import (
 )
 from notifications.models.outbox import OutboxMessage
 from notifications.models.pending_receipt import PendingReceipt
+from notifications.models.project import Project
 from notifications.models.provider_account import AccountRule, ProviderAccount, RateLimit
+from notifications.models.quarantined_row import QuarantinedRow
 from notifications.models.queue_weight import QueueWeight
+from notifications.models.refused_row import RefusedRow
 from notifications.models.suppression import Suppression
 
 __all__ = [
@@ -30,17 +35,24 @@ __all__ = [
     "AccountRule",
     "ApiKey",
     "ArchivedNotification",
+    "Attachment",
     "Attempt",
     "Batch",
     "BulkReplay",
     "FailedDelivery",
+    "Hold",
+    "MailContent",
     "Notification",
     "NotificationRecord",
     "OutboxMessage",
     "PendingReceipt",
+    "Project",
     "ProviderAccount",
+    "QuarantinedRow",
     "QueueWeight",
     "RateLimit",
+    "RefusedRow",
+    "Scope",
     "Status",
     "Suppression",
     "new_id",

@@ -5,6 +5,9 @@ from datetime import datetime
 from django.db import models
 from django.db.models.functions import Now
 
+from notifications.core.world import World
+from notifications.models.project import project_column
+
 
 class ApiKey(models.Model):
     """Who may call the API, and for what. The secret itself is not kept, only its hash."""
@@ -20,6 +23,7 @@ class ApiKey(models.Model):
         REPLAY = "replay"  # replay and discard failed deliveries
 
     name = models.CharField(max_length=100, help_text="Who uses it.")
+    project = project_column(editable=True)
     kind = models.CharField(max_length=4, choices=Kind.choices, default=Kind.LIVE)
     prefix = models.CharField(
         max_length=12, unique=True, editable=False, help_text="The part of the key that tells it."
@@ -44,6 +48,11 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix})"
+
+    @property
+    def world(self) -> World:
+        """What it sees and touches, and nothing else."""
+        return World(self.project, self.kind == self.Kind.TEST)
 
     def is_valid(self, now: datetime) -> bool:
         """Tell whether it still opens the door at ``now``."""

@@ -5,7 +5,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
-from notifications import dialect
+from notifications.db import dialect
 from notifications.models.notification import Attempt, NotificationRecord
 
 
@@ -13,8 +13,8 @@ class ArchivedNotification(NotificationRecord):
     """A finished notification as it left, with its attempts.
 
     On Postgres a table partitioned by the month of ``finished_at`` (migration ``0013_archive``),
-    so that a month goes at once. No key here is unique over all months: ``notifications.archive``
-    is the only writer.
+    so that a month goes at once. No key here is unique over all months: only
+    ``notifications.maintenance.archive`` writes it.
     """
 
     batch_id = models.UUIDField(null=True, blank=True)
@@ -33,6 +33,7 @@ class ArchivedNotification(NotificationRecord):
                 condition=~Q(idempotency_key=""),
             ),
             models.Index(fields=["created_at", "id"], name="archived_created"),
+            models.Index(fields=["mail"], name="archived_mail", condition=Q(mail__isnull=False)),
         ]
 
     def tries(self) -> list[Attempt]:

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from notifications.models.notification import new_id
+from notifications.models.project import project_column
 
 
 class Batch(models.Model):
@@ -15,6 +16,10 @@ class Batch(models.Model):
         CANCELLED = "cancelled"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = project_column()
+    test = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="Whether all its rows are tests."
+    )
     name = models.CharField(max_length=255, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.ACTIVE)
     settled = models.BooleanField(
@@ -25,8 +30,25 @@ class Batch(models.Model):
     duplicates = models.PositiveIntegerField(
         default=0, help_text="Rows whose idempotency key was used before."
     )
+    blank = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Blank rows of its file, which were passed over."
+    )
     errors = models.JSONField(
         default=list, help_text="The first refused rows: index, field, and what is wrong."
+    )
+    content_hash = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Of what it asked for, if it may be asked for again.",
+    )
+    run = models.UUIDField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="The run of a schedule that made it: its fire's id.",
     )
     closed_at = models.DateTimeField(
         null=True, blank=True, help_text="When its last row was accepted."
@@ -36,7 +58,9 @@ class Batch(models.Model):
     class Meta:
         verbose_name_plural = "batches"
         indexes = [
-            models.Index(fields=["id"], name="batch_unsettled", condition=models.Q(settled=False))
+            models.Index(fields=["id"], name="batch_unsettled", condition=models.Q(settled=False)),
+            # An id that follows from what asked for the batch says nothing of its age.
+            models.Index(fields=["project", "created_at", "id"], name="batch_of_project"),
         ]
 
     def __str__(self) -> str:

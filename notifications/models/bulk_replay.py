@@ -4,6 +4,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
+from notifications.core.world import World
+from notifications.models.project import LONGEST_NAME
+
 
 class BulkReplay(models.Model):
     """An order to replay the open dead letters of one cause; ``bulk_replays`` works it off.
@@ -12,6 +15,10 @@ class BulkReplay(models.Model):
     fail again meanwhile are not sent round and round.
     """
 
+    project = models.CharField(
+        max_length=LONGEST_NAME, blank=True, default="", db_default="", help_text="Empty: all."
+    )
+    test = models.BooleanField(default=False, db_default=False, help_text="Its tests alone.")
     fingerprint = models.CharField(max_length=32, help_text="The cause, empty for all.", blank=True)
     per_second = models.FloatField(help_text="How many may fall due each second.")
     last_id = models.BigIntegerField(editable=False)
@@ -36,6 +43,11 @@ class BulkReplay(models.Model):
 
     def __str__(self) -> str:
         return f"replay of {self.total}"
+
+    @property
+    def world(self) -> World | None:
+        """Whose dead letters it is about; None for everybody's."""
+        return World(self.project, self.test) if self.project else None
 
     @property
     def done(self) -> int:

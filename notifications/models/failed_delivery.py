@@ -1,11 +1,16 @@
 """Dead letters."""
 
+import hashlib
+import json
+import re
+
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
 
 from notifications.models.notification import Notification
+from notifications.models.project import project_column
 
 
 class FailedDelivery(models.Model):
@@ -25,6 +30,8 @@ class FailedDelivery(models.Model):
     )
     request = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder)
     message_id = models.CharField(max_length=255, blank=True, editable=False)
+    project = project_column()
+    test = models.BooleanField(default=False, db_default=False, editable=False)
     channel = models.CharField(max_length=20)
     priority = models.CharField(max_length=10)
     reason = models.CharField(max_length=50)
@@ -56,6 +63,7 @@ class FailedDelivery(models.Model):
         indexes = [
             models.Index(fields=["state", "fingerprint", "created_at"], name="dead_letter_cause"),
             models.Index(fields=["-created_at"], name="dead_letter_newest"),
+            models.Index(fields=["project", "-id"], name="dead_letter_of_project"),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -65,3 +73,10 @@ class FailedDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel}: {self.reason}"
+
+
+def fingerprint(channel: str, provider: str, reason: str, code: str, detail: str) -> str:
+    """Name a cause: the same for failures that differ only in addresses, ids and numbers."""
+    gist = re.sub(r"\S*[@\d]\S*", "#", detail.lower())[:200]
+    cause = json.dumps([channel, provider, reason, code, gist])
+    return hashlib.blake2b(cause.encode(), digest_size=16).hexdigest()

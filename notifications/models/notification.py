@@ -7,7 +7,10 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from notifications import retry, routing
+from notifications.core import retry, routing
+from notifications.core.attempt import Result
+from notifications.core.world import World
+from notifications.models.project import project_column
 
 
 def new_id() -> UUID:
@@ -40,6 +43,7 @@ class NotificationRecord(models.Model):
     replay_of_id: UUID | None
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = project_column()
     channel = models.CharField(max_length=20, choices=[(c, c) for c in routing.CHANNELS])
     priority = models.CharField(max_length=10, choices=[(p, p) for p in routing.PRIORITIES])
     recipient = models.TextField()
@@ -85,6 +89,21 @@ class NotificationRecord(models.Model):
         db_default="",
         help_text="Who is told of its final state.",
     )
+    options = models.JSONField(
+        null=True, blank=True, help_text="What the provider is told beside the content."
+    )
+    # No constraint: ``mails.keeping`` locks what it refers to, and only the collector deletes it.
+    mail = models.ForeignKey(
+        "notifications.MailContent",
+        models.DO_NOTHING,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        help_text="What a mail has beside subject and body.",
+    )
     told_status = models.CharField(
         max_length=10,
         blank=True,
@@ -97,7 +116,7 @@ class NotificationRecord(models.Model):
         null=True,
         blank=True,
         editable=False,
-        help_text="Celery signatures to call when this one is sent.",
+        help_text="What follows in a Celery canvas, until it was called.",
     )
     status = models.CharField(max_length=10, choices=Status.choices)
     due_at = models.DateTimeField(
@@ -128,6 +147,11 @@ class NotificationRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel} {self.id}"
+
+    @property
+    def world(self) -> World:
+        """Whose it is, and whether it is a test."""
+        return World(self.project, self.test)
 
     @property
     def queue(self) -> str:
@@ -165,8 +189,8 @@ class Notification(NotificationRecord):
         # every other index is partial: a row pays only for what it has.
         constraints = [
             models.UniqueConstraint(
-                fields=["idempotency_key"],
-                name="notification_idempotency_key",
+                fields=["project", "test", "idempotency_key"],
+                name="notification_key_of_project",
                 condition=~Q(idempotency_key=""),
             ),
             models.CheckConstraint(
@@ -189,11 +213,30 @@ class Notification(NotificationRecord):
                 name="notification_due",
                 condition=Q(due_at__isnull=False),
             ),
-            # Leases that ran out, and followers that nobody called.
+            # Ended, and what follows in a canvas was not called yet.
+            models.Index(
+                fields=["finished_at"],
+                name="notification_followers",
+                condition=Q(continuation__isnull=False, finished_at__isnull=False),
+            ),
+            # Rows that were due before, and now wait for their next attempt, an account or a
+            # limit: those that wait longest first. See ``notifications.monitoring.waiting``.
+            models.Index(
+                fields=["channel", "priority", "scheduled_at"],
+                name="notification_deferred",
+                condition=Q(status="scheduled", due_at__gt=F("scheduled_at")),
+            ),
+            # Leases that ran out.
             models.Index(
                 fields=["due_at"],
                 name="notification_lease",
                 condition=Q(due_at__isnull=False, status__in=["sending", "sent", "failed"]),
+            ),
+            # What waits for the end of a hold, or of a batch's pause.
+            models.Index(
+                fields=["id"],
+                name="notification_parked",
+                condition=Q(due_at__isnull=True, status="scheduled"),
             ),
             models.Index(
                 fields=["finished_at"],
@@ -218,9 +261,18 @@ class Notification(NotificationRecord):
                 name="notification_unhappy",
                 condition=Q(status__in=["failed", "expired", "suppressed", "cancelled"]),
             ),
+            models.Index(
+                fields=["mail"], name="notification_mail", condition=Q(mail__isnull=False)
+            ),
             models.Index(fields=["recipient"], name="notification_recipient"),
-            # Ids that a caller chose are in no order: what was created in a time has an index.
-            models.Index(fields=["created_at", "id"], name="notification_created"),
+            # Ids that a caller chose are in no order: a project's list has an index, and that of
+            # its tests, which are few among many, one of its own.
+            models.Index(fields=["project", "created_at", "id"], name="notification_of_project"),
+            models.Index(
+                fields=["project", "created_at", "id"],
+                name="notification_of_test",
+                condition=Q(test=True),
+            ),
         ]
 
     def tries(self) -> list["Attempt"]:
@@ -237,7 +289,7 @@ class Attempt(models.Model):
     )
     number = models.PositiveSmallIntegerField()
     provider = models.CharField(max_length=50, blank=True)
-    result = models.CharField(max_length=10, choices=[(r.value, r.value) for r in retry.Result])
+    result = models.CharField(max_length=10, choices=[(r.value, r.value) for r in Result])
     choice = models.CharField(max_length=100, blank=True, help_text="Why this provider was chosen.")
     code = models.CharField(max_length=50, blank=True, help_text="The provider's own code.")
     detail = models.TextField(blank=True)

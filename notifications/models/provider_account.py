@@ -7,9 +7,10 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 
-from notifications import routing
-from notifications.rates import Rate, RateError
-from notifications.secret_references import BadReference, check_reference
+from notifications.channels.kinds import problems
+from notifications.channels.secret_references import BadReference, check_reference
+from notifications.core import routing
+from notifications.core.rates import Rate, RateError
 
 NAME = RegexValidator(
     r"^[a-z0-9]+([._-][a-z0-9]+)*$", "Use lower-case letters, digits, and . _ - between them."
@@ -52,9 +53,6 @@ class ProviderAccount(models.Model):
 
     def clean(self) -> None:
         """Check what the kind needs. Raises ``ValidationError`` by field."""
-        # The registry imports the providers, and they these models.
-        from notifications.kinds import problems  # noqa: PLC0415
-
         errors = problems(self.kind, self.channel, self.settings, self.secrets)
         for name, reference in (self.secrets or {}).items():
             try:

@@ -3,7 +3,7 @@
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from notifications import routing
+from notifications.core import routing
 
 
 class QueueWeight(models.Model):

@@ -7,8 +7,9 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from notifications import routing
+from notifications.core import reasons, routing
 from notifications.models.notification import Notification
+from notifications.models.project import project_column
 
 
 class Suppression(models.Model):
@@ -18,16 +19,21 @@ class Suppression(models.Model):
     """
 
     class Reason(models.TextChoices):
-        HARD_BOUNCE = "hard_bounce"
-        INVALID_TOKEN = "invalid_token"  # noqa: S105 -- a device's address, no secret
-        COMPLAINT = "complaint"
-        UNSUBSCRIBED = "unsubscribed"
-        OPERATOR = "operator"
+        HARD_BOUNCE = reasons.Reason.HARD_BOUNCE.value
+        INVALID_TOKEN = reasons.Reason.INVALID_TOKEN.value
+        ENDPOINT_GONE = reasons.Reason.ENDPOINT_GONE.value
+        COMPLAINT = reasons.Reason.COMPLAINT.value
+        UNSUBSCRIBED = reasons.Reason.UNSUBSCRIBED.value
+        OPERATOR = reasons.Reason.OPERATOR.value
 
     class Scope(models.TextChoices):
         EVERYTHING = "everything"
         MARKETING = "marketing"  # only templates of that category are held back
 
+    project = project_column()
+    test = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="It holds back tests alone."
+    )
     channel = models.CharField(max_length=20, choices=[(c, c) for c in routing.CHANNELS])
     recipient = models.TextField(help_text="In the form in which they are compared.")
     scope = models.CharField(max_length=10, choices=Scope.choices, default=Scope.EVERYTHING)
@@ -51,8 +57,8 @@ class Suppression(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["channel", "recipient", "scope"],
-                name="suppression_in_force",
+                fields=["project", "test", "channel", "recipient", "scope"],
+                name="suppression_of_project",
                 condition=Q(lifted_at__isnull=True),
             )
         ]

@@ -29,9 +29,9 @@ def with_dialog(
     return cast("Callable[[Acting], Acting]", made)
 
 
-def answer(request: HttpRequest, where: str, text: str) -> HttpResponse:
+def answer(request: HttpRequest, where: str, text: str, *, is_done: bool = True) -> HttpResponse:
     """Say on the page ``where`` what an action came to; a dialog's form is sent by htmx."""
-    messages.success(request, text)
+    messages.add_message(request, messages.SUCCESS if is_done else messages.ERROR, text)
     if "HX-Request" in request.headers:
         return HttpResponse(headers={"HX-Redirect": where})
     return redirect(where)

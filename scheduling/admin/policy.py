@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import StackedInline
 from unfold.widgets import UnfoldAdminSelectWidget
@@ -56,9 +57,9 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
         policy: Schedule = super().save(commit=False)
         if commit:
             values = {name: getattr(policy, name) for name in Schedule.POLICY_FIELDS}
-            policy, _ = Schedule.objects.update_or_create(
-                periodic_task=policy.periodic_task, defaults=values
-            )
+            key = policy.periodic_task_id
+            Schedule.objects.bulk_create([Schedule(pk=key)], ignore_conflicts=True)
+            Schedule.objects.filter(pk=key).update(**values)
         return policy
 
 
@@ -83,6 +84,11 @@ class PolicyInline(StackedInline):  # type: ignore[misc]  # unfold is untyped
             },
         ),
     )
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Schedule]":
+        """Read no more than is edited: what the schedulers own may not be readable."""
+        rows: QuerySet[Schedule] = super().get_queryset(request)
+        return rows.only(*Schedule.POLICY_FIELDS)
 
     def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
         """Show an empty policy where no row exists yet."""

@@ -7,21 +7,22 @@ from django_celery_beat.models import (
     IntervalSchedule,
     SolarSchedule,
 )
-from unfold.admin import ModelAdmin
+
+from scheduling.admin.readable import ReadableAdmin
 
 for model in (ClockedSchedule, CrontabSchedule, IntervalSchedule, SolarSchedule):
     admin.site.unregister(model)
 
 
 @admin.register(ClockedSchedule)
-class ClockedAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+class ClockedAdmin(ReadableAdmin):
     fields = ("clocked_time",)
     search_fields = ("clocked_time",)
     show_full_result_count = False
 
 
 @admin.register(CrontabSchedule)
-class CrontabAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+class CrontabAdmin(ReadableAdmin):
     list_display = ("__str__", "human_readable")
     fields = (
         "human_readable",
@@ -34,12 +35,12 @@ class CrontabAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
 
 
 @admin.register(IntervalSchedule)
-class IntervalAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+class IntervalAdmin(ReadableAdmin):
     search_fields = ("every", "period")
     show_full_result_count = False
 
 
 @admin.register(SolarSchedule)
-class SolarAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+class SolarAdmin(ReadableAdmin):
     search_fields = ("event", "latitude", "longitude")
     show_full_result_count = False

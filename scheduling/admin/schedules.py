@@ -1,12 +1,13 @@
 """Schedules in one form: when, what and how; the next five fires, and the fires so far."""
 
+import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
@@ -14,13 +15,13 @@ from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django_celery_beat.admin import PeriodicTaskForm, TaskSelectWidget
 from django_celery_beat.models import PeriodicTask
-from unfold.admin import ModelAdmin
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from scheduling import jobs, rules
+from scheduling import arguments, isolation, job_rows, jobs, rules
 from scheduling.admin.pages import answer, with_dialog
 from scheduling.admin.policy import PolicyInline
+from scheduling.admin.readable import ReadableAdmin, ReadableRows, fault_of, readable
 from scheduling.admin.when import (
     CRON,
     EVERY,
@@ -33,6 +34,9 @@ from scheduling.admin.when import (
     zone_of,
 )
 from scheduling.admin.when import shown as written
+from scheduling.job_schema import HOW_TO_ALLOW
+from scheduling.message_rows import read_json
+from scheduling.messages import MalformedMessageError, read_headers
 from scheduling.models import Fire, Schedule
 from scheduling.preview import upcoming_fires
 
@@ -75,7 +79,8 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk:
-            self.initial.update(when_of(self.instance))
+            with isolation.aside("filling a schedule's form"):
+                self.initial.update(when_of(self.instance))
         if "name" in self.fields:  # not where one may only look
             self.fields["name"].help_text = "What people and code call it by."
             self.fields["enabled"].help_text = "Whether it fires."
@@ -84,11 +89,44 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
             self.fields["task"].widget = UnfoldAdminTextInputWidget()
             self.fields["regtask"].widget = TaskSelect()
 
+    def clean_headers(self) -> str:
+        """Refuse headers that would break the message."""
+        text: str = self.cleaned_data["headers"]
+        try:
+            read_headers(text)
+        except MalformedMessageError as error:
+            raise ValidationError(str(error)) from None
+        return text
+
     def clean(self) -> dict[str, Any]:
         data = super().clean()
+        if not self.errors:
+            self._check_arguments(data)
         if self.rule is not None and not self.errors:
             self._set_rule(self.rule, data)
         return data
+
+    def _check_arguments(self, data: dict[str, Any]) -> None:
+        """Say what the task would refuse; a schedule that calls what it called may be changed."""
+        if self.instance.pk and not {"task", "regtask", "args", "kwargs"} & {*self.changed_data}:
+            return
+        task = self.task_to_allow(data)
+        if not jobs.is_allowed(task):
+            self.add_error(None, f"The task {task!r} may not be scheduled. {HOW_TO_ALLOW}")
+            return
+        args, kwargs = (json.loads(data.get(name) or "null") for name in ("args", "kwargs"))
+        try:
+            arguments.check(data.get("task") or "", args or [], kwargs or {})
+        except arguments.InvalidArgumentsError as error:
+            self.add_error(*self.beside(error))
+
+    def task_to_allow(self, data: dict[str, Any]) -> str:
+        """Name the task that has to be on the allow-list."""
+        return data.get("task") or ""
+
+    def beside(self, error: arguments.InvalidArgumentsError) -> tuple[str, str]:
+        """Name the form's field that an argument comes from, and say what is wrong with it."""
+        return error.field.partition(".")[0], str(error)
 
     def _set_rule(self, rule: Any, data: dict[str, Any]) -> None:
         """Have the schedule use this rule alone; one that was not touched keeps its row."""
@@ -122,14 +160,13 @@ admin.site.unregister(PeriodicTask)
 
 
 @admin.register(PeriodicTask)
-class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+class ScheduleAdmin(ReadableAdmin):
     """Every ``PeriodicTask`` there is, whoever made it."""
 
     form = ScheduleForm
     inlines = (PolicyInline,)
     list_display = ("name", "does", "rule", "state", "next_fire", "last_run_at")
     list_filter = (StateFilter, "one_off")
-    list_select_related = ("firing", *RULES)
     search_fields = ("name", "task")
     show_full_result_count = False
     # Plain dropdowns would load every crontab there is.
@@ -190,6 +227,23 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
     class Media:
         js = ("scheduling/schedule.js",)
 
+    def get_queryset(self, request: HttpRequest) -> ReadableRows:
+        return super().get_queryset(request).select_related("firing", *RULES)
+
+    def get_deleted_objects(self, objs: Iterable[Any], request: HttpRequest) -> tuple[Any, ...]:
+        """Name the schedules and count their fires, of which there may be many thousands."""
+        tasks = list(objs)
+        fires = Fire.objects.filter(schedule__in=[task.pk for task in tasks]).count()
+        counts = {"schedules": len(tasks), "fires": fires}
+        return [task.name for task in tasks], counts, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: PeriodicTask) -> None:
+        jobs.remove(obj.name)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for name in queryset.values_list("name", flat=True):
+            jobs.remove(name)
+
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Give the form, or for who may only look what there is to see."""
         may_write = self.has_change_permission(request, obj) if obj else True
@@ -216,6 +270,9 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
             raise PermissionDenied
         return JsonResponse(OutlookForm(request.GET).outlook(NEXT_FIRES))
 
+    def has_steer_permission(self, request: HttpRequest, _: object = None) -> bool:
+        return bool(request.user.has_perm("scheduling.change_schedule"))
+
     def has_duplicate_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(self.has_add_permission(request))
 
@@ -225,8 +282,7 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
 
     @admin.display(description="rule")
     def rule(self, task: PeriodicTask) -> str:
-        row = rules.row_in(task)
-        return rules.words(row) if row is not None else NOTHING
+        return _words(task) or NOTHING
 
     @admin.display(description="next fire", ordering="firing__next_fire_at")
     def next_fire(self, task: PeriodicTask) -> datetime | None:
@@ -237,16 +293,18 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
     def state(self, task: PeriodicTask) -> str:
         schedule = _schedule(task)
         if schedule and schedule.quarantined_at:
-            return f"set aside: {schedule.quarantine_reason}"
-        return "active" if task.enabled else "paused"
+            return f"set aside: {schedule.quarantine_reason} {fault_of(task)}".rstrip()
+        return _fault(task) or ("active" if task.enabled else "paused")
 
     @admin.display(description=f"next {NEXT_FIRES} fires")
     def outlook(self, task: PeriodicTask) -> SafeString:
         """In the zone of the crontab, if it has one; the script renews it as one types."""
-        row = rules.row_in(task) if task.pk else None
-        moments = upcoming_fires(task, NEXT_FIRES) if task.pk else []
-        fires = [written(moment, zone_of(row)) for moment in moments]
-        words = rules.words(row) if row is not None else ""
+        words, fires = "", []
+        if task.pk:
+            words = _words(task)
+            with isolation.aside("showing a schedule's next fires"):
+                zone = zone_of(rules.row_in(task))
+                fires = [written(moment, zone) for moment in upcoming_fires(task, NEXT_FIRES)]
         return render_to_string(
             "scheduling/admin/outlook.html", {"words": words, "fires": fires, "task": task}
         )
@@ -256,30 +314,33 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
         zone = zone_of(rules.row_in(task))
         fires = [
             (fire, written(fire.scheduled_for, zone))
-            for fire in Fire.objects.filter(schedule=task.pk)[:FIRES_SHOWN]
+            for fire in readable(Fire.objects.filter(schedule=task.pk))[:FIRES_SHOWN]
         ]
         return render_to_string("scheduling/admin/fires.html", {"fires": fires, "task": task})
 
-    @admin.action(description="Pause", permissions=["change"])
+    @admin.action(description="Pause", permissions=["steer"])
     def pause_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         self._apply(request, queryset.filter(enabled=True), jobs.pause, "Paused")
 
-    @admin.action(description="Resume", permissions=["change"])
+    @admin.action(description="Resume", permissions=["steer"])
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         self._apply(request, queryset.filter(enabled=False), jobs.resume, "Resumed")
 
-    @admin.action(description="Run now", permissions=["change"])
+    @admin.action(description="Run now", permissions=["steer"])
     def run_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         self._apply(request, queryset, jobs.run_now, "Run now")
 
     def _apply(self, request: HttpRequest, tasks: Iterable[Any], verb: Any, done: str) -> None:
         """Do it to each, and log who did it."""
-        count = 0
-        for task in tasks:
+
+        def act(task: Any) -> None:
             verb(task.name)
             self.log_change(request, task, done)
-            count += 1
-        messages.success(request, f"{done}: {count}.")
+
+        acted, faults = isolation.each(tasks, act, stage="acting on schedules", key=_key)
+        messages.success(request, f"{done}: {len(acted)}.")
+        for task, fault in faults:
+            messages.error(request, f"{task.name}: {_fault(task) or fault.error}")
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
         """Offer to pause what is active, and to resume what is paused."""
@@ -287,15 +348,15 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
         active = PeriodicTask.objects.filter(pk=object_id, enabled=True).exists()
         return [one for one in offered if one.path != ("resume" if active else "pause")]
 
-    @with_dialog("Pause", "change", "pause", DIALOGS["pause"])
+    @with_dialog("Pause", "steer", "pause", DIALOGS["pause"])
     def pause(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
         return self._do(request, object_id, jobs.pause, "Paused")
 
-    @with_dialog("Resume", "change", "play_arrow", DIALOGS["resume"])
+    @with_dialog("Resume", "steer", "play_arrow", DIALOGS["resume"])
     def resume(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
         return self._do(request, object_id, jobs.resume, "Resumed")
 
-    @with_dialog("Run now", "change", "bolt", DIALOGS["run"])
+    @with_dialog("Run now", "steer", "bolt", DIALOGS["run"])
     def run(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
         return self._do(request, object_id, jobs.run_now, "Run now")
 
@@ -306,19 +367,51 @@ class ScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
         verb: Callable[[str], UUID | None],
         done: str,
     ) -> HttpResponse:
-        task = PeriodicTask.objects.get(pk=object_id)
-        verb(task.name)
+        task = self.get_queryset(request).get(pk=object_id)
+        _, faults = isolation.each(
+            [task], lambda task: verb(task.name), stage="acting on a schedule", key=_key
+        )
+        where = reverse(PAGE, args=[task.pk])
+        for _, fault in faults:
+            return answer(request, where, _fault(task) or fault.error, is_done=False)
         self.log_change(request, task, done)
-        return answer(request, reverse(PAGE, args=[task.pk]), f"{done}.")
+        return answer(request, where, f"{done}.")
 
     @with_dialog("Duplicate", "duplicate", "content_copy", DIALOGS["duplicate"])
     def duplicate(
         self, request: HttpRequest, _form: BaseDialogForm, object_id: int
     ) -> HttpResponse:
-        copy = jobs.duplicate(PeriodicTask.objects.get(pk=object_id).name)
+        task = self.get_queryset(request).get(pk=object_id)
+        if fault := fault_of(task):
+            return answer(request, reverse(PAGE, args=[task.pk]), fault, is_done=False)
+        copy = job_rows.duplicate(task.name)
         self.log_addition(request, copy, "Duplicated")
         text = "This is the copy. It is paused: change it, then resume it."
         return answer(request, reverse(PAGE, args=[copy.pk]), text)
+
+
+def _fault(task: PeriodicTask) -> str:
+    """Say what cannot be read of a schedule, whether or not a scheduler has found it."""
+    if fault := fault_of(task):
+        return fault
+    try:
+        read_json(task)
+    except MalformedMessageError as error:
+        return str(error)
+    return ""
+
+
+def _words(task: PeriodicTask) -> str:
+    """Say a schedule's rule in English; empty if there is none to be read."""
+    said: list[str] = []
+    with isolation.aside("saying a schedule's rule"):
+        row = rules.row_in(task)
+        said += [rules.words(row)] if row is not None else []
+    return "".join(said)
+
+
+def _key(task: PeriodicTask) -> str:
+    return str(task.pk)
 
 
 def _schedule(task: PeriodicTask) -> Schedule | None:

@@ -19,7 +19,8 @@ from scheduling import rules
 from scheduling.job_schema import InvalidJobError
 from scheduling.preview import fires_of
 from scheduling.recurrence import ImpossibleScheduleError
-from scheduling.timetable import RuleRow
+from scheduling.rule_documents import Rule
+from scheduling.schedule_rows import RuleRow
 
 CRON, EVERY, ONCE, ROW = "cron", "every", "once", "row"
 KINDS = [
@@ -144,7 +145,7 @@ def shown(moment: datetime, zone: ZoneInfo | None) -> str:
     return f"{localtime(moment, zone):%a %d %b %Y, %H:%M:%S %Z}"
 
 
-def _rule(when: str, data: dict[str, Any]) -> rules.Rule:
+def _rule(when: str, data: dict[str, Any]) -> Rule:
     if when == CRON:
         return {"cron": data["cron"], "timezone": data["timezone"]}
     if when == EVERY:

@@ -31,6 +31,11 @@ def user_of(request: HttpRequest) -> User:
 def answer(request: HttpRequest, where: str, text: str, *, failed: bool = False) -> HttpResponse:
     """Say on the page ``where`` what an action came to; a dialog's form is sent by htmx."""
     messages.add_message(request, messages.ERROR if failed else messages.SUCCESS, text)
+    return to(request, where)
+
+
+def to(request: HttpRequest, where: str) -> HttpResponse:
+    """Go on to a page; a dialog's form was sent by htmx, which is told by a header."""
     if "HX-Request" in request.headers:
         return HttpResponse(headers={"HX-Redirect": where})
     return redirect(where)

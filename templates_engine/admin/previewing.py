@@ -15,6 +15,7 @@ from unfold.widgets import (
 )
 
 from templates_engine.admin.forms import ContextField, source_box
+from templates_engine.admin.pages import user_of
 from templates_engine.errors import TemplateError
 from templates_engine.models import TemplateVersion
 from templates_engine.parts import locales_of
@@ -60,6 +61,9 @@ def preview_page(admin: ModelAdmin, request: HttpRequest, version_id: int) -> Ht
             shown = preview(version, chosen.get("context"), chosen.get("locale"))
         except TemplateError as raised:
             error = raised
+    may_test = request.user.has_perm("templates_engine.test_templateversion")
+    if "send_test" in request.POST and not may_test:
+        raise PermissionDenied
     if shown and "send_test" in request.POST:
         _send_test(admin, request, shown, form.cleaned_data["recipient"])
     return TemplateResponse(
@@ -71,13 +75,23 @@ def preview_page(admin: ModelAdmin, request: HttpRequest, version_id: int) -> Ht
             "version": version,
             "form": form,
             "preview": shown,
-            "data": json.dumps(shown.content.get("data", {}), indent=2) if shown else "",
+            "structured": _structured(shown) if shown else {},
             "error": error,
             "widths": WIDTHS,
-            "can_send": test_sender_of(version.template.channel) is not None,
+            "can_send": may_test and test_sender_of(version.template.channel) is not None,
             "opts": TemplateVersion._meta,
         },
     )
+
+
+def _structured(shown: Preview) -> dict[str, str]:
+    """Return the parts that are no text, as JSON, by their headings."""
+    parts = {name.capitalize(): shown.content.get(name) for name in ("data", "blocks")}
+    return {
+        heading: json.dumps(part, indent=2, ensure_ascii=False)
+        for heading, part in parts.items()
+        if part
+    }
 
 
 def _send_test(admin: ModelAdmin, request: HttpRequest, shown: Preview, recipient: str) -> None:
@@ -87,6 +101,6 @@ def _send_test(admin: ModelAdmin, request: HttpRequest, shown: Preview, recipien
     elif not recipient:
         admin.message_user(request, "Name a recipient for the test.", "error")
     else:
-        told = sender(shown, recipient)
+        told = sender(shown, recipient, user_of(request))
         admin.log_change(request, request.user, f"Sent a test of {shown.template_name}.")
         admin.message_user(request, told)

@@ -11,9 +11,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from templates_engine.admin.pages import action, display, user_of
+from templates_engine.admin.pages import action, display, to, user_of
 from templates_engine.errors import TemplateError
 from templates_engine.models import Status, Template, TemplateVersion
 from templates_engine.parts import PARTS, locales_of
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 else:
     TemplateBase = forms.ModelForm
 
+NEW_VERSION_DIALOG = {
+    "title": "Start a new version?",
+    "description": "As a draft: a copy of the version that is live, or else of the latest.",
+    "form_submit_text": "Start it",
+}
 STATUS_LABELS = {Status.DRAFT: "info", Status.PUBLISHED: "success", Status.ARCHIVED: "warning"}
 
 
@@ -33,7 +39,7 @@ class TemplateForm(TemplateBase):
 
     class Meta:
         model = Template
-        fields = ("name", "channel", "category", "description")
+        fields = ("namespace", "name", "channel", "category", "description")
         widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
         help_texts = {
             "name": "What callers name it by, as in payment-receipt.",
@@ -74,9 +80,9 @@ class TemplateAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     """Deleting is left out: notifications may be pinned to a version."""
 
     form = TemplateForm
-    fields = ("name", "channel", "category", "description")
-    list_display = ("name", "channel", "category", "live", "description", "updated_at")
-    list_filter = ("channel", "category")
+    fields = ("namespace", "name", "channel", "category", "description")
+    list_display = ("name", "namespace", "channel", "category", "live", "description", "updated_at")
+    list_filter = ("channel", "category", "namespace")
     search_fields = ("name", "description")
     inlines = (VersionInline,)
     actions_detail = ("new_version",)
@@ -92,8 +98,8 @@ class TemplateAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         return self.inlines if obj else ()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Keep the name, which callers use, and the channel, which decides the parts."""
-        return ("name", "channel") if obj else ()
+        """Keep the name, which callers use, whose it is, and the channel: it decides the parts."""
+        return ("namespace", "name", "channel") if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -119,9 +125,17 @@ class TemplateAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         response: HttpResponse = super().response_add(request, obj, post_url_continue)
         return response
 
-    @action(description="New version", icon="add", permissions=["new_version"])
-    def new_version(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._to_draft(request, Template.objects.get(pk=object_id))
+    @action(
+        description="New version",
+        icon="add",
+        permissions=["new_version"],
+        dialog=NEW_VERSION_DIALOG,
+    )
+    def new_version(
+        self, request: HttpRequest, _form: BaseDialogForm, object_id: int
+    ) -> HttpResponse:
+        where = self._to_draft(request, Template.objects.get(pk=object_id)).headers["Location"]
+        return to(request, where)
 
     def _to_draft(self, request: HttpRequest, template: Template) -> HttpResponse:
         """Start from the version that is live, else from the latest, else from a starter."""

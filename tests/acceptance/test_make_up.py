@@ -19,6 +19,7 @@ from tests.servers.reaper import temporary_folder
 
 COMMAND = ("python", "-m", "config.up")
 PANEL_END = "Ctrl-C stops everything"
+PORTS = ("PORT", "FLOWER_PORT", "SMTP_PORT")
 OUTSIDE = ("DATABASE_URL", "BROKER_URL", "REDIS_URL", "EMAIL_URL", "HTTPS", "ADMIN_EMAIL")
 
 
@@ -36,6 +37,20 @@ class Home:
         process = self.up(**env)
         process.wait_for_output(PANEL_END, timeout=120)
         return process
+
+    def send(self, recipient: str) -> None:
+        command = (
+            "python",
+            "manage.py",
+            "send",
+            "email",
+            recipient,
+            "--subject",
+            "Hi",
+            "--body",
+            "Hi",
+        )
+        self._processes.run("send", *command)
 
     @property
     def web(self) -> str:
@@ -62,13 +77,16 @@ class Home:
 def home(tmp_path: Path) -> Iterator[Home]:
     var = temporary_folder("up")  # not tmp_path: a socket's path has to be short
     env = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
-    ports = {"PORT": str(free_port()), "FLOWER_PORT": str(free_port())}
-    processes = Processes(env | ports | {"VAR_DIR": str(var), "ADMIN_PASSWORD": "known"}, tmp_path)
+    ports = {name: str(free_port()) for name in PORTS}
+    known = {"VAR_DIR": str(var), "ADMIN_PASSWORD": "known"}
+    processes = Processes(env | ports | known, tmp_path, forks=False)
     yield Home(processes, var)
     processes.end_all()
 
 
-def test_it_delivers_a_welcome_stops_cleanly_and_finds_its_data_again(home: Home) -> None:
+def test_it_delivers_a_welcome_stops_cleanly_finds_its_data_again_and_keeps_its_broker(
+    home: Home, wait_until: Callable[..., Any]
+) -> None:
     first = home.up_and_ready(ADMIN_PASSWORD="")
     assert re.search(r"Log in as +admin, password \w{16}", first.output())
     assert re.search(r"Welcome notification +(sent|delivered)", first.output())
@@ -83,6 +101,14 @@ def test_it_delivers_a_welcome_stops_cleanly_and_finds_its_data_again(home: Home
     second = home.up_and_ready(ADMIN_PASSWORD="")
     assert "password" not in second.output()
     assert home.outbox() == ["admin@localhost", "admin@localhost"]
+
+    children = psutil.Process(second.pid).children()
+    [broker] = [child for child in children if Path(child.exe()).name == "valkey-server"]
+    broker.kill()
+    home.send("ada@example.org")
+    wait_until(lambda: "ada@example.org" in home.outbox())
+    assert "make up: The broker ended (-9): it is started again." in second.output()
+    assert httpx.get(f"{home.web}/healthz/ready").status_code == 200
     second.terminate()
     assert second.wait() == 0
     assert home.left_over() == []
@@ -103,7 +129,7 @@ def test_the_admin_reads_the_welcome_in_the_outbox_and_a_second_one_is_refused(h
         assert "Welcome" in outbox.text
         assert "admin@localhost" in outbox.text
     # And whoever starts it once more, in the same folder, is told so.
-    second = home.up(PORT=str(free_port()), FLOWER_PORT=str(free_port()))
+    second = home.up(**{name: str(free_port()) for name in PORTS})
     assert second.wait() == 1
     (line,) = second.output().splitlines()
     assert "runs already" in line
@@ -123,7 +149,7 @@ def test_killed_with_sigkill_it_takes_its_processes_along_and_starts_again(
     assert home.left_over() == []
 
 
-@pytest.mark.parametrize("name", ["PORT", "FLOWER_PORT"])
+@pytest.mark.parametrize("name", PORTS)
 def test_a_busy_port_is_one_line_that_says_what_to_do(home: Home, name: str) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))

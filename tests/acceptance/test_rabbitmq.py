@@ -10,9 +10,9 @@ from django.conf import settings
 from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, PeriodicTask
 
-from config.queues import DEAD_MESSAGES, DELIVERIES
+from notifications.core.routing import JOBS_QUEUE
 from notifications.models import Notification
-from notifications.routing import JOBS_QUEUE
+from notifications.worker.queues import DEAD_MESSAGES, DELIVERIES
 from tests.servers.processes import Processes
 from tests.servers.rabbitmq import MISSING, RabbitMQServer, rabbitmq_script
 from tests.servers.smtp import SmtpServer

@@ -96,6 +96,7 @@ def open_page(chromium, system, admin_user):
         page = context.new_page()
         page.set_default_timeout(90_000)
         page.troubles = []
+        page.on("console", lambda message: _note_policy(page, message))
         page.on("pageerror", lambda error: page.troubles.append(f"script error: {error}"))
         page.on("request", lambda request: _note_outside(page, request, system))
         page.on("response", lambda response: _note_failure(page, response))
@@ -114,6 +115,11 @@ def open_page(chromium, system, admin_user):
 def _note_outside(page, request, system):
     if not request.url.startswith((system, "data:", "about:", "blob:")):
         page.troubles.append(f"asks outside: {request.url}")
+
+
+def _note_policy(page, message):
+    if "Content Security Policy" in message.text:
+        page.troubles.append(f"against the policy: {message.text}")
 
 
 def _note_failure(page, response):

@@ -102,7 +102,6 @@ def test_every_page_is_readable_at_each_width_and_in_each_light(content, open_pa
         page = open_page(width=width, dark=dark)
         for name, where in content.items():
             page.goto(where)
-            page.wait_for_load_state("networkidle")
             shoot(page, f"{name}-{view}")
             found = [*serious(page, axe), *page.troubles]
             if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):

@@ -68,7 +68,7 @@ def pause_it(page, shoot):
     page.click("a:has-text('tell about the parcel')")
     page.wait_for_selector("text=All fires")
     shoot(page, "walk-fires-so-far")
-    page.click("text=Pause >> visible=true >> nth=0")
+    page.click('text="Pause" >> visible=true >> nth=0')
     page.click("#dialog button[type=submit]")
     page.wait_for_selector("text=Paused.")
 

@@ -1,16 +1,18 @@
-"""A Celery process that kills itself at the boundaries of a delivery.
+"""A Celery process that kills itself at the boundaries of a delivery, and whose messages raise.
 
 ``python -m tests.chaos.faults CHANCE celery arguments…``: at each boundary the process gets
-SIGKILL with that chance, as if the machine had been switched off just there.
+SIGKILL with that chance, as if the machine had been switched off just there. The share
+CHAOS_RAISE of all messages raises, each at a stage of its own, in its first attempt.
 """
 
 import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 
 def deadly(chance: float, boundary: str, function: Callable[..., Any], *, after: bool) -> Any:
@@ -36,12 +38,14 @@ def _perhaps_die(chance: float, boundary: str) -> None:
 
 def plant(chance: float) -> None:
     """Put a trap at each boundary."""
-    from notifications import claims, doorbell, outcomes, rows
     from notifications.channels import base
+    from notifications.delivery import claims, outcomes
+    from notifications.queueing import publisher
+    from notifications.submission import insert
 
     plan: list[tuple[Any, str, str, bool]] = [
-        (rows, "insert", "after commit", True),
-        (doorbell, "ring", "after publish", True),
+        (insert, "insert", "after commit", True),
+        (publisher, "ring", "after publish", True),
         (claims, "_take", "after claim", True),
         (base.Provider, "outcome_of", "after the provider's answer", True),
         (outcomes, "record", "before the record", False),
@@ -49,6 +53,65 @@ def plant(chance: float) -> None:
     ]
     for owner, name, boundary, after in plan:
         setattr(owner, name, deadly(chance, boundary, getattr(owner, name), after=after))
+
+
+def raise_for(share: float) -> None:
+    """Have this share of all messages raise; which ones, and where, their ids decide."""
+    from notifications.channels import base
+    from notifications.core.attempt import Result
+    from notifications.delivery import account_sending, outcomes, pipeline, sending
+
+    def was_sent(report: Any, *_: Any) -> bool:
+        # One that was not sent would end there, said aloud but not delivered.
+        return bool(report.outcome.result is Result.SENT)
+
+    plan: list[tuple[Any, str, str, Callable[..., bool]]] = [
+        (pipeline, "_is_stale", "expire", _always),
+        (pipeline, "_ready", "render", _always),
+        (sending, "assign", "choose", _always),
+        (account_sending, "_message", "prepare", _always),
+        (base.Provider, "outcome_of", "send", _always),
+        (account_sending, "_follow", "after the answer", _always),
+        (outcomes, "_decide", "record", was_sent),
+    ]
+    for number, (owner, name, stage, applies) in enumerate(plan):
+
+        def is_chosen(id_: UUID, attempt: int, number: int = number) -> bool:
+            draw = id_.int % 1_000_000
+            return attempt == 1 and draw < share * 1_000_000 and draw % len(plan) == number
+
+        setattr(owner, name, _raising(getattr(owner, name), stage, is_chosen, applies))
+
+
+def _always(*_: Any) -> bool:
+    return True
+
+
+def _raising(
+    function: Callable[..., Any],
+    stage: str,
+    is_chosen: Callable[[UUID, int], bool],
+    applies: Callable[..., bool],
+) -> Callable[..., Any]:
+    """Wrap a function so that it raises where a chosen message is among its arguments."""
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if applies(*args) and any(is_chosen(*one) for one in _messages_in(args)):
+            with Path(os.environ["CHAOS_RAISED"]).open("a") as log:
+                log.write(f"{stage}\n")
+            raise RuntimeError
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def _messages_in(value: Any) -> Iterator[tuple[UUID, int]]:
+    """Find the ids and attempts of claims and messages."""
+    if hasattr(value, "attempt") and hasattr(value, "id"):
+        yield value.id, value.attempt
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _messages_in(one)
 
 
 def main() -> None:
@@ -61,6 +124,7 @@ def main() -> None:
     celery_app.loader.import_default_modules()
     celery_app.finalize()
     plant(float(chance))
+    raise_for(float(os.environ.get("CHAOS_RAISE", "0")))
     sys.argv = ["celery", "-A", "config", *arguments]
     celery()
 

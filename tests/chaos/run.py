@@ -18,7 +18,10 @@ from rich.table import Table
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.world import World, wait_for
 
-KINDS = ("worker", "child", "scheduler", "flush", "broker", "postgres")
+KINDS = (
+    *("worker", "child", "pause", "scheduler", "flush", "broker", "postgres"),
+    *("oom", "redis read-only", "postgres read-only", "disk full"),
+)
 
 
 def run(
@@ -65,6 +68,8 @@ def main() -> None:
             table.add_row(name.replace("_", " "), str(value))
         for kind, times in sorted((world.kills + world.trapped()).items()):
             table.add_row(f"killed: {kind}", str(times))
+        for stage, times in sorted(world.raised().items()):
+            table.add_row(f"raised: {stage}", str(times))
         Console().print(table)
     sys.exit(0 if verdict.holds else 1)
 

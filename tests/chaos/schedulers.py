@@ -1,7 +1,14 @@
-"""Three schedulers under random SIGKILL and SIGSTOP: is each due time run once?
+"""Three schedulers and a worker in a rough world: is each due time run once?
 
     python -m tests.chaos.schedulers --minutes 10 --seed 1
+    python -m tests.chaos.schedulers --minutes 2 --only kill,stop
     python -m tests.chaos.schedulers --stop 60     (one scheduler sleeps so long, and wakes up)
+
+Harms: SIGKILL and SIGSTOP of a scheduler; the database's clock jumps, forward and back; Postgres is
+read-only; Redis is out of memory; rows of schedules become unreadable; the worker is replaced by
+SIGTERM while jobs run that take longer than its grace. The figures of the system are scaled down
+with the time: slow jobs take 4 s instead of a minute, a published fire that nobody starts is
+published again after 120 s instead of ten minutes.
 
 Real beats and a real worker on a real Postgres and Redis. A due time counts as missed if the
 ledger has no run for it, as doubled if the worker ran it twice: the worker writes each run to a
@@ -10,13 +17,14 @@ file of its own, so the ledger is not asked to judge itself.
 
 import argparse
 import contextlib
+import itertools
 import os
 import random
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,8 +32,9 @@ from pathlib import Path
 from typing import Any
 
 import django
-from django.db import transaction
+from django.db import connection, transaction
 
+from tests.chaos.scheduler_harms import Database, fill_redis
 from tests.servers.postgres import migrated_server
 from tests.servers.process import wait_until
 from tests.servers.processes import Processes, RunningProcess
@@ -34,11 +43,24 @@ from tests.servers.redis import RedisServer
 
 APP = "tests.integration.scheduling.jobs_app"
 RUNS = "SCHEDULING_TEST_RUNS"
-SCHEDULES = 20
+WORKER = ("celery", "-A", APP, "worker", "-c", "4", "-Q", "jobs", "-l", "info")
+SCALED = {"SCHEDULING_TEST_UNSTARTED_WAIT": "120", "WORKER_SHUTDOWN_GRACE": "1"}
+SCHEDULES = 12
+SLOW_SCHEDULES = 3
+SLOW_SECONDS = 4
+BROKEN_SCHEDULES = 5
+HARMS = ("kill", "stop", "clock", "rows", "worker", "read-only", "redis")
 SCHEDULERS = 3
 PAUSE_SECONDS = (1.0, 5.0)
 STOP_SECONDS = (2.0, 15.0)
-SETTLE_SECONDS = 90.0
+OUTAGE_SECONDS = (2.0, 6.0)
+DAY, HOUR = 86400.0, 3600.0
+JUMPS = (60.0, -60.0, 3 * DAY, -20.0, 20.0, -HOUR)
+"""Seconds by which the database's clock jumps, for a moment; one after the other."""
+MISFIRE_CAP, SLOW_MISFIRE_CAP = 70, 5
+"""More due times than pass at once, but when the clock jumps by days."""
+SETTLE_SECONDS = 600.0
+"""At most; a slow machine has thousands of runs to catch up with after a jump by days."""
 
 
 @dataclass
@@ -49,45 +71,91 @@ class Report:
     expected: int = 0
     missed: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
-    kills: int = 0
-    stops: int = 0
+    harms: Counter[str] = field(default_factory=Counter)
     lateness_p50: float = 0.0
     lateness_p99: float = 0.0
     lateness_max: float = 0.0
 
     def __str__(self) -> str:
+        harms = ", ".join(f"{count} {kind}" for kind, count in sorted(self.harms.items()))
         return (
             f"seed {self.seed}: {self.expected} due times, {len(self.missed)} missed, "
-            f"{len(self.doubled)} doubled; {self.kills} kills, {self.stops} stops; lateness "
+            f"{len(self.doubled)} doubled; {harms}; lateness "
             f"p50 {self.lateness_p50:.3f} s, p99 {self.lateness_p99:.3f} s, "
             f"max {self.lateness_max:.3f} s"
         )
 
 
 class Chaos:
-    """Schedulers that are killed and stopped at random, and replaced at once."""
+    """Schedulers that are harmed at random, and replaced at once."""
 
     def __init__(self, processes: Processes, report: Report) -> None:
         self._processes = processes
         self._report = report
         self._random = random.Random(report.seed)
+        self._numbers = itertools.count(1)
+        self._database = Database(processes.env["DATABASE_URL"])
+        self._worker = self._start_worker()
         self._schedulers = [self._start() for _ in range(SCHEDULERS)]
         self._await_all()
 
-    def play(self, seconds: float) -> None:
-        """Harm one scheduler after the other; at the end all of them run."""
+    def play(self, seconds: float, kinds: Sequence[str] = HARMS) -> None:
+        """Do one harm after the other, each kind in turn; at the end all of them run."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        for kind in itertools.cycle(kinds):
+            if time.monotonic() > end:
+                return
             time.sleep(self._random.uniform(*PAUSE_SECONDS))
             self._await_all()
-            victim = self._random.randrange(SCHEDULERS)
-            if self._random.random() < 0.6:
-                self._schedulers[victim].kill()
-                self._schedulers[victim] = self._start()
-                self._report.kills += 1
-            else:
-                self._stop_for_a_while(self._schedulers[victim])
-                self._report.stops += 1
+            self._do(kind, self._random.randrange(SCHEDULERS))
+
+    def do_each(self, kinds: Sequence[str], stopped: float) -> None:
+        """Do these harms, without much pause, while one scheduler sleeps for so many seconds."""
+        wakes_at = time.monotonic() + stopped
+        with self._stopped(self._schedulers[0]):
+            for kind in kinds:
+                time.sleep(PAUSE_SECONDS[0])
+                self._do(kind, self._random.randrange(1, SCHEDULERS))
+            time.sleep(max(wakes_at - time.monotonic(), 0.0))
+        self._report.harms["stop"] += 1
+
+    def _do(self, kind: str, victim: int) -> None:
+        lasting = self._random.uniform(*OUTAGE_SECONDS)
+        if kind == "kill":
+            self._schedulers[victim].kill()
+            self._schedulers[victim] = self._start()
+        elif kind == "stop":
+            with self._stopped(self._schedulers[victim]):
+                time.sleep(self._random.uniform(*STOP_SECONDS))
+        elif kind == "clock":
+            self._database.jump(JUMPS[self._report.harms[kind] % len(JUMPS)], lasting)
+        elif kind == "rows":
+            self._database.break_row(self._report.harms[kind])
+        elif kind == "worker":
+            self._replace_worker()
+        elif kind == "read-only":
+            connection.close()
+            self._database.be_read_only(lasting)
+        elif kind == "redis":
+            fill_redis(self._processes.env["BROKER_URL"], lasting)
+        self._report.harms[kind] += 1
+        self._tend_worker()
+
+    def _replace_worker(self) -> None:
+        """Deploy: the new worker is ready before the old one is told to stop."""
+        old, self._worker = self._worker, self._start_worker()
+        old.terminate()
+
+    def _tend_worker(self) -> None:
+        """Start a worker anew that has ended, as a supervisor would."""
+        if self._worker.returncode is not None:
+            self._worker = self._start_worker()
+
+    def _start_worker(self) -> RunningProcess:
+        name = f"worker{next(self._numbers)}"
+        worker = self._processes.start(name, *WORKER, "-n", f"{name}@%h")
+        worker.wait_for_output(" ready.")
+        return worker
 
     def _start(self) -> RunningProcess:
         return self._processes.start("beat", "celery", "-A", APP, "beat", "-l", "info")
@@ -101,17 +169,18 @@ class Chaos:
         """Stop one scheduler, once for so long, among the others that are at work."""
         self._await_all()
         time.sleep(PAUSE_SECONDS[1])
-        self._stop(self._schedulers[0], seconds)
-        self._report.stops += 1
+        with self._stopped(self._schedulers[0]):
+            time.sleep(seconds)
+        self._report.harms["stop"] += 1
         time.sleep(PAUSE_SECONDS[1])
 
-    def _stop_for_a_while(self, victim: RunningProcess) -> None:
-        self._stop(victim, self._random.uniform(*STOP_SECONDS))
-
-    def _stop(self, victim: RunningProcess, seconds: float) -> None:
+    @contextlib.contextmanager
+    def _stopped(self, victim: RunningProcess) -> Iterator[None]:
         os.kill(victim.pid, signal.SIGSTOP)
-        time.sleep(seconds)
-        os.kill(victim.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            os.kill(victim.pid, signal.SIGCONT)
 
 
 def run(
@@ -121,16 +190,17 @@ def run(
     from django_celery_beat.models import PeriodicTask
 
     report = Report(seed)
-    processes.env[RUNS] = str(runs)
+    processes.env |= {RUNS: str(runs), **SCALED}
     runs.touch()
-    worker = ("celery", "-A", APP, "worker", "-c", "2", "-Q", "jobs", "-l", "info")
-    processes.start("worker", *worker).wait_for_output(" ready.")
-    chaos = Chaos(processes, report)
-    _make_schedules()
-    harm(chaos)
-    ended_at = _database_now()
-    PeriodicTask.objects.filter(name__startswith="chaos").update(enabled=False)
-    wait_until(_is_settled, SETTLE_SECONDS, hint="Some fires never ended")
+    with Database(processes.env["DATABASE_URL"]).movable_clock():
+        chaos = Chaos(processes, report)
+        _make_schedules()
+        harm(chaos)
+        ended_at = _database_now()
+        _await_answers(ended_at)
+        PeriodicTask.objects.update(enabled=False)
+        _settle(report)
+        processes.end_all()
     _judge(report, Counter(line.split()[0] for line in runs.read_text().splitlines()), ended_at)
     return report
 
@@ -140,14 +210,23 @@ def _make_schedules() -> None:
 
     from scheduling.models import Schedule
 
-    for number in range(SCHEDULES):
-        interval, _ = IntervalSchedule.objects.get_or_create(every=1 + number % 3, period="seconds")
+    def make(name: str, task: str, every: int, args: str = "[]", cap: int = MISFIRE_CAP) -> None:
+        interval, _ = IntervalSchedule.objects.get_or_create(every=every, period="seconds")
         with transaction.atomic():
-            task = PeriodicTask.objects.create(
-                name=f"chaos {number}", task="jobs.note", interval=interval
+            made = PeriodicTask.objects.create(name=name, task=task, interval=interval, args=args)
+            # Every due time shall run, however late: then none may be missing. Only days that a
+            # clock jumps over have more due times than the cap.
+            Schedule.objects.create(
+                periodic_task=made, misfire="all", misfire_cap=cap, timeout_seconds=60
             )
-            # Every due time shall run, however late: then none may be missing.
-            Schedule.objects.create(periodic_task=task, misfire="all", misfire_cap=1000)
+
+    for number in range(SCHEDULES):
+        make(f"chaos {number}", "jobs.note", 1 + number % 3)
+    for number in range(SLOW_SCHEDULES):
+        seconds = f"[{SLOW_SECONDS}]"
+        make(f"chaos slow {number}", "jobs.slow", 5 * SLOW_SECONDS, seconds, SLOW_MISFIRE_CAP)
+    for number in range(BROKEN_SCHEDULES):
+        make(f"broken {number}", "jobs.note", 1)
 
 
 def _database_now() -> datetime:
@@ -156,10 +235,29 @@ def _database_now() -> datetime:
     return database_now()
 
 
-def _is_settled() -> bool:
+def _await_answers(until: datetime) -> None:
+    """Wait until all that was due has been claimed: what is late after a harm is not missed."""
+    from scheduling.models import Schedule
+
+    behind = Schedule.objects.filter(
+        periodic_task__name__startswith="chaos",
+        next_fire_at__lt=until,
+    )
+    wait_until(lambda: not behind.exists(), SETTLE_SECONDS, hint="Some schedules stand still")
+
+
+def _settle(report: Report) -> None:
+    """Wait until all fires have ended; those that have not are missed, and listed as such."""
     from scheduling.models import Fire
 
-    return not Fire.objects.filter(finished_at=None).exists()
+    unfinished = Fire.objects.filter(finished_at=None)
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while unfinished.exists() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    report.missed += [
+        f"never ended: {fire}, due {fire.due_at}, worker {fire.worker}, {fire.error}"
+        for fire in unfinished
+    ]
 
 
 def _judge(report: Report, runs: Counter[str], ended_at: datetime) -> None:
@@ -199,6 +297,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--stop", type=float, help="stop one of them for so many seconds instead")
+    parser.add_argument("--only", default=",".join(HARMS), help=f"some of {', '.join(HARMS)}")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     arguments = parser.parse_args()
     with _stage() as processes:
@@ -214,7 +313,7 @@ def main() -> int:
 
 def _harm(arguments: argparse.Namespace, chaos: Chaos) -> None:
     if arguments.stop is None:
-        chaos.play(arguments.minutes * 60)
+        chaos.play(arguments.minutes * 60, arguments.only.split(","))
     else:
         chaos.stop_one(arguments.stop)
 

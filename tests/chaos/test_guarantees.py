@@ -18,3 +18,4 @@ def test_nothing_is_lost_stuck_or_doubled_beyond_what_was_in_flight(tmp_path, br
     assert verdict.accepted == 600
     assert verdict.holds, verdict
     assert all(world.kills[kind] for kind in KINDS)
+    assert world.raised()

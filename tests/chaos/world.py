@@ -1,5 +1,6 @@
 """A whole system for chaos: servers of its own, and processes that may be killed at any time."""
 
+import contextlib
 import os
 import random
 import signal
@@ -12,11 +13,15 @@ from pathlib import Path
 import psutil
 import psycopg
 
+from tests.chaos import outages
 from tests.servers.postgres import migrated_server
 from tests.servers.processes import Processes, RunningProcess
 from tests.servers.rabbitmq import RabbitMQServer
 from tests.servers.redis import RedisServer
 from tests.servers.smtp import SmtpServer
+
+LEASE = 6  # seconds
+RAISE = 0.02  # the share of messages that raise at a stage of their first attempt
 
 IN_FLIGHT = "SELECT count(*) FROM notifications_notification WHERE status = 'sending'"
 UNFINISHED = """SELECT count(*) FROM notifications_notification
@@ -39,6 +44,7 @@ class World:
         self.smtp = SmtpServer().start()
         self.simulated = folder / "simulated.log"
         self.traps = folder / "traps.log"
+        self.raised_log = folder / "raised.log"
         self.processes = Processes(self._environment(folder), folder)
         self._chance = str(chance)
         self.workers = [self._worker(f"w{n}") for n in (1, 2)]
@@ -85,10 +91,15 @@ class World:
         harm: dict[str, Callable[[], None]] = {
             "worker": self._kill_a_worker,
             "child": self._kill_a_child,
+            "pause": self._pause_a_worker,
             "scheduler": lambda: random.choice(self.schedulers).kill(),
             "flush": self.broker.flush,
             "broker": self.broker.restart,
             "postgres": self.postgres.restart,
+            "oom": lambda: outages.out_of_memory(self.redis),
+            "redis read-only": lambda: outages.replica(self.redis),
+            "postgres read-only": lambda: outages.read_only(self.postgres),
+            "disk full": lambda: outages.disk_full(self.postgres),
         }
         harm[kind]()
         self.kills[kind] += 1
@@ -96,6 +107,11 @@ class World:
     def trapped(self) -> Counter[str]:
         """Count the deaths at each boundary."""
         return Counter(self.traps.read_text().splitlines()) if self.traps.exists() else Counter()
+
+    def raised(self) -> Counter[str]:
+        """Count the exceptions that messages raised, by stage."""
+        log = self.raised_log
+        return Counter(log.read_text().splitlines()) if log.exists() else Counter()
 
     def is_settled(self) -> bool:
         return self.query(UNFINISHED) == 0
@@ -112,7 +128,20 @@ class World:
         except psutil.NoSuchProcess:
             return
         if children:
-            os.kill(random.choice(children).pid, signal.SIGKILL)
+            _signal(random.choice(children).pid, signal.SIGKILL)
+
+    def _pause_a_worker(self) -> None:
+        """Part a worker from the others for longer than its leases, and let it go on."""
+        try:
+            worker = psutil.Process(random.choice(self.workers).pid)
+            parted = [worker, *worker.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        for process in parted:
+            _signal(process.pid, signal.SIGSTOP)
+        time.sleep(LEASE + 2)
+        for process in parted:
+            _signal(process.pid, signal.SIGCONT)
 
     def _submitter(self) -> RunningProcess:
         return self.processes.start(
@@ -141,13 +170,20 @@ class World:
             "SECRET_KEY": "chaos" * 12,
             "SIMULATOR": f"record={self.simulated}&latency=0.002",
             "CHAOS_LOG": str(self.traps),
+            "CHAOS_RAISED": str(self.raised_log),
+            "CHAOS_RAISE": str(RAISE),
             # Short leases: what a death leaves behind is picked up soon.
-            "NOTIFICATIONS_LEASE": "6",
+            "NOTIFICATIONS_LEASE": str(LEASE),
             "NOTIFICATIONS_PROVIDER_TIMEOUT": "2",
             "NOTIFICATIONS_HOLD": "1",
             "NOTIFICATIONS_GRACE": "1",
             "PYTHONUNBUFFERED": "1",
         }
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def wait_for(predicate: Callable[[], bool], seconds: float, each: Callable[[], None]) -> bool:

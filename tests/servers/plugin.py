@@ -21,11 +21,27 @@ FROM_OUTSIDE = (
 )
 
 
+# Where no server is: what tries to reach one fails at once.
+UNREACHABLE_POSTGRES = "postgres://nobody@127.0.0.1:1/none"
+UNREACHABLE_REDIS = "redis://127.0.0.1:1/0"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-servers",
+        action="store_true",
+        help="Start no Postgres and no Redis: for tests that need neither.",
+    )
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     options = early_config.known_args_namespace
     if options.help or options.version:
         return
+    if options.no_servers:
+        os.environ["TEST_DATABASE_URL"] = UNREACHABLE_POSTGRES
+        os.environ["TEST_REDIS_URL"] = UNREACHABLE_REDIS
     with contextlib.ExitStack() as servers:
         _point_settings_at(servers)
         early_config.add_cleanup(servers.pop_all().close)
@@ -38,6 +54,7 @@ def _point_settings_at(servers: contextlib.ExitStack) -> None:
     os.environ["VAR_DIR"] = str(temporary_folder("var"))
     os.environ["HTTPS"] = "0"
     os.environ["OUTBOX"] = "1"
+    os.environ["OUTGOING_PRIVATE_HOSTS"] = "localhost,127.0.0.0/8,::1"  # the tests' own servers
     # A Redis that a busy machine holds up is not away: what it was not told, only beat would find.
     os.environ["BROKER_TIMEOUT"] = "20"
     os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or _postgres(servers)

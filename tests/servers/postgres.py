@@ -166,6 +166,40 @@ class PostgresServer(ServerProcess):
         return True
 
 
+class Standby(PostgresServer):
+    """A hot standby that streams from a running ``primary``, until it is promoted."""
+
+    def __init__(self, primary: PostgresServer) -> None:
+        self._primary_port = primary.port
+        super().__init__()
+
+    def _initialise(self) -> None:
+        subprocess.run(
+            [
+                self._binaries / "pg_basebackup",
+                *("-D", self.data, "-h", "127.0.0.1", "-p", str(self._primary_port)),
+                *("-U", "postgres", "-R", "-X", "stream", "-c", "fast", "--no-sync"),
+            ],
+            user=self._user,
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+        )
+
+    def is_ready(self) -> bool:
+        """Ready means that it can be read from, and is still a standby."""
+        try:
+            with psycopg.connect(self.url, connect_timeout=5) as connection:
+                return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+        except psycopg.OperationalError:
+            return False
+
+    def promote(self) -> None:
+        """Have it take writes, and return when it does."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
+
+
 def migrated_server() -> PostgresServer:
     """Make a server, not started, whose database has the tables of this project."""
     return PostgresServer(data=_migrated())

@@ -11,29 +11,25 @@ from contextlib import suppress
 from pathlib import Path
 
 from config.processes import BEAT, FLOWER, WEB, WORKER
+from tests.servers.forkserver import ForkedProcess, fork_server
 from tests.servers.process import free_port, wait_until
 from tests.servers.reaper import reaper
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TAIL_CHARACTERS = 4000
+FORKED = ("-m", "-c", "manage.py")
 
 
 class RunningProcess:
     """A process in a group of its own, its output in ``log``."""
 
-    def __init__(self, name: str, command: list[str], env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, command: list[str], env: Mapping[str, str], log: Path, *, forks: bool
+    ) -> None:
         self.name = name
         self.log = log
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=dict(env),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        forked = _forked(command, env, log) if forks else None
+        self._process = forked or _executed(command, env, log)
         reaper().guard_process(self.pid)
 
     @property
@@ -47,6 +43,11 @@ class RunningProcess:
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
+
+    def first_traceback(self) -> str:
+        """Return the first traceback in its log, with the line before it; else nothing."""
+        before, found, after = self.output().partition("Traceback (most recent call last)")
+        return f"{before[-300:]}{found}{after[:2500]}" if found else ""
 
     def wait_for_output(self, text: str, timeout: float = 100.0) -> None:
         """Wait until it has printed ``text``. Raises RuntimeError if it ends before that."""
@@ -97,17 +98,22 @@ class RunningProcess:
 
 
 class Processes:
-    """Starts processes with ``env``; keyword arguments add to it for one process."""
+    """Starts processes with ``env``; keyword arguments add to it for one process.
 
-    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+    Python programs are forked from one with the libraries imported, unless ``forks`` is false:
+    they share memory with it.
+    """
+
+    def __init__(self, env: Mapping[str, str], folder: Path, *, forks: bool = True) -> None:
         self.env = dict(env)
         self.started: list[RunningProcess] = []
         self._folder = folder
+        self._forks = forks
 
     def start(self, name: str, *command: str, **env: str) -> RunningProcess:
         """Start any command; ``python`` is this interpreter, tools are taken from its folder."""
         log = self._folder / f"{len(self.started)}-{name}.log"
-        process = RunningProcess(name, _resolved(command), self.env | env, log)
+        process = RunningProcess(name, _resolved(command), self.env | env, log, forks=self._forks)
         self.started.append(process)
         return process
 
@@ -142,7 +148,7 @@ class Processes:
         """Flower; returns it with its address."""
         port = free_port()
         listen = {"FLOWER_ADDRESS": "127.0.0.1", "FLOWER_PORT": str(port)}
-        process = self.start("flower", *FLOWER, **listen, **env)
+        process = self.start("flower", *FLOWER, **listen | env)
         address = f"http://127.0.0.1:{port}"
         wait_for_http(f"{address}/healthcheck", process)
         return process, address
@@ -168,6 +174,29 @@ def wait_for_http(address: str, process: RunningProcess) -> int:
             return 0
 
     return wait_until(status, hint=f"Nothing answers at {address}")
+
+
+def _forked(command: list[str], env: Mapping[str, str], log: Path) -> ForkedProcess | None:
+    """Start a Python program from one that has the libraries; None for anything else."""
+    program, *arguments = command
+    if program == sys.executable and arguments[0] in FORKED:
+        return fork_server().start(arguments, env, log)
+    if Path(program).name == "celery":
+        return fork_server().start(command, env, log)
+    return None
+
+
+def _executed(command: list[str], env: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def _resolved(command: tuple[str, ...]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kombu.connection import Connection
 
-from notifications.routing import JOBS_QUEUE, QUEUE_NAMES
+from notifications.core.routing import JOBS_QUEUE, QUEUE_NAMES
 from tests.servers.process import ServerProcess, free_port
 from tests.servers.reaper import temporary_folder
 

@@ -30,6 +30,7 @@ class Received:
     sender: str
     recipients: list[str]
     message: EmailMessage
+    octets: bytes = b""
 
 
 @dataclass
@@ -42,16 +43,23 @@ class SmtpServer:
     tls: Tls = "none"
     login: tuple[str, str] | None = None
     pipelining: bool = False
+    smtputf8: bool = True
     messages: list[Received] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
     greetings: int = 0
+    names: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.port = free_port()
         self.authority_pem = b""
         self._scripts: dict[tuple[Stage, str], Iterator[str]] = defaultdict(lambda: iter(()))
         self._controller = Controller(
-            self, hostname="127.0.0.1", port=self.port, **self._security(), ready_timeout=10
+            self,
+            hostname="127.0.0.1",
+            port=self.port,
+            enable_SMTPUTF8=self.smtputf8,
+            **self._security(),
+            ready_timeout=10,
         )
 
     @property
@@ -127,7 +135,9 @@ class SmtpServer:
     ) -> list[str]:
         session.host_name = hostname
         self.greetings += 1
-        return ["250-PIPELINING", *responses] if self.pipelining else responses
+        self.names.append(hostname)
+        # The first line is the server's name, whatever it says (RFC 5321, 4.1.1.1).
+        return [responses[0], *["250-PIPELINING"] * self.pipelining, *responses[1:]]
 
     async def handle_RCPT(  # noqa: N802 (the name is aiosmtpd's)
         self, server: Any, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -144,5 +154,8 @@ class SmtpServer:
                 return reply
         assert isinstance(envelope.content, bytes)
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        self.messages.append(Received(envelope.mail_from or "", list(envelope.rcpt_tos), message))
+        recipients = list(envelope.rcpt_tos)
+        self.messages.append(
+            Received(envelope.mail_from or "", recipients, message, envelope.content)
+        )
         return ACCEPTED

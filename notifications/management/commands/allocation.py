@@ -10,8 +10,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.table import Table
 
-from notifications import allocation, conf, overview
-from notifications.allocation import Allocation
+from notifications.core import conf
+from notifications.monitoring import overview
+from notifications.queueing import allocation
+from notifications.queueing.allocation import Allocation
 
 _COLUMNS = ("queue", "weight", "share", "service", "due", "oldest", "broker", "busy")
 

@@ -5,9 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from notifications import clock
-from notifications.api import keys
+from notifications.core.errors import UnknownProject
+from notifications.core.world import DEFAULT_PROJECT
+from notifications.db import clock
 from notifications.models import ApiKey
+from notifications.operations import api_keys
 
 
 class Command(BaseCommand):
@@ -23,15 +25,18 @@ class Command(BaseCommand):
             default=",".join(ApiKey.Scope),
             help="Comma-separated; all of %(default)s by default.",
         )
+        parser.add_argument("--test", action="store_true", help="It sees and sends tests alone.")
         parser.add_argument(
-            "--test", action="store_true", help="What it sends goes to the simulator."
+            "--project",
+            default=DEFAULT_PROJECT,
+            help="Whose it is: it sees nothing of other projects (default %(default)s).",
         )
         parser.add_argument("--days", type=float, help="It ends after so many days.")
         parser.add_argument("--rate", type=int, help="Requests per second.")
         parser.add_argument(
             "--rotate",
             metavar="PREFIX",
-            help="Replace the key with this prefix, taking over its scopes, kind, end and rate.",
+            help="Replace the key with this prefix; scopes, kind, project, end and rate stay.",
         )
         parser.add_argument(
             "--overlap",
@@ -44,11 +49,12 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Print the key on standard output, and what it is on standard error."""
         new = self._rotate(options) if options["rotate"] else self._create(options)
-        scopes = ", ".join(new.row.scopes)
-        self.stderr.write(f"{new.row.kind} key {new.row.prefix} for {new.row.name}: {scopes}")
+        row = new.row
+        what = f"{row.kind} key {row.prefix} of the project {row.project}"
+        self.stderr.write(f"{what} for {row.name}: {', '.join(row.scopes)}")
         self.stdout.write(new.token)
 
-    def _create(self, options: dict[str, Any]) -> keys.NewKey:
+    def _create(self, options: dict[str, Any]) -> api_keys.NewKey:
         days = options["days"]
         rate = options["rate"]
         if rate is not None and rate < 1:
@@ -56,22 +62,25 @@ class Command(BaseCommand):
         if days is not None and days <= 0:
             raise CommandError("--days must be above 0.")
         try:
-            return keys.create(
+            return api_keys.create(
                 options["name"],
                 scopes=[word for word in options["scopes"].split(",") if word],
+                project=options["project"],
                 kind=ApiKey.Kind.TEST if options["test"] else ApiKey.Kind.LIVE,
                 expires_at=clock.now() + timedelta(days=days) if days else None,
                 rate=rate,
             )
+        except UnknownProject as error:
+            raise CommandError(str(error)) from None
         except ValueError as error:
             known = ", ".join(ApiKey.Scope)
             raise CommandError(f"{error}. The scopes are {known}.") from None
 
-    def _rotate(self, options: dict[str, Any]) -> keys.NewKey:
+    def _rotate(self, options: dict[str, Any]) -> api_keys.NewKey:
         try:
             row = ApiKey.objects.get(prefix=options["rotate"], name=options["name"])
         except ApiKey.DoesNotExist:
             raise CommandError(
                 f"{options['name']} has no key with the prefix {options['rotate']}."
             ) from None
-        return keys.rotate(row, overlap=timedelta(hours=options["overlap"]))
+        return api_keys.rotate(row, overlap=timedelta(hours=options["overlap"]))

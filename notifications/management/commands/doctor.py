@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from notifications import diagnosis
+from notifications.monitoring import diagnosis
 
 
 class Command(BaseCommand):

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from notifications import archive, retention
+from notifications.maintenance import archive, retention
 
 
 class Command(BaseCommand):

@@ -4,9 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from notifications import bulk_replays
-from notifications.admin.causes import causes, dry_run
-from notifications.errors import InvalidField
+from notifications.core.errors import InvalidField
+from notifications.operations import bulk_replays
+from notifications.operations.causes import causes, dry_run
 
 
 class Command(BaseCommand):
@@ -29,9 +29,9 @@ class Command(BaseCommand):
         fingerprint = "" if options["all"] else self._fingerprint(options["cause"])
         if options["dry_run"]:
             count = bulk_replays.open_ones(fingerprint).count()
-            minutes = count / options["per_second"] / 60
             self.stdout.write(
-                f"Would look at {count}, spread over {minutes:.1f} minutes; "
+                f"Would look at {count}, the last of them due in about "
+                f"{bulk_replays.forecast(count, options['per_second'])}; "
                 f"{dry_run(fingerprint)} are past their expiry and would be refused."
             )
             return

@@ -7,15 +7,16 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from notifications import submission
-from notifications.errors import InvalidNotification
+from notifications.core.errors import InvalidNotification
+from notifications.core.routing import CHANNELS, PRIORITIES
 from notifications.models import UNFINISHED, Notification
-from notifications.routing import CHANNELS, PRIORITIES
+from notifications.monitoring.throughput import GOOD
 
 
 class Command(BaseCommand):
     """``manage.py send CHANNEL RECIPIENT …``."""
 
-    help = "Send one notification, and with --wait tell what became of it."
+    help = "Send one notification, and with --wait tell what became of it, also by the exit code."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Read who gets what."""
@@ -29,15 +30,19 @@ class Command(BaseCommand):
         parser.add_argument("--countdown", type=float, metavar="SECONDS", help="Send it later.")
         parser.add_argument("--idempotency-key")
         parser.add_argument("--reference")
+        parser.add_argument("--project", help="Whose it is, by default the default project's.")
         parser.add_argument(
             "--wait", type=float, metavar="SECONDS", help="Wait so long for its end."
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Print its id, and with ``--wait`` its status. Raises ``CommandError`` if refused."""
+        """Print its id, and with ``--wait`` its status.
+
+        Raises ``CommandError`` if it was refused, or with ``--wait`` not sent.
+        """
         names = (
             *("channel", "recipient", "template", "context", "subject", "body", "priority"),
-            *("countdown", "idempotency_key", "reference"),
+            *("countdown", "idempotency_key", "reference", "project"),
         )
         fields = {name: options[name] for name in names if options[name] is not None}
         try:
@@ -52,11 +57,23 @@ class Command(BaseCommand):
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
             notification.refresh_from_db(fields=["status", "reason"])
-            if notification.status not in UNFINISHED:
-                self.stdout.write(f"{notification.status} {notification.reason}".strip())
+            if notification.status in GOOD:
+                self.stdout.write(notification.status)
                 return
+            if notification.status not in UNFINISHED:
+                raise CommandError(f"{notification.status.capitalize()}: {_why(notification)}.")
             time.sleep(0.1)
+        why = _why(notification)
         raise CommandError(
-            f"Still {notification.status} after {seconds:g} s: is a worker running? "
-            "manage.py doctor tells more."
+            f"Still {notification.status} after {seconds:g} s{f': {why}' if why else ''}. "
+            "Is a worker running? manage.py doctor tells more."
         )
+
+
+def _why(notification: Notification) -> str:
+    """Say why it is in its state, with the last attempt's answer; without a full stop."""
+    words = [notification.reason]
+    if attempt := notification.attempts.order_by("number").last():
+        answer = f"{attempt.code} {attempt.detail}".strip()
+        words.append(f"{attempt.provider or 'no provider'} answered {answer or attempt.result}")
+    return ", ".join(filter(None, words)).rstrip(".")

@@ -12,11 +12,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from notifications import overview, throughput
-from notifications.overview import Overview
+from notifications.monitoring import overview, throughput
+from notifications.monitoring.overview import Overview
 
 REFRESH = 2.0  # seconds
 SHOWN_MINUTES = 15
+PIPE_WIDTH = 160  # columns, where there is no terminal to ask
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -47,6 +48,8 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(asdict(overview.read()), default=str, indent=2))
             return
         console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = PIPE_WIDTH
         if options["once"] or not console.is_terminal:
             console.print(screen(overview.read(), throughput.last(SHOWN_MINUTES)))
             return
@@ -75,16 +78,22 @@ def _flow(minutes: list[throughput.Minute]) -> Table:
 
 
 def _queues(now: Overview) -> Table:
-    names = ("queue", "due", "oldest", "on broker", "busy slots", "share of slots")
-    table = Table(*names, box=None, padding=(0, 2))
+    names = (
+        *("queue", "due", "retrying", "resting", "oldest"),
+        *("on\nbroker", "busy\nslots", "share\nof slots"),
+    )
+    table = Table(box=None, padding=(0, 1))
+    for name in names:
+        table.add_column(name, no_wrap=True)
     busy = [queue for queue in now.queues if not queue.is_idle]
     for queue in busy:
         share = queue.allocation.share
         shown = "unknown" if share is None else f"{share:.0%}"
-        numbers = (queue.due, f"{queue.oldest:.1f} s", queue.on_broker, queue.busy, shown)
+        waits = (queue.due, queue.retrying, queue.resting, f"{queue.oldest:.1f} s")
+        numbers = (*waits, queue.on_broker, queue.busy, shown)
         table.add_row(queue.name, *map(str, numbers))
     if not busy:
-        table.add_row("all idle", "0", "", "0", "0", "")
+        table.add_row("all idle", "0", "0", "0", "", "0", "0", "")
     return table
 
 
@@ -94,10 +103,15 @@ def _rest(now: Overview) -> Table:
     table.add_row("failed deliveries", f"{now.dead_letters} open")
     late = "" if scheduler.lateness_p99 is None else f", p99 {scheduler.lateness_p99:.3f} s late"
     fired = sum(scheduler.fires_by_status.values())
+    slots = sum(worker.slots for worker in now.workers)
+    table.add_row("workers", f"{len(now.workers)} alive, {slots} slots")
     table.add_row("schedulers", f"{scheduler.live_schedulers} alive, {fired} fires in 5 min{late}")
+    runs = f"{scheduler.failed_runs} failed and open, {scheduler.running} under way"
+    table.add_row("runs of schedules", runs)
     for provider in now.providers:
         seen = f"{provider.good} good, {provider.bad} bad, {provider.pace * 1000:.0f} ms"
-        table.add_row(f"{provider.channel}: {provider.name}", f"{provider.state} ({seen})")
+        error = f", the last error: {provider.last_error}" if provider.last_error else ""
+        table.add_row(f"{provider.channel}: {provider.name}", f"{provider.state} ({seen}{error})")
     return table
 
 

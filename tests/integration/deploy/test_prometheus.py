@@ -6,19 +6,20 @@ import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
+from typing import Any
 
 import pytest
 import yaml
 
-from notifications.api import keys
 from notifications.models import Notification, Status
+from notifications.operations import api_keys
 from tests.integration.deploy.test_rules import DASHBOARDS, PROMETHEUS
 from tests.servers.process import free_port
 
 pytestmark = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="Prometheus is not here: apt-get install prometheus"
 )
-SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
 class Prometheus:
@@ -76,13 +77,17 @@ class Prometheus:
 def system(processes, tmp_path):
     """Web, worker and scheduler under a Prometheus."""
     _, address = processes.web()
-    processes.worker("-c", "2")
+    worker = processes.worker("-c", "2")
     beat = processes.beat()
     folder = tmp_path / "prometheus"
     folder.mkdir()
     prometheus = Prometheus(processes, folder, {"web": int(address.rpartition(":")[2])})
-    token = keys.create("test").token
-    return prometheus, beat, lambda **fields: post(f"{address}/api/v1/notifications", token, fields)
+    token = api_keys.create("test").token
+    return (
+        prometheus,
+        (worker, beat),
+        lambda **fields: post(f"{address}/api/v1/notifications", token, fields),
+    )
 
 
 def post(address, token, fields):
@@ -106,8 +111,10 @@ def queries():
                 yield f"{rule.get('alert', rule.get('record'))}: {series}", series
 
 
-def test_every_panel_has_data_after_a_run_and_no_scheduler_is_an_alert(system, wait_until):
-    prometheus, beat, accept = system
+def test_every_panel_has_data_after_a_run_and_a_dead_worker_and_scheduler_are_alerts(
+    system, wait_until
+):
+    prometheus, (worker, beat), accept = system
     wait_until(lambda: prometheus.query("notifications_schedulers_alive > 0"))
 
     def some_of_each():
@@ -115,6 +122,8 @@ def test_every_panel_has_data_after_a_run_and_no_scheduler_is_an_alert(system, w
             accept(**{**SIMULATED, "priority": priority})
         accept(**{**SIMULATED, "recipient": "ada?result=permanent&code=550"})
         accept(**{**SIMULATED, "recipient": "ada?result=transient&code=503&times=1"})
+        hopeless = {"recipient": "ada?result=transient&retry_after=60", "expires": 30}
+        accept(**{**SIMULATED, **hopeless, "priority": "high"})
 
     def without_data():
         some_of_each()
@@ -128,5 +137,7 @@ def test_every_panel_has_data_after_a_run_and_no_scheduler_is_an_alert(system, w
     assert missing == []
     assert Notification.objects.filter(status=Status.SENT).exists()
 
+    worker.kill()
     beat.kill()
-    wait_until(lambda: "NotificationsNoScheduler" in prometheus.firing())
+    dead = {"NotificationsNoWorker", "NotificationsNoScheduler"}
+    wait_until(lambda: dead <= prometheus.firing())

@@ -37,6 +37,10 @@ def test_the_quickstart_leads_to_delivered_notifications(processes, run, wait_un
     wait_until(lambda: wanted <= set(sent.values_list("subject", flat=True)))
     assert sent.filter(channel="sms", template_version__template__name="otp-sms").exists()
     assert Fire.objects.get().by_hand
+    # README's example leads to a notification, too, whose result says what became of it.
+    (code,) = examples("../README.md", "shell")
+    state, id_ = run("shell", f"{code}\nprint(result.state, result.id)", OUTBOX="1").split()
+    assert (state, sent.get(id=id_).priority) == ("SUCCESS", "high")
 
 
 def test_an_app_of_ones_own_extends_the_system(processes, run, wait_until, tmp_path):
@@ -45,16 +49,25 @@ def test_an_app_of_ones_own_extends_the_system(processes, run, wait_until, tmp_p
         (tmp_path / name).write_text(code)
     (tmp_path / "shop" / "__init__.py").touch()
     env = {"DJANGO_SETTINGS_MODULE": "shop_settings", "PYTHONPATH": str(tmp_path)}
-    processes.worker("-c", "1", **env)
+    worker = processes.worker("-c", "1", **env)
     processes.beat(**env)
     told = Notification.objects.filter(body="Your basket waits.", status=Status.SENT)
     wait_until(lambda: told.count() == 2)
     ran = Fire.objects.filter(schedule__condition="shop.is_open", status=FireStatus.SUCCEEDED)
     wait_until(ran.exists)
     assert SchedulerProcess.objects.exists()
-    (follower,) = examples("extending.md", "shell")
+    follower, canvas = examples("extending.md", "shell")
     run("shell", follower, **env)
-    wait_until(lambda: Notification.objects.filter(body="On its way", status=Status.SENT).exists())
+    ids = run("shell", canvas, **env).split()
+    sent = Notification.objects.filter(status=Status.SENT)
+    assert sorted(map(str, sent.filter(body="Sale!").values_list("id", flat=True))) == sorted(ids)
+    for body in ("On its way", "Shipped", "Part one", "Part two"):
+        wait_until(lambda body=body: sent.filter(body=body).exists())
+    shipped = sent.get(body="Shipped")
+    assert sent.filter(body="Packed", sent_at__lte=shipped.created_at).exists()
+    # The link, the end of the chain and the body of the chord; the error link never.
+    wait_until(lambda: len(re.findall(r"shop\.note\[.*succeeded", worker.output())) == 3)
+    wait_until(lambda: not Notification.objects.filter(continuation__isnull=False).exists())
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)

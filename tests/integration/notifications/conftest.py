@@ -9,19 +9,21 @@ import pytest
 import redis
 from django.conf import settings
 from django.db.models import F
+from django.db.models.functions import Least
 
-from notifications import claims, delivery, slot_time, windows
+from notifications.delivery import claims, pipeline
 from notifications.models import Notification
-from notifications.slot_time import Spent
+from notifications.queueing import release_window, slot_time
+from notifications.queueing.slot_time import Spent
 from notifications.submission import send
 
-SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered():
     """Each test starts with rooms that nobody has looked into yet."""
-    windows._rooms.clear()
+    release_window._rooms.clear()
 
 
 @pytest.fixture
@@ -35,19 +37,22 @@ def deliver():
     """Claim and deliver these notifications in this process."""
 
     def deliver(*notifications: Notification):
-        return delivery.deliver(claims.claim([n.id for n in notifications]), worker="test")
+        return pipeline.deliver(claims.claim([n.id for n in notifications]), worker="test")
 
     return deliver
 
 
 @pytest.fixture
 def age():
-    """Move a notification's due time into the past, as if that much time had gone by."""
+    """Move a notification's due time into the past, as if that much time had gone by.
+
+    Its first due time goes along where it would come to lie behind.
+    """
 
     def age(notification: Notification, seconds: float = 3600) -> None:
-        Notification.objects.filter(id=notification.id).update(
-            due_at=F("due_at") - timedelta(seconds=seconds)
-        )
+        due_at = F("due_at") - timedelta(seconds=seconds)
+        waiting = Notification.objects.filter(id=notification.id, due_at__isnull=False)
+        waiting.update(due_at=due_at, scheduled_at=Least("scheduled_at", due_at))
 
     return age
 

@@ -1,6 +1,7 @@
 """One notification's way, through real worker and scheduler processes."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from celery import chain, group
@@ -8,7 +9,7 @@ from celery import chain, group
 from notifications.models import FailedDelivery, Notification, Status
 from notifications.tasks import send_notification
 
-SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
 def reaches(id_, status):
@@ -102,12 +103,27 @@ def test_a_message_of_another_application_is_accepted_and_stays_idempotent(worke
 
 
 def test_a_bad_message_of_another_application_is_kept_as_a_dead_letter(worker, wait_until):
+    bad: dict[str, dict[str, object]] = {
+        "UnknownChannel": {"channel": "pigeon"},
+        "InvalidContext": {"context": {"lines": [{"price": float("nan")}]}},
+        "InvalidTime": {"countdown": float("inf")},
+        "InvalidField": {"reference": "\x00\ud800"},
+    }
+    for error, fields in bad.items():
+        send_notification.app.send_task(
+            "notifications.send_notification", kwargs={**SIMULATED, **fields}, task_id=error
+        )
     send_notification.app.send_task(
-        "notifications.send_notification", kwargs={"channel": "pigeon", "recipient": "ada"}
+        "notifications.send_notification", kwargs=SIMULATED, task_id="Late", expires=-5
     )
-    dead = wait_until(FailedDelivery.objects.first)
-    assert dead.error_class == "UnknownChannel"
-    assert dead.request["channel"] == "pigeon"
+    wait_until(lambda: FailedDelivery.objects.count() == len(bad))
+    states = dict.fromkeys(bad, "FAILURE") | {"Late": "REVOKED"}
+    wait_until(lambda: {id_: send_notification.AsyncResult(id_).state for id_ in states} == states)
+    letters = dict(FailedDelivery.objects.values_list("message_id", "error_class"))
+    assert letters == {name: name for name in bad}
+    assert FailedDelivery.objects.filter(request__channel="pigeon").exists()
+    nan = FailedDelivery.objects.get(request__context={"lines": [{"price": "NaN"}]})
+    assert "context.lines[0].price is not a finite number" in nan.detail
     assert Notification.objects.count() == 0
 
 

@@ -1,6 +1,7 @@
 """A person creates, pauses, resumes and runs a schedule, and sees what comes and what was."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -10,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
+from scheduling import ledger
 from scheduling.models import Fire, Schedule
 from tests.integration.scheduling.conftest import apply_all_changes, make_due, tick
 
@@ -40,6 +42,11 @@ def form(interval: IntervalSchedule, **values: str) -> dict[str, str]:
         "firing-0-retry_backoff_seconds": "10",
         **values,
     }
+
+
+@pytest.fixture(autouse=True)
+def _allowed(settings: Any) -> None:
+    settings.SCHEDULING_ALLOWED_TASKS = ["jobs.*"]
 
 
 @pytest.fixture
@@ -166,3 +173,61 @@ def test_a_form_does_not_load_every_crontab(admin_client: Client, make: Make) ->
         },
     )
     assert found.json()["results"]
+
+
+def test_a_failed_run_is_shown_with_its_attempts_and_replayed(
+    admin_client: Client, make: Make, app: Celery
+) -> None:
+    make_due(_known(make()))
+    (fire,) = tick(app)
+    attempt = ledger.begin(fire.pk, "worker@host")
+    assert attempt is not None
+    ledger.fail(fire.pk, attempt, ValueError("no such order"))
+    listed = reverse("admin:scheduling_fire_changelist")
+    open_ones = admin_client.get(listed, {"failed": "open"}).content.decode()
+    assert str(fire.pk) in open_ones
+    shown = admin_client.get(reverse("admin:scheduling_fire_change", args=(fire.pk,)))
+    assert "worker@host: ValueError: no such order" in shown.content.decode()
+    for action in ("replay_selected", "replay_causes", "discard_selected"):
+        posted = {"action": action, "_selected_action": [str(fire.pk)]}
+        assert admin_client.post(listed, posted, follow=True).status_code == 200
+    fire.refresh_from_db()
+    assert fire.resolution == "replayed"
+    assert [again.pk for again in tick(app)] == [fire.replayed_as]
+    assert str(fire.pk) not in admin_client.get(listed, {"failed": "open"}).content.decode()
+
+
+def _known(task: PeriodicTask) -> PeriodicTask:
+    apply_all_changes()
+    return task
+
+
+def test_a_fires_page_links_to_the_notification_it_made(
+    admin_client: Client, make: Make, app: Celery
+) -> None:
+    kwargs = '{"channel": "simulator", "recipient": "ada", "body": "x"}'
+    make_due(_known(make(task="notifications.send_notification", kwargs=kwargs)))
+    (fire,) = tick(app)
+    shown = admin_client.get(reverse("admin:scheduling_fire_change", args=(fire.pk,)))
+    made = reverse("admin:notifications_notification_change", args=(fire.pk,))
+    assert made in shown.content.decode()
+
+
+def test_a_fires_error_is_shown_without_addresses(
+    admin_client: Client, make: Make, app: Celery
+) -> None:
+    task = make()
+    apply_all_changes()
+    make_due(task)
+    tick(app)
+    error = "SMTPError: no mailbox ada@example.org"
+    history = [{"attempt": 1, "ended_at": "then", "worker": "", "error": error}]
+    Fire.objects.update(status="failed", error=error, history=history)
+    fire = Fire.objects.get()
+    for page in (
+        reverse("admin:scheduling_fire_change", args=[fire.pk]),
+        reverse("admin:django_celery_beat_periodictask_change", args=[task.pk]),
+    ):
+        shown = admin_client.get(page).content.decode()
+        assert "SMTPError: no mailbox …" in shown
+        assert "ada@example.org" not in shown

@@ -99,6 +99,15 @@ def test_last_run_and_run_count_are_kept_in_the_same_transaction(due: Due) -> No
     assert schedule.periodic_task.last_run_at == now
 
 
+def test_a_schedule_whose_run_count_is_at_its_end_goes_on(due: Due) -> None:
+    schedule = due()
+    PeriodicTask.objects.update(total_run_count=2**31 - 1)
+    assert len(claims.claim_due(database_now())) == 1
+    schedule.refresh_from_db()
+    assert schedule.next_fire_at is not None  # it is not in quarantine
+    assert schedule.periodic_task.total_run_count == 2**31 - 1
+
+
 def test_a_one_off_is_done_as_soon_as_it_fires(make: Make, app: Celery) -> None:
     clocked = ClockedSchedule.objects.create(clocked_time=database_now())
     task = make(clocked=clocked, one_off=True)

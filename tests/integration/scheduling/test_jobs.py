@@ -33,7 +33,7 @@ def row(name: str) -> dict[str, Any]:
 
 
 def test_a_job_is_registered_with_its_policy(app: Celery) -> None:
-    task = jobs.register(
+    jobs.register(
         "nightly",
         app.tasks["jobs.note"],
         "30 2 * * *",
@@ -46,6 +46,7 @@ def test_a_job_is_registered_with_its_policy(app: Celery) -> None:
         guarantee="at_least_once",
         overlap="skip",
     )
+    task = PeriodicTask.objects.get(name="nightly")
     assert (task.task, task.args, task.kwargs) == ("jobs.note", '["a"]', '{"b": 1}')
     assert (task.crontab.hour, str(task.crontab.timezone)) == ("2", "Europe/Berlin")
     policy = Schedule.objects.get(pk=task.pk)
@@ -73,16 +74,17 @@ def test_registering_again_brings_changes_but_does_not_resume_a_paused_job() -> 
 
 @pytest.mark.parametrize(
     ("when", "every", "period"),
-    [(300, 5, "minutes"), (timedelta(days=2), 2, "days"), (0.5, 500000, "microseconds")],
+    [(300, 5, "minutes"), (timedelta(days=2), 2, "days"), (1.5, 1500000, "microseconds")],
 )
 def test_intervals_are_kept_in_their_largest_unit(when: Any, every: int, period: str) -> None:
-    interval = jobs.register("interval", "jobs.note", when).interval
+    jobs.register("interval", "jobs.note", when)
+    interval = PeriodicTask.objects.get(name="interval").interval
     assert (interval.every, interval.period) == (every, period)
 
 
 def test_a_moment_fires_once(app: Celery) -> None:
-    task = jobs.register("once", "jobs.note", database_now())
-    assert task.one_off
+    jobs.register("once", "jobs.note", database_now())
+    assert PeriodicTask.objects.get(name="once").one_off
     assert len(tick(app)) == 1
     assert tick(app) == []
 
@@ -107,8 +109,11 @@ def test_handlers_are_allowed_by_pattern(settings: Any, app: Celery) -> None:
         ({"schedule": {"cron": "0 0 31 2 *"}}, "never"),
         ({"schedule": {"cron": "0 3 * * *", "timezone": "Mars/Base"}}, "Mars/Base"),
         ({"schedule": {"every": 0}}, "schedule"),
+        ({"schedule": {"every": 0.0001}}, "minimum of 1"),
         ({"schedule": {"at": "2030-01-01T00:00:00"}}, "offset"),
         ({"schedule": {"at": "tomorrow"}}, "ISO 8601"),
+        ({"expires": "9999-12-31T23:59:59-14:00"}, "range"),
+        ({"expires": "0001-01-01T00:00:00+14:00"}, "range"),
         ({"schedule": {}}, "schedule"),
         ({"misfire": "whenever"}, "misfire"),
         ({"surprise": 1}, "surprise"),
@@ -210,3 +215,22 @@ def test_a_job_kept_by_hand_is_left_as_it_is(
     declare(cron="*/5 * * * *")
     jobs.register_declared()
     assert row("declared")["interval_id"] == before["interval_id"]
+
+
+def test_a_declared_job_that_cannot_be_kept_is_named_and_stops_no_other(
+    app: Celery, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad: dict[str, dict[str, Any]] = {
+        "minute": {"cron": "61 * * * *"},
+        "never": {"cron": "0 0 31 2 *"},
+        "zone": {"cron": "* * * * *", "timezone": "Mars/Base"},
+        "huge": {"every": 1e300},
+        "unknown key": {"every": 60, "surprise": 1},
+        "typed JSON": {"every": 60, "kwargs": {"x": {"__type__": "datetime", "__value__": 5}}},
+        "not JSON": {"every": 60, "kwargs": {"x": object()}},
+    }
+    for name, definition in {"before": {"every": 60}, **bad, "after": {"every": 60}}.items():
+        jobs.job(name=name, **definition)(app.tasks["jobs.note"])
+    jobs.register_declared()
+    assert {*PeriodicTask.objects.values_list("name", flat=True)} == {"before", "after"}
+    assert [name for name in bad if name not in caplog.text] == []

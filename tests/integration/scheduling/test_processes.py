@@ -7,11 +7,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from celery import Celery
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import jobs, status
+from scheduling import failures, jobs, status
 from scheduling.clock import database_now
+from scheduling.messages import FIRE_HEADER
 from scheduling.models import Fire, FireStatus, Schedule, SchedulerProcess
+from tests.integration.scheduling.conftest import tick
 from tests.integration.scheduling.jobs_app import RUNS
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import Processes, RunningProcess
@@ -46,17 +49,19 @@ def fire_of(name: str) -> Fire:
     return Fire.objects.get(schedule__periodic_task__name=name)
 
 
-def test_what_became_of_each_run_is_recorded(
+def test_what_became_of_each_run_is_recorded_and_what_failed_is_replayed(
     start: Callable[[str], RunningProcess], wait_until: Wait, runs: Path
 ) -> None:
     jobs.allow("jobs.note", "jobs.fail", "jobs.sleep")
     soon = database_now()
     jobs.register("good", "jobs.note", soon, args=["hello"])
-    jobs.register("bad", "jobs.fail", soon, retries=1, retry_backoff=0)
+    for name in ("bad", "bad too", "bad as well"):
+        jobs.register(name, "jobs.fail", soon, retries=1, retry_backoff=0)
     jobs.register("slow", "jobs.sleep", soon, args=[60], timeout=1)
     start("worker")
     start("beat")
-    wait_until(lambda: Fire.objects.filter(finished_at__isnull=False).count() == 3)
+    ended = Fire.objects.filter(finished_at__isnull=False)
+    wait_until(lambda: ended.count() == 5)
     good, bad, slow = fire_of("good"), fire_of("bad"), fire_of("slow")
     assert (good.status, good.attempt) == (FireStatus.SUCCEEDED, 1)
     assert None not in {good.dispatched_at, good.started_at, good.finished_at, good.lateness}
@@ -66,6 +71,131 @@ def test_what_became_of_each_run_is_recorded(
     assert bad.error == "ValueError: this job always fails"
     assert slow.status == FireStatus.FAILED
     assert "SoftTimeLimitExceeded" in slow.error
+    mended = PeriodicTask.objects.filter(name__startswith="bad")
+    mended.update(task="jobs.note", args='["mended"]')
+    replays = [failures.replay(bad.pk)]
+    replays += failures.replay_cause(bad.cause)
+    wait_until(lambda: ended.count() == 8)
+    ran = Fire.objects.filter(pk__in=[fire.pk for fire in replays])
+    assert [fire.status for fire in ran] == [FireStatus.SUCCEEDED] * 3
+    assert {fire.schedule_id for fire in ran} == {task.pk for task in mended}
+    assert all(f"{fire.pk} mended" in runs.read_text() for fire in ran)
+    assert [fire.pk for fire in failures.open_ones()] == [slow.pk]
+
+
+# How a run ends, and what then becomes of its fire: its status, attempts and a part of its error.
+ENDS = {
+    "return": ("succeeded", 1, ""),
+    "raise": ("failed", 1, "ZeroDivisionError"),
+    "be out of memory": ("failed", 1, "MemoryError"),
+    "ignore": ("handed_over", 1, "Ignore"),
+    "reject": ("failed", 1, "nobody shall do it"),
+    "reject once": ("succeeded", 2, ""),
+    "replace": ("handed_over", 1, "replaced"),
+    "replace by a group": ("handed_over", 1, "replaced"),
+    "retry": ("succeeded", 2, ""),
+    "retry at": ("succeeded", 2, ""),
+    "exit": ("lost", 1, "SystemExit"),
+    "die": ("lost", 1, ""),
+    "hang": ("failed", 1, "TimeLimitExceeded"),
+    "return what cannot be stored": ("failed", 1, "EncodeError"),
+}
+
+
+def test_each_way_to_end_a_run_ends_its_fire(
+    start: Callable[[str], RunningProcess],
+    wait_until: Wait,
+    runs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    jobs.allow("jobs.end")
+    soon = database_now()
+    for way in [*ENDS, "retry late"]:
+        once = way in {"exit", "die"}
+        jobs.register(
+            way,
+            "jobs.end",
+            soon,
+            args=[way],
+            overlap="skip",
+            guarantee="at_most_once" if once else "at_least_once",
+            timeout=1 if way == "hang" else None,
+        )
+    start("worker")
+    start("beat")
+    ended = Fire.objects.filter(finished_at__isnull=False)
+    died = Fire.objects.filter(schedule__periodic_task__name="die", status=FireStatus.RUNNING)
+    # Its message comes back to the broker, so Celery tells nobody of the death.
+    wait_until(lambda: ended.count() == len(ENDS) - 1 and "die" in runs.read_text())
+    died.update(due_at=database_now())
+    wait_until(lambda: ended.count() == len(ENDS))
+    found = {
+        fire.schedule.periodic_task.name: fire
+        for fire in Fire.objects.select_related("schedule__periodic_task")
+    }
+    late = found.pop("retry late")
+    assert {way: (fire.status, fire.attempt) for way, fire in found.items()} == {
+        way: (status, attempt) for way, (status, attempt, _) in ENDS.items()
+    }
+    for way, (_, _, error) in ENDS.items():
+        assert error in found[way].error
+    text = runs.read_text()
+    assert all(f" {done}\n" in text for done in ("replaced", "one", "two"))
+    assert late.status == FireStatus.DISPATCHED
+    assert late.due_at is not None
+    assert (late.due_at - soon).total_seconds() > 900  # it is no lost message until then
+
+
+def test_what_a_worker_knows_runs_and_what_it_cannot_do_fails_with_the_reason(
+    processes: Processes, wait_until: Wait, runs: Path
+) -> None:
+    jobs.allow("jobs.note", "jobs.sleep", "old.module.gone")
+    soon = database_now()
+    jobs.register("known to the worker alone", "jobs.note", soon)
+    jobs.register("known to nobody", "old.module.gone", soon)
+    jobs.register("timed", "jobs.sleep", soon, args=[0], timeout=60)
+    options = ("-c", "2", "-Q", "jobs", "--pool", "threads")
+    worker = processes.start("worker", "celery", "-A", APP, "worker", *options)
+    worker.wait_for_output("cannot end a run that takes too long")
+    processes.beat()
+    wait_until(lambda: Fire.objects.filter(finished_at__isnull=False).count() == 2)
+    wait_until(lambda: fire_of("known to nobody").error)
+    assert fire_of("known to the worker alone").status == FireStatus.SUCCEEDED
+    assert fire_of("timed").status == FireStatus.FAILED
+    assert "cannot end a run, so its timeout" in fire_of("timed").error
+    unknown = fire_of("known to nobody")
+    assert unknown.status == FireStatus.CLAIMED  # another worker may know it, for a minute
+    assert "knows no task 'old.module.gone'" in unknown.error
+    Fire.objects.filter(pk=unknown.pk).update(publishes=9, due_at=database_now())
+    wait_until(lambda: fire_of("known to nobody").status == FireStatus.FAILED)
+
+
+def test_a_message_that_faults_while_it_is_received_costs_that_message_alone(
+    app: Celery, start: Callable[[str], RunningProcess], wait_until: Wait, runs: Path
+) -> None:
+    jobs.allow("jobs.note")
+    jobs.register("odd", "jobs.note", database_now())
+    (fire,) = tick(app)
+    app.control.purge()
+    worker = start("worker")
+    note = app.tasks["jobs.note"]
+    odd: tuple[dict[str, Any], ...] = (
+        *({"timelimit": value} for value in (5, [1, 2, 3], "x")),
+        *({"expires": 5}, {"eta": [1]}, {"retries": "x"}, {"stamped_headers": 5}),
+    )
+    own = {FIRE_HEADER: str(fire.pk), "timelimit": 5}
+    note.apply_async(args=["odd"], headers=own, task_id=str(fire.pk), queue="jobs")
+    for headers in odd:
+        note.apply_async(args=["odd"], headers=headers, queue="jobs")
+    later = note.apply_async(
+        args=["odd later"], headers={"timelimit": 5}, countdown=0.5, queue="jobs"
+    )
+    worker.wait_for_output(f"Message {later.id} cannot be received, and is rejected: TypeError")
+    note.apply_async(args=["good"], queue="jobs")
+    wait_until(lambda: " good" in runs.read_text())
+    assert worker.returncode is None  # the same process
+    assert fire_of("odd").status == FireStatus.FAILED
+    assert "cannot receive its message: TypeError" in fire_of("odd").error
 
 
 def test_a_run_whose_worker_is_killed_is_run_again_elsewhere(
@@ -85,6 +215,32 @@ def test_a_run_whose_worker_is_killed_is_run_again_elsewhere(
     assert runs.read_text().count("begin") == 2
 
 
+def test_sigterm_lets_jobs_end_by_their_timeout_and_gives_the_others_back_at_once(
+    processes: Processes, runs: Path, wait_until: Wait, app: Celery
+) -> None:
+    processes.env |= {"WORKER_SHUTDOWN_GRACE": "0.1", "WORKER_SHUTDOWN_JOBS_GRACE": "4"}
+    jobs.allow("jobs.sleep")
+    soon = database_now()
+    jobs.register("ends", "jobs.sleep", soon, args=[2], timeout=30)
+    jobs.register("again", "jobs.sleep", soon, args=[60])
+    jobs.register("once", "jobs.sleep", soon, args=[60], guarantee="at_most_once")
+    tick(app)
+    worker = processes.start("worker", "celery", "-A", APP, "worker", "-c", "3", "-Q", "jobs")
+    wait_until(lambda: runs.read_text().count("begin") == 3)
+    worker.terminate()
+    worker.wait()
+    assert (fire_of("ends").status, fire_of("ends").attempt) == (FireStatus.SUCCEEDED, 1)
+    again, once = fire_of("again"), fire_of("once")
+    assert again.status == FireStatus.CLAIMED
+    assert again.due_at is not None
+    assert again.due_at < database_now()
+    assert once.status == FireStatus.LOST
+    assert "was stopped before this run had ended" in once.error
+    assert [fire.pk for fire in tick(app)] == [again.pk]
+    assert fire_of("again").status == FireStatus.DISPATCHED
+    assert "Traceback" not in worker.output()
+
+
 def test_a_change_made_while_schedulers_run_takes_effect(
     start: Callable[[str], RunningProcess], wait_until: Wait
 ) -> None:
@@ -92,7 +248,8 @@ def test_a_change_made_while_schedulers_run_takes_effect(
         start("beat")
     wait_until(lambda: status.read().live_schedulers == 2)
     jobs.allow("jobs.note")
-    task = jobs.register("every second", "jobs.note", 1)
+    jobs.register("every second", "jobs.note", 1)
+    task = PeriodicTask.objects.get(name="every second")
     wait_until(lambda: Fire.objects.count() >= 2)
     PeriodicTask.objects.filter(pk=task.pk).update(enabled=False)
     wait_until(lambda: Schedule.objects.get(pk=task.pk).next_fire_at is None)
@@ -149,7 +306,7 @@ def test_a_scheduler_goes_on_after_a_database_restart(
     beat = processes.start("beat", "celery", "-A", APP, "beat", "-l", "info")
     wait_until(lambda: fires() > 1)
     migrated_postgres_server.kill()
-    beat.wait_for_output("The database failed")
+    beat.wait_for_output("database_away")
     migrated_postgres_server.start()
     before = fires()
     wait_until(lambda: fires() > before + 1)

@@ -21,6 +21,11 @@ Make = Callable[..., PeriodicTask]
 OUTLOOK = reverse("admin:django_celery_beat_periodictask_outlook")
 
 
+@pytest.fixture(autouse=True)
+def _allowed(settings: Any) -> None:
+    settings.SCHEDULING_ALLOWED_TASKS = ["jobs.*"]
+
+
 def typed(**values: str) -> dict[str, str]:
     """What the form sends when the rule is typed rather than chosen."""
     return {**form(IntervalSchedule()), "interval": "", **values}
@@ -84,6 +89,7 @@ def test_two_schedules_of_one_rule_share_its_row(admin_client: Client) -> None:
         ({"when": "cron", "cron": "0 0 31 2 *", "timezone": "UTC"}, "cron", "never occurs"),
         ({"when": "cron", "cron": "0 9 * * *", "timezone": "Mars/Base"}, "timezone", "Mars/Base"),
         ({"when": "cron", "cron": "", "timezone": "UTC"}, "cron", "needed"),
+        ({"when": "every", "every": "5", "period": "microseconds"}, "every", "one second"),
         ({"when": "every", "every": "0", "period": "minutes"}, "every", "greater than"),
         ({"when": "once", "at_0": "2001-01-01", "at_1": "00:00"}, "at", "past"),
     ],
@@ -95,6 +101,15 @@ def test_what_means_nothing_is_refused_beside_its_field(
     assert words in " ".join(errors_of(answer)[field])
     assert words in outlook(admin_client, **values)["problem"]
     assert not PeriodicTask.objects.exists()
+
+
+def test_headers_that_celery_uses_itself_are_refused_beside_their_field(
+    admin_client: Client,
+) -> None:
+    every = {"when": "every", "every": "5", "period": "minutes"}
+    answer = admin_client.post(ADD, typed(**every, headers='{"timelimit": 5}'))
+    assert "timelimit" in " ".join(errors_of(answer)["headers"])
+    assert made(admin_client, **every, headers='{"shop": "5"}').headers == '{"shop": "5"}'
 
 
 def test_the_meaning_and_the_next_five_fires_are_shown_as_one_types(admin_client: Client) -> None:

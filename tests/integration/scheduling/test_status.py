@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from django.core.management import CommandError, call_command
 
-from scheduling import housekeeping, ledger, status
+from scheduling import housekeeping, ledger, liveness, status
 from scheduling.clock import database_now
+from scheduling.liveness import Pulse
 from scheduling.models import Fire, FireStatus, Schedule, SchedulerProcess
 from tests.integration.scheduling.conftest import tick
 
@@ -60,3 +62,33 @@ def test_ended_fires_are_deleted_after_their_retention_and_others_never(
     assert not housekeeping.clean(now)
     left = Fire.objects.order_by("scheduled_for").values_list("finished_at", flat=True)
     assert list(left) == [None, now - timedelta(days=6)]
+
+
+def test_a_scheduler_whose_loop_hangs_is_seen_as_hung_and_fails_its_probe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(CommandError, match="No scheduler"):
+        call_command("scheduler_health")
+    moving = Pulse()
+    monkeypatch.setattr(housekeeping, "pulse", moving)
+    moving.rest("fires", 0.5)
+    housekeeping.Housekeeping().tick()
+    call_command("scheduler_health")
+    assert status.read().hung_schedulers == 0
+    moving.rest("fires", -liveness.HUNG.total_seconds())  # it should have moved that long ago
+    housekeeping.Housekeeping().tick()
+    assert status.read().hung_schedulers == status.read().live_schedulers == 1
+    with pytest.raises(CommandError, match="hangs"):
+        call_command("scheduler_health")
+    call_command("scheduler_health", "--seconds", "300")
+
+
+def test_failed_runs_and_streaks_are_in_the_status(due: Callable[..., Schedule]) -> None:
+    schedule = due()
+    moment = database_now()
+    Fire.objects.create(
+        schedule=schedule, scheduled_for=moment, fire_at=moment, status="failed", cause="c"
+    )
+    Schedule.objects.update(failed_in_a_row=3, skipped_in_a_row=5)
+    read = status.read()
+    assert (read.failed_runs, read.failing, read.skipping) == (1, 1, 1)

@@ -82,7 +82,7 @@ def test_a_locale_is_removed_by_emptying_it(admin_client: Client, draft: Templat
         ({"sample_context": "{}"}, "Give sample values for: code"),
         ({"sample_context": "[1]"}, "JSON object"),
         ({"sample_context": "{"}, "valid JSON"),
-        ({"context_schema": '{"type": 1}'}, "context schema is wrong"),
+        ({"context_schema": '{"type": 1}'}, "wrong at type"),
         ({"new_locale": "!"}, "no locale"),
         (
             {"source-default-text": "{% for i in range(9**9) %}{% endfor %}"},
@@ -178,7 +178,9 @@ def test_a_new_version_starts_from_the_one_that_is_live(
 ) -> None:
     live = make_published("otp", parts={"text": "one"})
     page = reverse("admin:templates_engine_template_new_version", args=[live.template_id])
-    answer = admin_client.get(page)
+    admin_client.get(page)
+    assert not TemplateVersion.objects.filter(status=Status.DRAFT).exists()
+    answer = admin_client.post(page, {"_form_submitted": "on"})
     draft = TemplateVersion.objects.get(status=Status.DRAFT)
     assert answer.url == change(draft)  # type: ignore[attr-defined]
     assert (draft.number, draft.variants) == (2, live.variants)
@@ -201,10 +203,26 @@ def test_the_preview_shows_an_sms_with_its_segments(
     page = admin_client.get(shown(draft)).content.decode()
     assert "Code 123" in page
     assert "1 segment, 8 characters, GSM-7" in page
-    given = {"locale": "de", "context": '{"code": "\u2019\u2019"}'}
+    given = {"locale": "de", "context": '{"code": "\u0436"}'}
     page = admin_client.post(shown(draft), given).content.decode()
-    assert "Kode \u2019\u2019" in page
+    assert "Kode \u0436" in page
     assert "forces UCS-2" in page
+
+
+def test_the_preview_shows_slacks_blocks_and_the_data_of_a_push(
+    admin_client: Client, make_published: Publish
+) -> None:
+    blocks = '[{"type": "section", "text": {"type": "mrkdwn", "text": "*{{ n }}*"}}]'
+    parts = {"text": "{{ n }}", "blocks": blocks}
+    chat = make_published("chat", "chat", parts=parts, sample_context={"n": "Zo\u00eb"})
+    page = admin_client.get(shown(chat)).content.decode()
+    assert "Blocks" in page
+    assert "*Zo\u00eb*" in page
+    parts = {"title": "T", "body": "B", "data": '{"order": {{ n }}}'}
+    push = make_published("push", "push", parts=parts, sample_context={"n": 7})
+    page = admin_client.get(shown(push)).content.decode()
+    assert "Data" in page
+    assert "&quot;order&quot;: &quot;7&quot;" in page
 
 
 def test_the_preview_keeps_html_in_a_sandboxed_frame(
@@ -231,7 +249,7 @@ def test_the_preview_tells_what_is_missing(admin_client: Client, draft: Template
 def sent() -> Iterator[list[tuple[Any, str]]]:
     tests: list[tuple[Any, str]] = []
 
-    def send(shown: preview.Preview, recipient: str) -> str:
+    def send(shown: preview.Preview, recipient: str, _by: object) -> str:
         tests.append((shown.content, recipient))
         return "A test is on its way."
 
@@ -252,3 +270,17 @@ def test_a_test_is_sent_by_who_has_registered_for_it(
     assert "A test is on its way." in page.content.decode()
     admin_client.post(shown(draft), given | {"recipient": ""})
     assert len(sent) == 1
+
+
+def test_a_test_is_sent_only_by_who_has_the_permission_for_it(
+    draft: TemplateVersion, sent: list[tuple[Any, str]]
+) -> None:
+    given = {"locale": "default", "context": '{"code": "9"}', "recipient": "+491", "send_test": "1"}
+    viewer = author("view_templateversion")
+    assert viewer.post(shown(draft), given).status_code == 403
+    assert "Send a test" not in viewer.get(shown(draft)).content.decode()
+    assert sent == []
+    permission = Permission.objects.get(codename="test_templateversion")
+    User.objects.get(username="author").user_permissions.add(permission)
+    assert viewer.post(shown(draft), given).status_code == 200
+    assert [recipient for _, recipient in sent] == ["+491"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from templates_engine import catalog
+from templates_engine import catalog, triggers
 from templates_engine.errors import VersionNotFound
 from templates_engine.models import Template, TemplateVersion
 from templates_engine.publishing import create_version, publish
@@ -93,12 +93,14 @@ def test_a_version_whose_publish_was_rolled_back_is_not_served_under_its_id(
     version = make_published("otp", parts={"text": "one"})
     catalog.published("otp")
     # As on SQLite, where the id of a rolled-back row is given out again.
+    triggers.remove(connection)  # they see a change of one row here
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "UPDATE templates_engine_templateversion SET compiled = %s, checksum = 'other'"
             " WHERE id = %s",
             ['{"default": {"text": "two"}}', version.pk],
         )
+    triggers.install(connection)
     catalog.forget("otp")
     assert catalog.published("otp").render({}) == {"text": "two"}
 

@@ -9,6 +9,8 @@ import pytest
 
 from config.processes import BEAT, FLOWER, WORKER
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 ROOT = Path(__file__).resolve().parents[3]
 EMBEDDED = {"DATABASE_URL": "", "BROKER_URL": ""}
 
@@ -40,10 +42,13 @@ WRONG = [
         "PUBLIC_URL": ("notify.example.org", "config.E006", "https://notify.example.org"),
         "NOTIFICATIONS_ARCHIVE_MONTHS": ("-1", "config.E007", "0 for no archive"),
         "EMAIL_URL": ("imap://host", "config.E004", "smtp://user:password@host:587"),
+        "EMAIL_FROM": ("Shop <>", "config.E011", "Shop <shop@example.org>"),
+        "EMAIL_EHLO": ("box", "config.E012", "mx.example.org"),
     },
     {
         "DATABASE_URL": ("mysql://db/name", "config.E001", "Postgres or SQLite"),
         "BROKER_URL": ("redis://host:port/0", "config.E002", "redis://host:6379/0"),
+        "EMAIL_FROM": ("Shop\nBcc: x@y.example <a@b.example>", "config.E011", "Shop <shop@"),
         "BROKER_TIMEOUT": ("0", "config.E001", "greater than 0"),
         "EMAIL_URL": ("smtp://user:pa/ss@host", "config.E004", "smtp://user:password@host:587"),
     },
@@ -118,6 +123,15 @@ def test_the_embedded_parts_are_warned_of_before_a_deployment() -> None:
     assert "goes to the built-in outbox" in checked.stderr
     assert "(config.W007)" in checked.stderr
     assert "PUBLIC_URL=https://notify.example.org" in checked.stderr
+    assert "(config.W009)" in checked.stderr
+
+
+def test_what_a_system_with_https_still_lacks_is_said_before_a_deployment() -> None:
+    lacking = _run("python", "manage.py", "check", "--deploy", **EMBEDDED, HTTPS="1")
+    assert "PROXY_SSL_HEADER=X-Forwarded-Proto" in lacking.stderr
+    given = {"HTTPS": "1", "PROXY_SSL_HEADER": "X-Forwarded-Proto"}
+    whole = _run("python", "manage.py", "check", "--deploy", **EMBEDDED, **given)
+    assert "(config.W008)" not in whole.stderr
 
 
 def test_without_the_outbox_the_warning_says_that_email_is_refused() -> None:

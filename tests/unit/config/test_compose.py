@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from django.conf import settings
 from flower.options import default_options
 
 from config import processes
@@ -18,12 +19,13 @@ from config import processes
 ROOT = Path(__file__).resolve().parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("web", "worker", "beat", "flower", "migrate")
+OURS = ("web", "worker", "beat", "flower", "smtp", "migrate")
 FILLED_IN = {
     "SECRET_KEY": "an-example-that-is-long-enough-to-pass-the-check-0123456789",
     "POSTGRES_PASSWORD": "0123456789abcdef",
     "FLOWER_BASIC_AUTH": "admin:secret",
     "GRAFANA_PASSWORD": "secret",
+    "METRICS_TOKEN": "secret",
     "PUBLIC_URL": "https://notify.example.org",
 }
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
@@ -59,6 +61,7 @@ def _environment(service: str, values: dict[str, str]) -> dict[str, str]:
         ("worker", processes.WORKER),
         ("beat", processes.BEAT),
         ("flower", processes.FLOWER),
+        ("smtp", processes.SMTP),
     ],
 )
 def test_each_service_runs_the_command_of_its_process(
@@ -72,6 +75,11 @@ def test_it_has_all_parts_and_two_schedulers() -> None:
     assert SERVICES["beat"]["deploy"]["replicas"] == 2
 
 
+def test_a_worker_is_given_the_time_that_it_may_wait_for_jobs() -> None:
+    stop_period = int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
+    assert stop_period > settings.WORKER_SHUTDOWN_JOBS_GRACE + settings.WORKER_SHUTDOWN_GRACE
+
+
 def test_redis_keeps_its_messages() -> None:
     command = shlex.join(SERVICES["redis"]["command"])
     assert "--appendonly yes" in command
@@ -82,6 +90,14 @@ def test_redis_keeps_its_messages() -> None:
 @pytest.mark.parametrize("service", sorted(set(SERVICES) - {"migrate"}))
 def test_each_service_that_stays_has_a_health_check(service: str) -> None:
     assert SERVICES[service]["healthcheck"]["test"]
+
+
+def test_a_scheduler_whose_loop_hangs_is_not_healthy() -> None:
+    assert SERVICES["beat"]["healthcheck"]["test"][1:] == [
+        "python",
+        "manage.py",
+        "scheduler_health",
+    ]
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
@@ -128,7 +144,9 @@ def test_only_loopback_is_published() -> None:
 
 @pytest.mark.parametrize("service", OURS)
 def test_each_name_in_the_environment_is_read_by_somebody(service: str) -> None:
-    read = re.findall(r'env\.\w+\(\s*"(\w+)"', (ROOT / "config" / "settings.py").read_text())
+    files = (ROOT / "config" / "settings.py", ROOT / "notifications" / "settings.py")
+    sources = "".join(file.read_text() for file in files)
+    read = re.findall(r'env\.\w+\(\s*"(\w+)"', sources)
     flower = {f"FLOWER_{name.upper()}" for name in default_options}
     assert set(SERVICES[service]["environment"]) <= {*read, *flower, "FLOWER_BASIC_AUTH"}
 
@@ -138,6 +156,7 @@ def test_the_example_has_each_variable_and_no_other() -> None:
     assert set(_example()) == used
 
 
+@pytest.mark.slow
 def test_a_filled_in_example_passes_the_deployment_checks() -> None:
     values = _example() | FILLED_IN | {"HTTPS": "1", "PROXY_SSL_HEADER": "X-Forwarded-Proto"}
     checked = subprocess.run(
@@ -187,6 +206,10 @@ def test_the_image_holds_what_the_commands_need() -> None:
 def test_prometheus_scrapes_each_process_where_it_listens(job: str) -> None:
     config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     jobs = {found["job_name"]: found for found in config["scrape_configs"]}
+    secret = jobs[job]["authorization"]["credentials_file"]
+    assert secret == f"/run/secrets/{SERVICES['prometheus']['secrets'][0]}"
+    assert COMPOSE["secrets"]["metrics_token"] == {"environment": "METRICS_TOKEN"}
+    assert "METRICS_TOKEN" in SERVICES[job]["environment"]
     if job == "web":
         assert jobs[job]["static_configs"] == [{"targets": ["web:8000"]}]
         assert "web" in SERVICES["web"]["environment"]["ALLOWED_HOSTS"].split(",")

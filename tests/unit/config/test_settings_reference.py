@@ -8,12 +8,13 @@ NAME = r"[A-Z][A-Z_]{3,}"
 # Of programs that are not ours, and of the command line.
 ELSEWHERE = {
     *("GRANIAN_HOST", "GRANIAN_PORT", "FLOWER_ADDRESS", "FLOWER_PORT", "FLOWER_BASIC_AUTH"),
-    *("PORT", "NAME_FILE", "SIGTERM", "INFO"),
+    *("PORT", "SMTP_PORT", "STORAGES", "NAME_FILE", "SIGTERM", "INFO"),
 }
 
 
 def read_by_the_code() -> set[str]:
-    sources = "\n".join(path.read_text() for path in (ROOT / "config").glob("*.py"))
+    files = [*(ROOT / "config").glob("*.py"), ROOT / "notifications" / "settings.py"]
+    sources = "\n".join(path.read_text() for path in files)
     return set(re.findall(rf'[eE]nv(?:\(\))?\.\w+\(\s*"({NAME})"', sources)) - ELSEWHERE
 
 

@@ -39,6 +39,7 @@ SEVERAL_A_DAY = ("*/20 2 * * *", "30 1,2,3 * * *", "0 */2 * * *", "10 0-12 * * *
 HOURLY = ("0 * * * *", "30 * * * *", "*/20 * * * *", "5,50 * * * *")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("line", [*DAILY, *SEVERAL_A_DAY, *HOURLY])
 def test_a_rule_is_due_as_the_clock_shows_on_each_day_of_change(zone: str, line: str) -> None:
@@ -48,6 +49,36 @@ def test_a_rule_is_due_as_the_clock_shows_on_each_day_of_change(zone: str, line:
         assert due_between(rule, start, end) == oracle(rule, start, end), f"{zone} {day} {line}"
 
 
+ODD_ZONES = {
+    "Africa/Casablanca": range(2024, 2031),  # an hour back for Ramadan, by the moon
+    "Asia/Tehran": range(2015, 2024),  # changed at midnight, half an hour off, until 2022
+    "Australia/Lord_Howe": range(2024, 2028),
+    "America/Caracas": range(2007, 2017),  # changed its offset by half an hour, twice
+}
+
+
+@pytest.mark.parametrize("zone", ODD_ZONES)
+def test_rules_are_due_as_the_clock_shows_in_zones_with_odd_rules(zone: str) -> None:
+    days = days_of_change(zone, ODD_ZONES[zone])
+    assert len(days) >= 2
+    for line in (*DAILY[:12], *SEVERAL_A_DAY, *HOURLY):
+        rule = Crontab.from_celery(crontab.from_string(line), ZoneInfo(zone))
+        for day in days:
+            start, end = whole_day(day, ZoneInfo(zone))
+            assert due_between(rule, start, end) == oracle(rule, start, end), f"{day} {line}"
+
+
+@pytest.mark.parametrize("zone", [*ODD_ZONES, "Pacific/Chatham", "UTC"])
+def test_a_rule_for_the_leap_day_is_due_on_it_and_in_no_other_year(zone: str) -> None:
+    rule = Crontab.from_celery(crontab.from_string("30 2 29 2 *"), ZoneInfo(zone))
+    due = due_between(
+        rule, datetime(2021, 1, 1, tzinfo=UTC), datetime(2033, 1, 1, tzinfo=UTC)
+    ) + due_between(rule, datetime(2097, 1, 1, tzinfo=UTC), datetime(2106, 1, 1, tzinfo=UTC))
+    shown = [moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None) for moment in due]
+    assert shown == [datetime(year, 2, 29, 2, 30) for year in (2024, 2028, 2032, 2104)]  # noqa: DTZ001
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "America/Havana"])
 def test_a_rule_for_every_minute_is_due_in_every_real_minute(zone: str) -> None:
     rule = Crontab.from_celery(crontab(), ZoneInfo(zone))
@@ -102,11 +133,11 @@ def due_between(rule: Crontab, start: datetime, end: datetime) -> list[datetime]
 
 
 @cache
-def days_of_change(zone: str) -> tuple[date, ...]:
+def days_of_change(zone: str, years: range = YEARS) -> tuple[date, ...]:
     """Find the local days on which the offset from UTC changes."""
     found = []
-    moment = datetime(YEARS[0], 1, 1, 12, tzinfo=UTC)
-    while moment.year in YEARS:
+    moment = datetime(years[0], 1, 1, 12, tzinfo=UTC)
+    while moment.year in years:
         following = moment + timedelta(hours=6)
         zoned, later = moment.astimezone(ZoneInfo(zone)), following.astimezone(ZoneInfo(zone))
         if zoned.utcoffset() != later.utcoffset():

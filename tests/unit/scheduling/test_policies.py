@@ -76,34 +76,31 @@ def test_jitter_stays_below_the_time_to_the_next_fire() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "is_running", "is_one_waiting", "decision"),
+    ("policy", "running", "is_one_waiting", "decision"),
     [
-        (Overlap.ALLOW, False, False, "run"),
-        (Overlap.ALLOW, True, False, "run"),
-        (Overlap.ALLOW, True, True, "run"),
-        (Overlap.SKIP, False, False, "run"),
-        (Overlap.SKIP, True, False, "skip"),
-        (Overlap.QUEUE, False, False, "run"),
-        (Overlap.QUEUE, True, False, "wait"),
-        (Overlap.QUEUE, True, True, "skip"),
-        (Overlap.QUEUE, False, True, "skip"),
+        (Overlap.ALLOW, 0, False, "run"),
+        (Overlap.ALLOW, 1, False, "run"),
+        (Overlap.ALLOW, 1, True, "run"),
+        (Overlap.SKIP, 0, False, "run"),
+        (Overlap.SKIP, 1, False, "skip"),
+        (Overlap.QUEUE, 0, False, "run"),
+        (Overlap.QUEUE, 1, False, "wait"),
+        (Overlap.QUEUE, 1, True, "skip"),
+        (Overlap.QUEUE, 0, True, "skip"),
     ],
 )
 def test_what_becomes_of_an_overlapping_fire(
-    policy: Overlap, is_running: bool, is_one_waiting: bool, decision: str
+    policy: Overlap, running: int, is_one_waiting: bool, decision: str
 ) -> None:
-    assert (
-        policies.overlap(policy, is_running=is_running, is_one_waiting=is_one_waiting) == decision
-    )
+    assert policies.overlap(policy, running=running, is_one_waiting=is_one_waiting) == decision
 
 
-@pytest.mark.parametrize(
-    ("attempt", "max_retries", "seconds"),
-    [(1, 0, None), (1, 3, 10), (2, 3, 20), (3, 3, 40), (4, 3, None), (40, 99, 3600)],
-)
-def test_the_wait_before_a_retry(attempt: int, max_retries: int, seconds: int | None) -> None:
-    delay = policies.retry_delay(attempt, max_retries=max_retries, backoff=timedelta(seconds=10))
-    assert delay == (None if seconds is None else timedelta(seconds=seconds))
+def test_so_many_runs_go_on_at_once_as_concurrency_says() -> None:
+    decisions = [
+        policies.overlap(Overlap.SKIP, running=running, is_one_waiting=False, concurrency=2)
+        for running in range(3)
+    ]
+    assert decisions == ["run", "run", "skip"]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ def field(low: int, high: int) -> st.SearchStrategy[str]:
 LINES = st.tuples(field(0, 59), field(0, 23), field(1, 31), field(1, 12), field(0, 6)).map(" ".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(line=LINES, moment=MOMENTS, zone=st.sampled_from(["UTC", "Asia/Kathmandu", "Asia/Tokyo"]))
 def test_it_agrees_with_celerys_crontab_where_clocks_do_not_change(
@@ -42,6 +43,7 @@ def test_it_agrees_with_celerys_crontab_where_clocks_do_not_change(
     assert_as_celery(line, moment, ZoneInfo(zone))
 
 
+@pytest.mark.slow
 @settings(max_examples=700, deadline=None)
 @given(line=LINES, moment=MOMENTS, zone=st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe"]))
 def test_it_agrees_with_celerys_crontab_away_from_clock_changes(

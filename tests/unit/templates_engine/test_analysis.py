@@ -1,6 +1,8 @@
 import pytest
 
-from templates_engine.analysis import needed_variables
+from templates_engine.analysis import needed_variables, printed_variables
+from templates_engine.errors import MissingVariables
+from tests.unit.templates_engine.content import version
 
 
 @pytest.mark.parametrize(
@@ -62,3 +64,36 @@ def test_the_needed_variables_are_those_that_some_path_uses_unguarded(
     source: str, needed: set[str]
 ) -> None:
     assert needed_variables(source) == needed
+
+
+@pytest.mark.parametrize(
+    ("source", "printed"),
+    [
+        ("Hi {{ name }}, {{ n|upper }} {{ a ~ b }}", {"name", "n", "a", "b"}),
+        ("{{ user.name }} {{ rows[0] }} {{ items|default([]) }}", set()),
+        ("{% for x in xs %}{{ x }}{% endfor %}", set()),
+        ("{% if name %}Hi {{ name }}{% else %}Hello{% endif %}", set()),
+        ("{{ name or 'there' }} {{ other if other else 'x' }}", set()),
+        ("{% if name is defined %}{{ name }}{% endif %}", set()),
+        ("{{ name|default('there', true) }}", set()),
+        ("{% set x = y %}{{ x }}", set()),
+    ],
+)
+def test_what_is_printed_bare_would_leave_a_hole(source: str, printed: set[str]) -> None:
+    assert printed_variables(source) == printed
+
+
+@pytest.mark.parametrize("empty", ["", "  ", "\u00a0", None])
+def test_nothing_is_sent_with_a_hole(empty: str | None) -> None:
+    made = version(text="Hi {{ name }}, {{ n }}.")
+    with pytest.raises(MissingVariables, match="name, which must not be empty"):
+        made.check({"name": empty, "n": 0}, nulls=False)
+    made.check({"name": "Ada", "n": 0})
+
+
+@pytest.mark.parametrize(
+    "rule", [{"minLength": 0}, {"type": ["string", "null"]}, {"enum": ["", "Dr."]}]
+)
+def test_a_schema_may_say_that_a_variable_may_be_empty(rule: dict[str, object]) -> None:
+    schema = {"properties": {"title": rule}}
+    version(text="Hi {{ title }} Ada", context_schema=schema).check({"title": ""})

@@ -51,8 +51,24 @@ def test_css_that_depends_on_values_is_inlined_when_rendered(body: str) -> None:
     assert with_css_inlined(source).startswith(INLINE_WHEN_RENDERED)
     message = html(source, **CONTEXT)
     assert message == rendered_then_inlined(source)
-    assert "<style" not in message
-    assert "color: red" in message
+    assert re.search(r'style="[^"]*color: red;', message)
+
+
+def test_rules_that_cannot_be_inlined_stay() -> None:
+    rules = (
+        "a:hover { color: blue; }",
+        "@font-face { font-family: f; src: url(https://x.example/f) }",
+        "@media (prefers-color-scheme: dark) { a { color: white !important } }",
+        "[data-ogsc] a { color: white; }",
+        "a::before { content: '*'; }",
+    )
+    source = f"<style>a {{ color: red; }} {' '.join(rules)}</style><a href='{{{{ u }}}}'>x</a>"
+    message = html(source, u="https://x.example")
+    style = message[message.index("<style>") : message.index("</style>")]
+    for rule in rules:
+        assert re.sub(r"['\"\s]", "", rule) in re.sub(r"['\"\s]", "", style)
+    assert "color: red" not in style
+    assert re.search(r'style="[^"]*color: red;', message)
 
 
 def test_media_rules_stay_for_dark_mode() -> None:

@@ -1,3 +1,5 @@
+from decimal import Context, Inexact, localcontext
+
 import pytest
 
 from templates_engine.errors import RenderError
@@ -78,3 +80,11 @@ def test_what_a_filter_cannot_format_is_an_error_and_no_guess(source: str) -> No
     with pytest.raises(RenderError) as failed:
         unchecked(source).render({})
     assert failed.value.reason == "value"
+
+
+def test_numbers_are_printed_the_same_whatever_arithmetic_a_caller_has_left() -> None:
+    source = "{{ 1234.5|money('EUR') }} {{ 1234567.891|number }} {{ 0.256|percent(1) }}"
+    expected = in_locale(source, "en")
+    for left in (Context(prec=2), Context(traps=[Inexact]), Context(Emax=2, Emin=-2)):
+        with localcontext(left):
+            assert in_locale(source, "en") == expected

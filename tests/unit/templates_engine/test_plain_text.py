@@ -31,10 +31,41 @@ def text_of(html: str, **context: Any) -> str:
         ('<img src="https://x.example/i.png" alt="Logo"><p>a</p>', "Logo\n\na"),
         ("<style>p{}</style><head><title>t</title></head><!-- no --><p>a</p>", "a"),
         ('<div class="preheader">hidden</div><p>a</p>', "a"),
+        ("<p>#{{ n }} has shipped</p>", "#1 has shipped"),
+        (
+            "<p># not a heading, * nor - these: f[0](1) <b>x</b>_y_</p>",
+            "# not a heading, * nor - these: f[0](1) x_y_",
+        ),
+        (
+            '<a href="{{ url }}">the\n  long [new] label</a>',
+            "the long [new] label: https://x.example/1",
+        ),
+        ('<a href="https://x.example/a\nb">two lines</a>', "two lines: https://x.example/ab"),
+        ('<a href="https://x.example/(1)"><img alt="Logo"></a>', "Logo: https://x.example/(1)"),
+        ("<p>was <del>20</del> 15</p>", "was ~~20~~ 15"),
+        ("<pre>if a:\n    b  c</pre><p>d</p>", "if a:\n    b  c\n\nd"),
+        ('<p style="display: none">no</p><p hidden>no</p><p>yes</p>', "yes"),
+        ('<p style="display:none">no<p>yes', "yes"),
+        ("<ol><li>a<li>b<ul><li>c</ul><li><p>d</p></ol>e", "1. a\n2. b\n  - c\n3. d\n\ne"),
+        ("<ol>{% for n in names %}<li>{{ n }}</li>{% endfor %}</ol>", "- A & B\n- C"),
+        ("<dl><dt>t<dd>d</dl><blockquote>q<br>r</blockquote>", "t\nd\n\nq\nr"),
+        ("<table><tr><td><p>a</p></td><td><h1>b</h1><p>c</p></td></tr></table>", "a\n\nb\n\nc"),
+        (
+            "<p>a&nbsp;&amp;&nbsp;b</p><!--[if mso]>x<![endif]--><hr>c",
+            "a & b\n\n--------------------\n\nc",
+        ),
+        ("<style>.x{display:none}</style><p class=x>no</p><p>yes</p>", "yes"),
+        ("<p>{{ name }}\n  {{ n }}</p>  <p>b</p>", "Ada <x> 1\n\nb"),
     ],
 )
 def test_the_text_part_reads_as_the_html_does(html: str, text: str) -> None:
-    context = {"url": "https://x.example/1", "names": ["A & B", "C"], "on": True, "off": False}
+    context = {
+        "url": "https://x.example/1",
+        "names": ["A & B", "C"],
+        "on": True,
+        "off": False,
+        "n": 1,
+    }
     assert text_of(html, name="Ada <x>", **context) == text
 
 

@@ -1,7 +1,8 @@
 import pytest
 
+from templates_engine import sms
 from templates_engine.errors import TooManySegments
-from templates_engine.sms import check_segments, measure
+from templates_engine.sms import check_segments, measure, sendable
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,29 @@ def test_a_text_over_the_limit_names_what_makes_it_long() -> None:
         check_segments("a" * 100 + "\u2019", 1)
     assert (refused.value.segments, refused.value.limit) == (2, 1)
     assert "U+2019" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("\u201eHallo\u201c \u2013 Jos\u00e9\u2019s", '"Hallo" - Jos\u00e9\'s'),
+        ("1\u00a0000\u202f\u20ac", "1 000 \u20ac"),
+        (
+            "\u201c\u041f\u0440\u0438\u0432\u0435\u0442\u201d\u00a0!",
+            "\u201c\u041f\u0440\u0438\u0432\u0435\u0442\u201d !",
+        ),
+        ("plain", "plain"),
+    ],
+)
+def test_typography_gives_way_where_that_keeps_a_text_in_gsm(given: str, sent: str) -> None:
+    assert sendable(given) == sent
+    assert sendable(given, keep_typography=True) == given.replace("\u00a0", " ").replace(
+        "\u202f", " "
+    )
+
+
+@pytest.mark.parametrize("letter", ["a", "€", "|", "\\", "\f", "ä", "ж", "😀", "\x1b", "\ud800"])
+@pytest.mark.parametrize("count", [0, 1, 35, 36, 70, 71, 80, 81, 160, 161, 320])
+def test_segments_are_counted_as_a_text_is_measured(letter, count):
+    for text in (letter * count, "a" + letter * count, letter * count + "]"):
+        assert sms.segments(text) == sms.measure(text).segments

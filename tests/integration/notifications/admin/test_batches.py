@@ -3,8 +3,8 @@
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from notifications.bulk import send_many
 from notifications.models import Batch, Notification, Status
+from notifications.submission.bulk import send_many
 
 LIST = "/admin/notifications/batch/"
 
@@ -20,7 +20,7 @@ def test_a_batch_shows_its_progress_and_its_refused_rows(boss, batch, deliver):
     assert "3 of 3" in boss.get(LIST).content.decode()
     page = boss.get(f"{LIST}{batch.pk}/change/").content.decode()
     assert "3 cancelled" in page
-    assert "row 3" in page
+    assert "row 4" in page
 
 
 def test_a_batch_is_paused_resumed_and_cancelled_with_a_line_in_the_log(boss, batch):

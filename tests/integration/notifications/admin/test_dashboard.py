@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from notifications import allocation, throughput
+from notifications.monitoring import throughput
+from notifications.queueing import allocation
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,7 @@ def test_the_first_page_shows_flow_queues_providers_and_troubles(
     page = boss.get("/admin/").content.decode()
     for words in (
         *("Accepted per minute", "Sent per minute", "Failed per minute", "simulator.low"),
-        *("No scheduler is alive", "failed deliveries are open", "The oldest due"),
+        *("No scheduler is alive", "failed deliveries are open", "A notification of"),
     ):
         assert words in page
     charts = {chart.title: chart.total for chart in boss.get("/admin/").context["charts"]}

@@ -1,13 +1,14 @@
 """Failed deliveries by cause: dry run, replay at a rate, discard with a reason."""
 
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from notifications import bulk_replays
-from notifications.errors import InvalidField
+from notifications.core.errors import InvalidField
 from notifications.models import BulkReplay, FailedDelivery, Notification
+from notifications.operations import bulk_replays
 
 CAUSES = "/admin/notifications/faileddelivery/causes/"
 LIST = "/admin/notifications/faileddelivery/"
@@ -20,7 +21,7 @@ def work_off():
 
 def test_failures_are_grouped_by_cause_the_biggest_first(boss, dead):
     small, big = dead(code="553"), [dead(), dead(), dead()]
-    shown = boss.get(CAUSES).context["causes"]
+    shown = [cause for cause, _ in boss.get(CAUSES).context["causes"]]
     assert [(c.fingerprint, c.count) for c in shown] == [
         (big[0].fingerprint, 3),
         (small.fingerprint, 1),
@@ -68,6 +69,33 @@ def test_an_order_goes_on_where_a_killed_scheduler_left_it(dead, monkeypatch):
     order.refresh_from_db()
     assert order.accepted == 5
     assert FailedDelivery.objects.filter(state="replayed").count() == 5
+
+
+def test_each_of_many_is_linked_to_its_own_replay(dead):
+    ones = [dead(recipient=f"user{n}?result=permanent&code=550") for n in range(5)]
+    bulk_replays.order("", 1000)
+    work_off()
+    for one in ones:
+        one.refresh_from_db()
+        assert one.state == "replayed"
+        assert one.replayed_as.replay_of_id == one.notification_id
+        assert one.replayed_as.recipient == one.notification.recipient
+
+
+def test_a_forecast_goes_by_the_rate_or_by_the_pace_seen_where_that_is_slower(boss, dead):
+    fingerprint = dead().fingerprint
+    assert bulk_replays.seconds_for(600, 10) == 60
+    slow = bulk_replays.order("", 10_000)
+    began = slow.created_at - timedelta(seconds=100)
+    BulkReplay.objects.filter(pk=slow.pk).update(
+        total=30_000, accepted=30_000, created_at=began, finished_at=began + timedelta(seconds=100)
+    )
+    assert bulk_replays.seconds_for(3000, 10_000) == pytest.approx(10)
+    waiting = bulk_replays.order("", 10_000)  # and the new one waits for it
+    BulkReplay.objects.filter(pk=waiting.pk).update(total=3000)
+    assert bulk_replays.seconds_for(3000, 10_000) == pytest.approx(20)
+    response = boss.post(f"{CAUSES}{fingerprint}/replay/", {"per_second": "0.01", "dry": ""})
+    assert "due in about 100 s" in response.content.decode()
 
 
 def test_what_is_past_its_expiry_is_refused_and_counted_by_reason(dead, age):

@@ -1,12 +1,12 @@
 """Roles: each may do its own, and nothing beyond."""
 
-from importlib import import_module
-
 import pytest
-from django.apps import apps
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from notifications.models import Status
+from notifications.models import ProviderAccount, Status
+from scheduling.models import Schedule
+from tests import roles
 
 LIST = "/admin/notifications/notification/"
 ARCHIVE = "/admin/notifications/archivednotification/"
@@ -15,13 +15,10 @@ ARCHIVE = "/admin/notifications/archivednotification/"
 @pytest.fixture
 def as_role(client, transactional_db):
     """The browser of somebody with one role; the table is made anew, as tests empty it."""
-    import_module("config.migrations.0001_roles").make_roles(apps, None)
-    import_module("config.migrations.0002_archive_is_seen").let_see(apps, None)
+    roles.make()
 
     def as_role(role):
-        user = User.objects.create_user(role, password="secret", is_staff=True)
-        user.groups.set([Group.objects.get(name=role)])
-        client.force_login(user)
+        client.force_login(roles.person(role))
         return client
 
     return as_role
@@ -59,8 +56,7 @@ def test_a_role_may_do_its_own_and_nothing_beyond(as_role, accepted, role, may):
 
 def test_making_the_roles_twice_changes_nothing(as_role):
     before = {g.name: g.permissions.count() for g in Group.objects.all()}
-    import_module("config.migrations.0001_roles").make_roles(apps, None)
-    import_module("config.migrations.0002_archive_is_seen").let_see(apps, None)
+    roles.make()
     assert {g.name: g.permissions.count() for g in Group.objects.all()} == before
     assert set(before) == {"viewer", "author", "operator", "admin"}
 
@@ -78,3 +74,35 @@ def test_every_page_of_the_sidebar_opens_for_who_sees_it(as_role, role):
     assert len(links) >= 8
     for link in links:
         assert person.get(str(link)).status_code == 200, link
+
+
+@pytest.mark.parametrize(("role", "may"), [("operator", False), ("admin", True)])
+def test_accounts_and_what_schedules_do_are_an_administrators(as_role, role, may):
+    row = ProviderAccount.objects.create(name="chat-a", channel="chat", kind="slack")
+    task = PeriodicTask.objects.create(
+        name="tidy", task="shop.tidy", interval=IntervalSchedule.objects.create(every=9)
+    )
+    Schedule.objects.get_or_create(pk=task.pk)
+    person = as_role(role)
+    account = f"/admin/notifications/provideraccount/{row.pk}"
+    schedule = f"/admin/django_celery_beat/periodictask/{task.pk}"
+    confirmed = {"_form_submitted": "on", "recipient": "ada"}
+    refused = {
+        person.post(f"{account}/change/", {"settings": "{}"}).status_code == 403,
+        person.post(f"{account}/send_test/", confirmed).status_code == 403,
+        person.post(f"{schedule}/change/", {"name": "x"}).status_code == 403,
+        person.get("/admin/django_celery_beat/periodictask/add/").status_code == 403,
+        person.post(f"{schedule}/delete/", {"post": "yes"}).status_code == 403,
+    }
+    assert refused == {not may}
+
+
+def test_an_operator_pauses_a_schedule(as_role):
+    task = PeriodicTask.objects.create(
+        name="tidy", task="shop.tidy", interval=IntervalSchedule.objects.create(every=9)
+    )
+    operator = as_role("operator")
+    where = f"/admin/django_celery_beat/periodictask/{task.pk}/pause/"
+    assert operator.post(where, {"_form_submitted": "on"}).status_code in (200, 302)
+    task.refresh_from_db()
+    assert not task.enabled

@@ -1,17 +1,20 @@
 """Callers of the API: ``call("POST", "/notifications", {...})`` in this process, with a key."""
 
 import json
+import secrets
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from notifications import accounts, health, suppressions
-from notifications.api import keys
+from notifications.operations import api_keys
+from notifications.providers import accounts, health
+from notifications.recipients import suppressions
+from notifications.submission import projects
 from templates_engine import catalog
 
-SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
 class Caller:
@@ -19,6 +22,7 @@ class Caller:
 
     def __init__(self, token: str | None) -> None:
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.address = f"fd00::{secrets.token_hex(2)}:{secrets.token_hex(2)}"
         self._client = Client(raise_request_exception=False)
 
     def __call__(
@@ -33,6 +37,7 @@ class Caller:
             content_type="application/json",
             headers={**self.headers, **sent},
             query_params=query,
+            REMOTE_ADDR=self.address,
         )
 
     def ok(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
@@ -49,13 +54,14 @@ def _fresh_caches() -> None:
     accounts.forget()
     suppressions.forget()
     health.forget()
-    keys.forget()
+    api_keys.forget()
+    projects.forget()
 
 
 @pytest.fixture
 def caller(db: None) -> Callable[..., Caller]:
     def make(**options: Any) -> Caller:
-        return Caller(keys.create("tests", **options).token)
+        return Caller(api_keys.create("tests", **options).token)
 
     return make
 

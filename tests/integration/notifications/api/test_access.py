@@ -28,7 +28,7 @@ def operations() -> Iterator[tuple[str, str, str]]:
 def address(path: str) -> str:
     def value(match: re.Match[str]) -> str:
         name = match[1].rpartition(":")[2]
-        if path.startswith(("/notifications", "/batches")) and name == "id":
+        if path.startswith(("/notifications", "/batches", "/failed-runs")) and name == "id":
             return "11111111-2222-4333-8444-555555555555"
         return VALUES[name]
 
@@ -78,6 +78,7 @@ def test_with_a_key_that_lacks_the_scope(method, path, scope, caller):
     response = caller(scopes=others)(method, address(path))
     assert response.status_code == 403
     assert scope in response.json()["detail"]
+    assert "create_api_key" in response.json()["hint"]
 
 
 @each_operation

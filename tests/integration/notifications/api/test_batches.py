@@ -1,9 +1,18 @@
 """Many in one request: as JSON or CSV, with bad rows named by their lines."""
 
+import csv
+import io
+import json
+import threading
+from typing import Any
+
 import pytest
+from django.db import connection
 from django.test import Client
 
+from notifications.delivery import claims
 from notifications.models import Batch, Notification
+from notifications.submission import acceptance
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.api.conftest import SIMULATED
@@ -92,12 +101,157 @@ def test_a_row_of_the_wrong_kind_stops_no_other(call, row):
     assert made["errors"][0]["row"] == 2
 
 
-def test_a_repeated_batch_with_its_key_sends_nothing_twice(call):
-    rows = [SIMULATED, {**SIMULATED, "recipient": "bob"}]
-    call.ok("POST", "/notifications/batch", rows, Idempotency_Key="news-1")
-    again = call.ok("POST", "/notifications/batch", rows, Idempotency_Key="news-1")
-    assert (again["accepted"], again["duplicates"]) == (0, 2)
-    assert Notification.objects.count() == 2
+ROWS = [{**SIMULATED, "recipient": name} for name in ("ada", "bob", "eve", "mia", "zoe")]
+
+
+def repeated(call, body=ROWS, key="news-1", **query):
+    return call("POST", "/notifications/batch", body, query=query, Idempotency_Key=key)
+
+
+def test_a_repeated_batch_gives_the_first_back_and_sends_nothing_twice(call):
+    rows = [*ROWS, {**SIMULATED, "recipient": ""}, 7]
+    first, again = repeated(call, rows), repeated(call, rows)
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json() == first.json()
+    assert (again.json()["accepted"], again.json()["refused"]) == (5, 2)
+    assert Notification.objects.count() == 5
+    cancelled = call.ok("POST", f"/notifications/batch/{again.json()['id']}/cancel")
+    assert cancelled["progress"] == {"cancelled": 5}
+
+
+def test_a_csv_that_is_uploaded_again_gives_the_first_batch_back(call, greeting):
+    headers = call.headers
+    call.headers = {**headers, "Idempotency-Key": "april"}
+    first = post_csv(call, CSV, channel="simulator", template="greeting")
+    again = post_csv(call, CSV, channel="simulator", template="greeting")
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json() == first.json()
+    other = post_csv(call, CSV + "zoe,Zoe,e\n", channel="simulator", template="greeting")
+    assert other.json()["type"].endswith("/idempotency-conflict")
+    assert (Batch.objects.count(), Notification.objects.count()) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        (ROWS[:-1], {}),
+        ([*ROWS, SIMULATED], {}),
+        (ROWS[::-1], {}),
+        ([*ROWS[:-1], {**ROWS[-1], "body": "Bye"}], {}),
+        ([*ROWS[:-1], {"recipient": 5}], {}),
+        (ROWS, {"reference": "other"}),
+        (ROWS, {"name": "other"}),
+    ],
+    ids=["fewer", "more", "another order", "another text", "a bad row", "shared field", "name"],
+)
+def test_a_batch_key_with_another_content_is_a_conflict(call, body, query):
+    first = repeated(call).json()
+    refused = repeated(call, body, **query)
+    assert refused.status_code == 409
+    problem = refused.json()
+    assert problem["type"].endswith("/idempotency-conflict")
+    assert problem["field"] == "idempotency_key"
+    assert Batch.objects.get().accepted == first["accepted"] == Notification.objects.count()
+
+
+def test_a_test_key_does_not_get_the_batch_of_another(call, caller):
+    first = repeated(call).json()
+    again = repeated(caller(kind="test"))
+    assert again.status_code == 202
+    assert again.json()["id"] != first["id"]
+    assert (again.json()["accepted"], again.json()["test"]) == (len(ROWS), True)
+
+
+def test_a_batch_is_the_same_however_it_is_written_and_whenever_it_is_due(call):
+    first = repeated(call, [{**row, "eta": "2090-01-01T09:00:00Z"} for row in ROWS]).json()
+    turned = [dict(reversed(row.items())) for row in ROWS]
+    again = repeated(call, turned, expires="2091-01-01T09:00:00Z")
+    assert (again.status_code, again.json()["id"]) == (200, first["id"])
+    assert repeated(call, key="news-2").json()["id"] != first["id"]
+
+
+def test_batches_without_a_key_are_all_new(call):
+    ids = {call.ok("POST", "/notifications/batch", ROWS)["id"] for _ in range(2)}
+    assert (len(ids), Notification.objects.count()) == (2, 10)
+
+
+def test_batches_with_a_key_are_listed_newest_first_like_others(call):
+    made = [repeated(call, key=key).json()["id"] for key in ("b", "a", "", "c", "d")]
+    pages: list[str] = []
+    cursor: Any = ""
+    while cursor is not None:
+        page = call.ok("GET", "/notifications/batch", query={"limit": 2, "cursor": cursor})
+        pages += [batch["id"] for batch in page["items"]]
+        cursor = page["next_cursor"]
+    assert pages == made[::-1]
+
+
+@pytest.fixture
+def broken(call, monkeypatch):
+    """Break the acceptance after the first of three chunks; give what mends it."""
+    accept = acceptance.accept_many
+    accepted: list[Any] = []
+
+    def accept_a_chunk(*args, **options):
+        if accepted:
+            raise MemoryError
+        accepted.append(args)
+        return accept(*args, **options)
+
+    monkeypatch.setattr("notifications.submission.bulk.CHUNK", 2)
+    with monkeypatch.context() as crash:
+        crash.setattr(acceptance, "accept_many", accept_a_chunk)
+        yield crash
+
+
+@pytest.mark.parametrize("row", [{}, {"idempotency_key": ""}], ids=["no key", "an empty key"])
+def test_a_repeat_completes_what_a_crash_has_left_under_the_same_batch(call, broken, row):
+    rows = [{**one, **row} for one in (*ROWS, {**SIMULATED, "recipient": ""})]
+    assert repeated(call, rows).status_code == 500
+    half = Batch.objects.get()
+    assert (half.accepted, half.closed_at) == (2, None)
+    broken.undo()
+    again = repeated(call, rows)
+    made = again.json()
+    assert (again.status_code, made["id"]) == (200, str(half.pk))
+    assert (made["accepted"], made["refused"], made["duplicates"]) == (5, 1, 0)
+    assert [error["row"] for error in made["errors"]] == [6]
+    assert made["closed_at"]
+    assert sorted(Notification.objects.values_list("recipient", flat=True)) == [
+        row["recipient"] for row in ROWS
+    ]
+    assert repeated(call, rows).json() == made
+
+
+@pytest.mark.parametrize("row", [{}, {"idempotency_key": ""}], ids=["no key", "an empty key"])
+def test_a_batch_that_is_asked_for_by_many_at_once_is_accepted_once(
+    transactional_db, call, monkeypatch, row
+):
+    monkeypatch.setattr("notifications.submission.bulk.CHUNK", 3)
+    bad = {**SIMULATED, "recipient": ""}
+    rows = [{**SIMULATED, "reference": str(n), **row} for n in range(9)] + [bad] * 4
+    answers = []
+    together = threading.Barrier(4)
+
+    def ask():
+        try:
+            together.wait(60)
+            answers.append(repeated(call, rows))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 202]
+    assert len({answer.content for answer in answers}) == 1
+    made = answers[0].json()
+    assert (made["accepted"], made["refused"], made["duplicates"]) == (9, 4, 0)
+    assert [error["row"] for error in made["errors"]] == [10, 11, 12, 13]
+    assert set(Notification.objects.values_list("batch", flat=True)) == {Batch.objects.get().pk}
+    assert Notification.objects.count() == 9
 
 
 def test_a_batch_is_paused_resumed_and_cancelled(call):
@@ -114,32 +268,63 @@ def test_a_batch_is_paused_resumed_and_cancelled(call):
 
 
 @pytest.mark.parametrize(
-    ("text", "status", "detail"),
+    ("text", "detail"),
     [
-        ("name\nAda\n", 422, "no column recipient"),
-        ("recipient,name\nada\n", 422, "Line 2 has 1 cells"),
-        ("recipient,recipient\na,b\n", 422, "the name of another"),
-        ("recipient\n", 422, "no row"),
-        ('recipient\n"ada', 400, "no CSV"),
-        (b"recipient\n\xff\n", 400, "no CSV"),
+        ("name\nAda\n", "Line 1 names the columns, and there is none named recipient."),
+        ("recipient,recipient\na,b\n", "Line 1: two columns are named recipient."),
+        ("recipient\n", "There is no row in it."),
+        ("recipient\n" + 'x","y\n' * 20_000, "too many quotation marks"),
     ],
-    ids=["no recipient", "short line", "twice", "empty", "open quote", "no UTF-8"],
+    ids=["no recipient", "twice", "empty", "quotes"],
 )
-def test_a_csv_that_cannot_be_read_says_why(call, text, status, detail):
+def test_a_csv_that_cannot_be_read_says_why(call, text, detail):
     response = post_csv(call, text, channel="simulator", template="x")
-    assert response.status_code == status
+    assert response.status_code == 422
     assert detail in response.json()["detail"]
     assert not Batch.objects.exists()
 
 
-@pytest.mark.parametrize("body", [[], {}, [5], "x"], ids=str)
-def test_json_that_is_no_list_of_objects_is_refused(call, body):
+def test_what_is_not_an_object_in_a_list_costs_its_row(call):
+    rows = [7, SIMULATED, None, [SIMULATED], {**SIMULATED, "recipient": "bob"}, "ada"]
+    made = call.ok("POST", "/notifications/batch", rows, Idempotency_Key="mixed")
+    assert (made["accepted"], made["refused"]) == (2, 4)
+    assert [error["row"] for error in made["errors"]] == [1, 3, 4, 6]
+    assert {(error["field"], error["error"]) for error in made["errors"]} == {
+        ("row", "MalformedRow")
+    }
+
+
+def test_a_row_of_a_csv_that_cannot_be_read_stops_no_other(call, greeting):
+    text = b'sep=;\nrecipient;name;\nada; Ada ;\nbob\n\neve;"E"v"e";\nmia;J\xf6rg;\n;;\nzoe;"Zoe'
+    made = post_csv(call, text, channel="simulator", template="greeting").json()
+    assert (made["accepted"], made["refused"], made["blank"]) == (1, 4, 2)
+    assert Notification.objects.get().context == {"name": "Ada"}
+    assert [(error["row"], error["line"], error["field"]) for error in made["errors"]] == [
+        (2, 4, "row"),
+        (3, 6, "row"),
+        (4, 7, "row"),
+        (5, 9, "row"),
+    ]
+
+
+def test_a_csv_without_a_template_has_texts_of_its_own(call):
+    text = "recipient,subject,body,eta,reference\nada,Hi,Hello,2030-01-01T09:00:00Z,r1\n"
+    made = post_csv(call, text, channel="simulator").json()
+    assert (made["accepted"], made["refused"]) == (1, 0)
+    row = Notification.objects.get()
+    assert (row.subject, row.body, row.reference) == ("Hi", "Hello", "r1")
+    assert row.scheduled_at.isoformat() == "2030-01-01T09:00:00+00:00"
+
+
+@pytest.mark.parametrize("body", [[], {}, "x"], ids=str)
+def test_json_that_is_no_list_of_rows_is_refused(call, body):
     assert call("POST", "/notifications/batch", body).status_code == 422
 
 
 def test_a_batch_is_bounded(call, settings):
     settings.NOTIFICATIONS_API_BATCH_ROWS = 2
-    assert call("POST", "/notifications/batch", [SIMULATED] * 3).status_code == 413
+    refused = call("POST", "/notifications/batch", [SIMULATED] * 3)
+    assert (refused.status_code, refused.json()["hint"]) == (413, "Send it in several parts.")
     assert post_csv(call, "recipient\na\nb\nc\n").status_code == 413
     settings.NOTIFICATIONS_API_BATCH_BYTES = 10
     assert call("POST", "/notifications/batch", [SIMULATED]).status_code == 413
@@ -148,3 +333,30 @@ def test_a_batch_is_bounded(call, settings):
 def test_a_batch_may_be_larger_than_another_body(call):
     rows = [{**SIMULATED, "body": "x" * 1000}] * 3000
     assert call.ok("POST", "/notifications/batch", rows)["accepted"] == 3000
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_the_report_has_all_refused_rows(call, monkeypatch, kind):
+    monkeypatch.setattr("notifications.submission.bulk.ERRORS_KEPT", 2)
+    monkeypatch.setattr("notifications.operations.refusal_report._AT_ONCE", 3)
+    bad = [{**SIMULATED, "=1+1": "x"} for _ in range(7)]
+    made = call.ok("POST", "/notifications/batch", [SIMULATED, *bad])
+    assert (made["refused"], len(made["errors"])) == (7, 2)
+    path = made["errors_url"].removeprefix("/api/v1")
+    response = call("GET", path, query={"format": kind})
+    text = b"".join(response.streaming_content).decode()
+    if kind == "csv":
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert {row["field"] for row in rows} == {"'=1+1"}  # no spreadsheet computes it
+    else:
+        rows = [json.loads(line) for line in text.splitlines()]
+        assert {row["field"] for row in rows} == {"=1+1"}
+    assert [int(row["row"]) for row in rows] == list(range(2, 9))
+
+
+def test_a_cancelled_batch_answers_what_is_never_sent(call, monkeypatch):
+    monkeypatch.setattr("notifications.operations.batches.CHUNK", 2)
+    made = call.ok("POST", "/notifications/batch", [SIMULATED] * 9)
+    claims.claim_due("simulator", "medium", 1)
+    cancelled = call.ok("POST", f"/notifications/batch/{made['id']}/cancel")
+    assert cancelled["progress"] == {"cancelled": 8, "sending": 1}

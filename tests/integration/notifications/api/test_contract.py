@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from notifications.api import keys
 from notifications.models import Notification
+from notifications.operations import api_keys
 
 BIN = Path(sys.executable).parent
 # What the schema cannot say (a template's name, an address of the channel) is said by a 422, and
@@ -21,7 +21,7 @@ positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409",
 
 @pytest.fixture
 def key(transactional_db):
-    return keys.create("contract", rate=100_000).token
+    return api_keys.create("contract", rate=100_000).token
 
 
 @pytest.fixture

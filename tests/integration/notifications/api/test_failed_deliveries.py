@@ -4,9 +4,10 @@ from uuid import UUID
 
 import pytest
 
-from notifications import bulk_replays, tasks
-from notifications.errors import DeliveryFailed
+from notifications import tasks
+from notifications.core.errors import DeliveryFailed
 from notifications.models import FailedDelivery, Notification
+from notifications.operations import bulk_replays
 from tests.integration.notifications.api.conftest import SIMULATED
 
 pytestmark = pytest.mark.django_db

@@ -1,10 +1,14 @@
 """Jobs over HTTP: allowed tasks on a schedule."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import jsonschema
 import pytest
+from django.db import connection
 from django_celery_beat.models import PeriodicTask
 
-from notifications.routing import SEND_TASK
+from notifications.core.routing import SEND_TASK
 from scheduling.models import Fire
 from tests.integration.notifications.api.conftest import SIMULATED
 
@@ -84,23 +88,38 @@ def test_a_deleted_job_is_gone(call):
 
 
 @pytest.mark.parametrize(
-    ("change", "type_"),
+    ("change", "type_", "field"),
     [
-        ({"handler": "os.system"}, "handler-not-allowed"),
-        ({"handler": None}, "invalid-job"),
-        ({"schedule": {"cron": "61 * * * *"}}, "invalid-job"),
-        ({"schedule": {"every": 1e300}}, "invalid-request"),
-        ({"schedule": {"cron": "0 0 31 2 *"}}, "invalid-job"),
-        ({"colour": "red"}, "invalid-job"),
-        ({"schedule": {"solar": "at noon", "latitude": 0, "longitude": 0}}, "invalid-job"),
-        ({"name": "\x00"}, "invalid-request"),
+        ({"handler": "os.system"}, "handler-not-allowed", "handler"),
+        ({"handler": None}, "invalid-job", "handler"),
+        ({"name": "\x00"}, "invalid-job", "name"),
+        ({"name": "\ud800"}, "invalid-job", "name"),
+        ({"description": "\x00"}, "invalid-job", "description"),
+        ({"colour": "red"}, "invalid-job", "colour"),
+        ({"schedule": {"cron": "61 * * * *"}}, "invalid-job", "schedule"),
+        ({"schedule": {"cron": "1 * * *"}}, "invalid-job", "schedule.cron"),
+        ({"schedule": {"cron": "0 0 31 2 *"}}, "invalid-job", "schedule"),
+        ({"schedule": {"cron": "0 9 * * *", "timezone": "Mars/Base"}}, "", "schedule.timezone"),
+        ({"schedule": {"every": 1e300}}, "invalid-job", "schedule.every"),
+        ({"schedule": {"every": 1e12}}, "invalid-job", "schedule"),
+        ({"schedule": {"every": 0.001}}, "invalid-job", "schedule.every"),
+        ({"schedule": {"at": "tomorrow"}}, "invalid-job", "schedule.at"),
+        ({"schedule": {"solar": "at noon", "latitude": 0, "longitude": 0}}, "", "schedule"),
+        ({"start": "9999-12-31T23:59:59-14:00"}, "invalid-job", "start"),
+        ({"expires": "0001-01-01T00:00:00+14:00"}, "invalid-job", "expires"),
+        ({"guarantee": "at_most_once", "retries": 3}, "invalid-job", "retries"),
+        ({"jitter": 80_000, "schedule": {"every": 60}}, "invalid-job", "jitter"),
+        ({"timeout": 2**31}, "invalid-job", "timeout"),
+        ({"message_expires": 2**40}, "invalid-job", "message_expires"),
     ],
     ids=str,
 )
-def test_what_is_no_job_is_refused_by_name(call, change, type_):
+def test_what_is_no_job_is_refused_by_name_and_field(call, change, type_, field):
     response = call("POST", "/jobs", {**JOB, **change})
     assert response.status_code == 422, response.content
-    assert response.json()["type"] == f"/api/v1/problems/{type_}"
+    problem = response.json()
+    assert problem["type"] == f"/api/v1/problems/{type_ or 'invalid-job'}"
+    assert problem["field"] == field
 
 
 def test_a_name_is_taken_once_and_kept(call):
@@ -114,3 +133,137 @@ def test_jobs_are_found_by_name(call):
     call.ok("POST", "/jobs", {**JOB, "name": "other"})
     names = [item["name"] for item in call.ok("GET", "/jobs", query={"name": "remind"})["items"]]
     assert names == ["reminder"]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "field"),
+    [
+        ({"channel": "email"}, "kwargs.recipient"),
+        ({"chanel": "email"}, "kwargs.chanel"),
+        ({**SIMULATED, "priority": "urgent"}, "kwargs.priority"),
+    ],
+)
+def test_a_send_that_would_be_refused_is_refused_with_its_field(call, kwargs, field):
+    refused = call("POST", "/jobs", {**JOB, "kwargs": kwargs})
+    assert refused.status_code == 422
+    problem = refused.json()
+    assert (problem["type"].rpartition("/")[2], problem["field"]) == ("invalid-job", field)
+    made = call.ok("POST", "/jobs", JOB)
+    refused = call("PATCH", f"/jobs/{made['id']}", {"kwargs": kwargs})
+    assert (refused.status_code, refused.json()["field"]) == (422, field)
+
+
+def _broken(call, column, value):
+    """Make a job, and write what no program of ours would into its row."""
+    made = call.ok("POST", "/jobs", {**JOB, "name": "broken"})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE django_celery_beat_periodictask SET {column} = %s WHERE id = %s",
+            [value, made["id"]],
+        )
+    return made["id"]
+
+
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="its columns have no types")
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("kwargs", "{bad"), ("start_time", "infinity"), ("start_time", "9999-12-31 23:59:59+00")],
+)
+def test_a_row_that_cannot_be_read_shows_its_fault_and_hides_no_other(call, column, value):
+    good = call.ok("POST", "/jobs", JOB)
+    id_ = _broken(call, column, value)
+    items = {item["name"]: item for item in call.ok("GET", "/jobs")["items"]}
+    assert items["reminder"] == good
+    assert items["broken"]["id"] == id_
+    if not value.startswith("9999"):  # which can be read, and never fires
+        assert "cannot be read" in items["broken"]["quarantine_reason"]
+    assert call.ok("GET", f"/jobs/{id_}") == items["broken"]
+    assert call("PATCH", f"/jobs/{id_}", {"kwargs": SIMULATED}).status_code < 500
+    assert call.ok("POST", f"/jobs/{id_}/pause")["enabled"] is False
+    for verb in ("resume", "run"):
+        assert call("POST", f"/jobs/{id_}/{verb}").status_code < 500
+    assert call("GET", f"/jobs/{id_}/next").status_code < 500
+    assert call.ok("GET", f"/jobs/{id_}/fires")["next_cursor"] is None
+    assert call("DELETE", f"/jobs/{id_}").status_code == 204
+    assert [item["name"] for item in call.ok("GET", "/jobs")["items"]] == ["reminder"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"start": "9999-12-31T23:59:59-10:00"},
+        {"schedule": {"at": "9999-12-31T23:59:59-10:00"}},
+        {"schedule": {"every": 1e300}},
+        {"kwargs": {**SIMULATED, "metadata": {"x": {"__type__": "datetime", "__value__": 5}}}},
+        {"args": [{"__type__": "uuid", "__value__": {"hex": 1}}]},
+        {"timeout": 2**31},
+        {"message_expires": 2**31},
+        {"description": "a\0b"},
+        {"name": "a\0b"},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_kept_or_sent_is_refused_by_name(call, change):
+    refused = call("POST", "/jobs", {**JOB, **change})
+    assert refused.status_code == 422, refused.content
+    assert not PeriodicTask.objects.exists()
+
+
+def test_a_patch_that_names_an_old_version_changes_nothing(call):
+    made = call.ok("POST", "/jobs", JOB)
+    read = call("GET", f"/jobs/{made['id']}")
+    version = read["ETag"]
+    first = call("PATCH", f"/jobs/{made['id']}", {"timeout": 30}, If_Match=version)
+    assert first.status_code == 200
+    second = call("PATCH", f"/jobs/{made['id']}", {"timeout": 60}, If_Match=version)
+    assert second.status_code == 412
+    third = call("PATCH", f"/jobs/{made['id']}", {"timeout": 60}, If_Match=first["ETag"])
+    assert third.json()["definition"]["timeout"] == 60
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="it has one writer at a time")
+class TestAtOnce:
+    """Many callers, each in a thread with a connection of its own."""
+
+    def together(self, *calls):
+        def one(do):
+            try:
+                return do()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(len(calls)) as pool:
+            return list(pool.map(one, calls))
+
+    def test_of_ten_jobs_of_one_name_one_is_made(self, call):
+        answers = self.together(*[partial(call, "POST", "/jobs", JOB)] * 10)
+        assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
+        assert PeriodicTask.objects.count() == 1
+
+    def test_patches_and_a_pause_lose_nothing_of_each_other(self, call):
+        made = call.ok("POST", "/jobs", JOB)
+        path = f"/jobs/{made['id']}"
+        for number in range(1, 6):
+            call.ok("POST", f"{path}/resume")
+            answers = self.together(
+                partial(call, "PATCH", path, {"timeout": number}),
+                partial(call, "POST", f"{path}/pause"),
+                partial(call, "PATCH", path, {"priority": number}),
+                partial(call, "PATCH", path, {"description": f"{number}"}),
+            )
+            assert {answer.status_code for answer in answers} == {200}
+            now = call.ok("GET", path)
+            definition = now["definition"]
+            assert now["enabled"] is False
+            assert (definition["timeout"], definition["priority"]) == (number, number)
+            assert definition["description"] == f"{number}"
+
+
+def test_a_run_by_hand_keeps_to_the_overlap_policy(call):
+    for policy, answer in (("skip", "skipped_overlap"), ("queue", "waiting"), ("allow", "claimed")):
+        made = call.ok("POST", "/jobs", {**JOB, "name": policy, "overlap": policy})
+        assert call.ok("POST", f"/jobs/{made['id']}/run")["status"] == "claimed"
+        second = call.ok("POST", f"/jobs/{made['id']}/run")
+        assert second["status"] == answer
+        assert Fire.objects.get(pk=second["fire"]).status == answer

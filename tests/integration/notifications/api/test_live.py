@@ -5,12 +5,13 @@ import json
 import os
 import re
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
 
-from notifications.api import keys
-from notifications.models import Notification
+from notifications.models import Notification, Status
+from notifications.operations import api_keys
 from tests.integration.notifications.api.conftest import SIMULATED
 
 CLIENTS, EACH = 50, 20
@@ -19,7 +20,7 @@ MANY = 100_000
 
 @pytest.fixture
 def key(transactional_db):
-    return keys.create("live", rate=100_000).token
+    return api_keys.create("live", rate=100_000).token
 
 
 def session(address: str, key: str, **options: object) -> httpx.Client:
@@ -97,7 +98,7 @@ def peak_megabytes(pid: int) -> float:
 @pytest.mark.parametrize("write", [as_json, as_csv])
 def test_a_hundred_thousand_come_in_one_request_and_the_bad_rows_are_named(processes, key, write):
     rows = [{"recipient": f"user{n}", "reference": f"order {n}"} for n in range(MANY)]
-    rows[4999] = rows[MANY - 1] = {"recipient": ""}
+    rows[4999] = rows[MANY - 1] = {"recipient": "", "reference": "nobody"}
     body, content_type = write(rows)
     web, address = processes.web()
     query = {"channel": "simulator", "template": "hello", "priority": "low"}
@@ -137,6 +138,31 @@ def test_a_request_is_followed_by_its_id_from_web_to_worker(processes, key, wait
     assert line is not None
     assert "follow-me-1" in line[0]
     assert key not in web.output() + worker.output()
+
+
+def test_what_nobody_has_to_mend_is_neither_an_error_nor_a_traceback_in_the_log(
+    processes, key, wait_until
+):
+    web, address = processes.web()
+    worker = processes.worker()
+    with session(address, key) as api:
+        answers = [
+            api.get(f"/notifications/{uuid4()}").status_code,
+            api.post("/notifications", json={**SIMULATED, "channel": "pigeon"}).status_code,
+            api.get("/notifications", headers={"Authorization": "Bearer wrong"}).status_code,
+            api.put("/notifications", json={}).status_code,
+        ]
+        refused = {**SIMULATED, "recipient": "ada?result=permanent&code=550"}
+        made = api.post("/notifications", json=refused).json()
+        failed = Notification.objects.filter(id=made["id"], status=Status.FAILED)
+        wait_until(failed.exists)
+        api.get("/last", headers={"X-Request-ID": "the-last-one"})
+    assert answers == [404, 422, 401, 405]
+    web.wait_for_output("the-last-one")
+    worker.wait_for_output(f"[{made['id']}] raised expected: DeliveryFailed")
+    for log in (web.output(), worker.output()):
+        assert "[error" not in log
+        assert "Traceback" not in log
 
 
 def test_what_is_away_is_said_and_what_can_be_accepted_is(

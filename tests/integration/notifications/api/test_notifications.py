@@ -6,10 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from notifications import requests, status_callbacks, tasks
+from notifications import tasks
 from notifications.api.notifications import NotificationIn
-from notifications.errors import TransientError
+from notifications.callbacks import outbound
+from notifications.channels.mail import FIELDS
+from notifications.core.errors import TransientError
 from notifications.models import Notification, Status
+from notifications.submission import requests
 from tests.integration.notifications.api.conftest import SIMULATED
 
 
@@ -23,7 +26,8 @@ def test_what_was_created_is_a_row(call):
 
 def test_every_field_of_the_python_door_is_there(call):
     python = set(requests.Request._fields)
-    assert set(NotificationIn.model_fields) == python
+    of_others = {"mail", "project"}  # which is read one by one; which is the key's
+    assert set(NotificationIn.model_fields) == python - of_others | set(FIELDS)
 
 
 def test_the_same_key_and_content_gives_the_first_answer(call):
@@ -71,6 +75,8 @@ def test_header_and_body_may_not_name_different_keys(call):
         ({"body": ""}, "missing-content", "body"),
         ({"template": "none", "body": ""}, "unknown-template", "template"),
         ({"eta": "soon"}, "invalid-time", "eta"),
+        ({"eta": "2030-01-01T09:00:00"}, "invalid-time", "eta"),
+        ({"expires": "2030-01-01"}, "invalid-time", "expires"),
         ({"expires": -1}, "invalid-time", "expires"),
         ({"retry": {"tries": 2}}, "invalid-retry-policy", "retry"),
         ({"countdown": "60"}, "invalid-request", "countdown"),
@@ -139,11 +145,25 @@ def test_a_callback_url_is_told_how_it_ended(call, settings):
     made = call.ok("POST", "/notifications", {**SIMULATED, "callback_url": url})
     assert call.ok("GET", f"/notifications/{made['id']}")["callback_url"] == url
     tasks.deliver_one(UUID(made["id"]), worker="test")
-    status_callbacks.tick()
+    outbound.tick()
     callback = Notification.objects.get(channel="callback")
     assert callback.recipient == url
     told = json.loads(callback.body)
     assert (told["type"], told["data"]["id"]) == ("notification.sent", made["id"])
+
+
+def test_options_are_kept_and_refused_by_name(call, settings):
+    settings.OUTBOX = True
+    push = {"channel": "push", "recipient": "token-1", "subject": "S", "body": "B"}
+    made = call.ok("POST", "/notifications", {**push, "options": {"ttl": 60, "topic": "a"}})
+    shown = call.ok("GET", f"/notifications/{made['id']}")
+    assert shown["options"] == {"ttl": 60, "topic": "a"}
+    for options, field in (
+        ({"ttl": "soon"}, "options.ttl"),
+        ({"colour": "red"}, "options.colour"),
+    ):
+        refused = call("POST", "/notifications", {**push, "options": options})
+        assert (refused.status_code, refused.json()["field"]) == (422, field)
 
 
 @pytest.mark.parametrize("url", ["nowhere", "ftp://example.org/x", 7])

@@ -2,12 +2,15 @@
 
 import pytest
 
-from notifications import allocation, health
-from notifications.health import Tally
 from notifications.models import Notification, ProviderAccount, Suppression
+from notifications.providers import health
+from notifications.providers.health import Tally
+from notifications.queueing import allocation
 from tests.integration.notifications.api.conftest import SIMULATED
 
 pytestmark = pytest.mark.django_db
+
+LONG_AGO = "2020-01-01T00:00:00Z"
 
 
 def test_a_queue_tells_what_it_gets_of_the_workers(call, took):
@@ -24,7 +27,7 @@ def test_a_queue_tells_what_waits_and_for_how_long(call):
     for _ in range(3):
         call.ok("POST", "/notifications", {**SIMULATED, "priority": "low"})
     call.ok("POST", "/notifications", {**SIMULATED, "priority": "low", "countdown": 3600})
-    Notification.objects.filter(status="queued").update(due_at="2020-01-01T00:00:00Z")
+    Notification.objects.filter(status="queued").update(due_at=LONG_AGO, scheduled_at=LONG_AGO)
     queues = {queue["name"]: queue for queue in call.ok("GET", "/queues")}
     low = queues["simulator.low"]
     assert low["depth"] == 3

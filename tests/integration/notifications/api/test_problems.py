@@ -7,7 +7,7 @@ from notifications import submission
 from notifications.api import problems
 from notifications.api.application import api
 from notifications.api.refusals import to_problem
-from notifications.errors import InvalidNotification
+from notifications.core.errors import InvalidNotification
 from notifications.metrics.series import series
 from notifications.models import Notification
 from tests.integration.notifications.api.conftest import SIMULATED
@@ -45,7 +45,7 @@ def test_every_error_of_the_door_has_a_problem_of_its_own():
         (b'{"metadata": ' + b'{"a":' * 40 + b"1" + b"}" * 41, "malformed-body", 400),
         (b"[]", "invalid-request", 422),
         (b"", "invalid-request", 422),
-        (b'"' + b"x" * 3_000_000 + b'"', "body-too-large", 413),
+        (b'"' + b"x" * 16_000_000 + b'"', "body-too-large", 413),
     ],
     ids=["cut off", "no UTF-8", "NaN", "endless", "deep", "a list", "nothing", "huge"],
 )
@@ -54,6 +54,16 @@ def test_a_body_that_cannot_be_read(call, body, type_, status):
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
     assert response.json()["type"] == f"/api/v1/problems/{type_}"
+
+
+def test_a_send_by_plain_http_is_refused_rather_than_redirected(call, settings):
+    settings.SECURE_SSL_REDIRECT = True
+    client = Client(headers=call.headers)
+    sent = client.post("/api/v1/notifications", SIMULATED, "application/json")
+    assert (sent.status_code, sent.json()["type"]) == (403, "/api/v1/problems/https-required")
+    assert client.get("/api/v1/docs")["Location"] == "https://testserver/api/v1/docs"
+    by_tls = client.post("/api/v1/notifications", SIMULATED, "application/json", secure=True)
+    assert by_tls.status_code == 201
 
 
 def test_a_form_is_no_json(call):
@@ -145,5 +155,16 @@ def test_every_operation_documents_its_refusals():
             assert "503" in {str(status) for status in operation["responses"]}
             for status, response in operation["responses"].items():
                 kinds = set(response.get("content", {"application/json": 0}))
-                wanted = "application/json" if int(status) < 300 else problems.CONTENT_TYPE
-                assert kinds == {wanted}, (operation["operationId"], status)
+                wanted = {"application/json"} if int(status) < 300 else {problems.CONTENT_TYPE}
+                if (operation["operationId"], status) == ("get_batch_errors", 200):
+                    wanted = {"text/csv", "application/jsonl"}
+                assert kinds == wanted, (operation["operationId"], status)
+
+
+@pytest.mark.parametrize(
+    "path", ["/notifications", "/suppressions", "/queues", "/failed-deliveries", "/jobs/schema"]
+)
+def test_a_query_with_an_unknown_name_is_refused(caller, path):
+    refused = caller()("GET", path, query={"statuss": "failed"})
+    assert refused.status_code == 422
+    assert refused.json()["field"] == "statuss"

@@ -1,7 +1,11 @@
 """Templates over HTTP: write, preview, publish, go back."""
 
+import time
+
 import pytest
 
+from notifications.monitoring.diagnosis import delivery
+from templates_engine.models import TemplateVersion
 from tests.integration.notifications.api.conftest import SIMULATED
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +75,7 @@ def test_an_sms_preview_counts_its_segments(call):
         ("/templates/receipt/versions/9/publish", None, 404),
         ("/templates/receipt/roll-back", {"version": 9}, 404),
         ("/templates/receipt/preview", {"context": {}}, 422),
+        ("/templates/receipt/preview", {"version": 99}, 422),
         ("/templates/nothing/preview", {}, 404),
     ],
 )
@@ -96,3 +101,64 @@ def test_a_draft_alone_cannot_be_sent(call):
     body = {**SIMULATED, "body": "", "template": "draft"}
     assert call("POST", "/notifications", body).json()["type"].endswith("/unknown-template")
     assert call("POST", "/templates/draft/preview", {}).status_code == 409
+
+
+BOMBS = {
+    "email": ({"pattern": r"^\S+@\S+$"}, "@" * 100_000),
+    "end": ({"pattern": "[a-z]+b"}, "a" * 40_000),
+    "doubt": ({"pattern": "a*a*b"}, "a" * 40_000),
+    "nested": ({"pattern": "(a+)+$"}, "a" * 40_000 + "!"),
+    "unique": ({"uniqueItems": True}, [{"n": n} for n in range(4_000)]),
+}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"bomb": {"pattern": "(?=a)b"}}},
+        {"$ref": "#"},
+        {"allOf": [{"$ref": "#/$defs/a"}] * 2, "$defs": {"a": {"allOf": [{"$ref": "#"}] * 2}}},
+        {"not": {"not": {"$ref": "#/nowhere"}}},
+    ],
+)
+def test_a_schema_without_a_bound_is_refused_when_it_is_written(call, schema):
+    call.ok("POST", "/templates", RECEIPT)
+    body = {"parts": PARTS, "context_schema": schema}
+    refused = call("POST", "/templates/receipt/versions", body)
+    assert refused.status_code == 422
+    assert refused.json()["type"].endswith("/invalid-template")
+    assert "context schema cannot be used" in refused.json()["detail"]
+
+
+def test_no_context_makes_a_schema_slow_or_an_error(call, caller):
+    call.ok("POST", "/templates", {"name": "bombs", "channel": "simulator"})
+    rules = {name: rule for name, (rule, _) in BOMBS.items()}
+    version = {"parts": {"subject": "s", "body": "b"}, "context_schema": {"properties": rules}}
+    call.ok("POST", "/templates/bombs/versions", version)
+    call.ok("POST", "/templates/bombs/versions/1/publish")
+    sender = caller(scopes=["send"])
+    begun = time.process_time()
+    for name, (_, bomb) in BOMBS.items():
+        context = {name: bomb}
+        asked = {"channel": "simulator", "recipient": "ada", "template": "bombs"}
+        sent = sender("POST", "/notifications", {**asked, "context": context})
+        assert sent.status_code in (201, 202, 422), sent.content
+        seen = call("POST", "/templates/bombs/preview", {"context": context})
+        assert seen.status_code in (200, 422), seen.content
+    assert time.process_time() - begun < 10  # the first alone took 52 s
+
+
+def test_a_stored_schema_without_a_bound_refuses_contexts_and_is_named_by_the_doctor(call):
+    call.ok("POST", "/templates", {"name": "old", "channel": "simulator"})
+    call.ok("POST", "/templates/old/versions", {"parts": {"subject": "s", "body": "b"}})
+    TemplateVersion.objects.update(context_schema={"$ref": "#"})  # as an older release took it
+    TemplateVersion.objects.update(status="published")
+    asked = {"channel": "simulator", "recipient": "ada", "template": "old", "context": {"a": 1}}
+    for path, body in (("/notifications", asked), ("/templates/old/preview", {"context": {}})):
+        refused = call("POST", path, body)
+        assert refused.status_code == 422
+        assert "context schema cannot be used" in refused.json()["detail"]
+    assert [found.id for found in delivery.schemas()] == ["template.schema"]
+    TemplateVersion.objects.update(status="archived")
+    back = call("POST", "/templates/old/roll-back", {"version": 1})
+    assert back.status_code == 422

@@ -1,17 +1,30 @@
 """Metrics of real processes: exact although children are killed, and bounded in their labels."""
 
+import os
 import urllib.error
 import urllib.request
+from typing import Any
 
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from notifications.metrics import process_folders
 from notifications.models import Notification, Status
 from notifications.submission import send
 from tests.servers.process import free_port
 
-SIMULATED = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+# A program of somebody's own that embeds us, and that counts for itself, too.
+PRODUCER = """
+import time, django, prometheus_client
+django.setup()
+from notifications.submission import send
+for _ in range(2):
+    send(channel="simulator", recipient="ada", body="Hello")
+prometheus_client.Counter("their_own", "Something of theirs").inc()
+time.sleep(120)
+"""
+SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
 def scrape(address, **headers):
@@ -87,18 +100,30 @@ def test_a_killed_childs_slot_is_not_busy_for_ever(processes, wait_until, port):
     wait_until(lambda: total(scrape(address), "slots_busy") == 0)
 
 
+@pytest.mark.parametrize("place", ["read only", "their own"])
+def test_a_program_whose_folder_is_not_ours_goes_on(place, tmp_path, settings, monkeypatch):
+    monkeypatch.setattr(process_folders, "_held", [])
+    monkeypatch.setenv(process_folders.VARIABLE, str(tmp_path) if place == "their own" else "")
+    settings.VAR_DIR = "/proc/nowhere"
+    process_folders.ensure()
+    assert os.environ[process_folders.VARIABLE] == (str(tmp_path) if place == "their own" else "")
+
+
 def test_the_web_gives_state_and_what_every_process_beside_it_counted(processes, wait_until):
     _, address = processes.web()
     processes.worker()
     processes.beat()
+    processes.start("producer", "python", "-c", PRODUCER)
     send(**SIMULATED)
     send(**SIMULATED, countdown=3600)
-    wait_until(has_sent(1))
+    wait_until(has_sent(3))
     where = f"{address}/metrics"
     wait_until(lambda: total(scrape(where), "sweeps_total", process="beat-0"))
     wait_until(lambda: total(scrape(where), "schedulers_alive"))
     seen = scrape(where)
-    assert total(seen, "ended_total", process="worker-0") == 1
+    assert total(seen, "ended_total", process="worker-0") == 3
+    assert total(seen, "accepted_total", process="producer-0") == 2
+    assert not [family.name for family in seen if family.name.startswith("their_own")]
     assert total(seen, "database_up") == 1
     assert total(seen, "broker_up") == 1
     assert total(seen, "schedulers_alive") == 1

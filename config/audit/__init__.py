@@ -1,0 +1,1 @@
+"""The audit log: what people, API keys and commands changed, and what they were shown."""

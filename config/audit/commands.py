@@ -1,0 +1,28 @@
+"""Writes what was done by ``manage.py`` to the audit log."""
+
+import getpass
+from collections.abc import Sequence
+
+from config.audit import acts, log
+from config.audit.log import Kind, Who
+
+
+def note(argv: Sequence[str]) -> None:
+    """Write a command that has ended well, unless it changes and reveals nothing.
+
+    ``argv`` is the command's name with its arguments. Of most commands only the options' names
+    are written: what they are given may be somebody's address or a content.
+    """
+    name, *arguments = argv
+    if name in acts.UNWRITTEN_COMMANDS or {"--help", "-h", "--version"} & {*arguments}:
+        return
+    shown = name in acts.SHOWN_ARGUMENTS
+    told = [one if shown else one.partition("=")[0] for one in arguments if shown or one[:1] == "-"]
+    log.record(Who(Kind.COMMAND, _user()), name, detail=" ".join(told))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an id without a name, as in a container
+        return ""

@@ -1,0 +1,47 @@
+"""The command ``notifications`` of the installed package: the ready-made project's processes."""
+
+import os
+import sys
+from pathlib import Path
+
+from django.core.management import execute_from_command_line
+
+from config import processes
+
+PROCESSES = {
+    "web": processes.WEB,
+    "worker": processes.WORKER,
+    "beat": processes.BEAT,
+    "flower": processes.FLOWER,
+}
+USAGE = """\
+notifications up        run everything on this machine and deliver a welcome notification
+notifications web       run the web server             (GRANIAN_HOST, GRANIAN_PORT)
+notifications worker    run a Celery worker            (Celery's options)
+notifications beat      run a scheduler                (Celery's options)
+notifications flower    watch the workers              (Flower's options)
+notifications COMMAND   run a command of manage.py, such as migrate, check or createsuperuser
+
+Data and the embedded broker are in VAR_DIR, which is the folder var here unless it is set.
+Settings come from the environment: see docs/settings.md.
+"""
+
+
+def main() -> None:
+    """Run what the command line names. Ends the process with its exit code."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    name, *options = sys.argv[1:] or ["help"]
+    if name in ("help", "--help", "-h") and not options:
+        sys.stdout.write(USAGE)
+    elif name == "up":
+        os.execv(sys.executable, [sys.executable, "-m", "config.up"])  # noqa: S606
+    elif name in PROCESSES:
+        program, *arguments = PROCESSES[name]
+        path = str(Path(sys.executable).parent / program)
+        os.execv(path, [path, *arguments, *options])  # noqa: S606
+    else:
+        execute_from_command_line(["notifications", name, *options])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Flower starts only where not everybody may use it.
+
+Whoever reaches Flower can look at all tasks, end them and call new ones. It wants a login, unless
+it listens on loopback alone, and nobody asks for this system by a name.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def install() -> None:
+    """Look at Flower's options as soon as they are read, if this process is Flower."""
+    if "flower" not in sys.argv[1:]:
+        return
+    from flower.options import options  # noqa: PLC0415 -- no other process has it
+
+    read = iter(range(1, 100))
+
+    def look() -> None:
+        has_file = Path(options.conf).is_file()
+        if next(read) == 1 and has_file:
+            return  # the file is read next, and then the command line once more
+        options.address = options.address or LOOPBACK[0]
+        if said := problem(options, in_production=settings.IN_PRODUCTION):
+            raise SystemExit(f"config.E010: {said}")
+
+    options.add_parse_callback(look)
+
+
+def problem(options: Any, *, in_production: bool) -> str:
+    """Say why Flower would be open to everybody; empty if it is not.
+
+    ``options`` are Flower's, from its variables, its command line and its file.
+    """
+    if any(not _is_login(one) for one in options.basic_auth or ()):
+        return (
+            "FLOWER_BASIC_AUTH is not of the form user:password, or user:password,other:password."
+        )
+    # An OAuth handler without the addresses that may log in (FLOWER_AUTH) lets everybody in.
+    if options.basic_auth or options.auth:
+        return ""
+    only_here = options.unix_socket or options.address in LOOPBACK
+    if only_here and not in_production:
+        return ""
+    return (
+        "Flower would be open to everybody. Set FLOWER_BASIC_AUTH=user:password, or FLOWER_AUTH "
+        "(who may log in) with FLOWER_AUTH_PROVIDER."
+    )
+
+
+def _is_login(text: str) -> bool:
+    user, _, password = text.partition(":")
+    return bool(user and password)

@@ -1,0 +1,5 @@
+"""The shop: Celery's command finds its app here."""
+
+from shop.celery import app as celery_app
+
+__all__ = ["celery_app"]

@@ -1,0 +1,52 @@
+"""The page of a recipient's personal data: to hand out, and to forget."""
+
+import json
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from notifications.admin.base import who
+from notifications.operations import personal_data
+
+
+class RecipientForm(forms.Form):
+    """Whose data it is."""
+
+    recipient = forms.CharField(
+        max_length=2000,
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+        help_text="A mail address, a number, a token or a URL.",
+    )
+
+
+@admin.site.admin_view
+def page(request: HttpRequest) -> HttpResponse:
+    """Ask for a recipient; by POST give what is kept, or forget it."""
+    if not request.user.has_perm("config.forget_recipient"):
+        raise PermissionDenied
+    form = RecipientForm(request.POST or None)
+    if form.is_valid():
+        recipient = form.cleaned_data["recipient"]
+        if "forget" in request.POST:
+            return _forget(request, recipient)
+        return HttpResponse(
+            json.dumps(personal_data.export(recipient), indent=2, ensure_ascii=False),
+            content_type="application/json",
+            headers={"Content-Disposition": 'attachment; filename="recipient.json"'},
+        )
+    context = {**admin.site.each_context(request), "title": "Personal data", "form": form}
+    return TemplateResponse(request, "notifications/admin/personal_data.html", context)
+
+
+def _forget(request: HttpRequest, recipient: str) -> HttpResponse:
+    done = personal_data.forget(recipient, by=who(request))
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in done.items())
+    messages.success(request, f"Forgotten: {counts or 'nothing was kept'}.")
+    if problem := personal_data.left_to_do(done):
+        messages.warning(request, problem)
+    return redirect("personal-data")

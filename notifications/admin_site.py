@@ -1,0 +1,147 @@
+"""The admin's site: what a request may ask of any page, whichever admin class made it.
+
+Django lets whoever may see a list filter it by any column, so that ``?body__startswith=`` would
+read character by character what the page hides. Here a query string filters by what a page lists
+as its filters, and no further. An id that is none is answered with 404 or 400 rather than 500.
+Every admin class is narrowed as it is registered, so none can forget it.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+from django.contrib.admin import ListFilter
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import BadRequest, ValidationError
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse
+from unfold.admin import ModelAdmin
+from unfold.dataclasses import UnfoldAction
+from unfold.sites import UnfoldAdminSite
+
+listeners: list[Callable[[HttpRequest, Model, str], None]] = []
+"""Told of each act that an admin class logs: the request, the row, and what was done."""
+
+_FORMS = ("", "__exact", "__isnull", "__id__exact")  # what Django's own filters ask for
+
+
+class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Allows the lookups of an admin class's ``list_filter``.
+
+    A class may name more in ``listed_lookups``: what links of our own pages ask by.
+    """
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Tell whether a query string may filter by this."""
+        filters: Iterable[Any] = self.get_list_filter(request)
+        ours = getattr(self, "listed_lookups", ())
+        return lookup in ours or any(lookup in _asked_by(one) for one in filters)
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Write it to the admin's log, and tell who listens; the same below."""
+        _tell(request, obj, _said(message) or "Added.")
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        _tell(request, obj, _said(message))
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for row in queryset:
+            _tell(request, row, "Deleted.")
+        return super().log_deletions(request, queryset)
+
+    def response_action(self, request: HttpRequest, queryset: Any) -> HttpResponse:
+        """Let an action on a list run, unless an id of a row is none."""
+        key = self.model._meta.pk
+        try:
+            for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                key.run_validators(key.to_python(chosen))
+        except ValidationError:
+            raise BadRequest("An id of the selection is none.") from None
+        response: HttpResponse = super().response_action(request, queryset)
+        return response
+
+    def get_unfold_action(self, action: str) -> UnfoldAction:
+        """Make the action of a row's page, which is not found where the row is not."""
+        made: UnfoldAction = super().get_unfold_action(action)
+        act: Callable[..., HttpResponse] = made.method
+
+        @wraps(act)
+        def on_a_row(request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+            if "object_id" in options and not self._row(request, options["object_id"]):
+                raise Http404
+            return act(request, *args, **options)
+
+        return replace(made, method=on_a_row)
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, *args: Any, **options: Any
+    ) -> HttpResponse:
+        """Show the page of a row, or go back and say that it does not exist."""
+        if object_id is not None and not self._row(request, object_id):
+            response: HttpResponse = self._get_obj_does_not_exist_redirect(
+                request, self.opts, object_id
+            )
+        else:
+            response = super().changeform_view(request, object_id, *args, **options)
+        return response
+
+    def _row(self, request: HttpRequest, object_id: object) -> Any:
+        return self.get_object(request, unquote(str(object_id)))
+
+
+def _tell(request: HttpRequest, row: Model, said: str) -> None:
+    for listener in listeners:
+        listener(request, row, said)
+
+
+def _said(message: Any) -> str:
+    if isinstance(message, str):
+        return message
+    said: str = LogEntry(change_message=json.dumps(message)).get_change_message()
+    return said
+
+
+def _asked_by(listed: Any) -> Iterator[str]:
+    if isinstance(listed, type) and issubclass(listed, ListFilter):
+        yield str(getattr(listed, "parameter_name", ""))
+    else:
+        path = listed if isinstance(listed, str) else listed[0]
+        yield from (path + form for form in _FORMS)
+
+
+class Site(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
+    """The site of all admin classes."""
+
+    def register(
+        self,
+        model_or_iterable: type[Model] | Iterable[type[Model]],
+        admin_class: type[Any] | None = None,
+        **options: Any,
+    ) -> None:
+        """Register an admin class, narrowed."""
+        wide = admin_class or ModelAdmin
+        narrow = type(wide.__name__, (Narrowed, wide), {"__module__": wide.__module__})
+        super().register(model_or_iterable, narrow, **options)
+
+    def admin_view(
+        self,
+        view: Callable[..., HttpResponse],
+        cacheable: bool = False,  # noqa: FBT001, FBT002 -- Django's signature
+    ) -> Callable[..., HttpResponse]:
+        """Refuse NUL characters, which no database keeps as text."""
+
+        @wraps(view)
+        def without_nul(request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+            given = (value for name in request.GET for value in request.GET.getlist(name))
+            if "\x00" in request.path or any("\x00" in value for value in given):
+                raise BadRequest("It holds a NUL character.")
+            return view(request, *args, **options)
+
+        made: Callable[..., HttpResponse] = super().admin_view(without_nul, cacheable)
+        return made

@@ -1,0 +1,48 @@
+"""Queries with a name that an operation does not know are refused, not ignored.
+
+A filter with a slip in its name would otherwise answer with everything.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import NinjaAPI
+from ninja.operation import Operation
+
+from notifications.api.problems import Problem
+
+
+def refuse_unknown(api: NinjaAPI) -> None:
+    """Let every operation of an API refuse what its query does not have."""
+    for _, router in api._routers:  # noqa: SLF001 -- ninja has no public list of operations
+        for view in router.path_operations.values():
+            for operation in view.operations:
+                operation.view_func = _strict(operation.view_func, _names(operation))
+
+
+def _names(operation: Operation) -> frozenset[str]:
+    return frozenset(
+        name
+        for model in operation.models
+        if model.__ninja_param_source__ == "query"
+        for name in getattr(model, "__ninja_flatten_map__", {})
+    )
+
+
+def _strict(view: Callable[..., Any], known: frozenset[str]) -> Callable[..., Any]:
+    @wraps(view)
+    def strict(request: HttpRequest, **values: Any) -> Any:
+        unknown = request.GET.keys() - known
+        if unknown:
+            name = min(unknown)
+            raise Problem(
+                "unknown-argument",
+                f"There is no {name[:100]!r} in this query.",
+                field=name[:100],
+                hint=f"It has {', '.join(sorted(known))}." if known else "It has none.",
+            )
+        return view(request, **values)
+
+    return strict

@@ -1,0 +1,1 @@
+"""What providers and recipients report, and what is reported to submitting systems."""

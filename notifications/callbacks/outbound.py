@@ -1,0 +1,82 @@
+"""Status callbacks: the submitting system learns of each final state of what it asked for.
+
+A callback is an ordinary webhook notification on a channel, and so on queues, of its own: it is
+signed, retried and dead-lettered like any other, and a slow receiver holds up nobody else's
+messages. It is made by a sweep over what was not told yet, so whatever brings a row into a
+final state (a worker, a receipt, a cancellation, plain SQL) needs to know nothing of it.
+
+A callback has no callback: a constraint of the database sees to it.
+"""
+
+import json
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.db.models import F, QuerySet
+
+from notifications import submission
+from notifications.core.errors import InvalidNotification
+from notifications.core.routing import CALLBACK_CHANNEL
+from notifications.models import Notification
+from notifications.queueing import quarantine
+
+log = structlog.get_logger(__name__)
+
+LOOP = "status_callbacks"
+AT_ONCE = 500  # rows that one round tells
+BUSY = 0.05  # seconds between rounds while there are more
+IDLE = 0.5
+
+
+def tick() -> float:
+    """Tell of the rows whose state was not told yet; gives the seconds until the next round."""
+    with transaction.atomic():
+        untold = quarantine.passing_over(_untold(), LOOP)
+        ids = list(untold.values_list("pk", flat=True)[:AT_ONCE])
+        quarantine.work_off(LOOP, Notification.objects.all(), ids, _tell)
+    return BUSY if len(ids) == AT_ONCE else IDLE
+
+
+def _untold() -> "QuerySet[Notification]":
+    return (
+        Notification.objects.select_for_update(skip_locked=True)
+        .filter(finished_at__isnull=False)
+        .exclude(callback_url="")
+        .exclude(told_status=F("status"))
+        .order_by("finished_at")
+    )
+
+
+def _tell(row: Notification) -> None:
+    try:
+        submission.submit(_callback(row))
+    except InvalidNotification as error:  # nobody carries callbacks any more, say
+        log.warning("callback_refused", notification=str(row.id), problem=str(error))
+    Notification.objects.filter(pk=row.pk).update(told_status=row.status)
+
+
+def _callback(row: Notification) -> dict[str, Any]:
+    """Make the callback; it names the message, but neither its recipient nor its content."""
+    told = {
+        "type": f"notification.{row.status}",
+        "timestamp": row.finished_at.isoformat() if row.finished_at else None,
+        "data": {
+            "id": str(row.id),
+            "status": row.status,
+            "reason": row.reason,
+            "channel": row.channel,
+            "reference": row.reference,
+            "metadata": row.metadata,
+        },
+    }
+    return {
+        "channel": CALLBACK_CHANNEL,
+        "recipient": row.callback_url,
+        "body": json.dumps(told),
+        "priority": "low",
+        "idempotency_key": f"callback:{row.id}:{row.status}",
+        "reference": row.reference,
+        "test": row.test,
+        "project": row.project,
+    }

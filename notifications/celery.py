@@ -1,0 +1,66 @@
+"""The setup of a Celery app that sends notifications: the system's own, or one of your project's.
+
+app = Celery("shop")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+notifications.celery.setup(app)
+app.autodiscover_tasks()
+"""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import beat_init, worker_init, worker_shutting_down
+
+from notifications.worker import shutdown, transports
+from scheduling import redis_address
+
+TASK = "notifications.worker.task:Task"
+STEPS = (
+    "notifications.queueing.worker_slots:SpareSlot",
+    "notifications.queueing.slot_demand:Looks",
+    "notifications.worker.message_faults:BeginBoundary",
+)
+
+
+def setup(app: Celery) -> None:
+    """Have an app's workers keep the promises of notifications and schedules.
+
+    Call it right after the app was made, before a task is defined: the class of its tasks is
+    set here, too. Raises RuntimeError if a task is defined already.
+    """
+    if "Task" in vars(app):
+        raise RuntimeError("Call notifications.celery.setup(app) before the first task is defined.")
+    # Celery's command takes BROKER_URL for its own --broker, and hands it on by this name.
+    if broker := os.environ.get("CELERY_BROKER_URL"):
+        os.environ["CELERY_BROKER_URL"] = redis_address.for_kombu(broker)
+    transports.register()
+    app.task_cls = TASK
+    app.control_cls = "notifications.canvas.control:Control"
+    app.steps["worker"].update(STEPS)
+    app.on_after_configure.connect(_refuse_bad_settings, weak=False)
+    worker_init.connect(_refuse_bad_settings, weak=False)
+    beat_init.connect(_refuse_bad_settings, weak=False)
+    worker_init.connect(_meet_servers, weak=False)
+    beat_init.connect(_meet_servers, weak=False)
+    worker_init.connect(shutdown.refuse_green_pools)
+    worker_shutting_down.connect(shutdown.limit)
+
+
+def is_set_up(app: Celery) -> bool:
+    """Tell whether ``setup`` was called for this app."""
+    return bool(app.task_cls == TASK)
+
+
+def _refuse_bad_settings(**_: Any) -> None:
+    """End a process whose settings have errors. Raises SystemExit."""
+    from notifications.worker import checks  # noqa: PLC0415 (needs Django's settings)
+
+    checks.refuse_errors()
+
+
+def _meet_servers(**_: Any) -> None:
+    """Say at the start which server does not do its work."""
+    from notifications.worker import connections  # noqa: PLC0415 (as above)
+
+    connections.meet_servers()

@@ -1,0 +1,1 @@
+"""Vocabulary and decisions: pure functions and values, without the database."""

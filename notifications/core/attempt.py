@@ -1,0 +1,118 @@
+"""One attempt at a notification: what a worker claimed, what came of it, and its report."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from notifications.core.reasons import Reason
+from notifications.core.world import DEFAULT_PROJECT, World
+from scheduling.isolation import Fault
+
+
+class Claim(NamedTuple):
+    """What a worker needs of a row that it has claimed; no second query is made for it."""
+
+    id: UUID
+    channel: str
+    priority: str
+    recipient: str
+    template_version_id: int | None
+    locale: str
+    context: dict[str, Any]
+    subject: str
+    body: str
+    guarantee: str
+    retry: dict[str, Any] | None
+    metadata: dict[str, Any]
+    continuation: dict[str, Any] | None
+    scheduled_at: datetime
+    expires_at: datetime | None
+    lease_until: datetime
+    attempt: int
+    failovers: int
+    losses: int
+    reason: str
+    test: bool
+    request_id: str
+    options: dict[str, Any] | None
+    mail_id: int | None
+    project: str = DEFAULT_PROJECT
+    held_accounts: str = ""  # one a line: no message that was claimed now goes by these
+
+    @property
+    def world(self) -> World:
+        """Whose it is, and whether it is a test."""
+        return World(self.project, self.test)
+
+
+class Result(StrEnum):
+    """What one attempt came to."""
+
+    SENT = "sent"
+    PERMANENT = "permanent"
+    TRANSIENT = "transient"
+    UNKNOWN = "unknown"
+
+
+class Outcome(NamedTuple):
+    """One attempt's result with the provider's own words.
+
+    ``retry_after`` is in seconds; ``detail`` is for people and carries no body and no secret.
+    ``local`` says that the trouble is this recipient's alone, not the provider's; ``elsewhere``,
+    of a permanent one, that another account may take it; ``lost``, that the worker died, and
+    nobody is left to tell.
+    """
+
+    result: Result
+    code: str = ""
+    detail: str = ""
+    reason: str = ""
+    provider_message_id: str = ""
+    retry_after: float | None = None
+    local: bool = False
+    elsewhere: bool = False
+    lost: bool = False
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether it was not delivered, and another account may take it."""
+        return self.result is Result.TRANSIENT or (
+            self.result is Result.PERMANENT and self.elsewhere
+        )
+
+
+class Report(NamedTuple):
+    """The provider's outcome of one claim, and when it was tried.
+
+    ``choice`` says why this provider; ``another`` that there is one more to go on to at once;
+    ``segments`` how many an SMS took.
+    """
+
+    claim: Claim
+    outcome: Outcome
+    provider: str
+    started_at: datetime
+    choice: str = ""
+    another: bool = False
+    segments: int | None = None
+
+
+def error_in(stage: str) -> str:
+    """Return the reason of a message that met a fault of ours in this stage of its delivery."""
+    return Reason(f"error_in_{stage}")
+
+
+def faulted(claim: Claim, fault: Fault, started_at: datetime, *, handed: bool = False) -> Report:
+    """Report a fault of ours, or of a provider's code, that cost this claim its attempt.
+
+    Before it was ``handed`` to a provider nothing was delivered; after it, nobody knows.
+    """
+    result = Result.UNKNOWN if handed else Result.TRANSIENT
+    outcome = Outcome(
+        result,
+        code=fault.error,
+        reason=error_in(fault.stage),
+        detail=f"An error in the stage {fault.stage}, at {fault.place}.",
+    )
+    return Report(claim, outcome, provider="", started_at=started_at)

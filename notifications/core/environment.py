@@ -1,0 +1,117 @@
+"""Reading the environment: a bad value is kept until the system checks report it."""
+
+import zoneinfo
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import dj_database_url
+from environs import EnvError, EnvValidationError, FileAwareEnv
+
+# Every statement here is short; a plan that looks dear (many index probes of one large table) would
+# be compiled for longer than it runs: 300 ms in place of 14.
+POSTGRES_SESSION = {"options": "-c jit=off"}
+# Seconds and milliseconds after which a server that vanished is given up, rather than minutes.
+POSTGRES_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 3,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 9000,
+}
+# What a bad DATABASE_URL gives: nothing may be stored where it was not meant to be.
+UNUSABLE_DATABASE: dict[str, Any] = {"ENGINE": "django.db.backends.dummy"}
+
+
+class Environment(FileAwareEnv):
+    """``NAME`` or, for a secret, the file that ``NAME_FILE`` names; empty means not set."""
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        try:
+            value = super()._get_value(env_key, default)
+        except ValueError as error:
+            raise SystemExit(str(error)) from None
+        return default if value == "" else value
+
+
+env = Environment(eager=False, strip_whitespace=True)
+
+
+@cache
+def bad_values() -> dict[str, list[str]]:
+    """Read no more, and return the complaints about what was read, by name."""
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        return dict(cast("Mapping[str, list[str]]", error.error_messages))
+    return {}
+
+
+@env.parser_for("zone")
+def read_zone(value: str) -> str:
+    """An IANA zone, e.g. ``Europe/Rome``."""
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise EnvError("is no time zone. Use an IANA name like UTC or Europe/Rome.") from None
+    return value
+
+
+@env.parser_for("database_url")
+def read_database_url(value: str) -> dict[str, Any]:
+    """A database URL; SQLite gets the options that let several processes write.
+
+    Of several Postgres hosts (``h1:5432,h2:5433``) the one that takes writes is used.
+    """
+    url, several = _apart(value)
+    try:
+        # The connection is kept for the life of a thread: no reconnect per task or request.
+        config: dict[str, Any] = dict(
+            dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True)
+        )
+    except ValueError:
+        config = UNUSABLE_DATABASE
+    engine = config["ENGINE"].rpartition(".")[2]
+    if engine not in ("postgresql", "sqlite3"):
+        raise EnvError(
+            "is no address of a Postgres or SQLite database. Use "
+            "postgres://user:password@host:5432/name, with %40 for an @ in the password."
+        )
+    if engine == "sqlite3":
+        config["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            **config.get("OPTIONS", {}),
+        }
+    else:
+        config |= {"ENGINE": "scheduling.postgresql", **several}
+        config["OPTIONS"] = {
+            **POSTGRES_PATIENCE,
+            **POSTGRES_SESSION,
+            **({"target_session_attrs": "read-write"} if several else {}),
+            **config.get("OPTIONS", {}),
+        }
+    return config
+
+
+def _apart(url: str) -> tuple[str, dict[str, str]]:
+    """Take several hosts out of a URL; return it with the first, and HOST and PORT for libpq."""
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return url, {}
+    names, ports = zip(*(_host_and_port(host) for host in hosts.split(",")), strict=True)
+    first = parts._replace(netloc=f"{login}{at}{hosts.split(',')[0]}")
+    return first.geturl(), {"HOST": ",".join(names), "PORT": ",".join(ports)}
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(f"//{text}")
+        return parts.hostname or "", str(parts.port or 5432)
+    except ValueError:
+        raise EnvError(
+            "has a host whose port is no number. Use postgres://user:password@h1:5432,h2:5432/name."
+        ) from None

@@ -1,0 +1,70 @@
+"""Why a notification is in its state: the words that rows, dead letters and metrics share.
+
+A provider's own words are no reason; they are an attempt's ``code`` and ``detail``.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """One word for one cause, with where it comes from."""
+
+    # Sent no more: the attempts (``retry.decide``).
+    REJECTED = "rejected"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    EXPIRED = "expired"
+    EXPIRES_BEFORE_RETRY = "expires_before_retry"
+    EXPIRES_BEFORE_SLOT = "expires_before_slot"
+    # Sent no more: what an attempt met.
+    WORKER_LOST = "worker_lost"
+    RENDER_ERROR = "render_error"
+    PROVIDER_ERROR = "provider_error"
+    # A fault of ours in one stage of the delivery (``attempt``).
+    UNREADABLE = "unreadable"
+    ERROR_IN_EXPIRE = "error_in_expire"
+    ERROR_IN_SUPPRESS = "error_in_suppress"
+    ERROR_IN_RENDER = "error_in_render"
+    ERROR_IN_CHOOSE = "error_in_choose"
+    ERROR_IN_PREPARE = "error_in_prepare"
+    ERROR_IN_SEND = "error_in_send"
+    ERROR_IN_RECORD = "error_in_record"
+    INVALID_RECIPIENT = "invalid_recipient"
+    BOUNCED = "bounced"  # a receipt says so
+    FAILED = "failed"  # likewise
+    REFUSED = "refused"  # a message of another application that was no valid notification
+    # Called off.
+    CANCELLED = "cancelled"
+    BATCH_CANCELLED = "batch_cancelled"
+    # Deferred: no attempt is spent.
+    NO_PROVIDER = "no_provider"
+    RATE_LIMITED = "rate_limited"
+    RECEIVER_RESTS = "receiver_rests"
+    ACCOUNT_BUSY = "account_busy"
+    SLOT_TIME_OVER = "slot_time_over"
+    SUSPECT = "suspect"
+    BATCH_PAUSED = "batch_paused"
+    HELD = "held"
+    ACCOUNT_HELD = "account_held"
+    # Suppressed: the recipient must not be written to (``models.Suppression``).
+    HARD_BOUNCE = "hard_bounce"
+    INVALID_TOKEN = "invalid_token"  # noqa: S105 -- a device's address, no secret
+    ENDPOINT_GONE = "endpoint_gone"
+    COMPLAINT = "complaint"
+    UNSUBSCRIBED = "unsubscribed"
+    OPERATOR = "operator"
+
+
+def known(word: str) -> str:
+    """Return a reason of ours as it is, and any other word as ``other``: labels stay few."""
+    return word if not word or word in _WORDS else "other"
+
+
+_WORDS = frozenset(Reason)
+
+DEFERRED = (
+    *(Reason.NO_PROVIDER, Reason.RATE_LIMITED, Reason.RECEIVER_RESTS, Reason.ACCOUNT_BUSY),
+    *(Reason.SLOT_TIME_OVER, Reason.SUSPECT, Reason.ACCOUNT_HELD),
+)
+"""Why a row waits that may ask at any time whether it may go now."""

@@ -1,0 +1,1 @@
+"""Delivers claimed notifications: claim, render, assign accounts, send, record the outcome."""

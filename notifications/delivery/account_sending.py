@@ -1,0 +1,461 @@
+"""What of a batch goes by one account: what is to be sent next, what was, and what came of it.
+
+Several senders take messages from it at once, each when its last call is over. Whether there shall
+be another call is decided in one place, between two calls: ``Sending._next``.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+
+from notifications.channels.base import Message
+from notifications.channels.kinds import UnknownKind, provider_class
+from notifications.core import conf
+from notifications.core.attempt import Claim, Outcome, Report, Result, faulted
+from notifications.core.reasons import Reason
+from notifications.core.routing import queue_for
+from notifications.db import clock
+from notifications.delivery import provider_calls
+from notifications.delivery.account_assignment import Ready, has_another
+from notifications.delivery.in_hand import InHand
+from notifications.models import Status
+from notifications.providers import endpoints, health, instances, senders
+from notifications.providers.endpoints import Calls, receiver_of
+from notifications.providers.health import TRIP_AFTER, Tally
+from notifications.providers.selection import Choice
+from notifications.queueing.making_way import MOMENT, rank_of
+from scheduling import isolation
+from scheduling.isolation import Fault
+
+log = structlog.get_logger(__name__)
+
+LEASE_MARGIN = 2.0  # seconds of the lease that are left for recording
+BUSY_WAIT = 0.5  # seconds until a message that found no free sender is due again
+PATIENCE = 2.0  # seconds that an endpoint's call gets before it counts as slow
+AT_A_TIME = 50  # messages between two looks, where no call waits for another machine
+TICK = 0.005  # seconds between two looks at what came of the calls
+
+
+class _Ended(NamedTuple):
+    """A call that is over."""
+
+    message: Message
+    outcome: Outcome
+
+
+class Sending:
+    """Messages of one batch that go by one account.
+
+    It is closed when no further call will be begun, and over when the last one has ended, too.
+    """
+
+    def __init__(self, choice: Choice, chosen: list[Ready], batch: InHand) -> None:
+        claim = chosen[0].claim
+        self.choice = choice
+        self.name = choice.candidate.name
+        self.batch = batch
+        self.rank = rank_of(queue_for(claim.channel, claim.priority))
+        self.rows = {one.claim.id: one for one in chosen}
+        self.open: dict[UUID, tuple[float, datetime]] = {}  # since when a call is under way
+        self.is_closed = self.is_settled = False
+        self.broken: Exception | None = None  # what concerns everybody, and a sender met
+        self.tally = Tally()
+        self._lock = threading.Lock()
+        self._unsent: deque[Ready] | Calls[Ready] = self._queue(chosen)
+        self._has_begun = False
+        self._no_sender = False
+        self._ended: deque[_Ended] = deque()
+        self._late: list[Claim] = []
+        self._faults: list[tuple[Claim, Fault]] = []
+        self._senders = senders.of(choice.candidate.account)
+        self._at_work = 0
+        self._looked = (time.monotonic(), 0)
+        self._count = 0
+        self._here = None if _waits(choice) else self._outcomes()
+
+    def _queue(self, chosen: list[Ready]) -> "deque[Ready] | Calls[Ready]":
+        return deque(chosen)
+
+    def _can_call(self) -> bool:
+        """Return whether any of the unsent may be sent now."""
+        return bool(self._unsent)
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether there are messages that are still to be sent."""
+        return not self.is_closed and bool(self._unsent)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all is told."""
+        return self.is_closed and not self._at_work and not self._ended
+
+    @property
+    def may_outlast(self) -> bool:
+        """Whether its calls may go on when the batch is over, even where nobody waits."""
+        return False
+
+    def work(self, wake: threading.Event, *, idle: bool) -> None:
+        """See that enough senders work for it; where no call waits for anybody, send here.
+
+        ``idle`` tells that this process has time for more senders.
+        """
+        if self._here is not None:
+            for ended in islice(self._here, AT_A_TIME):
+                self._ended.append(ended)
+            return
+        if self._close_if_over():
+            return
+        for _ in range(self._missing(idle=idle)):
+            with self._lock:
+                self._at_work += 1
+            if not self._senders.take(self, lambda: self._send(wake)):
+                with self._lock:
+                    self._at_work -= 1
+                break
+        if not self._at_work and time.monotonic() > self.batch.ends:
+            self.close(for_want_of_senders=True)
+
+    def _missing(self, *, idle: bool) -> int:
+        """Return how many more senders are wanted: more where calls take longer than a tick."""
+        if not self._can_call():
+            return 0
+        if not self._at_work:
+            return 1
+        now, count = time.monotonic(), self._count
+        looked_at, before = self._looked
+        if now - looked_at < TICK:
+            return 0
+        self._looked = (now, count)
+        wants_more = idle or count - before < self._at_work
+        return min(self._at_work, len(self._unsent)) if wants_more else 0
+
+    def _send(self, wake: threading.Event) -> None:
+        """Make calls until there is none to make; run by a sender."""
+        try:
+            for ended in self._outcomes():
+                self._ended.append(ended)
+                self._count += 1
+                self._senders.answered()
+        except Exception as error:  # noqa: BLE001 -- raised again where it is waited for
+            self.broken = error
+        finally:
+            with self._lock:
+                self._at_work -= 1
+            wake.set()
+
+    def _outcomes(self) -> Iterator[_Ended]:
+        messages = self._messages()
+        with ExitStack() as lent:
+            try:
+                provider = lent.enter_context(instances.lend(self.choice.candidate.account))
+            except Exception as error:  # noqa: BLE001 -- an account that cannot be used must not stop the others
+                outcome = Outcome(
+                    Result.TRANSIENT, code="bad_account", detail=f"{type(error).__name__}: {error}"
+                )
+                for message in messages:
+                    yield self._over(message, outcome)
+                return
+            for message, outcome in provider_calls.outcomes_of(provider, messages):
+                yield self._over(message, outcome)
+
+    def _over(self, message: Message, outcome: Outcome) -> _Ended:
+        """Take note of a call that is over, before the next one."""
+        one, (started, _) = self.rows[message.id], self.open[message.id]
+        self._note(one, outcome, time.monotonic() - started)
+        return _Ended(message, outcome)
+
+    def _messages(self) -> Iterator[Message]:
+        while (message := self._next()) is not None:
+            yield message
+
+    def _next(self) -> Message | None:
+        """Decide between two calls of a sender what it is to send; None for nothing more.
+
+        A message that cannot be prepared is passed over, and gets an outcome of its own.
+        """
+        with self._lock:
+            while not self._close_if_over() and not self._senders.is_wanted_of(self):
+                one = self._unsent.popleft()
+                if one is None:
+                    return None  # each of their receivers has enough calls open
+                try:
+                    message = self._prepared(one)
+                except Exception as error:
+                    if isolation.concerns_everybody(error):
+                        raise
+                    self._faults.append((one.claim, isolation.fault_of(error, "prepare")))
+                    continue
+                if message is not None:
+                    return message
+        return None
+
+    def _close_if_over(self) -> bool:
+        """Close where all was sent, the time is over, or the account fails or is held.
+
+        One message at least is sent.
+        """
+        is_late = self._has_begun and time.monotonic() > self.batch.ends
+        is_unfit = self.tally.trailing >= TRIP_AFTER or self.name in self.batch.held_accounts
+        if is_late or is_unfit or not self._unsent:
+            self.is_closed = True
+        return self.is_closed
+
+    def _prepared(self, one: Ready) -> Message | None:
+        """Make a message; None where its time is up, or it was withdrawn."""
+        now = clock.now()
+        left = _seconds_left(one.claim, now)
+        if left <= 0:
+            self._late.append(one.claim)
+            return None
+        message = _message(one, now, left, self._longest())
+        if not self.batch.hand(message.id):
+            return None
+        self._has_begun = True
+        self.open[message.id] = (time.monotonic(), now)
+        return message
+
+    def _longest(self) -> float:
+        """Return the seconds that a call may take."""
+        return float(conf.get("PROVIDER_TIMEOUT"))
+
+    def reports(self) -> list[Report]:
+        """Return reports of the calls that ended since the last time."""
+        found = []
+        while self._ended:
+            message, outcome = self._ended.popleft()
+            _, started_at = self.open.pop(message.id)
+            found.append(self._report(self.rows[message.id], outcome, started_at))
+        return found
+
+    def _report(self, one: Ready, outcome: Outcome, started_at: datetime) -> Report:
+        """Report an outcome. A fault here costs the failover, never what the provider said."""
+        tried = self.batch.tried[one.claim.id]
+        tried.add(self.name)
+        try:
+            _follow(one.claim, self.name, outcome)
+            another = outcome.may_go_on and has_another(one, tried)
+            segments = one.segments
+        except Exception as error:
+            if isolation.concerns_everybody(error):
+                raise
+            isolation.log_faults([(one.claim, isolation.fault_of(error, "send"))], _id_of)
+            another, segments = False, None
+        return Report(
+            one.claim, outcome, self.name, started_at, self.choice.reason, another, segments
+        )
+
+    def _note(self, one: Ready, outcome: Outcome, seconds: float) -> None:
+        """Count how one attempt ended, unless it tells nothing of the provider."""
+        if not outcome.local:
+            well = outcome.result in (Result.SENT, Result.PERMANENT)
+            words = f"{outcome.code} {outcome.detail}".strip()
+            with self._lock:
+                self.tally.add(well=well, seconds=seconds, error=words)
+
+    def notice(self) -> None:
+        """Notice calls that take long."""
+
+    def tell(self) -> None:
+        """Tell all workers what was learned of the account."""
+        health.tell(self.name, self.tally)
+
+    def stop(self) -> None:
+        """Begin no further call, and forget what was not sent."""
+        with self._lock:
+            self.is_closed = self.is_settled = True
+            self.broken = None
+            self._unsent.clear()
+        self._senders.leave(self)
+
+    def close(self, *, for_want_of_senders: bool = False) -> None:
+        """Begin no further call."""
+        with self._lock:
+            self._no_sender = for_want_of_senders
+            self.is_closed = True
+
+    @property
+    def has_no_sender(self) -> bool:
+        """Whether it waits for a sender, and should not: no call of its account ends."""
+        return self.has_unsent and not self._at_work and self._senders.silent_for() > MOMENT
+
+    def settle(self) -> list[Ready]:
+        """End what expired meanwhile, defer what there was no time for; return the rest.
+
+        Called once, when it is closed. The rest was kept from an account that keeps failing, and
+        goes on to another one.
+        """
+        now = clock.now()
+        with self._lock:
+            self.is_settled = True
+            self._senders.leave(self)
+            late, faults, unsent = self._late, self._faults, list(self._unsent)
+            self._unsent.clear()
+        isolation.log_faults(faults, _id_of)
+        self.batch.record([faulted(claim, fault, now) for claim, fault in faults])
+        expired = [c for c in late if c.expires_at is not None and c.expires_at <= now]
+        if expired:
+            self.batch.finish(expired, Status.EXPIRED, "expired")
+        ended = {claim.id for claim in expired}
+        unsent += [self.rows[claim.id] for claim in late if claim.id not in ended]
+        unsent = [one for one in unsent if one.claim.id not in self.batch.withdrawn]
+        if self.name in self.batch.held_accounts:
+            self.batch.withdraw([one.claim for one in unsent], Reason.ACCOUNT_HELD)
+            return []
+        if self._no_sender:
+            due_at = now + timedelta(seconds=BUSY_WAIT)
+            self.batch.defer([(one.claim, due_at) for one in unsent], Reason.ACCOUNT_BUSY)
+            return []
+        if unsent and time.monotonic() > self.batch.ends:
+            self.batch.defer([(one.claim, now) for one in unsent], Reason.SLOT_TIME_OVER)
+            return []
+        for one in unsent:
+            self.batch.tried[one.claim.id].add(self.name)
+        return unsent
+
+    def move_to(self, batch: InHand) -> None:
+        """Go on as a part of another batch."""
+        with self._lock:
+            self.batch = batch
+
+
+class EndpointSending(Sending):
+    """The same for a channel whose recipients have a server each."""
+
+    _unsent: Calls[Ready]
+
+    def __init__(self, choice: Choice, chosen: list[Ready], batch: InHand) -> None:
+        self._slow: set[UUID] = set()  # calls that were told of while they were open
+        self._calls_endpoints = _calls_endpoints(choice)
+        super().__init__(choice, chosen, batch)
+        self._calls = self._unsent
+
+    def _queue(self, chosen: list[Ready]) -> Calls[Ready]:
+        return Calls([(_receiver(one), one) for one in chosen], known=self.batch.slow)
+
+    @property
+    def may_outlast(self) -> bool:
+        now = time.monotonic()
+        patience = min(PATIENCE, float(conf.get("HOLD")))
+        return self._calls_endpoints and all(
+            now - started > patience for started, _ in list(self.open.values())
+        )
+
+    def _can_call(self) -> bool:
+        return self._calls.has_callable
+
+    def _longest(self) -> float:
+        # Whoever asks for it is no provider: while many are waited for, a call gets less time.
+        if self._calls_endpoints and self._senders.busy <= self._senders.limit / 2:
+            return float(conf.get("ENDPOINT_TIMEOUT"))
+        return min(super()._longest(), float(conf.get("HOLD")))
+
+    def _note(self, one: Ready, outcome: Outcome, seconds: float) -> None:
+        super()._note(one, outcome, seconds)
+        answered = outcome.result is not Result.UNKNOWN
+        with self._lock:
+            told = one.claim.id in self._slow
+            if not told:
+                self._calls.ended(_receiver(one), seconds, answered=answered)
+        if told:
+            endpoints.tell(_receiver(one), seconds, answers=answered, known=True)
+
+    def notice(self) -> None:
+        """Tell of receivers that let a call wait when the batch is over: the others' calls wait."""
+        now = time.monotonic()
+        if now <= self.batch.ends:
+            return
+        patience = min(PATIENCE, float(conf.get("HOLD")))
+        with self._lock:
+            late = [
+                (id_, now - started)
+                for id_, (started, _) in self.open.items()
+                if now - started > patience and id_ not in self._slow
+            ]
+            for id_, seconds in late:
+                self._slow.add(id_)
+                self._calls.ended(_receiver(self.rows[id_]), seconds, answered=False)
+        if late:
+            with isolation.aside("health"):
+                self._calls.tell()
+
+    def tell(self) -> None:
+        super().tell()
+        self._calls.tell()
+
+
+def sending_of(choice: Choice, chosen: list[Ready], batch: InHand) -> Sending:
+    """Make what sends these by an account."""
+    claim = chosen[0].claim
+    of_endpoints = claim.channel in endpoints.CHANNELS and not claim.test
+    return (EndpointSending if of_endpoints else Sending)(choice, chosen, batch)
+
+
+def _waits(choice: Choice) -> bool:
+    """Return whether calls of this account wait for another machine."""
+    try:
+        return provider_class(choice.candidate.account.kind).waits
+    except UnknownKind:  # each message says so
+        return True
+
+
+def _calls_endpoints(choice: Choice) -> bool:
+    try:
+        return provider_class(choice.candidate.account.kind).calls_endpoints
+    except UnknownKind:  # as above
+        return False
+
+
+def _follow(claim: Claim, account: str, outcome: Outcome) -> None:
+    """Log the call of a provider for whoever asked by HTTP, and can look for the request's id."""
+    if claim.request_id:
+        log.info(
+            "provider_call",
+            request_id=claim.request_id,
+            notification=str(claim.id),
+            account=account,
+            result=outcome.result.value,
+            code=outcome.code,
+        )
+
+
+def _id_of(claim: Claim) -> object:
+    return claim.id
+
+
+def _receiver(one: Ready) -> str:
+    return receiver_of(one.claim.channel, one.claim.recipient)
+
+
+def _seconds_left(claim: Claim, now: datetime) -> float:
+    """Return the seconds that an attempt may take: until the expiry, and within the lease."""
+    left = (claim.lease_until - now).total_seconds() - LEASE_MARGIN
+    if claim.expires_at is not None:
+        left = min(left, (claim.expires_at - now).total_seconds())
+    return left
+
+
+def _message(one: Ready, now: datetime, left: float, longest: float) -> Message:
+    """Make a message of which ``left`` seconds are left, for an attempt of at most ``longest``."""
+    claim = one.claim
+    expires_at = claim.expires_at
+    return Message(
+        id=claim.id,
+        channel=claim.channel,
+        recipient=claim.recipient,
+        content=one.content,
+        attempt=claim.attempt,
+        timeout=min(longest, left),
+        deadline=time.monotonic() + left,
+        expires_at=expires_at,
+        ttl=None if expires_at is None else max(1, int((expires_at - now).total_seconds())),
+        metadata=claim.metadata,
+    )

@@ -1,0 +1,164 @@
+"""What goes on while no slot waits for it: calls under way, and what comes of them.
+
+A slot leaves its batch, when all is handed over or a more urgent message waits, to the
+process. One thread drives all that was left, over a database connection of its own, and records
+the outcomes together. A process that dies leaves leases that end, as for any other attempt.
+"""
+
+import os
+import threading
+import time
+from typing import Any, Protocol
+
+import structlog
+from celery.signals import worker_process_shutdown, worker_shutdown
+from django.db import connections
+
+from notifications.core import conf
+from notifications.delivery.in_hand import InHand
+from notifications.providers import accounts, senders
+from notifications.queueing.making_way import Slot
+from scheduling import isolation
+
+log = structlog.get_logger(__name__)
+
+TICK = 0.005  # seconds between two looks
+KEPT_FOR = 5.0  # seconds that the thread, and its connection, outlives the last batch
+
+
+class Handover(Protocol):
+    """What is left: see ``handover.Handover``."""
+
+    batch: InHand
+
+    @property
+    def has_unsent(self) -> bool: ...
+    def step(self) -> bool: ...
+    def stop(self) -> None: ...
+    def part(self) -> None: ...
+
+
+class _Process:
+    """What this process attends to."""
+
+    def __init__(self) -> None:
+        self.handovers: list[Handover] = []
+        self.changed = threading.Condition()
+        self.thread: threading.Thread | None = None
+
+
+_process = _Process()
+
+
+def attend(handover: Handover) -> None:
+    """Take a handover over from the thread that drove it."""
+    handover.part()
+    process = _process
+    with process.changed:
+        process.handovers.append(handover)
+        if process.thread is None:
+            process.thread = threading.Thread(
+                target=_drive, args=(process,), name="deliveries", daemon=True
+            )
+            process.thread.start()
+        process.changed.notify_all()
+
+
+def is_clear(slot: Slot, channel: str) -> bool:
+    """Wait until a batch of this queue may be begun; False where the slot is wanted meanwhile.
+
+    It waits while the process still sends an earlier batch of the queue, and while every account
+    of the channel is stuck.
+    """
+    ends = time.monotonic() + float(conf.get("HOLD"))
+    while _has_unsent(slot.queue) or _is_stuck(channel):
+        if slot.is_wanted() or time.monotonic() > ends:
+            return False
+        time.sleep(TICK)
+    return True
+
+
+def finish(seconds: float) -> bool:
+    """Send no more, and wait for the calls that are open; tell whether all have ended."""
+    process = _process
+    for handover in list(process.handovers):
+        handover.batch.ends = 0.0
+    with process.changed:
+        return process.changed.wait_for(lambda: not process.handovers, seconds)
+
+
+@worker_process_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]  # celery has no types
+@worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]  # as above
+def finish_before_the_end(**_: Any) -> None:
+    """Let a child, or a worker without children, hear the answers that it waits for.
+
+    The worker waits for its children until the grace of its shutdown is over.
+    """
+    finish(float(conf.get("ENDPOINT_TIMEOUT")))
+
+
+def _has_unsent(queue: str) -> bool:
+    return any(
+        handover.batch.slot is not None
+        and handover.batch.slot.queue == queue
+        and handover.has_unsent
+        for handover in list(_process.handovers)
+    )
+
+
+def _is_stuck(channel: str) -> bool:
+    found = accounts.candidates(channel)
+    return bool(found) and all(senders.is_stuck(one.name) for one in found)
+
+
+def _drive(process: _Process) -> None:
+    """Drive what was left until there is nothing for a while."""
+    while True:
+        for handover in list(process.handovers):
+            if not _goes_on(handover):
+                with process.changed:
+                    process.handovers.remove(handover)
+                    process.changed.notify_all()
+        with process.changed:
+            if not process.changed.wait_for(lambda: process.handovers, KEPT_FOR):
+                process.thread = None
+                break
+        time.sleep(TICK)
+    connections.close_all()
+
+
+def _goes_on(handover: Handover) -> bool:
+    """Drive a handover for a step; what it raises ends it, and each of its rows has an outcome."""
+    batch = handover.batch
+    try:
+        goes_on = handover.step()
+        _follow(batch)
+    except Exception as error:  # noqa: BLE001 -- the boundary of this thread
+        fault = isolation.fault_of(error, batch.stage or "send")
+        log.error("delivery_in_background_broke", error=fault.error, at=fault.place)  # noqa: TRY400 -- a traceback has the exception's text
+        handover.stop()
+        _end(batch, fault)
+        return False
+    return goes_on
+
+
+def _end(batch: InHand, fault: isolation.Fault) -> None:
+    try:
+        batch.end_open(fault)
+    except Exception as error:  # noqa: BLE001 -- leases end, and the rows are tried again
+        log.warning("outcomes_lost", error=type(error).__name__)
+
+
+def _follow(batch: InHand) -> None:
+    """Call what follows the notifications that have ended."""
+    recorded, batch.recorded = batch.recorded, []
+    batch.follow(recorded)
+
+
+def _forget() -> None:
+    """Begin anew in a child: the thread does not survive a fork."""
+    global _process  # noqa: PLW0603 -- one per process
+    _process = _Process()
+
+
+os.register_at_fork(after_in_child=_forget)

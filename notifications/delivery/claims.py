@@ -1,0 +1,178 @@
+"""Claims: a conditional update decides who works on a row, and for how long.
+
+A claim is a lease. It ends at ``lease_until``, and its ``attempt`` number fences it: whatever
+its owner reports later counts only while the row still carries that number.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from notifications.core import conf
+from notifications.core.attempt import Claim
+from notifications.db import clock, dialect
+from notifications.delivery import plain_endings
+from notifications.models import Hold, Notification, Status
+from notifications.queueing import held, quarantine
+from scheduling import isolation
+
+_TABLE = Notification._meta.db_table
+_COLUMNS = {
+    "lease_until": "due_at",
+    "attempt": "attempt_count",
+    "failovers": "failover_count",
+    "losses": "loss_count",
+}
+
+
+_NAMES = ", ".join(_COLUMNS.get(n, n) for n in Claim._fields if n != "held_accounts")
+_READ_ONLY = f"{_NAMES}, ''"  # of claims that nothing is sent by
+
+HOLDS_FOR = 1.0  # seconds for which a process believes that there are holds
+_holds_until = 0.0
+
+
+def _read_json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "id": dialect.read_id,
+    "scheduled_at": dialect.read_time,
+    "expires_at": dialect.read_time,
+    "lease_until": dialect.read_time,
+    "test": bool,
+    **dict.fromkeys(("context", "retry", "metadata", "continuation", "options"), _read_json),
+}
+_READ = {Claim._fields.index(name): read for name, read in _READERS.items()}
+
+
+def claim(ids: Sequence[UUID]) -> list[Claim]:
+    """Claim those of these rows that wait for a worker; the others are somebody else's, or held."""
+    if not ids:
+        return []
+    now = clock.now()
+    # A row that waits for its time (a retry, a future send) is not claimed early, however
+    # often its id is delivered.
+    condition = (
+        f"id IN ({dialect.marks(len(ids))}) AND (status = %s OR (status = %s AND due_at <= %s))"
+    )
+    parameters = [
+        *(dialect.write(id_) for id_ in ids),
+        *(Status.QUEUED, Status.SCHEDULED, dialect.write(now)),
+    ]
+    # The commonest case in a short statement, which Postgres plans in a third of the time: a row
+    # that is in no batch, while nothing is held.
+    taken = _take(f"{condition} AND batch_id IS NULL AND NOT {held.any_hold()}", parameters, now)
+    if len(taken) == len(ids):
+        return taken
+    queue = held.queue(f"{_TABLE}.channel", f"{_TABLE}.priority", in_order=True)
+    return taken + _take(
+        f"{condition} AND NOT {held.batch()} AND NOT {queue} AND NOT {held.row()}",
+        parameters,
+        now,
+        held.accounts(),
+    )
+
+
+def claim_due(channel: str, priority: str, limit: int) -> list[Claim]:
+    """Claim up to ``limit`` due rows of a queue, oldest first.
+
+    Those that are being claimed, or held, are passed over. The short statement takes nothing where
+    there is any hold; the long one looks at each. Which of them is asked first is a matter of
+    time alone.
+    """
+    global _holds_until  # noqa: PLW0603 -- one belief per process
+    now = clock.now()
+    if time.monotonic() >= _holds_until:
+        taken = _take_due((channel, priority), limit, now, f"NOT {held.any_hold()}")
+        if taken or not Hold.objects.filter(released_at__isnull=True).exists():
+            return taken
+        _holds_until = time.monotonic() + HOLDS_FOR
+    unheld = f"NOT {held.queue('%s', '%s', in_order=True)} AND NOT {held.row()}"
+    return _take_due((channel, priority), limit, now, unheld, (channel, channel, priority))
+
+
+def make_due(id_: UUID) -> None:
+    """Have a row that is on its way to a worker wait for its turn among the due ones."""
+    waiting = Notification.objects.filter(id=id_, status=Status.QUEUED, due_at__isnull=False)
+    waiting.update(due_at=clock.now())
+
+
+def expired(limit: int) -> list[Claim]:
+    """Read claims whose lease ended without a report; whoever records them first ends them.
+
+    Passes over those whose record is in quarantine.
+    """
+    now = clock.now()
+    condition, passed = quarantine.condition(f"{_TABLE}.id", quarantine.LEASES, now)
+    return _read(
+        f"""SELECT {_READ_ONLY} FROM {_TABLE} WHERE status = %s AND due_at <= %s AND {condition}
+        ORDER BY due_at LIMIT %s""",  # noqa: S608 -- as below
+        [Status.SENDING, dialect.write(now), *passed, limit],
+    )
+
+
+def sent(ids: Sequence[UUID]) -> list[Claim]:
+    """Read the claims, long over, of these rows that were sent; for what a receipt tells."""
+    condition, parameter = dialect.one_of("id", ids)
+    return _read(
+        f"SELECT {_READ_ONLY} FROM {_TABLE} WHERE status = %s AND {condition}",  # noqa: S608 -- as below
+        [Status.SENT, *parameter],
+    )
+
+
+def _take_due(
+    queue: tuple[str, str], limit: int, now: datetime, unheld: str, parameters: Sequence[str] = ()
+) -> list[Claim]:
+    """Claim due rows under the condition ``unheld``, which has parameters where there are holds."""
+    due = (dialect.write(now), Status.SCHEDULED, Status.QUEUED)
+    accounts = held.accounts() if parameters else "''"
+    picked = dialect.picked(
+        f"""SELECT id FROM {_TABLE}
+        WHERE channel = %s AND priority = %s AND due_at <= %s AND status IN (%s, %s)
+        AND NOT {held.batch()} AND {unheld}
+        ORDER BY due_at LIMIT %s"""  # noqa: S608 -- a table's name, and only placeholders
+    )
+    return _take(picked, [*queue, *due, *parameters, limit], now, accounts)
+
+
+def _take(
+    condition: str, parameters: list[Any], now: datetime, accounts: str = "''"
+) -> list[Claim]:
+    lease_until = now + timedelta(seconds=conf.get("LEASE"))
+    return _read(
+        f"""UPDATE {_TABLE} SET status = %s, due_at = %s, attempt_count = attempt_count + 1
+        WHERE {condition} RETURNING {_NAMES}, {accounts}""",  # noqa: S608 -- as above
+        [Status.SENDING, dialect.write(lease_until), *parameters],
+    )
+
+
+def _read(sql: str, parameters: Sequence[Any]) -> list[Claim]:
+    """Run a statement that returns claims; a row that cannot be read is ended, by itself."""
+    if connection.vendor == "postgresql":
+        rows, faults = dialect.rows_of(sql, parameters)
+        claims = [Claim._make(row) for row in rows]
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            # Read to the end: SQLite ends the statement, and so its write lock, with the last row.
+            found = cursor.fetchall()
+        claims, broken = isolation.each(found, _converted, stage="read", key=lambda row: row[0])
+        faults = [(dialect.read_id(row[0]), fault) for row, fault in broken]
+    if faults:
+        plain_endings.end_unreadable(faults)
+    return claims
+
+
+def _converted(row: Sequence[Any]) -> Claim:
+    """Read what SQLite keeps as text."""
+    values = list(row)
+    for at, read in _READ.items():
+        values[at] = read(values[at])
+    return Claim._make(values)

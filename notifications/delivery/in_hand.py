@@ -1,0 +1,176 @@
+"""The claims that a worker has in hand: which of them have no outcome yet, and how they get one."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from threading import Lock
+from typing import TypeVar
+from uuid import UUID
+
+from notifications.core import conf
+from notifications.core.attempt import Claim, Report, faulted
+from notifications.core.reasons import Reason
+from notifications.core.retry import Step
+from notifications.db import clock
+from notifications.delivery import claims, outcomes
+from notifications.delivery.account_assignment import Plan
+from notifications.delivery.outcomes import Recorded
+from notifications.models import Status
+from notifications.queueing import held
+from notifications.queueing.making_way import Slot
+from scheduling import isolation, sound_connection, watch
+from scheduling.isolation import Fault
+
+T = TypeVar("T")
+
+LOOK_EVERY = 0.25  # seconds between two looks at what was cancelled, paused or held meanwhile
+
+
+@dataclass(slots=True)
+class InHand:
+    """The claims of one batch, the time that they may hold a worker, and what came of them.
+
+    An outage of the database is waited out in place: what a provider took is not forgotten, and
+    what it was not given goes back as soon as the database takes it.
+
+    ``stage`` is what is being done with them. ``earlier`` names the accounts that failed a
+    message in earlier attempts, ``tried`` those that did in this batch; ``slow`` the receivers
+    that may be called in turns only. ``handed`` holds what a provider was given, ``withdrawn`` what
+    it shall not be given any more, and ``held_accounts`` names the accounts that shall get nothing.
+    ``slot`` is the worker's slot that waits for them, None outside of a worker; ``follow`` is
+    called with what is recorded in the background.
+    """
+
+    worker: str
+    slot: Slot | None = None
+    follow: Callable[[list[Recorded]], object] = lambda _: None
+    ends: float = field(default_factory=lambda: time.monotonic() + conf.get("HOLD"))
+    lease_ends: float = field(default_factory=lambda: time.monotonic() + conf.get("LEASE"))
+    stage: str = ""
+    tried: dict[UUID, set[str]] = field(default_factory=lambda: defaultdict(set))
+    earlier: Mapping[UUID, Sequence[str]] = field(default_factory=dict)
+    slow: Collection[str] = ()
+    handed: set[UUID] = field(default_factory=set)
+    withdrawn: set[UUID] = field(default_factory=set)
+    held_accounts: Collection[str] = ()
+    recorded: list[Recorded] = field(default_factory=list)
+    _look_at: float = field(default_factory=lambda: time.monotonic() + LOOK_EVERY)
+    _open: dict[UUID, Claim] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def take(self, taken: Iterable[Claim]) -> None:
+        """Begin with these claims; none of them has an outcome yet."""
+        for claim in taken:
+            self._open[claim.id] = claim
+            self.handed.discard(claim.id)
+            self.withdrawn.discard(claim.id)
+
+    def look_again(self) -> None:
+        """Give back what was cancelled, paused or held meanwhile, and no provider has yet.
+
+        To be called between two calls of a provider: it looks at most once in ``LOOK_EVERY``
+        seconds, with one statement for all claims in hand.
+        """
+        if time.monotonic() < self._look_at:
+            return
+        unsent = [claim for id_, claim in list(self._open.items()) if id_ not in self.handed]
+        with isolation.aside("look"):
+            rows, self.held_accounts = held.among([claim.id for claim in unsent])
+            self.withdraw([claim for claim in unsent if claim.id in rows], Reason.HELD)
+        self._look_at = time.monotonic() + LOOK_EVERY
+
+    def hand(self, id_: UUID) -> bool:
+        """Note that a provider is given a message; False where it was withdrawn.
+
+        Safe to be called by another thread than the batch's own.
+        """
+        with self._lock:
+            if id_ in self.withdrawn:
+                return False
+            self.handed.add(id_)
+        return True
+
+    def withdraw(self, some: Sequence[Claim], reason: str) -> None:
+        """Give claims back that no provider has, due now: they wait with what holds them."""
+        with self._lock:
+            withdrawn = [claim for claim in some if claim.id not in self.handed]
+            self.withdrawn.update(claim.id for claim in withdrawn)
+        now = clock.now()
+        self.defer([(claim, now) for claim in withdrawn], reason)
+
+    def left(self, some: Iterable[Claim], *, handed: bool = False) -> list[Claim]:
+        """Give, of some claims, those without an outcome that were (not) handed over."""
+        return [
+            self._open[claim.id]
+            for claim in some
+            if claim.id in self._open and (claim.id in self.handed) is handed
+        ]
+
+    def record(self, reports: Sequence[Report]) -> list[Claim]:
+        """Write outcomes; give the claims anew that go on at once to another account."""
+        if not reports:
+            return []
+        recorded = self.wait_out(lambda: outcomes.record(reports, worker=self.worker))
+        self._ended(report.claim for report in reports)
+        going_on = [
+            r.claim.id for r in recorded if r.decision.step is Step.FAIL_OVER and not r.stale
+        ]
+        self.recorded += [r for r in recorded if r.decision.step is not Step.FAIL_OVER]
+        again = claims.claim(going_on)
+        self.take(again)
+        return again
+
+    def wait_out(self, call: Callable[[], T]) -> T:
+        """Call again while the database is out, for as long as these claims are ours.
+
+        A worker begins with a session that is in no transaction: a provider or a filter of a
+        template may have left one open, in which nothing would be committed.
+        """
+        return watch.wait_out(partial(self._soundly, call), self.lease_ends)
+
+    def _soundly(self, call: Callable[[], T]) -> T:
+        if self.worker:
+            sound_connection.leave_transaction()
+        return call()
+
+    def part(self, ids: Iterable[UUID]) -> "InHand":
+        """Give those of these claims that have no outcome away, to a batch of their own."""
+        open_ = {id_: self._open.pop(id_) for id_ in ids if id_ in self._open}
+        if self.slot is not None:
+            self.slot.left += len(open_)
+        return replace(self, recorded=[], _open=open_)
+
+    def end_open(self, fault: Fault) -> None:
+        """End all that have no outcome with a fault of ours."""
+        now = clock.now()
+        self.record(
+            [
+                faulted(claim, fault, now, handed=claim.id in self.handed)
+                for claim in list(self._open.values())
+            ]
+        )
+
+    def defer(self, slots: Sequence[tuple[Claim, datetime]], reason: str) -> None:
+        """Give claims back untried, each due at its own time."""
+        self._soundly(lambda: outcomes.put_back(slots, reason))
+        self._ended(claim for claim, _ in slots)
+
+    def finish(self, ended: Sequence[Claim], status: Status, reason: str) -> None:
+        """End claims without a provider call."""
+        self._soundly(lambda: outcomes.finish(ended, status, reason))
+        self._ended(ended)
+
+    def apply(self, plan: Plan) -> None:
+        """Write what becomes of those that a plan lets wait."""
+        for reason, slots in plan.deferred.items():
+            self.defer(slots, reason)
+        if plan.stale:
+            self.finish(plan.stale, Status.EXPIRED, Reason.EXPIRES_BEFORE_SLOT)
+        self.record(plan.late)
+
+    def _ended(self, ended: Iterable[Claim]) -> None:
+        for claim in ended:
+            self._open.pop(claim.id, None)

@@ -1,0 +1,196 @@
+"""Delivery, written once for N claims; one is the case N = 1.
+
+Expire, suppress, render, then hand over. Between claim and record no transaction is open. An
+exception costs the message that it came from, with the stage named; the others go on.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+
+from notifications.channels import CHANNELS
+from notifications.channels.base import Content
+from notifications.core.attempt import Claim, Outcome, Report, Result, faulted
+from notifications.core.reasons import Reason
+from notifications.core.retry import SUSPECT_AFTER
+from notifications.core.world import World
+from notifications.db import clock
+from notifications.delivery import mail_parts
+from notifications.delivery.account_assignment import Ready
+from notifications.delivery.in_hand import InHand
+from notifications.delivery.outcomes import Recorded
+from notifications.delivery.sending import hand_over
+from notifications.models import Status
+from notifications.queueing.making_way import Slot
+from notifications.recipients import suppressions, unsubscribe_links
+from scheduling import isolation
+from scheduling.isolation import Fault
+from templates_engine import catalog
+from templates_engine.conf import rendering_settings
+from templates_engine.errors import TemplateError
+from templates_engine.models import Category
+from templates_engine.sms import sendable
+from templates_engine.values import own_chat_parts
+
+
+def deliver(
+    claims: list[Claim],
+    *,
+    worker: str,
+    slot: Slot | None = None,
+    follow: Callable[[list[Recorded]], object] = lambda _: None,
+) -> list[Recorded]:
+    """Bring these claims to an outcome each, and give what was recorded.
+
+    ``slot`` is the worker's slot that waits for it. Where it is wanted for other messages, what is
+    under way is left to the background, and counted there; ``follow`` is then called, in another
+    thread, with what was recorded.
+
+    Claims of one queue, so of one channel. Those that have to wait, or that the slot's time
+    does not suffice for, are given back untried. Those that were lost with several workers are
+    delivered after the others and one at a time, so that what kills workers takes nobody along.
+    """
+    batch = InHand(worker, slot, follow)
+    batch.take(claims)
+    suspects = [claim for claim in claims if claim.losses >= SUSPECT_AFTER]
+    if len(suspects) > 1:
+        batch.defer([(claim, clock.now()) for claim in suspects[1:]], Reason.SUSPECT)
+    if len(claims) > len(suspects):
+        _isolated([claim for claim in claims if claim.losses < SUSPECT_AFTER], batch)
+    _isolated(suspects[:1], batch)
+    return batch.recorded
+
+
+def _isolated(claims: list[Claim], batch: InHand) -> None:
+    """Deliver these; where that raises, each half of what has no outcome yet, down to one.
+
+    What a provider was given before, and that has no outcome, ends as if its worker were lost.
+    """
+    faults = isolation.halving(
+        claims,
+        lambda part: batch.wait_out(lambda: _deliver(batch.left(part), batch)),
+        stage=lambda: batch.stage,
+        key=_id_of,
+    )
+    now = clock.now()
+    untried = {claim.id: fault for claim, fault in faults}
+    batch.record([faulted(c, untried[c.id], now) for c in batch.left(c for c, _ in faults)])
+    unknown = batch.left(claims, handed=True)
+    unrecorded = Fault("send", "NoOutcome", "")
+    batch.record([faulted(c, untried.get(c.id, unrecorded), now, handed=True) for c in unknown])
+
+
+def _id_of(claim: Claim) -> object:
+    return claim.id
+
+
+def _deliver(claims: list[Claim], batch: InHand) -> None:
+    if not claims:
+        return
+    batch.stage = "expire"
+    now = clock.now()
+    stale = [claim for claim in claims if _is_stale(claim, now)]
+    if stale:
+        batch.finish(stale, Status.EXPIRED, "expired")
+    batch.stage = "suppress"
+    current = _without_suppressed(batch.left(claims), batch)
+    batch.stage = "render"
+    hand_over(_render(current, batch), batch)
+
+
+def _is_stale(claim: Claim, now: datetime) -> bool:
+    return claim.expires_at is not None and claim.expires_at <= now
+
+
+def _without_suppressed(claims: list[Claim], batch: InHand) -> list[Claim]:
+    """End those that became suppressed since they were accepted."""
+    if not claims:
+        return []
+    recipients: dict[World, set[str]] = defaultdict(set)
+    for claim in claims:
+        recipients[claim.world].add(claim.recipient)
+    found = {
+        world: suppressions.among(claims[0].channel, who, world=world)
+        for world, who in recipients.items()
+    }
+    if not any(found.values()):
+        return claims
+    by_reason: dict[str, list[Claim]] = defaultdict(list)
+    for claim in claims:
+        marketing = _template_of(claim).category == Category.MARKETING
+        reason = suppressions.reason_in(found[claim.world], claim.recipient, marketing=marketing)
+        by_reason[reason].append(claim)
+    kept = by_reason.pop("", [])
+    for reason, suppressed in by_reason.items():
+        batch.finish(suppressed, Status.SUPPRESSED, reason)
+    return kept
+
+
+def _render(claims: list[Claim], batch: InHand) -> list[Ready]:
+    """Make each claim's content; one that cannot be rendered fails alone."""
+    ready = []
+    broken = []
+    faults = []
+    parts = mail_parts.of(claims)
+    for claim in claims:
+        try:
+            ready.append(_ready(claim, parts))
+        except TemplateError as error:
+            broken.append(_refused(claim, error))
+        except Exception as error:
+            if isolation.concerns_everybody(error):
+                raise
+            faults.append((claim, isolation.fault_of(error, "render")))
+    isolation.log_faults(faults, _id_of)
+    now = clock.now()
+    batch.record(broken + [faulted(claim, fault, now) for claim, fault in faults])
+    return ready
+
+
+def _refused(claim: Claim, error: TemplateError) -> Report:
+    outcome = Outcome(
+        Result.PERMANENT, code=type(error).__name__, reason=Reason.RENDER_ERROR, detail=str(error)
+    )
+    return Report(claim, outcome, provider="", started_at=clock.now())
+
+
+def _ready(claim: Claim, parts: mail_parts.Parts) -> Ready:
+    if claim.template_version_id is None:
+        return Ready(claim, _with_options(claim, parts.added(claim, _own_text(claim))))
+    version = catalog.version(claim.template_version_id)
+    is_list_mail = version.category == Category.MARKETING and claim.channel == "email"
+    link = ""
+    if is_list_mail or version.may_unsubscribe:
+        link = unsubscribe_links.url(claim.id, claim.channel, claim.recipient, claim.world)
+    content: Content = version.render(claim.context, claim.locale or None, link)
+    if is_list_mail:
+        headers = unsubscribe_links.headers(link)
+        content = {**content, "headers": headers, "list": version.template_name}
+    content = parts.added(claim, content)
+    return Ready(claim, _with_options(claim, content), version.template_name)
+
+
+def _with_options(claim: Claim, content: Content) -> Content:
+    return {**content, "options": claim.options} if claim.options else content
+
+
+def _own_text(claim: Claim) -> Content:
+    if claim.channel == "chat":
+        return {**own_chat_parts(claim.body)}
+    body = claim.body
+    if claim.channel == "sms":
+        body = sendable(body, keep_typography=rendering_settings()["keep_typography"])
+    return CHANNELS[claim.channel].own_content(claim.subject, body)
+
+
+class _Template(NamedTuple):
+    name: str
+    category: str
+
+
+def _template_of(claim: Claim) -> _Template:
+    if claim.template_version_id is None:
+        return _Template("", "")
+    version = catalog.version(claim.template_version_id)
+    return _Template(version.template_name, version.category)

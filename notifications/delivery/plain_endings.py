@@ -1,0 +1,42 @@
+"""The plainest end of a notification: for a row whose own values make every other way raise."""
+
+from uuid import UUID
+
+from notifications.core.reasons import Reason
+from notifications.db import clock
+from notifications.db.dialect import Unreadable
+from notifications.models import FailedDelivery, Notification, Status
+from notifications.models.failed_delivery import fingerprint
+from scheduling.isolation import Fault
+
+
+def end_unreadable(found: Unreadable) -> None:
+    """Dead-letter those of these rows that are being sent, without reading what they hold.
+
+    Nothing of them was handed to a provider in this attempt, for nobody could read it.
+    """
+    now = clock.now()
+    faults = dict(found)
+    rows = Notification.objects.filter(id__in=faults, status=Status.SENDING)
+    for id_, channel, priority in list(rows.values_list("id", "channel", "priority")):
+        if rows.filter(id=id_).update(
+            status=Status.FAILED, due_at=None, reason=Reason.UNREADABLE, finished_at=now
+        ):
+            keep_letter(id_, channel, priority, reason=Reason.UNREADABLE, fault=faults[id_])
+
+
+def keep_letter(id_: UUID, channel: str, priority: str, *, reason: str, fault: Fault) -> None:
+    """Write a dead letter that holds the fault, and no history."""
+    FailedDelivery.objects.get_or_create(
+        notification_id=id_,
+        defaults={
+            "channel": channel,
+            "priority": priority,
+            "reason": reason,
+            "error_class": fault.error[:50],
+            "code": fault.error[:50],
+            "detail": f"An error in the stage {fault.stage}, at {fault.place}.",
+            "fingerprint": fingerprint(channel, "", reason, fault.error, ""),
+            "created_at": clock.now(),
+        },
+    )

@@ -1,0 +1,166 @@
+"""The handover of finished messages: assign them to accounts, send, record, fail over.
+
+A failover is a retry without a wait: the attempt is recorded, the row is due at once, and this
+same worker claims it again for the next account. Should the worker die in between, the row is
+simply due.
+"""
+
+import threading
+import time
+
+from notifications.core.attempt import Report
+from notifications.delivery import background
+from notifications.delivery.account_assignment import Ready, assign, by_turns, failed_earlier
+from notifications.delivery.account_sending import TICK, Sending, sending_of
+from notifications.delivery.in_hand import InHand
+from notifications.providers import endpoints
+from scheduling import isolation
+
+RECORD_EVERY = 250  # outcomes; what a crash can double is at most what was not yet recorded
+RECORD_AFTER = 0.5  # seconds
+SPARE_AFTER = 0.004  # seconds that a batch keeps its slot when all of it was handed over
+IDLE = 0.25  # of a processor that this process uses: below it there is time for more calls
+
+
+def hand_over(ready: list[Ready], batch: InHand) -> None:
+    """Hand messages of one channel over, and record what comes of it.
+
+    Returns early where the slot is given up: then the process goes on in the background.
+    """
+    handover = Handover(ready, batch)
+    try:
+        while handover.step() and not handover.should_leave():
+            handover.wait()
+    except BaseException:
+        handover.stop()
+        raise
+    finally:
+        if handover.is_under_way:
+            background.attend(handover)
+
+
+class Handover:
+    """Messages of one batch on their way to one or more accounts.
+
+    ``step`` never waits for a provider, so whoever drives it may leave it to another thread.
+    """
+
+    def __init__(self, ready: list[Ready], batch: InHand) -> None:
+        batch.stage = "choose"
+        self.batch = batch
+        self._ready = {one.claim.id: one for one in ready}
+        if ready and ready[0].claim.channel in endpoints.CHANNELS:
+            ready, batch.slow, plan = by_turns(ready)
+            batch.apply(plan)
+        batch.earlier = failed_earlier(ready)
+        self._unassigned = ready
+        self._sendings: list[Sending] = []
+        self._reports: list[Report] = []
+        self._record_at = 0.0
+        self._is_left = False
+        self._sent_at: float | None = None  # since when nothing is left to be sent
+        self._wake = threading.Event()
+        self._looked = (time.monotonic(), time.process_time())
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a call is open, or an outcome is to be recorded."""
+        return bool(self._sendings or self._unassigned or self._reports)
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether there are messages that are still to be sent."""
+        return bool(self._unassigned) or any(one.has_unsent for one in self._sendings)
+
+    def wait(self) -> None:
+        """Wait for a moment, or until there is something to be done."""
+        self._wake.wait(TICK)
+        self._wake.clear()
+
+    def step(self) -> bool:
+        """Take what came of the calls, and begin others; False when all is over."""
+        self._take_in()
+        self.batch.look_again()
+        self._assign()
+        self.batch.stage = "send"
+        idle = self._is_idle()
+        for sending in self._sendings:
+            sending.work(self._wake, idle=idle)
+            sending.notice()
+            if self._is_left and sending.has_no_sender:
+                sending.close(for_want_of_senders=True)
+        return self.is_under_way
+
+    def should_leave(self) -> bool:
+        """Return whether the slot should be given up: it is wanted, or of no use here any more.
+
+        It is of no use when all was handed over, a moment after that so that quick answers are
+        recorded at once; and while no call of an account ends.
+        """
+        slot, now = self.batch.slot, time.monotonic()
+        if slot is None:
+            is_late = now > self.batch.ends and not self.has_unsent
+            return is_late and all(one.may_outlast for one in self._sendings)
+        if self.has_unsent:
+            self._sent_at = None
+            return slot.is_wanted() or any(one.has_no_sender for one in self._sendings)
+        self._sent_at = self._sent_at or now
+        return now > self._sent_at + SPARE_AFTER
+
+    def stop(self) -> None:
+        """Begin no further call, and leave what was not sent to whoever calls."""
+        self._unassigned = []
+        for sending in self._sendings:
+            sending.stop()
+
+    def part(self) -> None:
+        """Go on with a batch of its own, which has all that is under way."""
+        self._is_left = True
+        self.batch = self.batch.part(self._ready)
+        for sending in self._sendings:
+            sending.move_to(self.batch)
+
+    def _take_in(self) -> None:
+        for sending in self._sendings:
+            self._reports += sending.reports()
+            if sending.broken is not None:
+                self._record()  # what is known of a message is recorded with it
+                raise sending.broken
+            if sending.is_closed and not sending.is_settled:
+                self._unassigned += sending.settle()
+        over = [sending for sending in self._sendings if sending.is_over]
+        now = time.monotonic()
+        if self._reports and not self._record_at:
+            self._record_at = now + RECORD_AFTER
+        if over or len(self._reports) >= RECORD_EVERY or now > self._record_at > 0:
+            self._record()
+        for sending in over:
+            self._sendings.remove(sending)
+            with isolation.aside("health"):
+                sending.tell()
+
+    def _record(self) -> None:
+        """Record outcomes; what goes on at once to another account is to be assigned again."""
+        reports, self._reports, self._record_at = self._reports, [], 0.0
+        for claim in self.batch.record(reports):
+            self._unassigned.append(self._ready[claim.id]._replace(claim=claim))
+
+    def _assign(self) -> None:
+        for test in (False, True):
+            rows = [one for one in self._unassigned if one.claim.test is test]
+            if rows:
+                self.batch.stage = "choose"
+                plan = assign(rows, self.batch.tried, self.batch.earlier)
+                self.batch.apply(plan)
+                self._sendings += [
+                    sending_of(choice, going, self.batch) for choice, going in plan.going if going
+                ]
+        self._unassigned = []
+
+    def _is_idle(self) -> bool:
+        """Return whether this process has used little of a processor since the last look."""
+        (then, used), now = self._looked, (time.monotonic(), time.process_time())
+        if now[0] - then < TICK:
+            return False
+        self._looked = now
+        return (now[1] - used) / (now[0] - then) < IDLE

@@ -1,0 +1,1 @@
+"""Entry points that speak another system's protocol: Django's mail, SMTP."""

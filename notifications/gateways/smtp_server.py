@@ -1,0 +1,456 @@
+"""A submission server (RFC 6409): what a mail program hands over becomes notifications.
+
+A client logs in with an API key as its password, over TLS. Each recipient is a notification, and
+the mail is delivered as it was written, below our trace headers. 250 is said after the commit;
+mails that come at once are committed together.
+"""
+
+import asyncio
+import logging
+import re
+import socket
+import ssl
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from email import policy
+from email.parser import BytesHeaderParser
+from email.utils import formatdate
+from typing import Any
+
+import structlog
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connections
+
+from notifications.api import limits
+from notifications.channels import addresses
+from notifications.channels.mail import File, Mail, refuse_executables_of
+from notifications.core import conf
+from notifications.core.errors import InvalidField, InvalidNotification
+from notifications.core.text import printable
+from notifications.core.world import World
+from notifications.delivery import failed_deliveries
+from notifications.gateways import steering
+from notifications.models import ApiKey, new_id
+from notifications.operations import api_keys
+from notifications.providers import accounts
+from notifications.submission import acceptance
+from notifications.submission.acceptance import Answer, Asked
+from scheduling import isolation
+
+log = structlog.get_logger(__name__)
+
+TOGETHER = 100  # mails in one commit
+LOGINS = 6  # wrong keys after which a connection is over
+LATER = "451 4.3.0 It cannot be stored now; try again later"
+_REPLIES = {"from_email": "550 5.7.1", "attachments": "552 5.3.4", "recipient": "553 5.1.3"}
+_REFUSED = "554 5.6.0"
+_EHLO = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
+_parser = BytesHeaderParser(policy=policy.default)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where the server listens, and by which certificate it is known."""
+
+    host: str
+    port: int
+    certificate: str = ""
+    key: str = ""
+    implicit_tls: bool = False
+    connections: int = 100
+
+    def context(self) -> ssl.SSLContext | None:
+        """Load the certificate; None without one. Raises ``OSError``, ``ssl.SSLError`` among."""
+        if not self.certificate:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.certificate, self.key or None)
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A mail as a client handed it over."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+    trace: bytes
+    world: World
+
+
+class Server(SMTP):
+    """One connection; who logs in is looked up outside the loop."""
+
+    def __init__(self, doors: "Doors", most: int, *args: Any, **options: Any) -> None:
+        super().__init__(*args, authenticator=_unchecked, **options)
+        self._doors = doors
+        self._most = most
+        self._refusals = 0
+
+    def connection_made(self, transport: Any) -> None:
+        """Take a connection, unless there are as many as may be."""
+        if self._doors.connections >= self._most:
+            transport.write(b"421 4.3.2 Too many connections; try again later\r\n")
+            transport.close()
+            return
+        self._doors.connections += 1
+        self._is_counted = True
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Let another one come in its place."""
+        if self._is_counted:
+            self._is_counted = False
+            self._doors.connections -= 1
+            super().connection_lost(error)
+
+    _is_counted = False
+
+    async def auth_PLAIN(self, server: SMTP, args: list[str]) -> AuthResult:  # noqa: N802 -- aiosmtpd's name
+        """Log in by the mechanism PLAIN."""
+        return await self._checked(await super().auth_PLAIN(server, args))
+
+    async def auth_LOGIN(self, server: SMTP, args: list[str]) -> AuthResult:  # noqa: N802 -- as above
+        """Log in by the mechanism LOGIN."""
+        return await self._checked(await super().auth_LOGIN(server, args))
+
+    async def _checked(self, result: AuthResult) -> AuthResult:
+        if not (result.success and isinstance(result.auth_data, LoginPassword)):
+            return result
+        try:
+            address = str((self.session.peer or ("",))[0]) if self.session else ""
+            key = await self._doors.ask(_key_of, result.auth_data.password, address)
+        except DatabaseError:
+            return AuthResult(
+                success=False, handled=False, message="454 4.7.0 Keys cannot be looked up now"
+            )
+        if key is None:
+            self._refusals += 1
+            if self._refusals >= LOGINS:
+                await self.push("421 4.7.0 Too many wrong keys")
+                if self.transport is not None:
+                    self.transport.close()
+                return AuthResult(success=False, handled=True)
+            return AuthResult(success=False, handled=False)
+        return AuthResult(success=True, handled=False, auth_data=key)
+
+
+def _unchecked(*given: Any) -> AuthResult:
+    """Take what a client says as it is: it is looked up in ``Server._checked``."""
+    return AuthResult(success=True, handled=False, auth_data=given[-1])
+
+
+class Doors:
+    """A thread that asks the database and Redis for the loop; and how many connections are open."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="doors")
+
+    async def ask(self, what: Any, *about: Any) -> Any:
+        """Call it in the thread, and return its answer; raises what it raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, what, *about)
+
+    def close(self) -> None:
+        """Let the thread end, and its connection to the database."""
+        self._thread.submit(connections.close_all)
+        self._thread.shutdown()
+
+
+def _key_of(password: bytes, address: str) -> ApiKey | None:
+    """Return the key that a password is, if it may send; one that is none is logged, and slow."""
+    close_old_connections()
+    token = password.decode("ascii", "replace")
+    key = api_keys.find(token)
+    if key is None or ApiKey.Scope.SEND not in key.scopes:
+        limits.take_refused(address)
+        log.warning("api_key_refused", address=address, prefix=api_keys.prefix_of(token))
+        return None
+    api_keys.note_use(key)
+    return key
+
+
+class Handler:
+    """What a connection's commands do. One for all connections."""
+
+    def __init__(self, doors: Doors, writer: "Writer") -> None:
+        self._doors = doors
+        self._writer = writer
+
+    async def handle_RCPT(  # noqa: N802 -- aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take a recipient whose address can be written to."""
+        if len(envelope.rcpt_tos) >= conf.get("MAIL_RECIPIENTS"):
+            return "452 4.5.3 Too many recipients for one mail"
+        try:
+            envelope.rcpt_tos.append(addresses.canonical(address))
+        except (addresses.BadAddress, UnicodeError):
+            return "553 5.1.3 It is not a mail address"
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 -- as above
+        """Accept a mail, and answer when it is committed."""
+        key: Any = session.auth_data  # an ``ApiKey``: nobody comes here without
+        try:
+            if wait := await self._doors.ask(limits.take, key):
+                return f"451 4.7.1 Too many mails for this key; try again in {wait:.0f} s"
+            answers = await self._writer.accept(_handed(server, session, envelope, key))
+        except InvalidNotification as error:
+            return _refusal(error)
+        except Exception as error:  # noqa: BLE001 -- a client that is told so tries again
+            log.warning("mail_not_accepted", error=type(error).__name__)
+            return LATER
+        errors = [answer.error for answer in answers if answer.error is not None]
+        if len(errors) == len(answers):
+            return _refusal(errors[0])
+        return f"250 2.0.0 Accepted as {answers[0].id}"
+
+
+def _handed(server: SMTP, session: Session, envelope: Envelope, key: Any) -> Handed:
+    content = envelope.content if isinstance(envelope.content, bytes) else b""
+    name, peer = session.host_name or "", session.peer or ("unknown",)
+    ehlo = name if _EHLO.fullmatch(name) else "unknown"
+    with_ = f"{'UTF8' if envelope.smtp_utf8 else 'E'}SMTP{'S' if _is_secure(session) else ''}A"
+    trace = (
+        f"Received: from {ehlo} ([{peer[0]}])\r\n"
+        f"\tby {server.hostname} with {with_} id {new_id().hex};\r\n\t{formatdate()}\r\n"
+    )
+    return Handed(
+        envelope.mail_from or "",
+        tuple(dict.fromkeys(envelope.rcpt_tos)),
+        content,
+        trace.encode(),
+        key.world,
+    )
+
+
+def _is_secure(session: Session) -> bool:
+    return session.ssl is not None
+
+
+def _refusal(error: InvalidNotification) -> str:
+    """Write an error as a reply: one line of ASCII."""
+    code = _REPLIES.get(error.field.partition(".")[0], _REFUSED)
+    words = " ".join(printable(str(error)).split())
+    return f"{code} {words}".encode("ascii", "replace").decode()[:400]
+
+
+class Writer:
+    """Accepts mails in one thread; those that come while it is at work are the next commit."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._waiting: list[tuple[Handed, asyncio.Future[list[Answer]]]] = []
+        self._work: asyncio.Task[None] | None = None
+
+    async def accept(self, handed: Handed) -> list[Answer]:
+        """Return an answer for each recipient, once it is committed; raises what concerns all."""
+        future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((handed, future))
+        if self._work is None or self._work.done():
+            self._work = asyncio.create_task(self._write())
+        return await future
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            part, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+            mails = [handed for handed, _ in part]
+            try:
+                answers: Sequence[Any] = await loop.run_in_executor(self._thread, accept, mails)
+            except Exception as error:  # noqa: BLE001 -- raised again where each is waited for
+                answers = [error] * len(part)
+            for (_, future), answer in zip(part, answers, strict=True):
+                if future.done():
+                    continue  # its client is gone
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+    async def close(self) -> None:
+        """Finish what was handed over, and let the thread end."""
+        if self._work is not None:
+            await self._work
+        self._thread.submit(connections.close_all)
+        self._thread.shutdown()
+
+
+def accept(mails: Sequence[Handed]) -> list[list[Answer] | Exception]:
+    """Accept mails in one transaction; return for each its answers, or what refused it."""
+    close_old_connections()
+    prepared: list[list[dict[str, Any]] | Exception] = []
+    for one in mails:
+        try:
+            prepared.append(_requests(one))
+        except InvalidNotification as error:
+            prepared.append(error)
+        except Exception as error:
+            if isolation.concerns_everybody(error):
+                raise
+            prepared.append(InvalidField("The mail cannot be read.", field="raw"))
+    asked = [Asked(row) for rows in prepared if isinstance(rows, list) for row in rows]
+    answers = iter(acceptance.accept_many(asked))
+    found: list[list[Answer] | Exception] = []
+    for rows in prepared:
+        if isinstance(rows, Exception):
+            found.append(rows)
+            continue
+        own = [next(answers) for _ in rows]
+        _keep_refused(rows, own)
+        found.append(own)
+    return found
+
+
+def _keep_refused(rows: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> None:
+    """Make failed deliveries of recipients that were refused while others were accepted."""
+    if not any(answer.error is None for answer in answers):
+        return
+    for row, answer in zip(rows, answers, strict=True):
+        if answer.error is not None:
+            told = {name: row[name] for name in ("channel", "recipient", "subject")}
+            failed_deliveries.keep_refused(str(new_id()), told, answer.error)
+
+
+def _requests(one: Handed) -> list[dict[str, Any]]:
+    """Return a request for each recipient. Raises ``InvalidField``."""
+    head, rest = _parted(one.content)
+    headers = _parser.parsebytes(head)
+    for author in _authors(headers):
+        if not accounts.may_send_as("email", author):
+            raise InvalidField(f"No account may send as {author}.", field="from_email")
+    told = steering.read(
+        ((name, str(value)) for name, value in headers.items()), without=("template", "context")
+    )
+    refuse_executables_of(one.content)
+    mail = Mail(
+        from_email=_sender(one.sender),
+        raw=File(
+            one.trace + _without_ours(head) + _date(headers) + rest, content_type="message/rfc822"
+        ),
+    )
+    key = told.pop("idempotency_key", "")
+    return [
+        {
+            "channel": "email",
+            "subject": _one_line(str(headers.get("Subject", ""))),
+            **told,
+            "recipient": recipient,
+            **({"idempotency_key": f"{key}:{recipient}"} if key else {}),
+            "project": one.world.project,
+            "test": one.world.test,
+            "mail": mail,
+        }
+        for recipient in one.recipients
+    ]
+
+
+def _parted(content: bytes) -> tuple[bytes, bytes]:
+    """Part a mail into its header lines and the rest, which begins with the blank line."""
+    if content.startswith(b"\r\n"):
+        return b"", content
+    head, blank, body = content.partition(b"\r\n\r\n")
+    return (head + b"\r\n", b"\r\n" + body) if blank else (content, b"\r\n")
+
+
+def _without_ours(head: bytes) -> bytes:
+    """Take out the headers that are for us, with the lines that continue them."""
+    if steering.PREFIX.encode() not in head.lower():
+        return head
+    kept = []
+    is_ours = False
+    for line in head.splitlines(keepends=True):
+        if line[:1] not in b" \t":
+            is_ours = steering.is_for_us(line.decode("ascii", "replace"))
+        if not is_ours:
+            kept.append(line)
+    return b"".join(kept)
+
+
+def _date(headers: Any) -> bytes:
+    """Add the date that a mail must have (RFC 6409, 8.1)."""
+    return b"" if "Date" in headers else f"Date: {formatdate()}\r\n".encode()
+
+
+def _authors(headers: Any) -> list[str]:
+    """Return whom From and Sender name. Raises ``InvalidField`` where From names nobody."""
+    found = []
+    for name in ("From", "Sender"):
+        for header in headers.get_all(name, []):
+            found += [one.addr_spec for one in header.addresses]
+    if not headers.get_all("From"):
+        raise InvalidField("The mail has no header From.", field="headers.From")
+    for one in found:
+        try:
+            addresses.canonical(one)
+        except addresses.BadAddress:
+            raise InvalidField("From is not a mail address.", field="headers.From") from None
+    if not found:
+        raise InvalidField("From is not a mail address.", field="headers.From")
+    return found
+
+
+def _sender(given: str) -> str:
+    """Return the envelope's sender, "" for none. Raises ``InvalidField``."""
+    if not given:
+        return ""
+    try:
+        addresses.sender(given)
+    except (addresses.BadAddress, UnicodeError) as error:
+        raise InvalidField(f"Nothing can be sent from it. {error}", field="from_email") from None
+    return given
+
+
+def _one_line(subject: str) -> str:
+    return " ".join(printable(subject).split())
+
+
+async def serve(options: Options, stopped: asyncio.Event, listening: Any = None) -> None:
+    """Serve until ``stopped``; then finish what was handed over.
+
+    Calls ``listening`` with the port as soon as it is open. Raises ``OSError`` where it cannot be.
+    """
+    # Only on this machine, or with TLS from the start, of which aiosmtpd does not know.
+    warnings.filterwarnings("ignore", "Requiring AUTH while not requiring TLS", UserWarning)
+    for name in ("mail.log", "mail.debug"):  # aiosmtpd's, which have addresses
+        logging.getLogger(name).setLevel(logging.ERROR)
+    context = options.context()
+    doors, writer = Doors(), Writer()
+    handler = Handler(doors, writer)
+
+    def connection() -> Server:
+        return Server(
+            doors,
+            options.connections,
+            handler,
+            hostname=socket.getfqdn() or "localhost",
+            ident="ESMTP",
+            data_size_limit=conf.get("MAIL_BYTES") * 3 // 2,
+            enable_SMTPUTF8=True,
+            tls_context=None if options.implicit_tls else context,
+            auth_required=True,
+            # aiosmtpd knows of STARTTLS only; implicit TLS is there from the start.
+            auth_require_tls=context is not None and not options.implicit_tls,
+            timeout=300,
+        )
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        connection,
+        options.host,
+        options.port,
+        ssl=context if options.implicit_tls else None,
+        backlog=options.connections,
+    )
+    async with server:
+        if listening is not None:
+            listening(server.sockets[0].getsockname()[1])
+        await stopped.wait()
+        server.close()
+        await writer.close()
+    doors.close()

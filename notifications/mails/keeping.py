@@ -1,0 +1,70 @@
+"""Storing what mails have, each content once, in the transaction of the notifications."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db import connection, models
+
+from notifications.channels.mail import File, KeptMail, Mail
+from notifications.core.errors import InvalidField
+from notifications.models import Attachment, MailContent
+
+
+def keep(mails: Iterable[Mail | KeptMail]) -> dict[str, int]:
+    """Store what is not stored yet, and return ids of ``MailContent`` by the mails' digests.
+
+    Runs in the transaction of the notifications that refer to it. What is found is locked against
+    being deleted until that ends; those who share a content do not wait for each other. Raises
+    ``InvalidField`` for a kept mail that was deleted meanwhile.
+    """
+    wanted = {one.digest: one for one in mails}
+    found = dict(_locked(MailContent, "digest", sorted(wanted)))
+    missing = [wanted[digest] for digest in sorted(wanted) if digest not in found]
+    if any(isinstance(one, KeptMail) for one in missing):
+        raise InvalidField("What the mail had was deleted.", field="attachments")
+    return {**found, **_written([one for one in missing if isinstance(one, Mail)])}
+
+
+def _written(mails: Sequence[Mail]) -> dict[str, int]:
+    if not mails:
+        return {}
+    files = {file.digest: file for mail in mails for file in mail.files()}
+    attachments = _attachments(files)
+    rows = MailContent.objects.bulk_create(
+        [MailContent(digest=mail.digest, fields=mail.kept) for mail in mails]
+    )
+    through = MailContent.attachments.through
+    through.objects.bulk_create(
+        through(mailcontent_id=row.pk, attachment_id=attachments[digest])
+        for row, mail in zip(rows, mails, strict=True)
+        for digest in {file.digest for file in mail.files()}
+    )
+    return {row.digest: row.pk for row in rows}
+
+
+def _attachments(files: dict[str, File]) -> dict[str, int]:
+    """Return the ids of these files' contents by digest, storing those that are new."""
+    if not files:
+        return {}
+    found = dict(_locked(Attachment, "digest", sorted(files)))
+    missing = [file for digest, file in sorted(files.items()) if digest not in found]
+    rows = Attachment.objects.bulk_create(
+        [Attachment(digest=f.digest, size=len(f.content), content=f.content) for f in missing]
+    )
+    return {**found, **{row.digest: row.pk for row in rows}}
+
+
+def _locked(model: type[models.Model], column: str, values: Sequence[Any]) -> list[tuple[Any, int]]:
+    """Find rows and keep them from being deleted; the oldest of each value wins.
+
+    KEY SHARE holds off a deletion, and nobody else (SQLite has the one write lock instead).
+    """
+    lock = " FOR KEY SHARE" if connection.vendor == "postgresql" else ""
+    marks = ", ".join(["%s"] * len(values))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {column}, id FROM {model._meta.db_table}"  # noqa: S608 -- names of our own models
+            f" WHERE {column} IN ({marks}) ORDER BY id DESC{lock}",
+            values,
+        )
+        return [(value, id_) for value, id_ in cursor.fetchall()]

@@ -1,0 +1,1 @@
+"""What goes on by itself in every scheduler: the sweep, retention and the archive."""

@@ -1,0 +1,65 @@
+"""What a clock that was ahead has planned, put right when it is set back.
+
+The database's clock is set back when somebody corrects it, or when a standby with another clock is
+promoted. What was planned meanwhile would wait for the difference: claims of dead workers, retries,
+and what waits for a limit or an account. What a caller asked for at a time keeps it.
+"""
+
+from datetime import datetime, timedelta
+
+from django.db.models import F
+
+from notifications.core import conf
+from notifications.core.reasons import DEFERRED
+from notifications.db import clock
+from notifications.models import Attempt, Notification, Status
+
+_seen = 0
+
+
+def look() -> int:
+    """Put plans right if the clock was set back since the last look; return how many were.
+
+    Does no harm when several schedulers do it at once, or again.
+    """
+    global _seen  # noqa: PLW0603 -- what this process has seen to
+    now, times = clock.now(), clock.times_set_back
+    if times == _seen:
+        return 0
+    changed = _shorten_leases(now) + _count_retries_anew(now) + _have_others_ask_again(now)
+    _seen = times
+    return changed
+
+
+def _shorten_leases(now: datetime) -> int:
+    """Have no claim last, and no message be on its way, for longer than it would from now on."""
+    changed = 0
+    for status, lasts in ((Status.SENDING, "LEASE"), (Status.QUEUED, "GRACE")):
+        ends = now + timedelta(seconds=conf.get(lasts))
+        rows = Notification.objects.filter(status=status, due_at__gt=ends + clock.SET_BACK)
+        changed += rows.update(due_at=ends)
+    return changed
+
+
+def _count_retries_anew(now: datetime) -> int:
+    """Have a retry wait for as long as it was to, from now on."""
+    ahead = Attempt.objects.filter(
+        finished_at__gt=now + clock.SET_BACK,
+        notification__status=Status.SCHEDULED,
+        notification__due_at=F("retry_at"),
+    )
+    changed = 0
+    for attempt in ahead.annotate(waits=F("retry_at") - F("finished_at")):
+        waiting = Notification.objects.filter(
+            id=attempt.notification_id, status=Status.SCHEDULED, due_at=attempt.retry_at
+        )
+        changed += waiting.update(due_at=now + attempt.waits)
+    return changed
+
+
+def _have_others_ask_again(now: datetime) -> int:
+    """Have what waits for a limit, or for an account that rests, ask when it may go."""
+    deferred = Notification.objects.filter(
+        status=Status.SCHEDULED, due_at__gt=F("scheduled_at"), reason__in=DEFERRED
+    )
+    return deferred.filter(due_at__gt=now).update(due_at=now)

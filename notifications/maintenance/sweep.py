@@ -1,0 +1,67 @@
+"""The sweep: finds what is due by its due time, and has it worked on.
+
+It ends the leases of dead workers, calls the followers that nobody called, and publishes messages
+for due rows (``release``). It runs in every scheduler process at once: a second sweep adds nothing.
+"""
+
+from notifications import metrics
+from notifications.canvas import followers
+from notifications.core.attempt import Outcome, Report, Result
+from notifications.core.reasons import Reason
+from notifications.db import clock
+from notifications.delivery import claims, outcomes
+from notifications.maintenance import set_back
+from notifications.queueing import release
+from scheduling import isolation
+
+BUSY = 0.05  # seconds between sweeps while there is a backlog
+IDLE = 0.5  # seconds at most
+LEASES = 500  # leases that one sweep ends
+
+
+def sweep() -> float:
+    """Do one round, and give the seconds until the next one is wanted.
+
+    Each part of it goes on while another one raises.
+    """
+    _set_back()
+    leases = _leases()
+    with isolation.aside("count"):
+        metrics.swept(leases=leases)
+    ended = leases + _followers()
+    waiting = release.look()
+    release.publish(waiting)
+    if ended or any(queue.due for queue in waiting):
+        return BUSY
+    upcoming = [queue.next_due_at for queue in waiting if queue.next_due_at]
+    if not upcoming:
+        return IDLE
+    return min(max((min(upcoming) - clock.now()).total_seconds(), 0.005), IDLE)
+
+
+def end_leases() -> int:
+    """End the leases of workers that died: what became of their attempt is unknown."""
+    ended = claims.expired(LEASES)
+    reports = [
+        Report(
+            claim,
+            Outcome(
+                Result.UNKNOWN,
+                code="lease_expired",
+                reason=Reason.WORKER_LOST,
+                detail="The worker did not report before its lease ended.",
+                lost=True,
+            ),
+            provider="",
+            started_at=claim.lease_until,
+        )
+        for claim in ended
+    ]
+    if reports:
+        outcomes.record(reports, worker="")
+    return len(reports)
+
+
+_set_back = isolation.Part("set back", set_back.look, 0)
+_leases = isolation.Part("leases", end_leases, 0)
+_followers = isolation.Part("followers", lambda: followers.call_overdue(LEASES), 0)

@@ -1,0 +1,23 @@
+"""Print all that is kept of a recipient, as JSON."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from notifications.operations import personal_data
+
+
+class Command(BaseCommand):
+    """``manage.py export RECIPIENT``."""
+
+    help = "Print all that is kept of a recipient, as JSON."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Read whose data it is."""
+        parser.add_argument("recipient", help="An address, a number, a token or a URL.")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Print it on standard output."""
+        kept = personal_data.export(options["recipient"])
+        self.stdout.write(json.dumps(kept, indent=2, ensure_ascii=False))

@@ -1,0 +1,22 @@
+"""What tells whether a batch is asked for again, with the same content."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("notifications", "0021_message_options")]
+
+    operations = [
+        migrations.AddField(
+            model_name="batch",
+            name="content_hash",
+            field=models.CharField(
+                blank=True,
+                db_default="",
+                default="",
+                editable=False,
+                help_text="Of what it asked for, if it may be asked for again.",
+                max_length=32,
+            ),
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""What one reads about the system: overview, timelines, metrics of its state, diagnosis."""

@@ -1,0 +1,170 @@
+"""Backlog, quarantine, providers and dead letters."""
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.conf import settings
+
+from notifications.channels.base import Provider
+from notifications.channels.kinds import UnknownKind, provider_class
+from notifications.core import routing
+from notifications.core.errors import TransientError
+from notifications.db import clock
+from notifications.models import FailedDelivery, QuarantinedRow
+from notifications.monitoring import overview, waiting
+from notifications.monitoring.diagnosis.finding import Finding
+from notifications.monitoring.state import MOST
+from notifications.operations import bulk_replays, holds
+from notifications.providers import accounts
+from notifications.providers.accounts import Candidate
+from notifications.providers.smtp_connection import connect, read_url
+from templates_engine.context_schema import check_schema
+from templates_engine.errors import InvalidTemplate
+from templates_engine.models import Category, Status, Template, TemplateVersion
+
+ANSWER_SECONDS = 5.0
+MANY = 100  # dead letters in an hour
+
+
+def backlog() -> Iterator[Finding]:
+    """Nothing that is due waits for long."""
+    now = clock.now()
+    for queue in waiting.look(MOST):
+        if (age := queue.age(now)) <= overview.LATE:
+            continue
+        why = f": {queue.retrying} wait for a retry, {queue.resting} for what rests"
+        yield Finding(
+            "delivery.late",
+            f"A notification of {queue.channel}.{queue.priority} waits for {age:.0f} s"
+            f"{why if queue.retrying or queue.resting else ''}.",
+            "manage.py allocation shows who has the slots. Start more workers, or look at the "
+            "provider of this channel; docs/operating.md, “The backlog grows”.",
+            is_error=False,
+        )
+
+
+def held() -> Iterator[Finding]:
+    """Nothing is held back by an operator."""
+    for hold in holds.in_force():
+        yield Finding(
+            "delivery.held",
+            overview.told(hold),
+            "Release it where it is over: what waits goes out then.",
+            is_error=False,
+        )
+
+
+def quarantine() -> Iterator[Finding]:
+    """No row faults the loop that works on it."""
+    for row in QuarantinedRow.objects.open().order_by("quarantined_at")[:5]:
+        yield Finding(
+            "delivery.quarantined",
+            f"{row.loop} passes over the row {row.key}, which faulted it {row.fault_count} times: "
+            f"{row.reason} in {row.stage}, at {row.place}",
+            "See to the cause, then release it in the admin under Quarantine.",
+        )
+
+
+def providers() -> Iterator[Finding]:
+    """Each enabled account can be used, and a mail server lets us in."""
+    for channel in routing.CHANNELS:
+        for candidate in accounts.candidates(channel):
+            if candidate.problem:
+                yield Finding(
+                    "provider.unusable",
+                    f"The account {candidate.name} cannot be used: {candidate.problem}",
+                    "Correct it in the admin under Provider accounts, or set what it refers to.",
+                )
+            elif candidate.account.kind == "smtp":
+                yield from _mail_server(candidate)
+
+
+def schemas() -> Iterator[Finding]:
+    """Each published version's context schema can be used."""
+    live = TemplateVersion.objects.filter(status=Status.PUBLISHED, context_schema__isnull=False)
+    for version in live.select_related("template").order_by("template__name"):
+        try:
+            check_schema(version.context_schema)
+        except InvalidTemplate as error:
+            yield Finding(
+                "template.schema",
+                f"{version} refuses every context. {error}",
+                "Make a new version without what is refused, and publish it (docs/templates.md).",
+            )
+
+
+def rests() -> Iterator[Finding]:
+    """No account rests after failures."""
+    found = overview.providers()
+    resting = [provider for provider in found if provider.state == overview.RESTS]
+    able = {provider.channel for provider in found if provider.state == overview.READY}
+    for provider in resting:
+        yield Finding(
+            "provider.rests",
+            provider.trouble,
+            "See the provider's status page, and docs/operating.md, “A provider is down”. "
+            "Another account of the channel takes over by itself.",
+            is_error=provider.channel not in able,
+        )
+
+
+def _mail_server(candidate: Candidate) -> Iterator[Finding]:
+    account = candidate.account
+    server = read_url(account.secrets["url"], account.settings.get("ehlo", ""), account.reach)
+    where = f"{server.host}:{server.port}"
+    place = "the account's secret url" if accounts.named(account.name) else "EMAIL_URL"
+    try:
+        connect(server, time.monotonic() + ANSWER_SECONDS).quit()
+    except TransientError as error:
+        refused = error.code.startswith("5")
+        yield Finding(
+            "provider.login" if refused else "provider.away",
+            f"The mail server {where} of the account {candidate.name} "
+            f"{'refuses us' if refused else 'does not answer'}: {error.code} {error.detail}",
+            f"Correct user and password in {place}."
+            if refused
+            else f"Check host and port in {place}, and that a firewall lets this machine out.",
+        )
+
+
+def public_address() -> Iterator[Finding]:
+    """Who needs to be reached from outside can be."""
+    if settings.PUBLIC_URL:
+        return
+    needs = [
+        f"the account {candidate.name} (receipts)"
+        for channel in routing.CHANNELS
+        for candidate in accounts.candidates(channel)
+        if _has_receipts(candidate.account.kind)
+    ]
+    marketing = Template.objects.filter(category=Category.MARKETING, channel="email")
+    needs += [f"the template {template.name} (unsubscribing)" for template in marketing[:5]]
+    if needs:
+        yield Finding(
+            "provider.public_url",
+            f"PUBLIC_URL is empty, but needed by {', '.join(needs)}.",
+            "Set PUBLIC_URL=https://notify.example.org, where the world reaches this system.",
+            is_error=False,
+        )
+
+
+def _has_receipts(kind: str) -> bool:
+    try:
+        return provider_class(kind).receipts is not Provider.receipts
+    except UnknownKind:  # the admin and each attempt say so
+        return False
+
+
+def dead_letters() -> Iterator[Finding]:
+    """Few deliveries failed of late."""
+    since = clock.now() - timedelta(hours=1)
+    fresh = FailedDelivery.objects.filter(created_at__gte=since).count()
+    if fresh >= MANY:
+        yield Finding(
+            "delivery.failing",
+            f"{fresh} deliveries failed in the last hour; "
+            f"{bulk_replays.open_ones().count()} are open.",
+            "See their causes in the admin under Failed deliveries, mend, then replay.",
+            is_error=False,
+        )

@@ -1,0 +1,253 @@
+"""The whole system at a glance: for the dashboard and ``manage.py status``."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from notifications.core import routing
+from notifications.db import clock
+from notifications.models import Hold, QuarantinedRow
+from notifications.models.quarantined_row import Quarantined
+from notifications.monitoring import exposition, waiting
+from notifications.monitoring.state import MOST
+from notifications.operations import bulk_replays, holds
+from notifications.providers import accounts, health
+from notifications.queueing import allocation, backlog, publisher
+from notifications.queueing.allocation import Allocation, Source
+from scheduling import status as scheduler_status
+from scheduling import workers
+
+READY = "ready"
+RESTS = "rests after failures"
+UNKNOWN = Allocation(weight=0.0, source=Source.SETTINGS)
+
+
+@dataclass(slots=True)
+class Queue:
+    """One queue.
+
+    ``due`` rows wait for a worker, ``retrying`` for their next attempt, ``resting`` for an account,
+    an endpoint or a limit. ``oldest`` is in seconds: for how long the one that waits longest was
+    to be sent. ``busy`` counts slots of workers beside this process, and ``workers`` all living
+    workers that consume it.
+    """
+
+    channel: str
+    priority: str
+    due: int = 0
+    retrying: int = 0
+    resting: int = 0
+    oldest: float = 0.0
+    on_broker: int = 0
+    busy: int = 0
+    workers: int = 0
+    allocation: Allocation = UNKNOWN
+
+    @property
+    def name(self) -> str:
+        return routing.queue_for(self.channel, self.priority)
+
+    @property
+    def is_unserved(self) -> bool:
+        """Whether it has work and no worker for it."""
+        return not self.workers and bool(self.due or self.on_broker)
+
+    @property
+    def is_idle(self) -> bool:
+        waits = self.due or self.retrying or self.resting
+        return not (waits or self.on_broker or self.busy or self.allocation.share)
+
+
+@dataclass(slots=True)
+class Provider:
+    """An account with what was seen of it over the last minute; ``state`` is for people.
+
+    ``last_error`` is what it said when it failed last, if it fails.
+    """
+
+    channel: str
+    name: str
+    good: int
+    bad: int
+    pace: float
+    state: str
+    last_error: str = ""
+
+    @property
+    def trouble(self) -> str:
+        """What somebody should see to; empty while it is ready."""
+        if self.state == READY:
+            return ""
+        why = f"; the last: {self.last_error}" if self.last_error else ""
+        return f"The account {self.name} ({self.channel}): {self.state}{why}".rstrip(".") + "."
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A living worker, with the queues that it consumes and how many tasks it runs at once."""
+
+    name: str
+    queues: list[str]
+    slots: int
+
+
+@dataclass(slots=True)
+class Overview:
+    """What a person on call looks at first."""
+
+    at: datetime
+    queues: list[Queue]
+    broker_up: bool
+    dead_letters: int
+    scheduler: scheduler_status.Status
+    providers: list[Provider] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
+    jobs_on_broker: int = 0
+    quarantined: list[Quarantined] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+
+    @property
+    def due(self) -> int:
+        return sum(queue.due for queue in self.queues)
+
+    @property
+    def retrying(self) -> int:
+        return sum(queue.retrying for queue in self.queues)
+
+    @property
+    def resting(self) -> int:
+        return sum(queue.resting for queue in self.queues)
+
+    @property
+    def oldest(self) -> float:
+        return max((queue.oldest for queue in self.queues), default=0.0)
+
+    @property
+    def unserved(self) -> list[str]:
+        """The queues that have work and no worker, while there are workers and a broker."""
+        if not (self.workers and self.broker_up):
+            return []
+        queues = [queue.name for queue in self.queues if queue.is_unserved]
+        jobs = routing.JOBS_QUEUE
+        if self.jobs_on_broker and not any(jobs in worker.queues for worker in self.workers):
+            queues.append(jobs)
+        return queues
+
+    @property
+    def troubles(self) -> list[str]:
+        """What somebody should see to, the most urgent first."""
+        found = []
+        if not self.broker_up:
+            found.append("The broker does not answer: what is accepted waits.")
+        if not self.workers:
+            found.append("No worker is alive: nothing is sent.")
+        if self.unserved:
+            found.append(f"No worker serves {', '.join(self.unserved)}, and there is work.")
+        if not self.scheduler.live_schedulers:
+            found.append("No scheduler is alive: nothing scheduled or retried goes out.")
+        if self.oldest > LATE:
+            longest = max(self.queues, key=lambda queue: queue.oldest)
+            found.append(f"A notification of {longest.name} waits for {longest.oldest:.0f} s.")
+        found += [provider.trouble for provider in self.providers if provider.trouble]
+        if self.dead_letters:
+            found.append(f"{_many(self.dead_letters)} failed deliveries are open.")
+        found += [
+            f"In quarantine since {q.oldest:%Y-%m-%d %H:%M} UTC: rows of {q.loop}: {q.rows}."
+            for q in self.quarantined
+        ]
+        return [*found, *_troubles_of_schedules(self.scheduler), *self.held]
+
+
+def told(hold: Hold) -> str:
+    """Say what is held back, since when and why."""
+    why = f": {hold.reason.rstrip('.')}" if hold.reason else ""
+    return f"Held since {hold.created_at:%Y-%m-%d %H:%M} UTC: {hold}{why}."
+
+
+def _troubles_of_schedules(seen: scheduler_status.Status) -> list[str]:
+    counted = {
+        "Schedulers of which a loop hangs": seen.hung_schedulers,
+        "Runs that failed for good and nobody saw to": seen.failed_runs,
+        "Schedules whose last runs failed, one after the other": seen.failing,
+        "Schedules whose last due times were skipped, one after the other": seen.skipping,
+        "Schedules in quarantine": seen.quarantined,
+    }
+    return [f"{what}: {count}." for what, count in counted.items() if count]
+
+
+LATE = 60.0  # seconds that a due row may wait before somebody should know
+
+
+def read() -> Overview:
+    """Read all of it; costs index probes, however much there is. Raises ``django.db.Error``."""
+    now = clock.now()
+    found = backlog.look(MOST)
+    queues = {(queue.channel, queue.priority): Queue(*queue[:3]) for queue in found}
+    for row in waiting.look(MOST):
+        queue = queues[row.channel, row.priority]
+        queue.retrying, queue.resting, queue.oldest = row.retrying, row.resting, row.age(now)
+    for name, busy in busy_slots().items():
+        if name in queues:
+            queues[name].busy = busy
+    allocated = allocation.read()
+    alive = [Worker(one.name, one.queues, one.slots) for one in workers.alive()]
+    for queue in queues.values():
+        queue.allocation = allocated[queue.name]
+        queue.workers = sum(queue.name in worker.queues for worker in alive)
+    depths = _depths()
+    for queue in queues.values():
+        queue.on_broker = (depths or {}).get(queue.name, 0)
+    return Overview(
+        at=now,
+        queues=list(queues.values()),
+        broker_up=depths is not None,
+        dead_letters=bulk_replays.open_ones().order_by()[:MOST].count(),
+        scheduler=scheduler_status.read(),
+        providers=providers(),
+        workers=alive,
+        jobs_on_broker=(depths or {}).get(routing.JOBS_QUEUE, 0),
+        quarantined=QuarantinedRow.objects.by_loop(),
+        held=[told(hold) for hold in holds.in_force()],
+    )
+
+
+def busy_slots() -> dict[tuple[str, str], int]:
+    """Count the worker slots that deliver now, by queue, of the workers with this VAR_DIR."""
+    busy: dict[tuple[str, str], int] = {}
+    for family in exposition.ProcessesCollector().collect():
+        if family.name == "notifications_slots_busy":
+            for sample in family.samples:
+                name = (sample.labels["channel"], sample.labels["priority"])
+                busy[name] = busy.get(name, 0) + int(sample.value)
+    return busy
+
+
+def _depths() -> dict[str, int] | None:
+    """Count the messages on the broker by queue; None while it is away."""
+    try:
+        return publisher.depths([*routing.QUEUE_NAMES, routing.JOBS_QUEUE])
+    except publisher.BrokerAway:
+        return None
+
+
+def providers() -> list[Provider]:
+    """Read how the accounts of every channel do. Raises ``django.db.Error``."""
+    found: dict[str, Provider] = {}
+    for channel in routing.CHANNELS:
+        candidates = accounts.candidates(channel)
+        names = [candidate.name for candidate in candidates]
+        known, errors = health.healths(names), health.last_errors(names)
+        for candidate in candidates:
+            if shared := found.get(candidate.name):  # the outbox, where no channel has an account
+                shared.channel += f", {channel}"
+                continue
+            seen = known[candidate.name]
+            state = candidate.problem or (RESTS if seen.resting_until else READY)
+            failing = candidate.name in errors and (seen.resting_until or seen.bad)
+            error = errors[candidate.name].words if failing else ""
+            figures = (seen.good, seen.bad, seen.pace)
+            found[candidate.name] = Provider(channel, candidate.name, *figures, state, error)
+    return list(found.values())
+
+
+def _many(count: int) -> str:
+    return f"{MOST} or more" if count >= MOST else str(count)

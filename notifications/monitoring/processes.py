@@ -1,0 +1,27 @@
+"""Starts the counting in Celery's processes: before a worker forks, and when beat begins."""
+
+from typing import Any
+
+from celery.signals import beat_init, celeryd_init, worker_ready
+
+from notifications.metrics import process_folders
+from notifications.monitoring import exposition
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]  # celery has no types
+def start_in_worker(**_: Any) -> None:
+    """Take a slot that the children, forked later, count into."""
+    process_folders.start("worker")
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]  # as above
+def serve_in_worker(**_: Any) -> None:
+    """Listen only now that the children are forked: a listening socket is not theirs."""
+    exposition.serve()
+
+
+@beat_init.connect  # type: ignore[untyped-decorator]  # as above
+def start_in_beat(**_: Any) -> None:
+    """Count and listen; a scheduler has no children."""
+    process_folders.start("beat")
+    exposition.serve()

@@ -1,0 +1,167 @@
+"""What is read when somebody asks: backlog, broker, dead letters, scheduler.
+
+Each figure costs index probes, and counts stop at a limit: a million waiting rows cost no more
+than ten thousand.
+"""
+
+from collections.abc import Iterator
+
+import structlog
+from django.db import Error, connection
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from notifications.core import routing
+from notifications.db import clock
+from notifications.models import QuarantinedRow
+from notifications.monitoring import waiting
+from notifications.operations import bulk_replays, holds
+from notifications.providers import accounts, health
+from notifications.queueing import allocation, backlog, publisher
+from scheduling import status as scheduler_status
+from scheduling import watch, workers
+
+log = structlog.get_logger(__name__)
+
+MOST = 10_000  # rows counted per queue: more is "very many" to whoever is woken by it
+_QUEUE = ("channel", "priority")
+
+
+class StateCollector(Collector):
+    """Reads the state of the whole system; one process of it need be asked."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Read each part; one that does not answer leaves its figures out and says so."""
+        known = watch.database.outage
+        reachable = known is None or not known.makes_wait
+        for part in PARTS if reachable else ():
+            try:
+                yield from part()
+            except Error as error:
+                reachable = False
+                log.warning("metrics_without_database", error=type(error).__name__)
+                connection.close()
+                break
+        yield _gauge("database_up", "Whether the database answers", float(reachable))
+        yield from _broker()
+
+
+def _backlog() -> Iterator[GaugeMetricFamily]:
+    due = _family("due", f"Rows that wait for a worker now, at most {MOST}", *_QUEUE)
+    for queue in backlog.look(MOST):
+        due.add_metric((queue.channel, queue.priority), queue.due)
+    yield due
+    deferred = _family(
+        "deferred",
+        f"Rows that wait for a retry, or for what rests, at most {MOST}",
+        *(*_QUEUE, "state"),
+    )
+    age = _family(
+        "oldest_waiting_seconds", "Since when the row that waits longest was to be sent", *_QUEUE
+    )
+    now = clock.now()
+    for row in waiting.look(MOST):
+        name = (row.channel, row.priority)
+        deferred.add_metric((*name, "retrying"), row.retrying)
+        deferred.add_metric((*name, "resting"), row.resting)
+        age.add_metric(name, row.age(now))
+    yield deferred
+    yield age
+
+
+def _allocation() -> Iterator[GaugeMetricFamily]:
+    weight = _family("queue_weight", "Weight of a queue, by who set it", "queue", "source")
+    share = _family("queue_slot_share", "Part of all slot time in the last minute", "queue")
+    for queue, one in allocation.read().items():
+        weight.add_metric([queue, one.source], one.weight)
+        if one.share is not None:
+            share.add_metric([queue], one.share)
+    yield weight
+    yield share
+
+
+def _dead_letters() -> Iterator[GaugeMetricFamily]:
+    many = bulk_replays.open_ones().order_by()[:MOST].count()
+    yield _gauge("dead_letters_open", f"Failed deliveries nobody saw to, at most {MOST}", many)
+
+
+def _quarantine() -> Iterator[GaugeMetricFamily]:
+    many = sum(found.rows for found in QuarantinedRow.objects.by_loop())
+    yield _gauge("rows_quarantined", "Rows that faulted a loop again and again", many)
+
+
+def _holds() -> Iterator[GaugeMetricFamily]:
+    yield _gauge("holds", "What operators hold back now", holds.in_force().count())
+
+
+def _workers() -> Iterator[GaugeMetricFamily]:
+    alive = workers.alive()
+    yield _gauge("workers_alive", "Workers seen lately", len(alive))
+    serving = _family("queue_workers", "Living workers that consume a queue", "queue")
+    for queue in (*routing.QUEUE_NAMES, routing.JOBS_QUEUE):
+        serving.add_metric([queue], sum(queue in worker.queues for worker in alive))
+    yield serving
+
+
+def _scheduler() -> Iterator[GaugeMetricFamily]:
+    status = scheduler_status.read()
+    yield _gauge("schedulers_alive", "Schedulers seen lately", status.live_schedulers)
+    yield _gauge("schedules_due", "Schedules due and not claimed", status.due_backlog)
+    yield _gauge("schedulers_hung", "Schedulers of which a loop hangs", status.hung_schedulers)
+    yield _gauge("schedules_quarantined", "Schedules in quarantine", status.quarantined)
+    yield _gauge("schedules_failing", "Schedules whose last runs failed", status.failing)
+    yield _gauge("schedules_skipping", "Schedules whose last fires were skipped", status.skipping)
+    yield _gauge("runs_failed", "Runs that failed for good, nobody saw to", status.failed_runs)
+    yield _gauge("fires_unpublished", "Fires claimed and not published", status.unpublished)
+    yield _gauge("fires_running", "Runs under way", status.running)
+    fires = _family("recent_fires", "Fires due in the last five minutes", "status")
+    for name, count in status.fires_by_status.items():
+        fires.add_metric([name], count)
+    yield fires
+    lateness = _family(
+        "fire_lateness_seconds", "How late the fires of the last five minutes went out", "quantile"
+    )
+    for quantile, late in (
+        ("0.5", status.lateness_p50),
+        ("0.99", status.lateness_p99),
+        ("1", status.lateness_max),
+    ):
+        lateness.add_metric([quantile], late or 0.0)
+    yield lateness
+
+
+def _providers() -> Iterator[GaugeMetricFamily]:
+    resting = _family(
+        "provider_resting", "Whether an account rests after failures", "channel", "provider"
+    )
+    for channel in routing.CHANNELS:
+        names = [candidate.name for candidate in accounts.candidates(channel)]
+        for name, seen in health.healths(names).items():
+            resting.add_metric([channel, name], float(seen.resting_until > 0))
+    yield resting
+
+
+def _broker() -> Iterator[GaugeMetricFamily]:
+    depth = _family("broker_messages", "Messages that wait on the broker", "queue")
+    up = 1.0
+    try:
+        for queue, messages in publisher.depths([*routing.QUEUE_NAMES, routing.JOBS_QUEUE]).items():
+            depth.add_metric([queue], messages)
+    except publisher.BrokerAway:
+        up = 0.0
+    yield depth
+    yield _gauge("broker_up", "Whether the broker answers", up)
+
+
+PARTS = (
+    *(_backlog, _allocation, _dead_letters, _quarantine, _holds),
+    *(_workers, _scheduler, _providers),
+)
+
+
+def _family(name: str, what: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"notifications_{name}", what, labels=labels)
+
+
+def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"notifications_{name}", what, value=value)

@@ -1,0 +1,144 @@
+"""One notification's story: every state, attempt and decision, in the order they happened."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from notifications.core.masking import without_addresses
+from notifications.models import (
+    WAITING,
+    ArchivedNotification,
+    Attempt,
+    Notification,
+    NotificationRecord,
+    Status,
+)
+from notifications.providers import accounts, health
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A moment of the story. ``tone`` is good, bad, waiting or plain."""
+
+    at: datetime | None
+    title: str
+    detail: str = ""
+    tone: str = "plain"
+
+
+_ENDS = {
+    Status.SENT: ("Sent: the provider took it", "good"),
+    Status.DELIVERED: ("Delivered: the recipient has it", "good"),
+    Status.FAILED: ("Failed: kept among the failed deliveries", "bad"),
+    Status.CANCELLED: ("Cancelled", "plain"),
+    Status.EXPIRED: ("Expired: it would have been stale", "bad"),
+    Status.SUPPRESSED: ("Suppressed: the recipient must not be written to", "bad"),
+}
+_TONES = {"sent": "good", "permanent": "bad", "transient": "waiting", "unknown": "waiting"}
+_RESULTS = {
+    "sent": "accepted by the provider",
+    "permanent": "refused for good",
+    "transient": "refused for now",
+    "unknown": "outcome unknown",
+}
+
+
+def of(notification: Notification | ArchivedNotification, *, masked: bool = False) -> list[Event]:
+    """Tell the story from the row, its attempts, its dead letter and its replays.
+
+    ``masked`` leaves addresses out of what providers said.
+    """
+    events = [*_begin(notification)]
+    for attempt in notification.tries():
+        events += _attempt(attempt, without_addresses if masked else str)
+    events += _now(notification)
+    if isinstance(notification, Notification) and notification.status in WAITING:
+        events += _accounts(notification)
+    if isinstance(notification, Notification):
+        events += _afterwards(notification)
+    return events
+
+
+def _begin(notification: NotificationRecord) -> list[Event]:
+    origin = f"a replay of {notification.replay_of_id}" if notification.replay_of_id else ""
+    begun = [Event(notification.created_at, "Accepted", origin)]
+    if notification.scheduled_at > notification.created_at + timedelta(milliseconds=1):
+        begun.append(Event(notification.scheduled_at, "Due", "as asked for at acceptance"))
+    return begun
+
+
+def _attempt(attempt: Attempt, shown: Callable[[str], str]) -> list[Event]:
+    words = [
+        f"provider {attempt.provider}" if attempt.provider else "",
+        f"answered {attempt.code}" if attempt.code else "",
+        shown(attempt.detail),
+        f"its id {attempt.provider_message_id}" if attempt.provider_message_id else "",
+        f"took {_seconds(attempt)}" if attempt.started_at else "",
+        f"worker {attempt.worker}" if attempt.worker else "",
+    ]
+    events = [
+        Event(
+            attempt.finished_at,
+            f"Attempt {attempt.number}: {_RESULTS.get(attempt.result, attempt.result)}",
+            " · ".join(word for word in words if word),
+            _TONES.get(attempt.result, "plain"),
+        )
+    ]
+    if attempt.retry_at:
+        events.append(Event(attempt.retry_at, "Retry planned", "by the retry policy", "waiting"))
+    return events
+
+
+def _now(notification: NotificationRecord) -> list[Event]:
+    status = Status(notification.status)
+    if status in _ENDS:
+        title, tone = _ENDS[status]
+        return [Event(notification.finished_at, title, notification.reason, tone)]
+    waits = {
+        Status.SCHEDULED: "Waiting for its time",
+        Status.QUEUED: "Waiting for a worker",
+        Status.SENDING: "With a worker, whose lease ends then",
+    }
+    return [Event(notification.due_at, waits[status], notification.reason, "waiting")]
+
+
+def _accounts(notification: Notification) -> list[Event]:
+    """Name the accounts that keep a notification waiting, with what they failed with last."""
+    if notification.test:
+        return []
+    names = [candidate.name for candidate in accounts.candidates(notification.channel)]
+    if not names:
+        return [Event(None, f"No account of {notification.channel} is enabled", tone="bad")]
+    known, errors = health.healths(names), health.last_errors(names)
+    events = []
+    for candidate in accounts.candidates(notification.channel):
+        until = known[candidate.name].resting_until
+        error = errors.get(candidate.name)
+        if candidate.problem:
+            title = f"The account {candidate.name} cannot be used"
+            events.append(Event(None, title, candidate.problem, "bad"))
+        elif until:
+            title = f"The account {candidate.name} rests after failures until then"
+            words = f"its last error: {error.words}" if error else ""
+            events.append(Event(datetime.fromtimestamp(until, UTC), title, words, "waiting"))
+    return events
+
+
+def _afterwards(notification: Notification) -> list[Event]:
+    events = []
+    dead = getattr(notification, "failed_delivery", None)
+    if dead is not None and dead.resolved_at:
+        who = f"by {dead.resolved_by}" if dead.resolved_by else ""
+        words = f"{dead.resolution} {who}".strip()
+        events.append(Event(dead.resolved_at, f"Failed delivery {dead.state}", words))
+    events += [
+        Event(replay.created_at, "Sent again", f"as {replay.id}: {replay.status}")
+        for replay in notification.replays.order_by("id")[:20]
+    ]
+    return events
+
+
+def _seconds(attempt: Attempt) -> str:
+    if attempt.started_at is None:
+        return ""
+    return f"{(attempt.finished_at - attempt.started_at).total_seconds():.3f} s"

@@ -1,0 +1,1 @@
+"""What an operator orders: batches, holds, replays, tests of accounts and templates, API keys."""

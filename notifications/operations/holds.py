@@ -1,0 +1,187 @@
+"""Holding back and releasing: what an operator said holds from the moment that it was answered.
+
+Each claim looks at holds and batches in its own statement (``held``). What changes them does so in
+``changing``, which waits for the claims that are under way and has the next ones wait for it. So
+when it has committed, nothing is claimed by anybody that did not see the change.
+
+Rows that a hold covers, beside others of their queue, are parked by a tick: taken out of the index
+on ``due_at``, so that they cost nothing while they wait.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django_celery_beat.models import PeriodicTask
+
+from notifications.core import routing
+from notifications.core.errors import InvalidField
+from notifications.db import clock, dialect
+from notifications.models import WAITING, Hold, Notification, Scope, Status
+from notifications.providers import accounts
+from notifications.queueing import held
+from templates_engine.models import Template
+
+CHUNK = 5000  # rows per step
+LOOKED_AT = 20_000  # due rows of a queue, the oldest ones, that one step looks at
+BUSY, IDLE = 0.0, 1.0  # seconds
+PARKED = "held"  # the reason of a row that waits for the end of a hold
+
+_STATES = 0x686F6C64  # Postgres' advisory lock of those who change or follow a state
+_LOCK_TIMEOUT = "5s"
+
+
+@contextmanager
+def changing() -> Iterator[None]:
+    """Change what may be claimed: once this has committed, every claim sees the change.
+
+    Takes a few milliseconds: the claims that are under way are waited for. Raises
+    ``django.db.OperationalError`` if they do not end within five seconds; nothing is changed then.
+    """
+    with following():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                # A claim takes ROW SHARE on this table before its snapshot, by FOR KEY SHARE.
+                # No reader is disturbed by EXCLUSIVE, a backup neither.
+                cursor.execute(f"LOCK TABLE {Hold._meta.db_table} IN EXCLUSIVE MODE")
+        yield
+
+
+@contextmanager
+def following() -> Iterator[None]:
+    """Have rows follow a state that does not change meanwhile; read it inside."""
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_STATES])
+        yield
+
+
+def in_force() -> "QuerySet[Hold]":
+    """Return the holds that were not released."""
+    return Hold.objects.filter(released_at__isnull=True)
+
+
+def hold(
+    scope: str, value: str = "", *, reason: str = "", by: AbstractBaseUser | None = None
+) -> Hold:
+    """Hold back; when this returns, nothing that it covers is claimed any more.
+
+    Held again, it keeps its first reason. Raises ``InvalidField`` for what is not there.
+    """
+    check(scope, value)
+    with changing():
+        made, created = Hold.objects.get_or_create(
+            scope=scope,
+            value=value,
+            defaults={"reason": reason[:255], "created_by_id": by.pk if by else None},
+        )
+        if not created and made.released_at is not None:
+            made.reason, made.created_by_id = reason[:255], by.pk if by else None
+            made.created_at, made.released_at = clock.now(), None
+            made.save()
+    made.refresh_from_db()
+    return made
+
+
+def release(scope: str, value: str = "") -> bool:
+    """End a hold; False if there is none. What waited is due again at once, or in its time."""
+    now = clock.now()
+    with changing():
+        released = in_force().filter(scope=scope, value=value).update(released_at=now)
+    if released and scope == Scope.ACCOUNT:
+        _wake(now + timedelta(seconds=accounts.HELD_WAIT))
+    if released:
+        tick()
+    return bool(released)
+
+
+def check(scope: str, value: str) -> None:
+    """See that there is such a thing to hold. Raises ``InvalidField``."""
+    if scope not in Scope.values:
+        known = ", ".join(Scope.values)
+        raise InvalidField("There is no such scope.", field="scope", hint=f"There are {known}.")
+    if not _exists(Scope(scope), value):
+        raise InvalidField(f"There is no {scope} of this name.", field="value")
+
+
+def tick() -> float:
+    """Park what is due and held, and have released rows fall due; return the seconds to rest."""
+    moved = 0
+    if in_force().filter(scope__in=held.ROW_SCOPES).exists():
+        for channel in routing.CHANNELS:
+            for priority in routing.PRIORITIES:
+                moved += _park(channel, priority)
+    released = list(Hold.objects.filter(released_at__isnull=False).values_list("pk", flat=True))
+    if released:
+        moved += (freed := _free())
+        if freed < CHUNK:
+            Hold.objects.filter(pk__in=released, released_at__isnull=False).delete()
+    return BUSY if moved else IDLE
+
+
+def _park(channel: str, priority: str) -> int:
+    """Park due rows of a queue that are held one by one: they cost each claim a look."""
+    oldest = (
+        f"SELECT id, batch_id, template_version_id FROM {held.NOTIFICATIONS}"  # noqa: S608 -- as in held
+        " WHERE channel = %s AND priority = %s AND due_at <= %s AND status IN (%s, %s)"
+        " ORDER BY due_at LIMIT %s"
+    )
+    with following():
+        return dialect.count_of(
+            f"UPDATE {held.NOTIFICATIONS} SET status = %s, due_at = NULL, reason = %s"  # noqa: S608 -- as in held
+            f" WHERE status IN (%s, %s) AND id IN"
+            f" (SELECT n.id FROM ({oldest}) n WHERE {held.row('n')} LIMIT %s)",
+            [
+                *(Status.SCHEDULED, PARKED, *WAITING),
+                *(channel, priority, dialect.write(clock.now()), *WAITING, LOOKED_AT),
+                CHUNK,
+            ],
+        )
+
+
+def _free() -> int:
+    """Have parked rows that nothing holds any more fall due."""
+    now = dialect.write(clock.now())
+    table = held.NOTIFICATIONS
+    with following():
+        return dialect.count_of(
+            f"UPDATE {table} SET reason = '', due_at ="  # noqa: S608 -- as in held
+            f" CASE WHEN scheduled_at > %s THEN scheduled_at ELSE %s END WHERE id IN"
+            f" (SELECT id FROM {table} WHERE due_at IS NULL AND status = 'scheduled'"
+            f" AND reason = %s AND NOT {held.row(table)} LIMIT %s)",
+            [now, now, PARKED, CHUNK],
+        )
+
+
+def _wake(until: datetime) -> None:
+    """Have rows that wait for an account fall due now."""
+    now = clock.now()
+    Notification.objects.filter(
+        channel__in=routing.CHANNELS,
+        priority__in=routing.PRIORITIES,
+        due_at__gt=now,
+        due_at__lte=until,
+        status=Status.SCHEDULED,
+        reason__in=(accounts.HELD, "no_provider"),
+    ).update(due_at=now)
+
+
+def _exists(scope: Scope, value: str) -> bool:
+    match scope:
+        case Scope.EVERYTHING:
+            return not value
+        case Scope.CHANNEL:
+            return value in routing.CHANNELS
+        case Scope.QUEUE:
+            return value in routing.QUEUE_NAMES
+        case Scope.ACCOUNT:
+            return value in {c.name for name in routing.CHANNELS for c in accounts.all_of(name)}
+        case Scope.TEMPLATE:
+            return Template.objects.filter(name=value).exists()
+        case Scope.SCHEDULE:
+            return bool(PeriodicTask.objects.filter(name=value).exists())

@@ -1,0 +1,292 @@
+"""What is kept of a recipient: to be handed out, and to be forgotten.
+
+Found by the recipient's address in each form that a channel keeps, mail addresses without regard to
+case; and where the address stands in copies (``cc``, ``bcc``), in reports of refused rows, and in
+what jobs were given. What messages to others say of a person is not found.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models, transaction
+from django.db.models import Q, QuerySet, TextField
+from django.db.models.functions import Cast
+from django_celery_beat.models import PeriodicTask
+from django_celery_results.models import TaskResult
+
+from notifications.core.routing import CHANNELS
+from notifications.delivery import failed_deliveries
+from notifications.mails import collecting
+from notifications.models import (
+    UNFINISHED,
+    WAITING,
+    ArchivedNotification,
+    Attempt,
+    Batch,
+    FailedDelivery,
+    MailContent,
+    Notification,
+    OutboxMessage,
+    PendingReceipt,
+    RefusedRow,
+    Suppression,
+)
+from notifications.recipients import spellings, suppressions
+from notifications.submission import cancel
+
+FORGOTTEN = "forgotten"  # in place of a recipient, and in texts of a recipient's address
+BATCH = 500  # rows per transaction
+COPIES = ("cc", "bcc", "reply_to", "to", "shown_cc")  # fields of a mail that name people
+NOTHING: dict[str, Any] = {
+    "recipient": FORGOTTEN,
+    "subject": "",
+    "body": "",
+    "context": {},
+    "metadata": {},
+    "reference": "",
+    "idempotency_key": "",
+    "content_hash": "",
+    "options": None,
+    "mail": None,
+}
+
+Rows = dict[str, list[dict[str, Any]]]
+
+others: dict[str, Callable[[list[str]], list[dict[str, Any]]]] = {}
+"""What other packages keep of notifications, by its name: called with their ids."""
+
+
+def export(recipient: str) -> Rows:
+    """Return all that is kept of a recipient, by kind, as JSON has it."""
+    whom = _Whom(recipient)
+    live = list(whom.of(Notification.objects.all()))
+    archived = list(whom.of(ArchivedNotification.objects.all()))
+    naming = [mail.pk for mail in whom.mails()]
+    copied = list(Notification.objects.filter(mail__in=naming).exclude(pk__in=[r.pk for r in live]))
+    own = {row.mail_id for row in (*live, *archived) if row.mail_id is not None}
+    ids = [row.pk for row in live]
+    kept: Rows = {
+        "notifications": _plain(live),
+        "attempts": _plain(Attempt.objects.filter(notification__in=ids)),
+        "failed_deliveries": _plain(whom.failed(ids)),
+        "outbox": _plain(OutboxMessage.objects.filter(notification__in=ids)),
+        "mail_contents": _plain(MailContent.objects.filter(pk__in=[*own, *naming])),
+        "copies": _plain(copied),
+        "archived_notifications": _plain(archived),
+        "suppressions": _plain(whom.suppressed()),
+        "pending_receipts": _plain(whom.receipts(ids)),
+        "refused_rows": _plain(whom.saying(RefusedRow.objects.all(), "detail")),
+        "job_results": _plain(whom.jobs()),
+        "schedules": _plain(whom.saying(PeriodicTask.objects.all(), "kwargs", "args")),
+    }
+    known = [str(row.pk) for row in (*live, *archived, *copied)]
+    return kept | {name: read(known) for name, read in others.items()}
+
+
+def forget(recipient: str, *, by: AbstractBaseUser | None = None) -> dict[str, int]:
+    """Forget a recipient, and return how much of each kind was forgotten.
+
+    What waits is cancelled first. The rows stay, without address and content, so that counts and
+    histories hold; suppressions stay as a hash, and still hold. ``in_hand`` counts what a worker
+    is sending: forget once more after it. ``schedules`` counts those that go on writing to the
+    recipient: what they do is for a person to change.
+    """
+    whom, done = _Whom(recipient), Counter[str]()
+    for ids in _in_batches(whom.of(Notification.objects.filter(status__in=WAITING))):
+        done["cancelled"] += sum(cancel(id_).cancelled for id_ in ids)
+    _suppressions(whom, done)
+    for ids in _in_batches(whom.of(Notification.objects.exclude(status__in=UNFINISHED))):
+        with transaction.atomic():
+            _live(whom, ids, done, by)
+    _copies(whom, done)
+    _archived(whom, done)
+    done["pending_receipts"] += whom.receipts([]).delete()[0]
+    done["failed_deliveries"] += sum(_failed(row, by) for row in whom.failed([]))
+    for rows, columns in (
+        (RefusedRow.objects.all(), ("detail",)),
+        (TaskResult.objects.all(), ("task_args", "task_kwargs", "result", "traceback", "meta")),
+        (Batch.objects.all(), ("errors",)),
+    ):
+        for row in whom.saying(rows, *columns):
+            whom.take_out(row, columns)
+            done[row._meta.model_name or ""] += 1
+    done["in_hand"] = whom.of(Notification.objects.filter(status__in=UNFINISHED)).count()
+    done["schedules"] = whom.saying(PeriodicTask.objects.all(), "kwargs", "args").count()
+    return {name: count for name, count in done.items() if count}
+
+
+class _Whom:
+    """A recipient in all the forms in which rows may have it."""
+
+    def __init__(self, recipient: str) -> None:
+        self.given = recipient.strip()
+        self.forms = spellings.of(self.given) | {self.given.lower()}
+
+    def of(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
+        """Return the rows whose recipient it is."""
+        by_mail = Q(channel="email", recipient__iexact=self.given) if "@" in self.given else Q()
+        found: QuerySet[Any] = rows.filter(Q(recipient__in=self.forms) | by_mail)
+        return found
+
+    def mails(self) -> "QuerySet[MailContent]":
+        """Return what mails have beside subject and body, where it names it."""
+        return self.saying(MailContent.objects.all(), "fields")
+
+    def saying(self, rows: "QuerySet[Any]", *columns: str) -> "QuerySet[Any]":
+        """Return the rows in whose text or JSON it stands."""
+        texts = {f"as_text_{name}": Cast(name, TextField()) for name in columns}
+        named = Q()
+        for name in texts:
+            for form in self.forms:
+                named |= Q(**{f"{name}__icontains": json.dumps(form)[1:-1]})
+        found: QuerySet[Any] = rows.annotate(**texts).filter(named)
+        return found
+
+    def suppressed(self) -> "QuerySet[Suppression]":
+        """Return its suppressions, also the ones of which a hash was kept."""
+        named = Q()
+        for channel in CHANNELS:
+            forms = {suppressions.comparable(channel, form) for form in self.forms}
+            hashed = {hash_ for form in forms for hash_ in suppressions.hashes(channel, form)}
+            named |= Q(channel=channel, recipient__in=forms | hashed)
+        return Suppression.objects.filter(named)
+
+    def receipts(self, ids: Iterable[Any]) -> "QuerySet[PendingReceipt]":
+        return PendingReceipt.objects.filter(
+            Q(recipient__in=self.forms) | Q(notification_id__in=list(ids))
+        )
+
+    def failed(self, ids: Iterable[Any]) -> "QuerySet[FailedDelivery]":
+        """Return the failed deliveries of notifications, and what was refused before one was."""
+        refused = self.saying(FailedDelivery.objects.filter(notification=None), "request")
+        own = Q(notification__in=list(ids)) | Q(pk__in=refused.values("pk"))
+        return FailedDelivery.objects.filter(own)
+
+    def jobs(self) -> "QuerySet[TaskResult]":
+        return self.saying(TaskResult.objects.all(), "task_args", "task_kwargs", "result")
+
+    def left_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a mail's fields without it among the copies."""
+        kept = {}
+        for name, value in fields.items():
+            if name in COPIES and isinstance(value, list):
+                kept[name] = [one for one in value if not self._is_in(str(one))]
+            elif not (name in COPIES and self._is_in(str(value))):
+                kept[name] = value
+        return kept
+
+    def take_out(self, row: Any, columns: Iterable[str]) -> None:
+        """Write a row's columns with a mark in place of it."""
+        values = {name: self._without(getattr(row, name)) for name in columns}
+        type(row)._base_manager.filter(pk=row.pk).update(**values)  # noqa: SLF001 -- Django's name
+
+    def _is_in(self, text: str) -> bool:
+        return any(form.lower() in text.lower() for form in self.forms)
+
+    def _without(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._without(one) for one in value]
+        if isinstance(value, dict):
+            return {name: self._without(one) for name, one in value.items()}
+        return FORGOTTEN if isinstance(value, str) and self._is_in(value) else value
+
+
+def _suppressions(whom: _Whom, done: Counter[str]) -> None:
+    """Keep of each suppression a hash alone, by which it still holds."""
+    for row in whom.suppressed():
+        if row.recipient.startswith(suppressions.HASHED):
+            continue
+        hash_ = suppressions.hashes(row.channel, row.recipient)[0]
+        same = Suppression.objects.filter(
+            project=row.project,
+            test=row.test,
+            channel=row.channel,
+            recipient=hash_,
+            scope=row.scope,
+        )
+        if row.lifted_at is None and same.filter(lifted_at=None).exists():
+            row.delete()
+        else:
+            Suppression.objects.filter(pk=row.pk).update(recipient=hash_, detail="")
+        done["suppressions"] += 1
+    suppressions.forget()
+
+
+def _live(whom: _Whom, ids: list[Any], done: Counter[str], by: AbstractBaseUser | None) -> None:
+    rows = Notification.objects.filter(pk__in=ids)
+    done["outbox"] += OutboxMessage.objects.filter(notification__in=ids).delete()[0]
+    attempts = Attempt.objects.filter(notification__in=ids)
+    done["attempts"] += attempts.update(detail="", provider_message_id="")
+    done["failed_deliveries"] += sum(
+        _failed(row, by) for row in FailedDelivery.objects.filter(notification__in=ids)
+    )
+    done["pending_receipts"] += PendingReceipt.objects.filter(notification_id__in=ids).delete()[0]
+    mails = set(rows.exclude(mail=None).values_list("mail_id", flat=True))
+    done["notifications"] += rows.update(**NOTHING)
+    collecting.release(mails)
+
+
+def _failed(row: FailedDelivery, by: AbstractBaseUser | None) -> int:
+    """Close a failed delivery, which cannot be replayed any more, and empty it."""
+    one = FailedDelivery.objects.filter(pk=row.pk)
+    failed_deliveries.discard(one, why=FORGOTTEN, by=by)
+    history = [{**attempt, "detail": ""} for attempt in row.history]
+    request: dict[str, Any] | None = None if row.request is None else {}
+    return one.update(detail="", history=history, request=request)
+
+
+def _archived(whom: _Whom, done: Counter[str]) -> None:
+    for row in whom.of(ArchivedNotification.objects.all()):
+        tries = [{**one, "detail": "", "provider_message_id": ""} for one in row.attempts]
+        same = ArchivedNotification.objects.filter(pk=row.pk, finished_at=row.finished_at)
+        done["archived_notifications"] += same.update(**NOTHING, attempts=tries)
+        collecting.release([] if row.mail_id is None else [row.mail_id])
+
+
+def _copies(whom: _Whom, done: Counter[str]) -> None:
+    """Take it out of the mails of others, of which it had a copy."""
+    for mail in whom.mails():
+        # Under another digest: a new mail to the same people has to be stored anew.
+        kept = {"fields": whom.left_of(mail.fields), "digest": f"{FORGOTTEN}-{mail.pk}"}
+        MailContent.objects.filter(pk=mail.pk).update(**kept)
+        tries = Attempt.objects.filter(notification__mail=mail.pk)
+        for attempt in whom.saying(tries, "detail"):
+            whom.take_out(attempt, ["detail"])
+        shown = OutboxMessage.objects.filter(notification__mail=mail.pk)
+        for message in whom.saying(shown, "content"):
+            whom.take_out(message, ["content"])
+        for row in ArchivedNotification.objects.filter(mail=mail.pk):
+            same = ArchivedNotification.objects.filter(pk=row.pk, finished_at=row.finished_at)
+            same.update(attempts=[{**one, "detail": ""} for one in row.attempts])
+        done["copies"] += 1
+
+
+def _in_batches(rows: "QuerySet[Any]") -> Iterator[list[Any]]:
+    """Yield the keys of rows that leave the query as they are worked on."""
+    ids = list(rows.order_by().values_list("pk", flat=True))
+    for start in range(0, len(ids), BATCH):
+        yield ids[start : start + BATCH]
+
+
+def _plain(rows: Iterable[models.Model]) -> list[dict[str, Any]]:
+    """Return rows as JSON has them, with all of their columns."""
+    taken = [
+        {field.attname: field.value_from_object(row) for field in row._meta.concrete_fields}
+        for row in rows
+    ]
+    plain: list[dict[str, Any]] = json.loads(json.dumps(taken, cls=DjangoJSONEncoder, default=str))
+    return plain
+
+
+def left_to_do(done: dict[str, int]) -> str:
+    """Say what ``forget`` could not do; empty if it did everything."""
+    left = []
+    if count := done.get("in_hand"):
+        left.append(f"{count} are being sent: forget the recipient once more when they have ended.")
+    if count := done.get("schedules"):
+        left.append(f"{count} schedules still write to the recipient: change or delete them.")
+    return " ".join(left)

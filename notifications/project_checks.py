@@ -1,0 +1,80 @@
+"""System checks of a project that notifications were added to: what it still lacks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from celery import current_app
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004
+from django.db import connection
+
+from notifications import celery as celery_setup
+from notifications.settings import NOTIFICATIONS_APPS, NOTIFICATIONS_MIDDLEWARE
+
+SETTINGS = ("NOTIFICATIONS_WINDOW", "CELERY_TASK_ROUTES", "CELERY_TASK_QUEUES", "BROKER_URL")
+
+
+@register("notifications")
+def check_project(**_: Any) -> list[CheckMessage]:
+    """Errors: without these, what is accepted is not sent, or not as promised."""
+    return [*_settings(), *_apps(), *_middleware(), *_time_zones(), *_celery(), *_sqlite()]
+
+
+def _settings() -> Iterator[CheckMessage]:
+    if missing := [name for name in SETTINGS if not hasattr(settings, name)]:
+        yield Error(
+            f"Settings are missing: {', '.join(missing)}.",
+            hint="Add to your settings: from notifications.settings import *",
+            id="notifications.E002",
+        )
+
+
+def _apps() -> Iterator[CheckMessage]:
+    installed = {config.name for config in apps.get_app_configs()}
+    wanted = {name.partition(".apps.")[0]: name for name in NOTIFICATIONS_APPS}
+    if missing := [name for package, name in wanted.items() if package not in installed]:
+        yield Error(
+            f"INSTALLED_APPS lacks {', '.join(missing)}.",
+            hint="Use INSTALLED_APPS = [*NOTIFICATIONS_APPS, …].",
+            id="notifications.E003",
+        )
+
+
+def _middleware() -> Iterator[CheckMessage]:
+    if list(settings.MIDDLEWARE[: len(NOTIFICATIONS_MIDDLEWARE)]) != NOTIFICATIONS_MIDDLEWARE:
+        yield Error(
+            "MIDDLEWARE does not begin with the middleware of notifications.",
+            hint="Use MIDDLEWARE = [*NOTIFICATIONS_MIDDLEWARE, …].",
+            id="notifications.E004",
+        )
+
+
+def _time_zones() -> Iterator[CheckMessage]:
+    if not settings.USE_TZ:
+        yield Error(
+            "USE_TZ is off: due times would have no zone.",
+            hint="Set USE_TZ = True.",
+            id="notifications.E005",
+        )
+
+
+def _celery() -> Iterator[CheckMessage]:
+    if not celery_setup.is_set_up(current_app):
+        yield Error(
+            f"The Celery app {current_app.main!r} is not set up for notifications.",
+            hint="Call notifications.celery.setup(app) where it is made, and import the app in "
+            "your project's __init__.py.",
+            id="notifications.E006",
+        )
+
+
+def _sqlite() -> Iterator[CheckMessage]:
+    options = settings.DATABASES["default"].get("OPTIONS", {})
+    if connection.vendor == "sqlite" and options.get("transaction_mode") != "IMMEDIATE":
+        yield Warning(
+            "Several processes write to this SQLite database: some writes would fail as locked.",
+            hint='Set DATABASES["default"]["OPTIONS"]["transaction_mode"] = "IMMEDIATE", or use '
+            "Postgres.",
+            id="notifications.W001",
+        )

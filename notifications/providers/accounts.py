@@ -1,0 +1,227 @@
+"""The provider accounts as rows, kept in each process for a second."""
+
+import threading
+import time
+from base64 import b64encode
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple, cast
+
+import structlog
+from django.conf import settings
+
+from notifications.channels import allowed_senders, kinds
+from notifications.channels.base import Account
+from notifications.channels.outgoing import Reach
+from notifications.channels.secret_references import BadReference, resolve
+from notifications.core.errors import NoProvider
+from notifications.core.rates import Rate
+from notifications.models import ProviderAccount, RateLimit
+
+log = structlog.get_logger(__name__)
+
+HELD = "account_held"  # the problem of an account that an operator holds, and why a row waits
+HELD_WAIT = 60.0  # seconds between two looks at such a row; a release ends it at once
+FRESH_SECONDS = 1.0  # the promise is that a change is seen within two
+
+
+class Rule(NamedTuple):
+    """What an account is for; empty words match everything."""
+
+    template: str
+    country_prefix: str
+    priority: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An account that may be chosen. ``problem`` says why it cannot be used, if so."""
+
+    account: Account
+    weight: int = 100
+    rate: Rate | None = None
+    rules: tuple[Rule, ...] = ()
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.account.name
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A rate limit per recipient or for a template."""
+
+    scope: str
+    template: str
+    rate: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the rows said at one time, by channel. A channel with rows has no default.
+
+    ``kinds`` counts accounts that are not enabled, too.
+    """
+
+    taken_at: float
+    candidates: dict[str, tuple[Candidate, ...]]
+    limits: dict[str, tuple[Limit, ...]]
+    by_name: dict[str, Account]
+    kinds: dict[str, set[str]]
+
+
+_lock = threading.Lock()
+_snapshot: Snapshot | None = None
+_told: dict[str, str] = {}  # the problem of each account that was warned of last
+
+
+def candidates(channel: str) -> tuple[Candidate, ...]:
+    """Give the enabled accounts of a channel; without any row, what the settings say."""
+    found = current().candidates.get(channel)
+    return _default(channel) if found is None else found
+
+
+def all_of(channel: str) -> tuple[Candidate, ...]:
+    """Give the accounts of a channel, those that are disabled, too."""
+    names = [a.name for a in current().by_name.values() if a.channel == channel]
+    return tuple(Candidate(current().by_name[name]) for name in names) or _default(channel)
+
+
+def for_tests(channel: str) -> tuple[Candidate, ...]:
+    """Give what serves the tests of any channel: the simulator, as well-behaved as it is asked."""
+    return (Candidate(Account(f"simulator for {channel}", channel, "simulator")),)
+
+
+def named(name: str) -> Account | None:
+    """Give an account by its name, enabled or not: receipts come after it was disabled, too."""
+    return current().by_name.get(name)
+
+
+def limits(channel: str) -> tuple[Limit, ...]:
+    """Give the limits per recipient and template of a channel."""
+    return current().limits.get(channel, ())
+
+
+def takers(channel: str, recipient: str) -> list[str]:
+    """Name the kinds of accounts of a channel, enabled or not, that could reach a recipient."""
+    found = current().kinds.get(channel)
+    if found is None:
+        found = {candidate.account.kind for candidate in _default(channel)}
+    return [kind for kind in found if kinds.fit(kind, recipient)]
+
+
+def may_send_as(channel: str, sender: str) -> bool:
+    """Tell whether any account of a channel, enabled or not, allows this sender of a mail."""
+    return any(allowed_senders.allows(one.account.settings, sender) for one in all_of(channel))
+
+
+def require(channel: str) -> None:
+    """Raise ``NoProvider`` where nobody would ever carry this channel."""
+    if channel not in current().candidates and not _default(channel):
+        raise NoProvider(
+            f"Nobody carries the channel {channel!r}.",
+            field="channel",
+            hint="Add a provider account in the admin, or set OUTBOX=1 for the built-in outbox.",
+        )
+
+
+def current() -> Snapshot:
+    """Give the rows as they were at most ``FRESH_SECONDS`` ago."""
+    global _snapshot  # noqa: PLW0603 -- one per process is the point
+    kept = _snapshot
+    if kept is not None and time.monotonic() - kept.taken_at < FRESH_SECONDS:
+        return kept
+    # Whoever has an older snapshot goes on with it rather than wait for the reading.
+    if not _lock.acquire(blocking=kept is None):
+        return cast("Snapshot", kept)
+    try:
+        if _snapshot is kept:  # nobody was quicker
+            _snapshot = _load()
+        assert _snapshot is not None  # noqa: S101 -- set just now, here or by whoever was quicker
+        return _snapshot
+    finally:
+        _lock.release()
+
+
+def forget() -> None:
+    """Read the rows again at their next use."""
+    global _snapshot  # noqa: PLW0603 -- as above
+    _snapshot = None
+
+
+def _load() -> Snapshot:
+    taken_at = time.monotonic()
+    found: dict[str, list[Candidate]] = {}
+    by_name: dict[str, Account] = {}
+    kinds_of: dict[str, set[str]] = {}
+    for row in ProviderAccount.objects.prefetch_related("rules"):
+        enabled = found.setdefault(row.channel, [])
+        candidate = candidate_of(row)
+        by_name[row.name] = candidate.account
+        kinds_of.setdefault(row.channel, set()).add(row.kind)
+        if row.enabled:
+            enabled.append(candidate)
+    limits: dict[str, list[Limit]] = {}
+    for limit in RateLimit.objects.all():
+        limits.setdefault(limit.channel, []).append(
+            Limit(limit.scope, limit.template, Rate.parse(limit.rate))
+        )
+    return Snapshot(
+        taken_at,
+        {channel: tuple(rows) for channel, rows in found.items()},
+        {channel: tuple(rows) for channel, rows in limits.items()},
+        by_name,
+        kinds_of,
+    )
+
+
+def candidate_of(row: ProviderAccount) -> Candidate:
+    """Read an account with its secrets; one that cannot be found is the candidate's problem."""
+    secrets = {}
+    problem = ""
+    for name, reference in row.secrets.items():
+        try:
+            secrets[name] = resolve(reference)
+        except BadReference as error:
+            problem = f"{name}: {error}"
+            if problem != _told.get(row.name):
+                log.warning("provider_account_unusable", account=row.name, problem=problem)
+    _told[row.name] = problem
+    return Candidate(
+        Account(row.name, row.channel, row.kind, row.settings, secrets),
+        weight=row.weight,
+        rate=Rate.parse(row.rate_limit) if row.rate_limit else None,
+        rules=tuple(
+            Rule(rule.template, rule.country_prefix, rule.priority) for rule in row.rules.all()
+        ),
+        problem=problem,
+    )
+
+
+def webhook_secrets() -> list[str]:
+    """Return what signs webhooks and callbacks, like ``whsec_…``: one is derived if none is set."""
+    key = sha256(f"webhook {settings.SECRET_KEY}".encode()).digest()
+    return settings.WEBHOOK_SECRETS or ["whsec_" + b64encode(key).decode()]
+
+
+def _default(channel: str) -> tuple[Candidate, ...]:
+    """What serves a channel without accounts: the settings, else the outbox where it is on."""
+    if channel == "email" and settings.EMAIL_URL:
+        chosen: dict[str, Any] = {"from": settings.EMAIL_FROM}
+        if settings.EMAIL_SENDERS:
+            chosen["senders"] = settings.EMAIL_SENDERS
+        if settings.EMAIL_EHLO:
+            chosen["ehlo"] = settings.EMAIL_EHLO
+        url = {"url": settings.EMAIL_URL}
+        smtp = Account("smtp", channel, "smtp", chosen, url, Reach.SETTINGS)
+        return (Candidate(smtp),)
+    if channel in ("webhook", "callback"):
+        signing = {"signing": " ".join(webhook_secrets())}
+        return (Candidate(Account(channel, channel, "webhook", {}, signing)),)
+    if channel == "simulator":
+        behaviour = {"behaviour": settings.SIMULATOR}
+        return (Candidate(Account("simulator", channel, "simulator", behaviour)),)
+    if settings.OUTBOX:
+        return (Candidate(Account("outbox", channel, "outbox")),)
+    return ()

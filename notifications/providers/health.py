@@ -1,0 +1,295 @@
+"""The health of provider accounts, as all workers together see it.
+
+Each account has a hash in Redis: how many attempts went well and badly and how long they took,
+in buckets of a few seconds, and until when it rests. What follows from these numbers is pure.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import redis
+import structlog
+
+from notifications.core.masking import without_addresses
+from notifications.db import clock
+from notifications.db.shared_state import SharedStateAway, key_of, shared_state
+from notifications.providers.selection import Condition
+
+log = structlog.get_logger(__name__)
+
+BUCKET = 5  # seconds
+KEPT = 12  # buckets: what is older than a minute is forgotten, and the weight is back
+PATIENCE = 20  # imagined successes: one failure among few attempts moves little
+TRIP_AFTER = 5  # failures in a row, over all workers, for an account to rest
+REST = 2.0  # seconds of the first rest; each next one in a row is twice as long
+LONGEST_REST = 30.0
+SLOW = 3.0  # times as slow as the quickest is still as good
+LEAST = 0.05  # the part of its weight that a poor account keeps
+ERROR_KEPT = 600  # seconds for which an account's last error is known
+ERROR_LENGTH = 200  # characters
+FRESH = 0.25  # seconds for which a process believes what it read, or keeps good news to itself
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known of one account over the last minute; ``streak`` counts failures in a row."""
+
+    good: int = 0
+    bad: int = 0
+    seconds: float = 0.0
+    streak: int = 0
+    rests: int = 0
+    resting_until: float = 0.0
+
+    @property
+    def pace(self) -> float:
+        """Seconds that an attempt takes, 0 where none is known."""
+        return self.seconds / (self.good + self.bad) if self.good + self.bad else 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of some attempts; ``trailing`` counts the failures after the last success.
+
+    ``error`` is what the provider said at the last failure.
+    """
+
+    good: int = 0
+    bad: int = 0
+    seconds: float = 0.0
+    trailing: int = 0
+    error: str = ""
+
+    def add(self, *, well: bool, seconds: float, error: str = "") -> None:
+        self.seconds += seconds
+        if well:
+            self.good += 1
+            self.trailing = 0
+        else:
+            self.bad += 1
+            self.trailing += 1
+            self.error = error
+
+
+class LastError(NamedTuple):
+    """What an account failed with last: ``at`` is a Unix time, ``words`` name no recipient."""
+
+    at: float
+    words: str
+
+
+def conditions(healths: Mapping[str, Health]) -> dict[str, Condition]:
+    """Tell for each account how much of its weight it keeps, and whether it rests.
+
+    Slowness is relative: where all are slow, none is avoided.
+    """
+    quickest = min((h.pace for h in healths.values() if h.pace), default=0.0)
+    return {
+        name: Condition(factor=_factor(health, quickest), broken=health.resting_until > 0)
+        for name, health in healths.items()
+    }
+
+
+def _factor(health: Health, quickest: float) -> float:
+    good = health.good + PATIENCE
+    factor = (good / (good + health.bad)) ** 2
+    if quickest and health.pace > SLOW * quickest and health.good + health.bad >= TRIP_AFTER:
+        factor *= SLOW * quickest / health.pace
+    return max(factor, LEAST)
+
+
+def rest_after(health: Health, now: float) -> float:
+    """Say how many seconds an account shall rest after what was just told of it, 0 for none."""
+    if health.streak < TRIP_AFTER or now < health.resting_until:
+        return 0.0
+    return float(min(REST * 2.0**health.rests, LONGEST_REST))
+
+
+def read(fields: Mapping[str, float], now: float) -> Health:
+    """Make sense of an account's hash."""
+    oldest = now // BUCKET - KEPT
+
+    def total(kind: str) -> float:
+        return sum(
+            value
+            for name, value in fields.items()
+            if name.startswith(kind) and float(name[len(kind) :]) > oldest
+        )
+
+    return Health(
+        good=int(total("good:")),
+        bad=int(total("bad:")),
+        seconds=total("seconds:"),
+        streak=int(fields.get("streak", 0)),
+        rests=int(fields.get("rests", 0)),
+        resting_until=fields.get("resting_until", 0.0),
+    )
+
+
+_lock = threading.Lock()
+_local: dict[str, dict[str, float]] = {}  # what this process knows by itself, while Redis is away
+_local_errors: dict[str, LastError] = {}  # likewise
+_read: dict[str, tuple[float, Health]] = {}  # when each was read, and what it said
+_untold: dict[str, tuple[float, Tally]] = {}  # good news, and since when it is kept
+
+
+def healths(names: Collection[str]) -> dict[str, Health]:
+    """Give the health of these accounts, at most ``FRESH`` seconds old."""
+    stale = [n for n in names if time.monotonic() - _read.get(n, (float("-inf"),))[0] > FRESH]
+    if stale:
+        now = clock.now().timestamp()
+        for name, fields in zip(stale, _fields(stale), strict=True):
+            _read[name] = (time.monotonic(), read(fields, now))
+    return {name: _read[name][1] for name in names}
+
+
+def tell(name: str, tally: Tally) -> None:
+    """Tell all workers what came of some attempts with an account."""
+    known = _read.get(name, (0.0, Health()))[1]
+    since, kept = _untold.pop(name, (time.monotonic(), Tally()))
+    kept.good += tally.good
+    kept.bad += tally.bad
+    kept.seconds += tally.seconds
+    kept.trailing = tally.trailing
+    kept.error = tally.error or kept.error
+    if not (kept.bad or known.streak or known.resting_until) and time.monotonic() - since < FRESH:
+        _untold[name] = (since, kept)
+        return
+    now = clock.now().timestamp()
+    health = read(_tell(name, kept, int(now // BUCKET)), now)
+    if kept.error:
+        _keep_error(name, LastError(now, without_addresses(kept.error)[:ERROR_LENGTH]))
+    if seconds := rest_after(health, now):
+        log.warning("provider_account_rests", account=name, seconds=seconds)
+        _set(name, {"rests": health.rests + 1, "resting_until": now + seconds})
+    _read.pop(name, None)
+
+
+def last_errors(names: Sequence[str]) -> dict[str, LastError]:
+    """Return what each of these accounts failed with last, where it failed in the last minutes.
+
+    Of a process that has no Redis, only its own attempts are known.
+    """
+    try:
+        with shared_state() as client:
+            found = client.mget([_error_key(name) for name in names]) if names else []
+    except SharedStateAway:
+        with _lock:
+            return {name: _local_errors[name] for name in names if name in _local_errors}
+    return {
+        name: LastError(*json.loads(text))
+        for name, text in zip(names, found, strict=True)
+        if text is not None
+    }
+
+
+def forget() -> None:
+    """Forget what this process knows by itself."""
+    _read.clear()
+    _untold.clear()
+    with _lock:
+        _local.clear()
+        _local_errors.clear()
+
+
+def may_probe(name: str, health: Health) -> bool:
+    """Let one worker try a rested account; who gets it has the time of the first rest."""
+    if clock.now().timestamp() < health.resting_until:
+        return False
+    try:
+        with shared_state() as client:
+            return bool(client.set(f"{_key(name)}:probe", 1, nx=True, px=int(REST * 1000)))
+    except SharedStateAway:
+        return True
+
+
+def _key(name: str) -> str:
+    return key_of(f"health:{name}")
+
+
+def _error_key(name: str) -> str:
+    return f"{_key(name)}:error"
+
+
+def _keep_error(name: str, error: LastError) -> None:
+    try:
+        with shared_state() as client:
+            client.set(_error_key(name), json.dumps(error), ex=ERROR_KEPT)
+    except SharedStateAway:
+        with _lock:
+            _local_errors[name] = error
+
+
+def _fields(names: Collection[str]) -> list[dict[str, float]]:
+    try:
+        with shared_state() as client, client.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.hgetall(_key(name))
+            return [_floats(found) for found in pipeline.execute()]
+    except SharedStateAway:
+        with _lock:
+            return [dict(_local.get(name, {})) for name in names]
+
+
+def _tell(name: str, tally: Tally, bucket: int) -> dict[str, float]:
+    """Add to an account's hash, and give it."""
+    counts = {
+        f"good:{bucket}": tally.good,
+        f"bad:{bucket}": tally.bad,
+        f"seconds:{bucket}": tally.seconds,
+    }
+    try:
+        with shared_state() as client, client.pipeline() as pipeline:
+            for field, count in counts.items():
+                pipeline.hincrbyfloat(_key(name), field, count)
+            _note_streak(pipeline, name, tally)
+            pipeline.expire(_key(name), 10 * BUCKET * KEPT)
+            pipeline.hgetall(_key(name))
+            found = _floats(pipeline.execute()[-1])
+            _forget_old(client, name, found, bucket)
+            return found
+    except SharedStateAway:
+        return _tell_locally(name, counts, tally)
+
+
+def _note_streak(pipeline: "redis.client.Pipeline", name: str, tally: Tally) -> None:
+    if tally.good:
+        pipeline.hset(_key(name), "streak", str(tally.trailing))
+        pipeline.hdel(_key(name), "rests", "resting_until")
+    else:
+        pipeline.hincrbyfloat(_key(name), "streak", tally.bad)
+
+
+def _forget_old(client: redis.Redis, name: str, found: Mapping[str, float], bucket: int) -> None:
+    old = [f for f in found if ":" in f and float(f.partition(":")[2]) <= bucket - KEPT]
+    if len(old) > KEPT:
+        client.hdel(_key(name), *old)
+
+
+def _tell_locally(name: str, counts: Mapping[str, float], tally: Tally) -> dict[str, float]:
+    with _lock:
+        known = _local.get(name, {})
+        fields = {**known, **{f: known.get(f, 0.0) + count for f, count in counts.items()}}
+        if tally.good:
+            fields |= {"streak": tally.trailing, "rests": 0, "resting_until": 0.0}
+        else:
+            fields["streak"] = fields.get("streak", 0) + tally.bad
+        _local[name] = dict(list(fields.items())[-3 * KEPT - 3 :])
+        return fields
+
+
+def _set(name: str, fields: Mapping[str, float]) -> None:
+    try:
+        with shared_state() as client:
+            client.hset(_key(name), mapping={f: str(value) for f, value in fields.items()})
+    except SharedStateAway:
+        with _lock:
+            _local.setdefault(name, {}).update(fields)
+
+
+def _floats(found: Mapping[bytes, bytes]) -> dict[str, float]:
+    return {name.decode(): float(value) for name, value in found.items()}

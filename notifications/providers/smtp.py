@@ -1,0 +1,464 @@
+"""Email over SMTP, on one connection that is kept while it is in use."""
+
+import re
+import smtplib
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from notifications.channels import addresses, allowed_senders, options
+from notifications.channels.base import Account, Message, Provider, failed, setting_problem
+from notifications.channels.mail import COPIES, FIELDS
+from notifications.core.attempt import Outcome, Result
+from notifications.core.errors import DeliveryError, PermanentError, TransientError, UnknownOutcome
+from notifications.core.masking import mask
+from notifications.providers import mail_body, mail_headers
+from notifications.providers.mime import MailWriter
+from notifications.providers.smtp_connection import Connection, check_ehlo, connect, read_url, words
+from notifications.providers.smtp_replies import Phase, refusal
+
+WRITERS_KEPT = 100
+_MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]+>)", re.I | re.M)
+IDLE_LIMIT = 5.0  # seconds; after a longer rest the server is asked whether it is still there
+
+
+class SmtpProvider(Provider):
+    """Hands over one mail after the other; where the server can, in two round trips each."""
+
+    kind = "smtp"
+    channels = ("email",)
+    at_once = 5  # connections, which a server counts
+    setting_names = {
+        "from": "The sender, like Shop <shop@example.org>.",
+        "ehlo": "The full name by which we greet, like mx.example.org; this machine's by default.",
+        **allowed_senders.SETTING,
+        **mail_headers.SETTINGS,
+    }
+    secret_names = {"url": "smtp://user:password@host:587 or smtps://user:password@host"}
+    optional = frozenset({"ehlo", *allowed_senders.SETTING, *mail_headers.SETTINGS})
+    option_names = options.OF_EMAIL
+    mail_fields = frozenset(FIELDS)
+
+    @classmethod
+    def setting_problems(cls, settings: Mapping[str, Any]) -> list[str]:
+        ehlo = setting_problem("ehlo", settings, check_ehlo) if "ehlo" in settings else ""
+        sender = setting_problem("from", settings, addresses.sender)
+        return [
+            *filter(None, (sender, ehlo)),
+            *allowed_senders.problems(settings),
+            *mail_headers.problems(settings),
+        ]
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account)
+        self._server = read_url(
+            account.secrets["url"], account.settings.get("ehlo", ""), account.reach
+        )
+        sender = addresses.sender(account.settings["from"])
+        self._identity = mail_headers.identity(account.settings, sender)
+        self._writer = MailWriter(sender, self._identity)
+        self._writers: dict[str, MailWriter] = {}  # of other senders that may use the account
+        self._copies = ""  # what became of the last mail's copies that were refused
+        self._connection: Connection | None = None
+        self._used_at = 0.0
+
+    def outcome_of(self, message: Message) -> Outcome:
+        """Send one message; copies that the server refused are told in the outcome's detail."""
+        self._copies = ""
+        outcome = super().outcome_of(message)
+        return outcome._replace(detail=self._copies) if self._copies else outcome
+
+    def send(self, message: Message) -> str:
+        mail = self._prepared(message)
+        kept = self._connection is not None
+        try:
+            self._hand_over(mail)
+        except TransientError:
+            if not kept or self._connection is not None:
+                raise
+            # A server may end a kept connection when it likes, which says nothing of this mail.
+            self._hand_over(mail)
+        return mail.message_id
+
+    def send_many(self, messages: Iterable[Message]) -> Iterator[tuple[Message, Outcome]]:
+        """Send one after the other; where the server can, in one round trip each."""
+        left = iter(messages)
+        message = next(left, None)
+        while message is not None:
+            first = self._envelope_ready(message)
+            if first is None:
+                yield message, self.outcome_of(message)
+                message = next(left, None)
+                continue
+            try:
+                connection = self._connected(first.deadline)
+            except DeliveryError as error:
+                yield message, failed(error)
+                message = next(left, None)
+                continue
+            if connection.has_extn("pipelining"):
+                message = yield from self._pipelined(first, left)
+            else:
+                yield message, self._outcome_by(first.deadline, message)
+                message = next(left, None)
+
+    def _outcome_by(self, deadline: float, message: Message) -> Outcome:
+        """Send one message, of whose attempt a part may be over, until its deadline."""
+        return self.outcome_of(message._replace(deadline=min(deadline, message.deadline)))
+
+    def _pipelined(
+        self, current: "_Prepared", left: Iterator[Message]
+    ) -> Generator[tuple[Message, Outcome], None, Message | None]:
+        """Send a mail together with the next one's envelope, until the connection is over.
+
+        Each write holds a mail to its final dot, then MAIL, RCPT and DATA of the next
+        (RFC 2920, 3.1). Gives the message to go on with, of which nothing was handed over.
+        """
+        assert self._connection is not None  # noqa: S101 -- whoever calls has just connected
+        connection = self._connection
+        message: Message | None = None  # taken, and not begun
+        try:
+            connection.send(current.envelope)
+            while True:
+                refused = _envelope_refused(connection)
+                if refused is None:
+                    message = next(left, None)
+                    following = self._envelope_ready(message)
+                    outcome = _finish(connection, current, following)
+                else:
+                    message = following = None
+                    self._recover(connection, refused)
+                    outcome = self._after(current, refused)
+                yield current.message, outcome
+                if self._connection is None or outcome.result is Result.UNKNOWN:
+                    self._drop()
+                    return message or next(left, None)
+                self._used_at = time.monotonic()
+                if refused is not None:
+                    message = next(left, None)
+                    following = self._envelope_ready(message)
+                if following is None:
+                    return message
+                current, message = following, None
+                if refused is not None:
+                    connection.deadline = current.deadline
+                    connection.send(current.envelope)
+        except (smtplib.SMTPException, OSError) as error:
+            self._drop()
+            yield current.message, self._once_more(current, error)
+            return message or next(left, None)
+        except BaseException:
+            self._drop()  # an envelope is on its way, and nobody will read the answer
+            raise
+
+    def _after(self, current: "_Prepared", refused: DeliveryError) -> Outcome:
+        """Give the outcome of a refused envelope; after a mere goodbye it is tried anew."""
+        is_closing = refused.code == "421"
+        return self._once_more(current, refused) if is_closing else failed(refused)
+
+    def _once_more(self, current: "_Prepared", error: Exception) -> Outcome:
+        """Try a mail anew whose connection broke before it was handed over, while it has time."""
+        if current.deadline > time.monotonic():
+            return self._outcome_by(current.deadline, current.message)
+        if isinstance(error, DeliveryError):
+            return failed(error)
+        return failed(_lost(error))
+
+    def _prepared(self, message: Message) -> "_Prepared":
+        """Write a mail. Raises ``PermanentError`` for an address that cannot be told a server."""
+        content = message.content
+        try:
+            recipient = addresses.wire(message.recipient)
+            copies = [_wired(one) for name in COPIES for one in content.get(name, ())]
+        except addresses.BadAddress as error:
+            raise PermanentError(f"The address cannot be used. {error}", code="address") from None
+        writer = self._writer_for(content.get("from_email", ""))
+        message_id = writer.message_id(message)
+        if raw := content.get("raw"):
+            mail, message_id = with_trace(raw.read(), message, message_id)
+        else:
+            mail = writer.write(message, recipient)
+        deadline = time.monotonic() + message.seconds_left()
+        return _Prepared(message, writer.address, (recipient, *copies), mail, deadline, message_id)
+
+    def _writer_for(self, sender: str) -> MailWriter:
+        """Return the writer of a sender's mails. Raises ``PermanentError`` for one not allowed."""
+        if not sender:
+            return self._writer
+        if sender not in self._writers:
+            if not allowed_senders.allows(self.account.settings, sender):
+                raise PermanentError(
+                    "The account may not send as this sender.", code="sender", elsewhere=True
+                )
+            if len(self._writers) >= WRITERS_KEPT:
+                self._writers.clear()
+            self._writers[sender] = MailWriter(addresses.sender(sender), self._identity)
+        return self._writers[sender]
+
+    def _envelope_ready(self, message: Message | None) -> "_Prepared | None":
+        """Prepare a mail whose envelope can go ahead; None for one that is to be sent by itself."""
+        if message is None or not message.recipient.isascii() or by_itself(message):
+            return None
+        try:
+            return self._prepared(message)
+        except Exception:  # noqa: BLE001 -- sent by itself, it gets this as its own outcome
+            return None
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def close(self) -> None:
+        """Say goodbye, if the server still listens."""
+        if self._connection is not None:
+            try:
+                self._connection.deadline = time.monotonic() + 1
+                self._connection.quit()
+            except (smtplib.SMTPException, OSError):
+                self._connection.close()
+            self._connection = None
+
+    def _hand_over(self, mail: "_Prepared") -> None:
+        connection = self._connected(mail.deadline)
+        try:
+            refused = hand_over(connection, fitted(connection, mail))
+            self._copies = "; ".join(refused)
+        except DeliveryError as error:
+            self._recover(connection, error)
+            raise
+        self._used_at = time.monotonic()
+
+    def _recover(self, connection: Connection, error: DeliveryError) -> None:
+        """After a refusal the connection goes on; after anything else it is not to be trusted."""
+        refused = bool(re.fullmatch(r"[45]\d\d", error.code)) and error.code != "421"
+        if error.code in (NO_SMTPUTF8, TOO_LARGE):
+            return  # nothing was said
+        try:
+            if refused and connection.rset()[0] == 250:
+                self._used_at = time.monotonic()
+                return
+        except (smtplib.SMTPException, OSError):
+            refused = False
+        connection.close()
+        self._connection = None
+
+    def _connected(self, deadline: float) -> Connection:
+        if self._connection is not None:
+            self._connection.deadline = deadline
+            if not self._is_alive(self._connection):
+                self._connection.close()
+                self._connection = None
+        if self._connection is None:
+            self._connection = connect(self._server, deadline)
+            self._used_at = time.monotonic()
+        return self._connection
+
+    def _is_alive(self, connection: Connection) -> bool:
+        """Return whether a kept connection can be used; it leaves time for another one."""
+        if time.monotonic() - self._used_at < IDLE_LIMIT:
+            return True
+        deadline = connection.deadline
+        try:
+            connection.deadline -= connection.remaining() / 2
+            return connection.noop()[0] == 250
+        except (smtplib.SMTPException, OSError):
+            return False
+        finally:
+            connection.deadline = deadline
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A message in the form in which it is written to the server.
+
+    The first of ``recipients`` is the notification's; the others get copies.
+    """
+
+    message: Message
+    sender: str
+    recipients: tuple[str, ...]
+    mail: bytes
+    deadline: float
+    message_id: str
+    parameters: str = ""  # of MAIL FROM
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether the server must speak SMTPUTF8 (RFC 6531): for an address, or for a header."""
+        return any(map(addresses.needs_smtputf8, self.recipients)) or not _head(self.mail).isascii()
+
+    @property
+    def envelope(self) -> str:
+        """The commands before the mail."""
+        to = "".join(f"RCPT TO:<{one}>\r\n" for one in self.recipients)
+        return f"MAIL FROM:<{self.sender}>{self.parameters}\r\n{to}DATA\r\n"
+
+    @property
+    def on_the_wire(self) -> bytes:
+        """The mail to its final dot; dots at line starts are doubled (RFC 5321, 4.5.2)."""
+        doubled = self.mail.replace(b"\r\n.", b"\r\n..")
+        ends_a_line = doubled.endswith(b"\r\n")
+        return doubled + (b".\r\n" if ends_a_line else b"\r\n.\r\n")
+
+
+def by_itself(message: Message) -> bool:
+    """Tell whether a mail has more than one text and recipient, so that nothing is sent ahead."""
+    content = message.content
+    return any(content.get(name) for name in ("raw", "attachments", *COPIES, "to", "shown_cc"))
+
+
+def fitted(connection: Connection, mail: _Prepared) -> _Prepared:
+    """Return a mail in the form that this server takes, with what it is to be told of it.
+
+    Raises ``PermanentError`` for one that is larger than the server says it takes (RFC 1870), or
+    that needs SMTPUTF8 where there is none.
+    """
+    most = connection.esmtp_features.get("size", "")
+    if most.isdecimal() and 0 < int(most) < len(mail.mail):
+        raise _unsendable(
+            f"The mail has {len(mail.mail):,} bytes, and the server takes {int(most):,}.", TOO_LARGE
+        )
+    if mail.is_utf8:
+        if not connection.has_extn("smtputf8"):
+            raise _unspeakable()
+        return replace(mail, parameters=" BODY=8BITMIME SMTPUTF8")
+    if mail.mail.isascii():
+        return mail
+    if connection.has_extn("8bitmime"):
+        return replace(mail, parameters=" BODY=8BITMIME")
+    return replace(mail, mail=mail_body.seven_bit(mail.mail))
+
+
+def with_trace(raw: bytes, message: Message, message_id: str) -> tuple[bytes, str]:
+    """Return a mail as it was written elsewhere, below our trace header, and its Message-ID."""
+    found = _MESSAGE_ID.search(_head(raw))
+    trace = f"X-Notification-Id: {message.id}\r\n"
+    if found:
+        return trace.encode() + raw, found[1].decode("ascii", "replace")
+    return f"{trace}Message-ID: {message_id}\r\n".encode() + raw, message_id
+
+
+def _head(mail: bytes) -> bytes:
+    return mail.partition(b"\r\n\r\n")[0]
+
+
+def _wired(mailbox: str) -> str:
+    return addresses.wire(addresses.mailbox(mailbox).address)
+
+
+def _envelope_refused(connection: Connection) -> DeliveryError | None:
+    """Read the answers to an envelope; None if the server waits for the mail."""
+    refused: DeliveryError | None = None
+    for phase, wanted in _WANTED:
+        code, text = connection.getreply()
+        if code == 421:  # its last word: it closes the connection
+            return refusal(code, words(text), phase)
+        if code not in wanted and refused is None:
+            refused = refusal(code, words(text), phase)
+    if refused is not None and code == 354:
+        # It wants a mail all the same: an empty one (RFC 2920, 3.1).
+        connection.send(".\r\n")
+        connection.getreply()
+    return refused
+
+
+def _finish(connection: Connection, current: _Prepared, following: _Prepared | None) -> Outcome:
+    """Write a mail and the envelope after it; only the answer tells what became of the mail.
+
+    Raises ``TimeoutError`` for a mail whose time is over, of which nothing is written then.
+    """
+    connection.deadline = current.deadline
+    connection.remaining()
+    try:
+        connection.send(current.on_the_wire + (following.envelope.encode() if following else b""))
+        answer = connection.getreply()
+    except (smtplib.SMTPException, OSError) as error:
+        return failed(UnknownOutcome(f"No answer to the mail: {error}", code=type(error).__name__))
+    if following:
+        connection.deadline = following.deadline
+    code, text = answer
+    if code != 250:
+        return failed(refusal(code, words(text), Phase.CONTENT))
+    return Outcome(Result.SENT, provider_message_id=current.message_id)
+
+
+def hand_over(connection: Connection, mail: _Prepared) -> list[str]:
+    """MAIL, RCPT, DATA. Until the final dot the mail is ours; after it only an answer tells.
+
+    Returns what the server said of copies that it refused.
+    """
+    try:
+        refused = _begin(connection, mail)
+        connection.remaining()  # a mail that expired meanwhile is not begun
+    except (smtplib.SMTPException, OSError) as error:
+        raise _lost(error) from error
+    try:
+        connection.send(mail.on_the_wire)
+        code, text = connection.getreply()
+    except (smtplib.SMTPException, OSError) as error:
+        raise UnknownOutcome(
+            f"No answer to the mail: {error}", code=type(error).__name__
+        ) from error
+    if code != 250:
+        raise refusal(code, words(text), Phase.CONTENT)
+    return refused
+
+
+def _lost(error: Exception) -> TransientError:
+    return TransientError(f"Connection lost: {error}", code=type(error).__name__)
+
+
+def _begin(connection: Connection, mail: _Prepared) -> list[str]:
+    """Say the envelope; return what the server said of copies that it refused.
+
+    Raises the refusal of anything else.
+    """
+    if len(mail.recipients) == 1 and connection.has_extn("pipelining"):
+        connection.send(mail.envelope)
+        if refused := _envelope_refused(connection):
+            raise refused
+        return []
+    said = []
+    copies = iter(mail.recipients[1:])
+    for command, (phase, wanted) in zip(
+        mail.envelope.splitlines(keepends=True), _wanted(len(mail.recipients)), strict=True
+    ):
+        connection.send(command)
+        code, text = connection.getreply()
+        if phase is None:  # a copy
+            copy = next(copies)
+            if code == 421:
+                raise refusal(code, words(text), Phase.RCPT)
+            if code not in wanted:
+                said.append(f"The copy to {mask(copy)} was refused: {code} {words(text)}")
+        elif code not in wanted:
+            raise refusal(code, words(text), phase)
+    return said
+
+
+_WANTED = ((Phase.MAIL, (250,)), (Phase.RCPT, (250, 251)), (Phase.DATA, (354,)))
+
+
+def _wanted(recipients: int) -> list[tuple[Phase | None, tuple[int, ...]]]:
+    mail, rcpt, data = _WANTED
+    copies: list[tuple[Phase | None, tuple[int, ...]]] = [(None, rcpt[1])] * (recipients - 1)
+    return [mail, rcpt, *copies, data]
+
+
+NO_SMTPUTF8, TOO_LARGE = "smtputf8", "size"  # codes of outcomes
+
+
+def _unspeakable() -> PermanentError:
+    return _unsendable(
+        "The mail server does not offer SMTPUTF8 (RFC 6531), without which no address whose "
+        "name before the @ is not ASCII can be told to it.",
+        NO_SMTPUTF8,
+    )
+
+
+def _unsendable(why: str, code: str) -> PermanentError:
+    error = PermanentError(why, code=code, elsewhere=True)
+    error.local = True
+    return error

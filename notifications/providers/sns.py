@@ -1,0 +1,124 @@
+"""SMS by Amazon SNS: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html.
+
+botocore signs; the request goes through our own client, which bounds it in time.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from notifications.channels.base import Account, Content, Message
+from notifications.channels.http import HttpProvider, classify, too_long
+from notifications.channels.http_client import Answer
+from notifications.core.errors import (
+    AccountRefused,
+    InvalidRecipient,
+    TransientError,
+    UnknownOutcome,
+)
+from notifications.providers import sms_senders
+
+_OPERATORS = re.compile(
+    r"Auth|AccessDenied|InvalidClientTokenId|SignatureDoesNotMatch|ExpiredToken|Throttl|KMS"
+)
+LONGEST_TEXT = 1600  # characters (API_Publish, Message)
+# https://docs.aws.amazon.com/sns/latest/dg/sms_publish-to-phone.html
+_SENDER = re.compile(rf"{sms_senders.NAME.format('-')}|{sms_senders.NUMBER}")
+
+
+class SnsProvider(HttpProvider):
+    """Hands text messages to SNS."""
+
+    kind = "sns"
+    channels = ("sms",)
+    setting_names = {
+        "region": "Like eu-central-1.",
+        "sender_id": "Shown as the sender, where the country allows it.",
+        "senders": sms_senders.HINT,
+        "sms_type": "Transactional (the default) or Promotional.",
+        "url": "Where the API is.",
+        "ca_file": "A certificate authority to trust.",
+    }
+    secret_names = {
+        "access_key_id": "The access key's id.",
+        "secret_access_key": "The access key's secret.",
+    }
+    optional = frozenset({"sender_id", "senders", "sms_type", "url", "ca_file"})
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account)
+        self._senders = sms_senders.Senders(account.settings)
+
+    @classmethod
+    def setting_problems(cls, settings: Mapping[str, Any]) -> list[str]:
+        wanted = "a number, or a name of up to 11 letters, digits and hyphens"
+        return sms_senders.problems(settings, _SENDER, wanted)
+
+    @classmethod
+    def refuses(cls, content: Content) -> str:
+        return too_long(content.get("text", ""), LONGEST_TEXT, "SNS")
+
+    def send(self, message: Message) -> str:
+        region = self.account.settings["region"]
+        url = self.account.settings.get("url", f"https://sns.{region}.amazonaws.com")
+        request = AWSRequest(
+            "POST",
+            url.rstrip("/") + "/",
+            data=urlencode(self._form(message)),
+            headers={"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"},
+        )
+        secrets = self.account.secrets
+        credentials = Credentials(secrets["access_key_id"], secrets["secret_access_key"])
+        SigV4Auth(credentials, "sns", region).add_auth(request)
+        answer = self.request(
+            message, "POST", request.url, content=request.data, headers=dict(request.headers)
+        )
+        _class(answer)
+        found = _word(answer, "MessageId")
+        if not found:
+            raise UnknownOutcome("The answer is not SNS's.", code="bad_answer")
+        return found
+
+    def _form(self, message: Message) -> dict[str, str]:
+        chosen = self.account.settings
+        attributes = {"AWS.SNS.SMS.SMSType": chosen.get("sms_type", "Transactional")}
+        if sender := self._senders.of(message.recipient, chosen.get("sender_id", "")):
+            attributes[_attribute(sender)] = sender
+        form = {
+            "Action": "Publish",
+            "Version": "2010-03-31",
+            "PhoneNumber": message.recipient,
+            "Message": message.content.get("text", ""),
+        }
+        for number, (name, value) in enumerate(attributes.items(), start=1):
+            entry = f"MessageAttributes.entry.{number}"
+            form[f"{entry}.Name"] = name
+            form[f"{entry}.Value.DataType"] = "String"
+            form[f"{entry}.Value.StringValue"] = value
+        return form
+
+
+def _attribute(sender: str) -> str:
+    is_number = sender.removeprefix("+").isdigit()
+    return "AWS.MM.SMS.OriginationNumber" if is_number else "AWS.SNS.SMS.SenderID"
+
+
+def _class(answer: Answer) -> None:
+    code, detail = _word(answer, "Code"), _word(answer, "Message")
+    if 400 <= answer.status < 500:
+        if "OptedOut" in code or "opted out" in detail:
+            raise InvalidRecipient(detail, code=code[:50])
+        if _OPERATORS.search(code):
+            kind = TransientError if "Throttl" in code else AccountRefused
+            raise kind(detail, code=code[:50])
+    classify(answer, detail, code[:50])
+
+
+def _word(answer: Answer, tag: str) -> str:
+    found = re.search(rb"<%b>([^<]*)</%b>" % (tag.encode(), tag.encode()), answer.body)
+    return found[1].decode("utf-8", "replace") if found else ""

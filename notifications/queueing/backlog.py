@@ -1,0 +1,98 @@
+"""What waits in the database, per queue. Each look costs a few index probes, however much waits."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import connection
+
+from notifications.core import routing
+from notifications.db import clock, dialect
+from notifications.models import WAITING, Hold, Notification, Scope
+
+_TABLE = Notification._meta.db_table
+_QUEUES = [(c, p) for c in routing.CHANNELS for p in routing.PRIORITIES]
+
+
+class Waiting(NamedTuple):
+    """One queue's backlog: rows due now (counted up to a limit), and when the next falls due.
+
+    Of a queue that is ``held`` nothing is due: nobody may take it.
+    """
+
+    channel: str
+    priority: str
+    due: int
+    next_due_at: datetime | None
+    held: bool = False
+
+
+def is_waiting(channel: str, priority: str) -> bool:
+    """Tell whether a new row of this queue has to wait its turn: behind others, or for a hold."""
+    due = Notification.objects.filter(
+        channel=channel, priority=priority, due_at__lte=clock.now(), status__in=WAITING
+    )
+    return routing.queue_for(channel, priority) in held_queues() or due.exists()
+
+
+def held_queues() -> set[str]:
+    """Return the names of the queues that are held as a whole."""
+    holds = Hold.objects.filter(
+        released_at__isnull=True, scope__in=(Scope.EVERYTHING, Scope.CHANNEL, Scope.QUEUE)
+    )
+    values = set(holds.values_list("value", flat=True))
+    if not values:
+        return values
+    return {queue for queue in routing.QUEUE_NAMES if values & {"", queue.partition(".")[0], queue}}
+
+
+def look(limit: int) -> list[Waiting]:
+    """Look at every queue at once, counting at most ``limit`` due rows in each."""
+    held = held_queues()
+    free = [(c, p) for c, p in _QUEUES if routing.queue_for(c, p) not in held]
+    found = {(one.channel, one.priority): one for one in _look(free, limit)} if free else {}
+    return [found.get((c, p)) or Waiting(c, p, 0, None, held=True) for c, p in _QUEUES]
+
+
+def _look(queues: list[tuple[str, str]], limit: int) -> list[Waiting]:
+    # In order, so that Postgres walks the index and stops; else it may read the whole backlog.
+    now = dialect.write(clock.now())
+    rows = ", ".join(["(%s, %s)"] * len(queues))
+    sql = f"""
+        WITH q(channel, priority) AS (VALUES {rows})
+        SELECT q.channel, q.priority,
+          (SELECT count(*) FROM (
+             SELECT 1 FROM {_TABLE} n
+             WHERE n.channel = q.channel AND n.priority = q.priority
+               AND n.due_at <= %s AND n.status IN (%s, %s)
+             ORDER BY n.due_at LIMIT %s) AS due),
+          (SELECT min(n.due_at) FROM {_TABLE} n
+             WHERE n.channel = q.channel AND n.priority = q.priority AND n.due_at > %s)
+        FROM q
+    """  # noqa: S608 -- a table's name and placeholders
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*(x for q in queues for x in q), now, *WAITING, limit, now])
+        found = cursor.fetchall()
+    return [Waiting(c, p, due, dialect.read_time(next_due)) for c, p, due, next_due in found]
+
+
+def oldest(queues: list[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """Give, for each queue with due rows, the age in seconds of the oldest."""
+    held = held_queues()
+    queues = [queue for queue in queues if routing.queue_for(*queue) not in held]
+    if not queues:
+        return {}
+    now = clock.now()
+    rows = ", ".join(["(%s, %s)"] * len(queues))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""WITH q(channel, priority) AS (VALUES {rows})
+            SELECT q.channel, q.priority, (
+              SELECT n.due_at FROM {_TABLE} n
+              WHERE n.channel = q.channel AND n.priority = q.priority
+                AND n.due_at <= %s AND n.status IN (%s, %s)
+              ORDER BY n.due_at LIMIT 1)
+            FROM q""",  # noqa: S608 -- a table's name and placeholders
+            [*(word for queue in queues for word in queue), dialect.write(now), *WAITING],
+        )
+        found = [(c, p, dialect.read_time(due)) for c, p, due in cursor.fetchall()]
+    return {(c, p): (now - due).total_seconds() for c, p, due in found if due is not None}

@@ -1,0 +1,46 @@
+"""Publishes what the broker lacks for rows that are due.
+
+Nothing is marked: a queue needs as many messages as it has due rows to fill them, and what already
+waits on the broker counts. So a backlog is not published again, and a flushed broker is refilled.
+"""
+
+from collections.abc import Sequence
+
+from notifications import metrics
+from notifications.core import conf, routing
+from notifications.queueing import backlog, publisher
+
+
+def look() -> list[backlog.Waiting]:
+    """Return each queue's backlog, counted as far as it changes what is published."""
+    return backlog.look(max(map(_rows, routing.PRIORITIES)) * int(conf.get("RELEASE")))
+
+
+def publish_now() -> None:
+    """Publish what the broker lacks, now rather than at the next sweep."""
+    publish(look())
+
+
+def publish(waiting: Sequence[backlog.Waiting]) -> None:
+    """Publish what the broker lacks for these backlogs, in one round trip."""
+    due = {routing.queue_for(q.channel, q.priority): q for q in waiting if q.due}
+    if not due:
+        return
+    try:
+        depths = publisher.depths(due)
+        messages = publisher.ring_due(
+            (name, _rows(queue.priority), missing)
+            for name, queue in due.items()
+            if (missing := _messages(queue) - depths[name]) > 0
+        )
+        metrics.released(messages)
+    except publisher.BrokerAway:
+        return  # logged by the doorbell; the rows stay due, and the next sweep asks again
+
+
+def _rows(priority: str) -> int:
+    return int(conf.get("BATCH")[priority])
+
+
+def _messages(queue: backlog.Waiting) -> int:
+    return min(-(-queue.due // _rows(queue.priority)), int(conf.get("RELEASE")))

@@ -1,0 +1,54 @@
+"""The window of a queue: how many messages may wait on the broker.
+
+The backlog stays in the database, where it can be counted, cancelled and put in order. Each
+process looks at a queue now and then, and between two looks admits at most a share of the
+room that it saw, so that several processes together stay within the window.
+"""
+
+import time
+from dataclasses import dataclass
+
+from notifications.core import conf
+from notifications.queueing import backlog, eager, publisher
+
+LOOK_EVERY = 0.1  # seconds
+SHARE = 4  # one process takes a quarter of the room at a time
+
+
+@dataclass(slots=True)
+class _Room:
+    left: int
+    until: float
+
+
+_rooms: dict[str, _Room] = {}
+
+
+def admit(channel: str, priority: str, queue: str) -> bool:
+    """Tell whether one more message may be published, and count it.
+
+    Where rows of the queue already wait their turn in the database, a new one waits behind
+    them: it is due, and the sweep releases it in its order.
+    """
+    if eager.is_on():
+        return True
+    room = _rooms.get(queue)
+    if room is None or time.monotonic() >= room.until:
+        room = _rooms[queue] = _look(channel, priority, queue)
+    if room.left <= 0:
+        return False
+    room.left -= 1
+    if room.left == 0:
+        room.until = 0.0  # used up: look again, there may be more
+    return True
+
+
+def _look(channel: str, priority: str, queue: str) -> _Room:
+    until = time.monotonic() + LOOK_EVERY
+    if backlog.is_waiting(channel, priority):
+        return _Room(0, until)
+    try:
+        free = conf.get("WINDOW") - publisher.depths([queue])[queue]
+    except publisher.BrokerAway:
+        return _Room(0, until)
+    return _Room(max(0, (free + SHARE - 1) // SHARE), until)

@@ -1,0 +1,1 @@
+"""Who must not be written to any more, and the links by which people say so."""

@@ -1,0 +1,208 @@
+"""Suppressions: who must not be written to, per channel, by one project and by no other."""
+
+import hmac
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
+
+from notifications.channels import addresses
+from notifications.core.attempt import Report, Result
+from notifications.core.routing import ENDPOINT_CHANNELS
+from notifications.core.text import printable
+from notifications.core.world import LIVE, World
+from notifications.db import clock
+from notifications.models import Suppression
+
+Reason = Suppression.Reason
+Scope = Suppression.Scope
+
+HASHED = "hmac-sha256:"  # begins a recipient of whom no more than this is kept
+
+NONE_FOR = 1.0  # seconds for which a process believes that a channel has no suppression at all
+ANY_FOR = 60.0  # seconds for which it believes that there are some, which costs a query per batch
+
+_has_any: dict[str, float] = {}  # until when it is believed of a channel that it has some
+_has_none: dict[str, float] = {}  # and until when, that it has none
+
+
+def comparable(channel: str, recipient: str) -> str:
+    """Give a recipient as it is compared: mail addresses in one form, without regard to case."""
+    if channel != "email":
+        return recipient
+    try:
+        return addresses.canonical(recipient).lower()
+    except addresses.BadAddress:  # kept before addresses had one form
+        return recipient.lower()
+
+
+def hashes(channel: str, form: str) -> list[str]:
+    """Return a comparable recipient as its suppression keeps it once it was forgotten.
+
+    The first is the one to write; the others are of ``SECRET_KEY_FALLBACKS``.
+    """
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    text = f"suppression {channel} {form}".encode()
+    return [f"{HASHED}{hmac.digest(key.encode(), text, 'sha256').hex()}" for key in keys]
+
+
+def among(
+    channel: str, recipients: Collection[str], *, world: World = LIVE
+) -> dict[tuple[str, bool], str]:
+    """Find who of these is suppressed: reason by (recipient, whether for marketing only).
+
+    Costs nothing while the channel has no suppression at all.
+    """
+    if not _any_for(channel):
+        return {}
+    forms = {recipient: comparable(channel, recipient) for recipient in recipients}
+    hashed = {hash_: form for form in {*forms.values()} for hash_ in hashes(channel, form)}
+    rows = Suppression.objects.filter(
+        **world.columns,
+        channel=channel,
+        recipient__in=[*forms.values(), *hashed],
+        lifted_at__isnull=True,
+    ).values_list("recipient", "scope", "reason")
+    found = {
+        (hashed.get(recipient, recipient), scope == Scope.MARKETING): reason
+        for recipient, scope, reason in rows
+    }
+    return {
+        (recipient, marketing): found[form, marketing]
+        for recipient, form in forms.items()
+        for marketing in (False, True)
+        if (form, marketing) in found
+    }
+
+
+def reason(channel: str, recipient: str, *, marketing: bool, world: World = LIVE) -> str:
+    """Say why a recipient is suppressed, ``""`` if it is not."""
+    return reason_in(among(channel, [recipient], world=world), recipient, marketing=marketing)
+
+
+def reason_in(found: dict[tuple[str, bool], str], recipient: str, *, marketing: bool) -> str:
+    """Look a recipient up in what ``among`` gave."""
+    everything = found.get((recipient, False), "")
+    return everything or (found.get((recipient, True), "") if marketing else "")
+
+
+def suppress(  # noqa: PLR0913 -- a column each
+    channel: str,
+    recipient: str,
+    reason: str,
+    *,
+    world: World = LIVE,
+    scope: str = Scope.EVERYTHING,
+    source: str = "",
+    detail: str = "",
+    notification_id: UUID | None = None,
+    by: AbstractBaseUser | None = None,
+) -> None:
+    """Suppress a recipient; one that is suppressed already stays so, for its first reason."""
+    _keep(
+        [
+            Suppression(
+                **world.columns,
+                channel=channel,
+                recipient=comparable(channel, recipient),
+                scope=scope,
+                reason=reason,
+                source=source,
+                detail=printable(detail),
+                notification_id=notification_id,
+                created_at=clock.now(),
+                created_by_id=by.pk if by else None,
+            )
+        ]
+    )
+
+
+def lift(suppressions: Iterable[Suppression], *, by: AbstractBaseUser | None = None) -> int:
+    """Lift suppressions, which stay as history; gives how many were in force."""
+    ids = [suppression.pk for suppression in suppressions]
+    return Suppression.objects.filter(pk__in=ids, lifted_at__isnull=True).update(
+        lifted_at=clock.now(), lifted_by=by
+    )
+
+
+def keep_invalid(reports: Sequence[Report]) -> None:
+    """Suppress the recipients that a provider called dead; part of ``outcomes.record``.
+
+    Reports of one channel.
+    """
+    if reports and reports[0].claim.channel in ENDPOINT_CHANNELS:
+        took: dict[World, set[str]] = defaultdict(set)
+        for report in reports:
+            if report.outcome.result is Result.SENT:
+                took[report.claim.world].add(report.claim.recipient)
+        for world, recipients in took.items():
+            lift_answering(reports[0].claim.channel, recipients, world=world)
+    _keep(
+        [
+            Suppression(
+                **report.claim.world.columns,
+                channel=report.claim.channel,
+                recipient=comparable(report.claim.channel, report.claim.recipient),
+                reason=dead(report.claim.channel),
+                source=report.provider,
+                detail=printable(f"{report.outcome.code} {report.outcome.detail}".strip()),
+                notification_id=report.claim.id,
+                created_at=clock.now(),
+            )
+            for report in reports
+            if report.outcome.reason == "invalid_recipient"
+        ]
+    )
+
+
+def lift_answering(
+    channel: str, recipients: Collection[str], *, world: World | None = None
+) -> None:
+    """Enable endpoints that took a call, should they be disabled since they once said 410.
+
+    Without a ``world`` they are enabled for every project.
+    """
+    if recipients and channel in ENDPOINT_CHANNELS and _any_for(channel):
+        Suppression.objects.filter(
+            **(world.columns if world else {"test": False}),
+            channel=channel,
+            recipient__in=recipients,
+            reason=Reason.ENDPOINT_GONE,
+            lifted_at__isnull=True,
+        ).update(lifted_at=clock.now())
+
+
+def dead(channel: str) -> Reason:
+    """Name the reason for an address that does not exist (any more)."""
+    if channel in ENDPOINT_CHANNELS:
+        return Reason.ENDPOINT_GONE
+    return Reason.INVALID_TOKEN if channel == "push" else Reason.HARD_BOUNCE
+
+
+def _keep(rows: list[Suppression]) -> None:
+    if rows:
+        Suppression.objects.bulk_create(rows, ignore_conflicts=True)
+        forget()
+
+
+def forget() -> None:
+    """Look again at the next use."""
+    _has_any.clear()
+    _has_none.clear()
+
+
+def _any_for(channel: str) -> bool:
+    now = time.monotonic()
+    if _has_none.get(channel, 0.0) > now:
+        return False
+    if _has_any.get(channel, 0.0) > now:
+        return True
+    found = Suppression.objects.filter(channel=channel, lifted_at__isnull=True).exists()
+    if found:
+        _has_any[channel] = now + ANY_FOR
+    else:
+        _has_none[channel] = now + NONE_FOR
+    return found

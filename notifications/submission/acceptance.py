@@ -1,0 +1,356 @@
+"""The one way in, written for N requests; one is the case N = 1.
+
+Check, hold back who must not be written to, build, insert, compare duplicates, count, and publish
+on commit. One request's fault is its own: it becomes that request's answer.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID, uuid5
+
+import structlog
+from django.db import transaction
+from django.db.models import Q
+
+from notifications import metrics
+from notifications.channels.mail import KeptMail, Mail
+from notifications.core import routing
+from notifications.core.errors import (
+    FaultyRow,
+    IdempotencyConflict,
+    InvalidNotification,
+    UnknownProject,
+)
+from notifications.core.world import World
+from notifications.db import clock
+from notifications.mails import keeping
+from notifications.models import Batch, Notification, Status
+from notifications.queueing import eager, publisher, release, release_window
+from notifications.recipients import suppressions
+from notifications.submission import insert, requests
+from scheduling import isolation
+from templates_engine.models import Category
+from templates_engine.rendering import CompiledVersion
+
+log = structlog.get_logger(__name__)
+
+Fields = Mapping[str, Any]
+
+
+class Asked(NamedTuple):
+    """One request, its fields, or what gives them; with what only some callers have.
+
+    ``common`` holds fields that many share; the request's own win. ``id`` is the id that its row
+    shall have; ``use`` tells one use of that id from another, each of which gets a row. ``version``
+    pins another than the published one of its template.
+    """
+
+    given: requests.Request | Fields | Callable[[], Fields]
+    common: Fields | None = None
+    id: UUID | None = None
+    use: str = ""
+    continuation: Fields | None = None
+    replay_of_id: UUID | None = None
+    version: CompiledVersion | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """What became of one request: the id of its notification, or the error that refused it.
+
+    ``created`` is false where the notification was there already; ``row`` is then what would have
+    been written, and empty where no row could be made.
+    """
+
+    id: UUID | None = None
+    created: bool = False
+    row: insert.Row = field(default_factory=dict)
+    error: InvalidNotification | None = None
+
+
+class _Built(NamedTuple):
+    """A checked request as a row, with the answer that it will have."""
+
+    row: insert.Row
+    answer: Answer
+    is_marketing: bool
+    use: str
+    mail: Mail | KeptMail | None = None
+
+
+class _Key(NamedTuple):
+    """An idempotency key, and whose it is."""
+
+    project: str
+    test: bool
+    key: str
+
+
+class _First(NamedTuple):
+    """What tells whether a row that came first is the same thing."""
+
+    id: UUID
+    idempotency_key: str
+    content_hash: str
+    project: str
+    test: bool
+
+
+def accept_one(asked: Asked, *, publish: bool = True) -> Answer:
+    """Accept one request. Raises what refuses it: a subclass of ``InvalidNotification``.
+
+    Its id is published on commit where its queue's window has room; else the sweep publishes it.
+    ``publish`` is false for a caller that delivers itself.
+    """
+    now = clock.now()
+    answer = Answer()
+    with metrics.refusals():
+        built = [_build(asked, answer, now)]
+        _hold_back_suppressed(built, now)
+        on_its_way = _goes_at_once(answer.row, publish=publish)
+        if on_its_way:
+            insert.give_a_moment(answer.row)
+        _insert(built)
+        if answer.error is not None:
+            raise answer.error
+    if answer.created:
+        published = answer.row if publish and on_its_way else None
+        queue = (answer.row["channel"], answer.row["priority"])
+        committed = partial(_committed, {queue: 1}, published)
+        transaction.on_commit(committed, robust=not eager.raises())
+    return answer
+
+
+def accept_many(asked: Sequence[Asked], *, batch: Batch | None = None) -> list[Answer]:
+    """Accept requests in one transaction, and return an answer for each, in order.
+
+    What is wrong with one request is the ``error`` of its answer, and stops no other. On commit
+    as much is published as the broker lacks. Raises what concerns everybody, such as an outage.
+    """
+    now = clock.now()
+    answers = []
+    built = []
+    for one in asked:
+        answer = Answer()
+        answers.append(answer)
+        if (row := _build_alone(one, answer, now, batch)) is not None:
+            built.append(row)
+    _hold_back_suppressed(built, now)
+    with transaction.atomic():
+        faults = isolation.halving(built, _insert_together, stage="insert", key=_id_of)
+        for faulty, fault in faults:
+            faulty.answer.error = FaultyRow.of(fault.error)
+        created = Counter(_queue_of(answer.row) for answer in answers if answer.created)
+        transaction.on_commit(partial(_committed, created, None), robust=True)
+        if created:
+            transaction.on_commit(release.publish_now, robust=True)
+    metrics.refused(answer.error for answer in answers if answer.error is not None)
+    return answers
+
+
+def _build(asked: Asked, answer: Answer, now: datetime, batch: Batch | None = None) -> _Built:
+    """Check a request and make its row. Raises what is wrong with it."""
+    given = asked.given() if callable(asked.given) else asked.given
+    if not isinstance(given, requests.Request):
+        given = requests.read({**asked.common, **given} if asked.common else given)
+    accepted = requests.check(given, now, asked.version)
+    if batch is not None and accepted.project != batch.project:
+        raise UnknownProject("All rows of a batch are of one project.", field="project")
+    answer.row = insert.build(
+        accepted,
+        now,
+        id_=asked.id,
+        use=asked.use,
+        batch_id=batch.pk if batch else None,
+        replay_of_id=asked.replay_of_id,
+        continuation=dict(asked.continuation) if asked.continuation else None,
+    )
+    version = accepted.template_version
+    is_marketing = version is not None and version.category == Category.MARKETING
+    return _Built(answer.row, answer, is_marketing, asked.use, accepted.mail)
+
+
+def _build_alone(asked: Asked, answer: Answer, now: datetime, batch: Batch | None) -> _Built | None:
+    """Build one of many: what it raises is its answer's error, without its traceback."""
+    try:
+        return _build(asked, answer, now, batch)
+    except InvalidNotification as error:
+        error.__cause__ = error.__context__ = None
+        answer.error = error.with_traceback(None)
+    except Exception as error:
+        if isolation.concerns_everybody(error):
+            raise
+        answer.error = FaultyRow.of(type(error).__name__)
+    return None
+
+
+def _hold_back_suppressed(built: Sequence[_Built], now: datetime) -> None:
+    """Finish the rows of those who must not be written to, saying why."""
+    recipients: dict[tuple[World, str], set[str]] = defaultdict(set)
+    for one in built:
+        recipients[_world_of(one.row), one.row["channel"]].add(one.row["recipient"])
+    found = {
+        (world, channel): suppressions.among(channel, who, world=world)
+        for (world, channel), who in recipients.items()
+    }
+    if not any(found.values()):
+        return
+    for one in built:
+        row = one.row
+        reason = suppressions.reason_in(
+            found[_world_of(row), row["channel"]], row["recipient"], marketing=one.is_marketing
+        )
+        if reason:
+            status = Status.SUPPRESSED.value
+            row |= {"status": status, "reason": reason, "due_at": None, "finished_at": now}
+
+
+def _goes_at_once(row: insert.Row, *, publish: bool) -> bool:
+    """Tell whether a worker hears of a row by its id, so that the sweep gives it a moment."""
+    if row["status"] != Status.QUEUED:
+        return False
+    channel, priority = _queue_of(row)
+    return not publish or release_window.admit(
+        channel, priority, routing.queue_for(channel, priority)
+    )
+
+
+def _insert_together(built: list[_Built]) -> None:
+    with transaction.atomic():
+        _insert(built)
+
+
+def _insert(built: Sequence[_Built]) -> None:
+    """Write the rows, and answer each: created, there already with this content, or a conflict.
+
+    A further use of an id that is taken gets an id of its own.
+    """
+    taken = _written(built)
+    for one in built:
+        one.answer.id, one.answer.created = one.row["id"], True
+    if not taken:
+        return
+    doubled = [one for one in built if one.row["id"] in taken]
+    firsts = _firsts([one.row for one in doubled])
+    further = []
+    same: Counter[tuple[str, str]] = Counter()
+    for one in doubled:
+        if _is_further_use(one, firsts):
+            one.row["id"] = _id_of_use(one)
+            further.append(one)
+            continue
+        _compare(one.answer, firsts)
+        if one.answer.error is None:
+            same[_queue_of(one.row)] += 1
+    if further:
+        _insert(further)
+    for queue, count in same.items():
+        metrics.accepted(*queue, created=False, count=count)
+
+
+def _written(built: Sequence[_Built]) -> set[UUID]:
+    """Write the rows, and with them what mails have beside; return the ids that were taken."""
+    rows = [one.row for one in built]
+    mails = [(one.row, one.mail) for one in built if one.mail is not None]
+    if not mails:
+        return insert.insert(rows)
+    with transaction.atomic():  # the content stays locked until a row refers to it
+        kept = keeping.keep(mail for _, mail in mails)
+        for row, mail in mails:
+            row["mail_id"] = kept[mail.digest]
+        return insert.insert(rows)
+
+
+def _firsts(doubled: Sequence[insert.Row]) -> "dict[UUID | _Key, _First]":
+    """Find the rows that came first, by their ids and by their keys."""
+    ids = [row["id"] for row in doubled]
+    keys: dict[World, list[str]] = defaultdict(list)
+    for row in doubled:
+        if row["idempotency_key"]:
+            keys[_world_of(row)].append(row["idempotency_key"])
+    same = Q(id__in=ids)
+    for world, used in keys.items():
+        same |= Q(**world.columns, idempotency_key__in=used)
+    firsts: dict[UUID | _Key, _First] = {}
+    for first in map(_First._make, Notification.objects.filter(same).values_list(*_First._fields)):
+        firsts[first.id] = first
+        firsts[_Key(first.project, first.test, first.idempotency_key)] = first
+    return firsts
+
+
+def _is_further_use(one: _Built, firsts: Mapping[UUID | _Key, _First]) -> bool:
+    """Tell whether an id that Celery made was used before for another call, which has the row."""
+    if not one.use or _by_key(one.row, firsts):
+        return False
+    first = firsts.get(one.row["id"])
+    return first is not None and not _is_same(one.row, first)
+
+
+def _is_same(row: insert.Row, first: _First) -> bool:
+    return (first.content_hash, first.idempotency_key, first.project) == (
+        row["content_hash"],
+        row["idempotency_key"],
+        row["project"],
+    )
+
+
+def _by_key(row: insert.Row, firsts: Mapping[UUID | _Key, _First]) -> _First | None:
+    """Return the row that has used this one's key before; an empty key is nobody's."""
+    key = row["idempotency_key"]
+    return firsts.get(_Key(row["project"], row["test"], key)) if key else None
+
+
+def _id_of_use(one: _Built) -> UUID:
+    """Return the id of a further use: the same one whenever that use is repeated."""
+    row = one.row
+    return uuid5(row["id"], f"{one.use} {row['idempotency_key']} {row['content_hash']}")
+
+
+def _compare(answer: Answer, firsts: Mapping[UUID | _Key, _First]) -> None:
+    """Answer with the notification that came first, if it is the same thing."""
+    row, answer.created = answer.row, False
+    by_key = _by_key(row, firsts)
+    first = by_key or firsts.get(row["id"])
+    if first is not None and _is_same(row, first):
+        answer.id = first.id
+        return
+    answer.id = None
+    answer.error = used_before("idempotency_key" if by_key else "task_id")
+
+
+def used_before(field: str) -> IdempotencyConflict:
+    """Make the error of an idempotency key, or of a task's id, that stands for other content."""
+    name = "idempotency key" if field == "idempotency_key" else "id"
+    return IdempotencyConflict(
+        f"This {name} was used before, for another content.",
+        field=field,
+        hint=f"Use a new {name} for a new notification.",
+    )
+
+
+def _id_of(one: _Built) -> object:
+    return one.row["id"]
+
+
+def _world_of(row: insert.Row) -> World:
+    return World(row["project"], row["test"])
+
+
+def _queue_of(row: insert.Row) -> tuple[str, str]:
+    return row["channel"], row["priority"]
+
+
+def _committed(created: Mapping[tuple[str, str], int], row: insert.Row | None) -> None:
+    """Count rows that are there to stay, and publish the id of one that is on its way."""
+    for queue, count in created.items():
+        metrics.accepted(*queue, created=True, count=count)
+    if row is None:
+        return
+    try:
+        publisher.ring(row["id"], routing.queue_for(row["channel"], row["priority"]))
+    except publisher.BrokerAway:
+        log.warning("left_to_the_sweep", notification=str(row["id"]))

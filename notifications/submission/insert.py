@@ -1,0 +1,80 @@
+"""Writing accepted notifications: one with one statement, many with COPY."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from notifications.core import conf
+from notifications.db.bulk_insert import Table
+from notifications.models import Notification, Status, new_id
+from notifications.submission.requests import Accepted, content_hash
+
+Row = dict[str, Any]  # a notification's columns, by the names of their attributes
+
+_ROWS = Table(Notification)
+
+
+def build(
+    accepted: Accepted,
+    now: datetime,
+    *,
+    id_: UUID | None = None,
+    use: str = "",
+    **more: Any,
+) -> Row:
+    """Make the row of an accepted request; ``more`` holds columns that a request does not have.
+
+    ``use`` tells one use of ``id_`` from another.
+    """
+    due_at = accepted.scheduled_at or now
+    version = accepted.template_version
+    return {
+        **_ROWS.defaults,
+        "id": id_ or new_id(),
+        "project": accepted.project,
+        "channel": accepted.channel,
+        "priority": accepted.priority,
+        "recipient": accepted.recipient,
+        "template_version_id": version.id if version else None,
+        "locale": accepted.locale,
+        "context": accepted.context,
+        "subject": accepted.subject,
+        "body": accepted.body,
+        "guarantee": accepted.guarantee,
+        "retry": accepted.retry,
+        "reference": accepted.reference,
+        "metadata": accepted.metadata,
+        "idempotency_key": accepted.idempotency_key,
+        # Only what may come twice has to be compared.
+        "content_hash": content_hash(accepted, use) if id_ or accepted.idempotency_key else "",
+        "status": str(Status.SCHEDULED if accepted.scheduled_at else Status.QUEUED),
+        "due_at": due_at,
+        "scheduled_at": due_at,
+        "expires_at": accepted.expires_at,
+        "created_at": now,
+        "test": accepted.test,
+        "callback_url": accepted.callback_url,
+        "options": accepted.options or None,
+        "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
+        **more,
+    }
+
+
+def give_a_moment(row: Row) -> None:
+    """Let a worker that is told of a row take it, before the sweep looks after it."""
+    row["due_at"] += timedelta(seconds=conf.get("GRACE"))
+
+
+def insert(rows: Sequence[Row]) -> set[UUID]:
+    """Insert rows in the current transaction; return the ids of those that were not inserted.
+
+    Their id or their idempotency key is taken, by a row that was there or by one before them.
+    """
+    if len(rows) == 1:
+        return set() if _ROWS.insert(rows, skip_taken=True) else {rows[0]["id"]}
+    keyed = [row for row in rows if row["content_hash"]]  # what may come twice
+    _ROWS.insert([row for row in rows if not row["content_hash"]])
+    return {row["id"] for row in keyed} - _ROWS.insert_new(keyed)

@@ -1,0 +1,18 @@
+"""The addresses of notifications: ``path("", include("notifications.urls"))``."""
+
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from notifications.api.application import api
+from notifications.callbacks import inbound, unsubscribe_page
+from notifications.monitoring import health
+
+urlpatterns = [
+    path("", include("notifications.admin.urls")),
+    path("api/v1/", RedirectView.as_view(url="/api/v1/docs")),
+    path("api/v1/", api.urls),
+    path("webhooks/<str:name>", inbound.callback),
+    path("unsubscribe/<str:token>", unsubscribe_page.page),
+    path("healthz/live", health.live),
+    path("healthz/ready", health.ready),
+]

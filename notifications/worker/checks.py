@@ -1,0 +1,151 @@
+"""System checks of the settings that notifications need, in whichever project they are.
+
+No process starts with an error: ``refuse_errors``.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+from notifications.channels import addresses
+from notifications.core.environment import bad_values
+from notifications.db.checks import one_database
+from notifications.providers import smtp_connection
+from scheduling import redis_address
+
+OTHER_BROKERS = ("amqp", "amqps", "memory")
+
+
+@register("notifications")
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Errors: with these the system cannot do what was asked of it."""
+    return [message for check in ERRORS for message in check()]
+
+
+def refuse_errors() -> None:
+    """End the process, a line per error, rather than run on settings that were not meant.
+
+    Raises SystemExit.
+    """
+    errors = check_settings()
+    if apps.ready:  # Celery's app is configured before Django's are loaded
+        errors += one_database()
+    end_with(errors)
+
+
+def end_with(errors: list[CheckMessage]) -> None:
+    """Raise SystemExit, with a line per error, if there are any."""
+    if errors:
+        raise SystemExit("\n".join(f"{error.id}: {error.msg} {error.hint}" for error in errors))
+
+
+def _bad_values() -> Iterator[Error]:
+    for name, complaints in bad_values().items():
+        yield Error(f"{name}: {' '.join(complaints)}", hint=f"Correct {name}.", id="config.E001")
+
+
+def _broker() -> Iterator[Error]:
+    if _is_address(settings.BROKER_URL, OTHER_BROKERS):
+        return
+    if problem := _redis_problem(settings.BROKER_URL):
+        yield Error(
+            f"BROKER_URL is no address of a Redis or RabbitMQ server. {problem}",
+            hint="Use redis://host:6379/0 or amqp://user:password@host:5672//, "
+            "or leave it out for the embedded broker.",
+            id="config.E002",
+        )
+
+
+def _redis() -> Iterator[Error]:
+    if settings.REDIS_URL and (problem := _redis_problem(settings.REDIS_URL)):
+        yield Error(
+            f"REDIS_URL is no address of a Redis server. {problem}",
+            hint="Use redis://host:6379/0, or leave it out where the broker is Redis.",
+            id="config.E003",
+        )
+
+
+def _email_from() -> Iterator[Error]:
+    try:
+        addresses.sender(settings.EMAIL_FROM)
+    except addresses.BadAddress as error:
+        yield Error(
+            f"EMAIL_FROM is not a sender. {error}",
+            hint="Use an address, or a name and an address: Shop <shop@example.org>.",
+            id="config.E011",
+        )
+
+
+def _email_ehlo() -> Iterator[Error]:
+    try:
+        if settings.EMAIL_EHLO:
+            smtp_connection.check_ehlo(settings.EMAIL_EHLO)
+    except ValueError:
+        yield Error(
+            "EMAIL_EHLO is not a name to greet mail servers by.",
+            hint="Use this machine's full name, like mx.example.org, or an address in brackets, "
+            "like [192.0.2.1].",
+            id="config.E012",
+        )
+
+
+def _email() -> Iterator[Error]:
+    if not settings.EMAIL_URL:
+        return
+    try:
+        smtp_connection.read_url(settings.EMAIL_URL)
+    except ValueError:  # its text may hold a part of the password
+        yield Error(
+            "EMAIL_URL is no address of a mail server.",
+            hint="Use smtp://user:password@host:587 or smtps://user:password@host (also "
+            "?starttls=require|offered|never, ?ca_file=PATH), or leave it out for the outbox.",
+            id="config.E004",
+        )
+
+
+def _public_url() -> Iterator[Error]:
+    url = settings.PUBLIC_URL
+    if url and not (_is_address(url, ("https", "http")) and urlsplit(url).hostname):
+        yield Error(
+            "PUBLIC_URL is no address of a web site.",
+            hint="Use https://notify.example.org, or leave it out where nobody reaches this "
+            "system from outside.",
+            id="config.E006",
+        )
+
+
+def _archive() -> Iterator[Error]:
+    if settings.NOTIFICATIONS_ARCHIVE_MONTHS < 0:
+        yield Error(
+            "NOTIFICATIONS_ARCHIVE_MONTHS is below zero.",
+            hint="Give the months that the archive keeps, or 0 for no archive.",
+            id="config.E007",
+        )
+
+
+ERRORS: list[Callable[[], Iterator[Error]]] = [
+    *(_bad_values, _broker, _redis, _email, _email_from, _email_ehlo, _public_url, _archive),
+]
+
+
+def _redis_problem(url: str) -> str:
+    """Say what is wrong with a Redis' address; empty if nothing is."""
+    try:
+        redis_address.read(url)
+    except redis_address.BadRedisAddress as problem:
+        return str(problem)
+    return ""
+
+
+def _is_address(url: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port is None or parts.port > 0  # reading a bad port raises
+    except ValueError:
+        return False
+    has_place = bool(parts.hostname or parts.path.strip("/")) or parts.scheme == "memory"
+    return parts.scheme in schemes and has_port and has_place

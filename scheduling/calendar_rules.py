@@ -1,0 +1,223 @@
+"""Rules that need more than a crontab of five plain fields. Pure.
+
+Crontab lines with ``L``, ``LW``, ``6#3``, ``5L``, a field of seconds, or Vixie cron's "or" of the
+days are parsed by cronsim, iCalendar's RRULE by dateutil, holidays by the ``holidays`` library. The
+rules for clock changes are ``recurrence``'s.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import cached_property, lru_cache
+
+from cronsim import CronSim, CronSimError
+from dateutil.rrule import DAILY, rrule, rrulestr
+
+from scheduling.recurrence import HORIZON_YEARS, ImpossibleScheduleError, LocalRule, Recurrence
+
+ALIASES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+DAY = timedelta(days=1)
+LONGEST_ROLL = 31
+"""Days that a due time is moved at most from a holiday."""
+MOST_SKIPPED = 4000
+"""Due times in a row that a window or a calendar may leave out: more, and it is never due."""
+
+
+@dataclass(frozen=True)
+class CronLine(LocalRule):
+    """A crontab line of five fields or six, as cronsim reads it.
+
+    Days of the month *and* of the week must match, or one of them with ``any_day``. Raises
+    ``ImpossibleScheduleError``.
+    """
+
+    line: str
+    zone: tzinfo
+    any_day: bool = False
+
+    def __post_init__(self) -> None:
+        if self._parsed is None:
+            raise ImpossibleScheduleError(f"The crontab line {self.line!r} cannot be read.")
+
+    @cached_property
+    def _parsed(self) -> CronSim:
+        try:
+            parsed = CronSim(self.line, datetime(2000, 1, 1))  # noqa: DTZ001 - local, naive
+        except CronSimError as error:
+            raise ImpossibleScheduleError(f"{self.line!r}: {error}.") from error
+        parsed.day_and = parsed.day_and or not self.any_day
+        return parsed
+
+    @property
+    def _runs_every_hour(self) -> bool:
+        return len(self._parsed.hours) == 24
+
+    @cached_property
+    def _times_of_day(self) -> tuple[time, ...]:
+        parsed = self._parsed
+        return tuple(
+            time(hour, minute, second)
+            for hour in sorted(parsed.hours)
+            for minute in sorted(parsed.minutes)
+            for second in sorted(parsed.seconds)
+        )
+
+    def _local_times(self, start: datetime) -> Iterator[datetime]:
+        day, end = start.date(), date(min(start.year + HORIZON_YEARS, date.max.year), 1, 1)
+        while day < end:
+            if day.month not in self._parsed.months:
+                day = _next_month(day)
+                continue
+            if self._parsed.match_day(day):
+                for time_of_day in self._times_of_day:
+                    if (moment := datetime.combine(day, time_of_day)) >= start:
+                        yield moment
+            day += DAY
+
+
+@dataclass(frozen=True)
+class RecurrenceRule(LocalRule):
+    """An RRULE of RFC 5545, counted from ``begin``, a moment, in the zone.
+
+    Raises ``ImpossibleScheduleError`` for one that cannot be read, or that is due each second.
+    """
+
+    text: str
+    zone: tzinfo
+    begin: datetime
+
+    def __post_init__(self) -> None:
+        if "DTSTART" in self.text.upper():
+            raise ImpossibleScheduleError("An RRULE begins at the job's start: leave DTSTART out.")
+        if self._parsed._freq > 5:  # type: ignore[attr-defined]  # noqa: SLF001
+            raise ImpossibleScheduleError("An RRULE is due once a minute at most.")
+
+    @cached_property
+    def _parsed(self) -> rrule:
+        local = self.begin.astimezone(self.zone).replace(tzinfo=None, microsecond=0)
+        try:
+            parsed = rrulestr(self.text, dtstart=local, cache=True)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ImpossibleScheduleError(f"The RRULE {self.text!r}: {error}.") from error
+        if not isinstance(parsed, rrule):
+            raise ImpossibleScheduleError("It must be one RRULE.")
+        return parsed
+
+    @property
+    def _runs_every_hour(self) -> bool:
+        return bool(self._parsed._freq > DAILY)  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def _local_times(self, start: datetime) -> Iterator[datetime]:
+        yield from self._parsed.xafter(start, inc=True)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The due times of a rule that lie between two times of day, the first of them included.
+
+    A window whose end is before its begin lasts over midnight.
+    """
+
+    rule: Recurrence
+    begin: time
+    end: time
+    zone: tzinfo
+
+    def after(self, moment: datetime) -> datetime | None:
+        """Return the first due time after ``moment`` that lies in the window."""
+        for _ in range(MOST_SKIPPED):
+            due = self.rule.after(moment)
+            if due is None:
+                return None
+            local = due.astimezone(self.zone)
+            if self._holds(local.time()):
+                return due
+            # No due time before the window opens is of use.
+            opens = datetime.combine(local.date(), self.begin, self.zone)
+            if opens <= local:
+                opens = datetime.combine(local.date() + DAY, self.begin, self.zone)
+            moment = max(due, opens.astimezone(UTC) - timedelta(microseconds=1))
+        return None
+
+    def _holds(self, at: time) -> bool:
+        if self.begin <= self.end:
+            return self.begin <= at < self.end
+        return at >= self.begin or at < self.end
+
+
+@dataclass(frozen=True)
+class BusinessDays:
+    """The due times of a rule, but for those on holidays, and with ``weekends`` on weekends.
+
+    ``roll`` says what becomes of one there: ``skip``, or its time of day on the ``next`` or
+    ``previous`` day that is none. ``country`` is like ``DE`` or ``DE-BY``.
+    """
+
+    rule: Recurrence
+    zone: tzinfo
+    country: str = ""
+    weekends: bool = False
+    roll: str = "skip"
+
+    def after(self, moment: datetime) -> datetime | None:
+        """Return the first due time after ``moment``, moved where it has to be."""
+        reach = timedelta(0) if self.roll == "skip" else LONGEST_ROLL * DAY
+        seen = moment - (reach if self.roll == "next" else timedelta(0))
+        best: datetime | None = None
+        for _ in range(MOST_SKIPPED):
+            due = self.rule.after(seen)
+            if due is None or (best is not None and due > best + reach):
+                return best
+            moved = self._moved(due)
+            if moved is not None and moved > moment and (best is None or moved < best):
+                best = moved
+                if self.roll == "skip":
+                    return best
+            seen = due
+        return best
+
+    def free(self, day: date) -> str:
+        """Return why a local day is free: the holiday's name, ``weekend``; empty: it is not."""
+        if self.country and (name := _calendar(self.country).get(day)):
+            return str(name)
+        return "weekend" if self.weekends and day.weekday() >= 5 else ""
+
+    def _moved(self, due: datetime) -> datetime | None:
+        local = due.astimezone(self.zone)
+        if not self.free(local.date()):
+            return due
+        if self.roll == "skip":
+            return None
+        step = DAY if self.roll == "next" else -DAY
+        day = local.date()
+        for _ in range(LONGEST_ROLL):
+            day += step
+            if not self.free(day):
+                at = local.replace(tzinfo=None, year=day.year, month=day.month, day=day.day)
+                return at.replace(tzinfo=self.zone).astimezone(UTC)
+        return None
+
+
+@lru_cache(maxsize=64)
+def _calendar(country: str) -> Mapping[date, str]:
+    """Return a country's holidays. Raises ``ImpossibleScheduleError`` for one that is not known."""
+    import holidays  # noqa: PLC0415 - 0.15 s and 11 MB that few processes need
+
+    code, _, subdivision = country.partition("-")
+    try:
+        found: Mapping[date, str] = holidays.country_holidays(code, subdiv=subdivision or None)
+    except (NotImplementedError, KeyError) as error:
+        raise ImpossibleScheduleError(f"No holidays of {country!r} are known.") from error
+    return found
+
+
+def _next_month(day: date) -> date:
+    return date(day.year + day.month // 12, day.month % 12 + 1, 1)

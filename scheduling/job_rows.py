@@ -1,0 +1,148 @@
+"""Jobs as django-celery-beat's rows: what the database keeps of the ``jobs`` API."""
+
+import json
+import logging
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Q
+from django_celery_beat.models import PeriodicTask
+
+from scheduling import rules
+from scheduling.claims import without_overlap
+from scheduling.clock import database_now
+from scheduling.job_schema import UnknownJobError
+from scheduling.job_storage import POLICY_FIELDS, TASK_FIELDS, Definition, store
+from scheduling.models import Fire, FireStatus, Origin, Schedule
+from scheduling.preview import upcoming_fires
+
+logger = logging.getLogger(__name__)
+
+
+def declare(definition: Definition) -> None:
+    """Register what ``@jobs.job`` declares, leaving people's edits as they are.
+
+    ``definition`` fits the schema. Raises ``InvalidJobError``.
+    """
+    name = definition["name"]
+    if not PeriodicTask.objects.filter(name=name).exists():
+        store(definition, origin=Origin.JOB)
+        return
+    kept = Schedule.objects.filter(periodic_task__name=name, definition__isnull=False)
+    previous = kept.values_list("definition", flat=True).first()
+    if previous is None:
+        logger.warning("The job %r of the code is kept by hand; left as it is", name)
+    elif previous != definition:
+        store(definition, previous=previous, origin=Origin.JOB)
+    else:
+        as_noted = Q(origin=Origin.JOB, undeclared_at=None)
+        kept.exclude(as_noted).update(origin=Origin.JOB, undeclared_at=None)
+
+
+def definition_of(task: PeriodicTask) -> dict[str, Any]:
+    """Write the definition of a job down, without what is as it would be anyway."""
+    policy = Schedule.objects.filter(pk=task.pk).first()
+    own = rules.own_rule(task, policy.recurrence) if policy is not None else None
+    rule = rules.rule_of(task) if own is None else own
+    definition = {"name": task.name, "schedule": rule, "enabled": task.enabled}
+    for fields, row in ((TASK_FIELDS, task), (POLICY_FIELDS, policy)):
+        for key, (column, default) in fields.items():
+            value = _plain(column, getattr(row, column, default))
+            if value != default:
+                definition[key] = value
+    return definition
+
+
+def pause(name: str) -> None:
+    """Let a job rest until ``resume``. Raises ``UnknownJobError``."""
+    PeriodicTask.objects.filter(pk=_key_of(name)).update(enabled=False)
+
+
+def resume(name: str) -> None:
+    """Let a job go on; its policy says what becomes of the pause. Raises ``UnknownJobError``."""
+    PeriodicTask.objects.filter(pk=_key_of(name)).update(enabled=True)
+
+
+def remove(name: str) -> None:
+    """Delete a job and its fires, readable or not. Raises ``UnknownJobError``."""
+    key = _key_of(name)
+    with connection.cursor() as cursor:
+        # A trigger deletes what belongs to it. Django would read it first.
+        cursor.execute("DELETE FROM django_celery_beat_periodictask WHERE id = %s", [key])
+
+
+def duplicate(name: str) -> PeriodicTask:
+    """Make a paused copy of a job, with its policy. Raises ``UnknownJobError``."""
+    task = find(name)
+    kept = (*Schedule.POLICY_FIELDS, *Schedule.CODE_FIELDS)
+    policy = Schedule.objects.filter(pk=task.pk).values(*kept).first()
+    with transaction.atomic():
+        task.pk, task.name = None, _free_name(name)
+        task.enabled, task.total_run_count = False, 0
+        task.save()
+        Schedule.objects.update_or_create(periodic_task=task, defaults=policy or {})
+    return task
+
+
+def _free_name(name: str) -> str:
+    names = (f"{name[:180]} (copy{number})" for number in ("", *(f" {n}" for n in range(2, 1000))))
+    return next(free for free in names if not PeriodicTask.objects.filter(name=free).exists())
+
+
+def run_now(name: str) -> UUID:
+    """Fire a job once, now, paused or not, whatever its condition; give the fire's id.
+
+    A scheduler publishes it once the transaction is committed. While an earlier run goes on, the
+    job's overlap policy holds: the fire may wait, or be skipped. Raises ``UnknownJobError``.
+    """
+    return fire_now(find(name)).pk
+
+
+def fire_now(task: PeriodicTask) -> Fire:
+    """Record a fire by hand, for a scheduler to publish; its status says what became of it."""
+    with transaction.atomic():
+        Schedule.objects.get_or_create(periodic_task=task)
+        schedule = Schedule.objects.select_for_update().get(pk=task.pk)
+        now = database_now()
+        fire = Fire(
+            schedule=schedule,
+            scheduled_for=now,
+            fire_at=now,
+            due_at=now,
+            status=FireStatus.CLAIMED,
+            by_hand=True,
+        )
+        without_overlap([fire], now)
+        fire.save(force_insert=True)
+    return fire
+
+
+def next_fires(name: str, count: int = 5) -> list[datetime]:
+    """Give the next moments at which a job fires; none if it is paused or quarantined.
+
+    Raises ``UnknownJobError``.
+    """
+    return upcoming_fires(find(name), count)
+
+
+def find(name: str) -> PeriodicTask:
+    try:
+        return PeriodicTask.objects.get(name=name)
+    except PeriodicTask.DoesNotExist:
+        raise UnknownJobError(f"There is no job {name!r}.") from None
+
+
+def _key_of(name: str) -> int:
+    """Give the key of a job without reading more of it."""
+    key: int | None = PeriodicTask.objects.filter(name=name).values_list("pk", flat=True).first()
+    if key is None:
+        raise UnknownJobError(f"There is no job {name!r}.")
+    return key
+
+
+def _plain(column: str, value: Any) -> Any:
+    if column in ("args", "kwargs"):
+        return json.loads(value)
+    return value.isoformat() if hasattr(value, "isoformat") else value

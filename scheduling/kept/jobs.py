@@ -1,0 +1,281 @@
+"""Jobs on a backend without a database: saved, paused, resumed, removed, run by hand, looked at."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from scheduling import arguments, planning
+from scheduling.job_schema import InvalidJobError, JobError, JobExistsError, UnknownJobError
+from scheduling.kept.documents import DECLARED, Definition, Fire, Job, new_fire_id
+from scheduling.kept.overlaps import without_overlap
+from scheduling.kept.runs import MOST_TRIES, ContendedError, Runs
+from scheduling.kept.store import Move
+from scheduling.recurrence import ImpossibleScheduleError, Interval
+from scheduling.rule_documents import moment_of
+from scheduling.run_errors import NotOpenError
+from scheduling.terms import Guarantee
+from scheduling.timetable import INSTANT
+
+logger = logging.getLogger(__name__)
+
+UNFIT = (ImpossibleScheduleError, OverflowError, ValueError, TypeError)
+"""What a definition raises that fits the schema and cannot be kept all the same."""
+
+
+class Jobs(Runs):
+    """The jobs API over a store."""
+
+    def save(
+        self,
+        definition: Definition,
+        *,
+        previous: Definition | None = None,
+        is_new: bool = False,
+        origin: str = "",
+    ) -> Job:
+        """Create a job, or bring it in line with its definition, which fits the schema.
+
+        With ``previous`` only the keys that differ from it are written. A job that somebody
+        paused stays paused unless ``enabled`` is written. Raises ``InvalidJobError`` naming the
+        field, ``InvalidArgumentsError``, and ``JobExistsError`` if it shall be new.
+        """
+        name = definition["name"]
+        arguments.check(
+            definition["handler"], definition.get("args", []), definition.get("kwargs", {})
+        )
+
+        def change(job: Job | None) -> Job | None:
+            if job is not None and is_new:
+                raise JobExistsError(f"There is a job {name!r}.")
+            try:
+                return self._saved(job, definition, previous, origin)
+            except JobError:
+                raise
+            except UNFIT as error:
+                raise InvalidJobError(f"{name}: {error}", field="schedule") from error
+
+        return self._change(name, change)
+
+    def declare(self, definition: Definition) -> None:
+        """Register what ``@jobs.job`` declares, leaving people's edits as they are."""
+        name = definition["name"]
+        job = self._store.job(name)
+        if job is not None and job.declared is None:
+            logger.warning("The job %r of the code is kept by hand; left as it is", name)
+        elif job is None or job.declared != definition:
+            previous = None if job is None else job.declared
+            self.save(definition, previous=previous, origin=DECLARED)
+
+    def job(self, name: str) -> Job:
+        """Return a job. Raises ``UnknownJobError``."""
+        job = self._store.job(name)
+        if job is None:
+            raise UnknownJobError(f"There is no job {name!r}.")
+        return job
+
+    def jobs(self, names: Sequence[str]) -> list[Job]:
+        """Return those of these jobs that are there."""
+        return self._store.jobs(names)
+
+    def names(self) -> list[str]:
+        """Return the names of all jobs, in order."""
+        return self._store.names()
+
+    def pause(self, name: str) -> None:
+        """Let a job rest until ``resume``. Raises ``UnknownJobError``."""
+        self._change(name, lambda job: _paused(_there(job, name), self.now()))
+
+    def resume(self, name: str) -> None:
+        """Let a job go on, by its policy. Raises ``UnknownJobError``."""
+
+        def change(job: Job | None) -> Job:
+            job, now = _there(job, name), self.now()
+            return job if job.enabled else planned(replace(_resumed(job, now), enabled=True), now)
+
+        self._change(name, change)
+
+    def remove(self, name: str) -> None:
+        """Delete a job and its fires. Raises ``UnknownJobError``."""
+        if not self._store.remove(name):
+            raise UnknownJobError(f"There is no job {name!r}.")
+
+    def run_now(self, name: str) -> UUID:
+        """Fire a job once, now, paused or not, whatever its condition; return the fire's id.
+
+        While an earlier run goes on, the job's overlap policy holds: the fire may wait, or be
+        skipped. Raises ``UnknownJobError``.
+        """
+        for _ in range(MOST_TRIES):
+            job, now = self.job(name), self.now()
+            fire = by_hand(job.name, now)
+            (fire,) = without_overlap(job, [fire], self._store.open_fires(name), now)
+            (done,) = self._store.commit([Move(job=job, fires=[fire])])
+            if done is not None and done.fires:
+                return fire.id
+        raise ContendedError(f"The job {name!r} changes too often.")
+
+    def next_fires(self, name: str, count: int = 5) -> list[datetime]:
+        """Return the next moments at which a job fires; none if it is paused or quarantined.
+
+        Raises ``UnknownJobError``.
+        """
+        job = self.job(name)
+        if not job.enabled or job.quarantined_at is not None or job.next_fire_at is None:
+            return []
+        now = self.now()
+        # One that is overdue fires at once, and then from now on; any other as it is planned.
+        after = job.answered_until if job.next_fire_at > now and job.answered_until else now
+        due = job.timetable.upcoming(after, count)
+        return [job.timetable.fire_time(moment) for moment in due]
+
+    def fires(self, name: str, limit: int = 100) -> list[Fire]:
+        """Return a job's fires, the latest due time first. Raises ``UnknownJobError``."""
+        return self._store.fires_of(self.job(name).name, limit)
+
+    def fire(self, key: UUID) -> Fire | None:
+        """Return a fire."""
+        return self._store.fire(key)
+
+    def failed_runs(self, limit: int = 100) -> list[Fire]:
+        """Return the runs that failed for good, or are lost, and that nobody has seen to."""
+        return self._store.failed(limit)
+
+    def replay(self, key: UUID) -> UUID:
+        """Run a failed fire's job again, as it stands now; return the new fire's id.
+
+        Raises ``NotOpenError``.
+        """
+        for _ in range(MOST_TRIES):
+            failed, now = self._open(key), self.now()
+            job, again = self.job(failed.job), by_hand(failed.job, now)
+            closed = replace(failed, resolved_at=now, resolution="replayed", replayed_as=again.id)
+            (done,) = self._store.commit([Move(job=job, fires=[closed, again])])
+            if done is not None and len(done.fires) == 2:
+                return again.id
+        raise ContendedError(f"The fire {key} changes too often.")
+
+    def discard(self, key: UUID, *, why: str) -> None:
+        """Close a failed run for good, with the reason. Raises ``NotOpenError``."""
+        now, failed = self.now(), self._open(key)
+        self._store.commit([Move(fires=[replace(failed, resolved_at=now, resolution=why[:255])])])
+
+    def _open(self, key: UUID) -> Fire:
+        fire = self._store.fire(key)
+        if fire is None or not fire.has_failed:
+            raise NotOpenError
+        return fire
+
+    def _saved(
+        self, job: Job | None, definition: Definition, previous: Definition | None, origin: str
+    ) -> Job:
+        now = self.now()
+        is_new = job is None
+        job = job or Job(definition["name"], definition, created_at=now)
+        wanted = _merged(job.definition, definition, previous)
+        enabled = wanted.pop("enabled", True) if is_new else job.enabled
+        if not is_new and "enabled" in definition:
+            enabled = wanted.pop("enabled", enabled)
+        before = job
+        job = replace(job, definition=wanted, origin=origin or job.origin)
+        if origin == DECLARED:
+            job = replace(job, declared=definition)
+        refuse_unfit(job)
+        job = _recounted(before, job, now)
+        if not enabled:
+            planned(replace(job, answered_until=job.answered_until or now), now)
+            return _paused(job, now)
+        if not before.enabled:
+            job = _resumed(job, now)
+        return planned(replace(job, enabled=True), now)
+
+    def _change(self, name: str, change: Callable[[Job | None], Job | None]) -> Job:
+        for _ in range(MOST_TRIES):
+            before = self._store.job(name)
+            job = change(before)
+            assert job is not None  # noqa: S101 - each change gives one
+            if job == before:
+                return job
+            (done,) = self._store.commit([Move(job=job)])
+            if done is not None and done.job is not None:
+                return done.job
+        raise ContendedError(f"The job {name!r} changes too often.")
+
+
+def by_hand(job: str, now: datetime) -> Fire:
+    """Return a new fire that was asked for, for a scheduler to publish."""
+    return Fire(new_fire_id(), job, scheduled_for=now, fire_at=now, due_at=now, by_hand=True)
+
+
+def planned(job: Job, now: datetime) -> Job:
+    """Return a job with the moment at which it fires next; its quarantine is over.
+
+    Raises ``ImpossibleScheduleError`` if it will never be due.
+    """
+    if job.answered_until is None:
+        job = replace(job, answered_until=_first_count(job, now))
+    assert job.answered_until is not None  # noqa: S101 - set above
+    is_moment = "at" in job.rule
+    due = planning.next_fire(job.timetable, job.answered_until, now, is_moment=is_moment)
+    return replace(job, next_fire_at=due, quarantined_at=None, quarantine_reason="")
+
+
+def refuse_unfit(job: Job) -> None:
+    """Raise ``InvalidJobError`` for keys that do not fit each other."""
+    if job.guarantee == Guarantee.AT_MOST_ONCE and job.retries:
+        raise InvalidJobError(
+            "A run that may happen at most once is not tried again: set 0.", field="retries"
+        )
+
+
+def _merged(
+    present: Definition, definition: Definition, previous: Definition | None
+) -> dict[str, Any]:
+    """Return the definition to be kept: of ``present``, what is not written stays."""
+    if previous is None:
+        return dict(definition)
+    keys = {k for k in definition.keys() | previous.keys() if definition.get(k) != previous.get(k)}
+    kept = {key: value for key, value in present.items() if key not in keys}
+    return kept | {key: definition[key] for key in keys & definition.keys()}
+
+
+def _recounted(before: Job, job: Job, now: datetime) -> Job:
+    """Return a job that counts from where its rule, if it was changed, wants it to."""
+    old, new = before.definition, job.definition
+    is_changed = any(old.get(key) != new.get(key) for key in ("schedule", "start"))
+    if "at" in job.rule:
+        at = moment_of(job.rule["at"], field="schedule.at")
+        return job if job.answered_until == at else replace(job, answered_until=at - INSTANT)
+    if before.answered_until is None or not is_changed:
+        return job
+    rule = job.timetable.rule
+    period = rule.period if isinstance(rule, Interval) else None
+    start = planning.start_of_new_rule(before.answered_until, now, period)
+    return replace(job, answered_until=start)
+
+
+def _first_count(job: Job, now: datetime) -> datetime:
+    if "at" in job.rule:
+        return moment_of(job.rule["at"], field="schedule.at") - INSTANT
+    return min(job.created_at, now)
+
+
+def _paused(job: Job, now: datetime) -> Job:
+    return replace(job, enabled=False, paused_at=job.paused_at or now, next_fire_at=None)
+
+
+def _resumed(job: Job, now: datetime) -> Job:
+    if "at" not in job.rule:
+        counted = planning.after_pause(
+            job.answered_until, catches_up=job.catches_up, resumed_at=now
+        )
+        job = replace(job, answered_until=counted)
+    return replace(job, paused_at=None)
+
+
+def _there(job: Job | None, name: str) -> Job:
+    if job is None:
+        raise UnknownJobError(f"There is no job {name!r}.")
+    return job

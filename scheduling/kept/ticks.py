@@ -1,0 +1,331 @@
+"""A tick on a backend without a database: claims what is due, publishes it, finds what was lost."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from celery import Celery
+
+from scheduling import conditions, isolation, messages, policies, publishing, waits
+from scheduling.kept.documents import Figures, Fire, Job, Lease, new_fire_id, percentile
+from scheduling.kept.jobs import Jobs, planned
+from scheduling.kept.overlaps import without_overlap
+from scheduling.kept.runs import ended, is_suspected, with_streak
+from scheduling.kept.store import Move, Outlook, Process
+from scheduling.messages import MalformedMessageError, Message
+from scheduling.policies import PlannedFire
+from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.run_errors import history_with, text_of
+from scheduling.terms import FireStatus, Guarantee
+
+logger = logging.getLogger(__name__)
+
+BATCH = 250
+CLEANING_INTERVAL = timedelta(minutes=1)
+DROP_BATCH = 1000
+MOST_COUNTED = 10_000
+"""Fires that figures are counted of; a busier window is known by its newest ones."""
+LIVE = timedelta(seconds=15)
+"""A scheduler that was not seen for that long is not alive."""
+OWN_WORDS = (ImpossibleScheduleError, MalformedMessageError)
+"""Errors whose text says it all."""
+
+
+class Ticks(Jobs):
+    """The work of a scheduler over a store."""
+
+    def look(self) -> Outlook:
+        """Return when something is due next, by the shared clock."""
+        return self._store.look()
+
+    def tick(self, app: Celery) -> float:
+        """Do a round of what is due; return the seconds until something else is: 0 if at once."""
+        outlook = self.look()
+        if outlook.is_due:
+            fires = self.claim_due(outlook.now) + self.recover(outlook.now)
+            if fires:
+                publishing.publish(app, Book(self, fires), fires)
+            return 0.0
+        if outlook.next_due_at is None:
+            return float("inf")
+        return (outlook.next_due_at - outlook.now).total_seconds()
+
+    def claim_due(self, now: datetime, limit: int = BATCH) -> list[Fire]:
+        """Claim the fires of up to ``limit`` due jobs; return those that are to be published.
+
+        A job that another scheduler has claimed meanwhile is left to it.
+        """
+        moves, _ = isolation.each(
+            self._store.due_jobs(now, limit),
+            partial(self._claim, now=now),
+            stage="claim",
+            key=lambda job: job.name,
+        )
+        return _to_publish(self._store.commit(moves))
+
+    def recover(self, now: datetime, limit: int = BATCH) -> list[Fire]:
+        """Take up to ``limit`` forgotten fires; return those that are to be published (again)."""
+        found = self._store.due_fires(now, limit)
+        jobs = {job.name: job for job in self._store.jobs(sorted({fire.job for fire in found}))}
+        decided = [
+            self._decided(fire, jobs[fire.job], now)
+            if fire.job in jobs
+            else ended(fire, FireStatus.CANCELLED, now, "Its job was removed.")
+            for fire in found
+        ]
+        kept = _without_outdated(decided, jobs, now)
+        return _to_publish(self._store.commit([self._with_consequences(fire) for fire in kept]))
+
+    def quarantine(self, name: str, error: BaseException) -> None:
+        """Let a job that is at fault rest with its reason, until it is changed."""
+        self._change(name, lambda job: job and _quarantined(job, error, self.now()))
+
+    def clean(self, now: datetime, kept_days: float) -> int:
+        """Delete a batch of ended fires that are older than that; return how many.
+
+        Zero days keep them for ever.
+        """
+        self._store.forget_processes(now - LIVE * 4)
+        if not kept_days:
+            return 0
+        return self._store.drop_ended(now - timedelta(days=kept_days), DROP_BATCH)
+
+    def figures(self, window: timedelta) -> Figures:
+        """Return how the schedules are doing. Costs what happened in ``window``, and the jobs."""
+        now = self.now()
+        recent = self._store.recent(now - window, MOST_COUNTED)
+        late = sorted(fire.lateness for fire in recent if fire.lateness is not None)
+        jobs = self._store.jobs(self._store.names())
+        unfinished = Counter(fire.status.value for fire in self._store.unfinished(MOST_COUNTED))
+        counts = dict.fromkeys(FireStatus.values, 0)
+        return Figures(
+            window=window,
+            live_schedulers=len(self.alive()),
+            due_backlog=sum(
+                job.next_fire_at is not None and job.next_fire_at <= now for job in jobs
+            ),
+            unfinished=dict(unfinished),
+            quarantined=sum(job.quarantined_at is not None for job in jobs),
+            failed_runs=len(self._store.failed(MOST_COUNTED)),
+            fires_by_status=counts | Counter(fire.status.value for fire in recent),
+            lateness_p50=percentile(late, 0.50),
+            lateness_p99=percentile(late, 0.99),
+        )
+
+    def acquire(self, name: str, owner: str, ttl: timedelta) -> Lease | None:
+        """Take a free lease for ``ttl``; ``None`` while somebody holds it."""
+        token = self._store.acquire(name, owner, ttl)
+        return None if token is None else Lease(name, owner, token, ttl)
+
+    def renew(self, lease: Lease) -> bool:
+        """Prolong a lease by its whole time; tell whether it was still held."""
+        return self._store.renew(lease)
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back; one that somebody else holds meanwhile is left alone."""
+        self._store.release(lease)
+
+    def announce(self, name: str) -> None:
+        """Tell that a scheduler is alive."""
+        self._store.announce(Process(name, self.now()))
+
+    def alive(self) -> list[Process]:
+        """Return the schedulers that were seen lately."""
+        since = self.now() - LIVE
+        return [process for process in self._store.processes() if process.seen_at > since]
+
+    def _claim(self, job: Job, now: datetime) -> Move:
+        """Plan the fires of one due job and advance it; a broken one is quarantined."""
+        try:
+            fires, job = _planned_fires(job, now)
+        except Exception as error:  # noqa: BLE001 - the boundary: one broken job stops no other
+            return Move(job=_quarantined(job, error, now))
+        fires = without_overlap(job, fires, self._open_fires(job), now)
+        for fire in fires:
+            job = with_streak(job, fire.status)
+        runs = sum(fire.is_open for fire in fires)
+        if runs:
+            count = job.total_run_count + runs
+            job = replace(job, last_run_at=now, total_run_count=count)
+        return Move(job=job, fires=fires)
+
+    def _open_fires(self, job: Job) -> list[Fire]:
+        careless = job.overlap == "allow"
+        return [] if careless else self._store.open_fires(job.name)
+
+    def _decided(self, fire: Fire, job: Job, now: datetime) -> Fire:
+        """Return what becomes of one forgotten fire."""
+        decision = policies.forgotten(
+            fire.status,
+            guarantee=job.guarantee,
+            attempt=fire.attempt,
+            is_suspected=is_suspected(fire),
+            is_blocked=partial(self._is_blocked, fire, job),
+            is_known_nowhere=lambda: False,
+            has_expired=partial(_has_expired, fire, job, now),
+        )
+        if decision == "look again":
+            return replace(fire, due_at=now + waits.SECOND_LOOK)
+        fire = replace(fire, due_at=now + waits.PUBLISH_LEASE)
+        if fire.status == FireStatus.RUNNING:
+            why = f"The worker {fire.worker or '(unknown)'} stopped answering."
+            fire = replace(fire, error=why, history=history_with(fire, why, now))
+        if decision == "wait":
+            return replace(fire, due_at=now + waits.WAITING_LOOK)
+        if decision == "expire":
+            return ended(fire, FireStatus.SKIPPED_EXPIRED, now)
+        if decision == "publish":
+            return replace(fire, status=FireStatus.CLAIMED)
+        return ended(fire, FireStatus.LOST, now, fire.error)
+
+    def _is_blocked(self, fire: Fire, job: Job) -> bool:
+        others = self._store.open_fires(fire.job)
+        running = sum(other.status != FireStatus.WAITING for other in others)
+        return running >= job.concurrency
+
+
+class Book:
+    """What publishing wants of such a backend."""
+
+    def __init__(self, ticks: Ticks, fires: Iterable[Fire]) -> None:
+        self._ticks = ticks
+        names = sorted({fire.job for fire in fires})
+        self._jobs = {job.name: job for job in ticks.jobs(names)}
+
+    def is_wanted(self, fire: Fire) -> bool:
+        job = self._job(fire)
+        return conditions.holds(job.definition.get("condition", ""), job, fire.scheduled_for)
+
+    def message_of(self, app: Celery, fire: Fire) -> Message:
+        job = self._job(fire)
+        args = job.definition.get("args", [])
+        kwargs = job.definition.get("kwargs", {})
+        return Message(
+            fire=fire,
+            name=job.handler,
+            task=app.tasks.get(job.handler),
+            args=args,
+            kwargs=kwargs,
+            options=_options(fire, job),
+        )
+
+    def is_at_most_once(self, fire: Fire) -> bool:
+        return self._job(fire).guarantee == Guarantee.AT_MOST_ONCE
+
+    def mark(self, fire: Fire) -> bool:
+        return bool(self._ticks.mark_dispatched([fire]))
+
+    def mark_dispatched(self, fires: Sequence[Fire]) -> int:
+        return self._ticks.mark_dispatched(fires)
+
+    def skip(self, fire: Fire) -> None:
+        self._ticks.finish(fire, FireStatus.SKIPPED_CONDITION)
+
+    def done(self, fire: Fire) -> None:
+        self._ticks.finish(fire, FireStatus.SUCCEEDED, dispatched=True)
+
+    def postpone(self, fires: Sequence[Fire], error: BaseException) -> None:
+        logger.warning("%s fires could not be published yet: %s", len(fires), type(error).__name__)
+        self._ticks.postpone(fires, error)
+
+    def fail(self, fire: Fire, error: BaseException) -> None:
+        logger.error("A fire of job %r fails: %s", fire.job, type(error).__name__)
+        self._ticks.refuse(fire.id, _reason_of(error))
+
+    def refuse(self, fire: Fire, error: BaseException) -> None:
+        self.fail(fire, error)
+        self._ticks.quarantine(fire.job, error)
+
+    def _job(self, fire: Fire) -> Job:
+        job = self._jobs.get(fire.job)
+        if job is None:
+            raise MalformedMessageError("Its job was removed.", column="name")
+        return job
+
+
+def _planned_fires(job: Job, now: datetime) -> tuple[list[Fire], Job]:
+    """Return the fires of a due job, and the job as it goes on."""
+    assert job.answered_until is not None  # noqa: S101 - it has a next_fire_at
+    found = policies.answer(
+        job.timetable, job.misfire_policy, answered_until=job.answered_until, now=now
+    )
+    if found and job.fires_once:
+        found = found[-1:]
+    if found:
+        job = replace(job, answered_until=found[-1].scheduled_for)
+    job = planned(job, now)
+    expires = job.timetable.expires
+    if (found and job.fires_once) or (expires is not None and expires < now):
+        job = replace(job, enabled=False, paused_at=now, next_fire_at=None)
+    return [_fire(job, fire, now) for fire in found], job
+
+
+def _fire(job: Job, found: PlannedFire, now: datetime) -> Fire:
+    fire = Fire(
+        id=new_fire_id(),
+        job=job.name,
+        scheduled_for=found.scheduled_for,
+        fire_at=found.fire_at,
+        missed_since=found.missed_since,
+        due_at=now + waits.PUBLISH_LEASE,
+    )
+    if found.status == FireStatus.SKIPPED_MISFIRE:
+        return ended(fire, FireStatus.SKIPPED_MISFIRE, now)
+    return fire
+
+
+def _quarantined(job: Job, error: BaseException, now: datetime) -> Job:
+    logger.error("The job %r is quarantined: %s", job.name, type(error).__name__)
+    return replace(job, next_fire_at=None, quarantined_at=now, quarantine_reason=_reason_of(error))
+
+
+def _reason_of(error: BaseException) -> str:
+    text = text_of(error)
+    prefix = f"{type(error).__name__}: "
+    return text.removeprefix(prefix) if isinstance(error, OWN_WORDS) else text
+
+
+def _has_expired(fire: Fire, job: Job, now: datetime) -> bool:
+    expires = job.message_expires
+    return expires is not None and fire.fire_at + expires < now
+
+
+def _without_outdated(fires: list[Fire], jobs: dict[str, Job], now: datetime) -> list[Fire]:
+    """After an outage, publish of each job only what its misfire policy still wants."""
+    late: dict[str, list[Fire]] = {}
+    for fire in fires:
+        if fire.status == FireStatus.CLAIMED and not fire.publishes and not fire.by_hand:
+            late.setdefault(fire.job, []).append(fire)
+    dropped: set[UUID] = set()
+    for name, candidates in late.items():
+        candidates.sort(key=lambda fire: fire.scheduled_for)
+        lateness = [now - fire.scheduled_for for fire in candidates]
+        if lateness[0] >= waits.OUTAGE:
+            wanted = policies.wanted(lateness, jobs[name].misfire_policy)
+            dropped |= {f.id for f, keep in zip(candidates, wanted, strict=True) if not keep}
+    return [
+        ended(fire, FireStatus.SKIPPED_MISFIRE, now) if fire.id in dropped else fire
+        for fire in fires
+    ]
+
+
+def _options(fire: Fire, job: Job) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        key: job.definition[key] for key in ("queue", "priority") if key in job.definition
+    }
+    # The expiry is of a message that nobody took; a run that failed is tried again after it, too.
+    expires = job.message_expires
+    if expires is not None and not fire.attempt:
+        found["expires"] = expires.total_seconds()
+    timeout = job.definition.get("timeout")
+    return {**found, **messages.options(str(fire.id), job.name, {}, timeout=timeout)}
+
+
+def _to_publish(moves: Sequence[Move | None]) -> list[Fire]:
+    fires = [fire for move in moves if move is not None for fire in move.fires]
+    return [fire for fire in fires if fire.status == FireStatus.CLAIMED]

@@ -1,0 +1,37 @@
+"""``manage.py prune_schedules``: remove schedules that were taken out of the code."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from scheduling import declarations
+
+
+class Command(BaseCommand):
+    """Removes what ``beat_schedule`` and ``@jobs.job`` no longer declare."""
+
+    help = (
+        "Delete the schedules that beat_schedule or @jobs.job declared once and the latest "
+        "scheduler's code no longer does, with their fires. What people made is left alone."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Read whether to delete, and what to keep."""
+        parser.add_argument("--dry-run", action="store_true", help="Only print their names.")
+        parser.add_argument(
+            "--keep",
+            metavar="NAME",
+            action="append",
+            default=[],
+            help="Make this one a person's own: it runs on, and is no longer listed.",
+        )
+
+    def handle(self, *_: Any, dry_run: bool, keep: list[str], **__: Any) -> None:
+        """Print the name of each schedule that went, or would go."""
+        for name in keep:
+            if not declarations.keep(name):
+                raise CommandError(f"{name!r} is no schedule that the code no longer declares.")
+        names = declarations.names() if dry_run else declarations.prune()
+        for name in names:
+            self.stdout.write(name)
+        self.stdout.write(f"{len(names)} schedules {'would be' if dry_run else 'were'} removed.")

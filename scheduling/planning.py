@@ -1,0 +1,40 @@
+"""From where a schedule counts, and when it fires next: pure decisions of every backend."""
+
+from datetime import datetime, timedelta
+
+from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.timetable import INSTANT, Timetable
+
+
+def next_fire(
+    timetable: Timetable, answered_until: datetime, now: datetime, *, is_moment: bool
+) -> datetime | None:
+    """Return when a schedule that has answered until then fires next; ``None``: never again.
+
+    ``is_moment`` tells that its rule is one moment. Raises ``ImpossibleScheduleError`` for any
+    other rule that will never be due.
+    """
+    due = timetable.after(answered_until)
+    if due is not None:
+        return timetable.fire_time(due)
+    if timetable.expires is not None and timetable.expires >= now:
+        # Look again when it has expired, to disable it then and not before.
+        return timetable.expires + INSTANT
+    if timetable.is_over(now) or is_moment:
+        return None
+    raise ImpossibleScheduleError("It will never be due.")
+
+
+def after_pause(before: datetime | None, *, catches_up: bool, resumed_at: datetime) -> datetime:
+    """Return from where a paused schedule counts that is resumed."""
+    return resumed_at if before is None or not catches_up else before
+
+
+def start_of_new_rule(before: datetime, changed_at: datetime, period: timedelta | None) -> datetime:
+    """Return from where a changed rule counts: from its change.
+
+    An interval of this ``period`` keeps time with its last due time.
+    """
+    if period is None or period <= timedelta(0) or before > changed_at:
+        return changed_at
+    return before + (changed_at - before) // period * period

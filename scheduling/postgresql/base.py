@@ -1,0 +1,31 @@
+"""The module that Django looks for in a backend."""
+
+from typing import Any
+
+from django.db.backends.postgresql import base
+from psycopg import OperationalError
+from psycopg.rows import tuple_row
+
+from scheduling.postgresql.patience import Connection, silence, timed_out
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's own, whose connections are patient with a server that lives, and only with that."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Connect. Raises ``ServerSilent`` at once where the server was silent a moment ago."""
+        silence.refuse()
+        try:
+            connection = super().get_new_connection(conn_params)
+        except OperationalError as error:
+            if timed_out(error):
+                raise silence.found() from None
+            raise
+        connection.__class__ = Connection
+        return connection
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        """Make a cursor whose rows are tuples, whatever somebody set for the connection."""
+        cursor = super().create_cursor(name)
+        cursor.row_factory = tuple_row
+        return cursor

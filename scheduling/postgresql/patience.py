@@ -1,0 +1,118 @@
+"""How long a statement is waited for: as long as its server lives.
+
+A server whose processes stand still, or whose machine does, keeps its connections open and says
+nothing. No timeout of a session ends this, for the server itself keeps those, nor do keepalives
+where its kernel still answers. So a statement that waits for ``PATIENCE`` has its server asked for
+another connection: one that gives none within ``CONNECT`` is silent, and the statement ends. A
+server that answers may take as long as it likes, for a report or a migration.
+"""
+
+import os
+import time
+from collections.abc import Generator
+from threading import Lock
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from scheduling.waiting_statements import statement_waits
+
+T = TypeVar("T")
+
+PATIENCE = 2.0
+LONGEST_PATIENCE = 30.0
+"""Seconds; each further look at the server comes after twice the time, at most after so long."""
+CONNECT = 3
+REST = 1.0
+"""Seconds for which a server that was found silent is not asked anew."""
+
+
+class ServerSilent(psycopg.OperationalError):
+    """The server answers neither a statement nor a new connection."""
+
+
+class _Silence:
+    """When a server of this process was last found silent."""
+
+    def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)  # who holds the lock may stay behind
+
+    def _reset(self) -> None:
+        self._lock = Lock()
+        self._found_at = float("-inf")
+
+    def found(self) -> ServerSilent:
+        self._found_at = time.monotonic()
+        return ServerSilent("the server is silent")
+
+    def refuse(self) -> None:
+        """Raises ``ServerSilent`` where it was found a moment ago."""
+        if time.monotonic() - self._found_at < REST:
+            raise ServerSilent("the server was silent a moment ago")
+
+    def ask(self, connection: "psycopg.Connection[Any]") -> None:
+        """Ask the server of a connection for another one. Raises ``ServerSilent``.
+
+        One thread asks at a time; those that waited for it believe it.
+        """
+        with self._lock:
+            self.refuse()
+            try:
+                psycopg.connect(_address(connection), connect_timeout=CONNECT).close()
+            except psycopg.OperationalError as error:
+                if timed_out(error):
+                    raise self.found() from None
+                # It refuses us, and so it lives; or it is gone, and the connection breaks.
+
+
+silence = _Silence()
+
+
+def timed_out(error: psycopg.OperationalError) -> bool:
+    """Tell whether the server, or one of several, did not answer an attempt to connect."""
+    return "timeout expired" in str(error)  # the driver's class is that of the last attempt
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection whose statements end with ``ServerSilent`` when the server is silent."""
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
+        """Run a generator of the driver to its end, as the driver does."""
+        return super().wait(self._patiently(gen), *args, **kwargs)
+
+    def _patiently(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Pass on what a generator waits for, and look at the server while nothing comes."""
+        began = 0.0
+        look_after = PATIENCE
+        try:
+            wanted = next(gen)
+            while True:
+                if not (ready := (yield wanted)):
+                    now = time.monotonic()
+                    began = began or now
+                    if now - began >= look_after:
+                        self._look(is_first=look_after == PATIENCE)
+                        look_after += min(look_after, LONGEST_PATIENCE)
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _look(self, *, is_first: bool) -> None:
+        try:
+            silence.ask(self)
+        except ServerSilent:
+            self.pgconn.finish()  # nobody may wait for the rest of its answer
+            raise
+        if is_first:
+            statement_waits.send(type(self))
+
+
+def _address(connection: "psycopg.Connection[Any]") -> str:
+    """Return where a connection leads to: of several hosts the one that it has reached."""
+    info = connection.info
+    where = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port)}
+    rest = {"password": info.password, "target_session_attrs": "any", "options": ""}
+    return make_conninfo(**(info.get_parameters() | where | rest))

@@ -1,0 +1,192 @@
+"""A rule as a job's definition has it: JSON, and what of it is due when. Pure."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from celery.exceptions import ImproperlyConfigured
+from celery.schedules import ParseException, crontab
+
+from scheduling import recurrence
+from scheduling.calendar_rules import ALIASES, BusinessDays, CronLine, RecurrenceRule, Window
+from scheduling.job_schema import InvalidJobError
+from scheduling.recurrence import ImpossibleScheduleError, Recurrence
+
+Rule = dict[str, Any]
+"""The ``schedule`` of a job's definition; see ``job_schema``."""
+
+SUNDAY = re.compile(r"(?<![\d/#])7(?![\d])")
+EXTENDED_WEEKDAY = re.compile(r"#|\d[lL]")
+SHORTEST_INTERVAL = timedelta(seconds=1)
+"""Of what people make: a shorter one would keep the schedulers from all others."""
+
+
+WRAPPING = ("between", "holidays", "business_days")
+"""Keys that leave out or move due times of any kind of rule."""
+
+
+def recurrence_of(rule: Rule, origin: datetime) -> Recurrence:
+    """Read a rule; an interval, or an RRULE, counts from ``origin``.
+
+    Raises ``InvalidJobError`` naming the field, or ``ImpossibleScheduleError``.
+    """
+    kind = next(kind for kind in _KINDS if kind in rule)
+    try:
+        return _wrapped(rule, _KINDS[kind](rule, origin))
+    except (InvalidJobError, ImpossibleScheduleError):
+        raise
+    except (ValueError, TypeError, OverflowError, ParseException, ImproperlyConfigured) as error:
+        raise ImpossibleScheduleError(str(error)) from error
+
+
+def is_plain(rule: Rule) -> bool:
+    """Tell whether a rule is all that a row of django-celery-beat's can hold."""
+    if "rrule" in rule or any(key in rule for key in WRAPPING):
+        return False
+    return "cron" not in rule or _is_plain_line(rule)
+
+
+def cron_fields(rule: Rule) -> list[str]:
+    """Return the fields of a crontab line: five, or with ``seconds`` six. Names are written out.
+
+    Raises ``InvalidJobError``.
+    """
+    line = rule["cron"].strip()
+    if line.startswith("@") and line.lower() not in ALIASES:
+        known = ", ".join(ALIASES)
+        raise InvalidJobError(f"{line!r} is none of {known}.", field="schedule.cron")
+    fields: list[str] = ALIASES.get(line.lower(), line).split()
+    wanted = 6 if rule.get("seconds") else 5
+    if len(fields) != wanted:
+        six = "six: second " if wanted == 6 else "five: "
+        hint = (
+            "" if wanted == 6 or len(fields) != 6 else ' (for a field of seconds: "seconds": true)'
+        )
+        raise InvalidJobError(
+            f"The crontab line {rule['cron']!r} has {len(fields)} fields; it needs {six}"
+            f"minute hour day-of-month month day-of-week{hint}.",
+            field="schedule.cron",
+        )
+    fields[-1] = SUNDAY.sub("0", fields[-1])
+    return fields
+
+
+def zone_of(rule: Rule) -> ZoneInfo:
+    """Return the zone of a rule; the default is UTC. Raises ``InvalidJobError``."""
+    name = rule.get("timezone", "UTC")
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidJobError(
+            f"There is no zone {name!r}; name an IANA zone.", field="schedule.timezone"
+        ) from error
+
+
+def length_of(rule: Rule) -> timedelta:
+    """Return the length of an interval. Raises ``InvalidJobError``."""
+    try:
+        length = timedelta(seconds=rule["every"])
+    except OverflowError as error:
+        raise InvalidJobError("The interval is too long.", field="schedule.every") from error
+    if length < SHORTEST_INTERVAL:
+        raise InvalidJobError("An interval has one second at least.", field="schedule.every")
+    return length
+
+
+def moment_of(text: str, *, field: str) -> datetime:
+    """Read an ISO 8601 moment with its offset. Raises ``InvalidJobError``, naming ``field``."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidJobError(f"{text!r} is no ISO 8601 moment.", field=field) from error
+    if moment.tzinfo is None:
+        raise InvalidJobError(f"{text!r} has no UTC offset; add one, e.g. +00:00.", field=field)
+    try:
+        moment.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidJobError(f"{text!r} is out of the calendar's range.", field=field) from error
+    return moment
+
+
+def begin_of(rule: Rule, origin: datetime) -> datetime:
+    """Return the moment that an RRULE counts from: its ``from``, else ``origin``."""
+    text = rule.get("from")
+    return origin if text is None else moment_of(text, field="schedule.from")
+
+
+def _is_plain_line(rule: Rule) -> bool:
+    if rule.get("seconds") or rule.get("days", "and") != "and":
+        return False
+    *_, day_of_month, _month, day_of_week = cron_fields(rule)
+    return not (set("LW") & set(day_of_month.upper()) or EXTENDED_WEEKDAY.search(day_of_week))
+
+
+def _crontab(rule: Rule, _: datetime) -> Recurrence:
+    fields = tuple(cron_fields(rule))
+    if _is_plain_line(rule):
+        return _parsed(fields, zone_of(rule))
+    return _extended(" ".join(fields), zone_of(rule), rule.get("days") == "or")
+
+
+@lru_cache(maxsize=1024)
+def _extended(line: str, zone: ZoneInfo, any_day: bool) -> CronLine:  # noqa: FBT001 - cached
+    return CronLine(line, zone, any_day)
+
+
+@lru_cache(maxsize=256)
+def _rrule(text: str, zone: ZoneInfo, begin: datetime) -> RecurrenceRule:
+    return RecurrenceRule(text, zone, begin)
+
+
+def _wrapped(rule: Rule, found: Recurrence) -> Recurrence:
+    """Leave out or move the due times that a window or a calendar does not allow."""
+    zone = zone_of(rule)
+    if rule.get("holidays") or rule.get("business_days"):
+        found = BusinessDays(
+            found,
+            zone,
+            country=rule.get("holidays", ""),
+            weekends=bool(rule.get("business_days")),
+            roll=rule.get("on_holiday", "skip"),
+        )
+        found.free(datetime.now(zone).date())  # refuses an unknown country
+    if "between" in rule:
+        begin, end = (_time_of_day(text) for text in rule["between"])
+        if begin == end:
+            raise InvalidJobError("A window needs two times.", field="schedule.between")
+        found = Window(found, begin, end, zone)
+    return found
+
+
+def _time_of_day(text: str) -> time:
+    try:
+        moment = time.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidJobError(
+            f"{text!r} is no time of day; write 08:00.", field="schedule.between"
+        ) from error
+    if moment.tzinfo is not None:
+        raise InvalidJobError("The zone is the rule's own.", field="schedule.between")
+    return moment
+
+
+@lru_cache(maxsize=4096)
+def _parsed(fields: tuple[str, ...], zone: ZoneInfo) -> recurrence.Crontab:
+    minute, hour, day_of_month, month, day_of_week = fields
+    return recurrence.Crontab.from_celery(
+        crontab(minute, hour, day_of_week, day_of_month, month), zone
+    )
+
+
+_KINDS: dict[str, Callable[[Rule, datetime], Recurrence]] = {
+    "cron": _crontab,
+    "every": lambda rule, origin: recurrence.Interval(length_of(rule), origin),
+    "at": lambda rule, _: recurrence.Once(moment_of(rule["at"], field="schedule.at")),
+    "rrule": lambda rule, origin: _rrule(rule["rrule"], zone_of(rule), begin_of(rule, origin)),
+    "solar": lambda rule, _: recurrence.Solar(
+        rule["solar"], float(rule["latitude"]), float(rule["longitude"])
+    ),
+}

@@ -1,0 +1,39 @@
+"""How often in a row a schedule's fires failed or were skipped, counted as each of them ends.
+
+Counters, since a daily job's last three runs are three days apart: no window of time finds them.
+They are read through a partial index of the schedules that have one.
+"""
+
+from collections.abc import Iterable
+
+from django.db.models import F, Q, QuerySet
+
+from scheduling.models import FireStatus, Schedule
+from scheduling.terms import FAILURES, SKIPS, SUCCESSES
+
+LONG = 3
+"""A streak from here on is worth somebody's attention."""
+
+_FAILED = Q(failed_in_a_row__gt=0)
+_SKIPPED = Q(skipped_in_a_row__gt=0)
+
+
+def count(schedules: Iterable[int], status: FireStatus) -> None:
+    """Count the ends of fires of these schedules; the end of a streak of none writes nothing."""
+    rows = Schedule.objects.filter(pk__in=list(schedules))
+    if status in FAILURES:
+        rows.update(failed_in_a_row=F("failed_in_a_row") + 1, skipped_in_a_row=0)
+    elif status in SKIPS:
+        rows.update(skipped_in_a_row=F("skipped_in_a_row") + 1)
+    elif status in SUCCESSES:
+        rows.filter(_FAILED | _SKIPPED).update(failed_in_a_row=0, skipped_in_a_row=0)
+
+
+def failing(at_least: int = LONG) -> QuerySet[Schedule]:
+    """Return the schedules whose last runs failed for good, that many of them or more."""
+    return Schedule.objects.filter(_FAILED, failed_in_a_row__gte=at_least)
+
+
+def skipping(at_least: int = LONG) -> QuerySet[Schedule]:
+    """Return the schedules whose last due times were skipped, that many of them or more."""
+    return Schedule.objects.filter(_SKIPPED, skipped_in_a_row__gte=at_least)

@@ -1,0 +1,26 @@
+"""How long each part of a fire's life may take before a scheduler looks at it. Pure."""
+
+from datetime import timedelta
+
+PUBLISH_LEASE = timedelta(seconds=1)
+"""A claimed fire that is not published by then is another scheduler's to publish."""
+WAITING_LOOK = timedelta(seconds=5)
+"""How often a waiting fire looks whether the run before it has ended, should nobody tell it."""
+UNSTARTED_WAIT = timedelta(minutes=10)
+"""A published fire that no worker has started by then is published again, by its guarantee."""
+HEARTBEAT_INTERVAL = timedelta(seconds=5)
+HEARTBEAT_LIMIT = timedelta(seconds=10)
+"""A run whose worker has not been heard for that long is suspected to be an orphan."""
+SECOND_LOOK = timedelta(seconds=10)
+"""A suspected run that is not heard for so long is one. After a jump of the clock, or an outage of
+the database, all runs seem silent at once; then their heartbeats come."""
+BROKER_REST = timedelta(seconds=1)
+"""A fire that the broker or the task's own database refused is tried again after this long."""
+OUTAGE = timedelta(seconds=5)
+"""A fire that could not be published for longer than this is late by its misfire policy."""
+
+UNKNOWN_TRIES = 4
+"""How often a fire is published whose task the workers that take it do not know."""
+UNKNOWN_REST = timedelta(seconds=5)
+"""Wait before such a fire is published again; doubles with each."""
+LONGEST_UNKNOWN_REST = UNKNOWN_REST * 2**UNKNOWN_TRIES

@@ -1,0 +1,248 @@
+"""What a process knows of a server that is out: said once when it begins, once when it ends.
+
+Whoever meets an outage tells the server's watch, and rests for as long as the watch says. While
+the server is out a thread asks it, with a write, whether it is back: so the end is noticed
+without any work that would meet it.
+"""
+
+import logging
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from threading import Lock, Thread
+from typing import TypeVar
+from uuid import uuid4
+
+from django.db import Error as DatabaseError
+from django.db import connection, connections, transaction
+from django.db.models import Model
+from django.utils import timezone
+
+from scheduling import isolation
+from scheduling.models import Lease
+from scheduling.outages import DATABASE, LOCKED, Outage, of
+from scheduling.waiting_statements import statement_waits
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+FIRST_REST = 1.0
+LONGEST_REST = 4.0
+"""Seconds; work resumes at most so long after the server has come back."""
+QUIET = 3.0
+"""Seconds without an error before an outage counts as over."""
+MANY_BRIEF = 3
+"""So many brief outages within ``BRIEF_WINDOW`` are a lasting one."""
+BRIEF_WINDOW = 10.0
+# Who holds a table for longer than a second keeps others from their work.
+_PROBE_SETTINGS = """
+SET LOCAL work_mem = '64kB'; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '3s'
+"""
+NOT_MIGRATED = ("42P01", "42703")
+"""Codes: there is no such table, or no such column."""
+
+
+class Watch:
+    """One server, as this process sees it. Safe to be shared by threads and kept over a fork.
+
+    ``probe`` asks the server to do a small write; it raises for as long as the server cannot.
+    ``meanwhile`` is what the log says of the time until then.
+    """
+
+    def __init__(self, server: str, probe: Callable[[], object], meanwhile: str) -> None:
+        self._server = server
+        self._probe = probe
+        self._meanwhile = meanwhile
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)  # the asking thread stays behind
+
+    def _reset(self) -> None:
+        self._lock = Lock()
+        self._outage: Outage | None = None
+        self._since = self._seen = 0.0
+        self._brief: deque[float] = deque(maxlen=MANY_BRIEF)
+
+    @property
+    def outage(self) -> Outage | None:
+        """The outage that goes on now, if this process has met one."""
+        return self._outage
+
+    def saw(self, outage: Outage, first_rest: float = FIRST_REST) -> float:
+        """Note an outage that was met; return the seconds to rest before the next try.
+
+        The rest grows with the outage, from ``first_rest`` on, and is never longer than what
+        recovery may take. What is brief is tried again at once, unless it goes on and on.
+        """
+        now = time.monotonic()
+        with self._lock:
+            self._seen = now
+            if self._outage is None and outage.is_brief and not self._is_one_of_many(now):
+                logger.info("%s_retry: %s (%s)", self._server, outage.reason, outage.code)
+                return random.uniform(0.02, 0.2)  # noqa: S311 - two that met shall not meet again
+            if self._outage is None:
+                self._begin(outage, now)
+            return min(max(first_rest, (now - self._since) / 2), max(first_rest, LONGEST_REST))
+
+    def _is_one_of_many(self, now: float) -> bool:
+        self._brief.append(now)
+        return len(self._brief) == MANY_BRIEF and now - self._brief[0] < BRIEF_WINDOW
+
+    def _begin(self, outage: Outage, now: float) -> None:
+        self._outage, self._since = outage, now
+        logger.error(
+            "%s_away: %s (%s); %s", self._server, outage.reason, outage.code, self._meanwhile
+        )
+        Thread(target=self._ask, name=f"{self._server}-watch", daemon=True).start()
+
+    def _ask(self) -> None:
+        """Wait until the server works again, and say so."""
+        pause = 0.5
+        while not self._is_over():
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_REST / 2)
+
+    def _is_over(self) -> bool:
+        if time.monotonic() - self._seen < QUIET or not self._answers():
+            return False
+        with self._lock:
+            took = time.monotonic() - self._since
+            self._outage = None
+            self._brief.clear()
+        logger.warning("%s_back after %.0f s", self._server, took)
+        return True
+
+    def _answers(self) -> bool:
+        try:
+            self._probe()
+        except Exception as error:  # noqa: BLE001 - the boundary: what it raises is its answer
+            logger.debug("%s still away: %s", self._server, type(error).__name__)
+            return False
+        return True
+
+
+_needed: set[type[Model]] = set()
+
+
+def need(models: Iterable[type[Model]]) -> None:
+    """Have the database count as out while somebody holds the tables of these models locked."""
+    _needed.update(models)
+
+
+def locks_needed() -> str:
+    """Return a statement for Postgres that waits for whoever keeps others from our tables."""
+    names = (connection.ops.quote_name(model._meta.db_table) for model in _needed)
+    return f"LOCK TABLE {', '.join(sorted(names))} IN ROW EXCLUSIVE MODE"
+
+
+def write_to_database() -> None:
+    """Ask the database for a write that leaves nothing behind. Raises what it answers.
+
+    On Postgres it also takes, for a moment, the lock that each write takes of a table, and has a
+    query spill to disk, for a small row may find room on a full one.
+    """
+    with transaction.atomic():
+        on_postgres = connection.vendor == "postgresql"
+        if on_postgres:
+            _execute(_PROBE_SETTINGS)
+        name = f"probe:{uuid4().hex}"
+        Lease.objects.bulk_create([Lease(name=name, owner="probe", expires_at=timezone.now())])
+        if on_postgres:
+            _execute(locks_needed())
+            _execute("SELECT count(*) FROM generate_series(1, 10000)")
+        transaction.set_rollback(True)
+
+
+def _execute(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def refusal() -> Outage | None:
+    """Return why the database takes no write now, or ``None``.
+
+    Tables that are not there yet are no refusal: whoever asks for migrations finds those.
+    """
+    try:
+        write_to_database()
+    except DatabaseError as error:
+        if not connection.in_atomic_block:
+            connection.close()  # the next question makes a new one
+        outage = of(error)  # SQLite's "no such table" is none
+        if outage is not None and outage.code == LOCKED:
+            return Outage(DATABASE, "a table is locked", LOCKED, makes_wait=True)
+        return None if outage is None or outage.code in NOT_MIGRATED else outage
+    return None
+
+
+class _Looker:
+    """Asks why a statement waits, in a thread of its own: who waits has its connection in use."""
+
+    def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)  # the thread stays behind
+
+    def _reset(self) -> None:
+        self._looks = Lock()
+
+    def look(self, **_: object) -> None:
+        if database.outage is None and self._looks.acquire(blocking=False):
+            Thread(
+                target=self._note, args=(self._looks,), name="database-look", daemon=True
+            ).start()
+
+    def _note(self, looks: Lock) -> None:
+        try:
+            with isolation.aside("looking at the database"):
+                if found := refusal():
+                    database.saw(found)
+        finally:
+            connections.close_all()
+            looks.release()
+
+
+_looker = _Looker()
+statement_waits.connect(_looker.look)
+
+
+def _ask_database() -> None:
+    try:
+        write_to_database()
+    finally:
+        connections.close_all()  # of the asking thread
+
+
+database = Watch(DATABASE, _ask_database, "work waits and is tried again")
+
+
+def wait_out(call: Callable[[], T], until: float) -> T:
+    """Call, and while the database is out again; ``until`` is a time of the monotonic clock.
+
+    What ``call`` did before the outage must do no harm when it is done once more. Raises what it
+    raises: a fault of its own at once, an outage when the time is up.
+    """
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            rest = database_outage(error)
+            left = until - time.monotonic()
+            if rest is None or left <= 0:
+                raise
+            time.sleep(min(rest, left))
+
+
+def database_outage(error: BaseException, first_rest: float = FIRST_REST) -> float | None:
+    """Return the seconds to rest if an error tells of an outage, else ``None``.
+
+    Closes the connections of this thread, so that the next query makes a new one: to a server
+    that was replaced, an old one leads nowhere.
+    """
+    outage = of(error)
+    if outage is None or outage.server != DATABASE:
+        return None
+    for opened in connections.all(initialized_only=True):
+        if not opened.in_atomic_block:
+            opened.close()
+    return database.saw(outage, first_rest)

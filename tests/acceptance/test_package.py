@@ -1,0 +1,155 @@
+"""The wheel, in projects that have no checkout: one of ours, ready-made, and one of a shop."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.test_make_up import OUTSIDE
+from tests.servers.postgres import PostgresServer
+from tests.servers.process import free_port, wait_until
+from tests.servers.processes import ROOT, Processes, RunningProcess, wait_for_http
+from tests.servers.reaper import temporary_folder
+from tests.servers.redis import RedisServer
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the wheel was installed, without what it depends on."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    built = (*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder))
+    subprocess.run([*built, str(ROOT)], check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    target = folder / "site"
+    into = (*pip, "install", "--quiet", "--no-deps", "--target", str(target), str(wheel))
+    subprocess.run(into, check=True, capture_output=True)
+    return target
+
+
+class Project:
+    """A folder with a project; its processes know the wheel, and not the checkout."""
+
+    def __init__(self, folder: Path, processes: Processes, env: dict[str, str]) -> None:
+        self.folder = folder
+        self._processes = processes
+        self.env = env
+
+    def start(self, name: str, *command: str, **env: str) -> RunningProcess:
+        program = str(BIN / command[0]) if (BIN / command[0]).exists() else command[0]
+        given = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(self.folder), program, *command[1:]]
+        return self._processes.start(name, *given, **self.env | env)
+
+    def run(self, name: str, *command: str) -> str:
+        process = self.start(name, *command)
+        assert process.wait() == 0, process.output()
+        return process.output()
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    kept = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
+    kept.pop("DJANGO_SETTINGS_MODULE", None)
+    kept.pop("VAR_DIR", None)
+    processes = Processes(kept, tmp_path, forks=False)
+    yield processes
+    processes.end_all()
+
+
+@pytest.fixture
+def shop(
+    installed: Path, processes: Processes, tmp_path: Path, redis_server: RedisServer
+) -> Iterator[Project]:
+    folder = tmp_path / "project"
+    shutil.copytree(ROOT / "examples" / "shop", folder)
+    postgres = PostgresServer().start()
+    env = {
+        "PYTHONPATH": str(installed),
+        "DATABASE_URL": postgres.url,
+        "BROKER_URL": redis_server.url,
+        "OUTBOX": "1",
+    }
+    yield Project(folder, processes, env)
+    processes.end_all()
+    postgres.stop()
+
+
+def test_a_project_that_adds_a_few_lines_delivers(shop: Project) -> None:
+    where = shop.run("where", "python", "-c", "import notifications; print(notifications.__file__)")
+    assert where.startswith(shop.env["PYTHONPATH"])
+    assert "no issues" in shop.run("check", "python", "manage.py", "check")
+    assert "No changes" in shop.run("new", "python", "manage.py", "makemigrations", "--check")
+    shop.run("migrate", "python", "manage.py", "migrate", "-v0")
+    worker = shop.start("worker", "celery", "-A", "shop", "worker", "-c", "1")
+    beat = shop.start("beat", "celery", "-A", "shop", "beat")
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    web = shop.start("web", "python", "manage.py", "runserver", "--noreload", str(port))
+    wait_for_http(f"{address}/healthz/live", web)
+    request = urllib.request.Request(f"{address}/orders/", method="POST")
+    with urllib.request.urlopen(request) as answer:
+        made = json.load(answer)
+    shown = ("python", "manage.py", "shell", "-v0", "-c", STATUS)
+    wait_until(lambda: "sent" in shop.run("status", *shown), hint=worker.output())
+    with urllib.request.urlopen(f"{address}/api/v1/openapi.json") as answer:
+        assert "/api/v1/notifications" in json.load(answer)["paths"]
+    assert made["order"] == 1
+    assert beat.returncode is None
+    assert worker.first_traceback() == beat.first_traceback() == ""
+
+
+STATUS = "from notifications.models import Notification as N; print(N.objects.get().status)"
+
+
+@pytest.mark.parametrize(
+    ("without", "problem"),
+    [
+        ("*NOTIFICATIONS_APPS, ", "scheduling"),
+        ("*NOTIFICATIONS_MIDDLEWARE, ", "notifications.E004"),
+    ],
+)
+def test_a_check_says_what_a_project_lacks(shop: Project, without: str, problem: str) -> None:
+    settings = shop.folder / "shop" / "settings.py"
+    apps = '"notifications", "notifications.apps.AdminConfig", "unfold.apps.BasicAppConfig", '
+    instead = apps if "APPS" in without else ""
+    settings.write_text(settings.read_text().replace(without, instead))
+    process = shop.start("check", "python", "manage.py", "check")
+    assert process.wait() == 1
+    assert problem in process.output()
+
+
+def test_a_check_says_that_the_celery_app_is_not_set_up(shop: Project) -> None:
+    app = shop.folder / "shop" / "celery.py"
+    app.write_text(app.read_text().replace("notifications.celery.setup(app)\n", ""))
+    process = shop.start("check", "python", "manage.py", "check")
+    assert process.wait() == 1
+    assert "notifications.E006" in process.output()
+
+
+def test_the_ready_made_project_runs_from_an_empty_folder(
+    installed: Path, processes: Processes
+) -> None:
+    folder = temporary_folder("up")  # short: the broker's socket is in it
+    env = {
+        "PYTHONPATH": str(installed),
+        "PORT": str(free_port()),
+        "FLOWER_PORT": str(free_port()),
+        "SMTP_PORT": str(free_port()),
+    }
+    project = Project(folder, processes, env)
+    notifications = str(installed / "bin" / "notifications")
+    up = project.start("up", "python", notifications, "up")
+    up.wait_for_output("Ctrl-C stops everything", timeout=120)
+    assert (folder / "var" / "db.sqlite3").exists()
+    assert "Welcome notification  sent" in up.output()
+    up.terminate()
+    assert up.wait() == 0
+    assert "migrate" in project.run("help", "python", notifications, "help")

@@ -1,0 +1,174 @@
+"""Three schedulers of an app without Django, and a worker, in a rough world.
+
+    python -m tests.chaos.redis_schedulers --minutes 3 --seed 1
+
+Harms: SIGKILL and SIGSTOP of a scheduler; SIGKILL of Redis, which is the broker, too, and starts
+anew from its append-only file; SIGKILL of the worker. A due time counts as missed if the ledger has
+no run for it, as doubled if a run was written down twice: at least once is the guarantee, so a run
+that its worker's death cut off may be.
+"""
+
+import argparse
+import itertools
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from scheduling.backends.redis import RedisBackend
+from scheduling.terms import FireStatus
+from tests.servers.process import wait_until
+from tests.servers.processes import ROOT, Processes, RunningProcess
+from tests.servers.reaper import temporary_folder
+from tests.servers.redis import RedisServer
+
+APP = "tests.chaos.redis_jobs_app"
+BEAT = ("celery", "-A", APP, "beat", "-S", "scheduling.backends.redis:Scheduler")
+LOG = ("-l", "info")
+WORKER = ("celery", "-A", APP, "worker", "-c", "2")
+SCHEDULERS, JOBS = 3, 12
+HARMS = ("kill", "stop", "redis")
+PAUSE_SECONDS, STOP_SECONDS = (0.5, 2.0), (2.0, 8.0)
+SETTLE_SECONDS = 120.0
+LAST = timedelta(seconds=4)
+"""What was due so late may rightly not have fired when the jobs were paused."""
+
+
+class Chaos:
+    """The processes, and what is done to them."""
+
+    def __init__(self, redis: RedisServer, folder: Path, seed: int) -> None:
+        self.runs = folder / "runs"
+        self.runs.touch()
+        env = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+        env |= {"REDIS_URL": redis.url, "CHAOS_RUNS": str(self.runs), "PYTHONPATH": str(ROOT)}
+        self.harms: Counter[str] = Counter()
+        self._redis = redis
+        self._random = random.Random(seed)
+        self._processes = Processes(env, folder, forks=False)
+        self._worker = self._processes.start("worker", *WORKER)
+        self._schedulers = [self._start() for _ in range(SCHEDULERS)]
+        for process in self._schedulers:
+            process.wait_for_output("beat: Starting...")
+
+    def play(self, seconds: float) -> None:
+        """Do one harm after the other, each kind in turn."""
+        end = time.monotonic() + seconds
+        for kind in itertools.cycle(HARMS):
+            if time.monotonic() > end:
+                return
+            time.sleep(self._random.uniform(*PAUSE_SECONDS))
+            self._do(kind, self._random.randrange(SCHEDULERS))
+
+    def end(self) -> None:
+        self._processes.end_all()
+
+    def _do(self, kind: str, victim: int) -> None:
+        if kind == "kill":
+            self._schedulers[victim].kill()
+            self._schedulers[victim] = self._start()
+        elif kind == "stop":
+            os.kill(self._schedulers[victim].pid, signal.SIGSTOP)
+            time.sleep(self._random.uniform(*STOP_SECONDS))
+            os.kill(self._schedulers[victim].pid, signal.SIGCONT)
+        else:
+            self._redis.kill()
+            self._redis.start()
+        self.harms[kind] += 1
+
+    def _start(self) -> RunningProcess:
+        return self._processes.start("beat", *BEAT, *LOG)
+
+
+def run(redis: RedisServer, folder: Path, *, seconds: float, seed: int = 0) -> str:
+    """Harm schedulers, then count what ran. Return the report; raises ``AssertionError``."""
+    backend = RedisBackend(redis.url)
+    chaos = Chaos(redis, folder, seed)
+    try:
+        begun = _make_jobs(backend)
+        chaos.play(seconds)
+        ended_at = backend.now()
+        wait_until(
+            lambda: _is_answered(backend, begun, ended_at), SETTLE_SECONDS, "Some jobs stand still"
+        )
+        for name in begun:
+            backend.pause(name)
+        wait_until(
+            lambda: not backend.figures(timedelta(hours=1)).unfinished,
+            SETTLE_SECONDS,
+            "Some runs have not ended",
+        )
+    finally:
+        chaos.end()
+    return _judge(backend, begun, ended_at, chaos)
+
+
+def _make_jobs(backend: RedisBackend) -> dict[str, datetime]:
+    begun = {}
+    for number in range(JOBS):
+        definition = {
+            "name": f"chaos {number}",
+            "handler": "chaos.note",
+            "schedule": {"every": 1 + number % 3},
+            "misfire": "all",
+            "misfire_cap": 200,
+        }
+        job = backend.save(definition)
+        assert job.answered_until is not None
+        begun[job.name] = job.answered_until
+    return begun
+
+
+def _is_answered(backend: RedisBackend, names: dict[str, datetime], until: datetime) -> bool:
+    return all((backend.job(name).answered_until or until) >= until - LAST for name in names)
+
+
+def _judge(
+    backend: RedisBackend, begun: dict[str, datetime], ended_at: datetime, chaos: Chaos
+) -> str:
+    runs = Counter(chaos.runs.read_text().split())
+    expected, missed, doubled, late = 0, [], [], []
+    for number, (name, start) in enumerate(begun.items()):
+        fires = {fire.scheduled_for: fire for fire in backend.fires(name, 100_000)}
+        period = timedelta(seconds=1 + number % 3)
+        due = start + period
+        while due < ended_at - LAST:
+            expected += 1
+            fire = fires.get(due)
+            if fire is None or fire.status != FireStatus.SUCCEEDED or not runs[str(fire.id)]:
+                missed.append(f"{name} at {due}: {fire}")
+            due += period
+        doubled += [f"{name}: {f}" for f in fires.values() if runs[str(f.id)] > 1]
+        late += [fire.lateness or 0.0 for fire in fires.values()]
+    late.sort()
+    harms = ", ".join(f"{count} {kind}" for kind, count in sorted(chaos.harms.items()))
+    report = (
+        f"{expected} due times, {len(missed)} missed, {len(doubled)} doubled; {harms}; lateness "
+        f"p50 {late[len(late) // 2]:.3f} s, p99 {late[int(len(late) * 0.99)]:.3f} s"
+    )
+    assert not missed + doubled, "\n  ".join([report, *missed, *doubled])
+    assert expected > 0
+    return report
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    arguments = parser.parse_args()
+    redis = RedisServer(durable=True).start()
+    try:
+        folder = temporary_folder("redis-chaos")
+        report = run(redis, folder, seconds=arguments.minutes * 60, seed=arguments.seed)
+    finally:
+        redis.stop()
+    sys.stdout.write(f"seed {arguments.seed}: {report}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

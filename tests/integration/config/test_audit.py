@@ -1,0 +1,285 @@
+"""The audit log: who did what to which row, without contents, and nobody changes it."""
+
+import csv
+import io
+import json
+from datetime import timedelta
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission, User
+from django.core.management import get_commands
+from django.db import InternalError, connection, transaction
+from django.db.utils import IntegrityError
+from django.test import Client
+from django_celery_beat.models import PeriodicTask
+
+from config.audit import acts, commands, log, requests
+from config.models import AuditEntry
+from notifications.db import clock
+from notifications.models import ProviderAccount, Suppression
+from notifications.operations import api_keys
+from notifications.submission import send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_seen():
+    requests._seen.clear()
+
+
+@pytest.fixture
+def boss(client):
+    client.force_login(User.objects.create_superuser("boss", password="secret"))
+    return client
+
+
+@pytest.fixture
+def called():
+    """Call the API with a new key: gives what calls it, and the key's prefix."""
+    key = api_keys.create("shop")
+
+    def call(method, path, body=None):
+        ask = getattr(Client(), method)
+        headers = {"Authorization": f"Bearer {key.token}"}
+        return ask(f"/api/v1/{path}", body, content_type="application/json", headers=headers)
+
+    return call, key.row.prefix
+
+
+def entries(*names):
+    return [
+        tuple(row)
+        for row in AuditEntry.objects.exclude(act__startswith="session.")
+        .order_by("id")
+        .values_list(*names)
+    ]
+
+
+def became(entry, column):
+    return (entry.before or {})[column], (entry.after or {})[column]
+
+
+def test_a_change_in_the_admin_is_written_with_before_and_after(boss):
+    row = ProviderAccount.objects.create(name="mail-a", channel="email", kind="smtp", weight=1)
+    group = Group.objects.create(name="night shift")
+    boss.post(f"/admin/auth/group/{group.pk}/change/", {"name": "day shift"})
+    (entry,) = AuditEntry.objects.filter(act="group.change")
+    assert (entry.kind, entry.who, entry.object_id) == ("person", "boss", str(group.pk))
+    assert (entry.before, entry.after) == ({"name": "night shift"}, {"name": "day shift"})
+    assert entry.request_id
+    boss.post(f"/admin/notifications/provideraccount/{row.pk}/delete/", {"post": "yes"})
+    (entry,) = AuditEntry.objects.filter(act="provideraccount.delete")
+    assert (entry.before or {})["name"] == "mail-a"
+    assert entry.after is None
+
+
+def test_what_a_form_refuses_is_no_act(boss):
+    group = Group.objects.create(name="night shift")
+    assert boss.post(f"/admin/auth/group/{group.pk}/change/", {"name": ""}).status_code == 200
+    assert entries("act") == []
+
+
+def test_an_action_on_rows_is_written_for_each_row_that_it_changed(boss):
+    rows = [send(channel="simulator", recipient="ada", body="B", countdown=600) for _ in "ab"]
+    ids = [str(row.id) for row in rows]
+    boss.post(
+        "/admin/notifications/notification/",
+        {"action": "cancel_selected", "_selected_action": ids},
+    )
+    assert sorted(entries("act", "object_id")) == sorted(
+        ("notification.cancel_selected", id_) for id_ in ids
+    )
+    entry = AuditEntry.objects.filter(object_id=ids[0]).get()
+    assert became(entry, "status") == ("scheduled", "cancelled")
+
+
+def test_contents_and_recipients_are_masked_and_their_changes_seen(boss):
+    User.objects.create_user("eve", email="eve@example.org", password="first-secret")
+    eve = User.objects.get(username="eve")
+    form = {"username": "eve", "email": "lovelace@example.org", "is_staff": "on"}
+    boss.post(f"/admin/auth/user/{eve.pk}/change/", form)
+    row = send(channel="email", recipient="ada@example.org", subject="S4711", body="B4711")
+    boss.post(f"/admin/notifications/notification/{row.id}/suppress/", {"_form_submitted": "on"})
+    kept = Suppression.objects.get()
+    boss.post(
+        "/admin/notifications/suppression/", {"action": "lift", "_selected_action": [kept.pk]}
+    )
+    (entry,) = AuditEntry.objects.filter(act="user.change")
+    was, is_now = became(entry, "email")
+    assert was.startswith("hidden:")
+    assert was != is_now
+    assert {"user.change", "notification.suppress", "suppression.lift"} <= {
+        act for (act,) in entries("act")
+    }
+    everything = json.dumps(list(AuditEntry.objects.values("before", "after", "detail")))
+    for word in ("lovelace", "eve@", "ada@", "4711", "secret"):
+        assert word not in everything
+
+
+def test_who_looks_at_contents_is_written_once_a_minute(boss):
+    row = send(channel="email", recipient="ada@example.org", subject="S", body="B")
+    page = f"/admin/notifications/notification/{row.id}/change/"
+    for _ in range(3):
+        assert boss.get(page).status_code == 200
+    boss.get("/admin/notifications/notification/", {"q": "ada@example.org"})
+    boss.get("/outbox/")
+    assert entries("act", "object_id", "detail") == [
+        ("notification.change", str(row.id), ""),
+        ("notification.changelist", "", "asked by q"),
+        ("outbox", "", ""),
+    ]
+
+
+def test_a_viewer_who_sees_no_contents_writes_nothing(client):
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename="view_notification"))
+    client.force_login(viewer)
+    row = send(channel="email", recipient="ada@example.org", subject="S", body="B")
+    assert client.get(f"/admin/notifications/notification/{row.id}/change/").status_code == 200
+    assert entries("act") == []
+
+
+def test_acts_of_a_key_are_written_with_its_prefix(called):
+    call, prefix = called
+    row = send(channel="simulator", recipient="ada", body="B", countdown=600)
+    assert call("post", f"notifications/{row.id}/cancel").status_code == 200
+    assert call("get", f"notifications/{row.id}").status_code == 200
+    made = call("post", "suppressions", {"channel": "email", "recipient": "ada@example.org"})
+    assert made.status_code in (200, 201)
+    job = {"name": "tidy", "handler": "notifications.send_notification", "schedule": {"every": 60}}
+    job["kwargs"] = {"channel": "simulator", "recipient": "ada-lovelace", "body": "4711"}
+    assert call("post", "jobs", job).status_code == 201
+    id_ = PeriodicTask.objects.get(name="tidy").pk
+    assert call("patch", f"jobs/{id_}", {"schedule": {"every": 90}}).status_code == 200
+    assert call("delete", f"jobs/{id_}").status_code == 204
+    assert entries("kind", "who_id", "act", "object_id") == [
+        ("key", prefix, act, str(object_id))
+        for act, object_id in (
+            ("cancel_notification", row.id),
+            ("get_notification", row.id),
+            ("create_suppression", Suppression.objects.get().pk),
+            ("create_job", id_),
+            ("change_job", id_),
+            ("delete_job", id_),
+        )
+    ]
+    everything = json.dumps(list(AuditEntry.objects.values("before", "after", "detail")))
+    assert not any(word in everything for word in ("ada", "4711", "lovelace"))
+    cancelled = AuditEntry.objects.get(act="cancel_notification")
+    assert became(cancelled, "status") == ("scheduled", "cancelled")
+
+
+def test_what_is_refused_is_no_act_and_a_send_is_its_own_record(called):
+    call, _ = called
+    sent = call("post", "notifications", {"channel": "simulator", "recipient": "a", "body": "B"})
+    assert sent.status_code in (200, 201, 202)
+    assert call("post", "notifications/0/cancel").status_code in (404, 422)
+    assert Client().get("/api/v1/notifications").status_code == 401
+    assert entries("act") == []
+
+
+def test_every_operation_of_the_api_is_known():
+    names = set(requests.operations().values())
+    reading = {name for (_, method), name in requests.operations().items() if method == "GET"}
+    assert reading - acts.PLAIN_OPERATIONS == {
+        *("get_notification", "list_notifications", "get_batch_errors", "list_suppressions"),
+        *("get_failed_delivery", "list_failed_deliveries", "get_job", "list_jobs"),
+        *("get_failed_run", "list_failed_runs"),
+    }
+    assert reading >= acts.PLAIN_OPERATIONS
+    assert names - reading >= acts.UNWRITTEN_OPERATIONS
+    assert acts.HARMLESS_PAGES
+    assert {label for label in acts.REVEALING if "outbox" not in label} <= {
+        model._meta.label_lower for model in admin.site._registry
+    }
+
+
+def test_every_command_that_reveals_or_changes_is_written():
+    ours = {
+        name
+        for name, app in get_commands().items()
+        if app in ("config", "notifications", "scheduling", "templates_engine")
+    }
+    assert ours & acts.UNWRITTEN_COMMANDS == {"status", "doctor", "scheduler_health"}
+    assert ours >= acts.SHOWN_ARGUMENTS
+
+
+def test_a_command_is_written_without_what_it_was_given():
+    commands.note(["send", "email", "ada@example.org", "--body=4711", "--wait", "30"])
+    commands.note(["hold", "queue", "email.low", "--reason", "asked by ada@example.org"])
+    commands.note(["status", "--once"])
+    commands.note(["shell", "-c", "print('4711')"])
+    assert entries("kind", "act", "detail") == [
+        ("command", "send", "--body --wait"),
+        ("command", "hold", "queue email.low --reason asked by …"),
+        ("command", "shell", "-c"),
+    ]
+
+
+def test_a_real_command_is_written_when_it_has_ended_well(processes):
+    failed = processes.start("hold", "python", "manage.py", "hold", "queue", "no-such")
+    processes.run("key", "python", "manage.py", "create_api_key", "shop")
+    assert failed.wait() != 0
+    assert entries("kind", "act", "detail") == [("command", "create_api_key", "shop")]
+
+
+def test_logins_are_written_and_wrong_passwords_for_names_that_exist(client):
+    User.objects.create_user("ada", password="right", is_staff=True)
+    for name, password in (("ada", "wrong"), ("typed-my-password-here", "x"), ("ada", "right")):
+        client.post("/admin/login/", {"username": name, "password": password})
+    client.post("/admin/logout/")
+    acts_ = AuditEntry.objects.order_by("id").values_list("act", "who")
+    assert list(acts_) == [
+        ("session.refused", "ada"),
+        ("session.login", "ada"),
+        ("session.logout", "ada"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE config_auditentry SET who = 'eve'",
+        "DELETE FROM config_auditentry",
+        "TRUNCATE config_auditentry",
+    ],
+)
+def test_nobody_changes_the_log(statement):
+    log.record(log.Who(log.Kind.PERSON, "ada"), "hold.add")
+    refused = pytest.raises((InternalError, IntegrityError), match="only ever added to")
+    with refused, transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+    assert entries("who") == [("ada",)]
+
+
+def test_old_entries_are_pruned_by_the_setting(settings):
+    with connection.cursor() as cursor:
+        for days in (1, 29, 31, 400):
+            log.record(log.Who(log.Kind.PERSON, f"of {days}"), "hold.add")
+        cursor.execute("ALTER TABLE config_auditentry DISABLE TRIGGER config_audit_kept")
+        for days in (1, 29, 31, 400):
+            AuditEntry.objects.filter(who=f"of {days}").update(
+                at=clock.now() - timedelta(days=days)
+            )
+        cursor.execute("ALTER TABLE config_auditentry ENABLE TRIGGER config_audit_kept")
+    settings.AUDIT_KEEP_DAYS = 0
+    assert log.prune() == 0
+    settings.AUDIT_KEEP_DAYS = 30
+    assert log.prune() == 2
+    assert entries("who") == [("of 1",), ("of 29",)]
+
+
+def test_the_log_is_filtered_and_taken_along_as_csv(boss):
+    log.record(log.Who(log.Kind.KEY, "=1+1", "abc"), "cancel_batch", detail="d")
+    log.record(log.Who(log.Kind.PERSON, "ada"), "hold.add", after={"scope": "everything"})
+    page = boss.get("/admin/config/auditentry/", {"act": "cancel_batch"})
+    assert "=1+1" in page.content.decode()
+    assert boss.get("/admin/config/auditentry/", {"at__gte": "2026-01-01"}).status_code == 200
+    answer = boss.get("/admin/config/auditentry/export/", {"kind__exact": "key"})
+    rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
+    assert [(row["who"], row["act"]) for row in rows] == [("'=1+1", "cancel_batch")]
+    everything = boss.get("/admin/config/auditentry/export/")
+    assert "everything" in b"".join(everything.streaming_content).decode()
+    assert ("auditentry.export",) in entries("act")

@@ -1,0 +1,237 @@
+"""Every operation with every scope, by live and test keys, of one's own and of another project.
+
+Complete by construction: an operation, or a scope, that no line here knows makes a test fail.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from notifications.api import access
+from notifications.api.application import api
+from notifications.core.world import LIVE, World
+from notifications.models import ApiKey
+from tests.integration.notifications.api import worlds
+from tests.integration.notifications.api.conftest import Caller
+from tests.integration.notifications.api.worlds import WORLDS, Rows
+
+pytestmark = pytest.mark.django_db
+
+SEND, READ, MANAGE, REPLAY = ({scope.value} for scope in ApiKey.Scope)
+
+
+@dataclass
+class Expected:
+    """What an operation needs, and what it answers to who has it.
+
+    ``shows`` says that the answer carries the mark of what was asked for. ``path`` chooses among
+    the rows that its address may name; ``body`` makes its body of a world's rows.
+    """
+
+    scopes: set[str]
+    status: int = 200
+    path: str = ""
+    body: Any = None
+    shows: bool = False
+
+
+def send(rows: Rows) -> dict[str, Any]:
+    return {"channel": "simulator", "recipient": rows.mark, "body": "Hello"}
+
+
+def job(rows: Rows) -> dict[str, Any]:
+    return worlds.definition(rows.world, rows.mark, name=f"new {rows.mark}")
+
+
+def reason(rows: Rows) -> dict[str, Any]:
+    return {"reason": "wrong"}
+
+
+def of_cause(rows: Rows) -> dict[str, Any]:
+    return {"fingerprint": rows.mark, "reason": "wrong"}
+
+
+def template(rows: Rows) -> dict[str, Any]:
+    return {"name": f"new-{rows.mark}", "channel": "simulator"}
+
+
+N, B, J, F, R, T, S, D, C = (
+    *("/notifications", "/notifications/batch", "/jobs", "/failed-runs"),
+    *("/failed-deliveries/replays", "/templates", "/suppressions", "/failed-deliveries"),
+    "/problems",
+)
+TABLE = {
+    "create_notification": Expected(SEND, 201, body=send, shows=True),
+    "cancel_notification": Expected(SEND, path=N, shows=True),
+    "list_notifications": Expected(READ, shows=True),
+    "get_notification": Expected(READ, path=N, shows=True),
+    "create_batch": Expected(SEND, 202, body=lambda rows: [send(rows)]),
+    "pause_batch": Expected(SEND, path=B, shows=True),
+    "resume_batch": Expected(SEND, 409, path=B),  # it is not paused
+    "cancel_batch": Expected(SEND, path=B, shows=True),
+    "list_batches": Expected(READ, shows=True),
+    "get_batch": Expected(READ, path=B, shows=True),
+    "get_batch_errors": Expected(READ, path=B, shows=True),
+    "create_job": Expected(MANAGE | SEND, 201, body=job, shows=True),
+    "change_job": Expected(
+        MANAGE | SEND, path=J, body=lambda _: {"schedule": {"every": 60}}, shows=True
+    ),
+    "resume_job": Expected(MANAGE | SEND, path=J, shows=True),
+    "run_job": Expected(MANAGE | SEND, 202, path=J),
+    "pause_job": Expected(MANAGE, path=J, shows=True),
+    "delete_job": Expected(MANAGE, 204, path=J),
+    "get_job_schema": Expected(READ),
+    "list_jobs": Expected(READ, shows=True),
+    "get_job": Expected(READ, path=J, shows=True),
+    "list_next_fires": Expected(READ, path=J),
+    "list_fires": Expected(READ, path=J, shows=True),
+    "list_failed_runs": Expected(READ, shows=True),
+    "list_failed_run_causes": Expected(READ, shows=True),
+    "get_failed_run": Expected(READ, path=F, shows=True),
+    "replay_failed_runs": Expected(REPLAY | SEND, 202, body=lambda rows: {"cause": rows.mark}),
+    "replay_failed_run": Expected(REPLAY | SEND, 202, path=F),
+    "discard_failed_run": Expected(REPLAY, path=F, body=reason, shows=True),
+    "create_template": Expected(MANAGE, 201, body=template, shows=True),
+    "create_version": Expected(MANAGE, 201, path=T, body=lambda _: {"parts": {"body": "Hi"}}),
+    "publish_version": Expected(MANAGE, path=T, shows=True),
+    "roll_back_template": Expected(MANAGE, path=T, body=lambda _: {"version": 1}, shows=True),
+    "list_templates": Expected(READ, shows=True),
+    "get_template": Expected(READ, path=T, shows=True),
+    "get_version": Expected(READ, path=T, shows=True),
+    "preview_template": Expected(READ, path=T, body=lambda _: {}, shows=True),
+    "list_failed_deliveries": Expected(READ, shows=True),
+    "list_causes": Expected(READ, shows=True),
+    "get_failed_delivery": Expected(READ, path=D, shows=True),
+    "get_bulk_replay": Expected(READ, path=R, shows=True),
+    "create_bulk_replay": Expected(
+        REPLAY, 202, body=lambda rows: {"fingerprint": rows.mark, "per_second": 1}, shows=True
+    ),
+    "replay_failed_delivery": Expected(REPLAY, 201, path=D),
+    "discard_failed_delivery": Expected(REPLAY, path=D, body=reason, shows=True),
+    "discard_failed_deliveries": Expected(REPLAY, body=of_cause),
+    "create_suppression": Expected(
+        MANAGE,
+        201,
+        body=lambda rows: {"channel": "simulator", "recipient": rows.mark},
+        shows=True,
+    ),
+    "lift_suppression": Expected(MANAGE, 204, path=S),
+    "list_suppressions": Expected(READ, shows=True),
+    "list_providers": Expected(READ),
+    "list_queues": Expected(READ),
+    "get_problem": Expected(set(), path=C),
+}
+
+OPERATIONS = {
+    operation.view_func.__name__: (operation.methods[0], f"/{bound.prefix.strip('/')}{path}")
+    for bound in api._get_bound_routers()
+    for path, view in bound.path_operations.items()
+    for operation in view.operations
+}
+
+
+def test_the_table_knows_every_operation_and_every_scope():
+    documented = {
+        operation["operationId"]
+        for methods in api.get_openapi_schema()["paths"].values()
+        for operation in methods.values()
+    }
+    assert documented == TABLE.keys() == OPERATIONS.keys() == access.OPERATIONS.keys()
+    assert set.union(*(line.scopes for line in TABLE.values())) == set(ApiKey.Scope.values)
+    for name, scope in access.OPERATIONS.items():
+        assert (scope in TABLE[name].scopes) if scope else not TABLE[name].scopes
+
+
+@pytest.fixture
+def furnished(db, _fresh_caches):
+    return worlds.furnish_all()
+
+
+class Walker:
+    """Calls one operation, says what came of it, and undoes it."""
+
+    def __init__(self, name: str, furnished: dict[World, Rows], caller: Any) -> None:
+        self.line = TABLE[name]
+        self.method, self.path = OPERATIONS[name]
+        self.furnished, self.caller = furnished, caller
+        self.before = worlds.state()
+
+    def call(self, who: World | None, scopes: set[str], at: World) -> tuple[int, str, set[Any]]:
+        """Return the answer to a key of ``who``, and the rows that are not as they were.
+
+        The operation is asked for the rows of the world ``at``.
+        """
+        kind = "test" if who and who.test else "live"
+        caller = Caller(None)
+        if who:
+            caller = self.caller(scopes=scopes, kind=kind, project=who.project)
+        rows = self.furnished[at]
+        values = rows.paths.get(self.line.path, {})
+        path = re.sub(r"\{(?:\w+:)?(\w+)\}", lambda found: str(values[found[1]]), self.path)
+        body = self.line.body(rows) if self.line.body else None
+        try:
+            with transaction.atomic():
+                response = caller(self.method, path, body)
+                said = b"".join(response).decode()  # also where it is streamed
+                after = worlds.state()
+                transaction.set_rollback(True)
+        finally:
+            worlds.forget()
+        for new in after.keys() - self.before.keys():
+            whose = after[new][1]
+            assert who is not None
+            assert whose in (None, f"{who.project}{':test' * who.test}")  # whatever it was asked
+        keys = self.before.keys() | after.keys()
+        return (
+            response.status_code,
+            said,
+            {key for key in keys if self.before.get(key) != after.get(key)},
+        )
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_an_operation_does_its_own_for_who_may_and_nothing_for_anybody_else(
+    name, furnished, caller
+):
+    walk = Walker(name, furnished, caller)
+    _for_who_may(walk)
+    _without_a_scope(walk)
+    _of_another_world(walk)
+
+
+def _for_who_may(walk: Walker) -> None:
+    for world in WORLDS:
+        status, said, _ = walk.call(world, walk.line.scopes or READ, at=world)
+        assert status == walk.line.status, (world, said)
+        assert (walk.furnished[world].mark in said) == walk.line.shows, (world, said)
+
+
+def _without_a_scope(walk: Walker) -> None:
+    if not walk.line.scopes:
+        return
+    everything = set(ApiKey.Scope.values)
+    lacking = [{scope} for scope in everything if {scope} != walk.line.scopes]
+    lacking += [everything - {scope} for scope in walk.line.scopes]
+    for world in (LIVE, World(test=True)):
+        for scopes in lacking:
+            status, said, changed = walk.call(world, scopes, at=world)
+            assert (status, changed) == (403, set()), (world, scopes, said)
+            assert walk.furnished[world].mark not in said
+    status, said, changed = walk.call(None, set(), at=LIVE)
+    assert (status, changed) == (401, set())
+
+
+def _of_another_world(walk: Walker) -> None:
+    for at in WORLDS:
+        for who in WORLDS:
+            if who in (at, World(at.project)):  # a project sees its own tests
+                continue
+            status, said, changed = walk.call(who, walk.line.scopes or READ, at=at)
+            if walk.line.path and walk.line.scopes:
+                assert (status, changed) == (404, set()), (who, at, said)
+            assert not changed & walk.furnished[at].keys, (who, at)
+            if status != 404 and not walk.line.body:  # else it repeats what it was told
+                assert walk.furnished[at].mark not in said, (who, at)

@@ -1,0 +1,122 @@
+"""Status callbacks: each final state is told once, signed, and through queues of their own."""
+
+import json
+
+import pytest
+import svix
+from django.db import IntegrityError, connection, transaction
+from pytest_httpserver import HTTPServer
+
+from notifications.callbacks import outbound
+from notifications.core.errors import InvalidField
+from notifications.models import Notification
+from notifications.providers import accounts
+from notifications.submission import cancel, send
+
+
+@pytest.fixture(autouse=True)
+def _local(settings):
+    settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
+
+
+@pytest.fixture
+def url(httpserver: HTTPServer):
+    httpserver.expect_request("/status", method="POST").respond_with_data("", 200)
+    return httpserver.url_for("/status")
+
+
+@pytest.fixture
+def call_back(deliver):
+    """Make the callbacks that are due, and deliver them."""
+
+    def call_back():
+        outbound.tick()
+        waiting = Notification.objects.filter(channel="callback", status="queued")
+        return deliver(*waiting)
+
+    return call_back
+
+
+def test_the_final_state_is_told_once_and_another_implementation_verifies_it(
+    account, text, deliver, call_back, url, httpserver, settings
+):
+    account("sms-a")
+    [row] = deliver(text(callback_url=url, reference="order 7", metadata={"shop": 1}))
+    [callback] = call_back()
+    assert callback.status == "sent"
+    [(request, _)] = httpserver.log
+    svix.Webhook(accounts.webhook_secrets()[0]).verify(request.data, dict(request.headers))
+    told = json.loads(request.data)
+    assert told["type"] == "notification.sent"
+    assert told["data"] == {
+        "id": str(row.id),
+        "status": "sent",
+        "reason": "",
+        "channel": "sms",
+        "reference": "order 7",
+        "metadata": {"shop": 1},
+    }
+    assert "+43664" not in request.data.decode()
+    assert call_back() == []
+
+
+@pytest.mark.parametrize(("behaviour", "expected"), [("result=permanent", "failed"), ("", "sent")])
+def test_whatever_ends_a_notification_is_told(
+    account, text, deliver, call_back, url, httpserver, behaviour, expected
+):
+    account("sms-a", settings={"behaviour": behaviour})
+    cancelled = text(callback_url=url, countdown=60)
+    cancel(cancelled.id)
+    deliver(text(callback_url=url))
+    call_back()
+    types = sorted(json.loads(request.data)["type"] for request, _ in httpserver.log)
+    assert types == sorted(["notification.cancelled", f"notification.{expected}"])
+
+
+def test_a_receipt_is_told_after_the_sending(account, text, deliver, call_back, url, httpserver):
+    account("sms-a")
+    [row] = deliver(text(callback_url=url))
+    call_back()
+    Notification.objects.filter(pk=row.pk).update(status="delivered")  # plain SQL is seen, too
+    call_back()
+    types = [json.loads(request.data)["type"] for request, _ in httpserver.log]
+    assert types == ["notification.sent", "notification.delivered"]
+
+
+def test_a_refused_callback_is_retried_and_has_queues_of_its_own(
+    account, text, deliver, call_back, httpserver
+):
+    account("sms-a")
+    httpserver.expect_request("/down").respond_with_data("", 503)
+    deliver(text(callback_url=httpserver.url_for("/down")))
+    [callback] = call_back()
+    assert (callback.status, callback.queue) == ("scheduled", "callback.low")
+    assert callback.attempts.get().code == "HTTP 503"
+
+
+def test_a_callback_has_no_callback(url, transactional_db):
+    with pytest.raises(InvalidField, match="no callback"):
+        send(channel="callback", recipient=url, body="{}", callback_url=url)
+    row = send(channel="callback", recipient=url, body="{}")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Notification.objects.filter(pk=row.pk).update(callback_url=url)
+
+
+@pytest.mark.parametrize("bad", ["ftp://example.org", "example.org", "http://a:b@example.org/"])
+def test_what_is_no_url_is_refused_at_the_door(text, bad):
+    with pytest.raises(InvalidField, match="callback_url"):
+        text(callback_url=bad)
+
+
+def test_two_sweeps_tell_once(account, text, deliver, url, in_threads):
+    account("sms-a")
+    deliver(*(text(callback_url=url) for _ in range(5)))
+
+    def sweep():
+        try:
+            return outbound.tick()
+        finally:
+            connection.close()
+
+    in_threads(3, sweep)
+    assert Notification.objects.filter(channel="callback").count() == 5

@@ -1,0 +1,230 @@
+"""A database that answers with errors is waited out, said once, and work resumes by itself."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from django.db import connection
+from kombu.connection import Connection
+
+from config import celery_app
+from notifications.monitoring.diagnosis import locks, storage
+from notifications.queueing.publisher import DELIVER_DUE_TASK
+from tests.servers.postgres import PostgresServer
+from tests.servers.process import wait_until
+from tests.servers.processes import RunningProcess
+
+SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SENT = "SELECT count(*) FROM notifications_notification WHERE status = 'sent'"
+# What happens at each write of a notification, and of what a process asks with.
+AT_A_WRITE = """
+CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {}; RETURN NULL; END $$;
+CREATE TRIGGER trouble BEFORE INSERT OR UPDATE ON notifications_notification
+EXECUTE FUNCTION trouble();
+CREATE TRIGGER trouble BEFORE INSERT OR UPDATE ON scheduling_lease EXECUTE FUNCTION trouble();
+"""
+NO_TROUBLE = "DROP FUNCTION trouble CASCADE"
+FULL = "RAISE disk_full USING MESSAGE = 'could not extend file: No space left'"
+LONGEST = 15  # seconds for which a client waits, on a machine that is busy with other tests
+LOCK = "LOCK TABLE notifications_notification IN ACCESS EXCLUSIVE MODE"
+
+
+class Database:
+    """A server with the tables of this project, to be put into each state by its superuser."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self.url = server.url.replace("postgres@", "app@")
+        self.run(
+            "CREATE ROLE app LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO app;"
+            "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO app"
+        )
+
+    def run(self, sql: str) -> None:
+        with psycopg.connect(self._server.url, autocommit=True) as connection:
+            connection.execute(sql)
+
+    def count(self, sql: str) -> int:
+        with psycopg.connect(self._server.url) as connection:
+            row = connection.execute(sql).fetchone()
+        return int(row[0]) if row else 0
+
+    @contextmanager
+    def state(self, begin: str, end: str) -> Iterator[None]:
+        """Be in a state that is noticed with the first statement of a new session."""
+        self.run(begin)
+        self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+        yield
+        self.run(end)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Have a table locked by somebody, as a migration would."""
+        with psycopg.connect(self._server.url) as connection:
+            connection.execute(LOCK)
+            yield
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Have all of the server's processes stand still; its kernel goes on."""
+        main = psutil.Process(self._server.pid)
+        family = [main, *main.children(recursive=True)]
+        for process in family:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in family:
+                process.resume()
+
+
+# What is done to the database, and undone; ``app`` is the role of our processes.
+STATES: dict[str, Callable[[Database], AbstractContextManager[None]]] = {
+    "it is read-only": lambda database: database.state(
+        "ALTER ROLE app SET default_transaction_read_only = on",
+        "ALTER ROLE app RESET default_transaction_read_only",
+    ),
+    "its disk is full": lambda database: database.state(AT_A_WRITE.format(FULL), NO_TROUBLE),
+    # A write sleeps for longer, whatever the machine, and nothing else takes as long.
+    "a statement took too long": lambda database: database.state(
+        AT_A_WRITE.format("PERFORM pg_sleep(60)") + "ALTER ROLE app SET statement_timeout = '1s'",
+        f"{NO_TROUBLE}; ALTER ROLE app RESET statement_timeout",
+    ),
+    "it does not answer": lambda database: database.state(  # it refuses connections, by no code
+        "ALTER ROLE app CONNECTION LIMIT 0",
+        "ALTER ROLE app CONNECTION LIMIT -1",
+    ),
+    "a table is locked": Database.locked,
+    "it does not answer at all": Database.silent,
+}
+
+
+@pytest.fixture
+def database(migrated_postgres_server) -> Database:
+    return Database(migrated_postgres_server)
+
+
+@pytest.fixture
+def knock(redis_server):
+    """Have a worker look for due rows."""
+
+    def knock() -> None:
+        with Connection(redis_server.url) as connection:
+            celery_app.send_task(
+                DELIVER_DUE_TASK,
+                kwargs={"channel": "simulator", "priority": "medium", "limit": 1},
+                queue="simulator.medium",
+                connection=connection,
+            )
+
+    return knock
+
+
+@pytest.fixture
+def system(processes, redis_server, database):
+    processes.env |= {
+        "DATABASE_URL": database.url,
+        "BROKER_URL": redis_server.url,
+        "NOTIFICATIONS_GRACE": "1",
+    }
+    return processes
+
+
+def test_every_error_that_the_database_answers_is_waited_out(system, database, knock):
+    made = system.run("key", "python", "manage.py", "create_api_key", "tests")
+    key = next(word for word in made.split() if word.startswith("ntf_live_"))
+    web, address = system.web()
+    # Each with the processes of its own that meet an outage: a worker has a main one and a child.
+    running = {web: 1, system.beat(): 1, system.worker("-c", "1"): 2}
+    with httpx.Client(
+        base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=LONGEST
+    ) as api:
+
+        def checked() -> str:
+            return str(api.get("/healthz/ready").json()["checks"]["database"])
+
+        def said(process: RunningProcess, what: str) -> int:
+            return process.output().count(f"database_{what}")
+
+        def submit() -> httpx.Response:
+            return api.post("/api/v1/notifications", json=SIMULATED)
+
+        for rounds, (reason, state) in enumerate(STATES.items(), 1):
+            assert submit().status_code == 201
+            wait_until(lambda: database.count(SENT) == rounds)  # noqa: B023
+            with state(database):
+                wait_until(lambda: checked() != "ok" and checked() in reason)  # noqa: B023
+                assert api.get("/healthz/ready").status_code == 503
+                answers = [submit() for _ in range(3)]
+                for answer in answers:
+                    assert (answer.status_code, answer.json()["type"][-13:]) == (
+                        503,
+                        "database-away",
+                    )
+                    assert int(answer.headers["Retry-After"]) > 0
+                assert api.get("/admin/login/").status_code in (200, 503), reason
+                knock()  # or an idle worker would notice nothing
+                for process in running:
+                    wait_until(lambda: said(process, "away:") >= rounds, hint=reason)  # noqa: B023
+            wait_until(lambda: checked() == "ok")
+            for process, count in running.items():
+                wait_until(lambda: said(process, "back") == said(process, "away:"), hint=reason)  # noqa: B023
+                assert rounds <= said(process, "away:") <= rounds * count, reason
+        assert submit().status_code == 201
+        wait_until(lambda: database.count(SENT) == len(STATES) + 1)
+    for process in running:
+        assert process.returncode is None
+        assert process.first_traceback() == ""
+
+
+def test_the_doctor_finds_a_database_that_takes_no_write(transactional_db):
+    assert list(storage.database()) == []
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION default_transaction_read_only = on")
+    try:
+        (finding,) = storage.database()
+        assert finding.id == "database.refuses"
+        assert "it is read-only (25006)" in finding.problem
+    finally:
+        connection.close()
+
+
+def test_the_doctor_names_the_session_that_has_a_table_locked(child_env):
+    with psycopg.connect(child_env["DATABASE_URL"], application_name="psql of ada") as other:
+        other.execute(f"{LOCK}; SELECT 'ada@example.org'")
+        (finding,) = storage.database()
+        assert finding.id == "database.locked"
+        assert f"process {other.info.backend_pid} of " in finding.problem
+        assert "(psql of ada), for 1 s: LOCK TABLE notifications_notification" in finding.problem
+        assert "ada@example.org" not in finding.problem
+    assert list(storage.database()) == []
+
+
+def test_the_doctor_names_the_session_that_others_wait_for(child_env, monkeypatch):
+    monkeypatch.setattr(locks, "LONG", "0 seconds")
+    with (
+        closing(psycopg.connect(child_env["DATABASE_URL"], autocommit=True)) as other,
+        closing(psycopg.connect(child_env["DATABASE_URL"], autocommit=True)) as waiting,
+    ):
+        other.execute("BEGIN; SELECT pg_advisory_xact_lock(4711)")
+        assert list(locks.waits()) == []
+        waiting.pgconn.send_query(b"SELECT pg_advisory_xact_lock(4711)")
+        (finding,) = wait_until(lambda: list(locks.waits()))
+        assert finding.id == "database.waits"
+        assert f"process {other.info.backend_pid} of" in finding.problem
+        assert finding.problem.endswith("BEGIN; SELECT pg_advisory_xact_lock(….")
+
+
+def test_a_statement_is_told_of_without_its_values():
+    for query, told in {
+        "DELETE  FROM a\nWHERE b = 'ada'": "DELETE FROM a WHERE b = …",
+        "SELECT /* ada */ 1": "SELECT …",
+        "SELECT $$ada$$": "SELECT …",
+        "UPDATE t1 SET a = 49151": "UPDATE t1 SET a = …",
+        "VACUUM FULL t1": "VACUUM FULL t1",
+    }.items():
+        assert locks.without_values(query) == told

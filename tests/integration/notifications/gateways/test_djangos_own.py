@@ -1,0 +1,137 @@
+"""Django's own tests of mail backends, those that make sense of a backend that stores mail.
+
+What they ask of a backend is in https://github.com/django/django/blob/stable/5.2.x/tests/mail/tests.py,
+``BaseEmailBackendTests``; what arrives is what our worker hands to a mail server.
+"""
+
+from typing import Any
+
+import pytest
+from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection, send_mass_mail
+from django.utils.translation import gettext_lazy
+
+from notifications.models import Notification
+
+FROM = "shop@example.org"
+
+
+@pytest.fixture(autouse=True)
+def _one_changed_line(settings, account):
+    settings.EMAIL_BACKEND = "notifications.email_backend.EmailBackend"
+
+
+@pytest.fixture
+def sent(deliver, smtp_server):
+    def sent():
+        rows = Notification.objects.filter(status="queued").order_by("id")
+        assert {one.status for one in deliver(*rows)} == {"sent"}
+        return sorted(smtp_server.messages, key=lambda one: one.recipients)
+
+    return sent
+
+
+def test_send(sent):
+    email = EmailMessage("Subject", "Content\n", FROM, ["to@example.org"])
+    assert get_connection().send_messages([email]) == 1
+    [one] = sent()
+    assert one.message["subject"] == "Subject"
+    assert one.message.get_payload().split() == ["Content"]
+    assert one.message["from"] == FROM
+    assert one.message.get_all("to") == ["to@example.org"]
+
+
+def test_send_unicode(sent):
+    email = EmailMessage("Chère maman", "Je t'aime très fort\n", FROM, ["to@example.org"])
+    assert get_connection().send_messages([email]) == 1
+    [one] = sent()
+    assert one.message["subject"] == "Chère maman"
+    assert one.message.get_content().strip() == "Je t'aime très fort"
+
+
+def test_send_long_lines(sent):
+    email = EmailMessage("Subject", "Comment ça va? " * 100, FROM, ["to@example.org"])
+    email.send()
+    [one] = sent()
+    assert max(map(len, one.octets.split(b"\r\n"))) <= 998
+    assert one.message.get_content().strip() == ("Comment ça va? " * 100).strip()
+
+
+def test_send_many(sent):
+    first = EmailMessage("Subject", "Content1", FROM, ["to-1@example.org"])
+    second = EmailMessage("Subject", "Content2", FROM, ["to-2@example.org"])
+    # send_messages() may take a list or an iterator.
+    kinds: tuple[Any, ...] = (list, iter)
+    for kind in kinds:
+        assert get_connection().send_messages(kind((first, second))) == 2
+    assert len(sent()) == 4
+
+
+def test_send_mass_mail():
+    messages = [("S", "B", FROM, [f"u{n}@example.org"]) for n in range(3)]
+    assert send_mass_mail(messages) == 3
+    assert Notification.objects.count() == 3
+
+
+def test_send_verbose_name(sent):
+    name = '"Firstname Sürname" <shop@example.org>'
+    EmailMessage("Subject", "Content", name, ["to@example.org"]).send()
+    [one] = sent()
+    assert one.message["from"].addresses[0].display_name == "Firstname Sürname"
+
+
+def test_plaintext_send_html(sent):
+    html = EmailMultiAlternatives("S", "Content", FROM, ["to@example.org"])
+    html.attach_alternative("<p>Content</p>", "text/html")
+    html.send()
+    only = EmailMessage("S", "<p>Content</p>", FROM, ["u@example.org"])
+    only.content_subtype = "html"
+    only.send()
+    both, alone = sent()
+    assert both.message.get_content_type() == "multipart/alternative"
+    assert alone.message.get_content_type() == "text/html"
+
+
+def test_message_cc_header(sent):
+    EmailMessage("S", "B", FROM, ["to@example.org"], cc=["cc@example.org"]).send()
+    copied, addressed = sent()
+    for one in (copied, addressed):
+        assert one.message["to"] == "to@example.org"
+        assert one.message["cc"] == "cc@example.org"
+    assert (copied.recipients, addressed.recipients) == (["cc@example.org"], ["to@example.org"])
+
+
+def test_idn_send(sent):
+    EmailMessage("S", "B", FROM, ["to@öäü.com"], cc=["cc@öäü.com"]).send()
+    for one in sent():
+        assert one.message["to"] == "to@xn--4ca9at.com"
+        assert one.message["cc"] == "cc@xn--4ca9at.com"
+
+
+def test_recipient_without_domain():
+    with pytest.raises(ValueError, match="recipient is not an email address"):
+        EmailMessage("S", "B", FROM, ["django"]).send()
+
+
+def test_lazy_addresses(sent):
+    sender: Any = gettext_lazy(FROM)
+    recipient: Any = gettext_lazy("to@example.org")
+    EmailMessage("S", "B", sender, [recipient]).send()
+    [one] = sent()
+    assert (one.sender, one.recipients) == (FROM, ["to@example.org"])
+
+
+def test_close_connection():
+    connection = get_connection()
+    with connection as opened:
+        assert opened is connection
+    connection.close()
+
+
+@pytest.mark.parametrize("at", ["subject", "from_email", "to"])
+def test_header_injection(at):
+    given: dict[str, Any] = {"subject": "S", "from_email": FROM, "to": ["to@example.org"]}
+    wrong = "x\nInjection Test"
+    email = EmailMessage(body="B", **{**given, at: [wrong] if at == "to" else wrong})
+    with pytest.raises(ValueError, match=r"line break|not an email address"):
+        email.send()
+    assert Notification.objects.count() == 0

@@ -1,0 +1,254 @@
+"""Mail that programs hand over by SMTP, from their session to the mail server it is sent by."""
+
+import asyncio
+import smtplib
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from email.message import EmailMessage
+
+import pytest
+import trustme
+
+from notifications.gateways import smtp_server
+from notifications.models import MailContent, Notification
+from notifications.operations import api_keys
+
+SENDER = "billing@example.org"
+
+
+@pytest.fixture
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def certificate(authority, tmp_path):
+    path = tmp_path / "server.pem"
+    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        str(path)
+    )
+    return str(path)
+
+
+@pytest.fixture
+def start(account):
+    """Start the SMTP server in a thread, and return its port."""
+    ends: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+    threads: list[threading.Thread] = []
+
+    def start(**options):
+        ready, found = threading.Event(), []
+
+        async def serve():
+            stopped = asyncio.Event()
+            ends.append((asyncio.get_running_loop(), stopped))
+
+            def listening(port):
+                found.append(port)
+                ready.set()
+
+            await smtp_server.serve(
+                smtp_server.Options("127.0.0.1", 0, **options), stopped, listening
+            )
+
+        thread = threading.Thread(target=lambda: asyncio.run(serve()))
+        thread.start()
+        threads.append(thread)
+        assert ready.wait(10)
+        return found[0]
+
+    yield start
+    for loop, stopped in ends:
+        loop.call_soon_threadsafe(stopped.set)
+    for thread in threads:
+        thread.join()
+
+
+@pytest.fixture
+def token(account):
+    return api_keys.create("legacy", scopes=["send"]).token
+
+
+@pytest.fixture
+def client(start, token):
+    """A session that is logged in, over a connection on this machine."""
+    with smtplib.SMTP("127.0.0.1", start()) as session:
+        session.login("any name", token)
+        yield session
+
+
+def mail(**headers):
+    message = EmailMessage()
+    message["From"] = f"Billing <{SENDER}>"
+    message["To"] = "Ada <ada@example.org>"
+    message["Subject"] = "Grüße"
+    message["Date"] = "Thu, 26 Nov 2026 07:00:00 +0000"
+    message["Message-ID"] = "<1@legacy.example>"
+    for name, value in headers.items():
+        message[name.replace("_", "-")] = value
+    message.set_content("Dear Ada\n.\n..\n")
+    message.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="a.pdf")
+    message.set_boundary("=_the_same")
+    return message
+
+
+def refused(call, *arguments):
+    with pytest.raises(smtplib.SMTPResponseException) as raised:
+        call(*arguments)
+    return raised.value.smtp_code, raised.value.smtp_error
+
+
+def test_each_recipient_is_a_row_and_the_mail_arrives_unchanged(client, deliver, smtp_server):
+    message = mail()
+    client.send_message(message, SENDER, ["ada@example.org", "bob@example.org"])
+    rows = list(Notification.objects.order_by("id"))
+    assert [row.recipient for row in rows] == ["ada@example.org", "bob@example.org"]
+    assert {row.subject for row in rows} == {"Grüße"}
+    assert MailContent.objects.count() == 1
+    assert {one.status for one in deliver(*rows)} == {"sent"}
+    arrived = sorted(smtp_server.messages, key=lambda one: one.recipients)
+    assert [one.recipients for one in arrived] == [["ada@example.org"], ["bob@example.org"]]
+    for got, row in zip(arrived, rows, strict=True):
+        trace, original = got.octets.split(b"Message-ID", 1)[0], got.octets
+        assert f"X-Notification-Id: {row.id}\r\n".encode() in trace
+        assert b"Received: from" in trace
+        assert b"with ESMTPA id" in trace
+        assert original.endswith(message.as_bytes(policy=message.policy.clone(linesep="\r\n")))
+        assert got.sender == SENDER
+
+
+def test_headers_for_us_steer_it_and_are_taken_out(client, deliver, smtp_server):
+    message = mail(
+        X_Notification_Priority="high",
+        X_Notification_Reference="order 7 " + "x" * 100,
+        X_Order="7",
+    )
+    client.send_message(message, SENDER, ["ada@example.org"])
+    row = Notification.objects.get()
+    assert (row.priority, row.reference[:7]) == ("high", "order 7")
+    deliver(row)
+    [got] = smtp_server.messages
+    assert got.message["X-Order"] == "7"
+    assert b"X-Notification-Priority" not in got.octets
+    assert b"xxxx" not in got.octets
+
+
+@pytest.mark.parametrize(
+    ("sender", "headers", "code"),
+    [
+        ("ceo@bank.example", {}, b"5.7.1"),
+        (SENDER, {"X_Notification_Priority": "urgent"}, b"5.6.0"),
+        (SENDER, {"X_Notification_Colour": "red"}, b"5.6.0"),
+        (SENDER, {"Sender": "ceo@bank.example"}, b"5.7.1"),
+    ],
+)
+def test_what_is_refused_is_told_at_once_and_leaves_no_row(client, sender, headers, code):
+    found, words = refused(client.send_message, mail(**headers), sender, ["ada@example.org"])
+    assert 550 <= found <= 554
+    assert words.startswith(code)
+    assert Notification.objects.count() == 0
+
+
+def test_a_forged_author_is_refused(client):
+    message = mail()
+    message.replace_header("From", "CEO <ceo@bank.example>")
+    assert refused(client.send_message, message, SENDER, ["ada@example.org"])[0] == 550
+    assert Notification.objects.count() == 0
+
+
+def test_a_program_is_refused_also_in_a_mail_that_somebody_else_wrote(client):
+    message = mail()
+    message.add_attachment(b"MZ", maintype="application", subtype="x-any", filename="a.EXE")
+    assert refused(client.send_message, message, SENDER, ["ada@example.org"])[0] == 554
+    assert Notification.objects.count() == 0
+
+
+def test_addresses_are_looked_at_one_by_one(client, set_):
+    set_("MAIL_RECIPIENTS", 2)
+    client.ehlo()
+    client.mail(SENDER)
+    assert client.rcpt("nobody")[0] == 553
+    assert client.rcpt("ada@example.org")[0] == 250
+    assert client.rcpt("bob@example.org")[0] == 250
+    assert client.rcpt("carol@example.org")[0] == 452
+
+
+def test_nobody_sends_without_a_key_that_may(start, account):
+    port = start()
+    reader = api_keys.create("reader", scopes=["read"]).token
+    with smtplib.SMTP("127.0.0.1", port) as session:
+        session.ehlo()
+        assert session.mail(SENDER)[0] == 530
+        for wrong in ("ntf_live_x", reader):
+            assert refused(session.login, "a", wrong)[0] == 535
+        assert Notification.objects.count() == 0
+
+
+def test_a_key_goes_over_the_network_only_in_tls(start, authority, certificate, token):
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with smtplib.SMTP("localhost", start(certificate=certificate)) as session:
+        session.ehlo()
+        assert not session.has_extn("auth")
+        assert session.docmd("AUTH", "PLAIN AGEAYg==")[0] == 538
+        session.starttls(context=context)
+        session.login("a", token)
+        session.send_message(mail(), SENDER, ["ada@example.org"])
+    port = start(certificate=certificate, implicit_tls=True)
+    with smtplib.SMTP_SSL("localhost", port, context=context) as session:
+        session.login("a", token)
+        session.send_message(mail(), SENDER, ["ada@example.org"])
+    assert Notification.objects.count() == 2
+
+
+def test_a_test_key_reaches_nobody(start, account):
+    token = api_keys.create("trial", scopes=["send"], kind="test").token
+    with smtplib.SMTP("127.0.0.1", start()) as session:
+        session.login("a", token)
+        session.send_message(mail(), SENDER, ["ada@example.org"])
+    assert Notification.objects.get().test
+
+
+def test_a_session_that_breaks_off_leaves_no_row(start, token):
+    session = smtplib.SMTP("127.0.0.1", start())
+    session.login("a", token)
+    session.mail(SENDER)
+    session.rcpt("ada@example.org")
+    assert session.docmd("DATA")[0] == 354
+    session.send(mail().as_bytes()[:200])
+    session.close()
+    assert Notification.objects.count() == 0
+
+
+def test_a_mail_that_is_too_large_is_refused(start, token, set_):
+    set_("MAIL_BYTES", 1000)
+    with smtplib.SMTP("127.0.0.1", start()) as session:
+        session.login("a", token)
+        session.ehlo()
+        assert session.esmtp_features["size"] == "1500"
+        session.mail(SENDER)
+        session.rcpt("ada@example.org")
+        assert session.data(b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 30)[0] == 552
+    assert Notification.objects.count() == 0
+
+
+def test_mails_from_many_connections_are_all_there(start, token):
+    port = start()
+
+    def send_ten(number):
+        with smtplib.SMTP("127.0.0.1", port) as session:
+            session.login("a", token)
+            for place in range(10):
+                session.send_message(mail(), SENDER, [f"u{number}.{place}@example.org"])
+
+    with ThreadPoolExecutor(10) as many:
+        list(many.map(send_ten, range(10)))
+    assert Notification.objects.values("recipient").distinct().count() == 100
+
+
+def test_more_connections_than_may_be_are_told_to_come_later(start):
+    port = start(connections=1)
+    with smtplib.SMTP("127.0.0.1", port), pytest.raises(smtplib.SMTPConnectError) as raised:
+        smtplib.SMTP("127.0.0.1", port)
+    assert raised.value.smtp_code == 421

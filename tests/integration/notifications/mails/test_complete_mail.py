@@ -1,0 +1,221 @@
+"""Everything that a mail may have, as it arrives at a mail server."""
+
+import base64
+import io
+from email import message_from_bytes, policy
+from typing import Any
+
+import pytest
+
+from notifications.core import errors
+from notifications.models import Attachment, Attempt, MailContent, Notification
+from notifications.operations.replays import resend
+from notifications.providers import accounts
+from notifications.recipients import suppressions
+from notifications.submission import send, send_many
+from tests.integration.notifications.providers.templates import published
+
+PDF = b"%PDF-1.7\n" + bytes(range(256)) * 40
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
+INVITATION = b"BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n"
+
+
+def test_a_mail_with_everything_arrives_with_everything(mail):
+    got = mail(
+        recipient="Ada Lovelace, Dr. <ada@example.org>",
+        from_email="Rechnungen Grün <billing@example.org>",
+        reply_to=["Help Desk <help@example.org>", "more@example.org"],
+        cc=["Bob <bob@example.org>"],
+        bcc=["carol@example.org"],
+        headers={"X-Order": "4711", "In-Reply-To": "<1@shop.example>", "X-Note": "Grüße"},
+        html='<p>Dear Ada <img src="cid:logo"></p>',
+        attachments=[
+            {"filename": "Rechnung März.pdf", "content": base64.b64encode(PDF).decode()},
+            {
+                "filename": "logo.png",
+                "content": PNG,
+                "content_type": "image/png",
+                "content_id": "logo",
+            },
+            {
+                "filename": "invite.ics",
+                "content": io.BytesIO(INVITATION),
+                "content_type": "text/calendar; method=REQUEST; charset=utf-8",
+            },
+        ],
+    )
+    assert got.sender == "billing@example.org"
+    assert got.recipients == ["ada@example.org", "bob@example.org", "carol@example.org"]
+    message = got.message
+    assert message["To"].addresses[0].display_name == "Ada Lovelace, Dr."
+    assert message["From"].addresses[0].display_name == "Rechnungen Grün"
+    assert message["Reply-To"] == "Help Desk <help@example.org>, more@example.org"
+    assert message["Cc"] == "Bob <bob@example.org>"
+    assert b"carol" not in got.octets
+    assert (message["X-Order"], message["In-Reply-To"]) == ("4711", "<1@shop.example>")
+    assert message["X-Note"] == "Grüße"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message.get_body(("plain",)).get_content().split() == ["Dear", "Ada"]
+    assert 'src="cid:logo"' in message.get_body(("html",)).get_content()
+    parts = {part.get_content_type(): part for part in message.walk()}
+    assert parts["image/png"]["Content-ID"] == "<logo>"
+    assert parts["image/png"].get_payload(decode=True) == PNG
+    assert parts["image/png"].get_content_disposition() == "inline"
+    assert parts["text/calendar"].get_param("method") == "REQUEST"
+    assert parts["text/calendar"].get_payload(decode=True) == INVITATION
+    assert parts["application/pdf"].get_filename() == "Rechnung März.pdf"
+    assert parts["application/pdf"].get_payload(decode=True) == PDF
+    assert max(map(len, got.octets.split(b"\r\n"))) <= 998
+    assert got.octets.isascii()
+
+
+def test_html_stands_beside_the_body_or_alone(mail):
+    both = mail(html="<p>Dear Ada</p>").message
+    assert both.get_content_type() == "multipart/alternative"
+    alone = mail(body="", html="<p>Dear Ada</p>").message
+    assert alone.get_content_type() == "text/html"
+
+
+def test_a_template_takes_the_fields_of_a_mail_but_no_html_of_its_own(mail):
+    published("welcome", "transactional")
+    files = [{"filename": "a.txt", "content": b"a"}]
+    got = mail(subject="", body="", template="welcome", attachments=files).message
+    assert [part.get_filename() for part in got.iter_attachments()] == ["a.txt"]
+    assert got.get_body(("plain",)).get_content().split() == ["Dear", "Ada"]
+    with pytest.raises(errors.MissingContent) as raised:
+        mail(subject="", body="", template="welcome", html="<p>x</p>")
+    assert raised.value.field == "html"
+
+
+def test_a_copy_that_is_refused_is_told_and_costs_nobody_else(mail, smtp_server):
+    smtp_server.answer("bob@example.org", ["550 5.1.1 No such user"])
+    got = mail(cc=["bob@example.org"], bcc=["carol@example.org"])
+    assert got.recipients == ["ada@example.org", "carol@example.org"]
+    assert "b…@example.org was refused: 550 5.1.1" in Attempt.objects.get().detail
+
+
+def test_a_suppressed_copy_is_left_out(mail):
+    suppressions.suppress("email", "Bob@example.org", "hard_bounce")
+    got = mail(cc=["Bob <bob@example.org>", "carol@example.org"])
+    assert got.recipients == ["ada@example.org", "carol@example.org"]
+    assert got.message["Cc"] == "carol@example.org"
+
+
+def test_a_refused_recipient_gets_no_copy_either(account, deliver, smtp_server):
+    smtp_server.answer("ada@example.org", ["550 5.7.1 Not you"])
+    row = send(channel="email", recipient="ada@example.org", body="B", cc=["bob@example.org"])
+    [recorded] = deliver(row)
+    assert recorded.status == "failed"
+    assert smtp_server.messages == []
+
+
+def test_a_mail_larger_than_the_server_takes_is_not_sent(account, deliver, smtp_server):
+    # aiosmtpd says SIZE 33554432
+    smtp_server._controller.SMTP_kwargs["data_size_limit"] = 1000
+    row = send(
+        channel="email",
+        recipient="ada@example.org",
+        body="B",
+        attachments=[{"filename": "a.pdf", "content": PDF}],
+    )
+    [recorded] = deliver(row)
+    assert (recorded.status, recorded.code) == ("failed", "size")
+    assert smtp_server.messages == []
+
+
+def test_a_thousand_rows_share_one_attachment_and_the_last_one_takes_it_along(account):
+    shared: list[Any] = [{"filename": "offer.pdf", "content": PDF}]
+    rows = [{"recipient": f"u{n}@example.org"} for n in range(1000)]
+    sent = send_many(rows, channel="email", body="B", attachments=shared)
+    assert sent.accepted == 1000
+    again = send(channel="email", recipient="z@example.org", body="B", attachments=shared)
+    assert (MailContent.objects.count(), Attachment.objects.count()) == (1, 1)
+    assert {*Notification.objects.values_list("mail_id", flat=True)} == {again.mail_id}
+    other = send(
+        channel="email",
+        recipient="z@example.org",
+        body="B",
+        cc=["a@example.org"],
+        attachments=shared,
+    )
+    assert other.mail_id != again.mail_id
+    assert Attachment.objects.count() == 1
+
+
+def test_a_mail_that_is_sent_again_has_what_it_had(mail, deliver, smtp_server):
+    mail(cc=["bob@example.org"], attachments=[{"filename": "a.pdf", "content": PDF}])
+    first = Notification.objects.get()
+    [recorded] = deliver(resend(first))
+    assert recorded.status == "sent"
+    got = smtp_server.messages[-1]
+    assert got.recipients == ["ada@example.org", "bob@example.org"]
+    assert [p.get_payload(decode=True) for p in got.message.iter_attachments()] == [PDF]
+    assert MailContent.objects.count() == 1
+
+
+def test_the_same_key_with_another_attachment_is_a_conflict(account):
+    fields: dict[str, Any] = {
+        "channel": "email",
+        "recipient": "a@example.org",
+        "body": "B",
+        "idempotency_key": "k",
+    }
+    first = send(**fields, attachments=[{"filename": "a.pdf", "content": PDF}])
+    encoded = base64.encodebytes(PDF).decode()
+    same = send(**fields, attachments=[{"filename": "a.pdf", "content": encoded}])
+    assert same.id == first.id
+    with pytest.raises(errors.IdempotencyConflict):
+        send(**fields, attachments=[{"filename": "a.pdf", "content": PDF + b"x"}])
+
+
+def test_nobody_reaches_what_is_stored_by_its_hash(account):
+    send(
+        channel="email",
+        recipient="a@example.org",
+        body="B",
+        attachments=[{"filename": "a.pdf", "content": PDF}],
+    )
+    digest = Attachment.objects.get().digest
+    files: tuple[Any, ...] = ({"digest": digest}, {"filename": "a.pdf", "digest": digest})
+    for wrong in files:
+        with pytest.raises(errors.InvalidNotification):
+            send(channel="email", recipient="a@example.org", body="B", attachments=[wrong])
+    with pytest.raises(errors.UnknownArgument):
+        send(
+            channel="email",
+            recipient="a@example.org",
+            body="B",
+            mail={"digest": digest},  # type: ignore[call-arg]  # on purpose
+        )
+
+
+def test_the_sender_decides_which_account_carries_it(
+    account, deliver, make_smtp_server, monkeypatch
+):
+    other = make_smtp_server()
+    monkeypatch.setenv("SECRET_OTHER_URL", other.url)
+    made = type(account).objects.create(
+        name="other",
+        channel="email",
+        kind="smtp",
+        settings={"from": "other@other.example"},
+        secrets={"url": "env:SECRET_OTHER_URL"},
+        weight=100_000,
+    )
+    accounts.forget()
+    row = send(channel="email", recipient="a@example.org", body="B", from_email="x@news.example")
+    [recorded] = deliver(row)
+    assert (recorded.status, other.messages) == ("sent", [])
+    made.delete()
+    accounts.forget()
+
+
+def test_two_parsers_read_the_same(mail):
+    got = mail(html="<p>ä</p>", attachments=[{"filename": "ä b.txt", "content": "Grüße".encode()}])
+    one = message_from_bytes(got.octets, policy=policy.default)
+    other = message_from_bytes(got.octets, policy=policy.compat32)
+    assert [p.get_content_type() for p in one.walk()] == [
+        p.get_content_type() for p in other.walk()
+    ]

@@ -1,0 +1,96 @@
+"""Retention: what is finished leaves, dead letters stay longer, sensitive content goes first."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from notifications.maintenance import retention
+from notifications.models import (
+    Attempt,
+    FailedDelivery,
+    Notification,
+    OutboxMessage,
+    Status,
+    Suppression,
+)
+
+
+@pytest.fixture
+def finished(accepted, deliver):
+    """A notification that ended so many days ago; keywords change it."""
+
+    def finished(days: float, **changes):
+        row = accepted(**changes)
+        deliver(row)
+        ended = timezone.now() - timedelta(days=days)
+        Notification.objects.filter(id=row.id).update(finished_at=ended)
+        FailedDelivery.objects.filter(notification_id=row.id).update(created_at=ended)
+        return row
+
+    return finished
+
+
+def left():
+    return set(Notification.objects.values_list("id", flat=True))
+
+
+def test_finished_notifications_leave_with_their_attempts_after_a_while(finished):
+    finished(days=31)
+    young = finished(days=29)
+    assert retention.prune(days=30) == 1
+    assert left() == {young.id}
+    assert list(Attempt.objects.values_list("notification_id", flat=True)) == [young.id]
+
+
+def test_what_points_at_one_that_leaves_stays_without_the_pointer(finished, accepted, settings):
+    settings.OUTBOX = True
+    old = finished(days=31, channel="email", recipient="ada@example.org")
+    assert OutboxMessage.objects.filter(notification_id=old.id).exists()
+    again = accepted()
+    Notification.objects.filter(id=again.id).update(replay_of=old.id)
+    suppression = Suppression.objects.create(
+        channel="email", recipient="bob@example.org", notification_id=old.id
+    )
+    letter = FailedDelivery.objects.create(
+        channel="email", priority="low", created_at=timezone.now(), replayed_as_id=old.id
+    )
+    assert retention.prune(days=30) == 1
+    assert Notification.objects.get(id=again.id).replay_of_id is None
+    suppression.refresh_from_db()
+    letter.refresh_from_db()
+    assert (suppression.notification_id, letter.replayed_as_id) == (None, None)
+    assert not OutboxMessage.objects.exists()
+
+
+def test_what_is_not_finished_stays(accepted):
+    row = accepted(countdown=3600)
+    Notification.objects.update(created_at=timezone.now() - timedelta(days=999))
+    assert retention.prune(days=0) == 0
+    assert left() == {row.id}
+
+
+def test_a_dead_letter_stays_longer_and_keeps_its_notification(finished):
+    old = finished(days=31, recipient="ada?result=permanent")
+    finished(days=200, recipient="ada?result=permanent")
+    retention.prune(days=30, failed_days=180)
+    assert left() == {old.id}
+    assert FailedDelivery.objects.get().notification_id == old.id
+
+
+def test_many_leave_in_batches_and_a_limit_ends_a_round(finished, monkeypatch):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for _ in range(5):
+        finished(days=31)
+    assert retention.prune(days=30, limit=3) == 4
+    assert retention.prune(days=30) == 1
+
+
+def test_content_can_be_forgotten_as_soon_as_it_was_sent(accepted, deliver, set_):
+    set_("FORGET_CONTENT", True)
+    sent, failed = accepted(body="4711"), accepted(body="4712", recipient="a?result=permanent")
+    deliver(sent, failed)
+    sent.refresh_from_db()
+    failed.refresh_from_db()
+    assert (sent.status, sent.body) == (Status.SENT, "")
+    assert (failed.status, failed.body) == (Status.FAILED, "4712")  # a replay needs it

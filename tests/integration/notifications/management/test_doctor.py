@@ -1,0 +1,229 @@
+"""``manage.py doctor`` finds each planted fault, and names its cure."""
+
+import json
+import os
+import signal
+from datetime import timedelta
+
+import pytest
+import redis
+from django.db import connection
+from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from notifications.models import ProviderAccount
+from notifications.monitoring import overview
+from notifications.monitoring.diagnosis import broker, delivery, schedules, storage
+from notifications.operations import holds
+from notifications.providers import accounts
+from scheduling import workers
+from scheduling.models import Fire, Schedule, SchedulerProcess, WorkerProcess
+from templates_engine.models import Template
+from tests.integration.notifications.monitoring.test_state import value
+from tests.servers.process import free_port
+
+
+@pytest.fixture
+def examined(processes):
+    """Run the doctor in a process with this environment; gives each finding's cure by id."""
+
+    def examined(**env):
+        process = processes.start("doctor", "python", "manage.py", "doctor", "--json", **env)
+        process.wait()
+        output = process.output()
+        found = json.loads(output[output.index("[\n") if "[\n" in output else output.index("[]") :])
+        return {finding["id"]: finding["cure"] for finding in found}
+
+    return examined
+
+
+@pytest.fixture
+def cures(transactional_db):
+    """What some probes find in this process: each finding's cure by id."""
+    accounts.forget()
+    yield lambda probe: {finding.id: finding.cure for finding in probe()}
+    accounts.forget()
+
+
+def test_a_healthy_system_has_nothing_wrong(processes, examined, wait_until, redis_server):
+    url = redis_server.url
+    processes.worker(BROKER_URL=url)
+    processes.beat(BROKER_URL=url)
+    wait_until(SchedulerProcess.objects.exists)
+    assert examined(BROKER_URL=url) == {}
+
+
+def test_a_setting_that_means_nothing(examined):
+    assert "TIME_ZONE" in examined(TIME_ZONE="Mars/Olympus")["config.E001"]
+
+
+def test_a_database_that_is_away(examined):
+    found = examined(DATABASE_URL=f"postgres://nobody@127.0.0.1:{free_port()}/nothing")
+    assert "DATABASE_URL" in found["database.away"]
+
+
+def test_migrations_that_are_not_applied(examined, tmp_path):
+    found = examined(DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+    assert "manage.py migrate" in found["database.migrations"]
+
+
+def test_a_database_that_is_newer_than_the_code(cures):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO django_migrations (app, name, applied)"
+            " VALUES ('notifications', '9999_from_the_future', now())"
+        )
+    try:
+        assert "newer code" in cures(storage.migrations)["database.newer"]
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM django_migrations WHERE name = '9999_from_the_future'")
+
+
+def test_a_broker_that_is_away(examined):
+    found = examined(BROKER_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert "BROKER_URL" in found["broker.away"]
+
+
+def test_a_redis_that_throws_messages_away(examined, redis_server):
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    assert "noeviction" in examined(BROKER_URL=redis_server.url)["broker.eviction"]
+
+
+def test_a_redis_that_forgets_at_a_restart(examined, redis_server):
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("appendonly", "no")
+    assert "--appendonly yes" in examined(BROKER_URL=redis_server.url)["broker.persistence"]
+
+
+def test_no_worker_and_no_scheduler(examined):
+    found = examined()
+    assert "celery -A config worker" in found["workers.none"]
+    assert "celery -A config beat" in found["scheduler.none"]
+
+
+def test_a_queue_that_no_worker_serves_and_a_worker_that_hangs(
+    processes, examined, cures, accepted, wait_until
+):
+    assert any("No worker is alive" in trouble for trouble in overview.read().troubles)
+    worker = processes.worker("-Q", "email.high")
+    assert "without -Q" in examined()["workers.queues"]
+    accepted(priority="low")
+    unserved = "No worker serves simulator.low, and there is work."
+    assert unserved in overview.read().troubles
+    assert value("workers_alive") == 1
+    assert value("queue_workers", queue="email.high") == 1
+    assert value("queue_workers", queue="simulator.low") == 0
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        assert "its leases end" in cures(broker.workers)["workers.hang"]
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+    worker.terminate()
+    wait_until(lambda: not workers.alive())
+    assert WorkerProcess.objects.count() == 0
+
+
+def test_a_mail_server_that_is_away(cures, settings):
+    settings.EMAIL_URL = f"smtp://127.0.0.1:{free_port()}"
+    assert "EMAIL_URL" in cures(delivery.providers)["provider.away"]
+
+
+def test_a_mail_server_that_refuses_the_password(cures, settings, make_smtp_server):
+    server = make_smtp_server(login=("user", "right"))
+    settings.EMAIL_URL = f"smtp://user:wrong@127.0.0.1:{server.port}?starttls=never"
+    assert "password" in cures(delivery.providers)["provider.login"]
+
+
+def test_an_account_whose_secret_is_not_there(cures):
+    ProviderAccount.objects.create(
+        name="mail", channel="email", kind="smtp", secrets={"url": "env:SECRET_NO_SUCH_SECRET"}
+    )
+    assert "Provider accounts" in cures(delivery.providers)["provider.unusable"]
+
+
+def test_an_address_that_providers_and_marketing_mail_need(cures, settings):
+    assert cures(delivery.public_address) == {}
+    ProviderAccount.objects.create(
+        name="texts",
+        channel="sms",
+        kind="twilio",
+        settings={"account_sid": "AC1", "from": "+15005550006"},
+    )
+    Template.objects.create(name="news", channel="email", category="marketing")
+    accounts.forget()
+    [finding] = delivery.public_address()
+    assert "texts (receipts)" in finding.problem
+    assert "news (unsubscribing)" in finding.problem
+    assert "PUBLIC_URL=https://" in finding.cure
+    settings.PUBLIC_URL = "https://n.example.org"
+    assert cures(delivery.public_address) == {}
+
+
+def test_a_schedule_that_was_set_aside(cures):
+    every, _ = IntervalSchedule.objects.get_or_create(every=1, period="hours")
+    task = PeriodicTask.objects.create(name="nightly", task="no.such.task", interval=every)
+    Schedule.objects.update_or_create(
+        pk=task.pk, defaults={"quarantined_at": timezone.now(), "quarantine_reason": "31 February"}
+    )
+    with connection.cursor() as cursor:  # what the row holds besides cannot be read
+        cursor.execute("UPDATE django_celery_beat_periodictask SET start_time = 'infinity'")
+    assert "Schedules" in cures(schedules.quarantined)["scheduler.quarantined"]
+
+
+def test_what_an_operator_holds_is_told_until_it_is_released(cures):
+    hold = holds.hold("channel", "sms", reason="The provider is being changed.")
+    told = f"Held since {hold.created_at:%Y-%m-%d %H:%M} UTC: channel sms: The provider is being"
+    assert [f.problem for f in delivery.held()] == [f"{told} changed."]
+    assert f"{told} changed." in overview.read().troubles
+    assert value("holds") == 1
+    holds.release("channel", "sms")
+    assert cures(delivery.held) == {}
+    assert value("holds") == 0
+
+
+def test_schedules_that_fail_are_skipped_or_are_of_a_task_that_no_worker_knows(cures):
+    every, _ = IntervalSchedule.objects.get_or_create(every=1, period="hours")
+    now = timezone.now()
+    for name, task, counts in (
+        ("nightly", "old.module.gone", {"failed_in_a_row": 3}),
+        ("hourly", "jobs.note", {"skipped_in_a_row": 4}),
+    ):
+        made = PeriodicTask.objects.create(name=name, task=task, interval=every)
+        Schedule.objects.update_or_create(pk=made.pk, defaults=counts)
+    Fire.objects.create(
+        schedule_id=made.pk,
+        scheduled_for=now,
+        fire_at=now,
+        finished_at=now,
+        status="failed",
+        cause="x",
+    )
+    WorkerProcess.objects.create(name="w", tasks=["jobs.note"], started_at=now, seen_at=now)
+    SchedulerProcess.objects.create(
+        name="here:1", started_at=now, seen_at=now, ticked_at=now - timedelta(minutes=1)
+    )
+    found = {f.id: f.problem for probe in schedules.PROBES for f in probe()}
+    assert "'nightly'" in found["scheduler.failing"]
+    assert "'hourly'" in found["scheduler.skipping"]
+    assert "'old.module.gone' of nightly" in found["scheduler.unknown_task"]
+    assert "here:1" in found["scheduler.hung"]
+    assert "1 runs failed" in found["scheduler.failed_runs"]
+    names = ("schedules_failing", "schedules_skipping", "schedulers_hung", "runs_failed")
+    assert [value(name) for name in names] == [1, 1, 1, 1]
+    troubles = "\n".join(overview.read().troubles)
+    for trouble in ("loop hangs: 1", "failed for good", "runs failed, one", "were skipped, one"):
+        assert trouble in troubles
+
+
+def test_a_backlog_that_nobody_works_off(cures, accepted, age):
+    age(accepted(), 3600)
+    assert "manage.py allocation" in cures(delivery.backlog)["delivery.late"]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(seconds=30), timedelta(seconds=-30)])
+def test_clocks_that_disagree(ahead):
+    (finding,) = storage.skew(ahead.total_seconds())
+    assert "NTP" in finding.cure
+    assert list(storage.skew(0.3)) == []

@@ -1,0 +1,198 @@
+"""What is read at a scrape: exact per queue, and cheap however much waits."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from notifications import metrics
+from notifications.callbacks import receipts
+from notifications.channels.base import Receipt
+from notifications.core import attempt
+from notifications.core.errors import IdempotencyConflict, UnknownArgument, UnknownChannel
+from notifications.db import clock
+from notifications.delivery import claims, outcomes
+from notifications.metrics.series import series
+from notifications.models import Notification, Suppression
+from notifications.monitoring import overview, waiting
+from notifications.monitoring.state import StateCollector
+from notifications.queueing import allocation, backlog
+from notifications.recipients import suppressions
+from notifications.submission import send_many
+
+HOUR = timedelta(hours=1)
+RESTS = "no_provider"
+
+
+def value(name, **labels):
+    return sum(
+        sample.value
+        for family in StateCollector().collect()
+        for sample in family.samples
+        if sample.name == f"notifications_{name}" and labels.items() <= sample.labels.items()
+    )
+
+
+def test_the_backlog_is_counted_per_queue_with_its_age(accepted, age):
+    for _ in range(3):
+        age(accepted(priority="low"), 600)
+    accepted(countdown=3600)
+    assert value("due", priority="low") == 3
+    assert value("due") == 3
+    assert 590 < value("oldest_waiting_seconds", channel="simulator", priority="low") < 700
+
+
+def test_age_counts_from_the_first_due_time_however_often_a_row_is_deferred(accepted, deliver):
+    retried = accepted(recipient="ada?result=transient&retry_after=60", priority="high")
+    deliver(retried)
+    resting = accepted(priority="high")
+    for _ in range(2):
+        outcomes.put_back([(c, clock.now() + HOUR) for c in claims.claim([resting.id])], RESTS)
+        Notification.objects.filter(id=resting.id).update(status="queued")
+    outcomes.put_back([(c, clock.now() + HOUR) for c in claims.claim([resting.id])], RESTS)
+    long_ago = clock.now() - timedelta(seconds=30)
+    Notification.objects.filter(id=resting.id).update(scheduled_at=long_ago)
+    accepted(priority="high", countdown=3600)
+    of = {"channel": "simulator", "priority": "high"}
+    assert value("due", **of) == 0
+    assert value("deferred", **of, state="retrying") == 1
+    assert value("deferred", **of, state="resting") == 1
+    assert 30 < value("oldest_waiting_seconds", **of) < 90
+    queues = {queue.name: queue for queue in overview.read().queues}
+    high = queues["simulator.high"]
+    assert (high.due, high.retrying, high.resting) == (0, 1, 1)
+
+
+def test_how_long_rows_wait_is_asked_of_an_index_alone(accepted):
+    """Were it not, a million rows that wait for their time would be read at each scrape."""
+    with CaptureQueriesContext(connection) as asked:
+        waiting.look(10)
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+        cursor.execute("EXPLAIN " + asked[0]["sql"])
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+        cursor.execute("RESET enable_seqscan")
+    assert "using notification_deferred" in plan
+    assert "Sort" not in plan
+
+
+def test_a_row_in_a_workers_hands_is_not_backlog(accepted, age, deliver):
+    row = accepted()
+    deliver(row)
+    age(accepted(), 60)
+    assert value("due") == 1
+    waits = backlog.oldest([("simulator", "medium"), ("email", "high")])
+    assert set(waits) == {("simulator", "medium")}
+
+
+def test_a_scrape_asks_the_same_number_of_questions_whatever_waits(accepted, age):
+    def questions():
+        """Count them, three times: now and then something kept for a while is read anew."""
+        counts = []
+        for _ in range(3):
+            with CaptureQueriesContext(connection) as asked:
+                list(StateCollector().collect())
+            counts.append(len(asked))
+        return min(counts)
+
+    age(accepted(), 60)
+    few = questions()
+    for _ in range(20):
+        age(accepted(), 60)
+    assert questions() == few
+
+
+@pytest.mark.parametrize(
+    ("word", "kept"), [("rejected", "rejected"), ("", ""), ("550 5.1.1 <ada@x.org>", "other")]
+)
+def test_a_providers_own_words_are_no_label(word, kept):
+    assert metrics.reason(word) == kept
+
+
+STAGES = ("expire", "suppress", "render", "choose", "prepare", "send", "record")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_fault_of_ours_is_counted_by_its_stage(stage):
+    reason = attempt.error_in(stage)
+    assert metrics.reason(reason) == reason
+
+
+@pytest.mark.parametrize("reason", Suppression.Reason.values)
+def test_a_suppressed_one_is_counted_by_its_reason(accepted, deliver, reason):
+    before = counted(series().ended, status="suppressed", reason=reason)
+    row = accepted()
+    suppressions.suppress("simulator", "ada", reason)
+    deliver(row)
+    assert counted(series().ended, status="suppressed", reason=reason) == before + 1
+
+
+def test_the_share_and_the_weight_of_each_queue_are_told(took):
+    took({"simulator.low": (3.0, 6), "jobs": (1.0, 1)})
+    allocation.override("email.low", 3)
+    assert value("queue_slot_share", queue="simulator.low") == 0.75
+    assert value("queue_slot_share", queue="jobs") == 0.25
+    assert value("queue_slot_share", queue="email.low") == 0
+    assert value("queue_weight", queue="email.low", source="operator") == 3
+    assert value("queue_weight", queue="email.high", source="settings") == 16
+
+
+def test_slot_time_is_not_known_without_a_redis_and_nothing_else_is_missed(db, settings):
+    settings.REDIS_URL = ""
+    assert value("queue_slot_share") == 0
+    assert value("queue_weight", queue="email.high") == 16
+
+
+def counted(family, **labels):
+    return sum(
+        sample.value
+        for metric in family.collect()
+        for sample in metric.samples
+        if sample.name.endswith(("_total", "_count")) and labels.items() <= sample.labels.items()
+    )
+
+
+def test_a_receipt_is_counted_once_however_often_it_comes(accepted, deliver):
+    families = series()
+    before = counted(families.receipts), counted(families.due_to_delivered)
+    row = accepted()
+    deliver(row)
+    told = Receipt("delivered", notification_id=row.id)
+    for _ in range(2):
+        receipts.take([told], account="simulator", channel="simulator")
+    assert counted(families.receipts) == before[0] + 1
+    assert counted(families.due_to_delivered) == before[1] + 1
+
+
+def test_a_double_in_a_batch_is_counted_as_a_double_alone(transactional_db):
+    families = series()
+    rows = [{"recipient": "ada", "idempotency_key": f"key {n}"} for n in range(3)]
+    send_many(rows, channel="simulator", body="x")
+    before = counted(families.accepted), counted(families.doubles)
+    send_many([*rows, {"recipient": "bob"}], channel="simulator", body="x")
+    assert counted(families.accepted) == before[0] + 1
+    assert counted(families.doubles) == before[1] + 3
+
+
+def test_doubles_refusals_and_waits_are_counted(accepted):
+    families = series()
+    names = ("UnknownChannel", "UnknownArgument", "IdempotencyConflict")
+    before = (
+        counted(families.doubles),
+        *(counted(families.refused, error=name) for name in names),
+    )
+    for _ in range(2):
+        accepted(idempotency_key="once")
+    with pytest.raises(UnknownChannel):
+        accepted(channel="pigeon")
+    with pytest.raises(UnknownArgument):
+        accepted(colour="red")
+    with pytest.raises(IdempotencyConflict):
+        accepted(idempotency_key="once", body="Another")
+    rows = [{"recipient": "ada"}, {"recipient": "ada", "colour": "red"}]
+    send_many(rows, channel="simulator", body="x")
+    assert counted(families.doubles) == before[0] + 1
+    assert counted(families.refused, error="UnknownChannel") == before[1] + 1
+    assert counted(families.refused, error="UnknownArgument") == before[2] + 2
+    assert counted(families.refused, error="IdempotencyConflict") == before[3] + 1

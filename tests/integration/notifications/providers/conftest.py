@@ -1,0 +1,185 @@
+"""Accounts, messages and peers for the tests of providers."""
+
+import json
+import threading
+from uuid import uuid4
+
+import pytest
+import redis
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from django.conf import settings
+from py_vapid import Vapid
+from pytest_httpserver import HTTPServer
+
+from notifications.channels.base import Account, Message
+from notifications.channels.kinds import provider_class
+from notifications.delivery import background, claims, pipeline
+from notifications.models import Notification, ProviderAccount
+from notifications.providers import accounts, endpoints, health
+from notifications.recipients import suppressions
+from notifications.submission import send
+from tests.integration.notifications.providers.peers import Peer
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered():
+    """Each test starts with empty caches and an empty Redis."""
+    accounts.forget()
+    suppressions.forget()
+    health.forget()
+    endpoints.forget()
+    with redis.Redis.from_url(settings.BROKER_URL) as client:
+        client.flushdb()
+
+
+@pytest.fixture
+def message():
+    """Make a message; keywords change it."""
+
+    def make(channel="email", recipient="ada@example.org", timeout=5.0, **changes):
+        given = {
+            "id": uuid4(),
+            "content": {"subject": "Hello", "text": "Dear Ada"},
+            "attempt": 1,
+            **changes,
+        }
+        return Message(channel=channel, recipient=recipient, timeout=timeout, **given)
+
+    return make
+
+
+@pytest.fixture
+def provider():
+    """Make a provider of a kind from settings and secrets, and close it after the test."""
+    made = []
+
+    def make(kind, channel="", settings=None, secrets=None):
+        cls = provider_class(kind)
+        account = Account(
+            f"test-{kind}", channel or cls.channels[0], kind, settings or {}, secrets or {}
+        )
+        made.append(cls(account))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def peer():
+    """Start servers that do with each connection what a function says."""
+    started = []
+
+    def make(handle):
+        started.append(Peer(handle).start())
+        return started[-1]
+
+    yield make
+    for one in started:
+        one.stop()
+    assert background.finish(20)
+
+
+@pytest.fixture
+def account(transactional_db):
+    """Keep a provider account as a row, seen at once."""
+
+    def make(name, kind="simulator", channel="sms", **fields):
+        row = ProviderAccount.objects.create(name=name, kind=kind, channel=channel, **fields)
+        accounts.forget()
+        return row
+
+    return make
+
+
+@pytest.fixture
+def deliver():
+    """Claim and deliver these notifications in this process, and give them as they are then."""
+
+    def deliver(*notifications):
+        ids = [n.id for n in notifications]
+        pipeline.deliver(claims.claim(ids), worker="test")
+        rows = Notification.objects.in_bulk(ids)
+        return [rows[id_] for id_ in ids]
+
+    return deliver
+
+
+@pytest.fixture
+def text(transactional_db):
+    """Accept a text message; keywords change it."""
+    return lambda **changes: send(
+        **{"channel": "sms", "recipient": "+4366412345678", "body": "Hello", **changes}
+    )
+
+
+@pytest.fixture
+def in_threads():
+    """Call a function so many times at once, and give what came back."""
+
+    def run(count, function):
+        results = []
+        threads = [
+            threading.Thread(target=lambda: results.append(function())) for _ in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+    return run
+
+
+@pytest.fixture
+def redis_calls():
+    """Count how often Redis was given a command."""
+
+    def count(command):
+        with redis.Redis.from_url(settings.BROKER_URL) as client:
+            return client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0)
+
+    return count
+
+
+@pytest.fixture(scope="session")
+def service_key():
+    """The private key of a service account: it takes a while to make."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+@pytest.fixture
+def push_accounts(account, httpserver: HTTPServer, monkeypatch, settings, service_key):
+    """FCM and Web Push side by side; everything they are asked works."""
+    settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
+    service_account = {
+        "type": "service_account",
+        "project_id": "shop",
+        "private_key": service_key,
+        "client_email": "push@shop.example",
+        "token_uri": httpserver.url_for("/token"),
+    }
+    vapid = Vapid()
+    vapid.generate_keys()
+    monkeypatch.setenv("SECRET_FCM", json.dumps(service_account))
+    monkeypatch.setenv("SECRET_VAPID", vapid.private_pem().decode())
+    url = {"url": httpserver.url_for("")}
+    account("fcm-a", "fcm", "push", settings=url, secrets={"service_account": "env:SECRET_FCM"})
+    account(
+        "web-a",
+        "webpush",
+        "push",
+        settings={"subject": "mailto:push@shop.example"},
+        secrets={"vapid_private_key": "env:SECRET_VAPID"},
+    )
+    token = {"access_token": "ya29", "expires_in": 3600, "token_type": "Bearer"}
+    httpserver.expect_request("/token").respond_with_json(token)
+    httpserver.expect_request("/v1/projects/shop/messages:send").respond_with_json({"name": "m/1"})
+    httpserver.expect_request("/browser").respond_with_data("", 201)

@@ -1,0 +1,330 @@
+"""Provider accounts as rows, and failover between them."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from notifications.channels.base import Account
+from notifications.channels.outgoing import Reach
+from notifications.core.attempt import Outcome, Report, Result
+from notifications.core.errors import NoProvider
+from notifications.delivery import claims, outcomes
+from notifications.models import AccountRule, Notification, ProviderAccount, Suppression
+from notifications.monitoring import overview, timeline
+from notifications.monitoring.diagnosis import delivery as diagnosis
+from notifications.providers import accounts, health
+from notifications.providers.health import Tally
+from notifications.submission import send
+
+
+def attempts(notification):
+    found = notification.attempts.all()
+    return [(a.number, a.provider, a.result) for a in found]
+
+
+def test_without_an_account_a_channel_goes_to_the_outbox(text, deliver):
+    [row] = deliver(text())
+    assert (row.status, row.provider) == ("sent", "outbox")
+    assert row.outbox_message.recipient == "+4366412345678"
+
+
+def test_without_an_account_and_without_the_outbox_it_is_refused(transactional_db, settings):
+    settings.OUTBOX = False
+    with pytest.raises(NoProvider, match="Add a provider account"):
+        send(channel="sms", recipient="+4366412345678", body="Hello")
+    assert Notification.objects.count() == 0
+
+
+def test_a_disabled_account_pauses_its_channel_and_spends_no_attempt(account, text, deliver):
+    account("sms-a", enabled=False)
+    [row] = deliver(text())
+    assert (row.status, row.reason, row.attempt_count) == ("scheduled", "no_provider", 0)
+
+
+def test_a_change_is_seen_without_a_restart(account, text, deliver, wait_until):
+    row = account("sms-a")
+    assert deliver(text())[0].provider == "sms-a"
+    ProviderAccount.objects.filter(pk=row.pk).update(name="renamed")
+    wait_until(lambda: accounts.candidates("sms")[0].name == "renamed")
+    assert accounts.FRESH_SECONDS < 2
+
+
+def test_a_provider_is_made_anew_when_its_account_changes(account, text, deliver):
+    row = account("sms-a", settings={"behaviour": "result=permanent"})
+    assert deliver(text())[0].status == "failed"
+    row.settings = {}
+    row.save()
+    accounts.forget()
+    assert deliver(text())[0].status == "sent"
+
+
+def test_secrets_come_from_the_environment_or_a_file(account, monkeypatch, tmp_path, settings):
+    settings.SECRETS_DIR = str(tmp_path)
+    (tmp_path / "secret").write_text("from a file\n")
+    monkeypatch.setenv("SECRET_A_TOKEN", "from the environment")
+    account("chat-a", "slack", "chat", secrets={"token": "env:SECRET_A_TOKEN"})
+    account("chat-b", "slack", "chat", secrets={"token": f"file:{tmp_path}/secret"})
+    found = {c.name: c.account.secrets["token"] for c in accounts.candidates("chat")}
+    assert found == {"chat-a": "from the environment", "chat-b": "from a file"}
+    assert "from" not in repr(accounts.candidates("chat")[0].account)
+
+
+def test_an_account_of_an_older_release_is_told_how_to_name_its_secret(
+    account, monkeypatch, settings
+):
+    monkeypatch.setenv("TWILIO_TOKEN", "12345")
+    account("sms-a", secrets={"token": "env:TWILIO_TOKEN"})
+    [candidate] = accounts.candidates("sms")
+    assert "SECRET_TWILIO_TOKEN" in candidate.problem
+    assert "12345" not in candidate.problem
+    settings.SECRETS_NAMES = ["TWILIO_TOKEN"]
+    accounts.forget()
+    assert accounts.candidates("sms")[0].account.secrets == {"token": "12345"}
+
+
+def test_an_account_whose_secret_is_missing_is_passed_over(account, text, deliver):
+    account("sms-a", secrets={"token": "env:SECRET_NOT_SET_ANYWHERE"})
+    account("sms-b")
+    assert {row.provider for row in deliver(*(text() for _ in range(10)))} == {"sms-b"}
+
+
+def test_an_account_that_cannot_be_made_fails_over(account, text, deliver):
+    account("sms-a", kind="twilio")  # nothing of what it needs
+    account("sms-b", weight=0)
+    [row] = deliver(text())
+    assert attempts(row) == [(1, "sms-a", "transient"), (2, "sms-b", "sent")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"kind": "pigeon"}, "There is no provider 'pigeon'"),
+        ({"kind": "smtp"}, "smtp carries email"),
+        ({"kind": "twilio"}, "account_sid is missing"),
+        ({"settings": {"behavior": ""}}, "There is no 'behavior'"),
+        ({"settings": []}, "It must be a JSON object"),
+        ({"rate_limit": "fast"}, "Write a rate like"),
+        ({"kind": "twilio", "secrets": {"auth_token": "s3cret"}}, "Write env:NAME"),
+        ({"name": "No Spaces"}, "lower-case letters"),
+        *(
+            ({"channel": "email", "kind": kind, "settings": {"from": sender, **more}}, "from: ")
+            for kind, more in (("smtp", {}), ("anymail", {"service": "postmark"}))
+            for sender in ("Shop <>", "Shop", "Shop\nBcc: x@y.example <a@b.example>", 7)
+        ),
+        (
+            {
+                "channel": "email",
+                "kind": "smtp",
+                "settings": {"from": "a@b.example", "ehlo": "box"},
+            },
+            "ehlo must be a full host name",
+        ),
+        *(
+            ({"channel": "email", "kind": kind, "settings": {**more, **settings}}, complaint)
+            for kind, more in (
+                ("smtp", {"from": "a@b.example"}),
+                ("anymail", {"from": "a@b.example", "service": "postmark"}),
+            )
+            for settings, complaint in (
+                ({"list_domain": "no domain"}, "list_domain: "),
+                ({"list_domain": "Lists.example"}, "list_domain: It must be a domain in lower"),
+                ({"feedback_id": "a:b:c"}, "feedback_id: It must have 5 to 15 letters"),
+                ({"feedback_id": 7}, "feedback_id: It must be text"),
+            )
+        ),
+        *(
+            ({"kind": kind, "settings": {**more, "senders": senders}}, f"senders: {complaint}")
+            for kind, more in (
+                ("twilio", {"account_sid": "AC1", "from": "+15005550006"}),
+                ("sns", {"region": "eu-central-1"}),
+            )
+            for senders, complaint in (
+                ("+43=Shop", "It must be an object"),
+                ({"43": "Shop"}, "'43' is not the start of an E.164 number"),
+                ({"+43": "A name that is too long"}, "The sender for '\\+43' must be a number"),
+                ({"+43": None}, "The sender for '\\+43' must be a number"),
+            )
+        ),
+    ],
+)
+def test_an_account_that_makes_no_sense_is_refused_with_a_hint(db, fields, complaint):
+    row = ProviderAccount(**{"name": "a", "channel": "sms", "kind": "simulator", **fields})
+    with pytest.raises(ValidationError, match=complaint) as refused:
+        row.full_clean()
+    assert "s3cret" not in str(refused.value)
+
+
+def test_rules_choose_by_priority_and_country(account, text, deliver):
+    account("rest")
+    urgent = account("urgent")
+    austria = account("austria")
+    AccountRule.objects.create(account=urgent, priority="high")
+    AccountRule.objects.create(account=austria, country_prefix="+43")
+    accounts.forget()
+    rows = deliver(
+        text(), text(priority="high", recipient="+15005550006"), text(recipient="+4916012345678")
+    )
+    assert [row.provider for row in rows] == ["austria", "urgent", "rest"]
+    assert rows[0].attempts.get().choice == "rule"
+
+
+def test_a_transient_failure_goes_on_to_the_next_provider_at_once(account, text, deliver):
+    account("sms-a", settings={"behaviour": "result=transient&code=503"})
+    account("sms-b", weight=0)
+    [row] = deliver(text(retry={"max_attempts": 1}))
+    assert (row.status, row.provider, row.failover_count) == ("sent", "sms-b", 1)
+    assert attempts(row) == [(1, "sms-a", "transient"), (2, "sms-b", "sent")]
+    assert row.attempts.get(number=2).choice == "100% by weight; after sms-a"
+
+
+def test_what_is_about_an_account_goes_by_another_and_opens_its_breaker(
+    account, deliver, make_smtp_server, monkeypatch, transactional_db
+):
+    refusing, working = make_smtp_server(), make_smtp_server()
+    monkeypatch.setenv("SECRET_REFUSING", refusing.url)
+    monkeypatch.setenv("SECRET_WORKING", working.url)
+    sender = {"from": "shop@example.org"}
+    account("mail-a", "smtp", "email", settings=sender, secrets={"url": "env:SECRET_REFUSING"})
+    account(
+        "mail-b", "smtp", "email", settings=sender, secrets={"url": "env:SECRET_WORKING"}, weight=0
+    )
+    mails = []
+    for n in range(health.TRIP_AFTER + 1):
+        recipient = f"user{n}@example.org"
+        refusing.answer(recipient, itertools.repeat("554 5.7.1 Relay access denied"))
+        mails.append(send(channel="email", recipient=recipient, subject="Hi", body="Hello"))
+    rows = deliver(*mails)
+    assert {(row.status, row.provider) for row in rows} == {("sent", "mail-b")}
+    assert len(working.messages) == len(rows)
+    assert health.healths(["mail-a"])["mail-a"].resting_until
+    assert not Suppression.objects.exists()
+
+
+def test_when_all_have_failed_the_retry_policy_counts_one_attempt(account, text, deliver):
+    for name in "abc":
+        account(f"sms-{name}", settings={"behaviour": "result=transient"})
+    [row] = deliver(text(retry={"max_attempts": 2}))
+    assert (row.status, row.attempt_count, row.failover_count) == ("scheduled", 3, 2)
+
+
+def test_permanent_and_unknown_outcomes_do_not_fail_over(account, text, deliver):
+    for result, status in (("permanent", "failed"), ("unknown", "scheduled")):
+        ProviderAccount.objects.all().delete()
+        account("sms-a", settings={"behaviour": f"result={result}"})
+        account("sms-b", weight=0)
+        [row] = deliver(text())
+        assert (row.status, len(attempts(row))) == (status, 1)
+
+
+def test_a_retry_goes_to_the_account_that_has_not_failed_it_yet(account, text, deliver):
+    for name in "abc":
+        account(f"sms-{name}", settings={"behaviour": "result=unknown"})
+    row = text(priority="high")
+    for _ in range(3):
+        Notification.objects.filter(pk=row.pk).update(due_at=row.created_at)
+        deliver(row)
+    assert {a.provider for a in row.attempts.all()} == {"sms-a", "sms-b", "sms-c"}
+
+
+def test_a_worker_that_dies_during_a_failover_leaves_a_row_that_is_due(account, text):
+    account("sms-a", settings={"behaviour": "result=transient"})
+    account("sms-b")
+    row = text()
+    [claim] = claims.claim([row.id])
+    outcomes.record(
+        [Report(claim, Outcome(Result.TRANSIENT), "sms-a", timezone.now(), another=True)],
+        worker="dies here",
+    )
+    [again] = claims.claim_due("sms", "medium", 10)
+    assert (again.id, again.attempt, again.failovers) == (row.id, 2, 1)
+
+
+def test_an_account_that_keeps_failing_rests_and_its_rows_wait_without_spending(
+    account, text, deliver
+):
+    account("sms-a", settings={"behaviour": "result=transient"})
+    rows = deliver(*(text() for _ in range(12)))
+    spent = [row for row in rows if row.attempt_count]
+    assert len(spent) == health.TRIP_AFTER
+    assert {row.reason for row in rows if not row.attempt_count} == {"no_provider"}
+    health.forget()  # as another process
+    words = "451 The simulator is busy."
+    [seen] = [one for one in overview.providers() if one.channel == "sms"]
+    assert (seen.state, seen.last_error) == ("rests after failures", words)
+    trouble = f"The account sms-a (sms): rests after failures; the last: {words}"
+    assert trouble in overview.read().troubles
+    [finding] = diagnosis.rests()
+    assert (finding.problem, finding.is_error) == (seen.trouble, True)
+    told = {event.title: event.detail for event in timeline.of(rows[-1])}
+    assert told["The account sms-a rests after failures until then"] == f"its last error: {words}"
+
+
+def test_what_an_account_said_names_nobody(account):
+    said = "451 4.7.1 <ada@example.org>: try later, not +43 664 1234567 of message 4711-ab"
+    health.tell("sms-a", Tally(bad=1, trailing=1, error=said))
+    words = health.last_errors(["sms-a", "sms-b"])["sms-a"].words
+    assert words == "451 4.7.1 … try later, not … of message 4711-ab"
+
+
+def test_a_rested_account_gets_one_probe_and_is_back_when_it_succeeds(account, text, deliver):
+    row = account("sms-a", settings={"behaviour": "result=transient"})
+    deliver(*(text() for _ in range(6)))
+    row.settings = {}
+    row.save()
+    accounts.forget()
+    health._set("sms-a", {"resting_until": 1.0})  # its rest is over
+    health._read.clear()
+    rows = deliver(*(text() for _ in range(5)))
+    assert sorted(row.status for row in rows) == ["scheduled"] * 4 + ["sent"]
+    assert {r.status for r in deliver(*(text() for _ in range(3)))} == {"sent"}
+
+
+def test_what_one_worker_learns_all_know(account, text, deliver):
+    account("sms-a")
+    health.tell("sms-a", Tally(bad=5, trailing=5))
+    health.forget()  # as another process
+    [row] = deliver(text())
+    assert row.reason == "no_provider"
+
+
+def test_without_redis_each_worker_learns_by_itself(account, text, deliver, settings):
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    account("sms-a", settings={"behaviour": "result=transient"})
+    account("sms-b", weight=0)
+    rows = deliver(*(text() for _ in range(20)))
+    assert {row.status for row in rows} == {"sent"}
+    assert sum(row.failover_count for row in rows) == health.TRIP_AFTER
+
+
+def test_a_recipients_own_trouble_does_not_rest_the_provider(account, deliver, transactional_db):
+    account("sim", channel="simulator")
+    bad = [
+        send(channel="simulator", recipient="ada?result=transient", body="Hi") for _ in range(10)
+    ]
+    deliver(*bad)
+    [good] = deliver(send(channel="simulator", recipient="ada", body="Hi"))
+    assert good.status == "sent"
+
+
+def test_the_expiry_bounds_the_providers_time(account, text, deliver):
+    account("sms-a", settings={"behaviour": "result=hang"})
+    [row] = deliver(text(expires=timezone.now() + timedelta(seconds=1)))
+    assert (row.status, row.reason) == ("expired", "expires_before_retry")
+
+
+def test_the_default_accounts_are_those_of_the_settings(transactional_db, settings):
+    settings.EMAIL_URL = "smtp://127.0.0.1:25"
+    settings.OUTBOX = False
+    assert accounts.candidates("email")[0].account == Account(
+        *("smtp", "email", "smtp", {"from": settings.EMAIL_FROM}, {"url": settings.EMAIL_URL}),
+        reach=Reach.SETTINGS,
+    )
+    assert [accounts.candidates(c)[0].name for c in ("webhook", "callback", "simulator")] == [
+        "webhook",
+        "callback",
+        "simulator",
+    ]
+    assert accounts.candidates("push") == ()

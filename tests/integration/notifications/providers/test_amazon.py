@@ -1,0 +1,212 @@
+"""Amazon's SNS and SES against moto's server, which speaks their protocols."""
+
+import json
+from urllib.parse import parse_qs
+
+import boto3
+import pytest
+import requests
+from moto.server import ThreadedMotoServer
+
+from notifications.core.attempt import Result
+
+SECRETS = {"access_key_id": "test", "secret_access_key": "test"}
+KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+
+
+@pytest.fixture(scope="module")
+def moto():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    _, port = server.get_host_and_port()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _empty(moto):
+    requests.post(f"{moto}/moto-api/reset", timeout=10)
+
+
+def client(moto, service):
+    return boto3.client(service, region_name="eu-central-1", endpoint_url=moto, **KEYS)
+
+
+@pytest.fixture
+def sns(provider, moto):
+    return provider(
+        "sns",
+        settings={"region": "eu-central-1", "url": moto, "sender_id": "Shop"},
+        secrets=SECRETS,
+    )
+
+
+@pytest.fixture
+def sms(message):
+    return message("sms", "+4366412345678", content={"text": "Grüße & <b>"})
+
+
+def test_sns_takes_a_text(sns, sms, moto):
+    outcome = sns.outcome_of(sms)
+    assert outcome.result is Result.SENT
+    assert len(outcome.provider_message_id) == 36
+    published = requests.get(f"{moto}/moto-api/data.json", timeout=10).json()
+    assert published["sns"]
+
+
+@pytest.mark.parametrize(
+    ("number", "attribute", "value"),
+    [
+        ("+4366412345678", "SenderID", "Laden"),
+        ("+12025550123", "OriginationNumber", "+15005550006"),
+        ("+4930901820", "SenderID", "Shop"),
+    ],
+)
+def test_sns_is_told_the_sender_of_the_country(
+    provider, message, httpserver, number, attribute, value
+):
+    answer = "<PublishResponse><MessageId>1</MessageId></PublishResponse>"
+    httpserver.expect_request("/", method="POST").respond_with_data(answer)
+    settings = {
+        "region": "eu-central-1",
+        "url": httpserver.url_for(""),
+        "sender_id": "Shop",
+        "senders": {"+4": "Nobody", "+43": "Laden", "+49": "Shop", "+1": "+15005550006"},
+    }
+    sns = provider("sns", settings=settings, secrets=SECRETS)
+    outcome = sns.outcome_of(message("sms", number, content={"text": "Hi"}))
+    assert outcome.result is Result.SENT
+    form = parse_qs(httpserver.log[-1][0].data.decode())
+    senders = {
+        form[name][0].rpartition(".")[2]: form[name.replace("Name", "Value.StringValue")][0]
+        for name in form
+        if name.endswith(".Name") and "SMSType" not in form[name][0]
+    }
+    assert senders == {attribute: value}
+
+
+def test_snss_api_takes_a_senders_number(provider, message, moto):
+    settings = {"region": "eu-central-1", "url": moto, "senders": {"+1": "+15005550006"}}
+    sns = provider("sns", settings=settings, secrets=SECRETS)
+    outcome = sns.outcome_of(message("sms", "+12025550123", content={"text": "Hi"}))
+    assert outcome.result is Result.SENT
+
+
+def test_sns_refuses_a_number_that_opted_out(sns, sms, message, moto):
+    bad = message("sms", "not a number", content={"text": "Hi"})
+    outcome = sns.outcome_of(bad)
+    assert (outcome.result, outcome.code) == (Result.PERMANENT, "InvalidParameter")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected", "reason"),
+    [
+        (400, "OptedOut", Result.PERMANENT, "invalid_recipient"),
+        (400, "Throttling", Result.TRANSIENT, ""),
+        (403, "InvalidClientTokenId", Result.TRANSIENT, ""),
+        (500, "InternalError", Result.TRANSIENT, ""),
+        (200, "", Result.UNKNOWN, ""),
+    ],
+)
+def test_snss_refusals_are_classed(provider, sms, httpserver, status, code, expected, reason):
+    body = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>"
+    httpserver.expect_request("/", method="POST").respond_with_data(body, status)
+    sns = provider(
+        "sns",
+        settings={"region": "eu-central-1", "url": httpserver.url_for("")},
+        secrets={"access_key_id": "a", "secret_access_key": "b"},
+    )
+    outcome = sns.outcome_of(sms)
+    assert (outcome.result, outcome.reason) == (expected, reason)
+
+
+@pytest.fixture
+def ses(provider, moto):
+    return provider(
+        "anymail",
+        settings={
+            "service": "amazon_ses",
+            "from": "Shop <shop@example.org>",
+            "options": {"client_params": {"endpoint_url": moto, "region_name": "eu-central-1"}},
+        },
+        secrets={"credentials": json.dumps({"client_params": KEYS})},
+    )
+
+
+def test_ses_takes_a_mail(ses, message, moto):
+    client(moto, "ses").verify_email_identity(EmailAddress="shop@example.org")
+    content = {"subject": "Grüße", "text": "Dear Ada", "html": "<p>Dear Ada</p>"}
+    outcome = ses.outcome_of(message(content=content))
+    assert outcome.result is Result.SENT, outcome
+    assert outcome.provider_message_id
+    sent = requests.get(f"{moto}/moto-api/data.json", timeout=10).json()["ses"]
+    [kept] = sent["RawMessage"]
+    assert kept["id"] == outcome.provider_message_id
+    assert "Subject: =?utf-8?b?R3LDvMOfZQ==?=" in kept["raw_data"]
+
+
+def test_ses_refuses_a_sender_that_it_does_not_know(ses, message):
+    outcome = ses.outcome_of(message())
+    assert (outcome.result, outcome.code) == (Result.PERMANENT, "MessageRejected")
+
+
+def test_ses_away_is_a_transient_failure(provider, message):
+    away = {"endpoint_url": "http://127.0.0.1:9", "region_name": "eu-central-1"}
+    ses = provider(
+        "anymail",
+        settings={
+            "service": "amazon_ses",
+            "from": "a@example.org",
+            "options": {"client_params": away},
+        },
+        secrets={"credentials": json.dumps({"client_params": KEYS})},
+    )
+    outcome = ses.outcome_of(message())
+    assert (outcome.result, outcome.code) == (Result.TRANSIENT, "ConnectError")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (200, Result.UNKNOWN),
+        (401, Result.TRANSIENT),
+        (422, Result.PERMANENT),
+        (500, Result.TRANSIENT),
+    ],
+)
+def test_a_service_over_http_is_classed_by_its_status(
+    provider, message, httpserver, status, expected
+):
+    httpserver.expect_request("/email").respond_with_data("<html>", status)
+    postmark = provider(
+        "anymail",
+        settings={
+            "service": "postmark",
+            "from": "a@example.org",
+            "options": {"api_url": httpserver.url_for("/")},
+        },
+        secrets={"credentials": '{"server_token": "x"}'},
+    )
+    assert postmark.outcome_of(message()).result is expected
+
+
+def test_a_service_is_told_the_headers_of_marketing_mail(provider, message, httpserver):
+    httpserver.expect_request("/email").respond_with_json({"MessageID": "1", "ErrorCode": 0})
+    postmark = provider(
+        "anymail",
+        settings={
+            "service": "postmark",
+            "from": "a@mail.a-long-name.example",
+            "options": {"api_url": httpserver.url_for("/")},
+        },
+        secrets={"credentials": '{"server_token": "x"}'},
+    )
+    content = {"subject": "Hello", "text": "Dear Ada", "list": "sale"}
+    postmark.outcome_of(message(content={**content, "headers": {"List-Unsubscribe": "<x>"}}))
+    told = {each["Name"]: each["Value"] for each in httpserver.log[-1][0].json["Headers"]}
+    assert told == {
+        "Auto-Submitted": "auto-generated",
+        "List-Id": "<sale.mail.a-long-name.example>",
+        "Feedback-ID": "sale:marketing:mail.a-long-nam",
+        "List-Unsubscribe": "<x>",
+    }

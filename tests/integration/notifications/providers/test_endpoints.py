@@ -1,0 +1,228 @@
+"""A receiver of callbacks that hangs or is slow costs the others nothing but a little patience."""
+
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Response
+
+from notifications.delivery import background
+from notifications.models import Attempt, Notification
+from notifications.providers import endpoints
+from notifications.providers.endpoints import AT_ONCE, Calls, receiver_of
+from notifications.submission import send
+from tests.integration.notifications.providers import peers
+
+
+@pytest.fixture(autouse=True)
+def _local(settings):
+    settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
+    settings.NOTIFICATIONS_HOLD = 2  # so long may a receiver take
+
+
+@pytest.fixture
+def called(httpserver: HTTPServer):
+    """Say which bodies the healthy receiver got so far."""
+    httpserver.expect_request("/status").respond_with_data("", 200)
+    return lambda: [json.loads(request.data)["n"] for request, _ in httpserver.log]
+
+
+@pytest.fixture
+def call(httpserver, transactional_db):
+    """Accept a callback for the healthy receiver."""
+    return lambda n: send(
+        channel="callback",
+        recipient=httpserver.url_for("/status"),
+        body=json.dumps({"n": n}),
+        priority="low",
+    )
+
+
+@pytest.fixture
+def hung(peer, transactional_db):
+    """Accept callbacks for a receiver that never answers; it counts who called."""
+    receiver = peer(peers.hang)
+
+    def hung(count):
+        url = f"http://127.0.0.1:{receiver.port}/"
+        common: dict[str, Any] = {"channel": "callback", "body": "{}", "priority": "low"}
+        return receiver, [send(recipient=url, **common) for _ in range(count)]
+
+    return hung
+
+
+def again(rows):
+    Notification.objects.filter(id__in=[r.id for r in rows]).update(status="queued")
+    return [Notification.objects.get(id=r.id) for r in rows]
+
+
+def test_a_receiver_is_a_server():
+    assert receiver_of("callback", "https://Example.org:8443/a?b") == "example.org:8443"
+    assert receiver_of("webhook", "https://example.org/a") == "example.org"
+    assert receiver_of("email", "ada@example.org") == ""
+
+
+def test_whose_calls_are_all_open_leaves_room_for_those_that_answer():
+    calls = Calls([("hung", n) for n in range(20)] + [("well", 100 + n) for n in range(20)], ())
+    fed = []
+    while (row := calls.popleft()) is not None:
+        fed.append(row)
+        if row >= 100:
+            calls.ended("well", 0.01, answered=True)
+        if len(fed) == 24:
+            break
+    assert sum(row >= 100 for row in fed) == 20
+    assert sum(row < 100 for row in fed) == 4
+
+
+def test_within_a_batch_the_others_are_called_while_one_hangs(
+    hung, call, called, deliver, wait_until, settings
+):
+    settings.NOTIFICATIONS_HOLD = 8  # enough on a slow machine
+    receiver, rows = hung(60)
+    healthy = [call(n) for n in range(20)]
+    delivering = threading.Thread(target=deliver, args=(*rows, *healthy))
+    delivering.start()
+    try:
+        wait_until(lambda: len(called()) == 20)
+        assert len(receiver.connections) <= 16  # of 60 that came first: nobody waited for these
+        assert not Attempt.objects.filter(result="unknown").exists()
+    finally:
+        delivering.join()
+
+
+def test_who_does_not_answer_rests_and_its_messages_wait_untried(hung, deliver):
+    receiver, rows = hung(1)
+    deliver(*rows)
+    _, more = hung(5)
+    waiting = deliver(*more)
+    assert len(receiver.connections) == 1
+    assert {(r.status, r.reason, r.attempt_count) for r in waiting} == {
+        ("scheduled", "receiver_rests", 0)
+    }
+
+
+def test_after_its_rest_one_message_finds_out_and_the_others_follow(
+    account, transactional_db, httpserver, deliver
+):
+    url = httpserver.url_for("/status")
+    httpserver.expect_request("/status").respond_with_data("", 200)
+    endpoints.tell(receiver_of("callback", url), 0.01, answers=True, known=False)  # says nothing
+    endpoints.tell(receiver_of("callback", url), 1.01, answers=False, known=False)
+    time.sleep(endpoints.REST * 1.01)
+    rows = [send(channel="callback", recipient=url, body="{}") for _ in range(5)]
+    assert sorted(r.status for r in deliver(*rows)) == ["scheduled"] * 4 + ["sent"]
+    left = again([r for r in rows if Notification.objects.get(id=r.id).status == "scheduled"])
+    assert {r.status for r in deliver(*left)} == {"sent"}
+
+
+def test_a_slow_receiver_that_answers_gets_a_turn_now_and_then(
+    httpserver, transactional_db, deliver
+):
+    def slowly(request):
+        time.sleep(1.2)
+        return Response("", 200)
+
+    httpserver.expect_request("/slow").respond_with_handler(slowly)
+    url = httpserver.url_for("/slow")
+    row = send(channel="callback", recipient=url, body="{}")
+    assert deliver(row)[0].status == "sent"
+    turn = endpoints.turns([receiver_of("callback", url)])[receiver_of("callback", url)]
+    assert turn.most == 0
+    assert turn.wait == pytest.approx(1.2 * endpoints.REST, abs=1)
+    wake = endpoints.turns([receiver_of("callback", url)])
+    assert wake[receiver_of("callback", url)].most == 0
+    assert AT_ONCE > 1
+
+
+def test_a_receiver_that_takes_longer_than_a_batch_gets_one_call_and_holds_no_slot(
+    httpserver, transactional_db, deliver, settings, wait_until
+):
+    settings.NOTIFICATIONS_HOLD = 0.5
+    answer = threading.Event()
+
+    def late(request):
+        answer.wait(15)
+        return Response("", 200)
+
+    httpserver.expect_request("/late").respond_with_handler(late)
+    row = send(channel="callback", recipient=httpserver.url_for("/late"), body="{}")
+    [open_] = deliver(row)  # the batch is over, though nothing answered yet
+    assert open_.status == "sending"
+    answer.set()
+    wait_until(lambda: Notification.objects.get(id=row.id).status == "sent")
+    assert background.finish(10)
+    assert [a.result for a in row.attempts.all()] == ["sent"]
+    assert len(httpserver.log) == 1
+
+
+def test_a_worker_that_is_stopped_hears_the_late_answer(
+    httpserver, transactional_db, processes, wait_until
+):
+    answer = threading.Event()
+
+    def late(request):
+        answer.wait(15)
+        return Response("", 200)
+
+    httpserver.expect_request("/late").respond_with_handler(late)
+    worker = processes.worker(
+        "-c", "1", NOTIFICATIONS_HOLD="0.5", WEBHOOK_ALLOW_PRIVATE_ADDRESSES="1"
+    )
+    row = send(channel="callback", recipient=httpserver.url_for("/late"), body="{}")
+    # Its slot is free again: the next one is answered while the first is still open.
+    wait_until(lambda: Notification.objects.get(id=row.id).status == "sending")
+    httpserver.expect_request("/status").respond_with_data("", 200)
+    other = send(channel="callback", recipient=httpserver.url_for("/status"), body="{}")
+    wait_until(lambda: Notification.objects.get(id=other.id).status == "sent")
+    worker.terminate()
+    answer.set()
+    worker.wait()
+    row.refresh_from_db()
+    assert row.status == "sent"
+    assert [a.result for a in row.attempts.all()] == ["sent"]
+    assert [r.path for r, _ in httpserver.log].count("/late") == 1
+
+
+def test_without_redis_each_worker_learns_by_itself(hung, deliver, settings):
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    receiver, rows = hung(1)
+    deliver(*rows)
+    _, more = hung(3)
+    assert {r.reason for r in deliver(*more)} == {"receiver_rests"}
+    assert len(receiver.connections) == 1
+
+
+def test_what_waits_for_a_receiver_past_its_deadline_is_dead_lettered(hung, deliver):
+    _, rows = hung(1)
+    deliver(*rows)
+    receiver, [late] = hung(1)
+    Notification.objects.filter(id=late.id).update(retry={"deadline": 1})
+    [late] = deliver(late)
+    assert (late.status, late.reason) == ("failed", "deadline_exceeded")
+    assert late.attempts.get().code == "receiver_rests"
+    assert len(receiver.connections) == 1
+
+
+def test_healthy_callbacks_arrive_while_another_receiver_hangs(
+    hung, call, called, processes, wait_until
+):
+    """One after the other: each waits for no more than the batch that is under way."""
+    processes.env |= {
+        "WEBHOOK_ALLOW_PRIVATE_ADDRESSES": "1",
+        "NOTIFICATIONS_HOLD": "2",
+    }
+    processes.beat()
+    processes.worker("-c", "2")
+    for n in (100, 101, 102):  # until each slot has loaded what it needs
+        call(n)
+        wait_until(lambda n=n: n in called())
+    receiver, _ = hung(400)
+    wait_until(lambda: receiver.connections)
+    for n in range(15):
+        call(n)
+        wait_until(lambda n=n: n in called())
+    assert len(receiver.connections) < 100  # of 400 that were there first

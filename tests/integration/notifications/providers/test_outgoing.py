@@ -1,0 +1,96 @@
+"""Where outgoing connections may lead, and how long a silent name server holds one up."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from notifications.channels import outgoing
+from notifications.channels.outgoing import AddressRefused, Reach
+from notifications.core.attempt import Result
+from notifications.core.errors import AccountRefused
+from notifications.providers.smtp_connection import connect, read_url
+
+SIGNING = {"signing": "whsec_" + "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="}
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    """Have the name servers of ``*.silent.example`` never answer."""
+    over = threading.Event()
+    real = socket.getaddrinfo
+
+    def resolve(host, *args, **options):
+        if str(host).endswith("silent.example"):
+            over.wait(60)
+            raise socket.gaierror(-3, "no answer")
+        return real(host, *args, **options)
+
+    monkeypatch.setattr("notifications.channels.outgoing.socket.getaddrinfo", resolve)
+    yield over
+    over.set()
+
+
+def lookups():
+    return [thread for thread in threading.enumerate() if thread.name == "name lookup"]
+
+
+def test_a_silent_name_server_costs_no_more_than_the_time_of_the_call(silent, provider, message):
+    webhook = provider("webhook", secrets=SIGNING)
+    outcome = webhook.outcome_of(message("webhook", "http://a.silent.example/", timeout=0.2))
+    assert outcome.result is Result.TRANSIENT
+    assert not silent.is_set()  # it has not been waited for
+    mail = read_url("smtp://mail.silent.example")
+    with pytest.raises(Exception, match="do not answer"):
+        connect(mail, time.monotonic() + 0.2)
+
+
+def test_a_name_server_that_is_really_silent_is_left_to_its_thread():
+    """With the library's own resolver and a socket that answers nothing."""
+    namespaces = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.getuid() else [])]
+    if subprocess.run([*namespaces, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody have namespaces of their own")
+    script = [sys.executable, "-m", "tests.integration.notifications.providers.silent_resolver"]
+    done = subprocess.run(
+        [*namespaces, *script], capture_output=True, check=True, text=True, timeout=60
+    )
+    told = json.loads(done.stdout)
+    assert told == {"error": "TimeoutError", "asked": True, "waits": True}
+
+
+def test_silent_name_servers_pile_up_no_threads_and_hold_up_no_account(silent, httpserver):
+    for n in range(40):
+        with pytest.raises(TimeoutError):
+            outgoing.addresses(f"n{n}.silent.example", 80, time.monotonic() + 0.01, Reach.RECIPIENT)
+    assert 0 < len(lookups()) <= 16
+    deadline = time.monotonic() + 60
+    found = outgoing.addresses("localhost", 80, deadline, Reach.ACCOUNT)
+    assert set(found) <= {"127.0.0.1", "::1"}
+
+
+def test_an_account_reaches_private_hosts_by_name_address_and_network(settings):
+    settings.OUTGOING_PRIVATE_HOSTS = ["localhost", "10.1.0.0/16", "fd00::/8", "192.168.7.7"]
+    deadline = time.monotonic() + 60
+    for host in ("localhost", "10.1.2.3", "fd12::1", "192.168.7.7"):
+        assert outgoing.addresses(host, 80, deadline, Reach.ACCOUNT)
+        with pytest.raises(AddressRefused):
+            outgoing.addresses(host, 80, deadline, Reach.RECIPIENT)
+    for host in ("10.2.0.1", "127.0.0.1", "169.254.169.254"):
+        with pytest.raises(AddressRefused, match="OUTGOING_PRIVATE_HOSTS"):
+            outgoing.addresses(host, 80, deadline, Reach.ACCOUNT)
+        assert outgoing.addresses(host, 80, deadline, Reach.SETTINGS)
+
+
+def test_a_mail_server_of_an_account_is_guarded_and_that_of_the_settings_is_not(
+    smtp_server, settings
+):
+    settings.OUTGOING_PRIVATE_HOSTS = []
+    with pytest.raises(AccountRefused, match="private address"):
+        connect(read_url(smtp_server.url), time.monotonic() + 60)
+    chosen = read_url(smtp_server.url, reach=Reach.SETTINGS)
+    connect(chosen, time.monotonic() + 60).quit()

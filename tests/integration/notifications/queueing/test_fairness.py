@@ -1,0 +1,187 @@
+"""Shares of a real worker's slots: urgent first, low not starved, a hanging provider alone."""
+
+import time
+
+import pytest
+from celery import current_app
+from django.core.management import call_command
+
+from notifications.models import Notification, ProviderAccount, Status
+from notifications.providers import accounts
+from notifications.queueing import allocation
+from notifications.submission import send, send_many
+from tests.integration.scheduling.jobs_app import RUNS
+
+SLOTS = "2"
+LONGER_THAN_THE_TEST = 120
+
+
+def sent(**which):
+    return Notification.objects.filter(status=Status.SENT, **which)
+
+
+@pytest.fixture
+def system(processes, set_):
+    """A scheduler and, when the backlog stands, a worker whose batches are small."""
+    set_("BATCH", {"high": 20, "medium": 20, "low": 20})
+    processes.env |= {"NOTIFICATIONS_BATCH_LOW": "20", "NOTIFICATIONS_BATCH_MEDIUM": "20"}
+    processes.beat()
+    return processes
+
+
+def test_an_urgent_notification_overtakes_a_backlog(system, wait_until):
+    send_many(
+        [{"recipient": "ada?latency=0.005"}] * 4000, channel="simulator", body="x", priority="low"
+    )
+    system.worker("-c", SLOTS)
+    wait_until(lambda: sent(priority="low").exists())
+    urgent = send(channel="simulator", recipient="ada", body="x", priority="high")
+    wait_until(lambda: sent(id=urgent.id).exists())
+    assert Notification.objects.filter(priority="low").exclude(status=Status.SENT).count() > 2000
+
+
+def test_low_is_served_while_high_floods(system, wait_until):
+    for priority in ("high", "low"):
+        send_many(
+            [{"recipient": "ada?latency=0.005"}] * 3000,
+            channel="simulator",
+            body="x",
+            priority=priority,
+        )
+    system.worker("-c", SLOTS)
+    wait_until(lambda: sent(priority="high").count() > 1000)
+    high, low = sent(priority="high").count(), sent(priority="low").count()
+    assert 0 < low < high / 4
+
+
+def test_a_hanging_provider_does_not_stop_the_other_channels(system, wait_until):
+    system.env |= {
+        "NOTIFICATIONS_PROVIDER_TIMEOUT": "20",
+        "NOTIFICATIONS_HOLD": "1",
+        "NOTIFICATIONS_LEASE": "60",
+    }
+    hanging = [{"recipient": f"ada{n}?result=hang"} for n in range(200)]
+    send_many(hanging, channel="simulator", body="x", priority="high")
+    system.worker("-c", SLOTS)
+    time.sleep(4)  # long enough for the worker to have run into it
+    others = send_many([{"recipient": "ada@example.org"}] * 50, channel="email", body="x")
+    wait_until(lambda: sent(channel="email").count() == 50)
+    assert others.accepted == 50
+    assert not sent(channel="simulator").exists()
+
+
+def test_an_operators_weight_is_followed_by_running_workers(system, wait_until):
+    for priority in ("high", "low"):
+        many = [{"recipient": "ada?latency=0.005"}] * 3000
+        send_many(many, channel="simulator", body="x", priority=priority)
+    system.worker("-c", SLOTS)
+    wait_until(lambda: sent(priority="high").count() > 200)
+    call_command("allocation", "--set", "simulator.low=1000")
+    wait_until(lambda: sent(priority="low").count() > sent(priority="high").count())
+
+
+def share_of(queue):
+    return allocation.read()[queue]
+
+
+def test_the_slot_time_of_each_queue_is_known_however_its_messages_ended(system, wait_until):
+    for result in ("ok", "permanent", "transient"):
+        send(channel="simulator", recipient=f"ada?latency=0.5&result={result}", body="x")
+    system.worker("-c", SLOTS)
+    wait_until(lambda: share_of("simulator.medium").service_time > 0.2)
+    assert share_of("simulator.medium").share == 1
+    assert share_of("simulator.low").share == 0
+
+
+def test_what_a_worker_took_is_known_after_it_has_ended(system, wait_until):
+    worker = system.worker("-c", SLOTS)
+    send(channel="simulator", recipient="ada?latency=0.2", body="x")
+    wait_until(sent(priority="medium").exists)
+    worker.terminate()
+    worker.wait()
+    assert share_of("simulator.medium").share == 1
+
+
+def test_jobs_take_their_share_too(system, wait_until):
+    system.env["SCHEDULING_ALLOWED_TASKS"] = "*"
+    current_app.send_task("celery.backend_cleanup", queue="jobs")
+    system.worker("-c", SLOTS)
+    wait_until(lambda: share_of("jobs").share == 1)
+
+
+def test_long_jobs_leave_idle_slots_to_jobs_and_all_of_them_one_to_notifications(
+    processes, wait_until, tmp_path
+):
+    runs = tmp_path / "runs"
+    runs.touch()
+    app = "tests.integration.scheduling.jobs_app"
+    processes.env |= {RUNS: str(runs), "NOTIFICATIONS_HOLD": "0.2"}
+    worker = processes.start("worker", "celery", "-A", app, "worker", "-c", "3")
+    worker.wait_for_output(" ready.")
+
+    def start_long_jobs(count):
+        for _ in range(count):
+            current_app.send_task("jobs.sleep", [LONGER_THAN_THE_TEST], queue="jobs")
+
+    def begun():
+        return runs.read_text().count("begin")
+
+    start_long_jobs(1)
+    wait_until(lambda: begun() == 1)
+    time.sleep(2)  # a channel whose messages take as long would be held back as slow
+    for number in range(3):
+        current_app.send_task("jobs.note", [f"short {number}"], queue="jobs")
+        wait_until(lambda number=number: f"short {number}" in runs.read_text())
+    start_long_jobs(3)
+    wait_until(lambda: begun() == 3)
+    urgent = send(channel="simulator", recipient="ada", body="x", priority="high")
+    wait_until(lambda: sent(id=urgent.id).exists())
+    assert begun() == 3
+
+
+def test_an_idle_queues_slots_go_to_others_and_come_back_over_all_workers(system, wait_until):
+    one_at_a_time = {"connections": 1}  # so that there is work for as long as the test takes
+    ProviderAccount.objects.create(
+        name="one", channel="simulator", kind="simulator", settings=one_at_a_time
+    )
+    accounts.forget()
+    many = [{"recipient": "ada?latency=0.01"}] * 10_000
+    send_many(many, channel="simulator", body="x", priority="low")
+    workers = [system.worker("-c", "1", "-n", f"{name}@%h") for name in ("one", "two")]
+    wait_until(lambda: share_of("simulator.low").share == 1)
+    workers[0].kill()
+    system.worker("-c", "1", "-n", "one@%h")
+    before = sent(priority="low").count()
+    send_many(many[:400], channel="simulator", body="x", priority="high")
+    wait_until(lambda: sent(priority="high").count() == 400)
+    after = sent(priority="low").count()
+    assert after - before < 200
+    wait_until(lambda: 0 < share_of("simulator.high").share < 1)
+    wait_until(lambda: sent(priority="low").count() > after + 200)
+
+
+def test_a_queue_that_waits_too_long_has_its_weight_raised_until_it_is_served(
+    processes, accepted, age, wait_until
+):
+    processes.env["NOTIFICATIONS_RAISE_AFTER"] = "30"
+    for _ in range(3):
+        age(accepted(priority="low"), 600)
+    scheduler = processes.beat()
+    wait_until(lambda: share_of("simulator.low").source == "age")
+    assert share_of("simulator.low").weight == 2
+    scheduler.kill()
+    processes.beat()
+    assert share_of("simulator.low").source == "age"
+    processes.worker("-c", SLOTS)
+    wait_until(lambda: share_of("simulator.low").source == "settings")
+    assert sent(priority="low").count() == 3
+
+
+def test_one_setting_turns_the_weights_off(system, wait_until):
+    system.env["NOTIFICATIONS_FAIR_QUEUES"] = "0"
+    for priority in ("high", "low"):
+        many = [{"recipient": "ada?latency=0.005"}] * 3000
+        send_many(many, channel="simulator", body="x", priority=priority)
+    system.worker("-c", SLOTS)
+    wait_until(lambda: sent(priority="high").count() > 1000)
+    assert sent(priority="low").count() > sent(priority="high").count() / 2

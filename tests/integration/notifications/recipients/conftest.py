@@ -1,0 +1,15 @@
+"""The fixtures of the providers serve here, too."""
+
+from tests.integration.notifications.providers.conftest import (
+    _nothing_remembered,
+    account,
+    deliver,
+    text,
+)
+
+__all__ = [
+    "_nothing_remembered",
+    "account",
+    "deliver",
+    "text",
+]

@@ -1,0 +1,148 @@
+"""One request and many go the same way: the same checks, the same answers, the same rows."""
+
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from notifications.core import errors
+from notifications.models import Batch, Notification, RefusedRow, Suppression
+from notifications.recipients import suppressions
+from notifications.submission import acceptance, bulk, send, send_many
+from notifications.submission.acceptance import Asked
+from tests.integration.notifications.conftest import SIMULATED
+
+KEYED: dict[str, Any] = {**SIMULATED, "idempotency_key": "order-7"}
+
+
+def by_one(fields):
+    """Send it by itself, and give what refused it."""
+    try:
+        send(**fields)
+    except errors.InvalidNotification as error:
+        return error
+    return None
+
+
+def by_many(fields):
+    """Send it among others, and give what refused it."""
+    rows = [{**SIMULATED, "reference": "before"}, fields, {**SIMULATED, "reference": "after"}]
+    submitted = send_many(rows)
+    assert submitted.accepted + submitted.duplicates + submitted.refused == 3
+    assert {"before", "after"} <= set(Notification.objects.values_list("reference", flat=True))
+    return submitted.errors.get(1)
+
+
+@pytest.fixture(params=[by_one, by_many])
+def sent(request, transactional_db):
+    return request.param
+
+
+def test_a_key_with_another_content_is_a_conflict(sent):
+    send(**KEYED)
+    error = sent({**KEYED, "body": "Something else"})
+    assert isinstance(error, errors.IdempotencyConflict)
+    assert error.field == "idempotency_key"
+    assert Notification.objects.filter(idempotency_key="order-7").count() == 1
+
+
+def test_a_key_with_the_same_content_is_a_duplicate(sent):
+    send(**KEYED)
+    assert sent(KEYED) is None
+    assert Notification.objects.filter(idempotency_key="order-7").count() == 1
+
+
+def test_a_suppressed_recipient_gets_a_finished_row(sent):
+    suppressions.suppress("simulator", "eve", Suppression.Reason.OPERATOR)
+    assert sent({**SIMULATED, "recipient": "eve"}) is None
+    row = Notification.objects.get(recipient="eve")
+    assert (row.status, row.reason, row.due_at) == ("suppressed", "operator", None)
+    assert row.finished_at is not None
+
+
+def test_within_one_upload_a_key_counts_once_and_its_conflict_is_named(transactional_db):
+    submitted = send_many([KEYED, KEYED, {**KEYED, "body": "Something else"}, SIMULATED])
+    assert (submitted.accepted, submitted.duplicates, submitted.refused) == (2, 1, 1)
+    assert isinstance(submitted.errors[2], errors.IdempotencyConflict)
+
+
+class Unreadable(dict[str, str]):
+    """Fields that raise when they are read."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def keys(self):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [RecursionError, MemoryError, TypeError, UnicodeError, errors.NotificationError]
+)
+def test_whatever_reading_a_row_raises_costs_that_row(transactional_db, error):
+    rows = [SIMULATED, Unreadable(error("for ada@example.org")), SIMULATED]
+    submitted = send_many(rows)
+    assert (submitted.accepted, submitted.refused) == (2, 1)
+    assert error.__name__ in str(submitted.errors[1])
+    assert "ada@example.org" not in str(submitted.errors[1])
+
+
+@pytest.mark.parametrize(
+    "row", [None, 5, ["recipient"], {"recipient": 5}, {1: 2}, {"\ud800\x00": 1}]
+)
+def test_a_row_of_the_wrong_kind_costs_that_row(transactional_db, row):
+    submitted = send_many([SIMULATED, row, SIMULATED])
+    assert (submitted.accepted, submitted.refused) == (2, 1)
+
+
+def test_a_row_that_the_database_refuses_costs_that_row(transactional_db, monkeypatch):
+    """What a check lets through by mistake, here a text longer than its column, is found."""
+    monkeypatch.setattr(
+        "notifications.submission.requests._text", lambda fields, name, _: getattr(fields, name)
+    )
+    rows = [{**SIMULATED, "reference": str(n)} for n in range(40)]
+    rows[7]["reference"] = "r" * 300
+    rows[33] = {**KEYED, "reference": "r" * 300}
+    submitted = send_many(rows)
+    assert (submitted.accepted, sorted(submitted.errors)) == (38, [7, 33])
+    assert RefusedRow.objects.get(place=7).error == "FaultyRow"
+
+
+def test_the_report_has_every_refused_row_and_the_answer_the_first(transactional_db, monkeypatch):
+    monkeypatch.setattr(bulk, "ERRORS_KEPT", 3)
+    monkeypatch.setattr(bulk, "CHUNK", 4)
+    submitted = send_many([{"recipient": ""}] * 10, channel="simulator", body="x")
+    assert (submitted.refused, sorted(submitted.errors)) == (10, [0, 1, 2])
+    batch = Batch.objects.get()
+    assert [error["index"] for error in batch.errors] == [0, 1, 2]
+    kept = RefusedRow.objects.filter(batch=batch)
+    assert [row.place for row in kept] == list(range(10))
+    assert {(row.field, row.error) for row in kept} == {("recipient", "InvalidField")}
+
+
+def test_refused_rows_hold_no_memory(transactional_db):
+    """A kept exception has a traceback, and that the frames with the whole chunk."""
+
+    def peak(rows: int) -> int:
+        tracemalloc.start()
+        submitted = send_many(({"recipient": ""} for _ in range(rows)), channel="simulator")
+        held, top = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert submitted.refused == rows
+        assert held < 4_000_000
+        return top
+
+    few, many = peak(10_000), peak(30_000)
+    assert many < few * 1.3
+
+
+def test_many_of_their_own_ids_are_told_apart(transactional_db):
+    first = send(**SIMULATED)
+    again, other = acceptance.accept_many(
+        [Asked(SIMULATED, id=first.id), Asked({**SIMULATED, "body": "Else"}, id=first.id)]
+    )
+    # The first was made without an id of its own, so it has nothing to compare by.
+    assert not again.created
+    assert not other.created
+    assert Notification.objects.count() == 1

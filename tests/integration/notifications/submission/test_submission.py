@@ -1,0 +1,230 @@
+"""The door: what it refuses, what it keeps, and that it keeps it once."""
+
+import json
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from celery import Celery
+from django.db import connection, transaction
+from django.utils import timezone
+
+from notifications.core import errors
+from notifications.models import Notification, Status
+from notifications.queueing import publisher
+from notifications.submission import cancel, send
+from notifications.tasks import send_notification
+from tests.integration.notifications.conftest import SIMULATED
+
+EMAIL = {"channel": "email", "recipient": "ada@example.org", "subject": "Hi", "body": "Hello"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "field"),
+    [
+        ({"channel": "pigeon"}, errors.UnknownChannel, "channel"),
+        ({"channel": ["email"]}, errors.UnknownChannel, "channel"),
+        ({"priority": "urgent"}, errors.UnknownPriority, "priority"),
+        ({"priority": -1}, errors.UnknownPriority, "priority"),
+        ({"guarantee": "exactly_once"}, errors.UnknownGuarantee, "guarantee"),
+        ({"recipient": "ada"}, errors.MalformedRecipient, "recipient"),
+        (
+            {"recipient": "ada@example.org\nBcc: eve@example.org"},
+            errors.MalformedRecipient,
+            "recipient",
+        ),
+        ({"recipient": ""}, errors.InvalidField, "recipient"),
+        ({"recipient": 7}, errors.InvalidField, "recipient"),
+        ({"channel": "sms", "recipient": "0664123"}, errors.MalformedRecipient, "recipient"),
+        (
+            {"channel": "sms", "recipient": "+4366412345678", "body": "x" * 100_000},
+            errors.InvalidField,
+            "body",
+        ),
+        *(
+            (
+                {"channel": "webhook", "recipient": "https://example.org/", "body": body},
+                errors.InvalidField,
+                "body",
+            )
+            for body in ("NaN", '{"a": NaN}', "[-Infinity]")
+        ),
+        ({"channel": "sms", "recipient": "+1 253-0000"}, errors.MalformedRecipient, "recipient"),
+        (
+            {"channel": "sms", "recipient": "+43 664 12345678 ext. 5"},
+            errors.MalformedRecipient,
+            "recipient",
+        ),
+        ({"recipient": "a@exam\u200bple.org"}, errors.MalformedRecipient, "recipient"),
+        *(
+            ({"channel": "webhook", "recipient": url}, errors.MalformedRecipient, "recipient")
+            for url in ("http://a..b/", "http://" + "a" * 64 + ".org/", "http://x\u2028y.org/")
+        ),
+        (
+            {"channel": "webhook", "recipient": "ftp://example.org"},
+            errors.MalformedRecipient,
+            "recipient",
+        ),
+        (
+            {"channel": "webhook", "recipient": "http://u:p@example.org"},
+            errors.MalformedRecipient,
+            "recipient",
+        ),
+        ({"template": "missing", "subject": "", "body": ""}, errors.UnknownTemplate, "template"),
+        ({"template": "missing"}, errors.MissingContent, "body"),
+        ({"body": ""}, errors.MissingContent, "body"),
+        ({"subject": "Hi\r\nBcc: eve@example.org"}, errors.InvalidField, "subject"),
+        ({"context": {"at": object()}}, errors.InvalidContext, "context"),
+        ({"context": {"n": float("nan")}}, errors.InvalidContext, "context"),
+        ({"context": ["a"]}, errors.InvalidContext, "context"),
+        ({"context": {"a": "\x00"}}, errors.InvalidContext, "context"),
+        ({"metadata": "x"}, errors.InvalidContext, "metadata"),
+        ({"body": "a\x00b"}, errors.InvalidField, "body"),
+        ({"body": "\ud800"}, errors.InvalidField, "body"),
+        ({"reference": "r" * 256}, errors.InvalidField, "reference"),
+        ({"expires": timezone.now() - timedelta(seconds=1)}, errors.InvalidTime, "expires"),
+        ({"expires": -1}, errors.InvalidTime, "expires"),
+        ({"expires": 5, "countdown": 10}, errors.InvalidTime, "expires"),
+        ({"countdown": float("inf")}, errors.InvalidTime, "countdown"),
+        ({"countdown": 1e12}, errors.InvalidTime, "countdown"),
+        ({"eta": "tomorrow"}, errors.InvalidTime, "eta"),
+        ({"eta": timezone.now(), "countdown": 1}, errors.InvalidTime, "eta"),
+        ({"retry": {"tries": 1}}, errors.InvalidRetryPolicy, "retry"),
+        ({"retry": [1]}, errors.InvalidRetryPolicy, "retry"),
+        ({"context": {"a": ["\ud800"]}}, errors.InvalidContext, "context"),
+        ({"colour": "red"}, errors.UnknownArgument, "colour"),
+    ],
+)
+def test_bad_input_is_refused_by_name_before_a_row_exists(transactional_db, changes, error, field):
+    with pytest.raises(error) as refusal:
+        send_notification.apply_async(kwargs={**EMAIL, **changes})
+    assert refusal.value.field == field
+    assert Notification.objects.count() == 0
+
+
+def _nested(levels):
+    value: list[object] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (float("nan"), "not a finite number"),
+        (float("-inf"), "not a finite number"),
+        (10**5000, "more than 4300 digits"),
+        (_nested(3000), "nested too deeply"),
+        ({1}, "of the type set"),
+        ({(1, 2): 3}, "a key that is not text"),
+    ],
+    ids=["NaN", "infinity", "digits", "nested", "set", "key"],
+)
+def test_what_json_cannot_hold_is_refused_by_its_place_in_our_words(db, value, what):
+    for field in ("context", "metadata"):
+        with pytest.raises(errors.InvalidContext) as refusal:
+            send(**{**SIMULATED, field: {"lines": [1, value]}})
+        assert refusal.value.field == field
+        assert f"{field}.lines[1]" in str(refusal.value)
+        assert what in str(refusal.value)
+    for field in ("channel", "priority", "guarantee", "retry", "countdown", "expires", "locale"):
+        with pytest.raises(errors.InvalidNotification) as refused:
+            send(**{**SIMULATED, field: [value] if field not in ("countdown", "expires") else {}})
+        assert refused.value.field == field
+        assert len(str(refused.value)) < 300
+
+
+def test_the_result_and_the_row_share_their_id(transactional_db):
+    result = send_notification.apply_async(kwargs=SIMULATED)
+    assert Notification.objects.get(id=result.id).status == Status.QUEUED
+
+
+def test_a_task_id_of_ones_own_becomes_the_notifications_id(transactional_db):
+    mine = str(uuid.uuid4())
+    assert send_notification.apply_async(kwargs=SIMULATED, task_id=mine).id == mine
+    send_notification.apply_async(kwargs=SIMULATED, task_id=mine)
+    assert Notification.objects.count() == 1
+
+
+def test_the_same_idempotency_key_and_content_give_the_first_notification(accepted):
+    first = accepted(idempotency_key="order-7")
+    again = accepted(idempotency_key="order-7")
+    assert again.id == first.id
+    assert Notification.objects.count() == 1
+
+
+def test_the_same_idempotency_key_with_other_content_is_a_conflict(accepted):
+    accepted(idempotency_key="order-7")
+    with pytest.raises(errors.IdempotencyConflict):
+        accepted(idempotency_key="order-7", body="Something else")
+
+
+def test_a_key_used_by_many_at_the_same_time_makes_one_notification(transactional_db):
+    ids = []
+
+    def submit():
+        try:
+            ids.append(send(**SIMULATED, idempotency_key="once").id)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=submit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) == 8
+    assert len(set(ids)) == 1
+
+
+def test_a_rollback_leaves_no_row_and_no_message(transactional_db, messages_on_the_broker):
+    with transaction.atomic():
+        send(**SIMULATED)
+        transaction.set_rollback(True)
+    assert Notification.objects.count() == 0
+    assert messages_on_the_broker("simulator.medium") == []
+
+
+def test_a_commit_publishes_the_id_alone(transactional_db, messages_on_the_broker):
+    with transaction.atomic():
+        row = send(**{**SIMULATED, "body": "a secret", "recipient": "who"})
+        assert messages_on_the_broker("simulator.medium") == []
+    (message,) = messages_on_the_broker("simulator.medium")
+    assert str(row.id) in json.dumps(message)
+    assert "a secret" not in json.dumps(message)
+    assert "who" not in message["body"]
+
+
+def test_an_app_made_beside_ours_takes_none_of_our_messages(accepted, messages_on_the_broker):
+    publisher._pool.cache_clear()
+
+    def in_a_thread_that_speaks_with_another_system():
+        with Celery("another system", broker="memory://"):
+            try:
+                return [accepted().id, send_notification.delay(**SIMULATED).id]
+            finally:
+                connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        ids = thread.submit(in_a_thread_that_speaks_with_another_system).result()
+    published = json.dumps(messages_on_the_broker("simulator.medium"))
+    assert all(str(id_) in published for id_ in ids)
+
+
+def test_a_waiting_notification_can_be_cancelled(accepted, deliver):
+    row = accepted(countdown=60)
+    assert cancel(row.id)
+    row.refresh_from_db()
+    assert (row.status, row.due_at) == (Status.CANCELLED, None)
+    assert deliver(row) == []
+
+
+def test_a_cancellation_that_comes_too_late_says_so(accepted, deliver):
+    row = accepted()
+    deliver(row)
+    cancellation = cancel(row.id)
+    assert not cancellation
+    assert cancellation.status == Status.SENT

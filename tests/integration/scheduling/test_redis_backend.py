@@ -1,0 +1,87 @@
+"""What only the redis backend has: one slot of a cluster, restarts, outages, Django beside it."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from django.conf import settings
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from scheduling import chosen_backend, jobs, leases
+from scheduling.backends.redis import RedisBackend, Scheduler
+from scheduling.models import Fire, FireStatus
+from tests.integration.scheduling.jobs_app import RUNS
+from tests.servers.processes import Processes
+from tests.servers.redis import RedisServer
+
+DEFINITION = {"name": "job", "handler": "jobs.note", "schedule": {"every": 3600}}
+
+
+def test_all_keys_are_in_one_slot_of_a_cluster(app: Celery) -> None:
+    backend = RedisBackend(settings.BROKER_URL, "mine:")
+    backend.save(DEFINITION)
+    backend.run_now("job")
+    backend.announce("a scheduler")
+    assert backend.acquire("work", "me", leases.TTL) is not None
+    keys: Any = backend.store._client.keys("*")
+    assert len(keys) >= 9
+    assert {key.partition("{scheduling}:")[0] for key in keys} == {"mine:"}
+
+
+def test_what_was_answered_survives_the_death_of_redis(
+    redis_server: RedisServer, app: Celery
+) -> None:
+    backend = RedisBackend(redis_server.url)
+    backend.save(DEFINITION)
+    key = backend.run_now("job")
+    redis_server.kill()
+    redis_server.start()
+    backend.tick(app)
+    assert [fire.id for fire in backend.fires("job")] == [key]
+    assert backend.begin(key, "worker") == 1
+    redis_server.kill()
+    redis_server.start()
+    assert backend.begin(key, "another") is None
+
+
+def test_a_scheduler_says_an_outage_once_and_goes_on(
+    redis_server: RedisServer, app: Celery, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Elsewhere(Scheduler):
+        def make_backend(self) -> RedisBackend:
+            return RedisBackend(redis_server.url)
+
+    scheduler = Elsewhere(app)
+    redis_server.stop()
+    with caplog.at_level(logging.WARNING):
+        assert [scheduler.tick() for _ in range(3)] == [1.0] * 3
+    assert caplog.text.count("redis_away") == 1
+    redis_server.start()
+    with caplog.at_level(logging.WARNING):
+        assert scheduler.tick() <= 0.5
+    assert caplog.text.count("redis_back") == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_jobs_in_redis_run_beside_the_schedules_in_the_database(
+    processes: Processes, tmp_path: Path, wait_until: Callable[..., Any]
+) -> None:
+    runs = tmp_path / "runs"
+    runs.touch()
+    processes.env |= {RUNS: str(runs), "SCHEDULING_BACKEND": "redis"}
+    interval = IntervalSchedule.objects.create(every=1, period="seconds")
+    row = {"name": "row", "task": "jobs.note", "args": '["database"]', "interval": interval}
+    PeriodicTask.objects.create(**row)
+    backend = RedisBackend(settings.BROKER_URL)
+    with chosen_backend.using(backend):
+        jobs.allow("jobs.note")
+        jobs.register("in redis", "jobs.note", 1, args=["redis"])
+    app = "tests.integration.scheduling.jobs_app"
+    processes.start("beat", "celery", "-A", app, "beat", "-l", "info")
+    processes.start("worker", "celery", "-A", app, "worker", "-c", "1", "-Q", "jobs")
+    wait_until(lambda: {"database", "redis"} <= set(runs.read_text().split()))
+    wait_until(lambda: any(fire.status == "succeeded" for fire in backend.fires("in redis")))
+    wait_until(Fire.objects.filter(status=FireStatus.SUCCEEDED).exists)

@@ -1,0 +1,209 @@
+"""What the code's structure looks like, counted: rooms, cycles, the longest functions, dead names.
+
+``make check`` runs it. It prints the figures, and fails if a package has a cycle of imports or if
+something is defined that nothing uses. A use in a test or a benchmark does not count.
+"""
+
+import ast
+import re
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grimp
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("config", "notifications", "scheduling", "templates_engine")
+SHOWN = 10  # of the longest functions
+
+# Decorators that register nothing: what they decorate must be used by its name.
+PLAIN = {
+    "cache",
+    "cached_property",
+    "classmethod",
+    "contextmanager",
+    "dataclass",
+    "lru_cache",
+    "property",
+    "staticmethod",
+}
+# Frameworks look these names up.
+LOOKED_UP = {
+    "Command",
+    "handle_DATA",
+    "handle_RCPT",
+    "pytest_configure",
+    "application",
+    "disable_rate_limits",
+    *("handler500", "process_view"),
+    "urlpatterns",
+}
+# Files whose names a framework reads, each of them.
+READ_WHOLE = ("config/settings.py", "notifications/settings.py", "config/formats/", "/apps.py")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Module:
+    """One file of the product, parsed."""
+
+    path: Path
+    tree: ast.Module
+
+    @property
+    def room(self) -> str:
+        """The package it stands in, and within ``notifications`` its room."""
+        parts = self.path.relative_to(ROOT).with_suffix("").parts
+        return "/".join(parts[:2] if parts[0] == "notifications" else parts[:1])
+
+    @property
+    def lines(self) -> int:
+        """How long it is."""
+        return len(self.path.read_text().splitlines())
+
+
+def modules() -> list[Module]:
+    """Parse every file of the product."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return [Module(path, ast.parse(path.read_text())) for path in paths]
+
+
+def functions(found: Iterable[Module]) -> list[tuple[int, str]]:
+    """Return the length in lines of each function, docstring included, and where it is."""
+    return [
+        (node.end_lineno - node.lineno + 1, f"{_place(module)}:{node.lineno} {node.name}")
+        for module in found
+        for node in ast.walk(module.tree)
+        if isinstance(node, Function) and node.end_lineno and "migrations" not in module.path.parts
+    ]
+
+
+def cycles() -> list[str]:
+    """Return the imports without which no package had a cycle."""
+    graph = grimp.build_graph(*PACKAGES)
+    return sorted(
+        f"{importer} -> {imported}"
+        for package in sorted(graph.modules)
+        for importer, imported in graph.nominate_cycle_breakers(package)
+    )
+
+
+def dead(found: Iterable[Module]) -> list[str]:
+    """Return what is defined and used nowhere: by no name, attribute, string, template or page."""
+    found = list(found)
+    used = LOOKED_UP.union(*(_uses(module.tree) for module in found), _uses_outside())
+    prefixes = tuple({prefix for module in found for prefix in _prefixes(module.tree)})
+    return [
+        f"{_place(module)}:{node.lineno} {name}"
+        for module in found
+        if not any(part in _place(module) for part in READ_WHOLE)
+        for name, node in _definitions(module.tree)
+        if name not in used and not name.startswith(("__", *prefixes))
+    ]
+
+
+def _definitions(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
+    """Yield the names that only this project can use: of modules, and of classes without a base."""
+    yield from _names(tree.body)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.bases:
+            yield from _names(node.body)
+
+
+def _names(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
+    for node in body:
+        if isinstance(node, Function | ast.ClassDef):
+            if all(_name(decorator) in PLAIN for decorator in node.decorator_list):
+                yield node.name, node
+        elif isinstance(node, ast.Assign):
+            yield from ((t.id, node) for t in node.targets if isinstance(t, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id, node
+
+
+def _uses(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that a module uses, and the words of its strings other than docstrings."""
+    unread = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    unread |= {
+        id(constant)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and _name(node.targets[0]) == "__all__"
+        for constant in ast.walk(node.value)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.keyword) and node.arg:
+            yield node.arg
+        elif isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Constant) and id(node) not in unread:
+            yield from re.findall(r"\w+", str(node.value))
+
+
+def _prefixes(tree: ast.Module) -> Iterator[str]:
+    """Yield the beginnings of names that are put together, as in ``f"read_{kind}"``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) and node.values:
+            head = getattr(node.values[0], "value", "")
+            if isinstance(head, str) and re.fullmatch(r"\w{3,}_", head):
+                yield head
+
+
+def _uses_outside() -> set[str]:
+    """Return the words of the templates, and of the code in the documentation."""
+    templates = [path for package in PACKAGES for path in (ROOT / package).rglob("*.html")]
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    words = {word for path in templates for word in re.findall(r"\w+", path.read_text())}
+    return words.union(*(_words_of_code(page.read_text()) for page in pages))
+
+
+def _words_of_code(page: str) -> Iterator[str]:
+    for code in re.findall(r"```.*?```|`[^`]+`|(?m:^    .+$)", page, re.DOTALL):
+        yield from re.findall(r"\w+", code)
+
+
+def _name(node: ast.expr) -> str:
+    """Return the last part of a decorator's or target's name."""
+    if isinstance(node, ast.Call):
+        return _name(node.func)
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _place(module: Module) -> str:
+    return str(module.path.relative_to(ROOT))
+
+
+def main() -> int:
+    """Print the figures; return the exit code."""
+    found = modules()
+    rooms, lines = Counter[str](), Counter[str]()
+    for module in found:
+        rooms[module.room] += 1
+        lines[module.room] += module.lines
+    print(f"{len(rooms)} rooms")
+    for room in sorted(rooms):
+        print(f"  {room:<28} {rooms[room]:>3} files {lines[room]:>6} lines")
+    sizes = sorted(functions(found), reverse=True)
+    lengths = [length for length, _ in sizes]
+    ninth = statistics.quantiles(lengths, n=10)[-1]
+    middle = statistics.median(lengths)
+    print(f"{len(sizes)} functions: median {middle:.0f} lines, nine in ten at most {ninth:.0f}")
+    for length, place in sizes[:SHOWN]:
+        print(f"  {length:>4} {place}")
+    faults = {"cycles of imports": cycles(), "dead names": dead(found)}
+    for title, places in faults.items():
+        print(f"{len(places)} {title}")
+        for place in places:
+            print(f"  {place}")
+    return 1 if any(faults.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

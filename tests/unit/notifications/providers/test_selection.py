@@ -1,0 +1,136 @@
+"""Which account carries what, as tables."""
+
+import pytest
+
+from notifications.channels.base import Account
+from notifications.providers.accounts import Candidate, Rule
+from notifications.providers.health import Health, conditions, rest_after
+from notifications.providers.selection import Condition, choose, serving
+
+
+def candidate(name, *rules, weight=100, problem=""):
+    made = tuple(Rule(*rule) for rule in rules)
+    return Candidate(Account(name, "sms", "simulator"), weight, None, made, problem)
+
+
+A, B, C = (candidate(name) for name in "abc")
+
+
+@pytest.mark.parametrize(
+    ("template", "recipient", "priority", "expected"),
+    [
+        ("", "+15551", "low", "everything"),
+        ("", "+43664", "low", "austria"),
+        ("", "+431", "low", "vienna"),
+        ("", "+15551", "high", "urgent"),
+        ("", "+43664", "high", "austria"),  # a country is more specific than a priority
+        ("otp", "+43664", "high", "otp"),  # and a template than a country
+        ("otp", "+15551", "low", "otp"),
+    ],
+)
+def test_the_most_specific_rule_wins(template, recipient, priority, expected):
+    candidates = [
+        candidate("everything"),
+        candidate("austria", ("", "+43", "")),
+        candidate("vienna", ("", "+431", "")),
+        candidate("urgent", ("", "", "high")),
+        candidate("otp", ("otp", "", "")),
+    ]
+    found = serving(candidates, template=template, recipient=recipient, priority=priority)
+    assert [c.name for c in found] == [expected]
+
+
+def test_an_account_of_several_rules_serves_each_and_nothing_else():
+    both = candidate("both", ("otp", "", ""), ("", "+43", ""))
+    for template, recipient, expected in [("otp", "+1", 1), ("", "+43", 1), ("news", "+1", 0)]:
+        found = serving([both], template=template, recipient=recipient, priority="low")
+        assert len(found) == expected
+
+
+def chosen(*args, **kwargs):
+    found = choose(*args, **kwargs)
+    assert found is not None
+    return found
+
+
+def share(candidates, health=None, draws=1000):
+    names = [chosen(candidates, health or {}, n / draws).candidate.name for n in range(draws)]
+    return {c.name: names.count(c.name) / draws for c in candidates}
+
+
+def test_weights_share_the_traffic():
+    assert share([candidate("a", weight=30), candidate("b", weight=10)]) == {"a": 0.75, "b": 0.25}
+
+
+def test_weight_zero_is_taken_only_when_nobody_else_is_left():
+    last = candidate("last", weight=0)
+    assert share([A, last]) == {"a": 1.0, "last": 0.0}
+    assert share([A, last], {"a": Condition(broken=True)}) == {"a": 0.0, "last": 1.0}
+
+
+def test_a_broken_account_gets_nothing_but_one_probe():
+    broken = {"a": Condition(broken=True)}
+    assert share([A, B], broken) == {"a": 0.0, "b": 1.0}
+    probe = chosen([A, B], {"a": Condition(broken=True, probe=True)}, 0.9)
+    assert (probe.candidate.name, probe.reason) == ("a", "probe: is it back?")
+
+
+def test_when_all_rest_nobody_is_chosen():
+    assert choose([A], {"a": Condition(broken=True)}, 0.5) is None
+    assert choose([A, B], {}, 0.5, tried={"a", "b"}) is None
+    assert choose([candidate("x", problem="no secret")], {}, 0.5) is None
+
+
+def test_the_reason_tells_how_it_came():
+    assert chosen([A], {}, 0.5).reason == "only account"
+    left = chosen([A, B, C], {"c": Condition(broken=True)}, 0.5, tried={"a"})
+    assert left.reason == "100% by weight; after a; resting: c"
+
+
+def test_a_retry_goes_to_somebody_else_as_long_as_somebody_else_is_up():
+    def share_after(*earlier, health=None):
+        names = [
+            chosen([A, B, C], health or {}, n / 100, earlier=earlier).candidate.name
+            for n in range(100)
+        ]
+        return set(names)
+
+    assert share_after("a") == {"b", "c"}
+    assert share_after("b", "a") == {"c"}
+    assert share_after("c", "b", "a") == {"a"}  # the one that failed longest ago
+    resting = {"c": Condition(broken=True)}
+    assert share_after("b", "a", health=resting) == {"a"}
+    assert chosen([A], {}, 0.5, earlier=("a",)).candidate is A
+
+
+def test_who_has_no_room_is_passed_over_and_named():
+    left = chosen([A, B, C], {}, 0.5, full={"a", "b"})
+    assert (left.candidate, left.reason) == (C, "100% by weight; full: a, b")
+    assert choose([A, B], {}, 0.5, full={"a", "b"}) is None
+
+
+def test_one_failure_moves_little_and_many_move_much():
+    found = conditions({"a": Health(good=10, bad=1), "b": Health(good=10), "c": Health(bad=60)})
+    assert found["a"].factor == pytest.approx(0.937, abs=0.001)
+    assert found["b"].factor == 1.0
+    assert found["c"].factor == pytest.approx(0.0625)
+
+
+def test_a_slow_account_loses_weight_but_never_where_all_are_slow():
+    quick, slow = Health(good=100, seconds=10), Health(good=100, seconds=100)
+    assert conditions({"a": quick, "b": slow})["b"].factor == pytest.approx(0.3)
+    assert conditions({"a": slow, "b": slow})["b"].factor == 1.0
+
+
+@pytest.mark.parametrize(
+    ("health", "seconds"),
+    [
+        (Health(streak=4), 0.0),
+        (Health(streak=5), 2.0),
+        (Health(streak=6, rests=1), 4.0),
+        (Health(streak=60, rests=10), 30.0),
+        (Health(streak=9, rests=1, resting_until=101.0), 0.0),  # it rests already
+    ],
+)
+def test_failures_in_a_row_bring_a_rest_that_grows(health, seconds):
+    assert rest_after(health, now=100.0) == seconds

@@ -1,0 +1,45 @@
+"""The typed fields are the fields that are read, and mypy finds a wrong name and a wrong value."""
+
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+
+from notifications.channels import mail
+from notifications.core import retry, routing
+from notifications.submission import fields, requests
+
+WRONG = """
+from notifications.submission import send, send_many
+
+send(channel="email", recipient="ada@example.org", body="Hi", priority="high")
+send(chanel="email", recipient="ada@example.org", body="Hi")
+send(channel="email", recipient="ada@example.org", body="Hi", priority="urgent")
+send(channel="email", body="Hi")
+send_many([{"recipient": "ada@example.org"}], channel="email", body="Hi", countdown="5")
+"""
+
+
+def test_each_field_that_is_read_is_typed() -> None:
+    read = (set(requests.Request._fields) - {"mail"}) | mail.FIELDS.keys()
+    assert typing.get_type_hints(fields.Fields).keys() == read
+    assert typing.get_type_hints(fields.CommonFields).keys() == read
+    assert typing.get_args(fields.Channel) == routing.CHANNELS
+    assert typing.get_args(fields.Priority) == routing.PRIORITIES
+    assert typing.get_args(fields.Guarantee) == tuple(retry.Guarantee)
+
+
+def test_an_attachments_fields_are_typed() -> None:
+    assert typing.get_type_hints(fields.Attachment).keys() == mail.ATTACHMENT_FIELDS.keys()
+
+
+@pytest.mark.slow
+def test_mypy_finds_a_wrong_name_and_a_wrong_value(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(WRONG)
+    command = (sys.executable, "-m", "mypy", str(program), "--follow-imports=silent")
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    lines = sorted({int(line.split(":")[1]) for line in said.splitlines() if ": error" in line})
+    assert lines == [5, 6, 7, 8], said

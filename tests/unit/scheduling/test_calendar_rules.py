@@ -1,0 +1,161 @@
+"""Rules beyond five plain fields: against two other libraries, and what is ours as tables."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from croniter import croniter
+from cronsim import CronSim
+
+from scheduling.job_schema import InvalidJobError
+from scheduling.recurrence import ImpossibleScheduleError, Interval, Recurrence, upcoming
+from scheduling.rule_documents import recurrence_of
+
+START = datetime(2026, 1, 1, 0, 30, 7, tzinfo=UTC)
+BERLIN = ZoneInfo("Europe/Berlin")
+EXTENDED = [
+    "0 9 L * *",
+    "0 9 * * 5L",
+    "30 6 * * 6#3",
+    "15 8 1,L 2,11 *",
+    "0 0 * * 1#1,5L",
+]
+
+
+def due(rule: dict[str, Any], count: int = 10, start: datetime = START) -> list[datetime]:
+    return upcoming(recurrence_of(rule, start), start, count)
+
+
+@pytest.mark.parametrize("line", EXTENDED)
+def test_extended_lines_agree_with_two_other_libraries(line: str) -> None:
+    found = due({"cron": line})
+    theirs = CronSim(line, START)
+    assert found == [next(theirs) for _ in found]
+    if "," not in line:
+        other = croniter(line.replace("5L", "L5"), START)
+        assert found == [other.get_next(datetime) for _ in found]
+
+
+@pytest.mark.parametrize(
+    ("line", "plain"),
+    [
+        ("@daily", "0 0 * * *"),
+        ("@midnight", "0 0 * * *"),
+        ("@hourly", "0 * * * *"),
+        ("@weekly", "0 0 * * 0"),
+        ("@monthly", "0 0 1 * *"),
+        ("@Yearly", "0 0 1 1 *"),
+        ("0 9 * * 7", "0 9 * * 0"),
+        ("0 9 * * 1,7", "0 9 * * 0,1"),
+        ("0 9 * JUL WED", "0 9 * 7 3"),
+    ],
+)
+def test_names_for_rules(line: str, plain: str) -> None:
+    assert due({"cron": line}) == due({"cron": plain})
+
+
+def test_a_field_of_seconds_is_opted_for() -> None:
+    rule = {"cron": "*/20 * * * * *", "seconds": True}
+    assert [moment.second for moment in due(rule, 4)] == [20, 40, 0, 20]
+    with pytest.raises(InvalidJobError, match="seconds"):
+        due({"cron": "*/20 * * * * *"})
+
+
+def test_days_must_both_match_or_one_of_them_by_a_switch() -> None:
+    both = due({"cron": "0 0 13 * 5"}, 3)
+    assert [(day.day, day.weekday()) for day in both] == [(13, 4)] * 3
+    either = due({"cron": "0 0 13 * 5", "days": "or"}, 30)
+    assert {day.day == 13 or day.weekday() == 4 for day in either} == {True}
+    other = croniter("0 0 13 * 5", START, day_or=True)
+    assert either == [other.get_next(datetime) for _ in either]
+
+
+def test_clock_changes_are_ours_for_extended_lines_too() -> None:
+    before = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    rule = {"cron": "30 2 * * 7L", "timezone": "Europe/Berlin"}
+    assert due(rule, 1, before) == [datetime(2026, 3, 29, 1, tzinfo=UTC)]  # right after the gap
+    autumn = {"cron": "30 2 * * 7L", "timezone": "Europe/Berlin"}
+    found = due(autumn, 2, datetime(2026, 10, 24, 12, tzinfo=UTC))
+    assert found == [  # once, the first time round
+        datetime(2026, 10, 25, 0, 30, tzinfo=UTC),
+        datetime(2026, 11, 29, 1, 30, tzinfo=UTC),
+    ]
+
+
+def test_an_rrule_is_read_in_its_zone() -> None:
+    rule = {"rrule": "FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=9;BYMINUTE=0", "timezone": "Europe/Berlin"}
+    found = due(rule, 4)
+    assert [f"{moment.astimezone(BERLIN):%m-%d %H:%M %a}" for moment in found] == [
+        "01-30 09:00 Fri",
+        "02-27 09:00 Fri",
+        "03-27 09:00 Fri",
+        "04-24 09:00 Fri",
+    ]
+    counted = due({"rrule": "FREQ=DAILY;COUNT=3", "from": "2026-02-01T10:00:00+00:00"})
+    assert [moment.day for moment in counted] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "text", ["FREQ=NEVER", "nonsense", "FREQ=SECONDLY", "DTSTART:20260101T000000\nRRULE:FREQ=DAILY"]
+)
+def test_an_rrule_that_cannot_be_used_is_refused(text: str) -> None:
+    with pytest.raises(ImpossibleScheduleError):
+        due({"rrule": text})
+
+
+def test_only_between_two_times_of_day() -> None:
+    rule = {"every": 3600, "between": ["08:00", "12:00"], "timezone": "Europe/Berlin"}
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    hours = [moment.astimezone(BERLIN).hour for moment in due(rule, 6, start)]
+    assert hours == [8, 9, 10, 11, 8, 9]
+    night = {"cron": "0 */2 * * *", "between": ["22:00", "03:00"]}
+    assert [moment.hour for moment in due(night, 5, start)] == [2, 22, 0, 2, 22]
+
+
+@pytest.mark.parametrize(
+    ("roll", "days"),
+    [
+        # 1 May 2026 is a holiday in Germany, a Friday.
+        ("skip", ["04-30", "05-04", "05-05"]),
+        ("next", ["04-30", "05-04", "05-05"]),
+        ("previous", ["04-30", "05-04", "05-05"]),
+    ],
+)
+def test_holidays_and_weekends_are_left_out(roll: str, days: list[str]) -> None:
+    rule = {"cron": "0 9 * * *", "holidays": "DE", "business_days": True, "on_holiday": roll}
+    found = due(rule, 3, datetime(2026, 4, 30, tzinfo=UTC))
+    assert [f"{moment:%m-%d}" for moment in found] == days
+
+
+@pytest.mark.parametrize(("roll", "day"), [("next", "05-04"), ("previous", "04-30")])
+def test_a_due_time_on_a_holiday_is_rolled(roll: str, day: str) -> None:
+    rule = {"cron": "0 9 1 5 *", "holidays": "DE", "business_days": True, "on_holiday": roll}
+    (found,) = due(rule, 1, datetime(2026, 4, 2, tzinfo=UTC))
+    assert f"{found:%m-%d %H:%M}" == f"{day} 09:00"
+
+
+def test_a_country_without_holidays_is_refused() -> None:
+    with pytest.raises(ImpossibleScheduleError, match="Atlantis"):
+        due({"cron": "0 9 * * *", "holidays": "Atlantis"})
+
+
+def test_a_rule_that_its_window_never_lets_through_is_never_due() -> None:
+    assert due({"cron": "0 9 * * *", "between": ["10:00", "11:00"]}) == []
+
+
+def test_a_window_looks_at_few_due_times_however_short_the_interval_is() -> None:
+    asked: list[datetime] = []
+
+    class Watched(Interval):
+        def after(self, moment: datetime) -> datetime:
+            asked.append(moment)
+            return super().after(moment)
+
+    from scheduling.calendar_rules import Window  # noqa: PLC0415 - of this test alone
+
+    rule: Recurrence = Watched(timedelta(seconds=1), START)
+    begin, end = datetime(2026, 1, 1, 8).time(), datetime(2026, 1, 1, 9).time()  # noqa: DTZ001
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert Window(rule, begin, end, UTC).after(noon) == datetime(2026, 1, 2, 8, 0, 0, 0, UTC)
+    assert len(asked) < 5

@@ -1,0 +1,97 @@
+"""A row's fault ends that row: which exceptions it costs, and what of them is kept."""
+
+import logging
+import math
+
+import pytest
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from django.db import OperationalError
+
+from scheduling import isolation
+
+FAULTS = [
+    ValueError("ada@example.org"),
+    UnicodeEncodeError("ascii", "ada@bücher.example", 5, 6, "not in range"),
+    TypeError("Dear Ada"),
+    RecursionError("Dear Ada"),
+    MemoryError("Dear Ada"),
+]
+PASSING = [
+    OperationalError("the connection is closed"),
+    Retry(),
+    Reject(),
+    Ignore(),
+    SoftTimeLimitExceeded(),
+    KeyboardInterrupt(),
+    SystemExit(),
+]
+
+
+def raising(error, at=7):
+    def work(row):
+        if row == at:
+            raise error
+        return row * 2
+
+    return work
+
+
+def all_or_nothing(error, done, at=7):
+    def work(rows):
+        if at in rows:
+            raise error
+        done.extend(rows)
+
+    return work
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
+def test_a_fault_costs_the_row_that_it_came_from(error):
+    done, faults = isolation.each(range(60), raising(error), stage="rendering", key=str)
+    assert done == [row * 2 for row in range(60) if row != 7]
+    assert [(row, fault.stage, fault.error) for row, fault in faults] == [
+        (7, "rendering", type(error).__name__)
+    ]
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
+def test_of_work_on_many_at_once_only_the_row_that_faults_is_left_out(error):
+    done: list[int] = []
+    faults = isolation.halving(range(60), all_or_nothing(error, done), stage="recording", key=str)
+    assert done == [row for row in range(60) if row != 7]
+    assert [row for row, _ in faults] == [7]
+
+
+def test_one_row_of_many_is_found_in_few_steps():
+    calls = []
+
+    def work(rows):
+        calls.append(len(rows))
+        if 7 in rows:
+            raise ValueError
+
+    isolation.halving(range(500), work, stage="recording", key=str)
+    assert len(calls) <= 1 + 2 * math.ceil(math.log2(500))
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
+def test_what_concerns_everybody_passes(error):
+    with pytest.raises(type(error)):
+        isolation.each(range(60), raising(error), stage="rendering", key=str)
+    with pytest.raises(type(error)):
+        isolation.halving(range(60), all_or_nothing(error, []), stage="recording", key=str)
+
+
+def test_the_log_tells_class_place_stage_and_keys_but_not_the_text(caplog):
+    with caplog.at_level(logging.ERROR):
+        isolation.each(range(60), raising(FAULTS[1]), stage="rendering", key=lambda row: f"#{row}")
+    assert "UnicodeEncodeError in stage rendering cost 1 rows (#7)" in caplog.text
+    assert f"{__name__}:" in caplog.text
+    assert "bücher" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_many_rows_of_one_fault_are_one_line(caplog):
+    isolation.each("x" * 60, int, stage="rendering", key=str)
+    assert len(caplog.records) == 1
+    assert "ValueError in stage rendering cost 60 rows (x, x, x, x, x)" in caplog.text

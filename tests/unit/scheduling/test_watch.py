@@ -1,0 +1,99 @@
+"""An outage is said once when it begins and once when it ends, and rests grow with it."""
+
+import logging
+from collections.abc import Callable, Iterator
+from threading import Event
+
+import django.db
+import pytest
+
+from scheduling import watch
+from scheduling.outages import Outage
+from scheduling.watch import Watch
+
+LASTING = Outage("redis", "it is read-only", "READONLY")
+BRIEF = Outage("redis", "a deadlock was resolved", "40P01", is_brief=True)
+
+
+@pytest.fixture
+def works() -> Event:
+    return Event()
+
+
+@pytest.fixture
+def one(
+    works: Event, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., object]
+) -> Iterator[Watch]:
+    monkeypatch.setattr(watch, "QUIET", 0.0)
+
+    def probe() -> None:
+        if not works.is_set():
+            raise OSError("not yet")
+
+    made = Watch("redis", probe, "work waits")
+    yield made
+    works.set()
+    wait_until(lambda: made.outage is None)
+
+
+def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "scheduling.watch"]
+
+
+def test_an_outage_is_said_once_and_so_is_its_end(
+    one: Watch,
+    works: Event,
+    caplog: pytest.LogCaptureFixture,
+    wait_until: Callable[..., object],
+) -> None:
+    caplog.set_level(logging.INFO)
+    rests = [one.saw(LASTING) for _ in range(5)]
+    assert all(watch.FIRST_REST <= rest <= watch.LONGEST_REST for rest in rests)
+    works.set()
+    wait_until(lambda: one.outage is None)
+    begin, end = _said(caplog)
+    assert begin == "redis_away: it is read-only (READONLY); work waits"
+    assert end.startswith("redis_back")
+
+
+def test_a_brief_outage_is_tried_again_at_once_unless_it_goes_on(one: Watch) -> None:
+    assert one.saw(BRIEF) < 1
+    assert one.saw(BRIEF) < 1
+    assert one.outage is None
+    assert one.saw(BRIEF) >= watch.FIRST_REST
+    assert one.outage == BRIEF
+
+
+def test_what_meets_an_outage_is_called_again_and_a_fault_is_not(
+    monkeypatch: pytest.MonkeyPatch, works: Event, one: Watch
+) -> None:
+    monkeypatch.setattr(watch, "database", one)
+    monkeypatch.setattr(one, "saw", lambda *_: 0.0)
+    answers: list[Exception | str] = [
+        django.db.OperationalError("away"),
+        django.db.InterfaceError("closed"),
+        "done",
+        ValueError("a fault"),
+    ]
+
+    def call() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert watch.wait_out(call, until=float("inf")) == "done"
+    with pytest.raises(ValueError, match="a fault"):
+        watch.wait_out(call, until=float("inf"))
+
+
+def test_an_outage_that_outlasts_the_time_is_raised(
+    one: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "database", one)
+
+    def call() -> None:
+        raise django.db.OperationalError("away")
+
+    with pytest.raises(django.db.OperationalError):
+        watch.wait_out(call, until=0.0)

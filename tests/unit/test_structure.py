@@ -1,0 +1,62 @@
+"""The check of the structure finds what nothing uses, and takes for used what is."""
+
+import ast
+
+import pytest
+
+from tests.structure import ROOT, Module, cycles, dead
+
+DEFINED = """
+LONELY = 1
+
+def lonely(): ...
+
+class Lonely: ...
+
+class _Plain:
+    def lonely_method(self): ...
+
+print(_Plain)
+"""
+
+
+def module(code: str) -> Module:
+    return Module(ROOT / "scheduling" / "example.py", ast.parse(code))
+
+
+def test_what_nothing_uses_is_named_with_its_place() -> None:
+    assert dead([module(DEFINED)]) == [
+        "scheduling/example.py:2 LONELY",
+        "scheduling/example.py:4 lonely",
+        "scheduling/example.py:6 Lonely",
+        "scheduling/example.py:9 lonely_method",
+    ]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "lonely()",
+        "from scheduling.example import lonely",
+        "print('scheduling.example.lonely')",
+        "example.lonely",
+    ],
+)
+def test_a_name_attribute_import_or_string_is_a_use(use: str) -> None:
+    assert dead([module("def lonely(): ..."), module(use)]) == []
+
+
+def test_a_docstring_and_a_list_of_exports_are_no_use() -> None:
+    exported = "'''Not lonely.'''\n__all__ = ['lonely']"
+    assert dead([module("def lonely(): ..."), module(exported)]) == [
+        "scheduling/example.py:1 lonely"
+    ]
+
+
+def test_what_a_decorator_registers_is_used() -> None:
+    assert dead([module("@registry.add\ndef lonely(): ...")]) == []
+    assert dead([module("@cache\ndef lonely(): ...")]) == ["scheduling/example.py:2 lonely"]
+
+
+def test_no_package_has_a_cycle() -> None:
+    assert cycles() == []
