@@ -56,7 +56,8 @@ bench: $(VENV)/.dev ## run the benchmarks, each beside its floor (ONLY=name)
 PRODUCTION := DATABASE_URL=postgres://user@db/notifications BROKER_URL=redis://redis:6379/0 \
 	EMAIL_URL=smtp://user:password@mail:587 ALLOWED_HOSTS=notifications.example.com \
 	PUBLIC_URL=https://notifications.example.com PROXY_SSL_HEADER=X-Forwarded-Proto \
-	SECRET_KEY=an-example-that-is-long-enough-to-pass-the-check-0123456789
+	SECRET_KEY=an-example-that-is-long-enough-to-pass-the-check-0123456789 \
+	METRICS_TOKEN=an-example
 
 check: $(VENV)/.dev ## lint, types, import contract, dead names, migrations in step, deployment checks
 	$(BIN)/ruff check .

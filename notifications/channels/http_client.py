@@ -91,14 +91,14 @@ class HttpClient:
         Its body is ``content``, or ``data`` as a form, or ``json``. Redirects are not followed.
 
         Raises ``TransientError`` when nothing was handed over, also where ``timeout`` leaves no
-        time, ``UnknownOutcome`` when it may
-        have been, ``PrivateAddress`` (``AccountRefused`` where it is the account's address), and
-        ``PermanentError`` for what is no URL or no header.
+        time, ``UnknownOutcome`` when it may have been, ``PrivateAddress`` (``AccountRefused``
+        where it is the account's address), and ``PermanentError`` for what is no URL or no header.
         """
         deadline = time.monotonic() + timeout
         where = _where(url)
         body, own = _body(content, data, json)
         lines = _lines({"Accept-Encoding": "identity", **own}, headers or {}, auth)
+        _left(deadline)
         handle = self._taken(where)
         try:
             handle.lead_to(where, deadline, self._reach)
@@ -163,6 +163,7 @@ class _Handle:
         self.origin = ""  # that it was connected to
         self._used_at = time.monotonic()
         self._allowed: list[str] = []
+        self._opened: list[socket.socket] = []
         self._curl = curl = pycurl.Curl()
         for option, value in _OPTIONS.items():
             curl.setopt(option, value)
@@ -212,14 +213,12 @@ class _Handle:
         self, method: str, where: _Where, lines: list[bytes], body: bytes | None, deadline: float
     ) -> Answer:
         """Make the request. Raises ``DeliveryError``."""
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TransientError("The time for this message is over.", code="timeout")
+        left = _left(deadline)
         curl, head, received = self._curl, list[bytes](), _Received()
         curl.setopt(pycurl.URL, where.url)
         curl.setopt(pycurl.HTTPHEADER, lines)
-        curl.setopt(pycurl.TIMEOUT_MS, max(1, int(left * 1000)))
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(left * 1000)))
+        curl.setopt(pycurl.TIMEOUT_MS, left)
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, left)
         curl.setopt(pycurl.HEADERFUNCTION, head.append)
         curl.setopt(pycurl.WRITEFUNCTION, received.write)
         if body is None:
@@ -240,6 +239,10 @@ class _Handle:
                 raise self._outcome(error.args[0]) from None  # its text has the address
             if not received.is_too_long:
                 received.clear()
+        finally:
+            for opened in self._opened:
+                opened.close()
+            self._opened.clear()
         return Answer(curl.getinfo(pycurl.RESPONSE_CODE), _headers(head), received.body)
 
     def _outcome(self, code: int) -> DeliveryError:
@@ -255,7 +258,17 @@ class _Handle:
         ip = place[0].decode() if isinstance(place[0], bytes) else place[0]
         if ip not in self._allowed:
             return int(pycurl.SOCKET_BAD)
-        return socket.socket(family, kind, protocol)
+        # pycurl uses a copy of the descriptor; this one is closed after the request.
+        self._opened.append(socket.socket(family, kind, protocol))
+        return self._opened[-1]
+
+
+def _left(deadline: float) -> int:
+    """Return the milliseconds that are left. Raises ``TransientError`` where none is."""
+    left = int((deadline - time.monotonic()) * 1000)
+    if left <= 0:
+        raise TransientError("The time for this message is over.", code="timeout")
+    return left
 
 
 class _Received:

@@ -141,10 +141,15 @@ def single_line(text: str) -> str:
 
 
 def _folded(line: str, room: int) -> str:
-    """Fold an ASCII line at its blanks (RFC 5322, 2.2.3)."""
-    lines = [""]
-    for word in line.split(" "):
-        longer = f"{lines[-1]} {word}" if lines[-1] else word
+    """Fold an ASCII line at its blanks (RFC 5322, 2.2.3).
+
+    The first line has a word even where that is too long: some readers take an empty first line
+    for an empty header.
+    """
+    first, *others = line.split(" ")
+    lines = [first]
+    for word in others:
+        longer = f"{lines[-1]} {word}"
         if len(longer) <= room:
             lines[-1] = longer
         else:
