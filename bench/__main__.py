@@ -66,7 +66,7 @@ def _figure(value: float) -> str:
 
 
 def _kept() -> dict[str, float]:
-    """Give the ratio of each benchmark in the newest file that has it."""
+    """Return the ratio of each benchmark in the newest file that has it."""
     ratios = {}
     for path in sorted(RESULTS.glob("*.json")):
         for result in json.loads(path.read_text())["results"]:

@@ -2,7 +2,7 @@
 
 Both sides: the same web server with the same settings and middleware, the same Postgres and
 Redis, the same number of clients that keep their connections. Ours also asks who calls and how
-often, checks the request, keeps it idempotent and rings for a worker (none runs here).
+often, checks the request, keeps it idempotent and publishes a message to a worker (none runs here).
 """
 
 import http.client

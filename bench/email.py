@@ -86,7 +86,7 @@ def _floor(stage: Stage, port: int) -> float:
 
 
 def _own_database() -> str:
-    """Give the address of the floor's database on the same server, made if need be."""
+    """Return the address of the floor's database on the same server, made if need be."""
     url = os.environ["DATABASE_URL"]
     with psycopg.connect(url, autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'floor'").fetchone():

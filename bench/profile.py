@@ -78,11 +78,11 @@ def _accept(rows: int) -> None:
     """Accepting, step by step."""
     from notifications.queueing import release  # noqa: PLC0415 (needs Django)
 
-    rings, release.publish_now = release.publish_now, lambda: None  # nobody is there to hear it
+    publish_now, release.publish_now = release.publish_now, lambda: None  # nobody listens
     try:
         bulk.accept(rows)
     finally:
-        release.publish_now = rings
+        release.publish_now = publish_now
 
 
 def _deliver(_: int) -> None:
@@ -123,7 +123,7 @@ def _table(seconds: dict[str, float], rows: int) -> None:
 
 
 def _seconds(set_up: Stage) -> dict[str, float]:
-    """Give the processor seconds so far of everything that takes part, by what it is."""
+    """Return the processor seconds so far of everything that takes part, by what it is."""
     found = {"the caller, send_many": _own(psutil.Process())}
     for name, pid in set_up.pids().items():
         process = psutil.Process(pid)
@@ -136,7 +136,7 @@ def _seconds(set_up: Stage) -> dict[str, float]:
 
 
 def _backend() -> psutil.Process:
-    """Give the server process that serves this one's connection."""
+    """Return the server process that serves this one's connection."""
     from django.db import connection  # noqa: PLC0415
 
     with connection.cursor() as cursor:
@@ -150,7 +150,7 @@ def _own(process: psutil.Process) -> float:
 
 
 def _tree(process: psutil.Process) -> float:
-    """Give the seconds of a process, its children, and those that are gone."""
+    """Return the seconds of a process, its children, and those that are gone."""
     try:
         times = process.cpu_times()
     except psutil.NoSuchProcess:  # it ended meanwhile, and its parent's figures have it

@@ -45,7 +45,7 @@ class Redis:
         self._backend.tick(app)
 
     def idle_tick(self) -> float:
-        """Give the microseconds of a tick that finds nothing to do."""
+        """Return the microseconds of a tick that finds nothing to do."""
         return statistics.median(
             scheduling.milliseconds(lambda: self._backend.tick(self._app)) * 1000
             for _ in range(scheduling.IDLE_TICKS)

@@ -47,7 +47,7 @@ def _milliseconds(percentile: int) -> float:
 
 
 def _lateness(count: int) -> list[float]:
-    """Give the seconds by which so many were late, of which one is due each millisecond."""
+    """Return the seconds by which so many were late, of which one is due each millisecond."""
     from notifications.db import clock  # noqa: PLC0415
     from notifications.models import Attempt  # noqa: PLC0415
     from notifications.submission import send_many  # noqa: PLC0415

@@ -68,7 +68,7 @@ def _megabytes(stage: Stage, *options: str) -> float:
 
 
 def _until_fired(stage: Stage, *options: str) -> float:
-    """Give the milliseconds from saving a schedule that is due at once until its message is out."""
+    """Return the milliseconds from saving a schedule that is due at once to its message."""
     from django.utils import timezone  # noqa: PLC0415 (needs Django)
     from django_celery_beat.models import ClockedSchedule, PeriodicTask  # noqa: PLC0415
 
@@ -101,7 +101,7 @@ def _fire_each_second() -> None:
 
 
 def _longest_delay(disturb: Callable[[], None]) -> float:
-    """Give the milliseconds of the longest delay of what was due since ``disturb`` was called."""
+    """Return the milliseconds of the longest delay of what was due since ``disturb`` was called."""
     from scheduling.clock import database_now  # noqa: PLC0415
     from scheduling.models import Fire  # noqa: PLC0415
 

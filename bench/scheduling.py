@@ -32,7 +32,7 @@ class Ours:
         self.idle_tick()
 
     def idle_tick(self) -> float:
-        """Give the milliseconds of a tick that finds nothing to do."""
+        """Return the milliseconds of a tick that finds nothing to do."""
         return milliseconds(self._scheduler.do_due)
 
     def fire(self, count: int) -> float:
@@ -181,7 +181,7 @@ def _compared(measure: Callable[[Ours | Stock], float]) -> Callable[[Stage], Cal
 
 
 def idle_tick(scheduler: Ours | Stock) -> float:
-    """Give the microseconds of a tick that finds nothing to do."""
+    """Return the microseconds of a tick that finds nothing to do."""
     ticks = IDLE_TICKS if isinstance(scheduler, Ours) else STOCK_FIRES
     return statistics.median(scheduler.idle_tick() for _ in range(ticks)) * 1000
 

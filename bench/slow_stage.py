@@ -68,11 +68,11 @@ class SlowStage:
             )
 
     def url(self, address: str, pace: str = "") -> str:
-        """Give the address of the HTTP service on a loopback address."""
+        """Return the address of the HTTP service on a loopback address."""
         return f"http://{address}:{self.http_port}/{pace or self.milliseconds}"
 
     def recipient(self, kind: str, number: int) -> str:
-        """Give a recipient whose service is one of this kind."""
+        """Return a recipient whose service is one of this kind."""
         match kind:
             case "smtp":
                 return f"u{number}@{self.milliseconds}.example.org"

@@ -23,7 +23,7 @@ class Stage:
         self.processes = processes
 
     def pids(self) -> dict[str, int]:
-        """Give the process ids of the servers and of what was started on them, by name."""
+        """Return the process ids of the servers and of what was started on them, by name."""
         started = {one.name: one.pid for one in self.processes.started}
         return {"postgres": self.postgres.pid, "redis": self.redis.pid, **started}
 

@@ -28,7 +28,7 @@ ADMIN_SITE: dict[str, Any] = {
     "SITE_HEADER": "Notifications",
     "SITE_SYMBOL": "notifications",
     "SITE_URL": None,
-    "STYLES": [lambda _: static("notifications/seat.css")],
+    "STYLES": [lambda _: static("notifications/admin.css")],
     "DASHBOARD_CALLBACK": "notifications.admin.dashboard.first_page",
     # The steps that white text stands on are dark enough to be read (WCAG 2.1, 4.5 : 1).
     "COLORS": {

@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 
 
-class HouseConfig(AppConfig):
+class CoreConfig(AppConfig):
     name = "config"
     default = True
     default_auto_field = "django.db.models.BigAutoField"

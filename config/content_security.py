@@ -23,7 +23,7 @@ PAGE = {
     "form-action": "'self'",
     "frame-ancestors": "'none'",
 }
-# What is no page: an answer of the API, a file.
+# What is not a page: an answer of the API, a file.
 NO_PAGE = {"default-src": "'none'", "frame-ancestors": "'none'", "sandbox": ""}
 # Pages that show a mail as its recipient sees it, with the images that it names. It stands in a
 # frame that runs no script.

@@ -61,7 +61,7 @@ class EmbeddedBroker:
         self._changes = Lock()
 
     def command(self) -> list[str]:
-        """``everysec`` bounds what a power cut can lose to a second of doorbells; the rows are in
+        """``everysec`` bounds what a power cut can lose to a second of messages; the rows are in
         the database. ``noeviction`` refuses writes when memory is full rather than dropping
         messages."""
         return [

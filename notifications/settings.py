@@ -124,8 +124,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
     if BROKER_IS_REDIS
     else {"confirm_publish": True}
 )
-# Who rings the doorbell must not wait for a broker that is away: the sweep rings later.
-DOORBELL_TRANSPORT_OPTIONS: dict[str, Any] = (
+# A publisher must not wait for a broker that is away: the sweep publishes later.
+PUBLISH_TRANSPORT_OPTIONS: dict[str, Any] = (
     {"socket_timeout": BROKER_TIMEOUT, "socket_connect_timeout": BROKER_TIMEOUT, "max_retries": 0}
     if BROKER_IS_REDIS
     else {"max_retries": 0, "read_timeout": BROKER_TIMEOUT, "write_timeout": BROKER_TIMEOUT}

@@ -1,4 +1,4 @@
-"""The Celery tasks: thin doors into submission and delivery."""
+"""The Celery tasks: thin entry points to submission and delivery."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -143,7 +143,7 @@ def _submit(
         id_=id_of(task_id) if task_id else None,
         use=signatures.use_of(task_id, options) if task_id else "",
         continuation=signatures.of(options),
-        rings=publish,
+        publish=publish,
     )
 
 

@@ -54,7 +54,7 @@ def _fields(model: type[Model], names: Iterable[str]) -> list[AnyField]:
 
 
 def _given(fields: Iterable[AnyField]) -> str:
-    """Give the SQL that reads a JSON parameter as a table ``given``."""
+    """Return the SQL that reads a JSON parameter as a table ``given``."""
     if connection.vendor == "postgresql":
         columns = ", ".join(f"{field.column} {field.db_type(connection)}" for field in fields)
         return f"json_to_recordset(%s::json) AS given ({columns})"

@@ -152,7 +152,7 @@ def _locked_schedules(task_ids: Iterable[int]) -> Sequence[Schedule]:
 
 
 def _with_tasks(schedules: Iterable[Schedule]) -> Sequence[Schedule]:
-    """Give the schedules their tasks; return those whose task is still there."""
+    """Return the schedules their tasks; return those whose task is still there."""
     tasks = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked").in_bulk(
         [schedule.pk for schedule in schedules]
     )

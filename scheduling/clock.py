@@ -7,7 +7,7 @@ from django.utils import timezone
 
 
 def database_now() -> datetime:
-    """Give the database's time, aware. SQLite runs on this machine, so its clock is ours."""
+    """Return the database's time, aware. SQLite runs on this machine, so its clock is ours."""
     if connection.vendor != "postgresql":
         return timezone.now()
     with connection.cursor() as cursor:

@@ -32,7 +32,7 @@ def register(name: str) -> Callable[[Condition], Condition]:
 
 
 def names() -> list[str]:
-    """Give the names of all registered conditions."""
+    """Return the names of all registered conditions."""
     return sorted(_registered)
 
 

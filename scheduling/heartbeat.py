@@ -53,7 +53,7 @@ class Heartbeat:
     def end(self, run: Run, write: Callable[[], None]) -> None:
         """Write the end of a run, in an outage as soon as that is over.
 
-        Raises what ``write`` raises that is no outage.
+        Raises what ``write`` raises that is not an outage.
         """
         try:
             sessions.write(write)

@@ -67,7 +67,7 @@ def process_name() -> str:
 
 
 def live_schedulers(now: datetime) -> list[str]:
-    """Give the names of the schedulers that are alive."""
+    """Return the names of the schedulers that are alive."""
     seen = SchedulerProcess.objects.filter(seen_at__gt=now - LIVE)
     return list(seen.order_by("name").values_list("name", flat=True))
 

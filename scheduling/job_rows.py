@@ -120,7 +120,7 @@ def fire_now(task: PeriodicTask) -> Fire:
 
 
 def next_fires(name: str, count: int = 5) -> list[datetime]:
-    """Give the next moments at which a job fires; none if it is paused or quarantined.
+    """Return the next moments at which a job fires; none if it is paused or quarantined.
 
     Raises ``UnknownJobError``.
     """
@@ -135,7 +135,7 @@ def find(name: str) -> PeriodicTask:
 
 
 def _key_of(name: str) -> int:
-    """Give the key of a job without reading more of it."""
+    """Return the key of a job without reading more of it."""
     key: int | None = PeriodicTask.objects.filter(name=name).values_list("pk", flat=True).first()
     if key is None:
         raise UnknownJobError(f"There is no job {name!r}.")

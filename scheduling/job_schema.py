@@ -47,7 +47,7 @@ class UnknownJobError(JobError):
 
 
 def schema(handlers: Iterable[str]) -> dict[str, Any]:
-    """Give the JSON Schema (draft 2020-12) of a job definition; durations are seconds."""
+    """Return the JSON Schema (draft 2020-12) of a job definition; durations are seconds."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Job",
@@ -143,7 +143,7 @@ def _integer(minimum: int) -> dict[str, Any]:
 
 
 def _retry() -> dict[str, Any]:
-    """Give the schema of how a failed run is tried again; see ``retries``."""
+    """Return the schema of how a failed run is tried again; see ``retries``."""
     seconds = {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT}
     how = {
         "strategy": {"enum": retries.names()},
@@ -191,7 +191,7 @@ def _rrule() -> dict[str, Any]:
 
 
 def _wrapping() -> dict[str, Any]:
-    """Give the keys that leave out or move due times."""
+    """Return the keys that leave out or move due times."""
     return {
         "between": {
             "type": "array",

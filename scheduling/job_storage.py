@@ -152,7 +152,7 @@ def _store_task(definition: Definition, keys: set[str]) -> PeriodicTask:
 
 
 def _values(definition: Definition, fields: Fields, keys: Iterable[str]) -> dict[str, Any]:
-    """Give the row's values for the keys to be written."""
+    """Return the row's values for the keys to be written."""
     return {
         field: _to_row(field, definition.get(key, default), key)
         for key, (field, default) in fields.items()

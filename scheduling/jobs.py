@@ -80,13 +80,13 @@ def is_allowed(task: str) -> bool:
 
 
 def allowed_handlers() -> list[str]:
-    """Give the names of the tasks that may be scheduled by name."""
+    """Return the names of the tasks that may be scheduled by name."""
     current_app.loader.import_default_modules()
     return sorted({*_allowed, *filter(is_allowed, current_app.tasks)})
 
 
 def schema() -> dict[str, Any]:
-    """Give the JSON Schema of a job definition, with the handlers allowed at this moment."""
+    """Return the JSON Schema of a job definition, with the handlers allowed at this moment."""
     return job_schema.schema(allowed_handlers())
 
 
@@ -209,7 +209,7 @@ def run_now(name: str) -> UUID:
 
 
 def next_fires(name: str, count: int = 5) -> list[datetime]:
-    """Give the next moments at which a job fires; none if it is paused or quarantined.
+    """Return the next moments at which a job fires; none if it is paused or quarantined.
 
     Raises ``UnknownJobError``.
     """

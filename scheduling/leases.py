@@ -47,7 +47,7 @@ class Holder:
         return self._lease is not None
 
     def release(self) -> None:
-        """Give the lease back, if it is held."""
+        """Return the lease back, if it is held."""
         if self._lease is not None:
             self._leases.release(self._lease)
             self._lease = None

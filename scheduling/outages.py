@@ -2,7 +2,7 @@
 
 The database, Redis and the broker may be silent, or answer with an error: read-only, full, out of
 connections, loading. Either way whoever asked waits and tries again; the row in hand is innocent.
-An error of the row (a value out of range, a key that is there already) is no outage.
+An error of the row (a value out of range, a key that is there already) is not an outage.
 """
 
 from collections.abc import Mapping

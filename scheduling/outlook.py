@@ -32,7 +32,7 @@ class Outlook:
     has_changes: bool
 
     def seconds_until_due(self) -> float:
-        """Give the seconds until the next fire or forgotten fire; infinite if there is none."""
+        """Return the seconds until the next fire or forgotten fire; infinite if there is none."""
         moments = [moment for moment in (self.next_fire_at, self.fire_due_at) if moment]
         if not moments:
             return float("inf")

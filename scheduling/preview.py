@@ -15,7 +15,7 @@ from scheduling.timetable import Timetable
 
 
 def upcoming_fires(task: PeriodicTask, count: int = 5) -> list[datetime]:
-    """Give the next moments at which a schedule fires; none if it is paused or cannot fire."""
+    """Return the next moments at which a schedule fires; none if it is paused or cannot fire."""
     now = database_now()
     if not task.enabled or _is_quarantined(task):
         return []
@@ -42,7 +42,7 @@ def _is_quarantined(task: PeriodicTask) -> bool:
 def fires_of(
     rule: RuleRow, count: int = 5, *, start: datetime | None = None, expires: datetime | None = None
 ) -> list[datetime]:
-    """Give the next moments at which a rule that no schedule has yet would fire.
+    """Return the next moments at which a rule that no schedule has yet would fire.
 
     Raises ``ImpossibleScheduleError`` if it is broken or will never be due.
     """

@@ -1,4 +1,4 @@
-"""Publishes claimed fires: ordinary tasks in one broker batch, others through their own door.
+"""Publishes claimed fires: ordinary tasks in one broker batch, others by their own `apply_async`.
 
 The same for each backend: a ``Book`` reads a fire's message and records what became of it.
 """
@@ -74,7 +74,7 @@ def publish(app: Celery, book: Book, fires: Iterable[AnyFire]) -> None:
         if message is None:
             continue
         if message.is_done_when_accepted:
-            _send_through_its_door(book, message)
+            _call_apply_async(book, message)
         else:
             through_broker.append(message)
     if through_broker:
@@ -117,7 +117,7 @@ def _message(app: Celery, book: Book, fire: AnyFire) -> Message | None:
     return None
 
 
-def _send_through_its_door(book: Book, message: Message) -> None:
+def _call_apply_async(book: Book, message: Message) -> None:
     assert message.task is not None  # noqa: S101 - it has said that it is done when accepted
     with contained(book, message.fire, quarantines=False):
         message.task.apply_async(message.args, message.kwargs, **message.options)

@@ -1,7 +1,7 @@
 """A row's fault ends that row: it is found among the others, and its schedule is quarantined.
 
 ``isolated`` is for work on many rows in one transaction: reading them is a part of it, and what
-fails is narrowed down to the row at fault. What is no row's fault ``scheduling.isolation`` says.
+fails is narrowed down to the row at fault. What is not a row's fault ``scheduling.isolation`` says.
 """
 
 import logging

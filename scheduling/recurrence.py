@@ -34,7 +34,7 @@ class Recurrence(Protocol):
     """A rule that says when something is due."""
 
     def after(self, moment: datetime) -> datetime | None:
-        """Give the first due time strictly after ``moment``; ``None`` if there is none."""
+        """Return the first due time strictly after ``moment``; ``None`` if there is none."""
         ...
 
 
@@ -107,7 +107,7 @@ class LocalRule(ABC):
 
     @abstractmethod
     def _local_times(self, start: datetime) -> Iterator[datetime]:
-        """Give matching local times, naive and in order, from ``start`` on."""
+        """Return matching local times, naive and in order, from ``start`` on."""
 
     def _clock_changes_near(self, moment: datetime) -> bool:
         offsets = {
@@ -117,7 +117,7 @@ class LocalRule(ABC):
         return len(offsets) > 1
 
     def _first_instant(self, local: datetime, moment: datetime) -> datetime | None:
-        """Give the first instant after ``moment``, looking at local times from ``local`` on."""
+        """Return the first instant after ``moment``, looking at local times from ``local`` on."""
         repeated: datetime | None = None
         for candidate in self._local_times(local):
             first, second = self._instants(candidate)
@@ -128,7 +128,7 @@ class LocalRule(ABC):
         return repeated
 
     def _instants(self, local: datetime) -> tuple[datetime, datetime]:
-        """Give the instants at which the clock shows ``local``: equal, unless it is repeated."""
+        """Return the instants at which the clock shows ``local``: equal, unless it is repeated."""
         early = local.replace(tzinfo=self.zone, fold=0)
         late = local.replace(tzinfo=self.zone, fold=1)
         first = early.astimezone(UTC)
@@ -186,7 +186,7 @@ class Crontab(LocalRule):
         )
 
     def _local_times(self, start: datetime) -> Iterator[datetime]:
-        """Give matching local times from ``start`` on."""
+        """Return matching local times from ``start`` on."""
         for day in self._days(start.date()):
             times = self._times_of_day
             if day == start.date():
@@ -211,7 +211,7 @@ class Crontab(LocalRule):
 
 
 def latest(rule: Recurrence, after: datetime, until: datetime) -> datetime | None:
-    """Give the last due time in ``(after, until]``, in about log2(seconds between) steps."""
+    """Return the last due time in ``(after, until]``, in about log2(seconds between) steps."""
     found = rule.after(after)
     if found is None or found > until:
         return None
@@ -230,7 +230,7 @@ def latest(rule: Recurrence, after: datetime, until: datetime) -> datetime | Non
 
 
 def newest(rule: Recurrence, after: datetime, until: datetime, count: int) -> list[datetime]:
-    """Give the newest ``count`` due times in ``(after, until]``, oldest first."""
+    """Return the newest ``count`` due times in ``(after, until]``, oldest first."""
     found: list[datetime] = []
     end = until
     while len(found) < count and (due := latest(rule, after, end)):
@@ -240,7 +240,7 @@ def newest(rule: Recurrence, after: datetime, until: datetime, count: int) -> li
 
 
 def upcoming(rule: Recurrence, after: datetime, count: int) -> list[datetime]:
-    """Give the next ``count`` due times after ``after``."""
+    """Return the next ``count`` due times after ``after``."""
     found: list[datetime] = []
     moment = after
     while len(found) < count and (due := rule.after(moment)):

@@ -26,7 +26,7 @@ class _WholeReplies:
             return super().read_response(*args, **kwargs)  # type: ignore[misc]
         except (InvalidResponse, ValueError, TypeError, OverflowError, RecursionError) as error:
             self.disconnect()
-            raise BrokenConnection("Redis sent what is no reply") from error
+            raise BrokenConnection("Redis sent what is not a reply") from error
 
 
 @lru_cache(maxsize=16)

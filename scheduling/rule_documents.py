@@ -166,7 +166,7 @@ def _time_of_day(text: str) -> time:
         moment = time.fromisoformat(text)
     except ValueError as error:
         raise InvalidJobError(
-            f"{text!r} is no time of day; write 08:00.", field="schedule.between"
+            f"{text!r} is not a time of day; write 08:00.", field="schedule.between"
         ) from error
     if moment.tzinfo is not None:
         raise InvalidJobError("The zone is the rule's own.", field="schedule.between")

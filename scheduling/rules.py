@@ -88,7 +88,7 @@ def rule_of(task: PeriodicTask) -> Rule:
 
 
 def row_in(task: PeriodicTask) -> RuleRow | None:
-    """Give the row that says when a task is due."""
+    """Return the row that says when a task is due."""
     row: RuleRow | None = task.scheduler
     return row
 

@@ -44,7 +44,7 @@ def timetable_of(
 
 
 def rule_text(task: PeriodicTask) -> str:
-    """Give a task's rule as text; two rules with one text are due at the same times."""
+    """Return a task's rule as text; two rules with one text are due at the same times."""
     rule = task.interval or task.crontab or task.solar or task.clocked
     columns = [] if rule is None else rule._meta.concrete_fields[1:]
     words = [type(rule).__name__, *(str(getattr(rule, column.attname)) for column in columns)]
@@ -71,7 +71,7 @@ def recurrence_of(rule: RuleRow, origin: datetime) -> Recurrence:
 
 
 def shortest_gap(rule: RuleRow, among: int = 10) -> timedelta | None:
-    """Give the shortest time between two of a rule's next due times; ``None`` if there is none.
+    """Return the shortest time between two of a rule's next due times; ``None`` if there is none.
 
     Raises ``ImpossibleScheduleError`` for a rule that is unreadable or never due.
     """

@@ -120,7 +120,7 @@ class Sender:
         return self._own_options[task.name]
 
     def _declare(self, queue: Queue | None) -> list[Queue] | None:
-        """Give the queue, bound to the channel: binding it is the dearest part of a publish."""
+        """Return the queue, bound to the channel: binding it is the dearest part of a publish."""
         if queue is None:
             return None
         if queue.name not in self._bound:

@@ -39,7 +39,7 @@ def register(name: str, tick: Tick) -> None:
 
 
 def registered() -> dict[str, Tick]:
-    """Give the registered ticks by name."""
+    """Return the registered ticks by name."""
     return dict(_registered)
 
 

@@ -21,16 +21,16 @@ class Timetable:
     jitter_share: float = 0.0
 
     def after(self, moment: datetime) -> datetime | None:
-        """Give the first nominal due time after ``moment``; ``None`` if there is none."""
+        """Return the first nominal due time after ``moment``; ``None`` if there is none."""
         due = self.rule.after(self._not_before_start(moment))
         return None if due is None or self._is_past(due) else due
 
     def fire_time(self, due: datetime) -> datetime:
-        """Give the moment at which a due time fires: its jitter later."""
+        """Return the moment at which a due time fires: its jitter later."""
         return due + self.delay(due)
 
     def delay(self, due: datetime) -> timedelta:
-        """Give the jitter of a due time: constant, and below the gap to the next one."""
+        """Return the jitter of a due time: constant, and below the gap to the next one."""
         if not self.jitter:
             return timedelta(0)
         following = self.rule.after(due)
@@ -38,12 +38,12 @@ class Timetable:
         return room * self.jitter_share
 
     def newest(self, after: datetime, until: datetime, count: int) -> list[datetime]:
-        """Give the newest ``count`` nominal due times in ``(after, until]``, oldest first."""
+        """Return the newest ``count`` nominal due times in ``(after, until]``, oldest first."""
         end = min(until, self.expires) if self.expires else until
         return recurrence.newest(self.rule, self._not_before_start(after), end, count)
 
     def upcoming(self, after: datetime, count: int) -> list[datetime]:
-        """Give the next ``count`` nominal due times."""
+        """Return the next ``count`` nominal due times."""
         due = recurrence.upcoming(self.rule, self._not_before_start(after), count)
         return [moment for moment in due if not self._is_past(moment)]
 
@@ -59,6 +59,6 @@ class Timetable:
 
 
 def share_of(key: object) -> float:
-    """Give a schedule's own constant share of a jitter, in [0, 1)."""
+    """Return a schedule's own constant share of a jitter, in [0, 1)."""
     digest = hashlib.blake2b(str(key).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

@@ -120,7 +120,7 @@ def _check_shape(draft: Draft) -> None:
     for locale, sources in draft.variants.items():
         if locale != DEFAULT_LOCALE and not _LOCALE.fullmatch(locale):
             raise InvalidTemplate(
-                f"{locale!r} is no locale.", hint="Write it as de or de-AT.", locale=locale
+                f"{locale!r} is not a locale.", hint="Write it as de or de-AT.", locale=locale
             )
         unknown = set(sources) - set(parts_of(draft.channel))
         if unknown:

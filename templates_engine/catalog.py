@@ -77,7 +77,7 @@ def compile_version(row: TemplateVersion) -> CompiledVersion:
 
 
 def _current_in(namespace: str, name: str) -> tuple[int | None, str]:
-    """Give id and checksum of what is published under a name, or None and nothing."""
+    """Return id and checksum of what is published under a name, or None and nothing."""
     found = _current.get((namespace, name))
     now = monotonic()
     if found is None or now - found[0] >= FRESH_SECONDS:

@@ -192,7 +192,9 @@ def _variants(files: Files, channel: str) -> Variants:
             variants.setdefault(locale or DEFAULT_LOCALE, {})[part] = text
         elif name not in ("template.json", "sample.json", "schema.json"):
             parts = ", ".join(part + _suffix(part) for part in parts_of(channel))
-            raise InvalidTemplate(f"{path} is no file of a template.", hint=f"Parts are {parts}.")
+            raise InvalidTemplate(
+                f"{path} is not a file of a template.", hint=f"Parts are {parts}."
+            )
     return variants
 
 

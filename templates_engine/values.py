@@ -18,7 +18,7 @@ T = TypeVar("T")
 PRINTED_AS_THEY_ARE = (int, float, Decimal, date, time, UUID)
 # Values up to this length are paid for by the weight of the expression that prints them.
 FREE_LENGTH = 64
-# Their colon ends a scheme that is no danger.
+# Their colon ends a scheme that is not a danger.
 _WEB = ("https://", "http://")
 # Nodes of a list or dict that a template builds: without it, eight nested lists of
 # ten print a hundred million items.

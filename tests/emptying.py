@@ -25,7 +25,7 @@ WHOLE = """
 
 
 def sql_flush(self: DatabaseOperations, _style: Any, tables: Sequence[str], **_: Any) -> list[str]:
-    """Give the statements that empty those of these tables that have rows."""
+    """Return the statements that empty those of these tables that have rows."""
     some = " UNION ALL ".join(
         f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table})"
         for table in tables

@@ -8,16 +8,16 @@ BLOCK = re.compile(r"<!-- (\w+): ([\w./]+) -->\n```\w+\n(.*?)```", re.DOTALL)
 
 
 def examples(page: str, kind: str) -> list[str]:
-    """Give the blocks of a page that are marked ``<!-- run: kind -->``."""
+    """Return the blocks of a page that are marked ``<!-- run: kind -->``."""
     return [code for _, code in marked(page, "run", kind)]
 
 
 def files(page: str) -> dict[str, str]:
-    """Give the blocks of a page that are marked ``<!-- file: path -->``, by path."""
+    """Return the blocks of a page that are marked ``<!-- file: path -->``, by path."""
     return dict(marked(page, "file"))
 
 
 def marked(page: str, mark: str, *only: str) -> list[tuple[str, str]]:
-    """Give the marked blocks in the order of the page: what stands in the mark, and the code."""
+    """Return the marked blocks in the order of the page: what stands in the mark, and the code."""
     found = BLOCK.findall((DOCS / page).read_text())
     return [(what, code) for kind, what, code in found if kind == mark and what in (only or [what])]

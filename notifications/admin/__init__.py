@@ -1,4 +1,4 @@
-"""The operator's seat. Django finds the registrations here; each page has a file of its own."""
+"""The admin pages. Django finds the registrations here; each page has a file of its own."""
 
 from django.contrib import admin
 

@@ -20,7 +20,7 @@ class ArchivedNotificationAdmin(RecordAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: Any = None
     ) -> NotificationRecord | None:
-        """Give the newest of an id: a caller may choose one again that left long ago."""
+        """Return the newest of an id: a caller may choose one again that left long ago."""
         try:
             return self.get_queryset(request).filter(pk=object_id).order_by("-finished_at").first()
         except ValidationError:  # not an id

@@ -67,7 +67,7 @@ def with_dialog(
 
 
 def who(request: HttpRequest) -> AbstractBaseUser:
-    """Give the person behind a request; only staff comes here."""
+    """Return the person behind a request; only staff comes here."""
     return cast("AbstractBaseUser", request.user)
 
 

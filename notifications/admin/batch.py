@@ -60,7 +60,7 @@ class BatchAdmin(ReadOnlyAdmin):
         waiting = {*UNFINISHED, "paused"}
         done = sum(count for status, count in counts.items() if status not in waiting)
         return format_html(
-            '<progress class="seat-progress" aria-label="Progress" max="{}" value="{}"></progress>'
+            '<progress class="ntf-progress" aria-label="Progress" max="{}" value="{}"></progress>'
             "{} of {}",
             batch.accepted or 1,
             done,

@@ -12,7 +12,7 @@ HIDDEN = "Hidden: needs the permission “Can see contents and recipients”."
 
 
 def of(notification: NotificationRecord) -> dict[str, Any]:
-    """Give the parts of the content: as captured, else as its pinned version renders now.
+    """Return the parts of the content: as captured, else as its pinned version renders now.
 
     The version cannot change, so the second is what was sent, too.
     """

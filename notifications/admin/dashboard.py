@@ -47,7 +47,7 @@ def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 @staff_member_required
 def live(request: HttpRequest) -> HttpResponse:
-    """Give the part of the page that is renewed."""
+    """Return the part of the page that is renewed."""
     return TemplateResponse(request, "notifications/admin/live.html", _shown(request))
 
 

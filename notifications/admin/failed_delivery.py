@@ -111,7 +111,7 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Detail")
     def said(self, dead: FailedDelivery) -> str:
-        """Give the provider's words without addresses."""
+        """Return the provider's words without addresses."""
         return without_addresses(dead.detail)
 
     @admin.display(description="Attempts")
@@ -208,7 +208,7 @@ def _link(id_: Any) -> SafeString | str:
     if id_ is None:
         return "-"
     where = reverse("admin:notifications_notification_change", args=[id_])
-    return format_html('<a class="seat-link" href="{}">{}</a>', where, id_)
+    return format_html('<a class="ntf-link" href="{}">{}</a>', where, id_)
 
 
 @admin.register(BulkReplay)

@@ -68,7 +68,7 @@ class AttemptInline(TabularInline):  # type: ignore[misc]  # unfold has no types
 
     @admin.display(description="Detail")
     def said(self, attempt: Attempt) -> str:
-        """Give the provider's words without addresses; the story has them whole."""
+        """Return the provider's words without addresses; the story has them whole."""
         return without_addresses(attempt.detail)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -29,7 +29,7 @@ def links(notification: NotificationRecord) -> SafeString | str:
         found.append(("replay of", where, str(again)))
     if not found:
         return "-"
-    return format_html_join(SafeString("<br>"), '{} <a class="seat-link" href="{}">{}</a>', found)
+    return format_html_join(SafeString("<br>"), '{} <a class="ntf-link" href="{}">{}</a>', found)
 
 
 def _fires(run: UUID | None) -> list[tuple[UUID, str]]:

@@ -111,7 +111,7 @@ class SuppressionAdmin(ModelAdmin):  # type: ignore[misc]  # as above
 
     @admin.display(description="Detail")
     def said(self, suppression: Suppression) -> str:
-        """Give a provider's words without addresses."""
+        """Return a provider's words without addresses."""
         return without_addresses(suppression.detail)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -260,7 +260,7 @@ def _whom(fields: dict[str, Any]) -> list[Any]:
 
 
 def _what_of(task: PeriodicTask) -> dict[str, Any]:
-    """Give what the friendly fields show of a schedule that exists."""
+    """Return what the friendly fields show of a schedule that exists."""
     fields = _kwargs(task)
     if task.task not in (routing.SEND_TASK, routing.SEND_TO_EACH_TASK) or not fields:
         return {"what": TASK}

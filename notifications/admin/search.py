@@ -18,7 +18,7 @@ MOST = 1000  # rows of one recipient or reference that a search shows
 
 
 def find(rows: "QuerySet[Record]", term: str) -> set[UUID]:
-    """Give those with this exact id, recipient, reference or idempotency key."""
+    """Return those with this exact id, recipient, reference or idempotency key."""
     return {id_ for found in _probes(rows, term) for id_ in islice(found, MOST)}
 
 

@@ -1,1 +1,1 @@
-"""The HTTP API: a door for whatever is not Python, never a second way of doing anything."""
+"""The HTTP API: each operation checks a request and calls the same functions as Python does."""

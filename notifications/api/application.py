@@ -37,7 +37,7 @@ class Api(NinjaAPI):
     def get_openapi_schema(
         self, *, path_prefix: str | None = None, path_params: Any = None
     ) -> OpenAPISchema:
-        """Give the document, with the refusals that every operation may answer with."""
+        """Return the document, with the refusals that every operation may answer with."""
         document = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
         contract.complete(document)
         return document

@@ -31,7 +31,7 @@ class Key(HttpAuthBase):
         super().__init__()
 
     def __call__(self, request: HttpRequest) -> ApiKey:
-        """Give the key. Raises ``Problem``: 401, 403 or 429."""
+        """Return the key. Raises ``Problem``: 401, 403 or 429."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Problem("missing-key", hint=_HINT)
@@ -61,7 +61,7 @@ def _refused(request: HttpRequest, token: str) -> Problem:
 
 
 def key_of(request: HttpRequest) -> ApiKey:
-    """Give the key that this request came with."""
+    """Return the key that this request came with."""
     auth: Any = request.auth  # type: ignore[attr-defined]  # set by ninja
     if not isinstance(auth, ApiKey):
         raise TypeError("This request was not authenticated.")

@@ -74,7 +74,7 @@ def _json(body: bytes) -> Rows:
         found, common = found.get("notifications"), found.get("common") or {}
     if not isinstance(found, list) or not isinstance(common, dict):
         hint = 'Send a list of objects, or {"common": {…}, "notifications": […]}.'
-        raise Problem("invalid-request", "The body is no list.", hint=hint)
+        raise Problem("invalid-request", "The body is not a list.", hint=hint)
     for name in common:
         if name in _OF_A_ROW or name not in NotificationIn.model_fields:
             raise Problem(

@@ -155,7 +155,7 @@ def list_batches(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
 
 @router.get("/{id}", response=BatchDetail, summary="How far a batch is")
 def get_batch(request: HttpRequest, id: UUID) -> Batch:  # noqa: A002 -- the path's own name
-    """Give a batch with its progress."""
+    """Return a batch with its progress."""
     return _find(request, id)
 
 

@@ -11,7 +11,7 @@ from notifications.core import conf
 
 
 class JsonParser(Parser):
-    """Refuses what is no JSON by its type, its text or its depth."""
+    """Refuses what is not JSON by its type, its text or its depth."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         """Raises ``Problem``: 400, 413 or 415."""
@@ -28,7 +28,7 @@ def read_json(body: bytes) -> Any:
     except RecursionError:
         raise _too_deep(deepest) from None
     except ValueError as error:  # also an undecodable byte, or a number beyond all bounds
-        raise Problem("malformed-body", f"The body is no JSON: {error}.") from None
+        raise Problem("malformed-body", f"The body is not JSON: {error}.") from None
     if body.count(b"[") + body.count(b"{") > deepest and _is_deeper(value, deepest):
         raise _too_deep(deepest)
     return value
@@ -54,4 +54,4 @@ def _too_deep(deepest: int) -> Problem:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")

@@ -47,7 +47,7 @@ _PROBLEM: dict[str, Any] = {
 _ROWS = {
     "type": "array",
     "minItems": 1,
-    # Neither a type nor a reference: what is no notification is refused alone, in the answer.
+    # Neither a type nor a reference: what is not a notification is refused alone, in the answer.
     "items": {"description": "Like NotificationIn."},
 }
 _BATCH = {

@@ -45,12 +45,12 @@ class FailedDeliveryOut(Schema):
 
     @staticmethod
     def resolve_notification(row: FailedDelivery) -> UUID | None:
-        """Give the id; the other row is not read for it."""
+        """Return the id; the other row is not read for it."""
         return row.notification_id
 
     @staticmethod
     def resolve_replayed_as(row: FailedDelivery) -> UUID | None:
-        """Give the id; the other row is not read for it."""
+        """Return the id; the other row is not read for it."""
         return row.replayed_as_id
 
 
@@ -185,7 +185,7 @@ def discard_failed_deliveries(request: HttpRequest, payload: BulkDiscardIn) -> D
 
 @router.get("/{int:id}", response=FailedDeliveryDetail, summary="Look at one")
 def get_failed_delivery(request: HttpRequest, id: Number) -> FailedDelivery:  # noqa: A002 -- as above
-    """Give a failed delivery with its history."""
+    """Return a failed delivery with its history."""
     return _find(request, id)
 
 

@@ -42,17 +42,17 @@ class FailedRunOut(Schema):
 
     @staticmethod
     def resolve_job(fire: Fire) -> int:
-        """Give the id; the other row is not read for it."""
+        """Return the id; the other row is not read for it."""
         return int(fire.schedule_id)
 
     @staticmethod
     def resolve_name(fire: Fire) -> str:
-        """Give the name of the fire's job."""
+        """Return the name of the fire's job."""
         return name_in(fire.schedule.namespace, fire.schedule.periodic_task.name)
 
     @staticmethod
     def resolve_handler(fire: Fire) -> str:
-        """Give the task of the fire's job."""
+        """Return the task of the fire's job."""
         return str(fire.schedule.periodic_task.task)
 
 
@@ -73,7 +73,7 @@ class FailedRunDetail(FailedRunOut):
 
     @staticmethod
     def resolve_history(fire: Fire) -> list[dict[str, Any]]:
-        """Give the attempts; one that could not even be published has none."""
+        """Return the attempts; one that could not even be published has none."""
         return fire.history or []
 
 
@@ -162,7 +162,7 @@ def replay_failed_runs(request: HttpRequest, payload: RunsReplayIn) -> Answer[Ru
 
 @router.get("/{uuid:id}", response=FailedRunDetail, summary="Look at one")
 def get_failed_run(request: HttpRequest, id: UUID) -> Fire:  # noqa: A002 -- the path's own name
-    """Give a failed run with its attempts, also one that was seen to."""
+    """Return a failed run with its attempts, also one that was seen to."""
     return _find(request, id)
 
 

@@ -32,7 +32,7 @@ Text = Annotated[str, AfterValidator(_kept)]
 
 
 def one_of(names: tuple[str, ...]) -> dict[str, Any]:
-    """Document the values of a field that the door itself checks, with a hint of its own."""
+    """Document the values of a field that submission itself checks, with a hint of its own."""
     return {"enum": list(names)}
 
 
@@ -58,12 +58,12 @@ TIME: dict[str, Any] = {"format": "date-time"}
 
 
 def _written_out(value: str) -> datetime:
-    """Read ISO 8601; a bare number, which pydantic would take for seconds, is no time."""
+    """Read ISO 8601; a bare number, which pydantic would take for seconds, is not a time."""
     try:
         moment = datetime.fromisoformat(value)
         return moment if moment.tzinfo else timezone.make_aware(moment)
     except (TypeError, OverflowError):
-        raise ValueError("It is no time like 2026-12-24T18:00:00+01:00.") from None
+        raise ValueError("It is not a time like 2026-12-24T18:00:00+01:00.") from None
 
 
 Moment = Annotated[datetime, BeforeValidator(_written_out)]

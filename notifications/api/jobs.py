@@ -97,7 +97,7 @@ class JobFilters(Paging):
 
 @router.get("/schema", response=dict[str, Any], summary="JSON Schema of a job")
 def get_job_schema(request: HttpRequest) -> dict[str, Any]:
-    """Give the JSON Schema of a definition, with the handlers that are allowed."""
+    """Return the JSON Schema of a definition, with the handlers that are allowed."""
     return jobs.schema()
 
 
@@ -127,7 +127,7 @@ def create_job(request: HttpRequest, payload: Definition) -> Answer[JobOut]:
 
 @router.get("/{int:id}", response=JobOut, summary="Look at a job")
 def get_job(request: HttpRequest, response: HttpResponse, id: Number) -> JobOut:  # noqa: A002 -- the path's own name
-    """Give a job, with its version as `ETag`: name it as `If-Match` to change no other."""
+    """Return a job, with its version as `ETag`: name it as `If-Match` to change no other."""
     document = _document_of(world_of(request), id)
     response["ETag"] = version_of(document.definition)
     return document
@@ -201,7 +201,7 @@ def list_next_fires(
     id: Number,  # noqa: A002 -- as above
     count: Count = 5,
 ) -> NextFires:
-    """Give the next moments at which a job fires."""
+    """Return the next moments at which a job fires."""
     return NextFires(next=job_rows.next_fires(_find(request, id).name, count))
 
 
@@ -295,7 +295,7 @@ def _document_of(world: World, id_: int) -> JobOut:
 
 
 def _documents(world: World, ids: Sequence[int]) -> dict[int, JobOut]:
-    """Give the documents of a world's jobs by id; of one that cannot be read, what can be.
+    """Return the documents of a world's jobs by id; of one that cannot be read, what can be.
 
     A send that people or code have scheduled for another project is that project's business.
     """

@@ -173,7 +173,7 @@ class NotificationOut(Schema):
 
     @staticmethod
     def resolve_batch(row: NotificationRecord) -> UUID | None:
-        """Give the id; the other row is not read for it."""
+        """Return the id; the other row is not read for it."""
         return row.batch_id
 
     @staticmethod
@@ -183,12 +183,12 @@ class NotificationOut(Schema):
 
     @staticmethod
     def resolve_template_version(row: NotificationRecord) -> int | None:
-        """Give the number that people know."""
+        """Return the number that people know."""
         return row.template_version.number if row.template_version else None
 
     @staticmethod
     def resolve_replay_of(row: NotificationRecord) -> UUID | None:
-        """Give the id; the other row is not read for it."""
+        """Return the id; the other row is not read for it."""
         return row.replay_of_id
 
 
@@ -229,12 +229,12 @@ class NotificationDetail(NotificationOut):
 
     @staticmethod
     def resolve_mail(row: NotificationRecord) -> dict[str, Any] | None:
-        """Give what is stored of it."""
+        """Return what is stored of it."""
         return row.mail.fields if row.mail else None
 
     @staticmethod
     def resolve_attempts(row: Notification | ArchivedNotification) -> list[Any]:
-        """Give the attempts, the first one first."""
+        """Return the attempts, the first one first."""
         return row.tries()
 
     @staticmethod
@@ -296,7 +296,7 @@ def list_notifications(request: HttpRequest, filters: Query[Filters]) -> dict[st
 
 @router.get("/{id}", response=NotificationDetail, summary="Look at one")
 def get_notification(request: HttpRequest, id: UUID) -> NotificationRecord:  # noqa: A002 -- the path's own name
-    """Give a notification with its attempts and the decisions about it."""
+    """Return a notification with its attempts and the decisions about it."""
     archived = _with_template(mine(ArchivedNotification.objects.all(), request))
     return (
         _with_template(mine(Notification.objects.all(), request)).filter(id=id).first()

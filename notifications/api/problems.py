@@ -62,7 +62,7 @@ KINDS: dict[str, Kind] = {
     "unknown-template": Kind(422, "No published template has this name, or not this channel."),
     "invalid-context": Kind(422, "The context is not what the template needs."),
     "missing-content": Kind(422, "There is nothing to send, or both a template and a text."),
-    "malformed-recipient": Kind(422, "The recipient is no address of its channel."),
+    "malformed-recipient": Kind(422, "The recipient is not an address of its channel."),
     "invalid-time": Kind(422, "The due time or the expiry cannot be met or understood."),
     "invalid-retry-policy": Kind(422, "The retry policy has an unknown or impossible figure."),
     "invalid-field": Kind(422, "A field has the wrong type, or cannot be kept."),
@@ -136,7 +136,7 @@ def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
 
 
 def for_status(status: int) -> Problem:
-    """Give the problem that stands for a plain HTTP status."""
+    """Return the problem that stands for a plain HTTP status."""
     kind = _BY_STATUS.get(status)
     if kind is None:
         kind = "bad-request" if status < 500 else "internal-error"

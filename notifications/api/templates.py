@@ -169,7 +169,7 @@ def create_template(request: HttpRequest, payload: TemplateIn) -> Answer[Templat
 
 @router.get("/{name}", response=TemplateDetail, summary="Look at a template")
 def get_template(request: HttpRequest, name: Name) -> Template:
-    """Give a template with its versions."""
+    """Return a template with its versions."""
     return _find(request, name)
 
 
@@ -184,7 +184,7 @@ def create_version(request: HttpRequest, name: Name, payload: VersionIn) -> Answ
 
 @router.get("/{name}/versions/{number}", response=VersionOut, summary="Look at a version")
 def get_version(request: HttpRequest, name: Name, number: Number) -> TemplateVersion:
-    """Give a version with its content."""
+    """Return a version with its content."""
     return _version(request, name, number)
 
 

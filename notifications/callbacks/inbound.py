@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 def callback(request: HttpRequest, name: str) -> HttpResponse:
     """Take a provider's receipts; 403 for a forged call, 400 for one that makes no sense.
 
-    An unknown message is no error: the provider would only call again.
+    An unknown message is not an error: the provider would only call again.
     """
     account = accounts.named(name)
     if account is None:

@@ -9,7 +9,7 @@ LIMIT = 64 * 1024  # bytes
 def read(path: str, limit: int = LIMIT) -> str:
     """Return the text of a regular file.
 
-    Raises ``OSError`` for what cannot be opened, and ``ValueError`` for what is no regular file,
+    Raises ``OSError`` for what cannot be opened, and ``ValueError`` for what is not a regular file,
     has more than ``limit`` bytes or is not UTF-8.
     """
     # Without waiting: to open a pipe would last until somebody writes to it.

@@ -92,7 +92,7 @@ class HttpClient:
 
         Raises ``TransientError`` when nothing was handed over, also where ``timeout`` leaves no
         time, ``UnknownOutcome`` when it may have been, ``PrivateAddress`` (``AccountRefused``
-        where it is the account's address), and ``PermanentError`` for what is no URL or no header.
+        where it is the account's address), and ``PermanentError`` for a bad URL or header.
         """
         deadline = time.monotonic() + timeout
         where = _where(url)
@@ -316,7 +316,7 @@ def _where(url: str) -> _Where:
 
 
 def _no_url() -> PermanentError:
-    return PermanentError("It is no URL of a web server.", code="bad_url")
+    return PermanentError("It is not a URL of a web server.", code="bad_url")
 
 
 def _body(

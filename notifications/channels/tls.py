@@ -23,7 +23,7 @@ def authorities(ca_file: str) -> bytes:
     Raises ``OSError`` or ``ValueError`` for a file that is none.
     """
     text = _read(ca_file)
-    ssl.create_default_context(cadata=text)  # refuses what is no certificate
+    ssl.create_default_context(cadata=text)  # refuses what is not a certificate
     return text.encode()
 
 

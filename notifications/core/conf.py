@@ -9,5 +9,5 @@ from django.conf import settings
 
 
 def get(name: str) -> Any:
-    """Give the setting ``NOTIFICATIONS_<name>``. Raises AttributeError if the project has none."""
+    """Return the setting ``NOTIFICATIONS_<name>``. Raises ``AttributeError`` if there is none."""
     return getattr(settings, f"NOTIFICATIONS_{name}")

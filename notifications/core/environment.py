@@ -54,7 +54,7 @@ def read_zone(value: str) -> str:
     try:
         zoneinfo.ZoneInfo(value)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise EnvError("is no time zone. Use an IANA name like UTC or Europe/Rome.") from None
+        raise EnvError("is not a time zone. Use an IANA name like UTC or Europe/Rome.") from None
     return value
 
 
@@ -75,7 +75,7 @@ def read_database_url(value: str) -> dict[str, Any]:
     engine = config["ENGINE"].rpartition(".")[2]
     if engine not in ("postgresql", "sqlite3"):
         raise EnvError(
-            "is no address of a Postgres or SQLite database. Use "
+            "is not an address of a Postgres or SQLite database. Use "
             "postgres://user:password@host:5432/name, with %40 for an @ in the password."
         )
     if engine == "sqlite3":
@@ -113,5 +113,5 @@ def _host_and_port(text: str) -> tuple[str, str]:
         return parts.hostname or "", str(parts.port or 5432)
     except ValueError:
         raise EnvError(
-            "has a host whose port is no number. Use postgres://user:password@h1:5432,h2:5432/name."
+            "has a host whose port is not a number. Use postgres://user:password@h1:5432,h2:5432/name."
         ) from None

@@ -1,4 +1,4 @@
-"""What can go wrong at the door, and what a provider's answer means.
+"""What can go wrong at submission, and what a provider's answer means.
 
 Two families: ``InvalidNotification`` refuses bad input before a row exists, and
 ``DeliveryError`` says what happens next to an attempt that did not succeed.
@@ -74,7 +74,7 @@ class MissingContent(InvalidNotification):
 
 
 class MalformedRecipient(InvalidNotification):
-    """The recipient is no address of its channel."""
+    """The recipient is not an address of its channel."""
 
 
 class InvalidTime(InvalidNotification):

@@ -9,7 +9,7 @@ _PATTERN = re.compile(r"^(\d{1,9})/([smhd])$")
 
 
 class RateError(ValueError):
-    """The text is no rate."""
+    """The text is not a rate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ def decide(  # noqa: PLR0913 -- all that a decision rests on, by name
     ``attempt`` leaves out those that went on at once to another provider; that is what
     ``another_provider`` allows after a refusal, as often as there is another one.
 
-    ``attempt`` leaves out those that were lost with their worker, too: a death is no word of a
+    ``attempt`` leaves out those that were lost with their worker, too: a death is not a word of a
     provider, and tells nothing of the message unless it comes again and again. These are
     ``losses``, this one included, and only ``MOST_LOSSES`` bounds them.
 

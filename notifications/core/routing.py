@@ -26,7 +26,7 @@ def queue_for(channel: str, priority: str) -> str:
 
 
 def default_weights(by_priority: Mapping[str, float]) -> dict[str, float]:
-    """Give every queue its priority's weight, and jobs that of medium."""
+    """Return the weight of every queue by its name: its priority's, and medium's for jobs."""
     weights = {
         queue_for(channel, priority): by_priority[priority]
         for channel in CHANNELS

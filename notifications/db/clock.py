@@ -29,7 +29,7 @@ _is_another = False  # whether there is a connection that is newer than the anch
 
 
 def now() -> datetime:
-    """Give the current time of the database, aware and in UTC.
+    """Return the current time of the database, aware and in UTC.
 
     Raises ``django.db.Error`` when the distance has to be measured and the database is away.
     """
@@ -65,7 +65,7 @@ connection_created.connect(_look_again)
 
 
 def _ask() -> tuple[float, tuple[float, datetime]]:
-    """Give the seconds that an answer took, and what the clock is to count on from."""
+    """Return the seconds that an answer took, and what the clock is to count on from."""
     asked = time.monotonic()
     database_time = database_now().astimezone(UTC)
     answered = time.monotonic()

@@ -32,7 +32,7 @@ def write_all(values: Iterable[Any]) -> list[Any]:
 
 
 def read_time(value: datetime | str | None) -> datetime | None:
-    """Give a time that our own SQL returned, aware and in UTC."""
+    """Return a time that our own SQL returned, aware and in UTC."""
     if value is None or (isinstance(value, datetime) and value.tzinfo):
         return value
     # SQLite keeps times in UTC without saying so, and may give them as text.
@@ -43,7 +43,7 @@ def read_time(value: datetime | str | None) -> datetime | None:
 
 
 def read_id(value: UUID | str) -> UUID:
-    """Give an id that our own SQL returned."""
+    """Return an id that our own SQL returned."""
     return value if isinstance(value, UUID) else UUID(value)
 
 
@@ -142,12 +142,12 @@ def _server_cursor() -> Iterator[Cursor[Any]]:
 
 
 def marks(count: int) -> str:
-    """Give ``count`` placeholders, comma-separated."""
+    """Return ``count`` placeholders, comma-separated."""
     return ", ".join(["%s"] * count)
 
 
 def one_of(column: str, ids: Sequence[UUID]) -> tuple[str, list[Any]]:
-    """Give a condition that a column is one of these ids, and its parameters.
+    """Return a condition that a column is one of these ids, and its parameters.
 
     Postgres takes them all as one parameter, which saves adapting each.
     """
@@ -157,7 +157,7 @@ def one_of(column: str, ids: Sequence[UUID]) -> tuple[str, list[Any]]:
 
 
 def picked(query: str) -> str:
-    """Give a condition that a row is among those whose ids ``query`` selects, and lock them.
+    """Return a condition that a row is among those whose ids ``query`` selects, and lock them.
 
     Rows that somebody else is claiming are passed over, and no more are locked than the query's
     limit says: to Postgres it is an array, built once. ``id IN (…)`` it may plan as a join that

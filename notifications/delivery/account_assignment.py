@@ -167,7 +167,7 @@ def failed_earlier(ready: Iterable[Ready]) -> dict[UUID, Sequence[str]]:
 
 
 def candidates_of(claim: Claim) -> tuple[Candidate, ...]:
-    """Give the accounts of a claim's channel; of a test, what serves tests."""
+    """Return the accounts of a claim's channel; of a test, what serves tests."""
     candidates = (accounts.for_tests if claim.test else accounts.candidates)(claim.channel)
     if not claim.held_accounts:
         return candidates
@@ -180,7 +180,7 @@ def candidates_of(claim: Claim) -> tuple[Candidate, ...]:
 def by_turns(ready: list[Ready]) -> tuple[list[Ready], dict[str, Turn], Plan]:
     """Keep those whose receiver may be called now; the others wait until it may.
 
-    Gives the receivers that are known to be slow, too, and the plan for those that wait.
+    Returns the receivers that are known to be slow, too, and the plan for those that wait.
     """
     kept = [one for one in ready if one.claim.test]  # a test calls nobody
     by_receiver: dict[str, list[Ready]] = defaultdict(list)
@@ -216,7 +216,7 @@ class _Drawing:
         self._full: dict[UUID, set[str]] = defaultdict(set)
 
     def draw(self, ready: list[Ready]) -> tuple[list[tuple[Choice, list[Ready]]], list[Ready]]:
-        """Give those that go by each account, and those that no account can take."""
+        """Return those that go by each account, and those that no account can take."""
         chosen: dict[tuple[str, str], tuple[Choice, list[Ready]]] = {}
         left: list[Ready] = []
         for one in ready:
@@ -238,7 +238,7 @@ class _Drawing:
         return list(chosen.values()), left
 
     def with_room(self, ready: list[Ready]) -> tuple[list[tuple[Choice, list[Ready]]], list[Ready]]:
-        """Give those that may go at once by some account, and those that none has room for now."""
+        """Return those that some account can send at once, and those that none has room for."""
         going = []
         waiting: list[Ready] = []
         while ready:

@@ -353,7 +353,7 @@ class EndpointSending(Sending):
         return self._calls.has_callable
 
     def _longest(self) -> float:
-        # Whoever asks for it is no provider: while many are waited for, a call gets less time.
+        # Whoever asks for it is not a provider: while many are waited for, a call gets less time.
         if self._calls_endpoints and self._senders.busy <= self._senders.limit / 2:
             return float(conf.get("ENDPOINT_TIMEOUT"))
         return min(super()._longest(), float(conf.get("HOLD")))

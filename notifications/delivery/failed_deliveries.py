@@ -90,7 +90,7 @@ def _storable(fields: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError):
         return {}
     text = text.encode(errors="replace").decode().replace("\\u0000", "")
-    kept: dict[str, Any] = json.loads(text, parse_constant=str)  # NaN is no JSON to a database
+    kept: dict[str, Any] = json.loads(text, parse_constant=str)  # NaN is not JSON to a database
     return kept
 
 

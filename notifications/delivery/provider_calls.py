@@ -82,7 +82,7 @@ class _Calls:
             return _END, error
 
     def _feed(self) -> Iterator[Message]:
-        """Give messages while few are without an outcome; it is called again for the others."""
+        """Return messages while few are without an outcome; it is called again for the others."""
         while len(self._taken) < self._most:
             message = self._following()
             if message is None:

@@ -85,19 +85,19 @@ class Handed:
 class Server(SMTP):
     """One connection; who logs in is looked up outside the loop."""
 
-    def __init__(self, doors: "Doors", most: int, *args: Any, **options: Any) -> None:
+    def __init__(self, backend: "Backend", most: int, *args: Any, **options: Any) -> None:
         super().__init__(*args, authenticator=_unchecked, **options)
-        self._doors = doors
+        self._backend = backend
         self._most = most
         self._refusals = 0
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection, unless there are as many as may be."""
-        if self._doors.connections >= self._most:
+        if self._backend.connections >= self._most:
             transport.write(b"421 4.3.2 Too many connections; try again later\r\n")
             transport.close()
             return
-        self._doors.connections += 1
+        self._backend.connections += 1
         self._is_counted = True
         super().connection_made(transport)
 
@@ -105,7 +105,7 @@ class Server(SMTP):
         """Let another one come in its place."""
         if self._is_counted:
             self._is_counted = False
-            self._doors.connections -= 1
+            self._backend.connections -= 1
             super().connection_lost(error)
 
     _is_counted = False
@@ -123,7 +123,7 @@ class Server(SMTP):
             return result
         try:
             address = str((self.session.peer or ("",))[0]) if self.session else ""
-            key = await self._doors.ask(_key_of, result.auth_data.password, address)
+            key = await self._backend.ask(_key_of, result.auth_data.password, address)
         except DatabaseError:
             return AuthResult(
                 success=False, handled=False, message="454 4.7.0 Keys cannot be looked up now"
@@ -144,12 +144,12 @@ def _unchecked(*given: Any) -> AuthResult:
     return AuthResult(success=True, handled=False, auth_data=given[-1])
 
 
-class Doors:
+class Backend:
     """A thread that asks the database and Redis for the loop; and how many connections are open."""
 
     def __init__(self) -> None:
         self.connections = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="doors")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="backend")
 
     async def ask(self, what: Any, *about: Any) -> Any:
         """Call it in the thread, and return its answer; raises what it raises."""
@@ -177,8 +177,8 @@ def _key_of(password: bytes, address: str) -> ApiKey | None:
 class Handler:
     """What a connection's commands do. One for all connections."""
 
-    def __init__(self, doors: Doors, writer: "Writer") -> None:
-        self._doors = doors
+    def __init__(self, backend: Backend, writer: "Writer") -> None:
+        self._backend = backend
         self._writer = writer
 
     async def handle_RCPT(  # noqa: N802 -- aiosmtpd's name
@@ -197,7 +197,7 @@ class Handler:
         """Accept a mail, and answer when it is committed."""
         key: Any = session.auth_data  # an ``ApiKey``: nobody comes here without
         try:
-            if wait := await self._doors.ask(limits.take, key):
+            if wait := await self._backend.ask(limits.take, key):
                 return f"451 4.7.1 Too many mails for this key; try again in {wait:.0f} s"
             answers = await self._writer.accept(_handed(server, session, envelope, key))
         except InvalidNotification as error:
@@ -420,12 +420,12 @@ async def serve(options: Options, stopped: asyncio.Event, listening: Any = None)
     for name in ("mail.log", "mail.debug"):  # aiosmtpd's, which have addresses
         logging.getLogger(name).setLevel(logging.ERROR)
     context = options.context()
-    doors, writer = Doors(), Writer()
-    handler = Handler(doors, writer)
+    backend, writer = Backend(), Writer()
+    handler = Handler(backend, writer)
 
     def connection() -> Server:
         return Server(
-            doors,
+            backend,
             options.connections,
             handler,
             hostname=socket.getfqdn() or "localhost",
@@ -453,4 +453,4 @@ async def serve(options: Options, stopped: asyncio.Event, listening: Any = None)
         await stopped.wait()
         server.close()
         await writer.close()
-    doors.close()
+    backend.close()

@@ -65,7 +65,7 @@ def keep(ids: Sequence[UUID]) -> None:
 def drop(keep_months: int | None = None) -> int:
     """Let go of months older than ``keep_months`` whole ones, by default those of the setting.
 
-    Gives how many went. A month that somebody is reading is left for the next time.
+    Returns how many went. A month that somebody is reading is left for the next time.
     """
     oldest = _oldest(conf.get("ARCHIVE_MONTHS") if keep_months is None else keep_months)
     if connection.vendor != "postgresql":
@@ -79,13 +79,13 @@ def drop(keep_months: int | None = None) -> int:
 
 
 def _oldest(months: int) -> datetime:
-    """Give the first moment of the oldest month that is kept."""
+    """Return the first moment of the oldest month that is kept."""
     now = clock.now()
     return _first_of(now.year * 12 + now.month - 1 - months)
 
 
 def _first_of(month: int) -> datetime:
-    """Give the first moment of a month, which are counted from the year 0."""
+    """Return the first moment of a month, which are counted from the year 0."""
     return datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
 
 

@@ -34,7 +34,7 @@ def prune(
     """Delete what finished more than ``days`` ago, and dead letters after ``failed_days``.
 
     The settings NOTIFICATIONS_KEEP_DAYS and NOTIFICATIONS_KEEP_FAILED_DAYS stand in for None.
-    Stops after about ``limit`` notifications, if given. Gives how many left.
+    Stops after about ``limit`` notifications, if given. Returns how many left.
     """
     now = clock.now()
     old = now - timedelta(days=conf.get("KEEP_DAYS") if days is None else days)

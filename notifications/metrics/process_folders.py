@@ -70,7 +70,7 @@ def ensure() -> None:
 
 
 def alive() -> Iterator[Path]:
-    """Give the folders of the slots that a living process holds."""
+    """Return the folders of the slots that a living process holds."""
     for lock in sorted(_root().glob("*.lock")):
         folder = lock.with_suffix("")
         if folder.is_dir() and _is_held(lock):

@@ -60,7 +60,7 @@ def series() -> Series:
     return Series(
         accepted=counter("accepted", "Notifications that became a row", *queue),
         doubles=counter("doubles", "Submissions that were there already", *queue),
-        refused=counter("refused", "Submissions refused at the door", "error"),
+        refused=counter("refused", "Submissions refused", "error"),
         api_problems=counter("api_problems", "Refusals of the HTTP API", "problem"),
         cancelled=counter("cancelled", "Notifications called off in time"),
         attempts=counter("attempts", "Tries at a provider", *queue, "provider", "result"),

@@ -55,5 +55,5 @@ class ApiKey(models.Model):
         return World(self.project, self.kind == self.Kind.TEST)
 
     def is_valid(self, now: datetime) -> bool:
-        """Tell whether it still opens the door at ``now``."""
+        """Return whether it is valid at ``now``."""
         return self.expires_at is None or now < self.expires_at

@@ -37,7 +37,7 @@ class ArchivedNotification(NotificationRecord):
         ]
 
     def tries(self) -> list[Attempt]:
-        """Give the attempts, the first one first."""
+        """Return the attempts, the first one first."""
         return [Attempt(notification_id=self.id, **_read(kept)) for kept in self.attempts]
 
 

@@ -276,7 +276,7 @@ class Notification(NotificationRecord):
         ]
 
     def tries(self) -> list["Attempt"]:
-        """Give the attempts, the first one first."""
+        """Return the attempts, the first one first."""
         return list(self.attempts.all())
 
 

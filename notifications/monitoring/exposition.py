@@ -32,7 +32,7 @@ class ProcessesCollector(Collector):
     """Adds up what each process tree counted."""
 
     def collect(self) -> Iterator[Metric]:
-        """Give each family once, with the samples of every slot."""
+        """Return each family once, with the samples of every slot."""
         families: dict[str, Metric] = {}
         counted, _ = isolation.each(
             process_folders.alive(),
@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: a scrape every few seconds is no event."""
+        """Say nothing: a scrape every few seconds is not an event."""
 
 
 def serve() -> ThreadingHTTPServer | None:

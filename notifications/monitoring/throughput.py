@@ -36,7 +36,7 @@ _lock = threading.Lock()
 
 
 def last(minutes: int = MINUTES) -> list[Minute]:
-    """Give the last so many minutes, the oldest first; the newest is not over."""
+    """Return the last so many minutes, the oldest first; the newest is not over."""
     now = clock.now()
     this = now.replace(second=0, microsecond=0)
     starts = [this - timedelta(minutes=back) for back in reversed(range(minutes))]
@@ -73,5 +73,5 @@ def _count(start: datetime) -> Minute:
 
 
 def _first_id(moment: datetime) -> UUID:
-    """Give the smallest UUID 7 of a millisecond (RFC 9562, 5.7)."""
+    """Return the smallest UUID 7 of a millisecond (RFC 9562, 5.7)."""
     return UUID(int=int(moment.timestamp() * 1000) << 80 | 0x7 << 76 | 0b10 << 62)

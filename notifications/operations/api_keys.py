@@ -89,7 +89,7 @@ def revoke(row: ApiKey) -> None:
 
 
 def find(token: str) -> ApiKey | None:
-    """Give the key that this token opens, unless there is none or it has ended."""
+    """Return the key that this token opens, unless there is none or it has ended."""
     shape = _SHAPE.fullmatch(token)
     if shape is None:
         return None

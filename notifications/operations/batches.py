@@ -46,7 +46,7 @@ def of_run(run: str, *, use: str = "", content: str = "", world: World = LIVE) -
 
 
 def run_of(batch: Batch) -> UUID | None:
-    """Give the run of a schedule that made this batch, if one did."""
+    """Return the run of a schedule that made this batch, if one did."""
     if batch.run is not None:
         return batch.run
     if not batch.name.startswith(_OF_A_SCHEDULE):

@@ -77,29 +77,29 @@ _told: dict[str, str] = {}  # the problem of each account that was warned of las
 
 
 def candidates(channel: str) -> tuple[Candidate, ...]:
-    """Give the enabled accounts of a channel; without any row, what the settings say."""
+    """Return the enabled accounts of a channel; without any row, what the settings say."""
     found = current().candidates.get(channel)
     return _default(channel) if found is None else found
 
 
 def all_of(channel: str) -> tuple[Candidate, ...]:
-    """Give the accounts of a channel, those that are disabled, too."""
+    """Return the accounts of a channel, those that are disabled, too."""
     names = [a.name for a in current().by_name.values() if a.channel == channel]
     return tuple(Candidate(current().by_name[name]) for name in names) or _default(channel)
 
 
 def for_tests(channel: str) -> tuple[Candidate, ...]:
-    """Give what serves the tests of any channel: the simulator, as well-behaved as it is asked."""
+    """Return the account of the tests of any channel: the simulator, which does as it is told."""
     return (Candidate(Account(f"simulator for {channel}", channel, "simulator")),)
 
 
 def named(name: str) -> Account | None:
-    """Give an account by its name, enabled or not: receipts come after it was disabled, too."""
+    """Return an account by its name, enabled or not: receipts come after it was disabled, too."""
     return current().by_name.get(name)
 
 
 def limits(channel: str) -> tuple[Limit, ...]:
-    """Give the limits per recipient and template of a channel."""
+    """Return the limits per recipient and template of a channel."""
     return current().limits.get(channel, ())
 
 
@@ -127,7 +127,7 @@ def require(channel: str) -> None:
 
 
 def current() -> Snapshot:
-    """Give the rows as they were at most ``FRESH_SECONDS`` ago."""
+    """Return the rows as they were at most ``FRESH_SECONDS`` ago."""
     global _snapshot  # noqa: PLW0603 -- one per process is the point
     kept = _snapshot
     if kept is not None and time.monotonic() - kept.taken_at < FRESH_SECONDS:

@@ -101,7 +101,7 @@ class AnymailProvider(Provider):
         self._identity = mail_headers.identity(account.settings, self._sender)
         self._service = account.settings["service"]
         if not self._service.isidentifier():
-            raise ValueError("The service is no name of a backend.")
+            raise ValueError("The service is not a name of a backend.")
         self._options: dict[str, Any] = {**account.settings.get("options", {})}
         for name, value in json.loads(account.secrets.get("credentials", "{}")).items():
             known = self._options.get(name)

@@ -25,7 +25,7 @@ class DiscordProvider(IncomingWebhookProvider):
 
     def send(self, message: Message) -> str:
         payload = {"content": _text(message.content), "allowed_mentions": {"parse": []}}
-        # Without waiting, a message that was not saved is no error.
+        # Without waiting, a message that was not saved is not an error.
         answer = self.post(message, payload, "wait=true")
         if answer.status in (401, 404) and json_object(answer).get("code") in _NO_WEBHOOK:
             raise self.webhook_is_gone(message, answer)

@@ -46,7 +46,7 @@ def receiver_of(channel: str, recipient: str) -> str:
 
 
 def turns(receivers: Collection[str]) -> dict[str, Turn]:
-    """Give the turns of those that are known to be slow; the others need none."""
+    """Return the turns of those that are known to be slow; the others need none."""
     try:
         return _turns(list(receivers))
     except SharedStateAway:
@@ -173,7 +173,7 @@ class Calls(Generic[Row]):
         return bool(self._waiting)
 
     def __iter__(self) -> Iterator[Row]:
-        """Give the rows that wait for their call."""
+        """Return the rows that wait for their call."""
         for rows in self._waiting.values():
             yield from rows
 

@@ -138,7 +138,7 @@ _untold: dict[str, tuple[float, Tally]] = {}  # good news, and since when it is 
 
 
 def healths(names: Collection[str]) -> dict[str, Health]:
-    """Give the health of these accounts, at most ``FRESH`` seconds old."""
+    """Return the health of these accounts, at most ``FRESH`` seconds old."""
     stale = [n for n in names if time.monotonic() - _read.get(n, (float("-inf"),))[0] > FRESH]
     if stale:
         now = clock.now().timestamp()

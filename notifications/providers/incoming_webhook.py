@@ -18,7 +18,7 @@ from notifications.core.errors import (
 
 
 class IncomingWebhookProvider(HttpProvider):
-    """Posts to the recipient's URL, or to the account's for a recipient that is no URL.
+    """Posts to the recipient's URL, or to the account's for a recipient that is not a URL.
 
     Such a URL is a secret. ``url_path`` is the form of the service's URLs, by which a
     recipient is known as one of its own, whichever host it names.

@@ -39,7 +39,7 @@ class MailWriter:
         self._always = "\r\n".join(_lines(always))
 
     def message_id(self, message: Message) -> str:
-        """Give the Message-ID (RFC 5322, 3.6.4): the notification's id, the same on each try."""
+        """Return the Message-ID (RFC 5322, 3.6.4): the notification's id, the same on each try."""
         return f"<{message.id}@{self._domain}>"
 
     def write(self, message: Message, recipient: str) -> bytes:

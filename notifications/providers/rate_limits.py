@@ -174,7 +174,7 @@ class LocalLimits:
                 free += retried.get(b.key, 0) * b.interval
             else:
                 free = max(free, self.booked.get(b.key, 0.0) - b.tolerance)
-            if free > slot + 1e-6:  # what floats lose is no wait
+            if free > slot + 1e-6:  # what floats lose is not a wait
                 slot, binding = free, b
         if binding is None:
             for b in one.buckets:

@@ -113,7 +113,7 @@ class SmtpProvider(Provider):
         """Send a mail together with the next one's envelope, until the connection is over.
 
         Each write holds a mail to its final dot, then MAIL, RCPT and DATA of the next
-        (RFC 2920, 3.1). Gives the message to go on with, of which nothing was handed over.
+        (RFC 2920, 3.1). Returns the message to go on with, of which nothing was handed over.
         """
         assert self._connection is not None  # noqa: S101 -- whoever calls has just connected
         connection = self._connection
@@ -153,7 +153,7 @@ class SmtpProvider(Provider):
             raise
 
     def _after(self, current: "_Prepared", refused: DeliveryError) -> Outcome:
-        """Give the outcome of a refused envelope; after a mere goodbye it is tried anew."""
+        """Return the outcome of a refused envelope; after a mere goodbye it is tried anew."""
         is_closing = refused.code == "421"
         return self._once_more(current, refused) if is_closing else failed(refused)
 

@@ -221,7 +221,7 @@ def connect(server: SmtpServer, deadline: float) -> Connection:
 
 
 def words(text: bytes | str) -> str:
-    """Give a reply's text."""
+    """Return a reply's text."""
     return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
 
 

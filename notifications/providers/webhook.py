@@ -71,7 +71,7 @@ def _refuse(name: str) -> None:
 
 
 def payload(message: Message) -> str:
-    """Give the body: JSON as it stands, other text wrapped into JSON."""
+    """Return the body: JSON as it stands, other text wrapped into JSON."""
     body = message.content.get("body", "")
     if not isinstance(body, str):
         return json.dumps(body)

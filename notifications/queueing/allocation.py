@@ -55,7 +55,7 @@ def is_on() -> bool:
 
 
 def read() -> dict[str, Allocation]:
-    """Give every queue's allocation. Raises ``django.db.Error``."""
+    """Return every queue's allocation. Raises ``django.db.Error``."""
     spent = slot_time.last_minute()
     if spent is None:
         return {queue: Allocation(*sourced) for queue, sourced in sourced_weights().items()}
@@ -69,12 +69,12 @@ def read() -> dict[str, Allocation]:
 
 
 def weights() -> dict[str, float]:
-    """Give every queue's weight as it is now. Raises ``django.db.Error``."""
+    """Return every queue's weight as it is now. Raises ``django.db.Error``."""
     return {queue: weight for queue, (weight, _) in sourced_weights().items()}
 
 
 def sourced_weights() -> dict[str, tuple[float, Source]]:
-    """Give every queue's weight with its source. Raises ``django.db.Error``."""
+    """Return every queue's weight with its source. Raises ``django.db.Error``."""
     by_priority = conf.get("WEIGHTS")
     found = {
         queue: (weight, Source.SETTINGS)
@@ -88,7 +88,7 @@ def sourced_weights() -> dict[str, tuple[float, Source]]:
 
 
 def raised_weight(queue: str, by_priority: Mapping[str, float]) -> float:
-    """Give the weight of a queue that waits for too long: never above the next priority's."""
+    """Return the weight of a queue that waits for too long: never above the next priority's."""
     priority = queue.rpartition(".")[2]
     weight = by_priority[priority]
     place = routing.PRIORITIES.index(priority)
@@ -113,7 +113,7 @@ def next_raised(
 
 
 def raised() -> frozenset[str]:
-    """Give the queues whose weight is raised; none while Redis is away."""
+    """Return the queues whose weight is raised; none while Redis is away."""
     try:
         with shared_state() as client:
             return frozenset(json.loads(client.get(key_of(_RAISED)) or "[]"))
@@ -138,7 +138,7 @@ def tick() -> float:
 
 
 def override(queue: str, weight: float) -> None:
-    """Give a queue an operator's weight. Raises ``ValidationError``, ``ValueError``."""
+    """Return a queue an operator's weight. Raises ``ValidationError``, ``ValueError``."""
     if not math.isfinite(weight):
         raise ValueError("A weight is a number.")
     row = QueueWeight.objects.filter(queue=queue).first() or QueueWeight(queue=queue)

@@ -91,7 +91,7 @@ class FairOrder:
         self._passes = {queue: self._passes.get(queue, self._present) for queue in queues}
 
     def consume(self, count: int) -> list[str]:
-        """Give the next order, without the jobs where they must wait."""
+        """Return the next order, without the jobs where they must wait."""
         jobs = jobs_place(
             jobs=sum(message.is_job for message in self._running()),
             slots=self._slots(),

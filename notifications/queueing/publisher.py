@@ -1,4 +1,4 @@
-"""The doorbell: messages that tell a worker to look into the database. Losing one is harmless.
+"""Publishes messages that tell a worker to look into the database. Losing one is harmless.
 
 Two kinds. One carries the id of a notification, and is published when it is accepted. The
 other says "take up to so many due rows of this queue", and is published by the sweep: it
@@ -41,7 +41,7 @@ class BrokerAway(Exception):
     """The broker cannot be reached now; what it should have been told is due in the database."""
 
 
-def ring(id_: UUID, queue: str) -> None:
+def publish_one(id_: UUID, queue: str) -> None:
     """Tell a worker about one notification. Raises ``BrokerAway``.
 
     In eager mode delivers it, and raises what ``eager.run`` raises.
@@ -52,10 +52,10 @@ def ring(id_: UUID, queue: str) -> None:
     _publish([(routing.SEND_TASK, str(id_), {"notification_id": str(id_)}, queue)])
 
 
-def ring_due(wanted: Iterable[tuple[str, int, int]]) -> int:
+def publish_due(wanted: Iterable[tuple[str, int, int]]) -> int:
     """Publish, in one round trip, messages for due rows: (queue, rows each, messages).
 
-    Gives how many messages it published.
+    Returns how many messages it published.
 
     Raises ``BrokerAway``; then any of them may have been published, which does no harm.
     """
@@ -173,6 +173,6 @@ def _pool(_pid: int) -> ProducerPool:
     connection = default_app.connection_for_write()
     connection.transport_options = {
         **connection.transport_options,
-        **settings.DOORBELL_TRANSPORT_OPTIONS,
+        **settings.PUBLISH_TRANSPORT_OPTIONS,
     }
     return ProducerPool(connections=ConnectionPool(connection, limit=100), limit=100)

@@ -61,7 +61,7 @@ def passing_over(rows: "QuerySet[M]", loop: str) -> "QuerySet[M]":
 
 
 def condition(column: str, loop: str, now: datetime) -> tuple[str, list[Any]]:
-    """Give the same as ``passing_over`` for SQL of our own: a condition, and its parameters."""
+    """Return the same as ``passing_over`` for SQL of our own: a condition, and its parameters."""
     held = (
         f"SELECT key FROM {QuarantinedRow._meta.db_table} WHERE loop = %s AND released_at IS NULL"  # noqa: S608 -- a table's name
         " AND (quarantined_at IS NOT NULL OR retry_at > %s)"

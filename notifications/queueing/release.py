@@ -28,14 +28,14 @@ def publish(waiting: Sequence[backlog.Waiting]) -> None:
         return
     try:
         depths = publisher.depths(due)
-        messages = publisher.ring_due(
+        messages = publisher.publish_due(
             (name, _rows(queue.priority), missing)
             for name, queue in due.items()
             if (missing := _messages(queue) - depths[name]) > 0
         )
         metrics.released(messages)
     except publisher.BrokerAway:
-        return  # logged by the doorbell; the rows stay due, and the next sweep asks again
+        return  # logged by the publisher; the rows stay due, and the next sweep asks again
 
 
 def _rows(priority: str) -> int:

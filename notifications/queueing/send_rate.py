@@ -88,7 +88,7 @@ class SharedRate:
 def _room(per_second: float, used_up: float, now: float, *, urgent: bool) -> int:
     """Return how many may go at ``now``."""
     burst = max(BURST, 1 / per_second) + (URGENT if urgent else 0.0)
-    # A hair more: what a division leaves over is no notification that has to wait.
+    # A hair more: what a division leaves over is not a notification that has to wait.
     return max(0, int((now + burst - max(used_up, now)) * per_second + 1e-6))
 
 

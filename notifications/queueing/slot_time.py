@@ -44,7 +44,7 @@ class Meter:
             self._spent[queue] = self._spent.get(queue, Spent()).plus(Spent(seconds, 1))
 
     def take(self) -> dict[str, Spent]:
-        """Give what was added since the last call."""
+        """Return what was added since the last call."""
         with self._lock:
             taken, self._spent = self._spent, {}
         return taken
@@ -64,7 +64,7 @@ def tell(spent: Mapping[str, Spent]) -> None:
 
 
 def last_minute() -> dict[str, Spent] | None:
-    """Give what each queue took; None while Redis is away. Raises ``django.db.Error``."""
+    """Return what each queue took; None while Redis is away. Raises ``django.db.Error``."""
     now = _now()
     try:
         with shared_state() as client, client.pipeline(transaction=False) as pipeline:

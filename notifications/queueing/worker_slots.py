@@ -91,12 +91,12 @@ def fair_order() -> FairOrder:
 
 
 def take_spent() -> dict[str, float]:
-    """Give the slot seconds by queue since the last call."""
+    """Return the slot seconds by queue since the last call."""
     return {queue: spent.seconds for queue, spent in _unpaid.take().items()}
 
 
 def count() -> int:
-    """Give the number of slots of this worker."""
+    """Return the number of slots of this worker."""
     return _slots
 
 
@@ -143,7 +143,7 @@ class SpareSlot(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no
 
 
 def running() -> list[Running]:
-    """Give the messages that this worker has taken and not finished."""
+    """Return the messages that this worker has taken and not finished."""
     now = time.time()
     return [
         Running(
@@ -201,7 +201,7 @@ def _queue_of(request: Any) -> str:
 
 
 def weights() -> Mapping[str, float]:
-    """Give each queue's weight, as it was a moment ago."""
+    """Return each queue's weight, as it was a moment ago."""
     return _weights or routing.default_weights(conf.get("WEIGHTS"))
 
 

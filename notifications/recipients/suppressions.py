@@ -30,7 +30,7 @@ _has_none: dict[str, float] = {}  # and until when, that it has none
 
 
 def comparable(channel: str, recipient: str) -> str:
-    """Give a recipient as it is compared: mail addresses in one form, without regard to case."""
+    """Return a recipient as it is compared: mail addresses in one form, without regard to case."""
     if channel != "email":
         return recipient
     try:

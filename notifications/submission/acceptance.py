@@ -351,6 +351,6 @@ def _committed(created: Mapping[tuple[str, str], int], row: insert.Row | None) -
     if row is None:
         return
     try:
-        publisher.ring(row["id"], routing.queue_for(row["channel"], row["priority"]))
+        publisher.publish_one(row["id"], routing.queue_for(row["channel"], row["priority"]))
     except publisher.BrokerAway:
         log.warning("left_to_the_sweep", notification=str(row["id"]))

@@ -374,7 +374,7 @@ def _callback_url(request: Request) -> str:
         return recipients.url(given)
     except errors.MalformedRecipient as error:
         raise errors.InvalidField(
-            "The callback_url is no URL.", field="callback_url", hint=error.hint
+            "The callback_url is not a URL.", field="callback_url", hint=error.hint
         ) from None
 
 
@@ -526,7 +526,7 @@ def json_object(value: Mapping[str, Any] | None, field: str) -> dict[str, Any]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Give every text of a JSON value, its keys too."""
+    """Return every text of a JSON value, its keys too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -586,7 +586,9 @@ def _time(value: datetime | str, field: str) -> datetime:
             value = datetime.fromisoformat(value)
         except ValueError:
             raise errors.InvalidTime(
-                f"{field} is no time.", field=field, hint="Give it like 2026-12-24T18:00:00+01:00."
+                f"{field} is not a time.",
+                field=field,
+                hint="Write it as 2026-12-24T18:00:00+01:00.",
             ) from None
         if value.tzinfo is None:
             raise errors.InvalidTime(
@@ -595,7 +597,7 @@ def _time(value: datetime | str, field: str) -> datetime:
                 hint="Give it like 2026-12-24T18:00:00+01:00.",
             )
     if not isinstance(value, datetime):
-        raise errors.InvalidTime(f"{field} is no time.", field=field)
+        raise errors.InvalidTime(f"{field} is not a time.", field=field)
     try:
         aware = value if value.tzinfo else timezone.make_aware(value)
         return aware.astimezone(UTC)

@@ -50,11 +50,11 @@ def submit(
     continuation: Mapping[str, Any] | None = None,
     replay_of: Notification | None = None,
     version: CompiledVersion | None = None,
-    rings: bool = True,
+    publish: bool = True,
 ) -> Submission:
     """Accept a request, or the fields of one.
 
-    ``rings`` is false for a caller that delivers itself.
+    ``publish`` is false for a caller that delivers itself.
     ``version`` pins another than the published one of the request's template.
 
     With the id of a row that exists, or an idempotency key that was used, the first
@@ -70,7 +70,7 @@ def submit(
         replay_of_id=replay_of.id if replay_of else None,
         version=version,
     )
-    answer = acceptance.accept_one(asked, publish=rings)
+    answer = acceptance.accept_one(asked, publish=publish)
     assert answer.id is not None  # noqa: S101 -- else accept_one has raised
     return Submission(answer.id, answer.created, answer.row if answer.created else None)
 

@@ -53,7 +53,7 @@ def _broker() -> Iterator[Error]:
         return
     if problem := _redis_problem(settings.BROKER_URL):
         yield Error(
-            f"BROKER_URL is no address of a Redis or RabbitMQ server. {problem}",
+            f"BROKER_URL is not an address of a Redis or RabbitMQ server. {problem}",
             hint="Use redis://host:6379/0 or amqp://user:password@host:5672//, "
             "or leave it out for the embedded broker.",
             id="config.E002",
@@ -63,7 +63,7 @@ def _broker() -> Iterator[Error]:
 def _redis() -> Iterator[Error]:
     if settings.REDIS_URL and (problem := _redis_problem(settings.REDIS_URL)):
         yield Error(
-            f"REDIS_URL is no address of a Redis server. {problem}",
+            f"REDIS_URL is not an address of a Redis server. {problem}",
             hint="Use redis://host:6379/0, or leave it out where the broker is Redis.",
             id="config.E003",
         )
@@ -100,7 +100,7 @@ def _email() -> Iterator[Error]:
         smtp_connection.read_url(settings.EMAIL_URL)
     except ValueError:  # its text may hold a part of the password
         yield Error(
-            "EMAIL_URL is no address of a mail server.",
+            "EMAIL_URL is not an address of a mail server.",
             hint="Use smtp://user:password@host:587 or smtps://user:password@host (also "
             "?starttls=require|offered|never, ?ca_file=PATH), or leave it out for the outbox.",
             id="config.E004",
@@ -111,7 +111,7 @@ def _public_url() -> Iterator[Error]:
     url = settings.PUBLIC_URL
     if url and not (_is_address(url, ("https", "http")) and urlsplit(url).hostname):
         yield Error(
-            "PUBLIC_URL is no address of a web site.",
+            "PUBLIC_URL is not an address of a web site.",
             hint="Use https://notify.example.org, or leave it out where nobody reaches this "
             "system from outside.",
             id="config.E006",

@@ -23,7 +23,7 @@ def meet_servers(**_: Any) -> None:
         publisher.depths([routing.JOBS_QUEUE])  # by kombu
         publisher.probe()
     except publisher.BrokerAway:
-        pass  # said by the doorbell
+        pass  # logged by the publisher
     except Exception as error:  # noqa: BLE001 (the boundary: whatever a client raises is said)
         publisher.saw(error)
     if settings.REDIS_URL:

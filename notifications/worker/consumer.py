@@ -41,7 +41,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
         return message_faults.receiving(receive, self.connection_errors, self)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
-        """Drop what is no task's message. Celery would log it whole; the same below."""
+        """Drop what is not a task's message. Celery would log it whole; the same below."""
         message_faults.drop(message, message_faults.UnknownMessage(), "unknown_format", self)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:

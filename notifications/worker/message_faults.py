@@ -3,7 +3,7 @@
 Celery lets most of what a message's headers can break end the worker's main process, and the broker
 delivers the message to the next one; and it logs what it cannot read with all that is in it. Here a
 message that cannot be received is rejected, counted by the reason, and logged by its id and the
-error's class. An outage of a server is no message's fault, and is raised.
+error's class. An outage of a server is not a message's fault, and is raised.
 """
 
 import logging

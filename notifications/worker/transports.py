@@ -39,7 +39,7 @@ class _Closing:
             return self._or_leave(super()._brpop_read, **options)  # type: ignore[misc]
         except NO_MESSAGE as error:
             # BRPOP has taken it already. Its text is not logged: it is anybody's content.
-            logger.error("An element of a queue is no message, and is dropped: %s", _name(error))  # noqa: TRY400 -- a traceback has the text
+            logger.error("An element of a queue is not a message, and is dropped: %s", _name(error))  # noqa: TRY400 -- a traceback has the text
             _count_dropped()
             return True
 

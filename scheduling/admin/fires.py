@@ -98,7 +98,7 @@ class FireAdmin(ReadableAdmin):
     @admin.display(description="schedule")
     def task_link(self, fire: Fire) -> SafeString:
         where = reverse("admin:django_celery_beat_periodictask_change", args=(fire.schedule_id,))
-        return format_html('<a class="seat-link" href="{}">{}</a>', where, self.task(fire))
+        return format_html('<a class="ntf-link" href="{}">{}</a>', where, self.task(fire))
 
     @labelled("outcome", LABELS)
     def outcome(self, fire: Fire) -> tuple[str, str]:
@@ -181,4 +181,4 @@ class FireAdmin(ReadableAdmin):
 
 
 def _links(links: Iterable[tuple[str, str]]) -> SafeString:
-    return format_html_join(SafeString("<br>"), '<a class="seat-link" href="{}">{}</a>', links)
+    return format_html_join(SafeString("<br>"), '<a class="ntf-link" href="{}">{}</a>', links)

@@ -245,7 +245,7 @@ class ScheduleAdmin(ReadableAdmin):
             jobs.remove(name)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Give the form, or for who may only look what there is to see."""
+        """Return the form, or for who may only look what there is to see."""
         may_write = self.has_change_permission(request, obj) if obj else True
         if not may_write:
             return self.LOOKED_AT

@@ -124,7 +124,7 @@ class OutlookForm(WhenForm):
 
 
 def when_of(task: PeriodicTask) -> dict[str, Any]:
-    """Give what the friendly fields show of a schedule that exists."""
+    """Return what the friendly fields show of a schedule that exists."""
     rule = rules.rule_of(task)
     if "cron" in rule:
         return {"when": CRON, **rule}
@@ -136,7 +136,7 @@ def when_of(task: PeriodicTask) -> dict[str, Any]:
 
 
 def zone_of(rule: RuleRow | None) -> Any:
-    """Give the zone in which people think of a rule: its own, else the admin's."""
+    """Return the zone in which people think of a rule: its own, else the admin's."""
     return getattr(rule, "timezone", None) or get_current_timezone()
 
 

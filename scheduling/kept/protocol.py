@@ -60,7 +60,7 @@ class Leases(Protocol):
         ...
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back; one that somebody else holds meanwhile is left alone."""
+        """Release a lease; one that somebody else holds meanwhile is left alone."""
         ...
 
 

@@ -127,7 +127,7 @@ class Ticks(Jobs):
         return self._store.renew(lease)
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back; one that somebody else holds meanwhile is left alone."""
+        """Release a lease; one that somebody else holds meanwhile is left alone."""
         self._store.release(lease)
 
     def announce(self, name: str) -> None:

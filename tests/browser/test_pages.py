@@ -1,4 +1,4 @@
-"""Every page of the operator's seat: readable, reachable, at each width and in each light."""
+"""Every page of the admin: readable, reachable, at each width and in each light."""
 
 import os
 
@@ -113,9 +113,9 @@ def test_every_page_is_readable_at_each_width_and_in_each_light(content, open_pa
 
 def test_the_first_page_renews_itself(content, open_page):
     page = open_page()
-    before = page.inner_text(".seat-numbers")
+    before = page.inner_text(".ntf-numbers")
     send(channel="simulator", recipient="ada?result=permanent&code=571", body="Hello")
     page.wait_for_function(
-        "before => document.querySelector('.seat-numbers').innerText !== before", arg=before
+        "before => document.querySelector('.ntf-numbers').innerText !== before", arg=before
     )
     assert page.troubles == []

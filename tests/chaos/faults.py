@@ -45,7 +45,7 @@ def plant(chance: float) -> None:
 
     plan: list[tuple[Any, str, str, bool]] = [
         (insert, "insert", "after commit", True),
-        (publisher, "ring", "after publish", True),
+        (publisher, "publish_one", "after publish", True),
         (claims, "_take", "after claim", True),
         (base.Provider, "outcome_of", "after the provider's answer", True),
         (outcomes, "record", "before the record", False),

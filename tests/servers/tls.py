@@ -31,7 +31,7 @@ class Authority:
 class TlsDoor:
     """Listens with TLS on ``port``, and hands what comes in to a server without it.
 
-    Servers of the tests are often built without TLS; to a client this is no different. To a
+    Servers of the tests are often built without TLS; to a client this is not different. To a
     Postgres a client speaks in plain words first, and asks for TLS; that is ``asked``.
     """
 

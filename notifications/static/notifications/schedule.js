@@ -6,7 +6,7 @@ window.addEventListener("load", () => {
   const context = document.getElementById("id_context");
   if (!template || !context) return;
   const hint = document.createElement("p");
-  hint.className = "seat-quiet";
+  hint.className = "ntf-quiet";
   hint.setAttribute("aria-live", "polite");
   context.after(hint);
 

@@ -30,7 +30,7 @@ class Command(BaseCommand):
         """Print the name of each schedule that went, or would go."""
         for name in keep:
             if not declarations.keep(name):
-                raise CommandError(f"{name!r} is no schedule that the code no longer declares.")
+                raise CommandError(f"{name!r} is not a schedule that the code no longer declares.")
         names = declarations.names() if dry_run else declarations.prune()
         for name in names:
             self.stdout.write(name)

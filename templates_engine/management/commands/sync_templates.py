@@ -31,7 +31,7 @@ class Command(BaseCommand):
                 self.stdout.write(str(path))
             return
         if not folder.is_dir():
-            raise CommandError(f"{folder} is no folder.")
+            raise CommandError(f"{folder} is not a folder.")
         try:
             changes = folders.load(folder, dry_run=dry_run, as_draft=draft)
         except TemplateError as error:

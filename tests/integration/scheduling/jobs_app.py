@@ -123,5 +123,5 @@ def door() -> None:
 
 @app.task(name="jobs.give_back")  # type: ignore[untyped-decorator]
 def give_back(text: str) -> None:
-    """Give the message back to the broker, always."""
+    """Return the message back to the broker, always."""
     raise Reject(text, requeue=True)

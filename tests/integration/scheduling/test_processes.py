@@ -27,7 +27,7 @@ Wait = Callable[..., Any]
 
 @pytest.fixture
 def runs(processes: Processes, tmp_path: Path) -> Path:
-    """Give the file to which each run adds a line."""
+    """Return the file to which each run adds a line."""
     path = tmp_path / "runs"
     path.touch()
     processes.env[RUNS] = str(path)
@@ -143,7 +143,7 @@ def test_each_way_to_end_a_run_ends_its_fire(
     assert all(f" {done}\n" in text for done in ("replaced", "one", "two"))
     assert late.status == FireStatus.DISPATCHED
     assert late.due_at is not None
-    assert (late.due_at - soon).total_seconds() > 900  # it is no lost message until then
+    assert (late.due_at - soon).total_seconds() > 900  # it is not lost message until then
 
 
 def test_what_a_worker_knows_runs_and_what_it_cannot_do_fails_with_the_reason(

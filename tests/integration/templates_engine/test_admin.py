@@ -83,7 +83,7 @@ def test_a_locale_is_removed_by_emptying_it(admin_client: Client, draft: Templat
         ({"sample_context": "[1]"}, "JSON object"),
         ({"sample_context": "{"}, "valid JSON"),
         ({"context_schema": '{"type": 1}'}, "wrong at type"),
-        ({"new_locale": "!"}, "no locale"),
+        ({"new_locale": "!"}, "not a locale"),
         (
             {"source-default-text": "{% for i in range(9**9) %}{% endfor %}"},
             "than one message may",

@@ -88,7 +88,7 @@ def test_one_broken_template_leaves_the_database_as_it_was(folder: Path) -> None
 
 def test_a_file_with_an_unknown_name_is_refused(folder: Path) -> None:
     (folder / "otp/txt.text").write_text("x")
-    with pytest.raises(CommandError, match="is no file of a template"):
+    with pytest.raises(CommandError, match="is not a file of a template"):
         sync(folder)
 
 

@@ -16,7 +16,7 @@ EMBEDDED = {"DATABASE_URL": "", "BROKER_URL": ""}
 
 
 def _run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    # What the browser tests need of their own process is no part of a deployment.
+    # What the browser tests need of their own process is not a part of a deployment.
     own = {k: v for k, v in os.environ.items() if k != "DJANGO_ALLOW_ASYNC_UNSAFE"}
     given = {name: value for name, value in (own | env).items() if value}
     program = str(Path(sys.executable).parent / command[0])

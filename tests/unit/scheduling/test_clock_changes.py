@@ -147,7 +147,7 @@ def days_of_change(zone: str, years: range = YEARS) -> tuple[date, ...]:
 
 
 def whole_day(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Give the span in which a local day surely lies, with an hour to spare on each side."""
+    """Return the span in which a local day surely lies, with an hour to spare on each side."""
     middle = datetime.combine(day, time(12), tzinfo=zone).astimezone(UTC)
     return middle - timedelta(hours=15), middle + timedelta(hours=15)
 
@@ -169,7 +169,7 @@ def oracle(rule: Crontab, start: datetime, end: datetime) -> list[datetime]:
 def clock_of_the_day(
     zone: str, start: datetime, end: datetime
 ) -> dict[datetime, tuple[datetime, ...]]:
-    """Give the real minutes at which the clock shows each local time."""
+    """Return the real minutes at which the clock shows each local time."""
     shown: dict[datetime, tuple[datetime, ...]] = {}
     moment = start - timedelta(hours=4)
     while moment <= end:

@@ -26,7 +26,7 @@ def draft(channel: str = "chat", **given: Any) -> Draft:
         ({"channel": "email", "variants": {"default": {"html": "x"}}}, "needs subject"),
         ({"channel": "simulator", "variants": {"default": {}}}, "needs subject or body"),
         ({"variants": {"default": {"text": "x", "html": "x"}}}, "no part html"),
-        ({"variants": {"default": {"text": "x"}, "../x": {"text": "x"}}}, "no locale"),
+        ({"variants": {"default": {"text": "x"}, "../x": {"text": "x"}}}, "not a locale"),
         ({"variants": {"default": {"text": "x"}, "de": {"text": "a\n{{ x"}}}, "de.*line 2"),
         ({"sample_context": {"other": 1}}, "sample context does not render.*needs name"),
         ({"sample_context": {"name": None}}, "sample context does not render.*null"),

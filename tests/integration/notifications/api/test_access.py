@@ -15,7 +15,7 @@ VALUES = {"id": "1", "number": "1", "name": "x"}
 
 
 def operations() -> Iterator[tuple[str, str, str]]:
-    """Give method, path and scope of every operation that needs a key."""
+    """Return method, path and scope of every operation that needs a key."""
     for bound in api._get_bound_routers():
         for path, view in bound.path_operations.items():
             for operation in view.operations:

@@ -89,7 +89,7 @@ def as_csv(rows: list[dict[str, str]]) -> tuple[bytes, str]:
 
 
 def peak_megabytes(pid: int) -> float:
-    """Give the most memory that a process and its children had at a time."""
+    """Return the most memory that a process and its children had at a time."""
     own = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return (int(own[1]) / 1024 if own else 0.0) + sum(map(peak_megabytes, map(int, children)))

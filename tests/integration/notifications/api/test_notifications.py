@@ -1,4 +1,4 @@
-"""Notifications over HTTP: the same door, the same names."""
+"""Notifications over HTTP: the same checks, the same names."""
 
 import json
 from datetime import UTC, datetime, timedelta

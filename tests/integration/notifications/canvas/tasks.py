@@ -31,7 +31,7 @@ def fail(*args):
 
 
 def calls(client):
-    """Give what was called until now: names and arguments, in order."""
+    """Return what was called until now: names and arguments, in order."""
     return [tuple(json.loads(entry)) for entry in client.lrange(KEY, 0, -1)]
 
 

@@ -22,7 +22,7 @@ SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body":
 
 @pytest.fixture
 def broken(monkeypatch):
-    """A follower that cannot be published: what it raises is no outage."""
+    """A follower that cannot be published: what it raises is not an outage."""
     error = UnicodeEncodeError("ascii", "ü", 0, 1, "on purpose")
     monkeypatch.setattr(unpublishable, "error", error)
     return unpublishable.s()

@@ -26,7 +26,7 @@ send.set(countdown=600).delay().revoke()
 
 
 def post(address, **fields):
-    """Give the status of a POST, and what it answers; a refusal is a status, too."""
+    """Return the status of a POST, and what it answers; a refusal is a status, too."""
     body = urllib.parse.urlencode(fields).encode()
     try:
         with urllib.request.urlopen(address, data=body, timeout=60) as answer:

@@ -18,7 +18,7 @@ SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body":
 
 
 def parts(form):
-    """Give what makes the signatures of a form's sends, by a letter each."""
+    """Return what makes the signatures of a form's sends, by a letter each."""
 
     def send(letter, **changes):
         fields = {**SIMULATED, "reference": letter, "metadata": {"form": form}, **changes}

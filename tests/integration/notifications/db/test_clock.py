@@ -1,4 +1,4 @@
-"""The database's clock, as a process keeps it: how long it takes to connect is no part of it."""
+"""The database's clock, as a process keeps it: how long it takes to connect is not a part of it."""
 
 import socket
 import threading

@@ -43,7 +43,7 @@ def _analyse() -> None:
 
 
 def page_of(**filters: Any) -> tuple[list[Notification], str | None]:
-    """Give a page of the API's list, and the cursor to the next."""
+    """Return a page of the API's list, and the cursor to the next."""
     read = Filters.model_validate({"limit": 50, **filters})
     return cut_by_age(_filtered(LIVE, read), read)
 

@@ -24,7 +24,7 @@ FITS = {
 
 @pytest.fixture
 def sending(account, httpserver: HTTPServer, monkeypatch, settings, service_key, request):
-    """Give a channel, a recipient and a text's part, with an account of a kind behind it."""
+    """Return a channel, a recipient and a text's part, with an account of a kind behind it."""
     settings.TEMPLATES_MAX_SMS_SEGMENTS = 100
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
     here = httpserver.url_for("")

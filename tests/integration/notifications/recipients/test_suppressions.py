@@ -1,4 +1,4 @@
-"""Who must not be written to is not, at the door and at the claim."""
+"""Who must not be written to is not, at submission and at the claim."""
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext

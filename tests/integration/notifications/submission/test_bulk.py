@@ -1,4 +1,4 @@
-"""The bulk door and the batch: many accepted as one, watched, paused, resumed, cancelled."""
+"""Bulk submission and the batch: many accepted as one, watched, paused, resumed, cancelled."""
 
 import pytest
 

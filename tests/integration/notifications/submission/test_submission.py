@@ -1,4 +1,4 @@
-"""The door: what it refuses, what it keeps, and that it keeps it once."""
+"""Submission: what it refuses, what it keeps, and that it keeps it once."""
 
 import json
 import threading

@@ -74,7 +74,7 @@ MESSAGES: dict[str, dict[str, Any]] = {
     ),
     "unknown type": message(**OF_UNKNOWN_TYPE),
     "unknown type without headers": message(headers={}, **OF_UNKNOWN_TYPE),
-    "body that is no JSON": message(body=SECRET.encode()),
+    "body that is not JSON": message(body=SECRET.encode()),
     "body that is an object": message(body=json.dumps({SECRET: SECRET}).encode()),
     "arguments of another kind": message(body=json.dumps([SECRET, [SECRET], EMPTY[2]]).encode()),
     "arguments that do not fit": message(body=json.dumps([[SECRET] * 9, *EMPTY[1:]]).encode()),
