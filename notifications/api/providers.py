@@ -20,14 +20,17 @@ class ProviderOut(Schema):
     name: str
     channel: str
     kind: str
-    state: str = Field(description="`ready`, `resting` after failures, or `unusable`.")
+    state: str = Field(description="`ready`, `circuit_open` (after failures), or `unusable`.")
     problem: str = Field(description="Why it is unusable.")
     weight: int
     good: int = Field(description="Attempts that the provider answered.")
     bad: int = Field(description="Attempts that it did not, or refused for now.")
     failures_in_a_row: int
     seconds_per_attempt: float
-    resting_until: datetime | None
+    open_until: datetime | None = Field(description="When a message may probe its open circuit.")
+    resting_until: datetime | None = Field(
+        description="The old name of `open_until`.", json_schema_extra={"deprecated": True}
+    )
     last_error: str = Field(
         description="What it failed with last, in the last ten minutes, without addresses."
     )
@@ -35,7 +38,7 @@ class ProviderOut(Schema):
 
 @router.get("", response=list[ProviderOut], summary="The health of each account")
 def list_providers(request: HttpRequest) -> list[ProviderOut]:
-    """Tell how each account does; a channel without accounts has what the settings give it."""
+    """Return how each account does; a channel without accounts has what the settings give it."""
     found = [one for channel in routing.CHANNELS for one in accounts.candidates(channel)]
     names = [one.name for one in found]
     known, errors = health.healths(names), health.last_errors(names)
@@ -43,18 +46,19 @@ def list_providers(request: HttpRequest) -> list[ProviderOut]:
 
 
 def _document(one: Candidate, seen: Health, error: LastError | None) -> ProviderOut:
-    resting = seen.resting_until > 0
+    open_until = datetime.fromtimestamp(seen.open_until, UTC) if seen.open_until > 0 else None
     return ProviderOut(
         name=one.name,
         channel=one.account.channel,
         kind=one.account.kind,
-        state="unusable" if one.problem else "resting" if resting else "ready",
+        state="unusable" if one.problem else "circuit_open" if open_until else "ready",
         problem=one.problem,
         weight=one.weight,
         good=seen.good,
         bad=seen.bad,
         failures_in_a_row=seen.streak,
         seconds_per_attempt=seen.pace,
-        resting_until=datetime.fromtimestamp(seen.resting_until, UTC) if resting else None,
+        open_until=open_until,
+        resting_until=open_until,
         last_error=without_addresses(error.words) if error else "",
     )

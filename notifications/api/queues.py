@@ -38,37 +38,47 @@ class Queue(Schema):
     name: str
     channel: str
     priority: str
-    depth: int = Field(description="Notifications that are due and wait, in the database.")
+    due: int = Field(description="Notifications that are due and wait, in the database.")
+    depth: int = Field(description="The old name of `due`.", json_schema_extra={"deprecated": True})
     retrying: int = Field(description="Notifications that wait for their next attempt.")
+    blocked: int = Field(
+        description="Notifications that wait for an account, an endpoint or a limit."
+    )
     resting: int = Field(
-        description="Notifications that wait for an account or an endpoint that rests, or a limit."
+        description="The old name of `blocked`.", json_schema_extra={"deprecated": True}
     )
     oldest_age: float | None = Field(
         description="Seconds since the one that waits longest was first to be sent."
     )
     next_due_at: datetime | None = Field(description="When the next future one falls due.")
-    released: int | None = Field(description="Messages on the broker; null while it is away.")
+    on_broker: int | None = Field(description="Messages on the broker; null while it is away.")
+    released: int | None = Field(
+        description="The old name of `on_broker`.", json_schema_extra={"deprecated": True}
+    )
     allocation: Allocation
 
 
 @router.get("", response=list[Queue], summary="Depth, oldest age and allocation")
 def list_queues(request: HttpRequest) -> list[dict[str, object]]:
-    """Tell what waits in each queue."""
+    """Return what waits in each queue."""
     now = clock.now()
     longest = {(w.channel, w.priority): w for w in waiting.look(DEFERRED_COUNTED_UP_TO)}
-    released = _released()
+    on_broker = _on_broker()
     allocated = allocation.read()
     return [
         {
             "name": name,
             "channel": queue.channel,
             "priority": queue.priority,
+            "due": queue.due,
             "depth": queue.due,
             "retrying": deferred.retrying,
-            "resting": deferred.resting,
+            "blocked": deferred.blocked,
+            "resting": deferred.blocked,
             "oldest_age": deferred.age(now) if deferred.since else None,
             "next_due_at": queue.next_due_at,
-            "released": released.get(name),
+            "on_broker": on_broker.get(name),
+            "released": on_broker.get(name),
             "allocation": allocated[name],
         }
         for queue in backlog.look(COUNTED_UP_TO)
@@ -77,7 +87,7 @@ def list_queues(request: HttpRequest) -> list[dict[str, object]]:
     ]
 
 
-def _released() -> dict[str, int]:
+def _on_broker() -> dict[str, int]:
     try:
         return publisher.depths(routing.QUEUE_NAMES)
     except publisher.BrokerAway:

@@ -40,7 +40,8 @@ class Reason(StrEnum):
     # Deferred: no attempt is spent.
     NO_PROVIDER = "no_provider"
     RATE_LIMITED = "rate_limited"
-    RECEIVER_RESTS = "receiver_rests"
+    ENDPOINT_BACKOFF = "endpoint_backoff"
+    RECEIVER_RESTS = "receiver_rests"  # what older versions stored for endpoint_backoff
     ACCOUNT_BUSY = "account_busy"
     SLOT_TIME_OVER = "slot_time_over"
     SUSPECT = "suspect"
@@ -64,7 +65,7 @@ def known(word: str) -> str:
 _WORDS = frozenset(Reason)
 
 DEFERRED = (
-    *(Reason.NO_PROVIDER, Reason.RATE_LIMITED, Reason.RECEIVER_RESTS, Reason.ACCOUNT_BUSY),
-    *(Reason.SLOT_TIME_OVER, Reason.SUSPECT, Reason.ACCOUNT_HELD),
+    *(Reason.NO_PROVIDER, Reason.RATE_LIMITED, Reason.ACCOUNT_BUSY, Reason.ACCOUNT_HELD),
+    *(Reason.ENDPOINT_BACKOFF, Reason.RECEIVER_RESTS, Reason.SLOT_TIME_OVER, Reason.SUSPECT),
 )
 """Why a row waits that may ask at any time whether it may go now."""

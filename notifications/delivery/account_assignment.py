@@ -20,9 +20,9 @@ from notifications.db import clock, shared_state
 from notifications.models import Attempt
 from notifications.providers import accounts, endpoints, health, rate_limits, senders
 from notifications.providers.accounts import Candidate
-from notifications.providers.endpoints import Turn
+from notifications.providers.endpoints import Allowance
 from notifications.providers.rate_limits import Ask, Bucket, bursty, steady
-from notifications.providers.selection import Choice, Condition, choose, serving, suited
+from notifications.providers.selection import AccountState, Choice, choose, serving, suited
 from notifications.recipients import suppressions
 from templates_engine.sms import segments
 
@@ -102,14 +102,14 @@ def assign(ready: list[Ready], tried: Names, earlier: Mapping[UUID, Sequence[str
     ready = _without_misfits(ready, plan)
     if not ready:
         return plan
-    conditions = _conditions(candidates)
-    if _only(candidates, conditions) and not tried:
+    states = _states(candidates)
+    if _only(candidates, states) and not tried:
         # By far the commonest case, in which there is nothing to draw for each row.
-        choice = _choose(ready[0], candidates, conditions)
+        choice = _choose(ready[0], candidates, states)
         if choice is not None:
             plan.within_limits(choice, ready)
             return plan
-    drawing = _Drawing(candidates, conditions, tried, earlier)
+    drawing = _Drawing(candidates, states, tried, earlier)
     if len(candidates) > 1 and any(candidate.rate for candidate in candidates):
         plan.going, ready = drawing.with_room(ready)
     chosen, left = drawing.draw(ready)
@@ -146,8 +146,8 @@ def has_another(one: Ready, tried: Collection[str]) -> bool:
     candidates = candidates_of(one.claim)
     if len(candidates) == 1:
         return False
-    conditions = health.conditions(health.healths([c.name for c in candidates]))
-    return _choose(one, candidates, conditions, tried) is not None
+    states = health.states(health.healths([c.name for c in candidates]))
+    return _choose(one, candidates, states, tried) is not None
 
 
 def failed_earlier(ready: Iterable[Ready]) -> dict[UUID, Sequence[str]]:
@@ -177,26 +177,26 @@ def candidates_of(claim: Claim) -> tuple[Candidate, ...]:
     )
 
 
-def by_turns(ready: list[Ready]) -> tuple[list[Ready], dict[str, Turn], Plan]:
-    """Keep those whose receiver may be called now; the others wait until it may.
+def within_allowances(ready: list[Ready]) -> tuple[list[Ready], dict[str, Allowance], Plan]:
+    """Return the messages whose endpoint may be called now, and a plan that defers the others.
 
-    Returns the receivers that are known to be slow, too, and the plan for those that wait.
+    The second value holds the allowances of the endpoints that are known to be slow.
     """
     kept = [one for one in ready if one.claim.test]  # a test calls nobody
-    by_receiver: dict[str, list[Ready]] = defaultdict(list)
+    by_endpoint: dict[str, list[Ready]] = defaultdict(list)
     for one in (one for one in ready if not one.claim.test):
-        by_receiver[endpoints.receiver_of(one.claim.channel, one.claim.recipient)].append(one)
-    turns = endpoints.turns(by_receiver)
+        by_endpoint[endpoints.endpoint_of(one.claim.channel, one.claim.recipient)].append(one)
+    allowances = endpoints.allowances(by_endpoint)
     plan = Plan()
-    for receiver, rows in by_receiver.items():
-        turn = turns.get(receiver)
-        if turn is None:
+    for endpoint, rows in by_endpoint.items():
+        allowance = allowances.get(endpoint)
+        if allowance is None:
             kept += rows
             continue
-        kept += rows[: turn.most]
-        detail = "The receiver is slow, or does not answer."
-        plan.wait(rows[turn.most :], turn.wait, "receiver_rests", detail)
-    return kept, turns, plan
+        kept += rows[: allowance.most]
+        detail = "The endpoint is slow, or does not answer."
+        plan.wait(rows[allowance.most :], allowance.wait, "endpoint_backoff", detail)
+    return kept, allowances, plan
 
 
 class _Drawing:
@@ -205,12 +205,12 @@ class _Drawing:
     def __init__(
         self,
         candidates: Sequence[Candidate],
-        conditions: dict[str, Condition],
+        states: dict[str, AccountState],
         tried: Names,
         earlier: Mapping[UUID, Sequence[str]],
     ) -> None:
         self._candidates = candidates
-        self._conditions = conditions
+        self._states = states
         self._tried = tried
         self._earlier = earlier
         self._full: dict[UUID, set[str]] = defaultdict(set)
@@ -224,7 +224,7 @@ class _Drawing:
             choice = _choose(
                 one,
                 self._candidates,
-                self._conditions,
+                self._states,
                 self._tried.get(id_, ()),
                 full=self._full.get(id_, ()),
                 earlier=self._earlier.get(id_, ()),
@@ -257,35 +257,35 @@ class _Drawing:
     def _probed(self, choice: Choice) -> None:
         """Let one message probe; those after it treat the account as broken."""
         name = choice.candidate.name
-        if self._conditions[name].probe:
-            self._conditions[name] = replace(self._conditions[name], probe=False)
+        if self._states[name].probe:
+            self._states[name] = replace(self._states[name], probe=False)
 
 
-def _only(candidates: Sequence[Candidate], conditions: Mapping[str, Condition]) -> bool:
+def _only(candidates: Sequence[Candidate], states: Mapping[str, AccountState]) -> bool:
     return (
         len(candidates) == 1
         and not CHANNELS[candidates[0].account.channel].is_mixed
         and not candidates[0].rules
-        and not conditions[candidates[0].name].broken
+        and not states[candidates[0].name].is_open
     )
 
 
-def _conditions(candidates: Sequence[Candidate]) -> dict[str, Condition]:
+def _states(candidates: Sequence[Candidate]) -> dict[str, AccountState]:
     found = health.healths([candidate.name for candidate in candidates])
-    conditions = health.conditions(found)
-    for name, condition in conditions.items():
+    states = health.states(found)
+    for name, state in states.items():
         if senders.is_stuck(name):
-            conditions[name] = replace(condition, broken=True)
+            states[name] = replace(state, is_open=True)
             continue
-        if condition.broken and health.may_probe(name, found[name]):
-            conditions[name] = replace(condition, probe=True)
-    return conditions
+        if state.is_open and health.may_probe(name, found[name]):
+            states[name] = replace(state, probe=True)
+    return states
 
 
 def _choose(
     one: Ready,
     candidates: Sequence[Candidate],
-    conditions: Mapping[str, Condition],
+    states: Mapping[str, AccountState],
     tried: Collection[str] = (),
     *,
     full: Collection[str] = (),
@@ -304,7 +304,7 @@ def _choose(
         priority=one.claim.priority,
     )
     draw = random.random()  # noqa: S311 -- spreads, protects nothing
-    return choose(able, conditions, draw, tried, full=full, earlier=earlier)
+    return choose(able, states, draw, tried, full=full, earlier=earlier)
 
 
 def _rest(left: list[Ready], candidates: Sequence[Candidate], plan: Plan) -> None:
@@ -312,17 +312,17 @@ def _rest(left: list[Ready], candidates: Sequence[Candidate], plan: Plan) -> Non
     if not left:
         return
     now = clock.now().timestamp()
-    until = [h.resting_until for h in health.healths([c.name for c in candidates]).values()]
-    rests = [max(u - now, health.REST / 2) for u in until if u]
-    if not rests and any(not c.problem for c in candidates):
-        rests = [health.REST]
+    until = [h.open_until for h in health.healths([c.name for c in candidates]).values()]
+    waits = [max(u - now, health.COOLDOWN / 2) for u in until if u]
+    if not waits and any(not c.problem for c in candidates):
+        waits = [health.COOLDOWN]
     detail = "; ".join(c.problem for c in candidates if c.problem)
     is_held = bool(candidates) and all(c.problem == accounts.HELD for c in candidates)
     plan.wait(
         left,
-        accounts.HELD_WAIT if is_held else min(rests, default=WAIT_FOR_ACCOUNT),
+        accounts.HELD_WAIT if is_held else min(waits, default=WAIT_FOR_ACCOUNT),
         accounts.HELD if is_held else "no_provider",
-        detail or "Every account rests after failures, or is disabled.",
+        detail or "Every account is disabled, or its circuit is open after failures.",
     )
 
 

@@ -28,7 +28,7 @@ from notifications.delivery.account_assignment import Ready, has_another
 from notifications.delivery.in_hand import InHand
 from notifications.models import Status
 from notifications.providers import endpoints, health, instances, senders
-from notifications.providers.endpoints import Calls, receiver_of
+from notifications.providers.endpoints import FairCalls, endpoint_of
 from notifications.providers.health import TRIP_AFTER, Tally
 from notifications.providers.selection import Choice
 from notifications.queueing.making_way import MOMENT, rank_of
@@ -69,7 +69,7 @@ class Sending:
         self.broken: Exception | None = None  # what concerns everybody, and a sender met
         self.tally = Tally()
         self._lock = threading.Lock()
-        self._unsent: deque[Ready] | Calls[Ready] = self._queue(chosen)
+        self._unsent: deque[Ready] | FairCalls[Ready] = self._queue(chosen)
         self._has_begun = False
         self._no_sender = False
         self._ended: deque[_Ended] = deque()
@@ -81,7 +81,7 @@ class Sending:
         self._count = 0
         self._here = None if _waits(choice) else self._outcomes()
 
-    def _queue(self, chosen: list[Ready]) -> "deque[Ready] | Calls[Ready]":
+    def _queue(self, chosen: list[Ready]) -> "deque[Ready] | FairCalls[Ready]":
         return deque(chosen)
 
     def _can_call(self) -> bool:
@@ -186,7 +186,7 @@ class Sending:
             while not self._close_if_over() and not self._senders.is_wanted_of(self):
                 one = self._unsent.popleft()
                 if one is None:
-                    return None  # each of their receivers has enough calls open
+                    return None  # each of their endpoints has enough calls open
                 try:
                     message = self._prepared(one)
                 except Exception as error:
@@ -264,9 +264,9 @@ class Sending:
     def notice(self) -> None:
         """Notice calls that take long."""
 
-    def tell(self) -> None:
-        """Tell all workers what was learned of the account."""
-        health.tell(self.name, self.tally)
+    def report(self) -> None:
+        """Report to all workers how the account's attempts ended."""
+        health.report(self.name, self.tally)
 
     def stop(self) -> None:
         """Begin no further call, and forget what was not sent."""
@@ -330,7 +330,7 @@ class Sending:
 class EndpointSending(Sending):
     """The same for a channel whose recipients have a server each."""
 
-    _unsent: Calls[Ready]
+    _unsent: FairCalls[Ready]
 
     def __init__(self, choice: Choice, chosen: list[Ready], batch: InHand) -> None:
         self._slow: set[UUID] = set()  # calls that were told of while they were open
@@ -338,8 +338,8 @@ class EndpointSending(Sending):
         super().__init__(choice, chosen, batch)
         self._calls = self._unsent
 
-    def _queue(self, chosen: list[Ready]) -> Calls[Ready]:
-        return Calls([(_receiver(one), one) for one in chosen], known=self.batch.slow)
+    def _queue(self, chosen: list[Ready]) -> FairCalls[Ready]:
+        return FairCalls([(_endpoint(one), one) for one in chosen], known=self.batch.slow)
 
     @property
     def may_outlast(self) -> bool:
@@ -364,12 +364,12 @@ class EndpointSending(Sending):
         with self._lock:
             told = one.claim.id in self._slow
             if not told:
-                self._calls.ended(_receiver(one), seconds, answered=answered)
+                self._calls.ended(_endpoint(one), seconds, answered=answered)
         if told:
-            endpoints.tell(_receiver(one), seconds, answers=answered, known=True)
+            endpoints.report(_endpoint(one), seconds, answers=answered, known=True)
 
     def notice(self) -> None:
-        """Tell of receivers that let a call wait when the batch is over: the others' calls wait."""
+        """Report endpoints that let a call wait when the batch is over: the others' calls wait."""
         now = time.monotonic()
         if now <= self.batch.ends:
             return
@@ -382,14 +382,14 @@ class EndpointSending(Sending):
             ]
             for id_, seconds in late:
                 self._slow.add(id_)
-                self._calls.ended(_receiver(self.rows[id_]), seconds, answered=False)
+                self._calls.ended(_endpoint(self.rows[id_]), seconds, answered=False)
         if late:
             with isolation.aside("health"):
-                self._calls.tell()
+                self._calls.report()
 
-    def tell(self) -> None:
-        super().tell()
-        self._calls.tell()
+    def report(self) -> None:
+        super().report()
+        self._calls.report()
 
 
 def sending_of(choice: Choice, chosen: list[Ready], batch: InHand) -> Sending:
@@ -431,8 +431,8 @@ def _id_of(claim: Claim) -> object:
     return claim.id
 
 
-def _receiver(one: Ready) -> str:
-    return receiver_of(one.claim.channel, one.claim.recipient)
+def _endpoint(one: Ready) -> str:
+    return endpoint_of(one.claim.channel, one.claim.recipient)
 
 
 def _seconds_left(claim: Claim, now: datetime) -> float:

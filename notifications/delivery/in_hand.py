@@ -37,8 +37,8 @@ class InHand:
     what it was not given goes back as soon as the database takes it.
 
     ``stage`` is what is being done with them. ``earlier`` names the accounts that failed a
-    message in earlier attempts, ``tried`` those that did in this batch; ``slow`` the receivers
-    that may be called in turns only. ``handed`` holds what a provider was given, ``withdrawn`` what
+    message in earlier attempts, ``tried`` those that did in this batch; ``slow`` the endpoints
+    that have an allowance. ``handed`` holds what a provider was given, ``withdrawn`` what
     it shall not be given any more, and ``held_accounts`` names the accounts that shall get nothing.
     ``slot`` is the worker's slot that waits for them, None outside of a worker; ``follow`` is
     called with what is recorded in the background.
@@ -155,7 +155,7 @@ class InHand:
 
     def defer(self, slots: Sequence[tuple[Claim, datetime]], reason: str) -> None:
         """Give claims back untried, each due at its own time."""
-        self._soundly(lambda: outcomes.put_back(slots, reason))
+        self._soundly(lambda: outcomes.defer(slots, reason))
         self._ended(claim for claim, _ in slots)
 
     def finish(self, ended: Sequence[Claim], status: Status, reason: str) -> None:

@@ -139,13 +139,13 @@ def _record_plainly(faulted: tuple[Report, Fault]) -> Recorded:
     return Recorded(claim, decision, fault.error, stale=claim.id not in owned)
 
 
-def put_back(slots: Iterable[tuple[Claim, datetime]], reason: str) -> None:
-    """Give claims back untried: no attempt is spent, and each row is due at its own slot."""
+def defer(slots: Iterable[tuple[Claim, datetime]], reason: str) -> None:
+    """Defer claims: no attempt is used, and each row is due again at its own time."""
     values = [v for c, due_at in slots for v in (dialect.write(c.id), c.attempt, due_at)]
     if not values:
         return
     with isolation.aside("count"):
-        metrics.put_back(reason, len(values) // 3)
+        metrics.deferred(reason, len(values) // 3)
     rows = ", ".join(["(%s, %s, %s)"] * (len(values) // 3))
     with connection.cursor() as cursor:
         cursor.execute(

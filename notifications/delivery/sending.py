@@ -10,7 +10,12 @@ import time
 
 from notifications.core.attempt import Report
 from notifications.delivery import background
-from notifications.delivery.account_assignment import Ready, assign, by_turns, failed_earlier
+from notifications.delivery.account_assignment import (
+    Ready,
+    assign,
+    failed_earlier,
+    within_allowances,
+)
 from notifications.delivery.account_sending import TICK, Sending, sending_of
 from notifications.delivery.in_hand import InHand
 from notifications.providers import endpoints
@@ -50,7 +55,7 @@ class Handover:
         self.batch = batch
         self._ready = {one.claim.id: one for one in ready}
         if ready and ready[0].claim.channel in endpoints.CHANNELS:
-            ready, batch.slow, plan = by_turns(ready)
+            ready, batch.slow, plan = within_allowances(ready)
             batch.apply(plan)
         batch.earlier = failed_earlier(ready)
         self._unassigned = ready
@@ -137,7 +142,7 @@ class Handover:
         for sending in over:
             self._sendings.remove(sending)
             with isolation.aside("health"):
-                sending.tell()
+                sending.report()
 
     def _record(self) -> None:
         """Record outcomes; what goes on at once to another account is to be assigned again."""

@@ -106,8 +106,8 @@ def received(
         series().due_to_delivered.labels(channel, priority).observe(waited)
 
 
-def put_back(why: str, count: int) -> None:
-    """Count claims that were given back untried, by what they wait for."""
+def deferred(why: str, count: int) -> None:
+    """Count claims that were deferred, by reason."""
     if count:
         series().waits.labels(reason(why)).inc(count)
 
@@ -164,10 +164,10 @@ __all__ = [
     "broker_away",
     "busy",
     "cancelled",
+    "deferred",
     "dropped",
     "finished",
     "problem",
-    "put_back",
     "reason",
     "received",
     "recorded",

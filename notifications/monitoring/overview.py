@@ -17,7 +17,7 @@ from scheduling import status as scheduler_status
 from scheduling import workers
 
 READY = "ready"
-RESTS = "rests after failures"
+CIRCUIT_OPEN = "circuit open after failures"
 UNKNOWN = Allocation(weight=0.0, source=Source.SETTINGS)
 
 
@@ -25,7 +25,7 @@ UNKNOWN = Allocation(weight=0.0, source=Source.SETTINGS)
 class Queue:
     """One queue.
 
-    ``due`` rows wait for a worker, ``retrying`` for their next attempt, ``resting`` for an account,
+    ``due`` rows wait for a worker, ``retrying`` for their next attempt, ``blocked`` for an account,
     an endpoint or a limit. ``oldest`` is in seconds: for how long the one that waits longest was
     to be sent. ``busy`` counts slots of workers beside this process, and ``workers`` all living
     workers that consume it.
@@ -35,7 +35,7 @@ class Queue:
     priority: str
     due: int = 0
     retrying: int = 0
-    resting: int = 0
+    blocked: int = 0
     oldest: float = 0.0
     on_broker: int = 0
     busy: int = 0
@@ -53,7 +53,7 @@ class Queue:
 
     @property
     def is_idle(self) -> bool:
-        waits = self.due or self.retrying or self.resting
+        waits = self.due or self.retrying or self.blocked
         return not (waits or self.on_broker or self.busy or self.allocation.share)
 
 
@@ -114,8 +114,8 @@ class Overview:
         return sum(queue.retrying for queue in self.queues)
 
     @property
-    def resting(self) -> int:
-        return sum(queue.resting for queue in self.queues)
+    def blocked(self) -> int:
+        return sum(queue.blocked for queue in self.queues)
 
     @property
     def oldest(self) -> float:
@@ -184,7 +184,7 @@ def read() -> Overview:
     queues = {(queue.channel, queue.priority): Queue(*queue[:3]) for queue in found}
     for row in waiting.look(MOST):
         queue = queues[row.channel, row.priority]
-        queue.retrying, queue.resting, queue.oldest = row.retrying, row.resting, row.age(now)
+        queue.retrying, queue.blocked, queue.oldest = row.retrying, row.blocked, row.age(now)
     for name, busy in busy_slots().items():
         if name in queues:
             queues[name].busy = busy
@@ -241,8 +241,8 @@ def providers() -> list[Provider]:
                 shared.channel += f", {channel}"
                 continue
             seen = known[candidate.name]
-            state = candidate.problem or (RESTS if seen.resting_until else READY)
-            failing = candidate.name in errors and (seen.resting_until or seen.bad)
+            state = candidate.problem or (CIRCUIT_OPEN if seen.open_until else READY)
+            failing = candidate.name in errors and (seen.open_until or seen.bad)
             error = errors[candidate.name].words if failing else ""
             figures = (seen.good, seen.bad, seen.pace)
             found[candidate.name] = Provider(channel, candidate.name, *figures, state, error)

@@ -51,9 +51,13 @@ def _backlog() -> Iterator[GaugeMetricFamily]:
     for queue in backlog.look(MOST):
         due.add_metric((queue.channel, queue.priority), queue.due)
     yield due
+    retrying = _family("retrying", f"Rows that wait for the next attempt, at most {MOST}", *_QUEUE)
+    blocked = _family(
+        "blocked", f"Rows that wait for an account, an endpoint or a limit, at most {MOST}", *_QUEUE
+    )
     deferred = _family(
         "deferred",
-        f"Rows that wait for a retry, or for what rests, at most {MOST}",
+        "Deprecated, gone with 0.3: use notifications_retrying and notifications_blocked",
         *(*_QUEUE, "state"),
     )
     age = _family(
@@ -62,10 +66,12 @@ def _backlog() -> Iterator[GaugeMetricFamily]:
     now = clock.now()
     for row in waiting.look(MOST):
         name = (row.channel, row.priority)
+        retrying.add_metric(name, row.retrying)
+        blocked.add_metric(name, row.blocked)
         deferred.add_metric((*name, "retrying"), row.retrying)
-        deferred.add_metric((*name, "resting"), row.resting)
+        deferred.add_metric((*name, "resting"), row.blocked)
         age.add_metric(name, row.age(now))
-    yield deferred
+    yield from (retrying, blocked, deferred)
     yield age
 
 
@@ -131,14 +137,20 @@ def _scheduler() -> Iterator[GaugeMetricFamily]:
 
 
 def _providers() -> Iterator[GaugeMetricFamily]:
+    is_open = _family(
+        *("provider_circuit_open", "Whether an account's circuit is open after failures"),
+        *("channel", "provider"),
+    )
     resting = _family(
-        "provider_resting", "Whether an account rests after failures", "channel", "provider"
+        *("provider_resting", "Deprecated, gone with 0.3: use notifications_provider_circuit_open"),
+        *("channel", "provider"),
     )
     for channel in routing.CHANNELS:
         names = [candidate.name for candidate in accounts.candidates(channel)]
         for name, seen in health.healths(names).items():
-            resting.add_metric([channel, name], float(seen.resting_until > 0))
-    yield resting
+            is_open.add_metric([channel, name], float(seen.open_until > 0))
+            resting.add_metric([channel, name], float(seen.open_until > 0))
+    yield from (is_open, resting)
 
 
 def _broker() -> Iterator[GaugeMetricFamily]:

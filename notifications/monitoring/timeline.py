@@ -112,13 +112,13 @@ def _accounts(notification: Notification) -> list[Event]:
     known, errors = health.healths(names), health.last_errors(names)
     events = []
     for candidate in accounts.candidates(notification.channel):
-        until = known[candidate.name].resting_until
+        until = known[candidate.name].open_until
         error = errors.get(candidate.name)
         if candidate.problem:
             title = f"The account {candidate.name} cannot be used"
             events.append(Event(None, title, candidate.problem, "bad"))
         elif until:
-            title = f"The account {candidate.name} rests after failures until then"
+            title = f"Until then the account {candidate.name} has an open circuit"
             words = f"its last error: {error.words}" if error else ""
             events.append(Event(datetime.fromtimestamp(until, UTC), title, words, "waiting"))
     return events

@@ -25,24 +25,24 @@ _DEFERRED = (
 )
 
 # What an account, an endpoint or a limit makes a row wait for.
-RESTING = (
+BLOCKED = (
     *(Reason.NO_PROVIDER, Reason.ACCOUNT_HELD),
-    *(Reason.RATE_LIMITED, Reason.RECEIVER_RESTS),
+    *(Reason.RATE_LIMITED, Reason.ENDPOINT_BACKOFF, Reason.RECEIVER_RESTS),
 )
 
 
 class Waiting(NamedTuple):
     """One queue's rows that were due at least once and that no worker has taken.
 
-    ``retrying`` wait for their next attempt, ``resting`` for an account or an endpoint that rests
-    or for a limit; both are counted up to a limit, those that wait longest first. ``since`` is the
+    ``retrying`` wait for their next attempt, ``blocked`` for an account, an endpoint or a limit;
+    both are counted up to a limit, those that wait longest first. ``since`` is the
     earliest of the times at which any of the queue's rows was first due.
     """
 
     channel: str
     priority: str
     retrying: int
-    resting: int
+    blocked: int
     since: datetime | None
 
     def age(self, now: datetime) -> float:
@@ -76,18 +76,18 @@ def look(limit: int) -> list[Waiting]:
 
 
 def _count(queues: list[Queue], now: datetime, limit: int) -> dict[Queue, tuple[int, int]]:
-    """Count those that are retried and those that rest, of queues that have any."""
+    """Count retried and blocked rows, of queues that have any."""
     if not queues:
         return {}
-    marks = dialect.marks(len(RESTING))
+    marks = dialect.marks(len(BLOCKED))
     longest = f"(SELECT n.due_at, n.reason {_DEFERRED} LIMIT %s) AS longest"
     counts = f"""
         (SELECT count(*) FROM {longest} WHERE due_at > %s AND reason NOT IN ({marks})),
         (SELECT count(*) FROM {longest} WHERE due_at > %s AND reason IN ({marks}))
     """  # noqa: S608 -- our own words and placeholders
-    found = _ask(queues, counts, [limit, now, *RESTING] * 2)
+    found = _ask(queues, counts, [limit, now, *BLOCKED] * 2)
     return {
-        (channel, priority): (retrying, resting) for channel, priority, retrying, resting in found
+        (channel, priority): (retrying, blocked) for channel, priority, retrying, blocked in found
     }
 
 

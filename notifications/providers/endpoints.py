@@ -1,9 +1,9 @@
-"""Receivers of webhooks and callbacks: each has a server of its own, and all share the slots.
+"""Endpoints of webhooks and callbacks: each has a server of its own, and all share the slots.
 
-Who answers slowly rests after each turn for several times as long as its answers took, so that
-it gets a part of a slot's time and no more; who does not answer at all rests longer each time.
-Meanwhile its messages wait, and spend no attempt. All workers know it through Redis; while that
-is away, each by itself.
+A slow endpoint is not called for several times as long as its answers took, so that it gets only a
+part of a slot's time; one that does not answer is left alone longer each time. Meanwhile its
+messages are deferred, and use no attempt. Workers share this through Redis; while that is away,
+each decides by itself.
 """
 
 import time
@@ -26,86 +26,86 @@ Row = TypeVar("Row")
 
 CHANNELS = ENDPOINT_CHANNELS
 SLOW = 1.0  # seconds that an answer may take on average
-REST = 3.0  # times as long as an answer took: a slow receiver gets a quarter of a slot
-LONGEST_REST = 300.0  # seconds
-REMEMBERED = 600.0  # seconds after its rest for which a receiver must still take turns
-AT_ONCE = 16  # messages in a turn of one that answers; one that does not gets a single one
+BACKOFF = 3.0  # times as long as an answer took: a slow endpoint gets a quarter of a slot's time
+LONGEST_BACKOFF = 300.0  # seconds
+REMEMBERED = 600.0  # seconds after its back-off for which an endpoint counts as slow
+AT_ONCE = 16  # messages in one allowance; an endpoint that does not answer gets a single one
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """How many messages a receiver gets now, and how many seconds the others have to wait."""
+class Allowance:
+    """How many messages an endpoint may get now, and for how many seconds to defer the others."""
 
     most: int
     wait: float
 
 
-def receiver_of(channel: str, recipient: str) -> str:
-    """Name the server behind a recipient, ``""`` where a channel's provider serves them all."""
+def endpoint_of(channel: str, recipient: str) -> str:
+    """Return the server behind a recipient, ``""`` where a channel's provider serves them all."""
     return urlsplit(recipient).netloc.lower() if channel in CHANNELS else ""
 
 
-def turns(receivers: Collection[str]) -> dict[str, Turn]:
-    """Return the turns of those that are known to be slow; the others need none."""
+def allowances(names: Collection[str]) -> dict[str, Allowance]:
+    """Return the allowances of endpoints that are known to be slow; the others need none."""
     try:
-        return _turns(list(receivers))
+        return _allowances(list(names))
     except SharedStateAway:
-        return _local_turns(receivers)
+        return _local_allowances(names)
 
 
-def _turns(receivers: list[str]) -> dict[str, Turn]:
+def _allowances(names: list[str]) -> dict[str, Allowance]:
     with shared_state() as client, client.pipeline(transaction=False) as pipeline:
-        for receiver in receivers:
-            pipeline.get(f"{_key(receiver)}:hangs")
-            pipeline.pttl(f"{_key(receiver)}:rest")
+        for endpoint in names:
+            pipeline.get(f"{_key(endpoint)}:hangs")
+            pipeline.pttl(f"{_key(endpoint)}:rest")
         answers = iter(pipeline.execute())
         found = {}
-        for receiver, hangs, rest in zip(receivers, answers, answers, strict=True):
-            if rest > 0:
-                found[receiver] = Turn(0, rest / 1000)
+        for endpoint, hangs, wait in zip(names, answers, answers, strict=True):
+            if wait > 0:
+                found[endpoint] = Allowance(0, wait / 1000)
             elif hangs is not None:
-                turn = f"{_key(receiver)}:turn"
-                mine = client.set(turn, 1, nx=True, px=int(_longest_turn() * 1000))
-                found[receiver] = (
-                    Turn(_most(int(hangs)), _longest_turn())
+                allowance = f"{_key(endpoint)}:turn"
+                mine = client.set(allowance, 1, nx=True, px=int(_longest_turn() * 1000))
+                found[endpoint] = (
+                    Allowance(_most(int(hangs)), _longest_turn())
                     if mine
-                    else Turn(0, max(client.pttl(turn), 100) / 1000)
+                    else Allowance(0, max(client.pttl(allowance), 100) / 1000)
                 )
     return found
 
 
-def tell(receiver: str, pace: float, *, answers: bool, known: bool) -> None:
-    """Tell all workers how long an answer took on average, in seconds, and whether any came.
+def report(endpoint: str, pace: float, *, answers: bool, known: bool) -> None:
+    """Report how long an answer took on average, in seconds, and whether any came.
 
-    ``known`` says that the receiver was known to be slow. Of the others only bad news is told,
+    ``known`` says that the endpoint was known to be slow. Of the others only slowness is reported,
     so that a healthy one costs nothing.
     """
     slow = pace > SLOW
     if not slow and not known:
         return
     try:
-        _tell(receiver, pace, slow=slow, answers=answers)
+        _report(endpoint, pace, slow=slow, answers=answers)
     except SharedStateAway:
-        _tell_locally(receiver, pace, slow=slow, answers=answers)
+        _report_locally(endpoint, pace, slow=slow, answers=answers)
 
 
-def _tell(receiver: str, pace: float, *, slow: bool, answers: bool) -> None:
-    key = _key(receiver)
+def _report(endpoint: str, pace: float, *, slow: bool, answers: bool) -> None:
+    key = _key(endpoint)
     with shared_state() as client:
         client.delete(f"{key}:turn")
         if not slow:
             client.delete(f"{key}:hangs", f"{key}:rest")
             return
         hangs = 0 if answers else int(client.get(f"{key}:hangs") or 0) + 1
-        rest = _rest(pace, hangs)
-        # Several workers may have waited for it at once: they tell one thing, not several.
-        if client.set(f"{key}:rest", 1, nx=True, px=int(rest * 1000)):
-            log.warning("receiver_rests", receiver=receiver, seconds=round(rest, 1))
-            client.set(f"{key}:hangs", hangs, px=int((rest + REMEMBERED) * 1000))
+        backoff = _backoff(pace, hangs)
+        # Several workers may have waited for the endpoint at once: one of them reports it.
+        if client.set(f"{key}:rest", 1, nx=True, px=int(backoff * 1000)):
+            log.warning("endpoint_backs_off", endpoint=endpoint, seconds=round(backoff, 1))
+            client.set(f"{key}:hangs", hangs, px=int((backoff + REMEMBERED) * 1000))
 
 
-def _rest(pace: float, hangs: int) -> float:
-    return float(min(REST * pace * 2.0 ** max(hangs - 1, 0), LONGEST_REST))
+def _backoff(pace: float, hangs: int) -> float:
+    return float(min(BACKOFF * pace * 2.0 ** max(hangs - 1, 0), LONGEST_BACKOFF))
 
 
 def _most(hangs: int) -> int:
@@ -116,30 +116,32 @@ def _longest_turn() -> float:
     return 2 * float(conf.get("HOLD"))
 
 
-def _key(receiver: str) -> str:
-    return key_of(f"receiver:{digest(receiver)}")
+def _key(endpoint: str) -> str:
+    return key_of(f"endpoint:{digest(endpoint)}")
 
 
-_local: dict[str, tuple[int, float]] = {}  # hangs, and until when it rests
+_local: dict[str, tuple[int, float]] = {}  # hangs, and until when it is not called
 
 
-def _local_turns(receivers: Collection[str]) -> dict[str, Turn]:
+def _local_allowances(names: Collection[str]) -> dict[str, Allowance]:
     now = time.monotonic()
     found = {}
-    for receiver in receivers:
-        if receiver in _local:
-            hangs, until = _local[receiver]
-            found[receiver] = (
-                Turn(0, until - now) if until > now else Turn(_most(hangs), _longest_turn())
+    for endpoint in names:
+        if endpoint in _local:
+            hangs, until = _local[endpoint]
+            found[endpoint] = (
+                Allowance(0, until - now)
+                if until > now
+                else Allowance(_most(hangs), _longest_turn())
             )
     return found
 
 
-def _tell_locally(receiver: str, pace: float, *, slow: bool, answers: bool) -> None:
-    hangs, _ = _local.pop(receiver, (0, 0.0))
+def _report_locally(endpoint: str, pace: float, *, slow: bool, answers: bool) -> None:
+    hangs, _ = _local.pop(endpoint, (0, 0.0))
     if slow:
         hangs = 0 if answers else hangs + 1
-        _local[receiver] = (hangs, time.monotonic() + _rest(pace, hangs))
+        _local[endpoint] = (hangs, time.monotonic() + _backoff(pace, hangs))
     while len(_local) > 1000:
         del _local[next(iter(_local))]
 
@@ -149,18 +151,18 @@ def forget() -> None:
     _local.clear()
 
 
-class Calls(Generic[Row]):
-    """The calls of one batch: whose server has the fewest open is called next, up to a limit.
+class FairCalls(Generic[Row]):
+    """The calls of one batch: the endpoint with the fewest open calls is next, up to a limit.
 
-    So a receiver that does not answer leaves room for those that do. Not safe to be used by several
-    threads at once.
+    So an endpoint that does not answer leaves room for those that do. Not safe to be used by
+    several threads at once.
     """
 
     def __init__(self, rows: Iterable[tuple[str, Row]], known: Collection[str]) -> None:
         self._known = known
         self._waiting: dict[str, deque[Row]] = {}
-        for receiver, row in rows:
-            self._waiting.setdefault(receiver, deque()).append(row)
+        for endpoint, row in rows:
+            self._waiting.setdefault(endpoint, deque()).append(row)
         self._open: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
         self._answered: set[str] = set()
@@ -179,19 +181,19 @@ class Calls(Generic[Row]):
 
     @property
     def has_callable(self) -> bool:
-        """Whether a receiver of one that waits may be called now."""
-        return any(self._open[receiver] < AT_ONCE for receiver in self._waiting)
+        """Whether an endpoint of one that waits may be called now."""
+        return any(self._open[endpoint] < AT_ONCE for endpoint in self._waiting)
 
     def popleft(self) -> Row | None:
-        """Take the row to be called next; None where each receiver has enough calls open."""
-        receiver = self._next()
-        if receiver is None:
+        """Take the row to be called next; None where each endpoint has enough calls open."""
+        endpoint = self._next()
+        if endpoint is None:
             return None
-        rows = self._waiting.pop(receiver)
+        rows = self._waiting.pop(endpoint)
         row = rows.popleft()
         if rows:
-            self._waiting[receiver] = rows  # behind the others
-        self._open[receiver] += 1
+            self._waiting[endpoint] = rows  # behind the others
+        self._open[endpoint] += 1
         return row
 
     def _next(self) -> str | None:
@@ -205,21 +207,21 @@ class Calls(Generic[Row]):
         """Call nobody any more."""
         self._waiting.clear()
 
-    def ended(self, receiver: str, seconds: float, *, answered: bool) -> None:
+    def ended(self, endpoint: str, seconds: float, *, answered: bool) -> None:
         """Note how one call ended."""
-        self._open[receiver] -= 1
-        self._ended[receiver] += 1
-        self._seconds[receiver] += seconds
+        self._open[endpoint] -= 1
+        self._ended[endpoint] += 1
+        self._seconds[endpoint] += seconds
         if answered:
-            self._answered.add(receiver)
+            self._answered.add(endpoint)
 
-    def tell(self) -> None:
-        """Tell what came of them since the last time."""
+    def report(self) -> None:
+        """Report how the calls ended since the last report."""
         ended, self._ended = self._ended, Counter()
-        for receiver, count in ended.items():
-            tell(
-                receiver,
-                self._seconds.pop(receiver) / count,
-                answers=receiver in self._answered,
-                known=receiver in self._known,
+        for endpoint, count in ended.items():
+            report(
+                endpoint,
+                self._seconds.pop(endpoint) / count,
+                answers=endpoint in self._answered,
+                known=endpoint in self._known,
             )

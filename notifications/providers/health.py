@@ -1,7 +1,8 @@
 """The health of provider accounts, as all workers together see it.
 
 Each account has a hash in Redis: how many attempts went well and badly and how long they took,
-in buckets of a few seconds, and until when it rests. What follows from these numbers is pure.
+in buckets of a few seconds, and until when its circuit is open: then it gets no messages, except
+one that probes it. What follows from these numbers is pure.
 """
 
 import json
@@ -17,33 +18,38 @@ import structlog
 from notifications.core.masking import without_addresses
 from notifications.db import clock
 from notifications.db.shared_state import SharedStateAway, key_of, shared_state
-from notifications.providers.selection import Condition
+from notifications.providers.selection import AccountState
 
 log = structlog.get_logger(__name__)
 
 BUCKET = 5  # seconds
 KEPT = 12  # buckets: what is older than a minute is forgotten, and the weight is back
-PATIENCE = 20  # imagined successes: one failure among few attempts moves little
-TRIP_AFTER = 5  # failures in a row, over all workers, for an account to rest
-REST = 2.0  # seconds of the first rest; each next one in a row is twice as long
-LONGEST_REST = 30.0
+PRIOR = 20  # successes that each account is credited with: one early failure changes little
+TRIP_AFTER = 5  # failures in a row, over all workers, that open an account's circuit
+COOLDOWN = 2.0  # seconds that a circuit is open at first; each next time in a row twice as long
+LONGEST_COOLDOWN = 30.0
 SLOW = 3.0  # times as slow as the quickest is still as good
 LEAST = 0.05  # the part of its weight that a poor account keeps
 ERROR_KEPT = 600  # seconds for which an account's last error is known
 ERROR_LENGTH = 200  # characters
-FRESH = 0.25  # seconds for which a process believes what it read, or keeps good news to itself
+# Fields of an account's hash in Redis, named so that workers of older versions read them, too.
+OPENINGS, OPEN_UNTIL = "rests", "resting_until"
+FRESH = 0.25  # seconds to cache health, and to buffer successes before they are reported
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is known of one account over the last minute; ``streak`` counts failures in a row."""
+    """One account's attempts over the last minute; ``streak`` counts failures in a row.
+
+    ``openings`` counts how often in a row its circuit opened; ``open_until`` is a Unix time.
+    """
 
     good: int = 0
     bad: int = 0
     seconds: float = 0.0
     streak: int = 0
-    rests: int = 0
-    resting_until: float = 0.0
+    openings: int = 0
+    open_until: float = 0.0
 
     @property
     def pace(self) -> float:
@@ -82,31 +88,31 @@ class LastError(NamedTuple):
     words: str
 
 
-def conditions(healths: Mapping[str, Health]) -> dict[str, Condition]:
-    """Tell for each account how much of its weight it keeps, and whether it rests.
+def states(healths: Mapping[str, Health]) -> dict[str, AccountState]:
+    """Return for each account how much of its weight it keeps, and whether its circuit is open.
 
-    Slowness is relative: where all are slow, none is avoided.
+    Slowness is relative: where all accounts are slow, none is avoided.
     """
     quickest = min((h.pace for h in healths.values() if h.pace), default=0.0)
     return {
-        name: Condition(factor=_factor(health, quickest), broken=health.resting_until > 0)
+        name: AccountState(factor=_factor(health, quickest), is_open=health.open_until > 0)
         for name, health in healths.items()
     }
 
 
 def _factor(health: Health, quickest: float) -> float:
-    good = health.good + PATIENCE
+    good = health.good + PRIOR
     factor = (good / (good + health.bad)) ** 2
     if quickest and health.pace > SLOW * quickest and health.good + health.bad >= TRIP_AFTER:
         factor *= SLOW * quickest / health.pace
     return max(factor, LEAST)
 
 
-def rest_after(health: Health, now: float) -> float:
-    """Say how many seconds an account shall rest after what was just told of it, 0 for none."""
-    if health.streak < TRIP_AFTER or now < health.resting_until:
+def cooldown_after(health: Health, now: float) -> float:
+    """Return for how many seconds to open an account's circuit now; 0 to leave it as it is."""
+    if health.streak < TRIP_AFTER or now < health.open_until:
         return 0.0
-    return float(min(REST * 2.0**health.rests, LONGEST_REST))
+    return float(min(COOLDOWN * 2.0**health.openings, LONGEST_COOLDOWN))
 
 
 def read(fields: Mapping[str, float], now: float) -> Health:
@@ -125,8 +131,8 @@ def read(fields: Mapping[str, float], now: float) -> Health:
         bad=int(total("bad:")),
         seconds=total("seconds:"),
         streak=int(fields.get("streak", 0)),
-        rests=int(fields.get("rests", 0)),
-        resting_until=fields.get("resting_until", 0.0),
+        openings=int(fields.get(OPENINGS, 0)),
+        open_until=fields.get(OPEN_UNTIL, 0.0),
     )
 
 
@@ -134,7 +140,7 @@ _lock = threading.Lock()
 _local: dict[str, dict[str, float]] = {}  # what this process knows by itself, while Redis is away
 _local_errors: dict[str, LastError] = {}  # likewise
 _read: dict[str, tuple[float, Health]] = {}  # when each was read, and what it said
-_untold: dict[str, tuple[float, Tally]] = {}  # good news, and since when it is kept
+_unreported: dict[str, tuple[float, Tally]] = {}  # successes, and since when they are buffered
 
 
 def healths(names: Collection[str]) -> dict[str, Health]:
@@ -147,25 +153,25 @@ def healths(names: Collection[str]) -> dict[str, Health]:
     return {name: _read[name][1] for name in names}
 
 
-def tell(name: str, tally: Tally) -> None:
-    """Tell all workers what came of some attempts with an account."""
+def report(name: str, tally: Tally) -> None:
+    """Report to all workers how some attempts with an account ended."""
     known = _read.get(name, (0.0, Health()))[1]
-    since, kept = _untold.pop(name, (time.monotonic(), Tally()))
+    since, kept = _unreported.pop(name, (time.monotonic(), Tally()))
     kept.good += tally.good
     kept.bad += tally.bad
     kept.seconds += tally.seconds
     kept.trailing = tally.trailing
     kept.error = tally.error or kept.error
-    if not (kept.bad or known.streak or known.resting_until) and time.monotonic() - since < FRESH:
-        _untold[name] = (since, kept)
+    if not (kept.bad or known.streak or known.open_until) and time.monotonic() - since < FRESH:
+        _unreported[name] = (since, kept)
         return
     now = clock.now().timestamp()
-    health = read(_tell(name, kept, int(now // BUCKET)), now)
+    health = read(_add(name, kept, int(now // BUCKET)), now)
     if kept.error:
         _keep_error(name, LastError(now, without_addresses(kept.error)[:ERROR_LENGTH]))
-    if seconds := rest_after(health, now):
-        log.warning("provider_account_rests", account=name, seconds=seconds)
-        _set(name, {"rests": health.rests + 1, "resting_until": now + seconds})
+    if seconds := cooldown_after(health, now):
+        log.warning("provider_circuit_opened", account=name, seconds=seconds)
+        _set(name, {OPENINGS: health.openings + 1, OPEN_UNTIL: now + seconds})
     _read.pop(name, None)
 
 
@@ -190,19 +196,19 @@ def last_errors(names: Sequence[str]) -> dict[str, LastError]:
 def forget() -> None:
     """Forget what this process knows by itself."""
     _read.clear()
-    _untold.clear()
+    _unreported.clear()
     with _lock:
         _local.clear()
         _local_errors.clear()
 
 
 def may_probe(name: str, health: Health) -> bool:
-    """Let one worker try a rested account; who gets it has the time of the first rest."""
-    if clock.now().timestamp() < health.resting_until:
+    """Let one worker probe an account whose circuit was open; the claim lasts ``COOLDOWN`` s."""
+    if clock.now().timestamp() < health.open_until:
         return False
     try:
         with shared_state() as client:
-            return bool(client.set(f"{_key(name)}:probe", 1, nx=True, px=int(REST * 1000)))
+            return bool(client.set(f"{_key(name)}:probe", 1, nx=True, px=int(COOLDOWN * 1000)))
     except SharedStateAway:
         return True
 
@@ -235,8 +241,8 @@ def _fields(names: Collection[str]) -> list[dict[str, float]]:
             return [dict(_local.get(name, {})) for name in names]
 
 
-def _tell(name: str, tally: Tally, bucket: int) -> dict[str, float]:
-    """Add to an account's hash, and give it."""
+def _add(name: str, tally: Tally, bucket: int) -> dict[str, float]:
+    """Add a tally to an account's hash, and return the hash."""
     counts = {
         f"good:{bucket}": tally.good,
         f"bad:{bucket}": tally.bad,
@@ -253,13 +259,13 @@ def _tell(name: str, tally: Tally, bucket: int) -> dict[str, float]:
             _forget_old(client, name, found, bucket)
             return found
     except SharedStateAway:
-        return _tell_locally(name, counts, tally)
+        return _add_locally(name, counts, tally)
 
 
 def _note_streak(pipeline: "redis.client.Pipeline", name: str, tally: Tally) -> None:
     if tally.good:
         pipeline.hset(_key(name), "streak", str(tally.trailing))
-        pipeline.hdel(_key(name), "rests", "resting_until")
+        pipeline.hdel(_key(name), OPENINGS, OPEN_UNTIL)
     else:
         pipeline.hincrbyfloat(_key(name), "streak", tally.bad)
 
@@ -270,12 +276,12 @@ def _forget_old(client: redis.Redis, name: str, found: Mapping[str, float], buck
         client.hdel(_key(name), *old)
 
 
-def _tell_locally(name: str, counts: Mapping[str, float], tally: Tally) -> dict[str, float]:
+def _add_locally(name: str, counts: Mapping[str, float], tally: Tally) -> dict[str, float]:
     with _lock:
         known = _local.get(name, {})
         fields = {**known, **{f: known.get(f, 0.0) + count for f, count in counts.items()}}
         if tally.good:
-            fields |= {"streak": tally.trailing, "rests": 0, "resting_until": 0.0}
+            fields |= {"streak": tally.trailing, OPENINGS: 0, OPEN_UNTIL: 0.0}
         else:
             fields["streak"] = fields.get("streak", 0) + tally.bad
         _local[name] = dict(list(fields.items())[-3 * KEPT - 3 :])

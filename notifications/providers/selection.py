@@ -10,18 +10,19 @@ from notifications.providers.accounts import Candidate, Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """How an account is doing: ``factor`` (0 to 1) scales its weight; a broken one is rested.
+class AccountState:
+    """How an account is doing: ``factor`` (0 to 1) scales its weight.
 
-    ``probe`` allows one message to a broken one, to find out whether it is back.
+    An account whose circuit ``is_open`` gets no messages; ``probe`` allows it one, which finds out
+    whether it works again.
     """
 
     factor: float = 1.0
-    broken: bool = False
+    is_open: bool = False
     probe: bool = False
 
 
-HEALTHY = Condition()
+HEALTHY = AccountState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +62,22 @@ def suited(
 
 def choose(
     serving: Sequence[Candidate],
-    conditions: Mapping[str, Condition],
+    states: Mapping[str, AccountState],
     draw: float,
     tried: Collection[str] = (),
     *,
     full: Collection[str] = (),
     earlier: Sequence[str] = (),
 ) -> Choice | None:
-    """Draw one by weight and health; ``draw`` is in [0, 1). None when all are resting.
+    """Draw an account by weight and health; ``draw`` is in [0, 1). None if none can be used.
 
-    Leaves out those that were ``tried`` just now and those that are ``full``: told this message
-    to wait. Those that failed it ``earlier``, the latest first, come last: a retry goes to
-    somebody else as long as somebody else is up.
+    Leaves out the accounts that were ``tried`` just now and those that are ``full``: their limit
+    makes this message wait. Those that failed it ``earlier``, the latest first, come last: a retry
+    goes to another account as long as another account works.
     """
     for count in range(len(earlier), -1, -1):
         failed = {*tried, *earlier[:count]}
-        found = _drawn(serving, conditions, draw, failed, full)
+        found = _drawn(serving, states, draw, failed, full)
         if found:
             return found
     return None
@@ -84,20 +85,20 @@ def choose(
 
 def _drawn(
     serving: Sequence[Candidate],
-    conditions: Mapping[str, Condition],
+    states: Mapping[str, AccountState],
     draw: float,
     failed: Collection[str],
     full: Collection[str],
 ) -> Choice | None:
-    """Draw one; an account that is to be probed goes first: one message finds out for all."""
+    """Draw an account; one that is to be probed goes first: one message finds out for all."""
     usable = [c for c in serving if not (c.problem or c.name in failed or c.name in full)]
     for candidate in usable:
-        if conditions.get(candidate.name, HEALTHY).probe:
-            return Choice(candidate, "probe: is it back?")
-    up = [c for c in usable if not conditions.get(c.name, HEALTHY).broken]
+        if states.get(candidate.name, HEALTHY).probe:
+            return Choice(candidate, "probe of an open circuit")
+    up = [c for c in usable if not states.get(c.name, HEALTHY).is_open]
     if not up:
         return None
-    weights = [_weight(c, conditions) for c in up]
+    weights = [_weight(c, states) for c in up]
     if not any(weights):  # only accounts of weight 0 are left
         weights = [1.0] * len(up)
     sums = list(accumulate(weights))
@@ -105,8 +106,8 @@ def _drawn(
     return Choice(chosen, _reason(chosen, up, weights, serving, failed=failed, full=full))
 
 
-def _weight(candidate: Candidate, conditions: Mapping[str, Condition]) -> float:
-    return candidate.weight * conditions.get(candidate.name, HEALTHY).factor
+def _weight(candidate: Candidate, states: Mapping[str, AccountState]) -> float:
+    return candidate.weight * states.get(candidate.name, HEALTHY).factor
 
 
 def _rank(
@@ -146,7 +147,7 @@ def _reason(
     if full:
         words.append(f"full: {', '.join(sorted(full))}")
     names = [c.name for c in serving if c not in up]
-    resting = [name for name in names if name not in failed and name not in full]
-    if resting:
-        words.append(f"resting: {', '.join(resting)}")
+    open_ones = [name for name in names if name not in failed and name not in full]
+    if open_ones:
+        words.append(f"circuit open: {', '.join(open_ones)}")
     return "; ".join(words)[:100]

@@ -79,7 +79,7 @@ def _flow(minutes: list[throughput.Minute]) -> Table:
 
 def _queues(now: Overview) -> Table:
     names = (
-        *("queue", "due", "retrying", "resting", "oldest"),
+        *("queue", "due", "retrying", "blocked", "oldest"),
         *("on\nbroker", "busy\nslots", "share\nof slots"),
     )
     table = Table(box=None, padding=(0, 1))
@@ -89,7 +89,7 @@ def _queues(now: Overview) -> Table:
     for queue in busy:
         share = queue.allocation.share
         shown = "unknown" if share is None else f"{share:.0%}"
-        waits = (queue.due, queue.retrying, queue.resting, f"{queue.oldest:.1f} s")
+        waits = (queue.due, queue.retrying, queue.blocked, f"{queue.oldest:.1f} s")
         numbers = (*waits, queue.on_broker, queue.busy, shown)
         table.add_row(queue.name, *map(str, numbers))
     if not busy:

@@ -24,7 +24,8 @@ def examine() -> list[Finding]:
         if not behind:
             found += chain(*(probe() for probe in schedules.PROBES))
             found += chain(delivery.backlog(), delivery.held(), delivery.quarantine())
-            found += chain(delivery.providers(), delivery.rests(), delivery.public_address())
+            found += chain(delivery.providers(), delivery.open_circuits())
+            found += delivery.public_address()
             found += chain(delivery.dead_letters(), delivery.schemas())
     silent = [*broker.reachable()]
     found += silent

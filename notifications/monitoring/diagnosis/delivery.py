@@ -33,11 +33,14 @@ def backlog() -> Iterator[Finding]:
     for queue in waiting.look(MOST):
         if (age := queue.age(now)) <= overview.LATE:
             continue
-        why = f": {queue.retrying} wait for a retry, {queue.resting} for what rests"
+        why = (
+            f": {queue.retrying} wait for a retry, "
+            f"{queue.blocked} for an account, an endpoint or a limit"
+        )
         yield Finding(
             "delivery.late",
             f"A notification of {queue.channel}.{queue.priority} waits for {age:.0f} s"
-            f"{why if queue.retrying or queue.resting else ''}.",
+            f"{why if queue.retrying or queue.blocked else ''}.",
             "manage.py allocation shows who has the slots. Start more workers, or look at the "
             "provider of this channel; docs/operating.md, “The backlog grows”.",
             is_error=False,
@@ -94,14 +97,15 @@ def schemas() -> Iterator[Finding]:
             )
 
 
-def rests() -> Iterator[Finding]:
-    """No account rests after failures."""
+def open_circuits() -> Iterator[Finding]:
+    """No account's circuit is open after failures."""
     found = overview.providers()
-    resting = [provider for provider in found if provider.state == overview.RESTS]
     able = {provider.channel for provider in found if provider.state == overview.READY}
-    for provider in resting:
+    for provider in found:
+        if provider.state != overview.CIRCUIT_OPEN:
+            continue
         yield Finding(
-            "provider.rests",
+            "provider.circuit_open",
             provider.trouble,
             "See the provider's status page, and docs/operating.md, “A provider is down”. "
             "Another account of the channel takes over by itself.",

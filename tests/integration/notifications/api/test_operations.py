@@ -40,11 +40,11 @@ def test_a_queue_tells_what_waits_and_for_how_long(call):
 def test_a_provider_tells_its_health(call):
     ProviderAccount.objects.create(name="sim-a", channel="sms", kind="simulator")
     health.forget()
-    health.tell("sim-a", Tally(bad=6, seconds=3.0, trailing=6))
+    health.report("sim-a", Tally(bad=6, seconds=3.0, trailing=6))
     found = {one["name"]: one for one in call.ok("GET", "/providers")}
-    assert found["sim-a"]["state"] == "resting"
+    assert found["sim-a"]["state"] == "circuit_open"
     assert found["sim-a"]["failures_in_a_row"] == 6
-    assert found["sim-a"]["resting_until"]
+    assert found["sim-a"]["open_until"]
     assert found["simulator"]["state"] == "ready"
 
 

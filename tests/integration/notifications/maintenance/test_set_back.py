@@ -46,7 +46,7 @@ def test_what_was_planned_meanwhile_waits_as_long_as_it_was_to(accepted):
     report = Report(found[retried.id], refused, provider="mail", started_at=clock.now())
     outcomes.record([report], worker="")
     slot = clock.now() + timedelta(seconds=20)
-    outcomes.put_back([(found[limited.id], slot)], Reason.RATE_LIMITED)
+    outcomes.defer([(found[limited.id], slot)], Reason.RATE_LIMITED)
     in_two_hours = database_now() + 2 * HOUR
     Notification.objects.filter(id=later.id).update(
         status=Status.SCHEDULED, due_at=in_two_hours, scheduled_at=in_two_hours

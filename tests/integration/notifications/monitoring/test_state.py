@@ -22,7 +22,7 @@ from notifications.recipients import suppressions
 from notifications.submission import send_many
 
 HOUR = timedelta(hours=1)
-RESTS = "no_provider"
+NO_PROVIDER = "no_provider"
 
 
 def value(name, **labels):
@@ -46,22 +46,22 @@ def test_the_backlog_is_counted_per_queue_with_its_age(accepted, age):
 def test_age_counts_from_the_first_due_time_however_often_a_row_is_deferred(accepted, deliver):
     retried = accepted(recipient="ada?result=transient&retry_after=60", priority="high")
     deliver(retried)
-    resting = accepted(priority="high")
+    blocked = accepted(priority="high")
     for _ in range(2):
-        outcomes.put_back([(c, clock.now() + HOUR) for c in claims.claim([resting.id])], RESTS)
-        Notification.objects.filter(id=resting.id).update(status="queued")
-    outcomes.put_back([(c, clock.now() + HOUR) for c in claims.claim([resting.id])], RESTS)
+        outcomes.defer([(c, clock.now() + HOUR) for c in claims.claim([blocked.id])], NO_PROVIDER)
+        Notification.objects.filter(id=blocked.id).update(status="queued")
+    outcomes.defer([(c, clock.now() + HOUR) for c in claims.claim([blocked.id])], NO_PROVIDER)
     long_ago = clock.now() - timedelta(seconds=30)
-    Notification.objects.filter(id=resting.id).update(scheduled_at=long_ago)
+    Notification.objects.filter(id=blocked.id).update(scheduled_at=long_ago)
     accepted(priority="high", countdown=3600)
     of = {"channel": "simulator", "priority": "high"}
     assert value("due", **of) == 0
     assert value("deferred", **of, state="retrying") == 1
-    assert value("deferred", **of, state="resting") == 1
+    assert value("blocked", **of) == value("deferred", **of, state="resting") == 1
     assert 30 < value("oldest_waiting_seconds", **of) < 90
     queues = {queue.name: queue for queue in overview.read().queues}
     high = queues["simulator.high"]
-    assert (high.due, high.retrying, high.resting) == (0, 1, 1)
+    assert (high.due, high.retrying, high.blocked) == (0, 1, 1)
 
 
 def test_how_long_rows_wait_is_asked_of_an_index_alone(accepted):

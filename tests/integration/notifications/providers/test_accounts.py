@@ -199,7 +199,7 @@ def test_what_is_about_an_account_goes_by_another_and_opens_its_breaker(
     rows = deliver(*mails)
     assert {(row.status, row.provider) for row in rows} == {("sent", "mail-b")}
     assert len(working.messages) == len(rows)
-    assert health.healths(["mail-a"])["mail-a"].resting_until
+    assert health.healths(["mail-a"])["mail-a"].open_until
     assert not Suppression.objects.exists()
 
 
@@ -253,18 +253,18 @@ def test_an_account_that_keeps_failing_rests_and_its_rows_wait_without_spending(
     health.forget()  # as another process
     words = "451 The simulator is busy."
     [seen] = [one for one in overview.providers() if one.channel == "sms"]
-    assert (seen.state, seen.last_error) == ("rests after failures", words)
-    trouble = f"The account sms-a (sms): rests after failures; the last: {words}"
+    assert (seen.state, seen.last_error) == ("circuit open after failures", words)
+    trouble = f"The account sms-a (sms): circuit open after failures; the last: {words}"
     assert trouble in overview.read().troubles
-    [finding] = diagnosis.rests()
+    [finding] = diagnosis.open_circuits()
     assert (finding.problem, finding.is_error) == (seen.trouble, True)
     told = {event.title: event.detail for event in timeline.of(rows[-1])}
-    assert told["The account sms-a rests after failures until then"] == f"its last error: {words}"
+    assert told["Until then the account sms-a has an open circuit"] == f"its last error: {words}"
 
 
 def test_what_an_account_said_names_nobody(account):
     said = "451 4.7.1 <ada@example.org>: try later, not +43 664 1234567 of message 4711-ab"
-    health.tell("sms-a", Tally(bad=1, trailing=1, error=said))
+    health.report("sms-a", Tally(bad=1, trailing=1, error=said))
     words = health.last_errors(["sms-a", "sms-b"])["sms-a"].words
     assert words == "451 4.7.1 … try later, not … of message 4711-ab"
 
@@ -275,7 +275,7 @@ def test_a_rested_account_gets_one_probe_and_is_back_when_it_succeeds(account, t
     row.settings = {}
     row.save()
     accounts.forget()
-    health._set("sms-a", {"resting_until": 1.0})  # its rest is over
+    health._set("sms-a", {health.OPEN_UNTIL: 1.0})  # its cooldown is over
     health._read.clear()
     rows = deliver(*(text() for _ in range(5)))
     assert sorted(row.status for row in rows) == ["scheduled"] * 4 + ["sent"]
@@ -284,7 +284,7 @@ def test_a_rested_account_gets_one_probe_and_is_back_when_it_succeeds(account, t
 
 def test_what_one_worker_learns_all_know(account, text, deliver):
     account("sms-a")
-    health.tell("sms-a", Tally(bad=5, trailing=5))
+    health.report("sms-a", Tally(bad=5, trailing=5))
     health.forget()  # as another process
     [row] = deliver(text())
     assert row.reason == "no_provider"

@@ -1,4 +1,4 @@
-"""A receiver of callbacks that hangs or is slow costs the others nothing but a little patience."""
+"""An endpoint of callbacks that hangs or is slow costs the others nothing but a little patience."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ from werkzeug import Response
 from notifications.delivery import background
 from notifications.models import Attempt, Notification
 from notifications.providers import endpoints
-from notifications.providers.endpoints import AT_ONCE, Calls, receiver_of
+from notifications.providers.endpoints import AT_ONCE, FairCalls, endpoint_of
 from notifications.submission import send
 from tests.integration.notifications.providers import peers
 
@@ -20,19 +20,19 @@ from tests.integration.notifications.providers import peers
 @pytest.fixture(autouse=True)
 def _local(settings):
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
-    settings.NOTIFICATIONS_HOLD = 2  # so long may a receiver take
+    settings.NOTIFICATIONS_HOLD = 2  # so long may an endpoint take
 
 
 @pytest.fixture
 def called(httpserver: HTTPServer):
-    """Say which bodies the healthy receiver got so far."""
+    """Say which bodies the healthy endpoint got so far."""
     httpserver.expect_request("/status").respond_with_data("", 200)
     return lambda: [json.loads(request.data)["n"] for request, _ in httpserver.log]
 
 
 @pytest.fixture
 def call(httpserver, transactional_db):
-    """Accept a callback for the healthy receiver."""
+    """Accept a callback for the healthy endpoint."""
     return lambda n: send(
         channel="callback",
         recipient=httpserver.url_for("/status"),
@@ -43,13 +43,13 @@ def call(httpserver, transactional_db):
 
 @pytest.fixture
 def hung(peer, transactional_db):
-    """Accept callbacks for a receiver that never answers; it counts who called."""
-    receiver = peer(peers.hang)
+    """Accept callbacks for an endpoint that never answers; it counts who called."""
+    endpoint = peer(peers.hang)
 
     def hung(count):
-        url = f"http://127.0.0.1:{receiver.port}/"
+        url = f"http://127.0.0.1:{endpoint.port}/"
         common: dict[str, Any] = {"channel": "callback", "body": "{}", "priority": "low"}
-        return receiver, [send(recipient=url, **common) for _ in range(count)]
+        return endpoint, [send(recipient=url, **common) for _ in range(count)]
 
     return hung
 
@@ -59,14 +59,14 @@ def again(rows):
     return [Notification.objects.get(id=r.id) for r in rows]
 
 
-def test_a_receiver_is_a_server():
-    assert receiver_of("callback", "https://Example.org:8443/a?b") == "example.org:8443"
-    assert receiver_of("webhook", "https://example.org/a") == "example.org"
-    assert receiver_of("email", "ada@example.org") == ""
+def test_an_endpoint_is_a_server():
+    assert endpoint_of("callback", "https://Example.org:8443/a?b") == "example.org:8443"
+    assert endpoint_of("webhook", "https://example.org/a") == "example.org"
+    assert endpoint_of("email", "ada@example.org") == ""
 
 
 def test_whose_calls_are_all_open_leaves_room_for_those_that_answer():
-    calls = Calls([("hung", n) for n in range(20)] + [("well", 100 + n) for n in range(20)], ())
+    calls = FairCalls([("hung", n) for n in range(20)] + [("well", 100 + n) for n in range(20)], ())
     fed = []
     while (row := calls.popleft()) is not None:
         fed.append(row)
@@ -82,26 +82,26 @@ def test_within_a_batch_the_others_are_called_while_one_hangs(
     hung, call, called, deliver, wait_until, settings
 ):
     settings.NOTIFICATIONS_HOLD = 8  # enough on a slow machine
-    receiver, rows = hung(60)
+    endpoint, rows = hung(60)
     healthy = [call(n) for n in range(20)]
     delivering = threading.Thread(target=deliver, args=(*rows, *healthy))
     delivering.start()
     try:
         wait_until(lambda: len(called()) == 20)
-        assert len(receiver.connections) <= 16  # of 60 that came first: nobody waited for these
+        assert len(endpoint.connections) <= 16  # of 60 that came first: nobody waited for these
         assert not Attempt.objects.filter(result="unknown").exists()
     finally:
         delivering.join()
 
 
 def test_who_does_not_answer_rests_and_its_messages_wait_untried(hung, deliver):
-    receiver, rows = hung(1)
+    endpoint, rows = hung(1)
     deliver(*rows)
     _, more = hung(5)
     waiting = deliver(*more)
-    assert len(receiver.connections) == 1
+    assert len(endpoint.connections) == 1
     assert {(r.status, r.reason, r.attempt_count) for r in waiting} == {
-        ("scheduled", "receiver_rests", 0)
+        ("scheduled", "endpoint_backoff", 0)
     }
 
 
@@ -110,16 +110,16 @@ def test_after_its_rest_one_message_finds_out_and_the_others_follow(
 ):
     url = httpserver.url_for("/status")
     httpserver.expect_request("/status").respond_with_data("", 200)
-    endpoints.tell(receiver_of("callback", url), 0.01, answers=True, known=False)  # says nothing
-    endpoints.tell(receiver_of("callback", url), 1.01, answers=False, known=False)
-    time.sleep(endpoints.REST * 1.01)
+    endpoints.report(endpoint_of("callback", url), 0.01, answers=True, known=False)  # says nothing
+    endpoints.report(endpoint_of("callback", url), 1.01, answers=False, known=False)
+    time.sleep(endpoints.BACKOFF * 1.01)
     rows = [send(channel="callback", recipient=url, body="{}") for _ in range(5)]
     assert sorted(r.status for r in deliver(*rows)) == ["scheduled"] * 4 + ["sent"]
     left = again([r for r in rows if Notification.objects.get(id=r.id).status == "scheduled"])
     assert {r.status for r in deliver(*left)} == {"sent"}
 
 
-def test_a_slow_receiver_that_answers_gets_a_turn_now_and_then(
+def test_a_slow_endpoint_that_answers_gets_a_turn_now_and_then(
     httpserver, transactional_db, deliver
 ):
     def slowly(request):
@@ -130,15 +130,15 @@ def test_a_slow_receiver_that_answers_gets_a_turn_now_and_then(
     url = httpserver.url_for("/slow")
     row = send(channel="callback", recipient=url, body="{}")
     assert deliver(row)[0].status == "sent"
-    turn = endpoints.turns([receiver_of("callback", url)])[receiver_of("callback", url)]
-    assert turn.most == 0
-    assert turn.wait == pytest.approx(1.2 * endpoints.REST, abs=1)
-    wake = endpoints.turns([receiver_of("callback", url)])
-    assert wake[receiver_of("callback", url)].most == 0
+    allowance = endpoints.allowances([endpoint_of("callback", url)])[endpoint_of("callback", url)]
+    assert allowance.most == 0
+    assert allowance.wait == pytest.approx(1.2 * endpoints.BACKOFF, abs=1)
+    wake = endpoints.allowances([endpoint_of("callback", url)])
+    assert wake[endpoint_of("callback", url)].most == 0
     assert AT_ONCE > 1
 
 
-def test_a_receiver_that_takes_longer_than_a_batch_gets_one_call_and_holds_no_slot(
+def test_an_endpoint_that_takes_longer_than_a_batch_gets_one_call_and_holds_no_slot(
     httpserver, transactional_db, deliver, settings, wait_until
 ):
     settings.NOTIFICATIONS_HOLD = 0.5
@@ -189,25 +189,25 @@ def test_a_worker_that_is_stopped_hears_the_late_answer(
 
 def test_without_redis_each_worker_learns_by_itself(hung, deliver, settings):
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
-    receiver, rows = hung(1)
+    endpoint, rows = hung(1)
     deliver(*rows)
     _, more = hung(3)
-    assert {r.reason for r in deliver(*more)} == {"receiver_rests"}
-    assert len(receiver.connections) == 1
+    assert {r.reason for r in deliver(*more)} == {"endpoint_backoff"}
+    assert len(endpoint.connections) == 1
 
 
-def test_what_waits_for_a_receiver_past_its_deadline_is_dead_lettered(hung, deliver):
+def test_what_waits_for_an_endpoint_past_its_deadline_is_dead_lettered(hung, deliver):
     _, rows = hung(1)
     deliver(*rows)
-    receiver, [late] = hung(1)
+    endpoint, [late] = hung(1)
     Notification.objects.filter(id=late.id).update(retry={"deadline": 1})
     [late] = deliver(late)
     assert (late.status, late.reason) == ("failed", "deadline_exceeded")
-    assert late.attempts.get().code == "receiver_rests"
-    assert len(receiver.connections) == 1
+    assert late.attempts.get().code == "endpoint_backoff"
+    assert len(endpoint.connections) == 1
 
 
-def test_healthy_callbacks_arrive_while_another_receiver_hangs(
+def test_healthy_callbacks_arrive_while_another_endpoint_hangs(
     hung, call, called, processes, wait_until
 ):
     """One after the other: each waits for no more than the batch that is under way."""
@@ -220,9 +220,9 @@ def test_healthy_callbacks_arrive_while_another_receiver_hangs(
     for n in (100, 101, 102):  # until each slot has loaded what it needs
         call(n)
         wait_until(lambda n=n: n in called())
-    receiver, _ = hung(400)
-    wait_until(lambda: receiver.connections)
+    endpoint, _ = hung(400)
+    wait_until(lambda: endpoint.connections)
     for n in range(15):
         call(n)
         wait_until(lambda n=n: n in called())
-    assert len(receiver.connections) < 100  # of 400 that were there first
+    assert len(endpoint.connections) < 100  # of 400 that were there first

@@ -4,8 +4,8 @@ import pytest
 
 from notifications.channels.base import Account
 from notifications.providers.accounts import Candidate, Rule
-from notifications.providers.health import Health, conditions, rest_after
-from notifications.providers.selection import Condition, choose, serving
+from notifications.providers.health import Health, cooldown_after, states
+from notifications.providers.selection import AccountState, choose, serving
 
 
 def candidate(name, *rules, weight=100, problem=""):
@@ -65,26 +65,26 @@ def test_weights_share_the_traffic():
 def test_weight_zero_is_taken_only_when_nobody_else_is_left():
     last = candidate("last", weight=0)
     assert share([A, last]) == {"a": 1.0, "last": 0.0}
-    assert share([A, last], {"a": Condition(broken=True)}) == {"a": 0.0, "last": 1.0}
+    assert share([A, last], {"a": AccountState(is_open=True)}) == {"a": 0.0, "last": 1.0}
 
 
 def test_a_broken_account_gets_nothing_but_one_probe():
-    broken = {"a": Condition(broken=True)}
+    broken = {"a": AccountState(is_open=True)}
     assert share([A, B], broken) == {"a": 0.0, "b": 1.0}
-    probe = chosen([A, B], {"a": Condition(broken=True, probe=True)}, 0.9)
-    assert (probe.candidate.name, probe.reason) == ("a", "probe: is it back?")
+    probe = chosen([A, B], {"a": AccountState(is_open=True, probe=True)}, 0.9)
+    assert (probe.candidate.name, probe.reason) == ("a", "probe of an open circuit")
 
 
 def test_when_all_rest_nobody_is_chosen():
-    assert choose([A], {"a": Condition(broken=True)}, 0.5) is None
+    assert choose([A], {"a": AccountState(is_open=True)}, 0.5) is None
     assert choose([A, B], {}, 0.5, tried={"a", "b"}) is None
     assert choose([candidate("x", problem="no secret")], {}, 0.5) is None
 
 
 def test_the_reason_tells_how_it_came():
     assert chosen([A], {}, 0.5).reason == "only account"
-    left = chosen([A, B, C], {"c": Condition(broken=True)}, 0.5, tried={"a"})
-    assert left.reason == "100% by weight; after a; resting: c"
+    left = chosen([A, B, C], {"c": AccountState(is_open=True)}, 0.5, tried={"a"})
+    assert left.reason == "100% by weight; after a; circuit open: c"
 
 
 def test_a_retry_goes_to_somebody_else_as_long_as_somebody_else_is_up():
@@ -98,8 +98,8 @@ def test_a_retry_goes_to_somebody_else_as_long_as_somebody_else_is_up():
     assert share_after("a") == {"b", "c"}
     assert share_after("b", "a") == {"c"}
     assert share_after("c", "b", "a") == {"a"}  # the one that failed longest ago
-    resting = {"c": Condition(broken=True)}
-    assert share_after("b", "a", health=resting) == {"a"}
+    is_open = {"c": AccountState(is_open=True)}
+    assert share_after("b", "a", health=is_open) == {"a"}
     assert chosen([A], {}, 0.5, earlier=("a",)).candidate is A
 
 
@@ -110,7 +110,7 @@ def test_who_has_no_room_is_passed_over_and_named():
 
 
 def test_one_failure_moves_little_and_many_move_much():
-    found = conditions({"a": Health(good=10, bad=1), "b": Health(good=10), "c": Health(bad=60)})
+    found = states({"a": Health(good=10, bad=1), "b": Health(good=10), "c": Health(bad=60)})
     assert found["a"].factor == pytest.approx(0.937, abs=0.001)
     assert found["b"].factor == 1.0
     assert found["c"].factor == pytest.approx(0.0625)
@@ -118,8 +118,8 @@ def test_one_failure_moves_little_and_many_move_much():
 
 def test_a_slow_account_loses_weight_but_never_where_all_are_slow():
     quick, slow = Health(good=100, seconds=10), Health(good=100, seconds=100)
-    assert conditions({"a": quick, "b": slow})["b"].factor == pytest.approx(0.3)
-    assert conditions({"a": slow, "b": slow})["b"].factor == 1.0
+    assert states({"a": quick, "b": slow})["b"].factor == pytest.approx(0.3)
+    assert states({"a": slow, "b": slow})["b"].factor == 1.0
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ def test_a_slow_account_loses_weight_but_never_where_all_are_slow():
     [
         (Health(streak=4), 0.0),
         (Health(streak=5), 2.0),
-        (Health(streak=6, rests=1), 4.0),
-        (Health(streak=60, rests=10), 30.0),
-        (Health(streak=9, rests=1, resting_until=101.0), 0.0),  # it rests already
+        (Health(streak=6, openings=1), 4.0),
+        (Health(streak=60, openings=10), 30.0),
+        (Health(streak=9, openings=1, open_until=101.0), 0.0),  # it is open already
     ],
 )
 def test_failures_in_a_row_bring_a_rest_that_grows(health, seconds):
-    assert rest_after(health, now=100.0) == seconds
+    assert cooldown_after(health, now=100.0) == seconds
