@@ -99,8 +99,14 @@ def test_no_stylesheet_is_fetched() -> None:
         '<a href="{{ url }}&#58;alert(1)">x</a>',
         '<a href="{% if url %}java{% endif %}script:x()">x</a>',
         "<a title=a{{ url }}>x</a>",
+        '<a title="a>b" href={{ url }}>x</a>',
     ],
 )
 def test_what_has_no_place_in_a_mail_is_refused_on_save(source: str) -> None:
     with pytest.raises(InvalidTemplate):
         html(source, url="https://x.example")
+
+
+def test_a_variable_inside_a_quoted_link_is_accepted() -> None:
+    source = '<a title="a>b" href="https://shop.example/reset?token={{ token }}">x</a>'
+    assert 'reset?token=a &#34;">' in html(source, token='a "')

@@ -13,6 +13,7 @@ from notifications.delivery import background
 from notifications.models import Attempt, Notification
 from notifications.providers import endpoints
 from notifications.providers.endpoints import AT_ONCE, FairCalls, endpoint_of
+from notifications.providers.webhook import WebhookProvider
 from notifications.submission import send
 from tests.integration.notifications.providers import peers
 
@@ -225,4 +226,6 @@ def test_healthy_callbacks_arrive_while_another_endpoint_hangs(
     for n in range(15):
         call(n)
         wait_until(lambda n=n: n in called())
-    assert len(endpoint.connections) < 100  # of 400 that were there first
+    # Until it is known to hang, each of the two processes may call it by all of its senders.
+    at_first = 2 * WebhookProvider.at_once
+    assert len(endpoint.connections) < at_first + 40  # of 400 that were there first
