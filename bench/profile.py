@@ -29,7 +29,7 @@ STEPS = {
     ("claims", "claim_due"): "claim",
     ("delivery", "_render"): "render",
     ("simulator", "send"): "the provider's part",
-    ("handover", "hand_over"): "hand over",
+    ("sending", "send_batch"): "send",
     ("outcomes", "_decide"): "decide what happens next",
     ("outcomes", "_move"): "record: the rows' state",
     ("outcomes", "_keep_attempts"): "record: COPY the attempts",

@@ -52,7 +52,7 @@ class Redis:
         )
 
     def fire(self, count: int) -> float:
-        """Have ``count`` jobs fall due; give the seconds until all are published."""
+        """Have ``count`` jobs fall due; return the seconds until all are published."""
         now = self._backend.now()
         due = self._store.jobs([f"bench {number}" for number in range(count)])
         moved = [replace(job, answered_until=now - DAY, next_fire_at=now) for job in due]

@@ -36,7 +36,7 @@ class Ours:
         return milliseconds(self._scheduler.do_due)
 
     def fire(self, count: int) -> float:
-        """Have ``count`` schedules fall due; give the seconds until all are published."""
+        """Have ``count`` schedules fall due; return the seconds until all are published."""
         from scheduling.models import Fire, FireStatus  # noqa: PLC0415
 
         Fire.objects.all().delete()
@@ -51,7 +51,7 @@ class Ours:
         return seconds
 
     def see_change(self) -> float:
-        """Save one schedule; give the milliseconds of the tick that takes it in."""
+        """Save one schedule; return the milliseconds of the tick that takes it in."""
         save_one()
         return self.idle_tick()
 
@@ -73,7 +73,7 @@ class Stock:
         return milliseconds(self._scheduler.tick)
 
     def fire(self, count: int) -> float:
-        """Time a few ticks that fire one schedule each; give the seconds for ``count`` of them."""
+        """Time a few ticks of one schedule each; return the seconds for ``count`` of them."""
         from django.utils import timezone  # noqa: PLC0415
         from django_celery_beat.models import PeriodicTask  # noqa: PLC0415
 

@@ -40,7 +40,7 @@ def server_binary() -> Path:
 
 
 def socket_path_problem(socket: Path) -> str:
-    """Say why a server cannot listen on this path; empty if it can."""
+    """Return why a server cannot listen on this path; empty if it can."""
     size = len(bytes(socket))
     if size <= MAX_SOCKET_PATH_BYTES:
         return ""

@@ -33,7 +33,7 @@ def install() -> None:
 
 
 def problem(options: Any, *, in_production: bool) -> str:
-    """Say why Flower would be open to everybody; empty if it is not.
+    """Return why Flower would be open to everybody; empty if it is not.
 
     ``options`` are Flower's, from its variables, its command line and its file.
     """

@@ -60,7 +60,7 @@ class Throttle:
 
 
 def must_wait(request: HttpRequest, name: str) -> bool:
-    """Tell whether there were too many wrong passwords a while ago."""
+    """Return whether there were too many wrong passwords a while ago."""
     by_name, by_address = _keys(request, name)
     return _count(by_name) >= MOST_OF_A_NAME or _count(by_address) >= MOST_OF_AN_ADDRESS
 

@@ -36,7 +36,7 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Tell whether a query string may filter by this."""
+        """Return whether a query string may filter by this."""
         filters: Iterable[Any] = self.get_list_filter(request)
         ours = getattr(self, "listed_lookups", ())
         return lookup in ours or any(lookup in _asked_by(one) for one in filters)

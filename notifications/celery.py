@@ -48,7 +48,7 @@ def setup(app: Celery) -> None:
 
 
 def is_set_up(app: Celery) -> bool:
-    """Tell whether ``setup`` was called for this app."""
+    """Return whether ``setup`` was called for this app."""
     return bool(app.task_cls == TASK)
 
 

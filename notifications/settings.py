@@ -148,7 +148,7 @@ SCHEDULING_FIRES_KEPT_DAYS = env.float(
 CELERY_BEAT_SCHEDULER = "scheduling.scheduler:Scheduler"
 HOSTNAME = socket.gethostname()
 
-# Seconds that a worker may go on sending after SIGTERM, before it gives the rest back.
+# Seconds that a worker may go on sending after SIGTERM, before it defers the remaining messages.
 WORKER_SHUTDOWN_GRACE = env.float("WORKER_SHUTDOWN_GRACE", default=25.0)
 # The most seconds that it waits for running jobs: each may go on until its timeout, and one that
 # has none until then. The orchestrator's stop period must be longer.
@@ -167,7 +167,7 @@ NOTIFICATIONS_BATCH = {
     "low": env.int("NOTIFICATIONS_BATCH_LOW", default=500),
 }
 # Seconds: that a message may be on its way before its row counts as due; that a claim lasts;
-# that a provider has to answer; that one batch may hold a worker's slot; that a slot rests
+# that a provider has to answer; that one batch may hold a worker's slot; that a slot waits
 # while the database is away. Provider's timeout plus hold must be shorter than the lease.
 NOTIFICATIONS_GRACE = env.float("NOTIFICATIONS_GRACE", default=3.0)
 NOTIFICATIONS_LEASE = env.float("NOTIFICATIONS_LEASE", default=60.0)
@@ -176,7 +176,7 @@ NOTIFICATIONS_HOLD = env.float("NOTIFICATIONS_HOLD", default=5.0)
 # Seconds that the receiver of a webhook or callback may take; it holds no slot for them.
 NOTIFICATIONS_ENDPOINT_TIMEOUT = env.float("NOTIFICATIONS_ENDPOINT_TIMEOUT", default=20.0)
 NOTIFICATIONS_DATABASE_REST = env.float("NOTIFICATIONS_DATABASE_REST", default=1.0)
-# Notifications that a worker hands over at most, like 5/s, 100/m or 5000/h; empty: no limit.
+# Notifications that a worker sends at most, like 5/s, 100/m or 5000/h; empty: no limit.
 NOTIFICATIONS_SEND_RATE_LIMIT = env.str(
     "NOTIFICATIONS_SEND_RATE_LIMIT",
     default="100000/s",  # more than a worker can

@@ -241,7 +241,7 @@ class SendToEachTask(Task):  # type: ignore[misc]  # celery has no types
     throws=(InvalidNotification,),
 )
 def send_to_each(self: SendToEachTask, recipients: Sequence[str], **fields: Any) -> str:
-    """Accept the same notification for each recipient, as one batch; gives the batch's id.
+    """Accept the same notification for each recipient, as one batch; return the batch's id.
 
     A run that is repeated accepts nobody twice, and gives the same batch. Recipients that are
     refused are described in the batch; raises what refused the first of them if nobody at all was
@@ -272,7 +272,7 @@ def send_to_each(self: SendToEachTask, recipients: Sequence[str], **fields: Any)
     keeps_connection=True,
 )
 def deliver_due(self: Task, channel: str, priority: str, limit: int) -> int:
-    """Deliver up to ``limit`` due notifications of one queue, oldest first; gives how many."""
+    """Deliver up to ``limit`` due notifications of one queue, oldest first; return how many."""
     if self.request.called_directly:
         return len(_deliver_due(channel, priority, limit, worker="")[0])
     with _waiting_for_the_database():

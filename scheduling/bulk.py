@@ -17,7 +17,7 @@ Rows = Collection[Sequence[Any]]
 
 
 def insert_new(model: type[Model], names: Sequence[str], rows: Rows) -> set[Any]:
-    """Insert rows but for those that a constraint says are there; give the keys of the new ones.
+    """Insert rows but for those that a constraint says are there; return the keys of the new ones.
 
     ``names`` are the fields whose values each row has.
     """

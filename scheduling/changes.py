@@ -27,7 +27,7 @@ _state = attrgetter("periodic_task_id", *STATE_FIELDS)
 
 
 def apply_changes(now: datetime, limit: int = BATCH) -> int:
-    """Recompute the schedules of up to ``limit`` noted changes; give their number.
+    """Recompute the schedules of up to ``limit`` noted changes; return their number.
 
     Many schedulers may do so at once: each change is taken by one of them.
     """

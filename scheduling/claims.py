@@ -32,7 +32,7 @@ MOST = 2**31 - 1
 
 
 def claim_due(now: datetime, limit: int = BATCH) -> list[Fire]:
-    """Claim the fires of up to ``limit`` due schedules; give those that are to be published.
+    """Claim the fires of up to ``limit`` due schedules; return those that are to be published.
 
     A schedule that another scheduler, or a person's transaction, holds at this moment is left to
     it. ``UNIQUE(schedule, scheduled_for)`` makes each due time fire once, whatever else happens.
@@ -167,7 +167,7 @@ def _count_skipped(fires: Iterable[Fire]) -> None:
 
 
 def _insert(fires: Sequence[Fire]) -> list[Fire]:
-    """Insert the fires; give those whose due time had none yet."""
+    """Insert the fires; return those whose due time had none yet."""
     inserted = bulk.insert_new(Fire, FIRE_FIELDS, [_fire_row(fire) for fire in fires])
     return [fire for fire in fires if fire.pk in inserted]
 
@@ -191,7 +191,7 @@ def _save_tasks(schedules: Sequence[Schedule], fires: Iterable[Fire], now: datet
 
 
 def _is_done(schedule: Schedule, runs: dict[int, int], now: datetime) -> bool:
-    """Tell whether a one-off has fired, or a schedule has expired."""
+    """Return whether a one-off has fired, or a schedule has expired."""
     task = schedule.periodic_task
     if task.expires is not None and task.expires < now:
         return True

@@ -13,7 +13,7 @@ class BadSettingError(ValueError):
 
 
 def uses_django() -> bool:
-    """Tell whether this process has a Django project."""
+    """Return whether this process has a Django project."""
     if os.environ.get("DJANGO_SETTINGS_MODULE"):
         return True
     django = sys.modules.get("django.conf")

@@ -35,7 +35,7 @@ class Housekeeping:
         self._cleans_at = 0.0
 
     def tick(self) -> float:
-        """Do one round; give the seconds until the next."""
+        """Do one round; return the seconds until the next."""
         now = database_now()
         self._announce(now)
         if self._may_clean() and time.monotonic() >= self._cleans_at:
@@ -73,7 +73,7 @@ def live_schedulers(now: datetime) -> list[str]:
 
 
 def clean(now: datetime) -> bool:
-    """Clean up one batch; tell whether there is more. A step that faults stops no other."""
+    """Clean up one batch; return whether there is more. A step that faults stops no other."""
     steps = (_forget_processes, _delete_strays, _note_unknown, _delete_old_fires, future.recount)
     deleted, _ = isolation.each(
         steps, lambda step: step(now), stage="housekeeping", key=lambda step: step.__name__

@@ -38,7 +38,7 @@ class Fault(NamedTuple):
 
 
 def concerns_everybody(error: BaseException) -> bool:
-    """Whether an exception is no row's own: an outage, Celery's control flow, the process' end."""
+    """Return whether an exception is not one row's: an outage, Celery's control flow, an exit."""
     if not isinstance(error, Exception) or isinstance(error, TaskPredicate | SoftTimeLimitExceeded):
         return True
     return outages.is_outage(error)

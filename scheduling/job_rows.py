@@ -92,7 +92,7 @@ def _free_name(name: str) -> str:
 
 
 def run_now(name: str) -> UUID:
-    """Fire a job once, now, paused or not, whatever its condition; give the fire's id.
+    """Fire a job once, now, paused or not, whatever its condition; return the fire's id.
 
     A scheduler publishes it once the transaction is committed. While an earlier run goes on, the
     job's overlap policy holds: the fire may wait, or be skipped. Raises ``UnknownJobError``.

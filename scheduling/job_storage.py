@@ -109,7 +109,7 @@ def store(
 
 
 def _calls_anew(definition: Definition) -> bool:
-    """Tell whether the job will call something that its row does not call yet."""
+    """Return whether the job will call something that its row does not call yet."""
     values = _values(definition, TASK_FIELDS, ("handler", "args", "kwargs"))
     return not PeriodicTask.objects.filter(name=definition["name"], **values).exists()
 

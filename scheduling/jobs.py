@@ -74,7 +74,7 @@ def allow(*handlers: Task | str) -> None:
 
 
 def is_allowed(task: str) -> bool:
-    """Tell whether a task may be scheduled by name, also one that only workers know."""
+    """Return whether a task may be scheduled by name, also one that only workers know."""
     patterns = configuration.read_list("SCHEDULING_ALLOWED_TASKS")
     return task in _allowed or any(fnmatch.fnmatchcase(task, pattern) for pattern in patterns)
 
@@ -199,7 +199,7 @@ def remove(name: str) -> None:
 
 
 def run_now(name: str) -> UUID:
-    """Fire a job once, now, paused or not, whatever its condition; give the fire's id.
+    """Fire a job once, now, paused or not, whatever its condition; return the fire's id.
 
     A scheduler publishes it; with a database, once the transaction is committed. While an earlier
     run goes on, the job's overlap policy holds: the fire may wait, or be skipped. Raises

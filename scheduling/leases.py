@@ -38,7 +38,7 @@ class Holder:
         self._lease: Lease | None = None
 
     def hold(self) -> bool:
-        """Renew the lease, or take it if it is free; tell whether it is held now.
+        """Renew the lease, or take it if it is free; return whether it is held now.
 
         To be called more often than the lease lasts.
         """

@@ -27,7 +27,7 @@ UNREAD = tuple(
 
 
 def mark_dispatched(fires: Iterable[Fire]) -> int:
-    """Record that claimed fires are published; give the number of those that were still claimed.
+    """Record that claimed fires are published; return the number of those that were still claimed.
 
     One whose worker was quicker keeps the worker's status. One that failed meanwhile is claimed
     for its next attempt, and keeps its delay.

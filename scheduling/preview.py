@@ -33,7 +33,7 @@ def upcoming_fires(task: PeriodicTask, count: int = 5) -> list[datetime]:
 
 
 def _is_quarantined(task: PeriodicTask) -> bool:
-    """Tell whether it rests with a fault, and nobody has changed it since."""
+    """Return whether it rests with a fault, and nobody has changed it since."""
     is_noted = Change.objects.filter(periodic_task_id=task.pk).exists()
     rests = Schedule.objects.filter(pk=task.pk, quarantined_at__isnull=False)
     return not is_noted and rests.exists()

@@ -34,7 +34,7 @@ class Book(Protocol):
     def is_at_most_once(self, fire: AnyFire) -> bool: ...
 
     def mark(self, fire: AnyFire) -> bool:
-        """Mark a fire dispatched *before* it is published; tell whether it was still claimed."""
+        """Mark a fire dispatched *before* it is published; return whether it was still claimed."""
         ...
 
     def mark_dispatched(self, fires: Sequence[AnyFire]) -> int:

@@ -23,7 +23,7 @@ RECOVERED_FIELDS = ("status", "due_at", "finished_at", "error", "history", "caus
 
 
 def recover(now: datetime, limit: int = BATCH) -> list[Fire]:
-    """Take up to ``limit`` forgotten fires; give those that are to be published (again)."""
+    """Take up to ``limit`` forgotten fires; return those that are to be published (again)."""
 
     def take(among: Sequence[UUID] | None) -> Sequence[UUID]:
         due = Fire.objects.select_for_update(skip_locked=True).filter(due_at__lte=now)
@@ -100,7 +100,7 @@ def _decide(fire: Fire, now: datetime) -> None:
 
 
 def _is_known_nowhere(fire: Fire) -> bool:
-    """Tell whether only workers that keep no ledger here could run its task.
+    """Return whether only workers that keep no ledger here could run its task.
 
     Such a run is not followed, so its message is not published again.
     """
@@ -114,7 +114,7 @@ def _is_predecessor_running(fire: Fire) -> bool:
 
 
 def _has_expired(fire: Fire, now: datetime) -> bool:
-    """Tell whether nobody took its message before the expiry, counted from its due time."""
+    """Return whether nobody took its message before the expiry, counted from its due time."""
     seconds = fire.schedule.periodic_task.expire_seconds
     return seconds is not None and fire.fire_at + timedelta(seconds=seconds) < now
 

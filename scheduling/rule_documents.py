@@ -43,7 +43,7 @@ def recurrence_of(rule: Rule, origin: datetime) -> Recurrence:
 
 
 def is_plain(rule: Rule) -> bool:
-    """Tell whether a rule is all that a row of django-celery-beat's can hold."""
+    """Return whether a rule is all that a row of django-celery-beat's can hold."""
     if "rrule" in rule or any(key in rule for key in WRAPPING):
         return False
     return "cron" not in rule or _is_plain_line(rule)

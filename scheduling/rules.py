@@ -77,7 +77,7 @@ def keep(row: RuleRow) -> RuleRow:
 
 
 def field_of(row: RuleRow) -> str:
-    """Name the field of a ``PeriodicTask`` that holds such a row."""
+    """Return the field of a ``PeriodicTask`` that holds such a row."""
     return _FIELDS[type(row)]
 
 

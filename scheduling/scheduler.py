@@ -59,7 +59,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
         self._latest = datetime.min.replace(tzinfo=UTC) + future.TOLERANCE
 
     def tick(self, *_: Any, **__: Any) -> float:
-        """Do what is due; give the seconds until the next tick is wanted. Raises nothing."""
+        """Do what is due; return the seconds until the next tick is wanted. Raises nothing."""
         with signals.held_back():
             self._tickers.start()
             pulse.begin(LOOP)
@@ -124,7 +124,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
         )
 
     def do_due(self) -> float:
-        """Do one round of what is due; give the seconds until the next is wanted.
+        """Do one round of what is due; return the seconds until the next is wanted.
 
         Each step is done although the one before it failed. Raises what ``tick`` catches.
         """

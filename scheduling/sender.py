@@ -135,7 +135,7 @@ class Sender:
 
 
 def _is_sent_as_usual(task: Task) -> bool:
-    """Tell whether nobody has changed how this task is sent."""
+    """Return whether nobody has changed how this task is sent."""
     kind = type(task)
     return (
         kind.apply_async is Task.apply_async

@@ -37,7 +37,7 @@ def leave_transaction() -> None:
 
 
 def _is_in_transaction() -> bool:
-    """Tell whether what is written now would wait for a commit, whoever began the transaction."""
+    """Return whether what is written now would wait for a commit, whoever began the transaction."""
     raw: Any = connection.connection
     if raw is None or _is_of_a_test():
         return False
@@ -49,7 +49,7 @@ def _is_in_transaction() -> bool:
 
 
 def _is_of_a_test() -> bool:
-    """Tell whether Django's ``TestCase`` began the transaction.
+    """Return whether Django's ``TestCase`` began the transaction.
 
     Its rows are not seen on a new connection, and all that is in it is rolled back.
     """

@@ -65,7 +65,7 @@ class TickerThread(Thread):
             connections.close_all()
 
     def _call(self) -> float:
-        """Call the tick in its error boundary; give the seconds to rest."""
+        """Call the tick in its error boundary; return the seconds to rest."""
         try:
             wanted = self._tick()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a tick is anybody's code

@@ -48,7 +48,7 @@ class Timetable:
         return [moment for moment in due if not self._is_past(moment)]
 
     def is_over(self, now: datetime) -> bool:
-        """Tell whether nothing can be due any more."""
+        """Return whether nothing can be due any more."""
         return self._is_past(now)
 
     def _not_before_start(self, moment: datetime) -> datetime:

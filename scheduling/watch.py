@@ -162,7 +162,7 @@ def _execute(statement: str) -> None:
 def refusal() -> Outage | None:
     """Return why the database takes no write now, or ``None``.
 
-    Tables that are not there yet are no refusal: whoever asks for migrations finds those.
+    Missing tables are not a refusal: the check for migrations finds them.
     """
     try:
         write_to_database()

@@ -24,7 +24,7 @@ def needed_variables(source: str) -> set[str]:
 
 
 def needs(source: str, name: str) -> bool:
-    """Tell whether a source cannot do without a name, one that the engine gives included."""
+    """Return whether a source cannot do without a name, one that the engine gives included."""
     return name in source and name in _needed(source)
 
 

@@ -101,7 +101,7 @@ def check_schema(schema: Mapping[str, Any] | None) -> None:
 
 
 def may_be_empty(schema: object, name: str) -> bool:
-    """Tell whether a schema says of a variable that it may be empty.
+    """Return whether a schema says of a variable that it may be empty.
 
     By ``"minLength": 0``, by the type ``null``, or by an empty text among its ``enum``.
     """

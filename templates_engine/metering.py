@@ -9,7 +9,7 @@ from jinja2.exceptions import TemplateSyntaxError
 from templates_engine.budget import current, spend
 from templates_engine.values import FREE_LENGTH, measured, paid
 
-# Names that no template can write, as they are no identifiers.
+# Names that no template can write, because they are not identifiers.
 COUNTED, SPENT, TICKED, MEASURED, PAID = ("§counted", "§spent", "§ticked", "§measured", "§paid")
 
 _REFUSED: dict[type[nodes.Node], str] = {
@@ -156,6 +156,6 @@ def watched_tests(builtin: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: watched(test) if name in _COMPARING else test
         for name, test in builtin.items()
-        # They tell which code exists, which is no business of content.
+        # They would reveal which code exists.
         if name not in ("filter", "test", "callable")
     }

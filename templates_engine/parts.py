@@ -42,7 +42,7 @@ Variants = dict[str, Sources]
 
 
 def is_reserved(key: str) -> bool:
-    """Tell whether push services keep a key of ``data`` for themselves.
+    """Return whether push services keep a key of ``data`` for themselves.
 
     https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
     """

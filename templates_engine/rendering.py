@@ -121,7 +121,7 @@ class CompiledVersion:
         return max((sum(map(len, parts.values())) for parts in self.sources.values()), default=0)
 
     def needs_unsubscribe_url(self, context: Mapping[str, Any]) -> bool:
-        """Tell whether it cannot be rendered with a context that nobody adds a link to."""
+        """Return whether it cannot be rendered with a context that nobody adds a link to."""
         return self._needs_unsubscribe_url and not _own_link(context)
 
     @property

@@ -129,7 +129,7 @@ def _shown(row: models.Model, field: Any) -> Any:
 
 
 def _changes(before: Columns | None, after: Columns | None) -> set[str]:
-    """Name the columns that differ, where there are both."""
+    """Return the columns that differ, where there are both."""
     if before is None or after is None:
         return {*(before or {}), *(after or {})}
     return {name for name in {*before, *after} if before.get(name) != after.get(name)}

@@ -179,7 +179,7 @@ def _who(request: HttpRequest) -> Who | None:
 
 
 def _is_new(who: Who, act: Act, request: HttpRequest) -> bool:
-    """Tell whether this look was not written within the last minute by this process."""
+    """Return whether this look was not written within the last minute by this process."""
     look = (who.kind, who.id, act.name, request.get_full_path())
     now = time.monotonic()
     if _seen.get(look, float("-inf")) > now - AGAIN_AFTER:
@@ -192,14 +192,14 @@ def _is_new(who: Who, act: Act, request: HttpRequest) -> bool:
 
 
 def _form(request: HttpRequest) -> str:
-    """Name the fields of a form, without their values."""
+    """Return the fields of a form, without their values."""
     given: QueryDict = request.POST
     names = sorted(set(given) - {"csrfmiddlewaretoken", "action", ACTION_CHECKBOX_NAME, "index"})
     return f"with {', '.join(names)}" if names else ""
 
 
 def _made(act: Act, response: HttpResponse) -> Iterable[Row]:
-    """Name the row that an operation of the API has made, by its answer."""
+    """Return the row that an operation of the API has made, by its answer."""
     if act.model is None or act.rows or "json" not in response.headers.get("Content-Type", ""):
         return
     answer = json.loads(response.content) if not response.streaming and response.content else None

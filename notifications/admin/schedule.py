@@ -152,12 +152,12 @@ class NotificationScheduleForm(ScheduleForm):
         super()._check_arguments(data)
 
     def task_to_allow(self, data: dict[str, Any]) -> str:
-        """Name the task of one send for what stands in the friendly fields."""
+        """Return the task of one send for what stands in the friendly fields."""
         friendly = data.get("what") == NOTIFICATION
         return routing.SEND_TASK if friendly else super().task_to_allow(data)
 
     def beside(self, error: InvalidArgumentsError) -> tuple[str, str]:
-        """Name the friendly field that an argument comes from, and say what is wrong with it."""
+        """Return the friendly field that an argument comes from, and say what is wrong with it."""
         if self.cleaned_data.get("what") != NOTIFICATION:
             return super().beside(error)
         _, name, number = f"{error.field}..".split(".")[:3]

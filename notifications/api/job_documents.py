@@ -44,17 +44,17 @@ def _prefix(namespace: str) -> str:
 
 
 def sends(definition: Mapping[str, Any]) -> bool:
-    """Tell whether a job sends notifications."""
+    """Return whether a job sends notifications."""
     return definition.get("handler") in (SEND_TASK, SEND_TO_EACH_TASK)
 
 
 def sends_tests(definition: Mapping[str, Any]) -> bool:
-    """Tell whether a job sends, and only to the simulator."""
+    """Return whether a job sends, and only to the simulator."""
     return sends(definition) and _kwargs(definition).get("test") is True
 
 
 def is_of_project(definition: Mapping[str, Any], world: World) -> bool:
-    """Tell whether a job, should it send, sends for this world's project.
+    """Return whether a job, should it send, sends for this world's project.
 
     People in admin, and code, may schedule sends for any.
     """

@@ -37,13 +37,13 @@ class _Rate(NamedTuple):
 
 
 def take(key: ApiKey) -> float:
-    """Count one request of this key; gives 0, or the seconds to wait before the next."""
+    """Count one request of this key; return 0, or the seconds to wait before the next."""
     rate = key.rate or conf.get("API_RATE")
     return _take(f"api:{key.prefix}", _Rate(rate, 1, rate * BURST_SECONDS))
 
 
 def take_refused(address: str) -> float:
-    """Count one wrong key of an address; gives 0, or the seconds to wait before the next."""
+    """Count one wrong key of an address; return 0, or the seconds to wait before the next."""
     return _take(f"refused:{address}", _Rate(REFUSED_PER_MINUTE, 60, REFUSED_PER_MINUTE))
 
 

@@ -60,7 +60,7 @@ def api(answer: Answer) -> Answer:
 
 
 def _would_be_redirected(request: HttpRequest) -> bool:
-    """Tell whether a redirect to HTTPS would lose the request: clients follow it with a GET."""
+    """Return whether a redirect to HTTPS would lose the request: clients follow it with a GET."""
     is_plain = settings.SECURE_SSL_REDIRECT and not request.is_secure()
     return is_plain and request.method not in ("GET", "HEAD", "OPTIONS")
 

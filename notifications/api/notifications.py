@@ -178,7 +178,7 @@ class NotificationOut(Schema):
 
     @staticmethod
     def resolve_template(row: NotificationRecord) -> str | None:
-        """Name the template, not only its version."""
+        """Return the template, not only its version."""
         return row.template_version.template.name if row.template_version else None
 
     @staticmethod

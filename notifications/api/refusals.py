@@ -66,7 +66,7 @@ def _of_template(kind: str, field: str = "") -> Callable[[templates.TemplateErro
 
 
 def _place(location: tuple[Any, ...]) -> list[str]:
-    """Name the field as the caller knows it: without where it came in and our own names."""
+    """Return the field as the caller knows it: without where it came in and our own names."""
     inner = location[2:] if location[0] == "body" else location[1:]
     return [str(part) for part in inner] or [str(location[0])]
 

@@ -30,7 +30,7 @@ IDLE = 0.5
 
 
 def tick() -> float:
-    """Tell of the rows whose state was not told yet; gives the seconds until the next round."""
+    """Tell of the rows whose state was not told yet; return the seconds until the next round."""
     with transaction.atomic():
         untold = quarantine.passing_over(_untold(), LOOP)
         ids = list(untold.values_list("pk", flat=True)[:AT_ONCE])

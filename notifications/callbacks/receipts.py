@@ -61,7 +61,7 @@ def take(receipts: Iterable[Receipt], *, account: str, channel: str) -> None:
 
 
 def tick() -> float:
-    """Look again at those that came early; gives the seconds until the next look is wanted."""
+    """Look again at those that came early; return the seconds until the next look is wanted."""
     now = clock.now()
     due = quarantine.passing_over(PendingReceipt.objects.filter(due_at__lte=now), LOOP)
     keys = list(due.order_by("due_at").values_list("pk", flat=True)[:AT_ONCE])

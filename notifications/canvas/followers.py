@@ -238,7 +238,7 @@ def _exists(task_id: str) -> bool:
 
 
 def _is_revoked(signature: Any) -> bool:
-    """Tell whether a send was revoked before there was a row; other tasks their workers drop."""
+    """Return whether a send was revoked before there was a row; other tasks their workers drop."""
     id_ = signature.options.get("task_id")
     if signature.task != SEND_TASK or not id_:
         return False

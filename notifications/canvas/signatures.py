@@ -145,7 +145,7 @@ def _check(task: Json, field: str) -> None:
 
 
 def _is_registered(app: Celery, name: str) -> bool:
-    """Tell whether this project has the task, also where its module was not imported yet."""
+    """Return whether this project has the task, also where its module was not imported yet."""
     if name not in app.tasks:
         app.loader.import_default_modules()
     return name in app.tasks

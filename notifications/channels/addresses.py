@@ -66,7 +66,7 @@ def wire(address: str) -> str:
 
 
 def needs_smtputf8(wired: str) -> bool:
-    """Tell whether a server must speak SMTPUTF8 (RFC 6531) for an address as ``wire`` gives it."""
+    """Return whether a server must speak SMTPUTF8 (RFC 6531) for an address from ``wire``."""
     return not wired.isascii()
 
 

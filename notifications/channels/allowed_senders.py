@@ -12,7 +12,7 @@ SETTING: Mapping[str, str] = {
 
 
 def allows(settings: Mapping[str, Any], sender: str) -> bool:
-    """Tell whether mail may be sent as ``sender``; accounts without a sender allow any."""
+    """Return whether mail may be sent as ``sender``; accounts without a sender allow any."""
     own = settings.get("from")
     if not own:
         return True

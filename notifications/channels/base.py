@@ -126,7 +126,7 @@ class Provider:
 
     @classmethod
     def refuses(cls, content: Content) -> str:
-        """Say why no account of this kind could ever send this content, ``""`` if one could."""
+        """Return why no account of this kind could ever send this content, ``""`` if one could."""
         return ""
 
     @classmethod

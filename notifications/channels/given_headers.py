@@ -44,7 +44,7 @@ def check(given: object) -> dict[str, str]:
 
 
 def is_allowed(name: str) -> bool:
-    """Tell whether a header of this name may be given."""
+    """Return whether a header of this name may be given."""
     lowered = name.lower()
     if lowered in OWN or lowered.startswith(OWN_PREFIXES):
         return False

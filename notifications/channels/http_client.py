@@ -90,7 +90,7 @@ class HttpClient:
 
         Its body is ``content``, or ``data`` as a form, or ``json``. Redirects are not followed.
 
-        Raises ``TransientError`` when nothing was handed over, also where ``timeout`` leaves no
+        Raises ``TransientError`` when nothing was sent, also where ``timeout`` leaves no
         time, ``UnknownOutcome`` when it may have been, ``PrivateAddress`` (``AccountRefused``
         where it is the account's address), and ``PermanentError`` for a bad URL or header.
         """

@@ -18,7 +18,7 @@ _NEEDED = _BOUND | frozenset(" \u200c\u200d")
 
 
 def is_hidden(char: str) -> bool:
-    """Tell whether a character is a blank, a control, a format mark, or unassigned."""
+    """Return whether a character is a blank, a control, a format mark, or unassigned."""
     return char in _HIDDEN or unicodedata.category(char) in _HIDDEN_CATEGORIES
 
 

@@ -76,7 +76,7 @@ def fit(kind: str, recipient: str) -> Fit:
 
 
 def refuses(kind: str, content: Content) -> str:
-    """Say why no account of a kind could ever send this content, ``""`` if one could."""
+    """Return why no account of a kind could ever send this content, ``""`` if one could."""
     try:
         return provider_class(kind).refuses(content)
     except UnknownKind:
@@ -84,7 +84,7 @@ def refuses(kind: str, content: Content) -> str:
 
 
 def carries(kind: str, option: str) -> bool:
-    """Tell whether a kind carries an option; one that is unknown says no to none."""
+    """Return whether a kind carries an option; one that is unknown says no to none."""
     try:
         return option in provider_class(kind).option_names
     except UnknownKind:

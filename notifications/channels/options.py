@@ -61,7 +61,7 @@ def urgency(given: Options) -> str:
 
 
 def is_urgent(given: Options) -> bool | None:
-    """Tell whether a device is to be woken; None where nothing is said of it."""
+    """Return whether a device is to be woken; None where nothing is said of it."""
     said = given.get("priority") or given.get("urgency")
     return None if said is None else said == "high"
 

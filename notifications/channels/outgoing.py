@@ -101,7 +101,7 @@ def _looked_up(host: str, port: int, deadline: float, reach: Reach) -> list[str]
 
 
 def _is_free(host: str, reach: Reach) -> bool:
-    """Tell whether a host or an address is exempt, so that it may be private."""
+    """Return whether a host or an address is exempt, so that it may be private."""
     if reach is Reach.SETTINGS or settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES:
         return True
     return reach is Reach.ACCOUNT and any(

@@ -51,7 +51,7 @@ _6TO4 = IPv6Network("2002::/16")  # RFC 3056: in the bits 16 to 48
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an IP address belongs to the public internet, also one inside an IPv6 address.
+    """Return whether an IP address belongs to the public internet, also one inside an IPv6 address.
 
     Raises ``ValueError`` for what is no IP address.
     """

@@ -110,7 +110,7 @@ class FaultyRow(InvalidNotification):
 
     @classmethod
     def of(cls, error: str) -> "FaultyRow":
-        """Name the exception's class alone: its text may hold content."""
+        """Return the exception's class alone: its text may hold content."""
         return cls(f"This row cannot be accepted ({error}).", field="")
 
 
@@ -145,7 +145,7 @@ class InvalidRecipient(PermanentError):
 
 
 class EndpointGone(InvalidRecipient):
-    """The endpoint says that it is no more: it is disabled until somebody lifts that."""
+    """The endpoint does not exist any more: it is disabled until an operator enables it."""
 
 
 class TransientError(DeliveryError):

@@ -45,7 +45,7 @@ class NotAnOutage(logging.Filter):
 
 
 def logging_config(level: str, style: str) -> dict[str, Any]:
-    """Give Django's LOGGING: ``style`` is ``json`` (for machines) or ``text`` (for people)."""
+    """Return Django's LOGGING: ``style`` is ``json`` (for machines) or ``text`` (for people)."""
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if style == "json"

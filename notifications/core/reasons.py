@@ -1,6 +1,6 @@
 """Why a notification is in its state: the words that rows, dead letters and metrics share.
 
-A provider's own words are no reason; they are an attempt's ``code`` and ``detail``.
+A provider's own words are not reasons; they are an attempt's ``code`` and ``detail``.
 """
 
 from enum import StrEnum
@@ -33,11 +33,11 @@ class Reason(StrEnum):
     INVALID_RECIPIENT = "invalid_recipient"
     BOUNCED = "bounced"  # a receipt says so
     FAILED = "failed"  # likewise
-    REFUSED = "refused"  # a message of another application that was no valid notification
+    REFUSED = "refused"  # another application's message, which was not a valid notification
     # Called off.
     CANCELLED = "cancelled"
     BATCH_CANCELLED = "batch_cancelled"
-    # Deferred: no attempt is spent.
+    # Deferred: no attempt is used.
     NO_PROVIDER = "no_provider"
     RATE_LIMITED = "rate_limited"
     ENDPOINT_BACKOFF = "endpoint_backoff"

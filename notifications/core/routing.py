@@ -21,7 +21,7 @@ SEND_TO_EACH_TASK = "notifications.send_to_each"
 
 
 def queue_for(channel: str, priority: str) -> str:
-    """Name the queue of a channel and priority, e.g. ``email.high``."""
+    """Return the queue of a channel and priority, e.g. ``email.high``."""
     return f"{channel}.{priority}"
 
 

@@ -10,7 +10,7 @@ LARGEST = 10**DIGITS
 
 
 def can_be_kept(text: str) -> bool:
-    """Tell whether every database takes this text."""
+    """Return whether every database takes this text."""
     if text.isascii():
         return "\x00" not in text
     try:

@@ -142,7 +142,7 @@ _NO_ACCOUNT = Outcome(
 
 
 def has_another(one: Ready, tried: Collection[str]) -> bool:
-    """Tell whether another account could take this message at once."""
+    """Return whether another account could take this message at once."""
     candidates = candidates_of(one.claim)
     if len(candidates) == 1:
         return False
@@ -151,7 +151,7 @@ def has_another(one: Ready, tried: Collection[str]) -> bool:
 
 
 def failed_earlier(ready: Iterable[Ready]) -> dict[UUID, Sequence[str]]:
-    """Name the accounts that failed each of these before, the latest first.
+    """Return the accounts that failed each of these before, the latest first.
 
     Asks nothing where all are new, or where there is no choice.
     """

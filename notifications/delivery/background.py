@@ -26,8 +26,8 @@ TICK = 0.005  # seconds between two looks
 KEPT_FOR = 5.0  # seconds that the thread, and its connection, outlives the last batch
 
 
-class Handover(Protocol):
-    """What is left: see ``handover.Handover``."""
+class Sending(Protocol):
+    """A batch that is being sent: see ``sending.BatchSending``."""
 
     batch: InHand
 
@@ -42,7 +42,7 @@ class _Process:
     """What this process attends to."""
 
     def __init__(self) -> None:
-        self.handovers: list[Handover] = []
+        self.sendings: list[Sending] = []
         self.changed = threading.Condition()
         self.thread: threading.Thread | None = None
 
@@ -50,12 +50,12 @@ class _Process:
 _process = _Process()
 
 
-def attend(handover: Handover) -> None:
-    """Take a handover over from the thread that drove it."""
-    handover.part()
+def attend(sending: Sending) -> None:
+    """Go on with a batch that its thread leaves."""
+    sending.part()
     process = _process
     with process.changed:
-        process.handovers.append(handover)
+        process.sendings.append(sending)
         if process.thread is None:
             process.thread = threading.Thread(
                 target=_drive, args=(process,), name="deliveries", daemon=True
@@ -79,12 +79,12 @@ def is_clear(slot: Slot, channel: str) -> bool:
 
 
 def finish(seconds: float) -> bool:
-    """Send no more, and wait for the calls that are open; tell whether all have ended."""
+    """Send no more, and wait for the calls that are open; return whether all have ended."""
     process = _process
-    for handover in list(process.handovers):
-        handover.batch.ends = 0.0
+    for sending in list(process.sendings):
+        sending.batch.ends = 0.0
     with process.changed:
-        return process.changed.wait_for(lambda: not process.handovers, seconds)
+        return process.changed.wait_for(lambda: not process.sendings, seconds)
 
 
 @worker_process_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]  # celery has no types
@@ -99,10 +99,8 @@ def finish_before_the_end(**_: Any) -> None:
 
 def _has_unsent(queue: str) -> bool:
     return any(
-        handover.batch.slot is not None
-        and handover.batch.slot.queue == queue
-        and handover.has_unsent
-        for handover in list(_process.handovers)
+        sending.batch.slot is not None and sending.batch.slot.queue == queue and sending.has_unsent
+        for sending in list(_process.sendings)
     )
 
 
@@ -114,29 +112,29 @@ def _is_stuck(channel: str) -> bool:
 def _drive(process: _Process) -> None:
     """Drive what was left until there is nothing for a while."""
     while True:
-        for handover in list(process.handovers):
-            if not _goes_on(handover):
+        for sending in list(process.sendings):
+            if not _goes_on(sending):
                 with process.changed:
-                    process.handovers.remove(handover)
+                    process.sendings.remove(sending)
                     process.changed.notify_all()
         with process.changed:
-            if not process.changed.wait_for(lambda: process.handovers, KEPT_FOR):
+            if not process.changed.wait_for(lambda: process.sendings, KEPT_FOR):
                 process.thread = None
                 break
         time.sleep(TICK)
     connections.close_all()
 
 
-def _goes_on(handover: Handover) -> bool:
-    """Drive a handover for a step; what it raises ends it, and each of its rows has an outcome."""
-    batch = handover.batch
+def _goes_on(sending: Sending) -> bool:
+    """Do one step; an exception ends the batch, and each of its rows gets an outcome."""
+    batch = sending.batch
     try:
-        goes_on = handover.step()
+        goes_on = sending.step()
         _follow(batch)
     except Exception as error:  # noqa: BLE001 -- the boundary of this thread
         fault = isolation.fault_of(error, batch.stage or "send")
         log.error("delivery_in_background_broke", error=fault.error, at=fault.place)  # noqa: TRY400 -- a traceback has the exception's text
-        handover.stop()
+        sending.stop()
         _end(batch, fault)
         return False
     return goes_on

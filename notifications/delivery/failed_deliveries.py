@@ -97,7 +97,7 @@ def _storable(fields: Mapping[str, Any]) -> dict[str, Any]:
 def discard(
     dead: "QuerySet[FailedDelivery]", *, why: str, by: AbstractBaseUser | None = None
 ) -> int:
-    """Close dead letters for good, with the reason; gives how many were still open."""
+    """Close dead letters for good, with the reason; return how many were still open."""
     return dead.filter(state=FailedDelivery.State.OPEN).update(
         state=FailedDelivery.State.DISCARDED,
         resolution=why[:255],

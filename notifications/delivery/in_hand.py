@@ -102,7 +102,7 @@ class InHand:
         self.defer([(claim, now) for claim in withdrawn], reason)
 
     def left(self, some: Iterable[Claim], *, handed: bool = False) -> list[Claim]:
-        """Give, of some claims, those without an outcome that were (not) handed over."""
+        """Return those of some claims without an outcome that were (not) handed over."""
         return [
             self._open[claim.id]
             for claim in some
@@ -110,7 +110,7 @@ class InHand:
         ]
 
     def record(self, reports: Sequence[Report]) -> list[Claim]:
-        """Write outcomes; give the claims anew that go on at once to another account."""
+        """Write outcomes; return the claims anew that go on at once to another account."""
         if not reports:
             return []
         recorded = self.wait_out(lambda: outcomes.record(reports, worker=self.worker))

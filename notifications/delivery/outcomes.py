@@ -161,7 +161,7 @@ def defer(slots: Iterable[tuple[Claim, datetime]], reason: str) -> None:
 
 
 def finish(claims: Iterable[Claim], status: Status, reason: str) -> set[UUID]:
-    """End claims without a provider call (expired, suppressed); gives the ids that were ours."""
+    """End claims without a provider call (expired, suppressed); return the ids that were ours."""
     held = list(claims)
     ended = _update(
         "status = %s, due_at = NULL, reason = %s, finished_at = %s,"
@@ -213,7 +213,7 @@ def _decide(report: Report, now: datetime) -> Decision:
 
 
 def _move(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
-    """Move the rows on, those alike in one statement; gives the ids that were still ours."""
+    """Move the rows on, those alike in one statement; return the ids that were still ours."""
     alike: dict[tuple[Any, ...], list[Claim]] = defaultdict(list)
     for report, decision in decided:
         status = _STATUS[decision.step]

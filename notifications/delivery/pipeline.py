@@ -20,7 +20,7 @@ from notifications.delivery import mail_parts
 from notifications.delivery.account_assignment import Ready
 from notifications.delivery.in_hand import InHand
 from notifications.delivery.outcomes import Recorded
-from notifications.delivery.sending import hand_over
+from notifications.delivery.sending import send_batch
 from notifications.models import Status
 from notifications.queueing.making_way import Slot
 from notifications.recipients import suppressions, unsubscribe_links
@@ -41,15 +41,15 @@ def deliver(
     slot: Slot | None = None,
     follow: Callable[[list[Recorded]], object] = lambda _: None,
 ) -> list[Recorded]:
-    """Bring these claims to an outcome each, and give what was recorded.
+    """Bring each claim to an outcome, and return what was recorded.
 
-    ``slot`` is the worker's slot that waits for it. Where it is wanted for other messages, what is
-    under way is left to the background, and counted there; ``follow`` is then called, in another
-    thread, with what was recorded.
+    All claims are of one queue, so of one channel. ``slot`` is the worker's slot that is held. If
+    other messages want it, a background thread goes on with the batch, and calls ``follow`` with
+    what it recorded.
 
-    Claims of one queue, so of one channel. Those that have to wait, or that the slot's time
-    does not suffice for, are given back untried. Those that were lost with several workers are
-    delivered after the others and one at a time, so that what kills workers takes nobody along.
+    Messages that must wait, and those that the slot's time does not suffice for, are deferred.
+    Suspects (messages that several workers died with) are sent last and one at a time, so that a
+    message that crashes its worker does not crash the rest of the batch.
     """
     batch = InHand(worker, slot, follow)
     batch.take(claims)
@@ -96,7 +96,7 @@ def _deliver(claims: list[Claim], batch: InHand) -> None:
     batch.stage = "suppress"
     current = _without_suppressed(batch.left(claims), batch)
     batch.stage = "render"
-    hand_over(_render(current, batch), batch)
+    send_batch(_render(current, batch), batch)
 
 
 def _is_stale(claim: Claim, now: datetime) -> bool:

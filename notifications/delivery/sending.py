@@ -1,8 +1,7 @@
-"""The handover of finished messages: assign them to accounts, send, record, fail over.
+"""Sends rendered messages: assigns them to accounts, sends, records and fails over.
 
-A failover is a retry without a wait: the attempt is recorded, the row is due at once, and this
-same worker claims it again for the next account. Should the worker die in between, the row is
-simply due.
+A failover is a retry without a wait: the attempt is recorded, the row is due at once, and the
+same worker claims it again for the next account. If the worker dies in between, the row is due.
 """
 
 import threading
@@ -23,28 +22,28 @@ from scheduling import isolation
 
 RECORD_EVERY = 250  # outcomes; what a crash can double is at most what was not yet recorded
 RECORD_AFTER = 0.5  # seconds
-SPARE_AFTER = 0.004  # seconds that a batch keeps its slot when all of it was handed over
+SPARE_AFTER = 0.004  # seconds that a batch keeps its slot after its last message was sent
 IDLE = 0.25  # of a processor that this process uses: below it there is time for more calls
 
 
-def hand_over(ready: list[Ready], batch: InHand) -> None:
-    """Hand messages of one channel over, and record what comes of it.
+def send_batch(ready: list[Ready], batch: InHand) -> None:
+    """Send rendered messages of one channel, and record the outcomes.
 
-    Returns early where the slot is given up: then the process goes on in the background.
+    Returns early if the slot is wanted: then the process goes on in the background.
     """
-    handover = Handover(ready, batch)
+    sending = BatchSending(ready, batch)
     try:
-        while handover.step() and not handover.should_leave():
-            handover.wait()
+        while sending.step() and not sending.should_leave():
+            sending.wait()
     except BaseException:
-        handover.stop()
+        sending.stop()
         raise
     finally:
-        if handover.is_under_way:
-            background.attend(handover)
+        if sending.is_under_way:
+            background.attend(sending)
 
 
-class Handover:
+class BatchSending:
     """Messages of one batch on their way to one or more accounts.
 
     ``step`` never waits for a provider, so whoever drives it may leave it to another thread.
@@ -97,10 +96,10 @@ class Handover:
         return self.is_under_way
 
     def should_leave(self) -> bool:
-        """Return whether the slot should be given up: it is wanted, or of no use here any more.
+        """Return whether to give the slot up: it is wanted, or this batch has no more use for it.
 
-        It is of no use when all was handed over, a moment after that so that quick answers are
-        recorded at once; and while no call of an account ends.
+        A batch needs no slot shortly after its last message was sent (quick answers are still
+        recorded in the slot), and while no call of an account ends.
         """
         slot, now = self.batch.slot, time.monotonic()
         if slot is None:
@@ -113,7 +112,7 @@ class Handover:
         return now > self._sent_at + SPARE_AFTER
 
     def stop(self) -> None:
-        """Begin no further call, and leave what was not sent to whoever calls."""
+        """Begin no further call, and leave unsent messages to the caller."""
         self._unassigned = []
         for sending in self._sendings:
             sending.stop()

@@ -71,7 +71,7 @@ def _headers(message: EmailMessage) -> dict[str, str]:
 
 
 def _is_plain(message: EmailMessage) -> bool:
-    """Tell whether a message's fields say all that Django would write of it."""
+    """Return whether a message's fields say all that Django would write of it."""
     kind = type(message)
     own = [one for one in kind.__mro__ if one not in _DJANGOS and not _WRITES.isdisjoint(vars(one))]
     return (

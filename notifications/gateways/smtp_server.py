@@ -1,4 +1,4 @@
-"""A submission server (RFC 6409): what a mail program hands over becomes notifications.
+"""A submission server (RFC 6409): a program's mail becomes notifications.
 
 A client logs in with an API key as its password, over TLS. Each recipient is a notification, and
 the mail is delivered as it was written, below our trace headers. 250 is said after the commit;
@@ -274,7 +274,7 @@ class Writer:
                     future.set_result(answer)
 
     async def close(self) -> None:
-        """Finish what was handed over, and let the thread end."""
+        """Store the mails that were received, and let the thread end."""
         if self._work is not None:
             await self._work
         self._thread.submit(connections.close_all)
@@ -411,7 +411,7 @@ def _one_line(subject: str) -> str:
 
 
 async def serve(options: Options, stopped: asyncio.Event, listening: Any = None) -> None:
-    """Serve until ``stopped``; then finish what was handed over.
+    """Serve until ``stopped``; then store the mails that were received.
 
     Calls ``listening`` with the port as soon as it is open. Raises ``OSError`` where it cannot be.
     """

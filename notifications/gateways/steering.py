@@ -20,7 +20,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
 
 
 def is_for_us(name: str) -> bool:
-    """Tell whether a header steers a notification, so that it is not sent."""
+    """Return whether a header steers a notification, so that it is not sent."""
     return name.lower().startswith(PREFIX)
 
 

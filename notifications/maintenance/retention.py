@@ -70,7 +70,7 @@ def tick() -> float:
 def _in_batches(
     rows: Callable[[], QuerySet[Any]], forget: Callable[[list[Any]], Any], limit: int | None
 ) -> int:
-    """Delete rows a batch at a time, each in a transaction of its own; give how many went.
+    """Delete rows a batch at a time, each in a transaction of its own; return how many went.
 
     Rows that another process has in hand are passed over: several share the work. One that
     cannot leave stays, and the others of its batch go.

@@ -74,7 +74,7 @@ def exposed(*, with_state: bool) -> bytes:
 
 
 def _may_read(address: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether a scrape is answered: with the bearer METRICS_TOKEN, where there is one.
+    """Return whether a scrape is answered: with the bearer METRICS_TOKEN, where there is one.
 
     Where there is none, in production only this machine's own is: a proxy on it asks for others.
     """

@@ -103,7 +103,7 @@ def _now(notification: NotificationRecord) -> list[Event]:
 
 
 def _accounts(notification: Notification) -> list[Event]:
-    """Name the accounts that keep a notification waiting, with what they failed with last."""
+    """Return the accounts that a notification waits for, with the last error of each."""
     if notification.test:
         return []
     names = [candidate.name for candidate in accounts.candidates(notification.channel)]

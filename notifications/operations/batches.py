@@ -26,7 +26,7 @@ _OF_A_SCHEDULE = "schedule "  # begins the name of a batch that a schedule's run
 
 
 def name_for(run: str) -> str:
-    """Name the batch that a run of a schedule makes; ``run`` is its task's id."""
+    """Return the batch that a run of a schedule makes; ``run`` is its task's id."""
     return _OF_A_SCHEDULE + run
 
 
@@ -92,7 +92,7 @@ def progress(batch: Batch) -> dict[str, int]:
 
 
 def tick() -> float:
-    """Let the notifications of unsettled batches follow; gives the seconds until the next round."""
+    """Move on notifications of unsettled batches; return the seconds until the next round."""
     unsettled = quarantine.passing_over(Batch.objects.filter(settled=False), LOOP)
     keys = list(unsettled.order_by("id").values_list("pk", flat=True)[:10])
     moved: list[int] = []
@@ -110,7 +110,7 @@ def _turn(batch: Batch, to: str, *before: str) -> bool:
 
 
 def _follow(batch: Batch) -> int:
-    """Have one chunk follow the batch's state; gives how many did."""
+    """Have one chunk follow the batch's state; return how many did."""
     with holds.following():
         batch.refresh_from_db(fields=["state", "closed_at"])
         behind = _behind(batch)
@@ -123,7 +123,7 @@ def _follow(batch: Batch) -> int:
 
 
 def _is_sending(batch: Batch) -> bool:
-    """Tell whether rows may come back from a worker, to be tried again."""
+    """Return whether rows may come back from a worker, to be tried again."""
     return Notification.objects.filter(batch=batch, status=Status.SENDING).exists()
 
 

@@ -88,7 +88,7 @@ def _pace() -> float:
 
 
 def tick() -> float:
-    """Work off a batch of the oldest order; give the seconds until the next wish to."""
+    """Work off a batch of the oldest order; return the seconds until the next wish to."""
     return 0.0 if _work_off_a_batch() else IDLE
 
 

@@ -117,7 +117,7 @@ def _fields_again(old: Notification) -> dict[str, Any]:
 
 
 def _named(row: Sequence[Any]) -> dict[str, Any]:
-    """Name the columns of ``_AGAIN`` as a request does, which has no template rather than None."""
+    """Return the columns of ``_AGAIN`` as a request has them, with an empty template for None."""
     fields = dict(zip(_AGAIN, row, strict=True))
     mail = KeptMail(fields["mail"]) if fields["mail"] else None
     return {**fields, "template": fields["template"] or "", "mail": mail}

@@ -104,7 +104,7 @@ def limits(channel: str) -> tuple[Limit, ...]:
 
 
 def takers(channel: str, recipient: str) -> list[str]:
-    """Name the kinds of accounts of a channel, enabled or not, that could reach a recipient."""
+    """Return the kinds of accounts of a channel, enabled or not, that could reach a recipient."""
     found = current().kinds.get(channel)
     if found is None:
         found = {candidate.account.kind for candidate in _default(channel)}
@@ -112,7 +112,7 @@ def takers(channel: str, recipient: str) -> list[str]:
 
 
 def may_send_as(channel: str, sender: str) -> bool:
-    """Tell whether any account of a channel, enabled or not, allows this sender of a mail."""
+    """Return whether any account of a channel, enabled or not, allows this sender of a mail."""
     return any(allowed_senders.allows(one.account.settings, sender) for one in all_of(channel))
 
 

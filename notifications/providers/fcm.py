@@ -137,7 +137,7 @@ def _payload(content: Content) -> dict[str, Any]:
 
 
 def _data_problem(data: Mapping[str, Any]) -> str:
-    """Say which key of the data FCM keeps for itself, ``""`` if none is."""
+    """Return which key of the data FCM keeps for itself, ``""`` if none is."""
     reserved = next(filter(is_reserved, data), "")
     return f"FCM keeps the data key {reserved[:50]!r} for itself." if reserved else ""
 

@@ -73,7 +73,7 @@ def _list_lines(name: str, identity: mail_headers.Identity) -> tuple[str, ...]:
 
 
 def _address_lines(content: Content, recipient: str) -> Iterator[str]:
-    """Give To, and where there are any Cc and Reply-To."""
+    """Return To, and Cc and Reply-To where the mail has any."""
     if content.get("to"):
         yield f"To: {_address_list('To', content['to'])}"
     elif name := options.of(content).get("to_name"):

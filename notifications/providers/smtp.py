@@ -24,7 +24,7 @@ IDLE_LIMIT = 5.0  # seconds; after a longer rest the server is asked whether it 
 
 
 class SmtpProvider(Provider):
-    """Hands over one mail after the other; where the server can, in two round trips each."""
+    """Sends one mail after the other; where the server can, in two round trips each."""
 
     kind = "smtp"
     channels = ("email",)
@@ -73,12 +73,12 @@ class SmtpProvider(Provider):
         mail = self._prepared(message)
         kept = self._connection is not None
         try:
-            self._hand_over(mail)
+            self._transmit(mail)
         except TransientError:
             if not kept or self._connection is not None:
                 raise
             # A server may end a kept connection when it likes, which says nothing of this mail.
-            self._hand_over(mail)
+            self._transmit(mail)
         return mail.message_id
 
     def send_many(self, messages: Iterable[Message]) -> Iterator[tuple[Message, Outcome]]:
@@ -113,7 +113,7 @@ class SmtpProvider(Provider):
         """Send a mail together with the next one's envelope, until the connection is over.
 
         Each write holds a mail to its final dot, then MAIL, RCPT and DATA of the next
-        (RFC 2920, 3.1). Returns the message to go on with, of which nothing was handed over.
+        (RFC 2920, 3.1). Returns the message to go on with, of which nothing was sent.
         """
         assert self._connection is not None  # noqa: S101 -- whoever calls has just connected
         connection = self._connection
@@ -158,7 +158,7 @@ class SmtpProvider(Provider):
         return self._once_more(current, refused) if is_closing else failed(refused)
 
     def _once_more(self, current: "_Prepared", error: Exception) -> Outcome:
-        """Try a mail anew whose connection broke before it was handed over, while it has time."""
+        """Try a mail anew whose connection broke before it was sent, while it has time."""
         if current.deadline > time.monotonic():
             return self._outcome_by(current.deadline, current.message)
         if isinstance(error, DeliveryError):
@@ -220,10 +220,10 @@ class SmtpProvider(Provider):
                 self._connection.close()
             self._connection = None
 
-    def _hand_over(self, mail: "_Prepared") -> None:
+    def _transmit(self, mail: "_Prepared") -> None:
         connection = self._connected(mail.deadline)
         try:
-            refused = hand_over(connection, fitted(connection, mail))
+            refused = transmit(connection, fitted(connection, mail))
             self._copies = "; ".join(refused)
         except DeliveryError as error:
             self._recover(connection, error)
@@ -304,7 +304,7 @@ class _Prepared:
 
 
 def by_itself(message: Message) -> bool:
-    """Tell whether a mail has more than one text and recipient, so that nothing is sent ahead."""
+    """Return whether a mail has more than one text and recipient, so that nothing is sent ahead."""
     content = message.content
     return any(content.get(name) for name in ("raw", "attachments", *COPIES, "to", "shown_cc"))
 
@@ -384,7 +384,7 @@ def _finish(connection: Connection, current: _Prepared, following: _Prepared | N
     return Outcome(Result.SENT, provider_message_id=current.message_id)
 
 
-def hand_over(connection: Connection, mail: _Prepared) -> list[str]:
+def transmit(connection: Connection, mail: _Prepared) -> list[str]:
     """MAIL, RCPT, DATA. Until the final dot the mail is ours; after it only an answer tells.
 
     Returns what the server said of copies that it refused.

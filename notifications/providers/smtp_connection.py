@@ -196,7 +196,7 @@ class Connection(smtplib.SMTP):
 
 
 def connect(server: SmtpServer, deadline: float) -> Connection:
-    """Greet, secure and log in. Whatever fails here, nothing has been handed over yet.
+    """Greet, secure and log in. If this fails, nothing was sent.
 
     Raises ``TransientError``; ``AccountRefused`` where the server answers and does not want us.
     """

@@ -50,7 +50,7 @@ class Allocation:
 
 
 def is_on() -> bool:
-    """Tell whether workers take messages by weight: on Redis, unless it was switched off."""
+    """Return whether workers take messages by weight: on Redis, unless it was switched off."""
     return bool(conf.get("FAIR_QUEUES") and settings.BROKER_IS_REDIS)
 
 
@@ -100,7 +100,7 @@ def raised_weight(queue: str, by_priority: Mapping[str, float]) -> float:
 def next_raised(
     before: Set[str], ages: Mapping[str, float], *, raise_after: float
 ) -> frozenset[str]:
-    """Say which queues are raised, by the ages in seconds of their oldest due rows.
+    """Return which queues are raised, by the ages in seconds of their oldest due rows.
 
     A queue is raised beyond ``raise_after`` and let down below half of it, so that one near the
     limit does not go up and down.
@@ -149,7 +149,7 @@ def override(queue: str, weight: float) -> None:
 
 
 def let_go(queue: str) -> bool:
-    """Take an operator's weight back; tells whether there was one."""
+    """Take an operator's weight back; return whether there was one."""
     deleted, _ = QueueWeight.objects.filter(queue=queue).delete()
     if deleted:
         log.info("queue_weight_let_go", queue=queue)

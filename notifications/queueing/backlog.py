@@ -27,7 +27,7 @@ class Waiting(NamedTuple):
 
 
 def is_waiting(channel: str, priority: str) -> bool:
-    """Tell whether a new row of this queue has to wait its turn: behind others, or for a hold."""
+    """Return whether a new row of this queue has to wait its turn: behind others, or for a hold."""
     due = Notification.objects.filter(
         channel=channel, priority=priority, due_at__lte=clock.now(), status__in=WAITING
     )
@@ -76,7 +76,7 @@ def _look(queues: list[tuple[str, str]], limit: int) -> list[Waiting]:
 
 
 def oldest(queues: list[tuple[str, str]]) -> dict[tuple[str, str], float]:
-    """Give, for each queue with due rows, the age in seconds of the oldest."""
+    """Return, for each queue with due rows, the age in seconds of the oldest."""
     held = held_queues()
     queues = [queue for queue in queues if routing.queue_for(*queue) not in held]
     if not queues:

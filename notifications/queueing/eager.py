@@ -14,12 +14,12 @@ from notifications.core.errors import DeliveryError
 
 
 def is_on() -> bool:
-    """Tell whether there are no workers, and no broker is needed."""
+    """Return whether there are no workers, and no broker is needed."""
     return bool(default_app.conf.task_always_eager)
 
 
 def raises() -> bool:
-    """Tell whether a delivery's error is raised into the caller."""
+    """Return whether a delivery's error is raised into the caller."""
     return is_on() and bool(default_app.conf.task_eager_propagates)
 
 

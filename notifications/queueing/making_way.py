@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from notifications.core import routing
 
 QUEUES = (*routing.QUEUE_NAMES, routing.JOBS_QUEUE)
-MOMENT = 0.1  # seconds that a batch keeps its slot from messages that are no more urgent
+MOMENT = 0.1  # seconds that a batch keeps its slot from messages of the same urgency
 
 _FORMAT = struct.Struct("dQ")  # when it was looked (``time.monotonic``), and a bit for each queue
 _memory = mmap.mmap(-1, _FORMAT.size)

@@ -25,7 +25,7 @@ _rooms: dict[str, _Room] = {}
 
 
 def admit(channel: str, priority: str, queue: str) -> bool:
-    """Tell whether one more message may be published, and count it.
+    """Return whether one more message may be published, and count it.
 
     Where rows of the queue already wait their turn in the database, a new one waits behind
     them: it is due, and the sweep releases it in its order.

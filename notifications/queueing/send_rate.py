@@ -1,4 +1,4 @@
-"""The per-task rate limit of ``send_notification``: notifications handed over, per worker process.
+"""The per-task rate limit of ``send_notification``: notifications sent, per worker process.
 
 Celery counts messages, and keeps those that must wait in the worker's memory, where they fill its
 prefetch. Here whoever claims rows asks first how many it may claim, so the limit is kept by
@@ -63,7 +63,7 @@ class SharedRate:
             return allowed
 
     def has_room(self, *, urgent: bool = False) -> bool:
-        """Tell whether one might go now, without counting it."""
+        """Return whether one might go now, without counting it."""
         per_second, used_up = _STATE.unpack_from(self._memory)
         return not per_second or _room(per_second, used_up, self._clock(), urgent=urgent) > 0
 
@@ -93,7 +93,7 @@ def _room(per_second: float, used_up: float, now: float, *, urgent: bool) -> int
 
 
 def is_urgent(queue: str) -> bool:
-    """Tell whether a queue is one of high priority."""
+    """Return whether a queue is one of high priority."""
     return queue.endswith(f".{routing.PRIORITIES[0]}")
 
 

@@ -79,7 +79,7 @@ def among(
 
 
 def reason(channel: str, recipient: str, *, marketing: bool, world: World = LIVE) -> str:
-    """Say why a recipient is suppressed, ``""`` if it is not."""
+    """Return why a recipient is suppressed, ``""`` if it is not."""
     return reason_in(among(channel, [recipient], world=world), recipient, marketing=marketing)
 
 
@@ -121,7 +121,7 @@ def suppress(  # noqa: PLR0913 -- a column each
 
 
 def lift(suppressions: Iterable[Suppression], *, by: AbstractBaseUser | None = None) -> int:
-    """Lift suppressions, which stay as history; gives how many were in force."""
+    """Lift suppressions, which stay as history; return how many were in force."""
     ids = [suppression.pk for suppression in suppressions]
     return Suppression.objects.filter(pk__in=ids, lifted_at__isnull=True).update(
         lifted_at=clock.now(), lifted_by=by
@@ -176,7 +176,7 @@ def lift_answering(
 
 
 def dead(channel: str) -> Reason:
-    """Name the reason for an address that does not exist (any more)."""
+    """Return the reason for an address that does not exist (any more)."""
     if channel in ENDPOINT_CHANNELS:
         return Reason.ENDPOINT_GONE
     return Reason.INVALID_TOKEN if channel == "push" else Reason.HARD_BOUNCE

@@ -210,7 +210,7 @@ def _hold_back_suppressed(built: Sequence[_Built], now: datetime) -> None:
 
 
 def _goes_at_once(row: insert.Row, *, publish: bool) -> bool:
-    """Tell whether a worker hears of a row by its id, so that the sweep gives it a moment."""
+    """Return whether a worker hears of a row by its id, so that the sweep gives it a moment."""
     if row["status"] != Status.QUEUED:
         return False
     channel, priority = _queue_of(row)
@@ -283,7 +283,7 @@ def _firsts(doubled: Sequence[insert.Row]) -> "dict[UUID | _Key, _First]":
 
 
 def _is_further_use(one: _Built, firsts: Mapping[UUID | _Key, _First]) -> bool:
-    """Tell whether an id that Celery made was used before for another call, which has the row."""
+    """Return whether an id that Celery made was used before for another call, which has the row."""
     if not one.use or _by_key(one.row, firsts):
         return False
     first = firsts.get(one.row["id"])

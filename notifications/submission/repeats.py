@@ -38,7 +38,7 @@ def of_task(task: str, content: str, **columns: Any) -> tuple[Batch, bool]:
 
 
 def content_hash(rows: Iterable[Item], common: Fields) -> str:
-    """Tell whether two batches ask for the same, in the same order; when makes no difference."""
+    """Return whether two batches ask for the same, in the same order; when makes no difference."""
     digest = blake2b(digest_size=16)
     for item in chain([common], rows):
         digest.update(_encode(_content(item)).encode() + b"\n")

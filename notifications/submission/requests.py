@@ -253,7 +253,7 @@ def _mail(request: Request, channel: Channel) -> Mail | KeptMail | None:
 
 
 def _takers(request: Request, channel: Channel, recipient: str) -> list[str]:
-    """Name the kinds of provider that could reach a recipient, where there are several.
+    """Return the kinds of provider that could reach a recipient, where there are several.
 
     Raises ``MalformedRecipient`` where none could.
     """
@@ -327,7 +327,7 @@ def _check_rendered(
 
 
 def _size_problem(request: Request, takers: Sequence[str], content: Content) -> str:
-    """Say why no account that takes the recipient could ever send this; ``""`` if one could."""
+    """Return why no account that takes the recipient could ever send this; ``""`` if one could."""
     if request.test or request.channel not in LIMITED:
         return ""
     found = takers or accounts.takers(request.channel, request.recipient)
@@ -379,7 +379,7 @@ def _callback_url(request: Request) -> str:
 
 
 def content_hash(accepted: Accepted, use: str = "") -> str:
-    """Tell whether two requests ask for the same thing; when they do so makes no difference.
+    """Return whether two requests ask for the same thing; when they do so makes no difference.
 
     ``use`` tells one use of an id from another, where no idempotency key says what is the same.
     """

@@ -22,7 +22,7 @@ STAGE = "reading a row for admin"
 
 
 def fault_of(row: models.Model) -> str:
-    """Say which columns of a row cannot be read; empty if all can."""
+    """Return which columns of a row cannot be read; empty if all can."""
     names: Sequence[str] = getattr(row, FAULT, ())
     return f"Its {', '.join(names)} cannot be read." if names else ""
 

@@ -121,11 +121,11 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
             self.add_error(*self.beside(error))
 
     def task_to_allow(self, data: dict[str, Any]) -> str:
-        """Name the task that has to be on the allow-list."""
+        """Return the task that has to be on the allow-list."""
         return data.get("task") or ""
 
     def beside(self, error: arguments.InvalidArgumentsError) -> tuple[str, str]:
-        """Name the form's field that an argument comes from, and say what is wrong with it."""
+        """Return the form's field that an argument comes from, and say what is wrong with it."""
         return error.field.partition(".")[0], str(error)
 
     def _set_rule(self, rule: Any, data: dict[str, Any]) -> None:
@@ -231,7 +231,7 @@ class ScheduleAdmin(ReadableAdmin):
         return super().get_queryset(request).select_related("firing", *RULES)
 
     def get_deleted_objects(self, objs: Iterable[Any], request: HttpRequest) -> tuple[Any, ...]:
-        """Name the schedules and count their fires, of which there may be many thousands."""
+        """Return the schedules and count their fires, of which there may be many thousands."""
         tasks = list(objs)
         fires = Fire.objects.filter(schedule__in=[task.pk for task in tasks]).count()
         counts = {"schedules": len(tasks), "fires": fires}

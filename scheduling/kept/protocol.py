@@ -56,7 +56,7 @@ class Leases(Protocol):
         ...
 
     def renew(self, lease: Lease) -> bool:
-        """Prolong a lease by its whole time; tell whether it was still held."""
+        """Prolong a lease by its whole time; return whether it was still held."""
         ...
 
     def release(self, lease: Lease) -> None:

@@ -269,7 +269,7 @@ class Runs:
         self._move(pk, decide)
 
     def _is_orphan(self, fire: Fire, now: datetime) -> bool:
-        """Tell whether a run was looked at twice in vain, and may be repeated."""
+        """Return whether a run was looked at twice in vain, and may be repeated."""
         is_silent = fire.due_at is not None and fire.due_at <= now and is_suspected(fire)
         return (
             fire.status == FireStatus.RUNNING

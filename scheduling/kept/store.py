@@ -89,7 +89,7 @@ class Store(Protocol):
         ...
 
     def remove(self, name: str) -> bool:
-        """Delete a job and its fires; tell whether it was there."""
+        """Delete a job and its fires; return whether it was there."""
         ...
 
     def drop_ended(self, before: datetime, limit: int) -> int:
@@ -101,7 +101,7 @@ class Store(Protocol):
         ...
 
     def renew(self, lease: Lease) -> bool:
-        """Prolong a lease by its whole time; tell whether it was still held."""
+        """Prolong a lease by its whole time; return whether it was still held."""
         ...
 
     def release(self, lease: Lease) -> None:

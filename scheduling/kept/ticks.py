@@ -123,7 +123,7 @@ class Ticks(Jobs):
         return None if token is None else Lease(name, owner, token, ttl)
 
     def renew(self, lease: Lease) -> bool:
-        """Prolong a lease by its whole time; tell whether it was still held."""
+        """Prolong a lease by its whole time; return whether it was still held."""
         return self._store.renew(lease)
 
     def release(self, lease: Lease) -> None:

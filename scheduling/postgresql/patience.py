@@ -71,7 +71,7 @@ silence = _Silence()
 
 
 def timed_out(error: psycopg.OperationalError) -> bool:
-    """Tell whether the server, or one of several, did not answer an attempt to connect."""
+    """Return whether the server, or one of several, did not answer an attempt to connect."""
     return "timeout expired" in str(error)  # the driver's class is that of the last attempt
 
 

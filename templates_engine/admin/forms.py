@@ -28,7 +28,7 @@ _HELP = {
 
 
 def field_name(locale: str, part: str) -> str:
-    """Name the form field of a part."""
+    """Return the form field of a part."""
     return f"source-{locale}-{part}"
 
 

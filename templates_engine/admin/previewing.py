@@ -85,7 +85,7 @@ def preview_page(admin: ModelAdmin, request: HttpRequest, version_id: int) -> Ht
 
 
 def _structured(shown: Preview) -> dict[str, str]:
-    """Return the parts that are no text, as JSON, by their headings."""
+    """Return the parts that are not text, as JSON, by their headings."""
     parts = {name.capitalize(): shown.content.get(name) for name in ("data", "blocks")}
     return {
         heading: json.dumps(part, indent=2, ensure_ascii=False)

@@ -56,7 +56,7 @@ def axe():
 
 @pytest.fixture
 def system(processes, monkeypatch):
-    """Web, worker and scheduler, with the outbox for every channel; gives the web's address."""
+    """Web, worker and scheduler, with the outbox for every channel; return the web's address."""
     _, address = processes.web(OUTBOX="1")
     processes.worker("-c", "2", OUTBOX="1")
     processes.beat(OUTBOX="1")

@@ -22,7 +22,7 @@ if "SCREENSHOTS" in os.environ:
 
 @pytest.fixture
 def content(system, admin_user, wait_until):
-    """Something of everything: sent, waiting and failed; gives the pages to look at."""
+    """Something of everything: sent, waiting and failed; return the pages to look at."""
     send(channel="email", recipient="ada@example.org", subject="Your receipt", body="Thank you.")
     send(channel="sms", recipient="+436641234567", body="Your code is 4711", priority="high")
     push = {"title": "Parcel", "body": "It is at your door."}

@@ -47,7 +47,7 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 def why_absent() -> str:
-    """Say why there is no Postfix to be had, ``""`` if there is one."""
+    """Return why there is no Postfix to be had, ``""`` if there is one."""
     if not shutil.which("postfix"):
         return "needs Debian's package postfix"
     return "" if os.geteuid() == 0 else "Postfix is started by root"

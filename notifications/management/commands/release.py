@@ -21,5 +21,5 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Release it. Raises ``CommandError`` where nothing is held."""
         if not holds.release(options["scope"], options["value"]):
-            raise CommandError("There is no such hold: manage.py hold lists them.")
+            raise CommandError("There is no such hold. List the holds with manage.py hold.")
         self.stdout.write("Released.")

@@ -71,7 +71,7 @@ class Command(BaseCommand):
 
 
 def _why(notification: Notification) -> str:
-    """Say why it is in its state, with the last attempt's answer; without a full stop."""
+    """Return why it is in its state, with the last attempt's answer; without a full stop."""
     words = [notification.reason]
     if attempt := notification.attempts.order_by("number").last():
         answer = f"{attempt.code} {attempt.detail}".strip()

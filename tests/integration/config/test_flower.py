@@ -77,7 +77,7 @@ def test_an_open_flower_ends_at_once_whatever_its_options_come_by(arguments, env
 
 
 def listens(pid):
-    """Name the addresses on which a process listens."""
+    """Return the addresses on which a process listens."""
     inodes = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:

@@ -73,7 +73,7 @@ def apply_all_changes() -> None:
 
 
 def tick(app: Celery) -> list[Fire]:
-    """Do what a scheduler does in one tick; give the fires it published."""
+    """Do what a scheduler does in one tick; return the fires it published."""
     apply_all_changes()
     now = outlook.look().now
     fires = claims.claim_due(now) + recovery.recover(now)

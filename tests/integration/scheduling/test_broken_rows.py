@@ -112,7 +112,7 @@ def _broken(name: str, rule: str) -> Schedule:
 
 
 def _write(column: Column, value: Any, schedule: Schedule) -> bool:
-    """Write a value by SQL; tell whether the database took it."""
+    """Write a value by SQL; return whether the database took it."""
     key = "periodic_task_id" if column.table == "scheduling_schedule" else "id"
     own = TABLES[column.table]
     row = schedule.pk if own == "id" else getattr(schedule.periodic_task, own)

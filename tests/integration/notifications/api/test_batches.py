@@ -188,7 +188,7 @@ def test_batches_with_a_key_are_listed_newest_first_like_others(call):
 
 @pytest.fixture
 def broken(call, monkeypatch):
-    """Break the acceptance after the first of three chunks; give what mends it."""
+    """Break the acceptance after the first of three chunks; return what mends it."""
     accept = acceptance.accept_many
     accepted: list[Any] = []
 

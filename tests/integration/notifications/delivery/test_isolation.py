@@ -33,7 +33,7 @@ def sent(settings, tmp_path):
 
 @pytest.fixture
 def batch(transactional_db, sent):
-    """Accept 60 messages at once; give their rows."""
+    """Accept 60 messages at once; return their rows."""
 
     def accept(count=60, **common):
         each = [{"recipient": f"p{number}"} for number in range(count)]

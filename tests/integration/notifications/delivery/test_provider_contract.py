@@ -127,7 +127,7 @@ class DoesNotBegin(Pigeons):
 
 @pytest.fixture
 def sent_by(transactional_db, monkeypatch):
-    """Send 60 messages by a provider of this class; give the one to ``bad`` and the others."""
+    """Send 60 messages by a provider of this class; return the one to ``bad`` and the others."""
 
     def send(provider, **common):
         provider.flown = Counter()

@@ -223,7 +223,7 @@ def test_what_breaks_in_the_background_costs_each_message_one_attempt(
     def breaks(*_):
         raise LookupError("+4366012345")
 
-    monkeypatch.setattr("notifications.delivery.sending.Handover._take_in", breaks)
+    monkeypatch.setattr("notifications.delivery.sending.BatchSending._take_in", breaks)
     wait_until(lambda: statuses() == {(Status.SCHEDULED, 1)})
     assert set(Notification.objects.values_list("attempts__result", "attempts__code")) == {
         ("unknown", "LookupError"),

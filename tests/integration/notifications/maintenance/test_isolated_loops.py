@@ -35,7 +35,7 @@ COUNT = 20
 
 @pytest.fixture
 def rows(transactional_db):
-    """Accept some notifications at once; give their ids in order."""
+    """Accept some notifications at once; return their ids in order."""
 
     def accept(**common):
         each = [{"recipient": f"p{number}"} for number in range(COUNT)]

@@ -25,7 +25,7 @@ from tests.servers.process import free_port
 
 @pytest.fixture
 def examined(processes):
-    """Run the doctor in a process with this environment; gives each finding's cure by id."""
+    """Run the doctor in a process with this environment; return each finding's cure by id."""
 
     def examined(**env):
         process = processes.start("doctor", "python", "manage.py", "doctor", "--json", **env)

@@ -49,7 +49,7 @@ def fire(db):
 
 
 def claimed(row) -> bool:
-    """Tell whether a worker that hears of this row, or of its queue, may take it."""
+    """Return whether a worker that hears of this row, or of its queue, may take it."""
     by_queue = claims.claim_due(row.channel, row.priority, 100)
     return bool(claims.claim([row.id])) or row.id in {claim.id for claim in by_queue}
 

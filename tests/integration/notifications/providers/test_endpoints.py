@@ -26,7 +26,7 @@ def _local(settings):
 
 @pytest.fixture
 def called(httpserver: HTTPServer):
-    """Say which bodies the healthy endpoint got so far."""
+    """Return which bodies the healthy endpoint got so far."""
     httpserver.expect_request("/status").respond_with_data("", 200)
     return lambda: [json.loads(request.data)["n"] for request, _ in httpserver.log]
 

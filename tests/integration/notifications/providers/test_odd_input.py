@@ -57,7 +57,7 @@ def delivered(provider, message, **given):
 
 @pytest.fixture
 def told(httpserver):
-    """A peer that takes everything; gives the last request that it got."""
+    """A peer that takes everything; return the last request that it got."""
     httpserver.expect_request("/token").respond_with_json(
         {"access_token": "ya29", "expires_in": 3600, "token_type": "Bearer"}
     )

@@ -23,7 +23,7 @@ def rows(accepted):
 
 
 def one_round(bad):
-    """Do a round of a loop that faults at one row; give the rows that it worked on."""
+    """Do a round of a loop that faults at one row; return the rows that it worked on."""
     worked = []
 
     def work(row):

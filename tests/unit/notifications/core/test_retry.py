@@ -79,7 +79,7 @@ def dead(reason: str) -> Decision:
         (PERMANENT, 1, {"expires_at": in_(1)}, dead("rejected")),
         (TRANSIENT, 1, {"first_due_at": in_(-3595)}, dead("deadline_exceeded")),
         (TRANSIENT, 1, {"first_due_at": in_(-3590)}, retry_in(10)),
-        # A death of the worker spends no attempt, whatever was tried before.
+        # A death of the worker uses no attempt, whatever was tried before.
         (LOST, 0, {"losses": 1}, retry_in(10, "worker_lost")),
         (LOST, 3, {"losses": 1}, retry_in(10, "worker_lost")),
         (LOST, 2, {"losses": 3}, retry_in(40, "worker_lost")),

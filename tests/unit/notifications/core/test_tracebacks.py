@@ -16,7 +16,7 @@ SECRET = "Dear Ada, your code is 4711"
 
 @pytest.fixture
 def logged():
-    """Log to memory as the processes do; give the lines."""
+    """Log to memory as the processes do; return the lines."""
     handler = logging.StreamHandler(io.StringIO())
     line = logs.logging_config("INFO", "json")["formatters"]["line"]
     handler.setFormatter(
