@@ -1,7 +1,8 @@
 """A Celery process that kills itself at the boundaries of a delivery, and whose messages raise.
 
 ``python -m tests.chaos.faults CHANCE celery arguments…``: at each boundary the process gets
-SIGKILL with that chance, as if the machine had been switched off just there. The share
+SIGKILL with that chance, as if the machine had been switched off just there, and CHAOS_LOG tells
+the boundary with the ids that the process had in hand. The share
 CHAOS_RAISE of all messages raises, each at a stage of its own, in its first attempt.
 """
 
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+_in_hand: set[UUID] = set()  # claimed by this process, and not recorded yet
+
 
 def deadly(chance: float, boundary: str, function: Callable[..., Any], *, after: bool) -> Any:
     """Wrap a function so that its caller may die right before or after it."""
@@ -22,8 +25,12 @@ def deadly(chance: float, boundary: str, function: Callable[..., Any], *, after:
         if not after:
             _perhaps_die(chance, boundary)
         result = function(*args, **kwargs)
+        if boundary == "after claim":
+            _in_hand.update(claim.id for claim in result)
         if after:
             _perhaps_die(chance, boundary)
+        if boundary == "after the record":
+            _in_hand.difference_update(report.claim.id for report in args[0])
         return result
 
     return wrapped
@@ -32,7 +39,7 @@ def deadly(chance: float, boundary: str, function: Callable[..., Any], *, after:
 def _perhaps_die(chance: float, boundary: str) -> None:
     if random.random() < chance:
         with Path(os.environ["CHAOS_LOG"]).open("a") as log:
-            log.write(f"{boundary}\n")
+            log.write("\t".join([boundary, *map(str, _in_hand.copy())]) + "\n")
         os.kill(os.getpid(), signal.SIGKILL)
 
 

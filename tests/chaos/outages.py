@@ -1,4 +1,4 @@
-"""Servers that answer with errors for a while, as a full disk or a failover makes them do."""
+"""Servers that answer with errors or not at all for a while, as a full disk makes them do."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import psycopg
 
 from tests.servers.postgres import PostgresServer
+from tests.servers.process import ServerProcess, suspended
 from tests.servers.redis import RedisServer
 
 SECONDS = 3.0
@@ -52,6 +53,19 @@ def disk_full(server: PostgresServer) -> None:
         run(FULL)
         time.sleep(SECONDS)
         run("DROP FUNCTION disk_is_full CASCADE")
+
+
+def locked(server: PostgresServer) -> None:
+    """Have somebody lock a table of ours, as a migration would."""
+    with psycopg.connect(server.url) as connection:
+        connection.execute("LOCK TABLE notifications_notification IN ACCESS EXCLUSIVE MODE")
+        time.sleep(SECONDS)
+
+
+def silent(server: ServerProcess) -> None:
+    """Have all of a server's processes stand still: it accepts connections, and answers nothing."""
+    with suspended(server.pid):
+        time.sleep(SECONDS)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ RABBITMQ = pytest.param(
 @pytest.mark.parametrize("broker", ["redis", RABBITMQ])
 def test_nothing_is_lost_stuck_or_doubled_beyond_what_was_in_flight(tmp_path, broker):
     world, verdict = run(
-        count=600, minutes=0.5, seed=1, chance=0.0005, folder=tmp_path, broker=broker
+        count=600, minutes=1, seed=1, chance=0.0005, folder=tmp_path, broker=broker
     )
     assert verdict.accepted == 600
     assert verdict.holds, verdict

@@ -7,23 +7,27 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
 
 from tests.chaos import outages
 from tests.servers.postgres import migrated_server
+from tests.servers.process import suspended
 from tests.servers.processes import Processes, RunningProcess
+from tests.servers.proxy import Proxy
 from tests.servers.rabbitmq import RabbitMQServer
 from tests.servers.redis import RedisServer
 from tests.servers.smtp import SmtpServer
 
 LEASE = 6  # seconds
+ADDRESSES = ("DATABASE_URL", "BROKER_URL", "REDIS_URL")
 RAISE = 0.02  # the share of messages that raise at a stage of their first attempt
 
-IN_FLIGHT = "SELECT count(*) FROM notifications_notification WHERE status = 'sending'"
+IN_FLIGHT = "SELECT id::text FROM notifications_notification WHERE status = 'sending'"
 UNFINISHED = """SELECT count(*) FROM notifications_notification
                 WHERE status IN ('scheduled', 'queued', 'sending')"""
 
@@ -32,16 +36,23 @@ class World:
     """Two workers, two schedulers and a submitter, beside Postgres, Redis and an SMTP server.
 
     With RabbitMQ as the ``broker`` Redis keeps no more than the limits.
-    ``doubles_allowed`` adds up what was in flight at each kill: no more may arrive twice.
+    The first worker reaches its database, broker and Redis by proxies, so that it can be parted
+    from them, and not from the providers. ``in_flight`` collects the ids that were being sent at
+    each harm: no other may arrive twice.
     """
 
     def __init__(self, folder: Path, *, chance: float = 0.0, broker: str = "redis") -> None:
         self.kills: Counter[str] = Counter()
-        self.doubles_allowed = 0
+        self.in_flight: set[str] = set()
         self.postgres = migrated_server().start()
         self.redis = RedisServer(durable=True).start()
         self.broker = RabbitMQServer().start() if broker == "rabbitmq" else self.redis
         self.smtp = SmtpServer().start()
+        self._network = contextlib.ExitStack()
+        self._proxies = {
+            port: self._network.enter_context(Proxy(port))
+            for port in {self.postgres.port, self.redis.port, self.broker.port}
+        }
         self.simulated = folder / "simulated.log"
         self.traps = folder / "traps.log"
         self.raised_log = folder / "raised.log"
@@ -60,6 +71,7 @@ class World:
 
     def close(self) -> None:
         self.processes.end_all()
+        self._network.close()
         self.smtp.stop()
         self.broker.stop()
         self.redis.stop()
@@ -87,26 +99,40 @@ class World:
 
     def disturb(self, kind: str) -> None:
         """Do one piece of harm."""
-        self._count_in_flight()
+        self._note_in_flight()
         harm: dict[str, Callable[[], None]] = {
             "worker": self._kill_a_worker,
             "child": self._kill_a_child,
             "pause": self._pause_a_worker,
+            "partition": self._part_a_worker,
             "scheduler": lambda: random.choice(self.schedulers).kill(),
             "flush": self.broker.flush,
             "broker": self.broker.restart,
             "postgres": self.postgres.restart,
+            "redis silent": lambda: outages.silent(self.redis),
             "oom": lambda: outages.out_of_memory(self.redis),
             "redis read-only": lambda: outages.replica(self.redis),
+            "postgres silent": lambda: outages.silent(self.postgres),
+            "table locked": lambda: outages.locked(self.postgres),
             "postgres read-only": lambda: outages.read_only(self.postgres),
             "disk full": lambda: outages.disk_full(self.postgres),
         }
         harm[kind]()
+        self._note_in_flight()  # what a dead worker had stays so until its lease ends
         self.kills[kind] += 1
 
     def trapped(self) -> Counter[str]:
         """Count the deaths at each boundary."""
-        return Counter(self.traps.read_text().splitlines()) if self.traps.exists() else Counter()
+        return Counter(boundary for boundary, *_ in self._deaths())
+
+    def may_be_doubled(self) -> set[str]:
+        """Return the ids that were in flight at a harm, or in the hands of what killed itself."""
+        return self.in_flight.union(*(ids for _, *ids in self._deaths()))
+
+    def _deaths(self) -> Iterator[list[str]]:
+        if self.traps.exists():
+            for line in self.traps.read_text().splitlines():
+                yield line.split("\t")
 
     def raised(self) -> Counter[str]:
         """Count the exceptions that messages raised, by stage."""
@@ -116,8 +142,8 @@ class World:
     def is_settled(self) -> bool:
         return self.query(UNFINISHED) == 0
 
-    def _count_in_flight(self) -> None:
-        self.doubles_allowed += self.query(IN_FLIGHT)
+    def _note_in_flight(self) -> None:
+        self.in_flight |= self.ids(IN_FLIGHT)
 
     def _kill_a_worker(self) -> None:
         random.choice(self.workers).kill()
@@ -131,17 +157,18 @@ class World:
             _signal(random.choice(children).pid, signal.SIGKILL)
 
     def _pause_a_worker(self) -> None:
-        """Part a worker from the others for longer than its leases, and let it go on."""
-        try:
-            worker = psutil.Process(random.choice(self.workers).pid)
-            parted = [worker, *worker.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return
-        for process in parted:
-            _signal(process.pid, signal.SIGSTOP)
-        time.sleep(LEASE + 2)
-        for process in parted:
-            _signal(process.pid, signal.SIGCONT)
+        """Stop a worker for longer than its leases, and let it go on."""
+        with suspended(random.choice(self.workers).pid):
+            self._note_in_flight()
+            time.sleep(LEASE + 2)
+
+    def _part_a_worker(self) -> None:
+        """Cut a worker's network, but for its providers, for longer than its leases."""
+        with contextlib.ExitStack() as stack:
+            for proxy in self._proxies.values():
+                stack.enter_context(proxy.cut())
+            self._note_in_flight()
+            time.sleep(LEASE + 2)
 
     def _submitter(self) -> RunningProcess:
         return self.processes.start(
@@ -154,7 +181,18 @@ class World:
             "python",
             *("-m", "tests.chaos.faults", self._chance),
             *("worker", "-c", "2", "-n", f"{name}@%h"),
+            **(self._by_proxies() if name == "w1" else {}),
         )
+
+    def _by_proxies(self) -> dict[str, str]:
+        environment = {}
+        for name in ADDRESSES:
+            url = urlsplit(self.processes.env[name])
+            port = self._proxies[url.port or 0].port
+            environment[name] = url._replace(
+                netloc=url.netloc.replace(f":{url.port}", f":{port}")
+            ).geturl()
+        return environment
 
     def _scheduler(self) -> RunningProcess:
         return self.processes.start("scheduler", "celery", "-A", "config", "beat")

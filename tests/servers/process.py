@@ -7,9 +7,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self, TypeVar
+
+import psutil
 
 from tests.servers.reaper import reaper
 
@@ -39,6 +42,24 @@ def wait_until(predicate: Callable[[], T], timeout: float = 100.0, hint: str = "
             raise TimeoutError(hint or f"Still {answer!r} after {timeout} s: {predicate}")
         time.sleep(0.05)
     return answer
+
+
+@contextmanager
+def suspended(pid: int) -> Iterator[None]:
+    """Have a process and its children stand still; their connections stay open."""
+    family: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        main = psutil.Process(pid)
+        family = [main, *main.children(recursive=True)]
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    try:
+        yield
+    finally:
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def free_port() -> int:

@@ -1,9 +1,9 @@
-"""A proxy in front of a server, which may be told to spoil what the server answers."""
+"""A proxy in front of a server: it may spoil what the server answers, or pass nothing on."""
 
 import asyncio
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Self
 
 from tests.servers.process import free_port
@@ -29,6 +29,8 @@ class Proxy:
         self.spoil: Spoil | None = None
         self.spoilt = 0
         self._target = target
+        self._passes = asyncio.Event()
+        self._passes.set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -46,23 +48,39 @@ class Proxy:
         self._loop.run_until_complete(asyncio.sleep(0.1))
         self._loop.close()
 
+    @contextmanager
+    def cut(self) -> Iterator[None]:
+        """Pass nothing on, either way, not even an end; what was sent arrives afterwards."""
+        self._loop.call_soon_threadsafe(self._passes.clear)
+        try:
+            yield
+        finally:
+            self._loop.call_soon_threadsafe(self._passes.set)
+
     def _run(self) -> None:
         self._loop.run_forever()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.CancelledError):
+            await self._passes.wait()
             answers, requests = await asyncio.open_connection("127.0.0.1", self._target)
             await asyncio.gather(self._forward(reader, requests), self._answer(answers, writer))
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
+        while data := await self._read(reader):
             writer.write(data)
             await writer.drain()
         writer.close()
 
+    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+        """Read what may be passed on by now; nothing at the end."""
+        data = await reader.read(65536)
+        await self._passes.wait()
+        return data
+
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         silent = False
-        while data := await reader.read(65536):
+        while data := await self._read(reader):
             if silent:
                 continue
             sent = self.spoil(data) if self.spoil else data

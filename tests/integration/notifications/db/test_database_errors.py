@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 import httpx
-import psutil
 import psycopg
 import pytest
 from django.db import connection
@@ -15,7 +14,7 @@ from config import celery_app
 from notifications.monitoring.diagnosis import locks, storage
 from notifications.queueing.publisher import DELIVER_DUE_TASK
 from tests.servers.postgres import PostgresServer
-from tests.servers.process import wait_until
+from tests.servers.process import suspended, wait_until
 from tests.servers.processes import RunningProcess
 
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
@@ -71,15 +70,8 @@ class Database:
     @contextmanager
     def silent(self) -> Iterator[None]:
         """Have all of the server's processes stand still; its kernel goes on."""
-        main = psutil.Process(self._server.pid)
-        family = [main, *main.children(recursive=True)]
-        for process in family:
-            process.suspend()
-        try:
+        with suspended(self._server.pid):
             yield
-        finally:
-            for process in family:
-                process.resume()
 
 
 # What is done to the database, and undone; ``app`` is the role of our processes.
