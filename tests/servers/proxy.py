@@ -51,11 +51,19 @@ class Proxy:
     @contextmanager
     def cut(self) -> Iterator[None]:
         """Pass nothing on, either way, not even an end; what was sent arrives afterwards."""
-        self._loop.call_soon_threadsafe(self._passes.clear)
+        self._do(self._passes.clear)
         try:
             yield
         finally:
-            self._loop.call_soon_threadsafe(self._passes.set)
+            self._do(self._passes.set)
+
+    def _do(self, change: Callable[[], None]) -> None:
+        """Make a change between two reads, and return when it holds."""
+
+        async def make() -> None:
+            change()
+
+        asyncio.run_coroutine_threadsafe(make(), self._loop).result()
 
     def _run(self) -> None:
         self._loop.run_forever()
