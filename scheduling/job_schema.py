@@ -185,7 +185,9 @@ def _at() -> dict[str, Any]:
 
 def _rrule() -> dict[str, Any]:
     text = {"type": "string", "description": "an RRULE of RFC 5545, without DTSTART"}
-    begin = MOMENT | {"description": "what it counts from; by default its registration"}
+    begin = MOMENT | {
+        "description": "what it counts from; by default its registration, in whole minutes"
+    }
     own = {"rrule": text, "timezone": ZONE, "from": begin}
     return _object(own | _wrapping(), required="rrule")
 

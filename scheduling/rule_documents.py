@@ -112,9 +112,11 @@ def moment_of(text: str, *, field: str) -> datetime:
 
 
 def begin_of(rule: Rule, origin: datetime) -> datetime:
-    """Return the moment that an RRULE counts from: its ``from``, else ``origin``."""
+    """Return the moment that an RRULE counts from: its ``from``, else the minute of ``origin``."""
     text = rule.get("from")
-    return origin if text is None else moment_of(text, field="schedule.from")
+    if text is None:
+        return origin.replace(second=0, microsecond=0)
+    return moment_of(text, field="schedule.from")
 
 
 def _is_plain_line(rule: Rule) -> bool:

@@ -1,7 +1,10 @@
 """Writes what was done by ``manage.py`` to the audit log."""
 
 import getpass
+import sys
 from collections.abc import Sequence
+
+from django.db import DatabaseError
 
 from config.audit import acts, log
 from config.audit.log import Kind, Who
@@ -9,6 +12,8 @@ from config.audit.log import Kind, Who
 
 def note(argv: Sequence[str]) -> None:
     """Write a command that has ended well, unless it changes and reveals nothing.
+
+    Says so on stderr where the database takes no entry, as before the first ``migrate``.
 
     ``argv`` is the command's name with its arguments. Of most commands only the options' names
     are written: what they are given may be somebody's address or a content.
@@ -18,7 +23,10 @@ def note(argv: Sequence[str]) -> None:
         return
     shown = name in acts.SHOWN_ARGUMENTS
     told = [one if shown else one.partition("=")[0] for one in arguments if shown or one[:1] == "-"]
-    log.record(Who(Kind.COMMAND, _user()), name, detail=" ".join(told))
+    try:
+        log.record(Who(Kind.COMMAND, _user()), name, detail=" ".join(told))
+    except DatabaseError as error:  # the command is done: a failure here must not deny it
+        sys.stderr.write(f"The audit log has no entry of this command: {type(error).__name__}.\n")
 
 
 def _user() -> str:

@@ -71,7 +71,7 @@ def _json(body: bytes) -> Rows:
     found: Any = read_json(body)
     common: Any = {}
     if isinstance(found, dict) and found.keys() <= {"common", "notifications"}:
-        found, common = found.get("notifications"), found.get("common") or {}
+        found, common = found.get("notifications"), found.get("common", {})
     if not isinstance(found, list) or not isinstance(common, dict):
         hint = 'Send a list of objects, or {"common": {…}, "notifications": […]}.'
         raise Problem("invalid-request", "The body is not a list.", hint=hint)

@@ -100,16 +100,16 @@ def test_sigterm_finishes_what_is_being_sent_and_gives_the_rest_back(
 ):
     system.beat()
     first = system.worker("-c", "1", NOTIFICATIONS_HOLD="1")
-    submit(40, how="?latency=0.1")
+    submit(400, how="?latency=0.5")  # the simulator takes 64 at once
     wait_until((tmp_path / "simulated.log").exists)
     first.terminate()
     assert first.wait() == 0
     recorded = len((tmp_path / "simulated.log").read_text().split())
-    assert count(SENT) == recorded < 40
+    assert count(SENT) == recorded < 400
     system.worker()
-    wait_until(lambda: count(SENT) == 40)
+    wait_until(lambda: count(SENT) == 400)
     ids = (tmp_path / "simulated.log").read_text().split()
-    assert len(ids) == len(set(ids)) == 40
+    assert len(ids) == len(set(ids)) == 400
 
 
 def test_a_second_sigterm_hurries(system, submit, count, wait_until):

@@ -15,7 +15,7 @@ from scheduling import (
     dispatch,
     housekeeping,
     ledger,
-    messages,
+    message_rows,
     recovery,
 )
 from scheduling.clock import database_now
@@ -61,7 +61,7 @@ CLAIMING: list[tuple[Any, str, Guilty]] = [
     (claims, "_is_done", of_schedule),
 ]
 PUBLISHING: list[tuple[Any, str, Guilty]] = [
-    (messages, "read_json", of_task),
+    (message_rows, "read_json", of_task),
     (dispatch, "message_of", lambda _, fire: of_fire(fire)),
     (Sender, "send", lambda *given: given[-1]["headers"]["periodic_task_name"] == "bad"),
 ]
