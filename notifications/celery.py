@@ -43,6 +43,8 @@ def setup(app: Celery) -> None:
     beat_init.connect(_refuse_bad_settings, weak=False)
     worker_init.connect(_meet_servers, weak=False)
     beat_init.connect(_meet_servers, weak=False)
+    worker_init.connect(_wait_for_migrations, weak=False)
+    beat_init.connect(_wait_for_migrations, weak=False)
     worker_init.connect(shutdown.refuse_green_pools)
     worker_shutting_down.connect(shutdown.limit)
 
@@ -64,3 +66,10 @@ def _meet_servers(**_: Any) -> None:
     from notifications.worker import connections  # noqa: PLC0415 (as above)
 
     connections.meet_servers()
+
+
+def _wait_for_migrations(**_: Any) -> None:
+    """Take no work while the database has older tables than this code."""
+    from notifications.db import schema  # noqa: PLC0415 (as above)
+
+    schema.wait_for_migrations()

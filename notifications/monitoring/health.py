@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable
 
-from django.db import Error, connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db import Error
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from notifications.core import routing
+from notifications.db import schema
 from notifications.queueing import publisher
 from scheduling import outages, watch
 
@@ -66,8 +66,7 @@ def _migrations() -> str:
     if watch.database.outage:
         return "unknown, as the database does not answer"
     try:
-        executor = MigrationExecutor(connection)
-        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        missing = schema.missing()
     except Error:
         return "unknown, as the database does not answer"
     return f"{len(missing)} are not applied: run manage.py migrate" if missing else ""
