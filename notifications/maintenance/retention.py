@@ -5,7 +5,7 @@ What leaves goes to the archive, where there is one.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -29,22 +29,20 @@ BUSY, IDLE = 1.0, 300.0  # seconds between rounds
 
 
 def prune(
-    *, days: int | None = None, failed_days: int | None = None, limit: int | None = None
+    *,
+    days: int | None = None,
+    failed_days: int | None = None,
+    limit: int | None = None,
+    told: Callable[[int], object] = int,
 ) -> int:
     """Delete what finished more than ``days`` ago, and dead letters after ``failed_days``.
 
     The settings NOTIFICATIONS_KEEP_DAYS and NOTIFICATIONS_KEEP_FAILED_DAYS stand in for None.
-    Stops after about ``limit`` notifications, if given. Returns how many left.
+    Stops after about ``limit`` notifications, if given. Returns how many left; ``told`` is
+    called with the number of each batch.
     """
-    now = clock.now()
-    old = now - timedelta(days=conf.get("KEEP_DAYS") if days is None else days)
-    very_old = now - timedelta(
-        days=conf.get("KEEP_FAILED_DAYS") if failed_days is None else failed_days
-    )
-    finished = Notification.objects.filter(due_at__isnull=True)
-    deleted = _in_batches(
-        lambda: finished.filter(finished_at__lt=old, failed_delivery__isnull=True), _forget, limit
-    )
+    finished, failed, very_old = _old(days, failed_days)
+    deleted = _in_batches(lambda: finished, _forget, limit, told)
     # A dead letter goes with its notification, and a refused message alone.
     letters = FailedDelivery.objects.filter(created_at__lt=very_old)
     _in_batches(
@@ -53,8 +51,29 @@ def prune(
         limit,
     )
     quarantine.forget(very_old)
-    return deleted + _in_batches(
-        lambda: finished.filter(failed_delivery__created_at__lt=very_old), _forget, limit
+    return deleted + _in_batches(lambda: failed, _forget, limit, told)
+
+
+def old(*, days: int | None = None, failed_days: int | None = None) -> int:
+    """Return how many notifications ``prune`` would take away."""
+    finished, failed, _ = _old(days, failed_days)
+    return finished.count() + failed.count()
+
+
+def _old(
+    days: int | None, failed_days: int | None
+) -> tuple[QuerySet[Notification], QuerySet[Notification], datetime]:
+    """Return what finished and is old, what failed and is, and since when a dead letter is."""
+    now = clock.now()
+    old = now - timedelta(days=conf.get("KEEP_DAYS") if days is None else days)
+    very_old = now - timedelta(
+        days=conf.get("KEEP_FAILED_DAYS") if failed_days is None else failed_days
+    )
+    finished = Notification.objects.filter(due_at__isnull=True)
+    return (
+        finished.filter(finished_at__lt=old, failed_delivery__isnull=True),
+        finished.filter(failed_delivery__created_at__lt=very_old),
+        very_old,
     )
 
 
@@ -68,7 +87,10 @@ def tick() -> float:
 
 
 def _in_batches(
-    rows: Callable[[], QuerySet[Any]], forget: Callable[[list[Any]], Any], limit: int | None
+    rows: Callable[[], QuerySet[Any]],
+    forget: Callable[[list[Any]], Any],
+    limit: int | None,
+    told: Callable[[int], object] = int,
 ) -> int:
     """Delete rows a batch at a time, each in a transaction of its own; return how many went.
 
@@ -86,6 +108,7 @@ def _in_batches(
             faults = isolation.halving(ids, partial(_together, forget), stage=LOOP, key=str)
             quarantine.note(LOOP, faults)
         deleted += len(ids) - len(faults)
+        told(len(ids) - len(faults))
     return deleted
 
 

@@ -1,10 +1,12 @@
 """Take what is finished and old out of the live table."""
 
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from notifications.maintenance import archive, retention
+from notifications.management import progress
 
 
 class Command(BaseCommand):
@@ -24,6 +26,10 @@ class Command(BaseCommand):
         parser.add_argument(
             "--archive-months", type=int, help="Default: NOTIFICATIONS_ARCHIVE_MONTHS."
         )
+        parser.add_argument("--dry-run", action="store_true", help="Only say how many would go.")
+        parser.add_argument(
+            "--no-input", action="store_true", help="Do not ask where the settings are overridden."
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Print how many notifications and months went."""
@@ -32,7 +38,24 @@ class Command(BaseCommand):
         )
         if min(days or 0, failed_days or 0, months or 0) < 0:
             raise CommandError("Days and months are 0 or more.")
-        left = retention.prune(days=days, failed_days=failed_days)
-        self.stdout.write(f"{'Archived' if archive.is_on() else 'Deleted'} {left} notifications.")
+        count = retention.old(days=days, failed_days=failed_days)
+        verb = "archive" if archive.is_on() else "delete"
+        if options["dry_run"]:
+            self.stdout.write(f"Would {verb} {count} notifications.")
+            return
+        # By the settings it does what the schedulers do anyway; anything else somebody must mean.
+        if {days, failed_days, months} != {None} and not options["no_input"]:
+            confirm(f"This will {verb} {count} notifications, for good.")
+        with progress.shown(self.stderr, total=count) as told:
+            left = retention.prune(days=days, failed_days=failed_days, told=told)
+        self.stdout.write(f"{verb.capitalize()}d {left} notifications.")
         if archive.is_on() or months is not None:
             self.stdout.write(f"Dropped {archive.drop(months)} months of the archive.")
+
+
+def confirm(what: str) -> None:
+    """Ask a person. Raises ``CommandError`` for any answer but yes, or for none."""
+    if not sys.stdin.isatty():
+        raise CommandError(f"{what} Say --no-input where nobody can be asked, or --dry-run.")
+    if input(f"{what} Type yes to go on: ").strip().lower() != "yes":
+        raise CommandError("Nothing was changed.")

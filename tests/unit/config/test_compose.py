@@ -100,6 +100,16 @@ def test_a_scheduler_whose_loop_hangs_is_not_healthy() -> None:
     ]
 
 
+@pytest.mark.parametrize("service", OURS)
+def test_what_our_services_write_is_in_a_volume_of_their_own(service: str) -> None:
+    assert "/var/lib/notifications" in SERVICES[service]["volumes"]
+    assert "VAR_DIR=/var/lib/notifications" in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_admin_leads_to_flower() -> None:
+    assert _environment("web", FILLED_IN)["FLOWER_URL"] == "http://localhost:5555"
+
+
 @pytest.mark.parametrize("service", sorted(SERVICES))
 def test_each_service_has_limits(service: str) -> None:
     limits = SERVICES[service]["deploy"]["resources"]["limits"]
@@ -134,7 +144,8 @@ def test_every_dependency_and_volume_exists() -> None:
         sources = {volume.split(":")[0] for volume in service.get("volumes", [])}
         mounted = {source for source in sources if source.startswith("./")}
         assert all((ROOT / source).is_dir() for source in mounted)
-        assert sources - mounted <= set(COMPOSE["volumes"])
+        anonymous = {"/var/lib/notifications"}
+        assert sources - mounted - anonymous <= set(COMPOSE["volumes"])
 
 
 def test_only_loopback_is_published() -> None:

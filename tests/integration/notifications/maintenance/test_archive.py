@@ -187,9 +187,9 @@ def test_an_id_may_come_again_when_the_first_left(finished, deliver, seen, clien
 @pytest.mark.usefixtures("archiving")
 def test_the_command_archives_and_drops(finished, capsys):
     finished(first_of_the_month(3))
-    call_command("prune", "--days", "1")
+    call_command("prune", "--days", "1", "--no-input")
     assert "Archived 1 notifications." in capsys.readouterr().out
-    call_command("prune", "--archive-months", "2")
+    call_command("prune", "--archive-months", "2", "--no-input")
     assert "Dropped 1 months of the archive." in capsys.readouterr().out
     assert not archived()
 

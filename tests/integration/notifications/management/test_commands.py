@@ -117,7 +117,11 @@ def test_prune_deletes_what_is_finished_and_old_only(run, accepted, deliver):
     done, waiting = accepted(), accepted(countdown=600)
     deliver(done)
     assert "Deleted 0" in run("prune")
-    assert "Deleted 1" in run("prune", "--days", "0")
+    with pytest.raises(CommandError, match="delete 1 notifications, for good"):
+        run("prune", "--days", "0")  # nobody can be asked
+    assert "Would delete 1 " in run("prune", "--days", "0", "--dry-run")
+    assert Notification.objects.count() == 2
+    assert "Deleted 1" in run("prune", "--days", "0", "--no-input")
     assert list(Notification.objects.values_list("id", flat=True)) == [waiting.id]
 
 

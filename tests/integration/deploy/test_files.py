@@ -1,0 +1,115 @@
+"""The files of deploy/ for systemd, Kubernetes and Alertmanager, checked by their own tools."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from config import processes
+from tests.servers.processes import ROOT
+
+DEPLOY = ROOT / "deploy"
+PROGRAM = "/opt/notifications/.venv/bin/notifications"
+# What no document here makes: it is named so in docs/production.md.
+SECRET = "notifications"
+
+
+def needs(program):
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not here")
+
+
+@needs("systemd-analyze")
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
+    units = sorted((DEPLOY / "systemd").iterdir())
+    for unit in units:
+        assert PROGRAM in unit.read_text() or "ExecStart" not in unit.read_text()
+        (tmp_path / unit.name).write_text(unit.read_text().replace(PROGRAM, "/bin/true"))
+    names = [unit.name.replace("@.", "@1.") for unit in units]
+    env = os.environ | {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
+    command = ("systemd-analyze", "verify", *names)
+    checked = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_the_target_starts_what_make_up_starts():
+    wanted = re.findall(
+        r"notifications-(\w+)", (DEPLOY / "systemd/notifications.target").read_text()
+    )
+    assert {"web", "worker", "beat"} <= set(wanted)
+    for name in wanted:
+        assert list((DEPLOY / "systemd").glob(f"notifications-{name}*"))
+
+
+@needs("amtool")
+def test_alertmanager_takes_its_example():
+    file = str(DEPLOY / "alertmanager" / "alertmanager.yml")
+    checked = subprocess.run(["amtool", "check-config", file], capture_output=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.fixture(scope="module")
+def manifests():
+    folder = str(DEPLOY / "kubernetes")
+    made = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, check=True)
+    return list(yaml.safe_load_all(made.stdout))
+
+
+def pods(manifests):
+    for one in manifests:
+        if template := one["spec"].get("template") if "spec" in one else None:
+            (container,) = template["spec"]["containers"]
+            yield one["metadata"]["name"], template, container
+
+
+@needs("kubectl")
+def test_the_kubernetes_base_names_only_what_it_has(manifests):
+    names = {(one["kind"], one["metadata"]["name"]) for one in manifests}
+    labels = {name: template["metadata"]["labels"] for name, template, _ in pods(manifests)}
+    for one in manifests:
+        assert one["kind"] == "Namespace" or one["metadata"]["namespace"] == "notifications"
+        if one["kind"] in ("PodDisruptionBudget", "Deployment"):
+            chosen = one["spec"]["selector"]["matchLabels"]
+            assert chosen.items() <= labels[one["metadata"]["name"]].items()
+    for _, template, container in pods(manifests):
+        for source in container["envFrom"]:
+            assert source.get("secretRef", {}).get("name", SECRET) == SECRET
+            if found := source.get("configMapRef"):
+                assert ("ConfigMap", found["name"]) in names
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in template["spec"]["volumes"]}
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert container["image"].startswith("registry.example.org/notifications:")
+    (scaled,) = yaml.safe_load_all((DEPLOY / "kubernetes" / "scaling.yaml").read_text())
+    assert ("Deployment", scaled["spec"]["scaleTargetRef"]["name"]) in names
+
+
+@needs("kubectl")
+def test_kubernetes_runs_the_systems_own_processes_and_two_schedulers(manifests):
+    commands = {name: tuple(container["command"]) for name, _, container in pods(manifests)}
+    assert commands["web"] == processes.WEB
+    assert commands["worker"][: len(processes.WORKER)] == processes.WORKER
+    assert commands["beat"] == processes.BEAT
+    (beat,) = [
+        one for one in manifests if (one["kind"], one["metadata"]["name"]) == ("Deployment", "beat")
+    ]
+    assert beat["spec"]["replicas"] == 2
+    for name, _, container in pods(manifests):
+        assert name == "migrate" or container["livenessProbe"]
+
+
+@needs("kubectl")
+def test_settings_of_kubernetes_and_systemd_are_settings(manifests):
+    (config,) = [one for one in manifests if one["kind"] == "ConfigMap"]
+    known = (ROOT / "docs" / "settings.md").read_text()
+    units = "".join(path.read_text() for path in (DEPLOY / "systemd").iterdir())
+    named = [
+        name
+        for line in re.findall(r"^Environment=(.+)$", units, re.M)
+        for name in re.findall(r"(\w+)=", line)
+    ]
+    own = {"PYTHONUNBUFFERED", "GRANIAN_BLOCKING_THREADS"}
+    for name in {*config["data"], *named} - own:
+        assert f"`{name}`" in known, name

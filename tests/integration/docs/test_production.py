@@ -1,0 +1,93 @@
+"""docs/production.md, its commands run in order over a real Postgres that is lost and restored."""
+
+import shutil
+import sys
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from tests.pages import files, marked
+from tests.servers.postgres import PostgresServer, binaries
+from tests.servers.processes import ROOT
+
+SUBMIT = """
+from notifications.submission import send
+for name in ("first", "second"):
+    send(channel="simulator", recipient="ada", body=name, idempotency_key=name)
+"""
+STATES = "SELECT idempotency_key, status FROM notifications_notification ORDER BY 1"
+
+
+@pytest.fixture
+def production(processes, postgres_server, redis_server, tmp_path):
+    """A machine with the settings' file of the page, on servers of the test's own."""
+    here = {"DATABASE_URL": postgres_server.url, "BROKER_URL": redis_server.url}
+    lines = files("production.md")["notifications.env"].splitlines()
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    command = programs / "notifications"
+    command.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m config.command "$@"\n')
+    command.chmod(0o755)
+    for name in ("HTTPS", "OUTBOX", "OUTGOING_PRIVATE_HOSTS"):
+        processes.env.pop(name, None)
+    path = f"{programs}:{binaries()}:{processes.env['PATH']}"
+    processes.env |= dict(line.split("=", 1) for line in lines) | here
+    processes.env |= {"PATH": path, "VAR_DIR": str(tmp_path / "var")}
+    processes.env["SIMULATOR"] = f"record={tmp_path / 'simulated.log'}"
+    blocks = dict(marked("production.md", "run"))
+
+    def run(name, **env):
+        code = f"set -eu\ncd {tmp_path}\n{blocks.pop(name)}"
+        return processes.run(name, shutil.which("bash"), "-c", code, **env)
+
+    run.left = blocks
+    return run
+
+
+def states(url):
+    with psycopg.connect(url) as connection:
+        return dict(connection.execute(STATES).fetchall())
+
+
+def test_the_page_leads_to_a_system_that_is_restored_and_sends_nothing_unasked(
+    production, processes, postgres_server, tmp_path, wait_until
+):
+    assert "no issues" in production("check")
+    assert "shop" in production("start")
+    first = processes.env["DATABASE_URL"]
+    with psycopg.connect(first) as connection:
+        people = connection.execute("SELECT username, is_superuser FROM auth_user").fetchall()
+    assert people == [("ada", True)]
+
+    # Two wait as the backup is made, and are sent after it.
+    processes.run("submit", "python", "manage.py", "shell", "-v0", "-c", SUBMIT)
+    production("backup")
+    worker = processes.worker("-c", "1")
+    beat = processes.beat()
+    wait_until(lambda: set(states(first).values()) == {"sent"})
+    worker.terminate()
+    beat.terminate()
+    assert (worker.wait(), beat.wait()) == (0, 0)
+    sent = (tmp_path / "simulated.log").read_text().split()
+    stopped = datetime.now(UTC).isoformat()
+
+    # The restored database has both as waiting. Held, they wait; cancelled, they stay unsent.
+    empty = PostgresServer().start()
+    try:
+        production("restore", RESTORED_URL=empty.url)
+        processes.env["DATABASE_URL"] = empty.url
+        processes.worker("-c", "1")
+        processes.beat().wait_for_output("beat: Starting...")
+        again = SUBMIT.replace('"first", "second"', '"third",')
+        processes.run("submit", "python", "manage.py", "shell", "-v0", "-c", again)
+        assert "2 cancelled" in production("cancel", STOPPED_AT=stopped)
+        production("release")
+        wait_until(lambda: states(empty.url)["third"] == "sent")
+        assert {states(empty.url)[name] for name in ("first", "second")} == {"cancelled"}
+        assert (tmp_path / "simulated.log").read_text().split()[:2] == sent
+        assert len((tmp_path / "simulated.log").read_text().split()) == 3
+        assert not production.left, "these blocks of the page were not run"
+    finally:
+        processes.end_all()
+        empty.stop()
