@@ -16,7 +16,7 @@ def prepare(stage: Stage) -> Callable[[], Sample]:
     stage.processes.env |= {
         "NOTIFICATIONS_PROVIDER_TIMEOUT": "40",
         "NOTIFICATIONS_LEASE": "90",
-        "NOTIFICATIONS_HOLD": "2",
+        "NOTIFICATIONS_BATCH_TIME_LIMIT": "2",
         "OUTBOX": "1",
     }
     stage.processes.worker("--concurrency", "4")

@@ -87,10 +87,10 @@ def _accept(rows: int) -> None:
 
 def _deliver(_: int) -> None:
     """Delivering, step by step."""
-    from notifications.core import conf  # noqa: PLC0415
+    from notifications.core.conf import conf  # noqa: PLC0415
     from notifications.delivery import claims, pipeline  # noqa: PLC0415
 
-    while taken := claims.claim_due("simulator", "low", conf.get("BATCH")["low"]):
+    while taken := claims.claim_due("simulator", "low", conf.batch["low"]):
         pipeline.deliver(taken, worker="profile")
 
 

@@ -12,7 +12,7 @@ from django.db import connection
 from notifications import celery as celery_setup
 from notifications.settings import NOTIFICATIONS_APPS, NOTIFICATIONS_MIDDLEWARE
 
-SETTINGS = ("NOTIFICATIONS_WINDOW", "CELERY_TASK_ROUTES", "CELERY_TASK_QUEUES", "BROKER_URL")
+SETTINGS = ("NOTIFICATIONS_QUEUE_WINDOW", "CELERY_TASK_ROUTES", "CELERY_TASK_QUEUES", "BROKER_URL")
 
 
 @register("notifications")

@@ -8,6 +8,7 @@ The ready-made project (``config.settings``) takes them, and so does one of your
 ``docs/settings.md`` lists every name with its default.
 """
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from typing import Any
 from environs import validate
 
 from notifications.core import private_files
-from notifications.core.environment import env
+from notifications.core.environment import env, take_old_names
 from notifications.core.routing import JOBS_QUEUE
 from notifications.worker.queues import QUEUE_TYPES, queues
 from scheduling import redis_address
+
+take_old_names(os.environ)
 
 NOTIFICATIONS_APPS = [
     "unfold.apps.BasicAppConfig",
@@ -158,8 +161,8 @@ WORKER_SHUTDOWN_JOBS_GRACE = env.float("WORKER_SHUTDOWN_JOBS_GRACE", default=120
 
 # Messages per queue that new notifications may put on the broker, and that the sweep keeps
 # there for due rows; the rest of a backlog waits in the database.
-NOTIFICATIONS_WINDOW = env.int("NOTIFICATIONS_WINDOW", default=200)
-NOTIFICATIONS_RELEASE = env.int("NOTIFICATIONS_RELEASE", default=8)
+NOTIFICATIONS_QUEUE_WINDOW = env.int("NOTIFICATIONS_QUEUE_WINDOW", default=200)
+NOTIFICATIONS_RELEASED_MESSAGES = env.int("NOTIFICATIONS_RELEASED_MESSAGES", default=8)
 # Rows that one message of the sweep stands for, by priority.
 NOTIFICATIONS_BATCH = {
     "high": env.int("NOTIFICATIONS_BATCH_HIGH", default=20),
@@ -168,14 +171,15 @@ NOTIFICATIONS_BATCH = {
 }
 # Seconds: that a message may be on its way before its row counts as due; that a claim lasts;
 # that a provider has to answer; that one batch may hold a worker's slot; that a slot waits
-# while the database is away. Provider's timeout plus hold must be shorter than the lease.
-NOTIFICATIONS_GRACE = env.float("NOTIFICATIONS_GRACE", default=3.0)
+# while the database is away. A lease must be longer than the provider's timeout and a batch's
+# time limit together.
+NOTIFICATIONS_PICKUP_GRACE = env.float("NOTIFICATIONS_PICKUP_GRACE", default=3.0)
 NOTIFICATIONS_LEASE = env.float("NOTIFICATIONS_LEASE", default=60.0)
 NOTIFICATIONS_PROVIDER_TIMEOUT = env.float("NOTIFICATIONS_PROVIDER_TIMEOUT", default=15.0)
-NOTIFICATIONS_HOLD = env.float("NOTIFICATIONS_HOLD", default=5.0)
+NOTIFICATIONS_BATCH_TIME_LIMIT = env.float("NOTIFICATIONS_BATCH_TIME_LIMIT", default=5.0)
 # Seconds that the receiver of a webhook or callback may take; it holds no slot for them.
 NOTIFICATIONS_ENDPOINT_TIMEOUT = env.float("NOTIFICATIONS_ENDPOINT_TIMEOUT", default=20.0)
-NOTIFICATIONS_DATABASE_REST = env.float("NOTIFICATIONS_DATABASE_REST", default=1.0)
+NOTIFICATIONS_DATABASE_BACKOFF = env.float("NOTIFICATIONS_DATABASE_BACKOFF", default=1.0)
 # Notifications that a worker sends at most, like 5/s, 100/m or 5000/h; empty: no limit.
 NOTIFICATIONS_SEND_RATE_LIMIT = env.str(
     "NOTIFICATIONS_SEND_RATE_LIMIT",
@@ -276,4 +280,5 @@ TEMPLATES_KEEP_SMS_TYPOGRAPHY = env.bool("TEMPLATES_KEEP_SMS_TYPOGRAPHY", defaul
 
 
 # ``import *`` takes every name: settings only.
-del Any, JOBS_QUEUE, Path, QUEUE_TYPES, env, queues, redis_address, socket, validate
+del Any, JOBS_QUEUE, Path, QUEUE_TYPES, env, os, queues, redis_address, socket, take_old_names
+del validate

@@ -16,8 +16,8 @@ from django.db import transaction
 from notifications import metrics, submission
 from notifications.canvas import followers, signatures
 from notifications.canvas.results import LocalResult, NotificationResult, id_of
-from notifications.core import conf
 from notifications.core.attempt import Claim
+from notifications.core.conf import conf
 from notifications.core.errors import (
     DeliveryError,
     DeliveryFailed,
@@ -52,7 +52,7 @@ class SendTask(Task):  # type: ignore[misc]  # celery has no types
     keeps_connection = True
     # What never became a row, being refused or expired, is told by its result alone.
     store_errors_even_if_ignored = True
-    rate_limit = send_rate.Limited(send_rate.SEND, conf.get("SEND_RATE_LIMIT"))
+    rate_limit = send_rate.Limited(send_rate.SEND, conf.send_rate_limit)
 
     # A scheduler need not follow it any further: on return it is durable and looks after itself.
     accepted_is_done = True
@@ -381,7 +381,7 @@ def _waiting_for_the_database() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        rest = watch.database_outage(error, conf.get("DATABASE_REST"))
+        rest = watch.database_outage(error, conf.database_backoff)
         if rest is None:
             raise
         time.sleep(rest)

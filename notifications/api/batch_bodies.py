@@ -14,7 +14,7 @@ from notifications.api import csv_rows
 from notifications.api.bodies import read_json
 from notifications.api.notifications import NotificationIn
 from notifications.api.problems import Problem
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.core.errors import MalformedRow
 
 # Columns that are fields of a notification; every other one is a variable of the template.
@@ -55,7 +55,7 @@ class Rows:
 
 def read_rows(request: HttpRequest, *, template: str) -> Rows:
     """Read a batch's body. Raises ``Problem``: 400, 413, 415 or 422."""
-    longest = conf.get("API_BATCH_BYTES")
+    longest = conf.api_batch_bytes
     if request.content_type not in ("application/json", "text/csv"):
         hint = "Send Content-Type: application/json or text/csv."
         raise Problem("unsupported-media-type", hint=hint)
@@ -116,7 +116,7 @@ _NO_OBJECT = partial(_refuse, 'The row is not an object, like {"recipient": "…
 
 
 def _check_count(count: int) -> None:
-    most = conf.get("API_BATCH_ROWS")
+    most = conf.api_batch_rows
     if count > most:
         raise Problem("body-too-large", f"A batch has at most {most} rows.")
     if not count:

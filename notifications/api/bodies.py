@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from ninja.parser import Parser
 
 from notifications.api.problems import Problem
-from notifications.core import conf
+from notifications.core.conf import conf
 
 
 class JsonParser(Parser):
@@ -22,7 +22,7 @@ class JsonParser(Parser):
 
 def read_json(body: bytes) -> Any:
     """Parse JSON. Raises ``Problem`` for anything else, and for what is nested too deeply."""
-    deepest = conf.get("API_JSON_DEPTH")
+    deepest = conf.api_json_depth
     try:
         value = json.loads(body, parse_constant=_refuse_constant)
     except RecursionError:

@@ -15,7 +15,7 @@ from throttled import MemoryStore, RateLimiterType, RedisStore, Throttled, rate_
 from throttled.exceptions import StoreUnavailableError
 from throttled.store import ConnectionFactory
 
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.db import shared_state
 from notifications.models import ApiKey
 from scheduling import outages
@@ -38,7 +38,7 @@ class _Rate(NamedTuple):
 
 def take(key: ApiKey) -> float:
     """Count one request of this key; return 0, or the seconds to wait before the next."""
-    rate = key.rate or conf.get("API_RATE")
+    rate = key.rate or conf.api_rate
     return _take(f"api:{key.prefix}", _Rate(rate, 1, rate * BURST_SECONDS))
 
 

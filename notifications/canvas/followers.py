@@ -24,7 +24,7 @@ from django.db.models import Q, QuerySet
 from notifications.canvas import signatures
 from notifications.canvas.results import id_of
 from notifications.canvas.signatures import Json
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.core.errors import DeliveryFailed, InvalidNotification
 from notifications.core.routing import SEND_TASK
 from notifications.db import clock
@@ -86,7 +86,7 @@ def call_overdue(limit: int) -> int:
     now = clock.now()
     overdue = _uncalled().filter(
         Q(due_at__isnull=True) | Q(due_at__lte=now),
-        finished_at__lte=now - timedelta(seconds=conf.get("GRACE")),
+        finished_at__lte=now - timedelta(seconds=conf.pickup_grace),
     )
     rows = quarantine.passing_over(overdue, LOOP).order_by("finished_at")
     ids = list(rows.values_list("id", flat=True)[:limit])

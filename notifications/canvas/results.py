@@ -9,7 +9,7 @@ from celery.result import AsyncResult
 from django.db import transaction
 from django.db.models import QuerySet
 
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.core.errors import DeliveryFailed
 from notifications.models import ArchivedNotification, Notification, Status
 
@@ -38,7 +38,7 @@ def meta_of(task_id: str) -> dict[str, Any] | None:
 
 def archived_meta_of(task_id: str) -> dict[str, Any] | None:
     """Return the same of a notification that is in the archive."""
-    if not conf.get("ARCHIVE_MONTHS"):
+    if not conf.archive_months:
         return None
     return _read(task_id, ArchivedNotification.objects.all())
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.core.errors import InvalidField
 from notifications.core.text import can_be_kept, shown
 
@@ -50,7 +50,7 @@ def is_allowed(name: str) -> bool:
         return False
     return any(
         lowered.startswith(known[:-1]) if known.endswith("*") else lowered == known
-        for known in map(str.lower, conf.get("MAIL_HEADERS"))
+        for known in map(str.lower, conf.mail_headers)
     )
 
 

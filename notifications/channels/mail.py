@@ -19,7 +19,7 @@ from pathlib import PurePath
 from typing import Any, NoReturn
 
 from notifications.channels import addresses, given_headers
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.core.errors import InvalidField, UnknownArgument
 from notifications.core.text import can_be_kept, shown
 
@@ -204,7 +204,7 @@ def check(given: Mapping[str, Any]) -> Mail | None:
         html=_html(given.get("html")),
         attachments=read_files(given.get("attachments")),
     )
-    most = conf.get("MAIL_RECIPIENTS")
+    most = conf.mail_recipients
     if 1 + len(mail.cc) + len(mail.bcc) > most:
         _refuse(
             f"The mail has more than {most} recipients.",
@@ -216,7 +216,7 @@ def check(given: Mapping[str, Any]) -> Mail | None:
 
 def check_size(mail: Mail, body: str) -> None:
     """Raise ``InvalidField`` for a mail that is larger than NOTIFICATIONS_MAIL_BYTES."""
-    most = conf.get("MAIL_BYTES")
+    most = conf.mail_bytes
     size = sum(len(one.content) for one in mail.files()) + len(mail.html) + len(body)
     if size > most:
         _refuse(
@@ -240,7 +240,7 @@ def read_files(given: object) -> tuple[File, ...]:
         one if isinstance(one, File) else file(one, f"attachments.{number}")
         for number, one in enumerate(given)
     )
-    size, most = sum(len(one.content) for one in files), conf.get("MAIL_BYTES")
+    size, most = sum(len(one.content) for one in files), conf.mail_bytes
     if size > most:
         _refuse(f"The attachments have {size:,} bytes, and a mail at most {most:,}.", "attachments")
     return files
@@ -281,7 +281,7 @@ def _addresses(name: str, given: object) -> tuple[str, ...]:
         given = [given]
     if not isinstance(given, list | tuple):
         _refuse(f"{name} must be a list of addresses.", name)
-    most = conf.get("MAIL_RECIPIENTS")
+    most = conf.mail_recipients
     if len(given) > most:
         _refuse(f"{name} has more than {most} addresses.", name)
     return tuple(_mailbox(one, f"{name}.{number}") for number, one in enumerate(given))
@@ -345,7 +345,7 @@ def _content_type(given: object, filename: str, at: str) -> str:
 
 
 def _refuse_executable(filename: str, kind: str, at: str) -> None:
-    refused = [word.lower() for word in conf.get("MAIL_REFUSED_TYPES")]
+    refused = [word.lower() for word in conf.mail_refused_types]
     suffix = PurePath(filename.rstrip(". ").lower()).suffix
     if suffix in refused or kind.partition(";")[0].lower() in refused:
         _refuse(
@@ -370,14 +370,14 @@ def _content(given: object, at: str) -> bytes:
         return _decoded(given, at)
     reader = getattr(given, "read", None)
     if callable(reader):
-        given = reader(conf.get("MAIL_BYTES") + 1)
+        given = reader(conf.mail_bytes + 1)
     if isinstance(given, bytes | bytearray | memoryview):
         return bytes(given)
     _refuse("The content must be base64, bytes, or a file that is open for reading bytes.", at)
 
 
 def _decoded(text: str, at: str) -> bytes:
-    most = conf.get("MAIL_BYTES")
+    most = conf.mail_bytes
     if len(text) > most * 3 // 2 + 100:
         _refuse(f"The attachment is larger than {most:,} bytes.", at)
     try:

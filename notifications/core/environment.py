@@ -1,7 +1,8 @@
 """Reading the environment: a bad value is kept until the system checks report it."""
 
+import warnings
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from functools import cache
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -33,6 +34,25 @@ class Environment(FileAwareEnv):
         except ValueError as error:
             raise SystemExit(str(error)) from None
         return default if value == "" else value
+
+
+# What settings were called in older versions; the old names are read until 0.3.
+RENAMED = {
+    "NOTIFICATIONS_WINDOW": "NOTIFICATIONS_QUEUE_WINDOW",
+    "NOTIFICATIONS_RELEASE": "NOTIFICATIONS_RELEASED_MESSAGES",
+    "NOTIFICATIONS_GRACE": "NOTIFICATIONS_PICKUP_GRACE",
+    "NOTIFICATIONS_HOLD": "NOTIFICATIONS_BATCH_TIME_LIMIT",
+    "NOTIFICATIONS_DATABASE_REST": "NOTIFICATIONS_DATABASE_BACKOFF",
+}
+
+
+def take_old_names(environ: MutableMapping[str, str]) -> None:
+    """Let the variables of ``RENAMED`` set what they are called now, with a warning for each."""
+    for old, new in RENAMED.items():
+        for name, value in ((old, environ.get(old)), (f"{old}_FILE", environ.get(f"{old}_FILE"))):
+            if value:
+                environ.setdefault(name.replace(old, new), value)
+                warnings.warn(f"{old} is called {new} now.", FutureWarning, stacklevel=2)
 
 
 env = Environment(eager=False, strip_whitespace=True)

@@ -18,8 +18,8 @@ import structlog
 
 from notifications.channels.base import Message
 from notifications.channels.kinds import UnknownKind, provider_class
-from notifications.core import conf
 from notifications.core.attempt import Claim, Outcome, Report, Result, faulted
+from notifications.core.conf import conf
 from notifications.core.reasons import Reason
 from notifications.core.routing import queue_for
 from notifications.db import clock
@@ -225,7 +225,7 @@ class Sending:
 
     def _longest(self) -> float:
         """Return the seconds that a call may take."""
-        return float(conf.get("PROVIDER_TIMEOUT"))
+        return conf.provider_timeout
 
     def reports(self) -> list[Report]:
         """Return reports of the calls that ended since the last time."""
@@ -344,7 +344,7 @@ class EndpointSending(Sending):
     @property
     def may_outlast(self) -> bool:
         now = time.monotonic()
-        patience = min(PATIENCE, float(conf.get("HOLD")))
+        patience = min(PATIENCE, conf.batch_time_limit)
         return self._calls_endpoints and all(
             now - started > patience for started, _ in list(self.open.values())
         )
@@ -355,8 +355,8 @@ class EndpointSending(Sending):
     def _longest(self) -> float:
         # Whoever asks for it is not a provider: while many are waited for, a call gets less time.
         if self._calls_endpoints and self._senders.busy <= self._senders.limit / 2:
-            return float(conf.get("ENDPOINT_TIMEOUT"))
-        return min(super()._longest(), float(conf.get("HOLD")))
+            return conf.endpoint_timeout
+        return min(super()._longest(), conf.batch_time_limit)
 
     def _note(self, one: Ready, outcome: Outcome, seconds: float) -> None:
         super()._note(one, outcome, seconds)
@@ -373,7 +373,7 @@ class EndpointSending(Sending):
         now = time.monotonic()
         if now <= self.batch.ends:
             return
-        patience = min(PATIENCE, float(conf.get("HOLD")))
+        patience = min(PATIENCE, conf.batch_time_limit)
         with self._lock:
             late = [
                 (id_, now - started)

@@ -14,7 +14,7 @@ import structlog
 from celery.signals import worker_process_shutdown, worker_shutdown
 from django.db import connections
 
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.delivery.in_hand import InHand
 from notifications.providers import accounts, senders
 from notifications.queueing.making_way import Slot
@@ -70,7 +70,7 @@ def is_clear(slot: Slot, channel: str) -> bool:
     It waits while the process still sends an earlier batch of the queue, and while every account
     of the channel is stuck.
     """
-    ends = time.monotonic() + float(conf.get("HOLD"))
+    ends = time.monotonic() + conf.batch_time_limit
     while _has_unsent(slot.queue) or _is_stuck(channel):
         if slot.is_wanted() or time.monotonic() > ends:
             return False
@@ -94,7 +94,7 @@ def finish_before_the_end(**_: Any) -> None:
 
     The worker waits for its children until the grace of its shutdown is over.
     """
-    finish(float(conf.get("ENDPOINT_TIMEOUT")))
+    finish(conf.endpoint_timeout)
 
 
 def _has_unsent(queue: str) -> bool:

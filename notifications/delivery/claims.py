@@ -13,8 +13,8 @@ from uuid import UUID
 
 from django.db import connection
 
-from notifications.core import conf
 from notifications.core.attempt import Claim
+from notifications.core.conf import conf
 from notifications.db import clock, dialect
 from notifications.delivery import plain_endings
 from notifications.models import Hold, Notification, Status
@@ -145,7 +145,7 @@ def _take_due(
 def _take(
     condition: str, parameters: list[Any], now: datetime, accounts: str = "''"
 ) -> list[Claim]:
-    lease_until = now + timedelta(seconds=conf.get("LEASE"))
+    lease_until = now + timedelta(seconds=conf.lease)
     return _read(
         f"""UPDATE {_TABLE} SET status = %s, due_at = %s, attempt_count = attempt_count + 1
         WHERE {condition} RETURNING {_NAMES}, {accounts}""",  # noqa: S608 -- as above

@@ -10,8 +10,8 @@ from threading import Lock
 from typing import TypeVar
 from uuid import UUID
 
-from notifications.core import conf
 from notifications.core.attempt import Claim, Report, faulted
+from notifications.core.conf import conf
 from notifications.core.reasons import Reason
 from notifications.core.retry import Step
 from notifications.db import clock
@@ -47,8 +47,8 @@ class InHand:
     worker: str
     slot: Slot | None = None
     follow: Callable[[list[Recorded]], object] = lambda _: None
-    ends: float = field(default_factory=lambda: time.monotonic() + conf.get("HOLD"))
-    lease_ends: float = field(default_factory=lambda: time.monotonic() + conf.get("LEASE"))
+    ends: float = field(default_factory=lambda: time.monotonic() + conf.batch_time_limit)
+    lease_ends: float = field(default_factory=lambda: time.monotonic() + conf.lease)
     stage: str = ""
     tried: dict[UUID, set[str]] = field(default_factory=lambda: defaultdict(set))
     earlier: Mapping[UUID, Sequence[str]] = field(default_factory=dict)

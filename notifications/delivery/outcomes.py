@@ -11,8 +11,8 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from notifications import metrics
-from notifications.core import conf
 from notifications.core.attempt import Claim, Report, Result, error_in
+from notifications.core.conf import conf
 from notifications.core.retry import Decision, Step, decide, policy_for
 from notifications.core.text import printable
 from notifications.db import clock, dialect
@@ -230,7 +230,7 @@ def _move(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
             "status = %s, due_at = %s, reason = %s, provider = %s, sent_at = %s, finished_at = %s,"
             " failover_count = failover_count + %s, loss_count = loss_count + %s,"
             " segments = COALESCE(%s, segments)"
-            + (_FORGET if status is Status.SENT and conf.get("FORGET_CONTENT") else ""),
+            + (_FORGET if status is Status.SENT and conf.forget_content else ""),
             [
                 status,
                 due_at,

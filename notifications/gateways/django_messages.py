@@ -11,7 +11,7 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from notifications.channels import addresses, given_headers, mail
 from notifications.channels.mail import UNKNOWN_TYPE, File, Mail
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.core.errors import InvalidField
 from notifications.gateways import steering
 from notifications.providers import accounts
@@ -172,7 +172,7 @@ def _raw(message: EmailMessage) -> Mail:
     if not accounts.may_send_as("email", sender):
         raise InvalidField("No account may send as the header From says.", field="from_email")
     content = re.sub(rb"\r?\n", b"\r\n", written.as_bytes())  # line ends of RFC 5322
-    if len(content) > conf.get("MAIL_BYTES") * 3 // 2:
+    if len(content) > conf.mail_bytes * 3 // 2:
         raise InvalidField("The mail is larger than is accepted.", field="attachments")
     mail.refuse_executables_of(content)
     return Mail(raw=File(content, content_type="message/rfc822"))

@@ -27,7 +27,7 @@ from django.db import close_old_connections, connections
 from notifications.api import limits
 from notifications.channels import addresses
 from notifications.channels.mail import File, Mail, refuse_executables_of
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.core.errors import InvalidField, InvalidNotification
 from notifications.core.text import printable
 from notifications.core.world import World
@@ -185,7 +185,7 @@ class Handler:
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Take a recipient whose address can be written to."""
-        if len(envelope.rcpt_tos) >= conf.get("MAIL_RECIPIENTS"):
+        if len(envelope.rcpt_tos) >= conf.mail_recipients:
             return "452 4.5.3 Too many recipients for one mail"
         try:
             envelope.rcpt_tos.append(addresses.canonical(address))
@@ -430,7 +430,7 @@ async def serve(options: Options, stopped: asyncio.Event, listening: Any = None)
             handler,
             hostname=socket.getfqdn() or "localhost",
             ident="ESMTP",
-            data_size_limit=conf.get("MAIL_BYTES") * 3 // 2,
+            data_size_limit=conf.mail_bytes * 3 // 2,
             enable_SMTPUTF8=True,
             tls_context=None if options.implicit_tls else context,
             auth_required=True,

@@ -10,7 +10,7 @@ from django.core.files.storage import storages
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.models import ArchivedNotification, Attachment, MailContent, Notification
 from scheduling import isolation
 
@@ -73,7 +73,7 @@ def move_out() -> int:
     The storage has the file before the row names it: a process that dies leaves at most a file
     which the next one writes again.
     """
-    alias = conf.get("ATTACHMENT_STORAGE")
+    alias = conf.attachment_storage
     if not alias:
         return 0
     ids = Attachment.objects.filter(content__isnull=False).order_by("id")
@@ -117,7 +117,7 @@ def _release_files(ids: Iterable[int]) -> int:
 
 
 def _delete_stored(names: list[str]) -> None:
-    storage = storages[conf.get("ATTACHMENT_STORAGE")]
+    storage = storages[conf.attachment_storage]
     for name in names:
         storage.delete(name)
 

@@ -10,7 +10,7 @@ from django.core.files.storage import storages
 from django.db import connection
 
 from notifications.channels.mail import StoredFile
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.core.errors import TransientError
 from notifications.models import Attachment, MailContent
 
@@ -74,7 +74,7 @@ def _stored(mail_id: int, digest: str) -> bytes:
     content, name = rows.values_list("content", "stored_as")[0]
     if content is not None:
         return bytes(content)
-    with storages[conf.get("ATTACHMENT_STORAGE")].open(name) as file:
+    with storages[conf.attachment_storage].open(name) as file:
         return bytes(file.read())
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.db import clock, dialect
 from notifications.models import ArchivedNotification, Attempt, Notification
 from scheduling import isolation
@@ -34,7 +34,7 @@ _JSON = {
 
 def is_on() -> bool:
     """Whether what leaves the live table comes here."""
-    return bool(conf.get("ARCHIVE_MONTHS"))
+    return conf.archive_months > 0
 
 
 def keep(ids: Sequence[UUID]) -> None:
@@ -43,7 +43,7 @@ def keep(ids: Sequence[UUID]) -> None:
     Those that finished before the oldest month that is kept are passed over. On SQLite, where an
     id is unique here too, the newest of an id stays.
     """
-    oldest = _oldest(conf.get("ARCHIVE_MONTHS"))
+    oldest = _oldest(conf.archive_months)
     condition, parameter = dialect.one_of("id", ids)
     if connection.vendor == "postgresql":
         for month in _months(condition, parameter, oldest):
@@ -67,7 +67,7 @@ def drop(keep_months: int | None = None) -> int:
 
     Returns how many went. A month that somebody is reading is left for the next time.
     """
-    oldest = _oldest(conf.get("ARCHIVE_MONTHS") if keep_months is None else keep_months)
+    oldest = _oldest(conf.archive_months if keep_months is None else keep_months)
     if connection.vendor != "postgresql":
         rows = ArchivedNotification.objects.filter(finished_at__lt=oldest)
         months = rows.datetimes("finished_at", "month", tzinfo=UTC).count()

@@ -14,7 +14,7 @@ from django.db import connection, models, transaction
 from django.db.models import QuerySet
 from django.db.models.fields.reverse_related import ForeignObjectRel
 
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.db import clock, dialect
 from notifications.mails import collecting
 from notifications.maintenance import archive
@@ -65,10 +65,8 @@ def _old(
 ) -> tuple[QuerySet[Notification], QuerySet[Notification], datetime]:
     """Return what finished and is old, what failed and is, and since when a dead letter is."""
     now = clock.now()
-    old = now - timedelta(days=conf.get("KEEP_DAYS") if days is None else days)
-    very_old = now - timedelta(
-        days=conf.get("KEEP_FAILED_DAYS") if failed_days is None else failed_days
-    )
+    old = now - timedelta(days=conf.keep_days if days is None else days)
+    very_old = now - timedelta(days=conf.keep_failed_days if failed_days is None else failed_days)
     finished = Notification.objects.filter(due_at__isnull=True)
     return (
         finished.filter(finished_at__lt=old, failed_delivery__isnull=True),

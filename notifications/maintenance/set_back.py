@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import F
 
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.core.reasons import DEFERRED
 from notifications.db import clock
 from notifications.models import Attempt, Notification, Status
@@ -34,8 +34,8 @@ def look() -> int:
 def _shorten_leases(now: datetime) -> int:
     """Have no claim last, and no message be on its way, for longer than it would from now on."""
     changed = 0
-    for status, lasts in ((Status.SENDING, "LEASE"), (Status.QUEUED, "GRACE")):
-        ends = now + timedelta(seconds=conf.get(lasts))
+    for status, lasts in ((Status.SENDING, conf.lease), (Status.QUEUED, conf.pickup_grace)):
+        ends = now + timedelta(seconds=lasts)
         rows = Notification.objects.filter(status=status, due_at__gt=ends + clock.SET_BACK)
         changed += rows.update(due_at=ends)
     return changed

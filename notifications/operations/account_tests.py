@@ -7,8 +7,8 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from notifications.channels import CHANNELS
 from notifications.channels.base import Message
 from notifications.channels.kinds import provider_class
-from notifications.core import conf
 from notifications.core.attempt import Outcome, Result
+from notifications.core.conf import conf
 from notifications.models import ProviderAccount
 from notifications.operations import tried_recipients
 from notifications.providers.accounts import candidate_of
@@ -32,7 +32,7 @@ def send_test(row: ProviderAccount, recipient: str, by: AbstractBaseUser) -> Out
         recipient=tried_recipients.allowed(row.channel, recipient, by),
         content={channel.subject_part or "subject": "Test", channel.body_part: TEXT},
         attempt=1,
-        timeout=conf.get("PROVIDER_TIMEOUT"),
+        timeout=conf.provider_timeout,
     )
     candidate = candidate_of(row)
     if candidate.problem:

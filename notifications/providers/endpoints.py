@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.core.routing import ENDPOINT_CHANNELS
 from notifications.db.shared_state import SharedStateAway, key_of, shared_state
 from notifications.providers.rate_limits import digest
@@ -113,7 +113,7 @@ def _most(hangs: int) -> int:
 
 
 def _longest_turn() -> float:
-    return 2 * float(conf.get("HOLD"))
+    return 2 * conf.batch_time_limit
 
 
 def _key(endpoint: str) -> str:

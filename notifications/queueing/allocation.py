@@ -13,7 +13,8 @@ from enum import StrEnum
 import structlog
 from django.conf import settings
 
-from notifications.core import conf, routing
+from notifications.core import routing
+from notifications.core.conf import conf
 from notifications.db.shared_state import SharedStateAway, key_of, shared_state
 from notifications.models import QueueWeight
 from notifications.queueing import backlog, slot_time
@@ -51,7 +52,7 @@ class Allocation:
 
 def is_on() -> bool:
     """Return whether workers take messages by weight: on Redis, unless it was switched off."""
-    return bool(conf.get("FAIR_QUEUES") and settings.BROKER_IS_REDIS)
+    return bool(conf.fair_queues and settings.BROKER_IS_REDIS)
 
 
 def read() -> dict[str, Allocation]:
@@ -75,7 +76,7 @@ def weights() -> dict[str, float]:
 
 def sourced_weights() -> dict[str, tuple[float, Source]]:
     """Return every queue's weight with its source. Raises ``django.db.Error``."""
-    by_priority = conf.get("WEIGHTS")
+    by_priority = conf.weights
     found = {
         queue: (weight, Source.SETTINGS)
         for queue, weight in routing.default_weights(by_priority).items()
@@ -123,7 +124,7 @@ def raised() -> frozenset[str]:
 
 def tick() -> float:
     """Look at the ages and raise or let down what has to be; for every scheduler."""
-    raise_after = conf.get("RAISE_AFTER")
+    raise_after = conf.raise_after
     if not (is_on() and raise_after):
         return TICK
     before = raised()

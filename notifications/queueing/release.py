@@ -7,13 +7,14 @@ waits on the broker counts. So a backlog is not published again, and a flushed b
 from collections.abc import Sequence
 
 from notifications import metrics
-from notifications.core import conf, routing
+from notifications.core import routing
+from notifications.core.conf import conf
 from notifications.queueing import backlog, publisher
 
 
 def look() -> list[backlog.Waiting]:
     """Return each queue's backlog, counted as far as it changes what is published."""
-    return backlog.look(max(map(_rows, routing.PRIORITIES)) * int(conf.get("RELEASE")))
+    return backlog.look(max(map(_rows, routing.PRIORITIES)) * conf.released_messages)
 
 
 def publish_now() -> None:
@@ -39,8 +40,8 @@ def publish(waiting: Sequence[backlog.Waiting]) -> None:
 
 
 def _rows(priority: str) -> int:
-    return int(conf.get("BATCH")[priority])
+    return int(conf.batch[priority])
 
 
 def _messages(queue: backlog.Waiting) -> int:
-    return min(-(-queue.due // _rows(queue.priority)), int(conf.get("RELEASE")))
+    return min(-(-queue.due // _rows(queue.priority)), conf.released_messages)

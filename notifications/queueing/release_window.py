@@ -8,7 +8,7 @@ room that it saw, so that several processes together stay within the window.
 import time
 from dataclasses import dataclass
 
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.queueing import backlog, eager, publisher
 
 LOOK_EVERY = 0.1  # seconds
@@ -48,7 +48,7 @@ def _look(channel: str, priority: str, queue: str) -> _Room:
     if backlog.is_waiting(channel, priority):
         return _Room(0, until)
     try:
-        free = conf.get("WINDOW") - publisher.depths([queue])[queue]
+        free = conf.queue_window - publisher.depths([queue])[queue]
     except publisher.BrokerAway:
         return _Room(0, until)
     return _Room(max(0, (free + SHARE - 1) // SHARE), until)

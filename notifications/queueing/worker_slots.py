@@ -11,7 +11,8 @@ from celery.signals import worker_ready, worker_shutdown
 from celery.worker import state
 from django.db import Error, connection
 
-from notifications.core import conf, routing
+from notifications.core import routing
+from notifications.core.conf import conf
 from notifications.db.shared_state import SharedStateAway
 from notifications.queueing import allocation, slot_time
 from notifications.queueing.fair_order import FairOrder, JobsPlace, Running, jobs_place
@@ -107,7 +108,7 @@ def can_grow() -> bool:
 
 def jobs_share() -> float:
     """Return the part of the slots that jobs take in their turn."""
-    return float(conf.get("JOBS_SHARE"))
+    return conf.jobs_share
 
 
 class SpareSlot(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
@@ -202,7 +203,7 @@ def _queue_of(request: Any) -> str:
 
 def weights() -> Mapping[str, float]:
     """Return each queue's weight, as it was a moment ago."""
-    return _weights or routing.default_weights(conf.get("WEIGHTS"))
+    return _weights or routing.default_weights(conf.weights)
 
 
 def _exchange_until_the_end() -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.db.bulk_insert import Table
 from notifications.models import Notification, Status, new_id
 from notifications.submission.requests import Accepted, content_hash
@@ -65,7 +65,7 @@ def build(
 
 def give_a_moment(row: Row) -> None:
     """Let a worker that is told of a row take it, before the sweep looks after it."""
-    row["due_at"] += timedelta(seconds=conf.get("GRACE"))
+    row["due_at"] += timedelta(seconds=conf.pickup_grace)
 
 
 def insert(rows: Sequence[Row]) -> set[UUID]:

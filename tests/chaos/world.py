@@ -213,8 +213,8 @@ class World:
             # Short leases: what a death leaves behind is picked up soon.
             "NOTIFICATIONS_LEASE": str(LEASE),
             "NOTIFICATIONS_PROVIDER_TIMEOUT": "2",
-            "NOTIFICATIONS_HOLD": "1",
-            "NOTIFICATIONS_GRACE": "1",
+            "NOTIFICATIONS_BATCH_TIME_LIMIT": "1",
+            "NOTIFICATIONS_PICKUP_GRACE": "1",
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.table import Table
 
-from notifications.core import conf
+from notifications.core.conf import conf
 from notifications.monitoring import overview
 from notifications.queueing import allocation
 from notifications.queueing.allocation import Allocation
@@ -100,8 +100,8 @@ def _work(queue: overview.Queue) -> tuple[str, ...]:
 
 def _rules() -> str:
     released = (
-        f"Per queue at most {conf.get('WINDOW')} messages of new notifications and "
-        f"{conf.get('RELEASE')} for due rows are released to the broker."
+        f"Per queue at most {conf.queue_window} messages of new notifications and "
+        f"{conf.released_messages} for due rows are released to the broker."
     )
     if not allocation.is_on():
         return f"Weights are off: queues get a message in turn. {released}"

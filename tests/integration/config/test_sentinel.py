@@ -33,7 +33,7 @@ def test_everything_follows_the_new_primary(
     processes.env |= {
         "BROKER_URL": sentinel.url,
         "REDIS_KEY_PREFIX": "house:",
-        "NOTIFICATIONS_GRACE": "1",
+        "NOTIFICATIONS_PICKUP_GRACE": "1",
     }
     wait_until(sentinel.knows_a_replica)
     running = [processes.beat(), processes.worker("-c", "1")]

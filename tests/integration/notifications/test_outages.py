@@ -25,7 +25,7 @@ def system(processes, redis_server, migrated_postgres_server, tmp_path):
         "BROKER_URL": redis_server.url,
         "BROKER_TIMEOUT": "0.8",
         "DJANGO_SETTINGS_MODULE": "config.settings",
-        "NOTIFICATIONS_GRACE": "1",
+        "NOTIFICATIONS_PICKUP_GRACE": "1",
         "NOTIFICATIONS_LEASE": "5",
         "NOTIFICATIONS_PROVIDER_TIMEOUT": "2",
         "SIMULATOR": f"record={tmp_path / 'simulated.log'}",
@@ -99,7 +99,7 @@ def test_sigterm_finishes_what_is_being_sent_and_gives_the_rest_back(
     system, submit, count, wait_until, tmp_path
 ):
     system.beat()
-    first = system.worker("-c", "1", NOTIFICATIONS_HOLD="1")
+    first = system.worker("-c", "1", NOTIFICATIONS_BATCH_TIME_LIMIT="1")
     submit(400, how="?latency=0.5")  # the simulator takes 64 at once
     wait_until((tmp_path / "simulated.log").exists)
     first.terminate()

@@ -46,7 +46,7 @@ def sent(reference):
 
 
 def test_a_follower_that_faults_costs_itself_only(transactional_db, broken, set_):
-    set_("GRACE", 0.0)
+    set_("PICKUP_GRACE", 0.0)
     row = accept(link=[send(reference="before"), broken, send(reference="after")])
     deliver_one(row.id, worker="test")
     assert (sent("before"), sent("after")) == (1, 1)
@@ -75,7 +75,7 @@ def test_a_batch_goes_on_after_a_follower_that_faults(transactional_db, broken):
 
 
 def test_what_a_dead_worker_left_is_called_by_the_sweep_and_once(transactional_db, set_):
-    set_("GRACE", 0.0)
+    set_("PICKUP_GRACE", 0.0)
     row = accept(link=[send(reference="one"), send(reference="two")])
     deliver_without_followers(row)
 
@@ -95,7 +95,7 @@ def test_what_a_dead_worker_left_is_called_by_the_sweep_and_once(transactional_d
 
 @pytest.mark.parametrize("end", ["expired", "suppressed", "cancelled"])
 def test_what_ends_without_a_provider_call_fails_its_chord(transactional_db, set_, end):
-    set_("GRACE", 0.0)
+    set_("PICKUP_GRACE", 0.0)
     result = chord([send(), send(reference="other")])(send(reference="body"))
     first, other = Notification.objects.order_by("reference")
     if end == "cancelled":
@@ -112,7 +112,7 @@ def test_what_ends_without_a_provider_call_fails_its_chord(transactional_db, set
 
 
 def test_error_links_hear_of_an_expired_one(transactional_db, set_):
-    set_("GRACE", 0.0)
+    set_("PICKUP_GRACE", 0.0)
     row = accept(link_error=send(reference="told"), link=send(reference="never"))
     Notification.objects.filter(id=row.id).update(
         status=Status.EXPIRED, finished_at=row.created_at, reason="expired"
@@ -122,7 +122,7 @@ def test_error_links_hear_of_an_expired_one(transactional_db, set_):
 
 
 def test_a_part_that_is_noted_twice_counts_once(transactional_db, set_):
-    set_("GRACE", 0.0)
+    set_("PICKUP_GRACE", 0.0)
     chord([send(), send(), send()])(send(reference="body"))
     first, second, third = Notification.objects.all()
     for row in (first, second):
@@ -163,7 +163,7 @@ def test_followers_wait_for_a_broker_that_is_away(transactional_db, monkeypatch)
 
 
 def test_a_round_ends_with_the_first_that_meets_an_outage(transactional_db, monkeypatch, set_):
-    set_("GRACE", 0.0)
+    set_("PICKUP_GRACE", 0.0)
     rows = [accept(link=[unpublishable.s()]) for _ in range(3)]
     deliver_without_followers(*rows)
     monkeypatch.setattr(unpublishable, "error", OperationalError("away"))

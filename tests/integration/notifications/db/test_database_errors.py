@@ -121,7 +121,7 @@ def system(processes, redis_server, database):
     processes.env |= {
         "DATABASE_URL": database.url,
         "BROKER_URL": redis_server.url,
-        "NOTIFICATIONS_GRACE": "1",
+        "NOTIFICATIONS_PICKUP_GRACE": "1",
     }
     return processes
 

@@ -37,7 +37,7 @@ def test_work_goes_on_at_the_new_primary(
         "/notifications",
         "BROKER_URL": redis_server.url,
         "DJANGO_SETTINGS_MODULE": "config.settings",
-        "NOTIFICATIONS_GRACE": "1",
+        "NOTIFICATIONS_PICKUP_GRACE": "1",
     }
     running = [processes.beat(), processes.worker("-c", "1")]
     processes.run("submit", "python", "-c", SUBMIT)

@@ -105,7 +105,7 @@ def test_every_error_that_redis_answers_is_waited_out(processes, redis_server, b
     processes.env |= {
         "BROKER_URL": redis_server.url,
         "REDIS_URL": redis_server.url,
-        "NOTIFICATIONS_GRACE": "1",
+        "NOTIFICATIONS_PICKUP_GRACE": "1",
     }
     beat, worker = processes.beat(), processes.worker("-c", "1")
     for rounds, (code, (begin, end)) in enumerate(_states(broker).items(), 1):

@@ -17,7 +17,7 @@ from tests.integration.notifications.faults import plant
 def server(request, make_smtp_server, transactional_db, monkeypatch, settings):
     """A mail server with an account of its own."""
     # What a slow machine does not send in one batch's time would be given back, and sent later.
-    settings.NOTIFICATIONS_HOLD, settings.NOTIFICATIONS_LEASE = 60.0, 120.0
+    settings.NOTIFICATIONS_BATCH_TIME_LIMIT, settings.NOTIFICATIONS_LEASE = 60.0, 120.0
     server = make_smtp_server(pipelining=request.param)
     monkeypatch.setenv("SECRET_MAIL", server.url)
     ProviderAccount.objects.create(

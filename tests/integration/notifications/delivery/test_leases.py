@@ -172,7 +172,7 @@ def test_a_retry_that_would_start_after_the_expiry_is_not_planned(accepted, deli
 
 def test_what_a_slots_time_does_not_suffice_for_is_given_back_untried(accepted, set_, monkeypatch):
     monkeypatch.setattr(SimulatorProvider, "at_once", 1)
-    set_("HOLD", 0.2)
+    set_("BATCH_TIME_LIMIT", 0.2)
     rows = [accepted(recipient="ada?latency=0.15") for _ in range(5)]
     pipeline.deliver(claims.claim([r.id for r in rows]), worker="test")
     given_back = Notification.objects.filter(status=Status.SCHEDULED)

@@ -25,7 +25,7 @@ def test_a_message_that_kills_workers_takes_no_other_along(processes, wait_until
     processes.env |= {
         "NOTIFICATIONS_LEASE": "4",
         "NOTIFICATIONS_PROVIDER_TIMEOUT": "0.5",
-        "NOTIFICATIONS_HOLD": "0.5",
+        "NOTIFICATIONS_BATCH_TIME_LIMIT": "0.5",
     }
     processes.beat()
     processes.worker("-c", "1")

@@ -50,7 +50,7 @@ def service(transactional_db, monkeypatch, settings):
     with redis.Redis.from_url(settings.BROKER_URL) as client:
         client.flushdb()
     # No batch ends for its time is over, however slow this machine is.
-    settings.NOTIFICATIONS_HOLD, settings.NOTIFICATIONS_LEASE = 60.0, 120.0
+    settings.NOTIFICATIONS_BATCH_TIME_LIMIT, settings.NOTIFICATIONS_LEASE = 60.0, 120.0
     settings.NOTIFICATIONS_PROVIDER_TIMEOUT = 50.0
     monkeypatch.setenv("SECRET_TOKEN", "token")
     with HTTPServer(threaded=True) as server:
@@ -240,7 +240,7 @@ def test_a_worker_whose_slots_all_send_to_providers_that_hang_takes_what_is_urge
         "EMAIL_URL": smtp_server.url,
         "SECRET_TOKEN": "token",
         "WEBHOOK_ALLOW_PRIVATE_ADDRESSES": "1",
-        "NOTIFICATIONS_HOLD": "60",
+        "NOTIFICATIONS_BATCH_TIME_LIMIT": "60",
         "NOTIFICATIONS_LEASE": "120",
         "NOTIFICATIONS_PROVIDER_TIMEOUT": "50",
     }

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from notifications.core import conf
 from notifications.core.attempt import Outcome, Report, Result
+from notifications.core.conf import conf
 from notifications.core.reasons import Reason
 from notifications.db import clock
 from notifications.delivery import claims, outcomes
@@ -55,9 +55,9 @@ def test_what_was_planned_meanwhile_waits_as_long_as_it_was_to(accepted):
     set_back()
     assert 200 < waits(retried) < 3000
     assert waits(limited) <= 0
-    assert waits(lost) <= conf.get("LEASE")
+    assert waits(lost) <= conf.lease
     assert waits(later) > 2 * 3000
-    assert waits(called) <= conf.get("GRACE")
+    assert waits(called) <= conf.pickup_grace
 
 
 def test_a_clock_that_is_right_changes_nothing(accepted):
@@ -66,4 +66,4 @@ def test_a_clock_that_is_right_changes_nothing(accepted):
     before = clock.times_set_back
     set_back()
     assert clock.times_set_back == before
-    assert 0 < waits(lost) <= conf.get("LEASE")
+    assert 0 < waits(lost) <= conf.lease

@@ -56,7 +56,7 @@ def test_a_backlog_leaves_at_most_the_window_on_the_broker(
 def test_calls_without_a_worker_leave_at_most_the_window_on_the_broker(
     accepted, set_, messages_on_the_broker
 ):
-    set_("WINDOW", 20)
+    set_("QUEUE_WINDOW", 20)
     for _ in range(100):
         accepted()
     assert len(messages_on_the_broker("simulator.medium")) <= 20

@@ -21,7 +21,7 @@ from tests.integration.notifications.providers import peers
 @pytest.fixture(autouse=True)
 def _local(settings):
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
-    settings.NOTIFICATIONS_HOLD = 2  # so long may an endpoint take
+    settings.NOTIFICATIONS_BATCH_TIME_LIMIT = 2  # so long may an endpoint take
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_whose_calls_are_all_open_leaves_room_for_those_that_answer():
 def test_within_a_batch_the_others_are_called_while_one_hangs(
     hung, call, called, deliver, wait_until, settings
 ):
-    settings.NOTIFICATIONS_HOLD = 8  # enough on a slow machine
+    settings.NOTIFICATIONS_BATCH_TIME_LIMIT = 8  # enough on a slow machine
     endpoint, rows = hung(60)
     healthy = [call(n) for n in range(20)]
     delivering = threading.Thread(target=deliver, args=(*rows, *healthy))
@@ -142,7 +142,7 @@ def test_a_slow_endpoint_that_answers_gets_a_turn_now_and_then(
 def test_an_endpoint_that_takes_longer_than_a_batch_gets_one_call_and_holds_no_slot(
     httpserver, transactional_db, deliver, settings, wait_until
 ):
-    settings.NOTIFICATIONS_HOLD = 0.5
+    settings.NOTIFICATIONS_BATCH_TIME_LIMIT = 0.5
     answer = threading.Event()
 
     def late(request):
@@ -171,7 +171,7 @@ def test_a_worker_that_is_stopped_hears_the_late_answer(
 
     httpserver.expect_request("/late").respond_with_handler(late)
     worker = processes.worker(
-        "-c", "1", NOTIFICATIONS_HOLD="0.5", WEBHOOK_ALLOW_PRIVATE_ADDRESSES="1"
+        "-c", "1", NOTIFICATIONS_BATCH_TIME_LIMIT="0.5", WEBHOOK_ALLOW_PRIVATE_ADDRESSES="1"
     )
     row = send(channel="callback", recipient=httpserver.url_for("/late"), body="{}")
     # Its slot is free again: the next one is answered while the first is still open.
@@ -214,7 +214,7 @@ def test_healthy_callbacks_arrive_while_another_endpoint_hangs(
     """One after the other: each waits for no more than the batch that is under way."""
     processes.env |= {
         "WEBHOOK_ALLOW_PRIVATE_ADDRESSES": "1",
-        "NOTIFICATIONS_HOLD": "2",
+        "NOTIFICATIONS_BATCH_TIME_LIMIT": "2",
     }
     processes.beat()
     processes.worker("-c", "2")

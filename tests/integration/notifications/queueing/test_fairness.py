@@ -58,7 +58,7 @@ def test_low_is_served_while_high_floods(system, wait_until):
 def test_a_hanging_provider_does_not_stop_the_other_channels(system, wait_until):
     system.env |= {
         "NOTIFICATIONS_PROVIDER_TIMEOUT": "20",
-        "NOTIFICATIONS_HOLD": "1",
+        "NOTIFICATIONS_BATCH_TIME_LIMIT": "1",
         "NOTIFICATIONS_LEASE": "60",
     }
     hanging = [{"recipient": f"ada{n}?result=hang"} for n in range(200)]
@@ -123,7 +123,7 @@ def test_long_jobs_leave_idle_slots_to_jobs_and_all_of_them_one_to_notifications
     runs = tmp_path / "runs"
     runs.touch()
     app = "tests.integration.scheduling.jobs_app"
-    processes.env |= {RUNS: str(runs), "NOTIFICATIONS_HOLD": "0.2"}
+    processes.env |= {RUNS: str(runs), "NOTIFICATIONS_BATCH_TIME_LIMIT": "0.2"}
     worker = processes.start("worker", "celery", "-A", app, "worker", "-c", "3")
     worker.wait_for_output(" ready.")
 

@@ -37,7 +37,7 @@ def worker(processes: Processes, proxy: Proxy) -> RunningProcess:
         "BROKER_URL": f"redis://127.0.0.1:{proxy.port}/0",
         "BROKER_TIMEOUT": "2",
         "REDIS_URL": "",
-        "NOTIFICATIONS_GRACE": "1",
+        "NOTIFICATIONS_PICKUP_GRACE": "1",
         "WORKER_SHUTDOWN_GRACE": "1",
     }
     return processes.worker("-c", "1")
