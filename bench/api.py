@@ -23,7 +23,7 @@ BODY = json.dumps({"channel": "simulator", "recipient": "bench", "subject": "S",
 
 
 def prepare(stage: Stage) -> Callable[[], Sample]:
-    from notifications.operations import api_keys  # noqa: PLC0415 (needs Django)
+    from notifications.operations import api_keys
 
     token = api_keys.create("bench", rate=1_000_000).token
     ours = _serve(stage, "config.wsgi:application")

@@ -42,10 +42,10 @@ def prepare_growth(stage: Stage) -> Callable[[], Sample]:
 
 def _accept(stage: Stage, *, attached: bool) -> tuple[float, int]:
     """Accept a batch; return the seconds that it took, and the bytes that the tables grew by."""
-    from django.db import connections  # noqa: PLC0415 (needs Django)
+    from django.db import connections
 
-    from notifications.models import Attachment, MailContent, Notification  # noqa: PLC0415
-    from notifications.submission import send_many  # noqa: PLC0415
+    from notifications.models import Attachment, MailContent, Notification
+    from notifications.submission import send_many
 
     empty(stage)
     MailContent.objects.all().delete()

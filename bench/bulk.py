@@ -36,8 +36,8 @@ def prepare_ours(stage: Stage) -> None:
 
 def publish_template() -> None:
     """Publish what every row is rendered with."""
-    from templates_engine.models import Template  # noqa: PLC0415 (needs Django)
-    from templates_engine.publishing import create_version, publish  # noqa: PLC0415
+    from templates_engine.models import Template
+    from templates_engine.publishing import create_version, publish
 
     template, _ = Template.objects.get_or_create(
         name="bench", defaults={"channel": "simulator", "category": "transactional"}
@@ -55,7 +55,7 @@ def seconds_for(count: int, stage: Stage) -> float:
 
 def send(count: int) -> float:
     """Send so many; return the seconds from the first row until the last outcome is recorded."""
-    from notifications.models import Notification  # noqa: PLC0415
+    from notifications.models import Notification
 
     sent = Notification.objects.filter(status="sent")
     before = sent.count()
@@ -74,7 +74,7 @@ def send(count: int) -> float:
 
 def accept(count: int) -> None:
     """Have so many accepted, each with a context of its own."""
-    from notifications.submission import send_many  # noqa: PLC0415
+    from notifications.submission import send_many
 
     rows = (
         {"recipient": f"user{n}", "context": {"name": f"User {n}", "code": n}} for n in range(count)

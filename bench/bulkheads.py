@@ -33,8 +33,8 @@ def prepare(stage: Stage) -> Callable[[], Sample]:
 
 
 def _mails() -> float:
-    from notifications.models import UNFINISHED, Notification  # noqa: PLC0415 (needs Django)
-    from notifications.submission import send_many  # noqa: PLC0415
+    from notifications.models import UNFINISHED, Notification
+    from notifications.submission import send_many
 
     rows = ({"recipient": f"u{n}@example.org"} for n in range(MAILS))
     started = time.perf_counter()
@@ -45,7 +45,7 @@ def _mails() -> float:
 
 
 def _hang() -> None:
-    from notifications.submission import send_many  # noqa: PLC0415
+    from notifications.submission import send_many
 
     rows = ({"recipient": f"u{n}?result=hang"} for n in range(HANGING))
     send_many(rows, channel="simulator", body="B")

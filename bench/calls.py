@@ -16,8 +16,8 @@ def prepare(stage: Stage) -> Callable[[], Sample]:
 
 
 def _ours(stage: Stage) -> float:
-    from notifications.models import Notification  # noqa: PLC0415 (needs Django)
-    from notifications.tasks import send_notification  # noqa: PLC0415
+    from notifications.models import Notification
+    from notifications.tasks import send_notification
 
     message = {"channel": "simulator", "recipient": "bench", "subject": "S", "body": "B"}
     started = time.perf_counter()

@@ -19,9 +19,9 @@ FLOOR_MAILS = 2000
 
 
 def prepare(stage: Stage) -> Callable[[], Sample]:
-    from notifications.models import ProviderAccount  # noqa: PLC0415 (needs Django)
-    from templates_engine.models import Template  # noqa: PLC0415
-    from templates_engine.publishing import create_version, publish  # noqa: PLC0415
+    from notifications.models import ProviderAccount
+    from templates_engine.models import Template
+    from templates_engine.publishing import create_version, publish
 
     template, _ = Template.objects.get_or_create(
         name="bench-mail", defaults={"channel": "email", "category": "transactional"}
@@ -55,8 +55,8 @@ def prepare(stage: Stage) -> Callable[[], Sample]:
 
 def _ours() -> float:
     """Return the seconds from the first row until the last outcome is recorded."""
-    from notifications.models import UNFINISHED, Notification  # noqa: PLC0415
-    from notifications.submission import send_many  # noqa: PLC0415
+    from notifications.models import UNFINISHED, Notification
+    from notifications.submission import send_many
 
     rows = (
         {"recipient": f"user{n}@example.org", "context": {"name": f"User {n}", "code": n}}

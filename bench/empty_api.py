@@ -10,12 +10,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 settings.ROOT_URLCONF = __name__
 application = get_wsgi_application()
 
-from django.http import HttpRequest  # noqa: E402 (needs Django to be set up)
-from django.urls import path  # noqa: E402
-from ninja import NinjaAPI, Schema, Status  # noqa: E402
+from django.http import HttpRequest  # noqa: E402 -- needs Django to be set up
+from django.urls import path  # noqa: E402 -- after Django's setup
+from ninja import NinjaAPI, Schema, Status  # noqa: E402 -- after Django's setup
 
-from notifications.models import Batch  # noqa: E402
-from notifications.monitoring import health  # noqa: E402
+from notifications.models import Batch  # noqa: E402 -- after Django's setup
+from notifications.monitoring import health  # noqa: E402 -- after Django's setup
 
 api = NinjaAPI()
 

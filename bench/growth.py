@@ -54,12 +54,12 @@ def _microseconds(stage: Stage, env: dict[str, str]) -> float:
 
 def fill(count: int, since: timedelta = SPAN) -> None:
     """Leave behind what so many notifications would have, over ``SPAN`` from then on."""
-    from django.db import connection  # noqa: PLC0415 (needs Django)
-    from django.utils import timezone  # noqa: PLC0415
+    from django.db import connection
+    from django.utils import timezone
 
-    from notifications.models import Notification  # noqa: PLC0415
-    from templates_engine.models import TemplateVersion  # noqa: PLC0415
-    from tests.multiply import multiply  # noqa: PLC0415
+    from notifications.models import Notification
+    from templates_engine.models import TemplateVersion
+    from tests.multiply import multiply
 
     began = timezone.now() - since
     first = Notification.objects.create(
@@ -83,7 +83,7 @@ def fill(count: int, since: timedelta = SPAN) -> None:
 
 
 def main() -> None:
-    import django  # noqa: PLC0415 (only in the processes that measure)
+    import django
 
     django.setup()
     match sys.argv[1:]:

@@ -48,9 +48,9 @@ def _workers(stage: Stage) -> None:
 
 def _latencies(stage: Stage, *, keep: bool = False) -> list[float]:
     """Return the seconds from each call until the provider was called, by the database's clock."""
-    from notifications.db import clock  # noqa: PLC0415 (needs Django)
-    from notifications.models import Attempt  # noqa: PLC0415
-    from notifications.tasks import send_notification  # noqa: PLC0415
+    from notifications.db import clock
+    from notifications.models import Attempt
+    from notifications.tasks import send_notification
 
     called: dict[str, datetime] = {}
     for _ in range(PROBES):
@@ -80,7 +80,7 @@ def _raw_latencies(stage: Stage) -> list[float]:
 
 
 def _have_a_backlog() -> None:
-    from notifications.submission import send_many  # noqa: PLC0415
+    from notifications.submission import send_many
 
     # Slow enough for the backlog to outlast the probes.
     rows = ({"recipient": f"u{n}?latency=0.0002"} for n in range(BACKLOG))
@@ -88,7 +88,7 @@ def _have_a_backlog() -> None:
 
 
 def _backlog() -> int:
-    from notifications.models import UNFINISHED, Notification  # noqa: PLC0415
+    from notifications.models import UNFINISHED, Notification
 
     return Notification.objects.filter(priority="low", status__in=UNFINISHED).count()
 

@@ -11,12 +11,12 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "bench.post_office_settings"
 
 
 def main(mails: int) -> None:
-    import django  # noqa: PLC0415 (its settings are chosen above)
+    import django
 
     django.setup()
-    from django.core.management import call_command  # noqa: PLC0415
-    from post_office import mail  # noqa: PLC0415
-    from post_office.models import STATUS, Email, EmailTemplate  # noqa: PLC0415
+    from django.core.management import call_command
+    from post_office import mail
+    from post_office.models import STATUS, Email, EmailTemplate
 
     call_command("migrate", verbosity=0, interactive=False)
     Email.objects.all().delete()

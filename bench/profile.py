@@ -75,8 +75,8 @@ def _by_step(rows: int, set_up: Stage) -> None:
 
 
 def _accept(rows: int) -> None:
-    """Accepting, step by step."""
-    from notifications.queueing import release  # noqa: PLC0415 (needs Django)
+    """Measure the acceptance, step by step."""
+    from notifications.queueing import release
 
     publish_now, release.publish_now = release.publish_now, lambda: None  # nobody listens
     try:
@@ -87,8 +87,8 @@ def _accept(rows: int) -> None:
 
 def _deliver(_: int) -> None:
     """Delivering, step by step."""
-    from notifications.core.conf import conf  # noqa: PLC0415
-    from notifications.delivery import claims, pipeline  # noqa: PLC0415
+    from notifications.core.conf import conf
+    from notifications.delivery import claims, pipeline
 
     while taken := claims.claim_due("simulator", "low", conf.batch["low"]):
         pipeline.deliver(taken, worker="profile")
@@ -137,7 +137,7 @@ def _seconds(set_up: Stage) -> dict[str, float]:
 
 def _backend() -> psutil.Process:
     """Return the server process that serves this one's connection."""
-    from django.db import connection  # noqa: PLC0415
+    from django.db import connection
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")

@@ -21,10 +21,10 @@ class Redis:
     """The redis backend with many jobs, all due tomorrow."""
 
     def __init__(self, url: str, count: int) -> None:
-        from config.celery import app  # noqa: PLC0415 - needs Django's settings
-        from scheduling.backends.redis import RedisBackend  # noqa: PLC0415
-        from scheduling.kept.documents import Job  # noqa: PLC0415
-        from scheduling.kept.store import Move  # noqa: PLC0415
+        from config.celery import app
+        from scheduling.backends.redis import RedisBackend
+        from scheduling.kept.documents import Job
+        from scheduling.kept.store import Move
 
         self._app, self._backend = app, RedisBackend(url)
         self._store, self._move = self._backend.store, Move

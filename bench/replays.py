@@ -33,12 +33,12 @@ def prepare(stage: Stage) -> Callable[[], Sample]:
 
 def fail(count: int) -> None:
     """Leave behind so many failed deliveries of one cause."""
-    from django.db import connection  # noqa: PLC0415 (needs Django)
-    from django.utils import timezone  # noqa: PLC0415
+    from django.db import connection
+    from django.utils import timezone
 
-    from notifications.models import Notification  # noqa: PLC0415
-    from templates_engine.models import TemplateVersion  # noqa: PLC0415
-    from tests.multiply import multiply  # noqa: PLC0415
+    from notifications.models import Notification
+    from templates_engine.models import TemplateVersion
+    from tests.multiply import multiply
 
     at = timezone.now() - timedelta(hours=1)
     first = Notification.objects.create(
@@ -62,8 +62,8 @@ def fail(count: int) -> None:
 
 def _seconds(stage: Stage) -> float:
     """Return the seconds from the order until the last of them is sent again."""
-    from notifications.models import Notification  # noqa: PLC0415
-    from notifications.operations import bulk_replays  # noqa: PLC0415
+    from notifications.models import Notification
+    from notifications.operations import bulk_replays
 
     fail(ROWS)
     started = time.perf_counter()

@@ -20,9 +20,9 @@ def prepare(stage: Stage) -> Callable[[], Sample]:
 
 
 def _microseconds(stage: Stage, months: int) -> float:
-    from django.conf import settings  # noqa: PLC0415 (needs Django)
+    from django.conf import settings
 
-    from notifications.maintenance import archive, retention  # noqa: PLC0415
+    from notifications.maintenance import archive, retention
 
     settings.NOTIFICATIONS_ARCHIVE_MONTHS = months
     fill(ROWS, SINCE)

@@ -30,10 +30,10 @@ def prepare(percentile: int, stage: Stage) -> Callable[[], Sample]:
 
 
 def _have_pending() -> None:
-    from django.db import connection  # noqa: PLC0415 (needs Django)
+    from django.db import connection
 
-    from notifications.db import clock  # noqa: PLC0415
-    from notifications.submission import send_many  # noqa: PLC0415
+    from notifications.db import clock
+    from notifications.submission import send_many
 
     tomorrow = clock.now() + timedelta(days=1)
     rows = ({"recipient": f"later{n}"} for n in range(PENDING))
@@ -48,9 +48,9 @@ def _milliseconds(percentile: int) -> float:
 
 def _lateness(count: int) -> list[float]:
     """Return the seconds by which so many were late, of which one is due each millisecond."""
-    from notifications.db import clock  # noqa: PLC0415
-    from notifications.models import Attempt  # noqa: PLC0415
-    from notifications.submission import send_many  # noqa: PLC0415
+    from notifications.db import clock
+    from notifications.models import Attempt
+    from notifications.submission import send_many
 
     first = clock.now() + LEAD
     rows = ({"recipient": f"due{n}", "eta": first + n * BETWEEN} for n in range(count))

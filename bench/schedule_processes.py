@@ -35,7 +35,7 @@ def change_seen(stage: Stage) -> Callable[[], Sample]:
 
 
 def failover(stage: Stage) -> Callable[[], Sample]:
-    """The floor is the longest delay while all schedulers live."""
+    """Measure the floor: the longest delay while all schedulers live."""
     schedulers = [stage.processes.beat() for _ in range(SCHEDULERS)]
     _fire_each_second()
 
@@ -69,8 +69,8 @@ def _megabytes(stage: Stage, *options: str) -> float:
 
 def _until_fired(stage: Stage, *options: str) -> float:
     """Return the milliseconds from saving a schedule that is due at once to its message."""
-    from django.utils import timezone  # noqa: PLC0415 (needs Django)
-    from django_celery_beat.models import ClockedSchedule, PeriodicTask  # noqa: PLC0415
+    from django.utils import timezone
+    from django_celery_beat.models import ClockedSchedule, PeriodicTask
 
     process = _scheduler(stage, *options)
     with stage.redis.client() as broker:
@@ -91,7 +91,7 @@ def _until_fired(stage: Stage, *options: str) -> float:
 
 
 def _fire_each_second() -> None:
-    from django_celery_beat.models import IntervalSchedule, PeriodicTask  # noqa: PLC0415
+    from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
     every, _ = IntervalSchedule.objects.get_or_create(every=1, period="seconds")
     for number in range(EACH_SECOND):
@@ -102,8 +102,8 @@ def _fire_each_second() -> None:
 
 def _longest_delay(disturb: Callable[[], None]) -> float:
     """Return the milliseconds of the longest delay of what was due since ``disturb`` was called."""
-    from scheduling.clock import database_now  # noqa: PLC0415
-    from scheduling.models import Fire  # noqa: PLC0415
+    from scheduling.clock import database_now
+    from scheduling.models import Fire
 
     began = database_now()
     disturb()

@@ -25,8 +25,8 @@ class Ours:
     """Our scheduler, started."""
 
     def __init__(self) -> None:
-        from config.celery import app  # noqa: PLC0415 - needs Django's settings
-        from scheduling.scheduler import Scheduler  # noqa: PLC0415
+        from config.celery import app
+        from scheduling.scheduler import Scheduler
 
         self._scheduler = Scheduler(app=app, lazy=True)
         self.idle_tick()
@@ -37,7 +37,7 @@ class Ours:
 
     def fire(self, count: int) -> float:
         """Have ``count`` schedules fall due; return the seconds until all are published."""
-        from scheduling.models import Fire, FireStatus  # noqa: PLC0415
+        from scheduling.models import Fire, FireStatus
 
         Fire.objects.all().delete()
         make_due(count)
@@ -60,13 +60,13 @@ class Stock:
     """Stock django-celery-beat, started over the same rows."""
 
     def __init__(self) -> None:
-        from django_celery_beat.schedulers import DatabaseScheduler  # noqa: PLC0415
+        from django_celery_beat.schedulers import DatabaseScheduler
 
-        from config.celery import app  # noqa: PLC0415
+        from config.celery import app
 
         self._scheduler = DatabaseScheduler(app=app, lazy=True)
         # It would save once more at the exit, when the database is gone.
-        self._scheduler._finalize.cancel()  # noqa: SLF001 - there is no other way
+        self._scheduler._finalize.cancel()  # noqa: SLF001 -- there is no other way
         self._scheduler.tick()
 
     def idle_tick(self) -> float:
@@ -74,8 +74,8 @@ class Stock:
 
     def fire(self, count: int) -> float:
         """Time a few ticks of one schedule each; return the seconds for ``count`` of them."""
-        from django.utils import timezone  # noqa: PLC0415
-        from django_celery_beat.models import PeriodicTask  # noqa: PLC0415
+        from django.utils import timezone
+        from django_celery_beat.models import PeriodicTask
 
         due = PeriodicTask.objects.order_by("pk").values("pk")[:count]
         PeriodicTask.objects.filter(pk__in=due).update(last_run_at=timezone.now() - DAY)
@@ -93,10 +93,10 @@ class Stock:
 
 def make_schedules(count: int) -> None:
     """Fill the tables by SQL, all due tomorrow, without going through the triggers."""
-    from django.db import connection  # noqa: PLC0415
-    from django_celery_beat.models import IntervalSchedule, PeriodicTask  # noqa: PLC0415
+    from django.db import connection
+    from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-    from scheduling.schedule_rows import rule_text  # noqa: PLC0415
+    from scheduling.schedule_rows import rule_text
 
     PeriodicTask.objects.all().delete()
     interval, _ = IntervalSchedule.objects.get_or_create(every=1, period="days")
@@ -117,7 +117,7 @@ def make_schedules(count: int) -> None:
 
 
 def _insert_states(cursor: Any, rule: str) -> None:
-    from scheduling.models import Schedule  # noqa: PLC0415
+    from scheduling.models import Schedule
 
     fields = [field for field in Schedule._meta.concrete_fields if not field.null]
     values = {
@@ -138,7 +138,7 @@ def _insert_states(cursor: Any, rule: str) -> None:
 
 
 def make_due(count: int) -> None:
-    from django.db import connection  # noqa: PLC0415
+    from django.db import connection
 
     with connection.cursor() as cursor:
         cursor.execute(
@@ -156,8 +156,8 @@ def make_due(count: int) -> None:
 
 def save_one() -> None:
     """Change one schedule as the admin does."""
-    from django.utils import timezone  # noqa: PLC0415
-    from django_celery_beat.models import PeriodicTask  # noqa: PLC0415
+    from django.utils import timezone
+    from django_celery_beat.models import PeriodicTask
 
     task = PeriodicTask.objects.order_by("-pk").first()
     assert task is not None

@@ -68,8 +68,8 @@ def prepare_smtp(stage: Stage) -> Callable[[], Sample]:
 
 def _seconds(stage: Stage, rows: Rows, channel: Any) -> float:
     """Return the seconds from the first row until the last outcome is recorded."""
-    from notifications.models import UNFINISHED, Notification  # noqa: PLC0415 (needs Django)
-    from notifications.submission import send_many  # noqa: PLC0415
+    from notifications.models import UNFINISHED, Notification
+    from notifications.submission import send_many
 
     started = time.perf_counter()
     accepted = send_many(rows, channel=channel, priority="low", subject="S", body="B").accepted
@@ -96,8 +96,8 @@ def prepare_webhooks(stage: Stage) -> Callable[[], Sample]:
 
 def _latest_webhook(slow: SlowStage) -> float:
     """Return the seconds until the last receiver that answers was called, by the database."""
-    from notifications.models import Attempt  # noqa: PLC0415
-    from notifications.submission import send_many  # noqa: PLC0415
+    from notifications.models import Attempt
+    from notifications.submission import send_many
 
     every = RECEIVERS // HANGING
     rows = [
@@ -122,13 +122,13 @@ def prepare_jobs(stage: Stage) -> Callable[[], Sample]:
     os.environ["SCHEDULING_ALLOWED_TASKS"] = "bench.*"
     stage.processes.env["SCHEDULING_ALLOWED_TASKS"] = "bench.*"
     slow = SlowStage(stage, HTTP_PACE, options=("-I", __name__))
-    from scheduling import jobs  # noqa: PLC0415
+    from scheduling import jobs
 
     jobs.allow(short)
     jobs.register("each second", short, 1.0)
 
     def play() -> Sample:
-        from notifications.submission import send_many  # noqa: PLC0415
+        from notifications.submission import send_many
 
         campaigns: tuple[tuple[str, Any], ...] = (("http", "sms"), ("smtp", "email"))
         for kind, channel in campaigns:
@@ -144,8 +144,8 @@ def prepare_jobs(stage: Stage) -> Callable[[], Sample]:
 
 def _latest_job() -> float:
     """Return by how many seconds the latest of some jobs began too late, by the database."""
-    from notifications.db import clock  # noqa: PLC0415
-    from scheduling.models import Fire  # noqa: PLC0415
+    from notifications.db import clock
+    from scheduling.models import Fire
 
     begun = Fire.objects.filter(scheduled_for__gt=clock.now(), started_at__isnull=False)
     wait_until(lambda: begun.count() >= DUE, timeout=120)

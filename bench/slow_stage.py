@@ -41,7 +41,7 @@ class SlowStage:
         stage.processes.beat()
 
     def _accounts(self, connections: dict[str, int]) -> None:
-        from notifications.models import ProviderAccount  # noqa: PLC0415 (needs Django)
+        from notifications.models import ProviderAccount
 
         os.environ |= {
             "SECRET_MAIL_URL": f"smtp://127.0.0.1:{self.smtp_port}",

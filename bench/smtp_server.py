@@ -22,8 +22,8 @@ MAIL = (
 
 
 def prepare(stage: Stage) -> Callable[[], Sample]:
-    from notifications.models import ProviderAccount  # noqa: PLC0415 (needs Django)
-    from notifications.operations import api_keys  # noqa: PLC0415
+    from notifications.models import ProviderAccount
+    from notifications.operations import api_keys
 
     ProviderAccount.objects.create(name="bench", channel="email", kind="outbox")
     token = api_keys.create("bench", rate=100_000).token
@@ -34,7 +34,7 @@ def prepare(stage: Stage) -> Callable[[], Sample]:
     started.wait_for_output("SMTP on")
 
     def play() -> Sample:
-        from notifications.models import Notification  # noqa: PLC0415
+        from notifications.models import Notification
 
         began = time.perf_counter()
         asyncio.run(_send_all(port, token))

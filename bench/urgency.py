@@ -43,23 +43,23 @@ def prepare(kind: str, milliseconds: int, priority: str, stage: Stage) -> Callab
 
 
 def _have_a_backlog(slow: SlowStage, kind: str) -> None:
-    from notifications.submission import send_many  # noqa: PLC0415 (needs Django)
+    from notifications.submission import send_many
 
     rows = ({"recipient": slow.recipient(kind, n)} for n in range(BACKLOG))
     send_many(rows, channel=CHANNELS[kind], priority="low", subject="S", body="B")
 
 
 def _left() -> int:
-    from notifications.models import UNFINISHED, Notification  # noqa: PLC0415
+    from notifications.models import UNFINISHED, Notification
 
     return Notification.objects.filter(priority="low", status__in=UNFINISHED).count()
 
 
 def _p99(slow: SlowStage, kind: str, priority: str) -> float:
     """Return the seconds from the acceptance until the call, by the database's clock."""
-    from notifications.db import clock  # noqa: PLC0415
-    from notifications.models import Attempt  # noqa: PLC0415
-    from notifications.tasks import send_notification  # noqa: PLC0415
+    from notifications.db import clock
+    from notifications.models import Attempt
+    from notifications.tasks import send_notification
 
     accepted: dict[str, datetime] = {}
     for number in range(PROBES):

@@ -1,7 +1,11 @@
+"""The Django app of the project, and what it connects when Django starts."""
+
 from django.apps import AppConfig
 
 
 class CoreConfig(AppConfig):
+    """The app ``config``."""
+
     name = "config"
     default = True
     default_auto_field = "django.db.models.BigAutoField"
@@ -9,7 +13,7 @@ class CoreConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks, and what the audit log notices."""
         from config import (
-            checks,  # noqa: F401 (their decorators do it)
+            checks,  # noqa: F401 -- their decorators do it
             login_throttle,
         )
         from config.audit import log, requests, sessions

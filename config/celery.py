@@ -23,6 +23,6 @@ app.autodiscover_tasks()
 @beat_init.connect  # type: ignore[untyped-decorator]  # as above
 def refuse_bad_settings(**_: Any) -> None:
     """End a worker, a scheduler or Flower whose settings have errors. Raises SystemExit."""
-    from config.checks import refuse_errors  # noqa: PLC0415 (needs Django's settings)
+    from config.checks import refuse_errors  # noqa: PLC0415 -- needs Django's settings
 
     refuse_errors()

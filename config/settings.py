@@ -21,8 +21,8 @@ if not os.environ.get("VAR_DIR"):
     os.environ["VAR_DIR"] = str(BASE_DIR / "var")
 
 # Its import reads VAR_DIR.
-from notifications.settings import *  # noqa: E402, F403
-from notifications.settings import (  # noqa: E402
+from notifications.settings import *  # noqa: E402, F403 -- a settings module takes all names
+from notifications.settings import (  # noqa: E402 -- after Django's setup
     BROKER_URL,
     NOTIFICATIONS_APPS,
     NOTIFICATIONS_MIDDLEWARE,

@@ -34,6 +34,8 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True)
 class Ports:
+    """The ports that the processes listen on."""
+
     web: int
     flower: int
     smtp: int
@@ -59,7 +61,7 @@ def _run() -> int:
     )
     password = _set_up_database()
     # It needs the models, so it can be imported only now that Django is set up.
-    from config.welcome import welcome  # noqa: PLC0415
+    from config.welcome import welcome  # noqa: PLC0415 -- the models are loaded only then
 
     longest = max(settings.WORKER_SHUTDOWN_GRACE, settings.WORKER_SHUTDOWN_JOBS_GRACE)
     system = System(_environment(ports), kill_after=longest + 10)
@@ -82,7 +84,7 @@ def _run() -> int:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 -- said on the terminal
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
-"""The welcome notification, which shows at each start that the whole chain works, and the panel
-that tells where everything is."""
+"""The welcome notification and the panel of ``make up``.
+
+The notification shows at each start that the whole chain works; the panel shows where things are.
+"""
 
 import time
 import urllib.error
@@ -89,7 +91,7 @@ def _answers(address: str) -> bool:
     deadline = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < deadline:
         try:
-            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310 (our own address)
+            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310 -- our own address
         except urllib.error.HTTPError:
             return True
         except OSError:

@@ -12,8 +12,8 @@ application = get_wsgi_application()
 refuse_errors()
 
 # They need the apps, which are loaded only now.
-from notifications import metrics  # noqa: E402
-from notifications.worker import connections  # noqa: E402
+from notifications import metrics  # noqa: E402 -- after Django's setup
+from notifications.worker import connections  # noqa: E402 -- after Django's setup
 
 metrics.start("web")
 connections.bound_statements()

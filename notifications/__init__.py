@@ -1,0 +1,1 @@
+"""Notifications: what they are, and how they are delivered (``docs/architecture.md``)."""

@@ -1,25 +1,29 @@
+"""The Django app of notifications, and what it connects when Django starts."""
+
 from django.apps import AppConfig, apps
 from django.contrib.admin import apps as admin_apps
 
 
 class NotificationsConfig(AppConfig):
+    """The app ``notifications``."""
+
     name = "notifications"
     default = True
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Have every scheduler process do what must go on by itself."""
-        from notifications import project_checks  # noqa: F401 (its decorators register them)
+        from notifications import project_checks  # noqa: F401 -- its decorators register them
         from notifications.callbacks import outbound, receipts
-        from notifications.db import checks  # noqa: F401 (its decorators register them)
+        from notifications.db import checks  # noqa: F401 -- its decorators register them
         from notifications.mails import collecting
         from notifications.maintenance import retention, sweep
         from notifications.models import ArchivedNotification
-        from notifications.monitoring import processes  # noqa: F401 (its signal handlers)
+        from notifications.monitoring import processes  # noqa: F401 -- its signal handlers
         from notifications.operations import batches, bulk_replays, holds, template_tests
         from notifications.queueing import allocation
-        from notifications.submission import scheduled_sends  # noqa: F401 (its decorators register them)
-        from notifications.worker import checks as settings_checks  # noqa: F401 (as above)
+        from notifications.submission import scheduled_sends  # noqa: F401 -- its decorators register them
+        from notifications.worker import checks as settings_checks  # noqa: F401 -- as above
         from notifications.worker import requeues
         from scheduling import ticker, watch
         from templates_engine.preview import test_senders

@@ -56,20 +56,20 @@ def is_set_up(app: Celery) -> bool:
 
 def _refuse_bad_settings(**_: Any) -> None:
     """End a process whose settings have errors. Raises SystemExit."""
-    from notifications.worker import checks  # noqa: PLC0415 (needs Django's settings)
+    from notifications.worker import checks  # noqa: PLC0415 -- needs Django's settings
 
     checks.refuse_errors()
 
 
 def _meet_servers(**_: Any) -> None:
     """Say at the start which server does not do its work."""
-    from notifications.worker import connections  # noqa: PLC0415 (as above)
+    from notifications.worker import connections  # noqa: PLC0415 -- as above
 
     connections.meet_servers()
 
 
 def _wait_for_migrations(**_: Any) -> None:
     """Take no work while the database has older tables than this code."""
-    from notifications.db import schema  # noqa: PLC0415 (as above)
+    from notifications.db import schema  # noqa: PLC0415 -- as above
 
     schema.wait_for_migrations()

@@ -6,7 +6,7 @@ from typing import Any
 from celery import current_app
 from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 -- Django's own name
 from django.db import connection
 
 from notifications import celery as celery_setup

@@ -1,0 +1,1 @@
+"""A scheduler for Celery tasks, which knows nothing of notifications (``docs/scheduling.md``)."""

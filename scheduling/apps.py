@@ -1,3 +1,5 @@
+"""The Django app of the scheduler, and what it connects when Django starts."""
+
 from typing import Any
 
 from django.apps import AppConfig
@@ -8,6 +10,8 @@ from django.db.models.signals import post_migrate
 
 
 class SchedulingConfig(AppConfig):
+    """The app ``scheduling``."""
+
     name = "scheduling"
     default_auto_field = "django.db.models.BigAutoField"
 

@@ -27,7 +27,7 @@ def insert_new(model: type[Model], names: Sequence[str], rows: Rows) -> set[Any]
     columns = ", ".join(str(field.column) for field in fields)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {meta.db_table} ({columns}) SELECT {columns} FROM {_given(fields)}"  # noqa: S608
+            f"INSERT INTO {meta.db_table} ({columns}) SELECT {columns} FROM {_given(fields)}"  # noqa: S608 -- our own words and placeholders
             f" WHERE true ON CONFLICT DO NOTHING RETURNING {meta.pk.column}",
             [_json(fields, rows)],
         )
@@ -42,7 +42,7 @@ def update(model: type[Model], names: Sequence[str], rows: Rows) -> None:
     changes = ", ".join(f"{field.column} = given.{field.column}" for field in fields[1:])
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {meta.db_table} SET {changes} FROM {_given(fields)}"  # noqa: S608
+            f"UPDATE {meta.db_table} SET {changes} FROM {_given(fields)}"  # noqa: S608 -- our own words and placeholders
             f" WHERE {meta.db_table}.{meta.pk.column} = given.{meta.pk.column}",
             [_json(fields, rows)],
         )
@@ -61,7 +61,7 @@ def _given(fields: Iterable[AnyField]) -> str:
     values = ", ".join(
         f"json_extract(value, '$.{field.column}') AS {field.column}" for field in fields
     )
-    return f"(SELECT {values} FROM json_each(%s)) AS given"  # noqa: S608 - a model's own columns
+    return f"(SELECT {values} FROM json_each(%s)) AS given"  # noqa: S608 -- a model's own columns
 
 
 def _json(fields: Iterable[AnyField], rows: Rows) -> str:

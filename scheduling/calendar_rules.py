@@ -50,7 +50,7 @@ class CronLine(LocalRule):
     @cached_property
     def _parsed(self) -> CronSim:
         try:
-            parsed = CronSim(self.line, datetime(2000, 1, 1))  # noqa: DTZ001 - local, naive
+            parsed = CronSim(self.line, datetime(2000, 1, 1))  # noqa: DTZ001 -- local, naive
         except CronSimError as error:
             raise ImpossibleScheduleError(f"{self.line!r}: {error}.") from error
         parsed.day_and = parsed.day_and or not self.any_day
@@ -97,7 +97,7 @@ class RecurrenceRule(LocalRule):
     def __post_init__(self) -> None:
         if "DTSTART" in self.text.upper():
             raise ImpossibleScheduleError("An RRULE begins at the job's start: leave DTSTART out.")
-        if self._parsed._freq > 5:  # type: ignore[attr-defined]  # noqa: SLF001
+        if self._parsed._freq > 5:  # type: ignore[attr-defined]  # noqa: SLF001 -- there is no public name
             raise ImpossibleScheduleError("An RRULE is due once a minute at most.")
 
     @cached_property
@@ -113,7 +113,7 @@ class RecurrenceRule(LocalRule):
 
     @property
     def _runs_every_hour(self) -> bool:
-        return bool(self._parsed._freq > DAILY)  # type: ignore[attr-defined]  # noqa: SLF001
+        return bool(self._parsed._freq > DAILY)  # type: ignore[attr-defined]  # noqa: SLF001 -- there is no public name
 
     def _local_times(self, start: datetime) -> Iterator[datetime]:
         yield from self._parsed.xafter(start, inc=True)
@@ -209,7 +209,7 @@ class BusinessDays:
 @lru_cache(maxsize=64)
 def _calendar(country: str) -> Mapping[date, str]:
     """Return a country's holidays. Raises ``ImpossibleScheduleError`` for one that is not known."""
-    import holidays  # noqa: PLC0415 - 0.15 s and 11 MB that few processes need
+    import holidays  # noqa: PLC0415 -- 0.15 s and 11 MB that few processes need
 
     code, _, subdivision = country.partition("-")
     try:

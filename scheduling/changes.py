@@ -86,7 +86,7 @@ def refresh(
         count_from(schedule, changed_at)
         schedule.paused_at = None
         plan_next(schedule, now)
-    except Exception as error:  # noqa: BLE001 - the boundary: one broken row stops no other
+    except Exception as error:  # noqa: BLE001 -- the boundary: one broken row stops no other
         mark(schedule, error, now)
 
 
@@ -99,7 +99,7 @@ def plan_next(schedule: Schedule, now: datetime) -> None:
     schedule.refuse_unknown_policy()
     timetable = timetable_for(schedule)
     answered_until = schedule.answered_until
-    assert answered_until is not None  # noqa: S101 - set by count_from before
+    assert answered_until is not None  # noqa: S101 -- set by count_from before
     schedule.next_fire_at = planning.next_fire(
         timetable, answered_until, now, is_moment=bool(schedule.periodic_task.clocked_id)
     )
@@ -107,7 +107,7 @@ def plan_next(schedule: Schedule, now: datetime) -> None:
 
 def timetable_for(schedule: Schedule) -> Timetable:
     """Read the timetable of a schedule with its policy's jitter."""
-    assert schedule.answered_until is not None  # noqa: S101 - set by count_from before
+    assert schedule.answered_until is not None  # noqa: S101 -- set by count_from before
     return timetable_of(
         schedule.periodic_task,
         origin=schedule.answered_until,

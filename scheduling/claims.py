@@ -80,7 +80,7 @@ def _plan(schedule: Schedule, now: datetime) -> list[Fire]:
     """Plan the fires of one due schedule and advance it; a broken one is quarantined."""
     try:
         timetable = timetable_for(schedule)
-        assert schedule.answered_until is not None  # noqa: S101 - it has a next_fire_at
+        assert schedule.answered_until is not None  # noqa: S101 -- it has a next_fire_at
         planned = policies.answer(
             timetable,
             misfire_policy(schedule),
@@ -92,7 +92,7 @@ def _plan(schedule: Schedule, now: datetime) -> list[Fire]:
         if planned:
             schedule.answered_until = planned[-1].scheduled_for
         plan_next(schedule, now)
-    except Exception as error:  # noqa: BLE001 - the boundary: one broken row stops no other
+    except Exception as error:  # noqa: BLE001 -- the boundary: one broken row stops no other
         mark(schedule, error, now)
         return []
     return [_fire(schedule, fire, now) for fire in planned]

@@ -23,7 +23,7 @@ def uses_django() -> bool:
 def read(name: str, default: Any) -> Any:
     """Return a setting: Django's, else the environment variable of this name, else ``default``."""
     if uses_django():
-        from django.conf import settings  # noqa: PLC0415 - a process without Django has none
+        from django.conf import settings  # noqa: PLC0415 -- a process without Django has none
 
         if hasattr(settings, name):
             return getattr(settings, name)

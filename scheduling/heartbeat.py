@@ -119,11 +119,11 @@ class Heartbeat:
         """Return whether a write raised nothing."""
         try:
             write()
-        except Exception as error:  # noqa: BLE001 - the boundary: the next beat is due in any case
+        except Exception as error:  # noqa: BLE001 -- the boundary: the next beat is due in any case
             if sessions.outage_rest(error) is None:
                 fault = isolation.fault_of(error, "heartbeat")
                 # No traceback: the text of an error may quote a row.
-                logger.error("A heartbeat failed: %s at %s", fault.error, fault.place)  # noqa: TRY400
+                logger.error("A heartbeat failed: %s at %s", fault.error, fault.place)  # noqa: TRY400 -- a traceback may hold content
                 sessions.close()
             return False
         return True

@@ -116,7 +116,7 @@ def _delete_strays(_: datetime) -> int:
         with connection.cursor() as cursor:
             places = ", ".join(["%s"] * len(pks))
             cursor.execute(
-                f"DELETE FROM scheduling_schedule WHERE periodic_task_id IN ({places})",  # noqa: S608
+                f"DELETE FROM scheduling_schedule WHERE periodic_task_id IN ({places})",  # noqa: S608 -- our own words and placeholders
                 pks,
             )
     return len(pks)

@@ -51,7 +51,7 @@ class Request(request.Request):  # type: ignore[misc]  # celery is untyped
             exc_info.exception = OutOfMemoryError("The run was out of memory.")
         return super().on_failure(exc_info, *args, **options)
 
-    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:  # noqa: FBT001, FBT002 - celery's signature
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:  # noqa: FBT001, FBT002 -- celery's signature
         """Cancel the run. Writes nothing: it is called inside a signal handler."""
         is_fire = self.request_dict.get(FIRE_HEADER) == self.id
         if is_fire and self.time_start:

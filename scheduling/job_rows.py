@@ -128,6 +128,7 @@ def next_fires(name: str, count: int = 5) -> list[datetime]:
 
 
 def find(name: str) -> PeriodicTask:
+    """Return the row of a job. Raises ``UnknownJobError``."""
     try:
         return PeriodicTask.objects.get(name=name)
     except PeriodicTask.DoesNotExist:

@@ -180,7 +180,7 @@ def _register_or_refuse(name: str, definition: Definition) -> None:
         chosen_backend.current().declare(definition)
     except InvalidArgumentsError as error:  # its task would refuse it
         # Without a traceback: the error says it all.
-        logger.error("The job %r of the code is refused at %s: %s", name, error.field, error)  # noqa: TRY400 - as said above
+        logger.error("The job %r of the code is refused at %s: %s", name, error.field, error)  # noqa: TRY400 -- as said above
 
 
 def pause(name: str) -> None:

@@ -36,7 +36,7 @@ def read_json(row: PeriodicTask) -> tuple[list[Any], dict[str, Any], dict[str, A
 
 
 def _options(fire: Fire, row: PeriodicTask, headers: dict[str, Any]) -> dict[str, Any]:
-    """Return the options for ``apply_async``: id, headers, queue, priority, expiry, …"""
+    """Return the options for ``apply_async``: id, headers, queue, priority, expiry and others."""
     destination = {
         name: value for name in DESTINATION if (value := getattr(row, name)) not in {None, ""}
     }

@@ -72,7 +72,7 @@ def read(column: str, text: str | None, empty: Json) -> Json:
         )
     try:
         value = loads(text)
-    except Exception as error:  # noqa: BLE001 - a typed value of kombu's may raise anything
+    except Exception as error:  # noqa: BLE001 -- a typed value of kombu's may raise anything
         # Its own text may quote the value.
         name = type(error).__name__
         raise MalformedMessageError(

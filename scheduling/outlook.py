@@ -19,7 +19,7 @@ NEXT_FIRE = EARLIEST.format(column="next_fire_at", table="scheduling_schedule")
 FIRE_DUE = EARLIEST.format(column="due_at", table="scheduling_fire")
 QUERY = f"""
 SELECT {{now}}, {NEXT_FIRE}, {FIRE_DUE}, EXISTS (SELECT 1 FROM scheduling_change)
-"""  # noqa: S608 - constants
+"""  # noqa: S608 -- constants
 
 
 @dataclass(frozen=True)

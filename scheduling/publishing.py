@@ -81,7 +81,7 @@ def publish(app: Celery, book: Book, fires: Iterable[AnyFire]) -> None:
         _publish_batch(app, book, through_broker)
 
 
-class contained:  # noqa: N801 - a context manager reads as a verb
+class contained:  # noqa: N801 -- a context manager reads as a verb
     """Have whatever its block raises become the outcome of a fire.
 
     An outage leaves the fire claimed, to be tried again soon; a fault fails it. ``quarantines``
@@ -118,7 +118,7 @@ def _message(app: Celery, book: Book, fire: AnyFire) -> Message | None:
 
 
 def _call_apply_async(book: Book, message: Message) -> None:
-    assert message.task is not None  # noqa: S101 - it has said that it is done when accepted
+    assert message.task is not None  # noqa: S101 -- it has said that it is done when accepted
     with contained(book, message.fire, quarantines=False):
         message.task.apply_async(message.args, message.kwargs, **message.options)
         book.done(message.fire)
@@ -128,7 +128,7 @@ def _publish_batch(app: Celery, book: Book, messages: Sequence[Message]) -> None
     with app.producer_pool.acquire(block=True) as producer:
         try:
             producer.connection.ensure_connection(max_retries=1, timeout=1)
-        except Exception as error:  # noqa: BLE001 - no message had a part in it
+        except Exception as error:  # noqa: BLE001 -- no message had a part in it
             book.postpone([message.fire for message in messages], error)
             return
         # What may run at most once is marked first; what somebody else has marked is left out.
@@ -136,7 +136,7 @@ def _publish_batch(app: Celery, book: Book, messages: Sequence[Message]) -> None
         messages = [m for m in messages if id(m) not in marked or book.mark(m.fire)]
         try:
             accepted = _send_all(app, book, producer, messages)
-        except Exception as error:  # noqa: BLE001 - what is a message's own, _send_all has kept
+        except Exception as error:  # noqa: BLE001 -- what is a message's own, _send_all has kept
             producer.connection.collect()
             book.postpone([message.fire for message in messages], error)
             return

@@ -93,7 +93,7 @@ def _for_error(by_class: Mapping[str, Any], error: BaseException) -> Mapping[str
     return {}
 
 
-def _seconds(  # noqa: PLR0917 - what the strategies decide by
+def _seconds(  # noqa: PLR0917 -- what the strategies decide by
     chosen: Mapping[str, Any],
     attempt: int,
     error: BaseException,

@@ -134,7 +134,7 @@ def _crontab(rule: Rule, _: datetime) -> Recurrence:
 
 
 @lru_cache(maxsize=1024)
-def _extended(line: str, zone: ZoneInfo, any_day: bool) -> CronLine:  # noqa: FBT001 - cached
+def _extended(line: str, zone: ZoneInfo, any_day: bool) -> CronLine:  # noqa: FBT001 -- cached
     return CronLine(line, zone, any_day)
 
 

@@ -26,7 +26,7 @@ def text_of(error: BaseException) -> str:
     """Return an error's class and text, of a length and kind that a row can keep."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - an exception's own code may be at fault, too
+    except Exception:  # noqa: BLE001 -- an exception's own code may be at fault, too
         text = "(its text cannot be read)"
     text = f"{type(error).__name__}: {text}".removesuffix(": ")
     kept = text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
@@ -77,8 +77,8 @@ def retry_wait(
             backoff=backoff,
             policy=policy,
             elapsed=elapsed,
-            share=random.random(),  # noqa: S311 - two that failed at once shall not meet again
+            share=random.random(),  # noqa: S311 -- two that failed at once shall not meet again
         )
-    except Exception as fault:  # noqa: BLE001 - a strategy is anybody's code
+    except Exception as fault:  # noqa: BLE001 -- a strategy is anybody's code
         return None, f"{text_of(error)} (not tried again: {text_of(fault)})"[:ERROR_LENGTH]
     return wait, text_of(error)

@@ -70,7 +70,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
     def _tick(self) -> float:
         try:
             return self.do_due()
-        except Exception as error:  # noqa: BLE001 - the boundary: beat goes on, whatever it is
+        except Exception as error:  # noqa: BLE001 -- the boundary: beat goes on, whatever it is
             if (rest := watch.database_outage(error)) is not None:
                 return rest
             self._say_failed(error)

@@ -140,5 +140,5 @@ def _is_sent_as_usual(task: Task) -> bool:
     return (
         kind.apply_async is Task.apply_async
         and kind.shadow_name is Task.shadow_name
-        and task._dump_pydantic_arguments is None  # noqa: SLF001 - Celery has no public way to ask
+        and task._dump_pydantic_arguments is None  # noqa: SLF001 -- Celery has no public way to ask
     )

@@ -68,7 +68,7 @@ class TickerThread(Thread):
         """Call the tick in its error boundary; return the seconds to rest."""
         try:
             wanted = self._tick()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a tick is anybody's code
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- a tick is anybody's code
             if (until_back := watch.database_outage(error)) is not None:
                 return until_back
             self._failures += 1

@@ -100,7 +100,7 @@ def note_every_task(connection: BaseDatabaseWrapper) -> None:
     """Write a change for each schedule that exists, so that the schedulers learn of it."""
     now = _now(connection.vendor)
     with connection.cursor() as cursor:
-        cursor.execute(f"{NOTE} SELECT id, {now} FROM {TASK}")  # noqa: S608 - constants
+        cursor.execute(f"{NOTE} SELECT id, {now} FROM {TASK}")  # noqa: S608 -- constants
 
 
 def _triggers(vendor: str) -> Iterator[Trigger]:
@@ -138,7 +138,7 @@ def _triggers(vendor: str) -> Iterator[Trigger]:
             f"scheduling_{kind}_updated",
             f"UPDATE OF {', '.join(columns)} ON django_celery_beat_{kind}schedule",
             _differs(columns, vendor),
-            (f"{NOTE} SELECT id, {now} FROM {TASK} WHERE {kind}_id = NEW.id",),  # noqa: S608
+            (f"{NOTE} SELECT id, {now} FROM {TASK} WHERE {kind}_id = NEW.id",),  # noqa: S608 -- our own words and placeholders
         )
 
 

@@ -80,7 +80,7 @@ class Watch:
             self._seen = now
             if self._outage is None and outage.is_brief and not self._is_one_of_many(now):
                 logger.info("%s_retry: %s (%s)", self._server, outage.reason, outage.code)
-                return random.uniform(0.02, 0.2)  # noqa: S311 - two that met shall not meet again
+                return random.uniform(0.02, 0.2)  # noqa: S311 -- two that met shall not meet again
             if self._outage is None:
                 self._begin(outage, now)
             return min(max(first_rest, (now - self._since) / 2), max(first_rest, LONGEST_REST))
@@ -116,7 +116,7 @@ class Watch:
     def _answers(self) -> bool:
         try:
             self._probe()
-        except Exception as error:  # noqa: BLE001 - the boundary: what it raises is its answer
+        except Exception as error:  # noqa: BLE001 -- the boundary: what it raises is its answer
             logger.debug("%s still away: %s", self._server, type(error).__name__)
             return False
         return True

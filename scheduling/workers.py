@@ -45,10 +45,10 @@ class Announcer(Thread):
         while not self._stopped.is_set():
             try:
                 self.announce()
-            except Exception as error:  # noqa: BLE001 - the boundary: the next one is due anyway
+            except Exception as error:  # noqa: BLE001 -- the boundary: the next one is due anyway
                 if watch.database_outage(error) is None:
                     fault = isolation.fault_of(error, "announcing a worker")
-                    logger.error("A worker is not announced: %s at %s", fault.error, fault.place)  # noqa: TRY400
+                    logger.error("A worker is not announced: %s at %s", fault.error, fault.place)  # noqa: TRY400 -- a traceback may hold content
             finally:
                 connections.close_all()
             self._stopped.wait(INTERVAL)

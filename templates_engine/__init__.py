@@ -1,0 +1,1 @@
+"""Templates: text in, text out (``docs/templates.md``)."""

@@ -1,3 +1,5 @@
+"""The Django app of the template engine, and what it connects when Django starts."""
+
 from typing import Any
 
 from django.apps import AppConfig
@@ -6,6 +8,8 @@ from django.db.models.signals import post_migrate
 
 
 class TemplatesEngineConfig(AppConfig):
+    """The app ``templates_engine``."""
+
     name = "templates_engine"
     verbose_name = "templates"
     default_auto_field = "django.db.models.BigAutoField"

@@ -208,7 +208,7 @@ def _check_html(source: str) -> None:
 
 
 def _check_sample(draft: Draft, built: Build) -> None:
-    """A sample context must render in every locale; without one, only what needs none is tried."""
+    """Render the sample context in every locale, if there is one or no variable needs it."""
     if built.required and not draft.sample_context:
         return
     version = compiled_version(draft, built)

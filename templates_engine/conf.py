@@ -15,7 +15,9 @@ class RenderingSettings(TypedDict):
 
 
 def rendering_settings() -> RenderingSettings:
-    """Read ``TEMPLATES_BASE_URL`` (none), ``TEMPLATES_DEFAULT_LOCALE`` (``LANGUAGE_CODE``),
+    """Return the settings for rendering, each with its default.
+
+    They are ``TEMPLATES_BASE_URL`` (none), ``TEMPLATES_DEFAULT_LOCALE`` (``LANGUAGE_CODE``),
     ``TEMPLATES_MAX_SMS_SEGMENTS`` (10) and ``TEMPLATES_KEEP_SMS_TYPOGRAPHY`` (False).
     """
     return {

@@ -177,7 +177,7 @@ def _tojson(context: EvalContext, value: Any) -> str:
         raise BadValue("tojson writes plain values only.") from None
 
 
-def _truncate(value: Any, length: int = 255, killwords: bool = False, end: str = "…") -> str:  # noqa: FBT001, FBT002  (as Jinja2's)
+def _truncate(value: Any, length: int = 255, killwords: bool = False, end: str = "…") -> str:  # noqa: FBT001, FBT002 -- as Jinja2's
     text, end = printable(value), printable(end)
     if len(text) <= length:
         return text

@@ -106,8 +106,11 @@ class Element:
 
 
 def parsed(html: str) -> Element:
-    """Return the root of the tree. Nothing is refused: an element that is not closed ends with
-    what contains it, and an end without a beginning is passed over."""
+    """Return the root of the tree.
+
+    Nothing is refused: an element that is not closed ends with its parent, and an end tag without
+    a start tag is ignored.
+    """
     reader = _Reader()
     reader.feed(html)
     reader.close()

@@ -50,7 +50,7 @@ def is_reserved(key: str) -> bool:
 
 
 def parts_of(channel: str) -> tuple[str, ...]:
-    """The part names of a channel, in the order people write them."""
+    """Return the part names of a channel, in the order people write them."""
     return PARTS.get(channel, GENERIC_PARTS)
 
 
@@ -62,5 +62,5 @@ def locale_chain(locale: str | None) -> list[str]:
 
 
 def locales_of(variants: Variants) -> list[str]:
-    """The locales in the order to show them: the default first. JSON columns keep no order."""
+    """Return the locales in the order to show them: the default first. JSON keeps no order."""
     return sorted(variants, key=lambda name: (name != DEFAULT_LOCALE, name))

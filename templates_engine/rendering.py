@@ -256,7 +256,7 @@ def _rendered(part: str, source: str, template: Template, variables: dict[str, A
     except (LimitReached, RecursionError, MemoryError) as error:
         message = str(error) if isinstance(error, LimitReached) else "It nests too deeply."
         raise RenderLimitExceeded(message, part=part) from None
-    except Exception as error:  # noqa: BLE001  (an author's mistake may raise anything)
+    except Exception as error:  # noqa: BLE001 -- an author's mistake may raise anything
         reason, message = _explained(error)
         line = _line_of(error.__traceback__)
         tag = source.split("\n")[line - 1].strip()[:80] if line else ""

@@ -138,7 +138,7 @@ class _Generator(CodeGenerator):
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
         self.write(")")
 
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 -- the library's own name
         self.write("environment.join((")
         for item in node.nodes:
             self.visit(item, frame)
@@ -229,7 +229,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return obj.__name__ in ATTRIBUTES.get(type(obj.__self__), ())
 
     def call(
-        __self,  # noqa: N805  (Jinja2's own: keyword arguments may be named self)
+        __self,  # noqa: N805 -- Jinja2's own: keyword arguments may be named self
         __context: Context,
         __obj: Any,
         *args: Any,

@@ -39,7 +39,7 @@ def break_a_transaction_of_its_own() -> None:
 
 HARMS: dict[str, Callable[[], Any]] = {
     "close the connection": connection.close,
-    "close the driver's connection": lambda: connection.connection.close(),  # noqa: PLW0108 - another one each time
+    "close the driver's connection": lambda: connection.connection.close(),  # noqa: PLW0108 -- another one each time
     "close it in a block": close_in_a_block,
     "leave a block open": leave_a_block_open,
     "break a block": break_a_block,

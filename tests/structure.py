@@ -1,7 +1,8 @@
 """What the code's structure looks like, counted: rooms, cycles, the longest functions, dead names.
 
-``make check`` runs it. It prints the figures, and fails if a package has a cycle of imports or if
-something is defined that nothing uses. A use in a test or a benchmark does not count.
+``make check`` runs it. It prints the figures, and fails if a package has a cycle of imports, if
+something is defined that nothing uses, or if an exception to the linter has no reason. A use in a
+test or a benchmark does not count.
 """
 
 import ast
@@ -43,6 +44,8 @@ LOOKED_UP = {
 }
 # Files whose names a framework reads, each of them.
 READ_WHOLE = ("config/settings.py", "notifications/settings.py", "config/formats/", "/apps.py")
+
+_IGNORED = {"migrations", ".venv", "var", "node_modules"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -176,6 +179,16 @@ def _name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
+def without_reason(paths: Iterable[Path]) -> list[str]:
+    """Return the lines whose ``noqa`` does not end with `` -- `` and a reason."""
+    return [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in paths
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(r"# ?noqa\b(?!: [A-Z0-9, ]+ -- \S)", line)
+    ]
+
+
 def _place(module: Module) -> str:
     return str(module.path.relative_to(ROOT))
 
@@ -197,7 +210,13 @@ def main() -> int:
     print(f"{len(sizes)} functions: median {middle:.0f} lines, nine in ten at most {ninth:.0f}")
     for length, place in sizes[:SHOWN]:
         print(f"  {length:>4} {place}")
-    faults = {"cycles of imports": cycles(), "dead names": dead(found)}
+    faults = {
+        "cycles of imports": cycles(),
+        "dead names": dead(found),
+        "exceptions to the linter without a reason": without_reason(
+            path for path in ROOT.rglob("*.py") if not _IGNORED & set(path.parts)
+        ),
+    }
     for title, places in faults.items():
         print(f"{len(places)} {title}")
         for place in places:

@@ -1,0 +1,1 @@
+"""How Django shows dates and times, by language."""

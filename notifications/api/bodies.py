@@ -14,7 +14,7 @@ class JsonParser(Parser):
     """Refuses what is not JSON by its type, its text or its depth."""
 
     def parse_body(self, request: HttpRequest) -> Any:
-        """Raises ``Problem``: 400, 413 or 415."""
+        """Read the body. Raises ``Problem``: 400, 413 or 415."""
         if request.content_type != "application/json":
             raise Problem("unsupported-media-type", hint="Send Content-Type: application/json.")
         return read_json(request.body)

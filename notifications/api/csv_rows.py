@@ -22,8 +22,11 @@ class UnreadableFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row that is not blank, and the line that it ends on. Either has ``cells`` by the name of
-    their column, without blanks around them, or ``problem`` says why it has none."""
+    """A row that is not blank, and the line that it ends on.
+
+    It has either ``cells``, by the name of their column and without blanks around them, or a
+    ``problem``, which says why there are none.
+    """
 
     line: int
     cells: dict[str, str] = field(default_factory=dict)

@@ -245,7 +245,7 @@ def _define(
 
 
 def _mine(world: World) -> "QuerySet[PeriodicTask]":
-    """The jobs of a world. One that its schedulers have not seen yet is of the default."""
+    """Return the jobs of a world. One that its schedulers have not seen yet is the default's."""
     mine = Q(firing__namespace=world.namespace)
     rows: QuerySet[PeriodicTask] = PeriodicTask.objects.filter(
         mine | Q(firing=None) if world == LIVE else mine

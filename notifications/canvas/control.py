@@ -16,9 +16,9 @@ class Control(control.Control):  # type: ignore[misc]  # celery has no types
         cannot be called back.
         """
         # Celery makes its control before Django's models may be imported.
-        from notifications import submission  # noqa: PLC0415
-        from notifications.canvas import results  # noqa: PLC0415
-        from notifications.models import Notification  # noqa: PLC0415
+        from notifications import submission  # noqa: PLC0415 -- the models are loaded only then
+        from notifications.canvas import results  # noqa: PLC0415 -- the models are loaded only then
+        from notifications.models import Notification  # noqa: PLC0415 -- the models are loaded only then
 
         ids = [task_id] if isinstance(task_id, str) else list(task_id)
         rows = Notification.objects.filter(id__in=[results.id_of(one) for one in ids])

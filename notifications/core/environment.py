@@ -70,7 +70,7 @@ def bad_values() -> dict[str, list[str]]:
 
 @env.parser_for("zone")
 def read_zone(value: str) -> str:
-    """An IANA zone, e.g. ``Europe/Rome``."""
+    """Read an IANA zone, e.g. ``Europe/Rome``."""
     try:
         zoneinfo.ZoneInfo(value)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
@@ -80,7 +80,7 @@ def read_zone(value: str) -> str:
 
 @env.parser_for("database_url")
 def read_database_url(value: str) -> dict[str, Any]:
-    """A database URL; SQLite gets the options that let several processes write.
+    """Read a database URL; SQLite gets the options that let several processes write.
 
     Of several Postgres hosts (``h1:5432,h2:5433``) the one that takes writes is used.
     """

@@ -117,6 +117,6 @@ class RateLimit(models.Model):
         return f"{self.rate} per {self.scope} ({self.template or self.channel})"
 
     def clean(self) -> None:
-        """A limit for templates names one."""
+        """Check that a limit for templates names one."""
         if self.scope == self.Scope.TEMPLATE and not self.template:
             raise ValidationError({"template": "Name the template."})

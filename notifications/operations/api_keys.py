@@ -62,8 +62,10 @@ def create(
 
 
 def rotate(row: ApiKey, *, overlap: timedelta) -> NewKey:
-    """Make a key that replaces this one, which stays valid for ``overlap``, but not longer than
-    it would have been."""
+    """Make a key that replaces this one.
+
+    The old key stays valid for ``overlap``, but not longer than it would have been.
+    """
     ends = clock.now() + overlap
     with transaction.atomic():
         new = save_new(

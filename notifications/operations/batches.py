@@ -128,7 +128,7 @@ def _is_sending(batch: Batch) -> bool:
 
 
 def _behind(batch: Batch) -> "QuerySet[Notification]":
-    """The notifications that do not follow the batch's state yet."""
+    """Return the notifications that do not follow the batch's state yet."""
     waiting = Notification.objects.filter(batch=batch, status__in=WAITING)
     held = Q(reason=PAUSED, due_at__isnull=True)
     match batch.state:

@@ -33,7 +33,7 @@ REASONS_KEPT = 20  # different reasons for refusals that an order counts
 
 
 def open_ones(fingerprint: str = "", world: World | None = None) -> "QuerySet[FailedDelivery]":
-    """The dead letters that nobody has seen to, of one cause or of all, of a world or of all."""
+    """Return the open failed deliveries, of one cause or of all, of a world or of all."""
     found = within(FailedDelivery.objects.filter(state=FailedDelivery.State.OPEN), world)
     return found.filter(fingerprint=fingerprint) if fingerprint else found
 

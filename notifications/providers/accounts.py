@@ -206,7 +206,7 @@ def webhook_secrets() -> list[str]:
 
 
 def _default(channel: str) -> tuple[Candidate, ...]:
-    """What serves a channel without accounts: the settings, else the outbox where it is on."""
+    """Return what serves a channel without accounts: the settings' account, else the outbox."""
     if channel == "email" and settings.EMAIL_URL:
         chosen: dict[str, Any] = {"from": settings.EMAIL_FROM}
         if settings.EMAIL_SENDERS:

@@ -1,4 +1,4 @@
-"""Email through the services that django-anymail knows: Amazon SES, Mailgun, Postmark, …
+"""Email by the services that django-anymail knows: Amazon SES, Mailgun, Postmark and others.
 
 https://anymail.dev/en/stable/esps/
 """

@@ -501,6 +501,7 @@ def _text(request: Request, name: str, longest: int) -> str:
 
 
 def json_object(value: Mapping[str, Any] | None, field: str) -> dict[str, Any]:
+    """Return a JSON object as a new dict. Raises ``InvalidField``."""
     if not value:
         if value is None or isinstance(value, Mapping):
             return {}

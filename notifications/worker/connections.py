@@ -24,7 +24,7 @@ def meet_servers(**_: Any) -> None:
         publisher.probe()
     except publisher.BrokerAway:
         pass  # logged by the publisher
-    except Exception as error:  # noqa: BLE001 (the boundary: whatever a client raises is said)
+    except Exception as error:  # noqa: BLE001 -- the boundary: whatever a client raises is said
         publisher.saw(error)
     if settings.REDIS_URL:
         with suppress(shared_state.SharedStateAway), shared_state.shared_state() as client:

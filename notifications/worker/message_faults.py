@@ -54,7 +54,7 @@ class BeginBoundary(bootsteps.Step):  # type: ignore[misc]  # celery has no type
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        begin = worker._process_task  # noqa: SLF001 - Celery has no other place for it
+        begin = worker._process_task  # noqa: SLF001 -- Celery has no other place for it
 
         def begin_or_reject(request: Any) -> None:
             try:
@@ -69,7 +69,7 @@ class BeginBoundary(bootsteps.Step):  # type: ignore[misc]  # celery has no type
                 if release := getattr(worker, "_quick_release", None):
                     release()
 
-        worker._process_task = begin_or_reject  # noqa: SLF001 - as above
+        worker._process_task = begin_or_reject  # noqa: SLF001 -- as above
 
 
 def _is_outage(error: Exception, connection_errors: Errors) -> bool:

@@ -31,7 +31,7 @@ def limit(how: str, **_: Any) -> None:
         _after(HARD_AFTER, _end_hard)
         return
     signal.signal(signal.SIGTERM, lambda *_: _hurry())
-    from notifications.queueing import worker_slots  # noqa: PLC0415 (needs Django's models)
+    from notifications.queueing import worker_slots  # noqa: PLC0415 -- needs Django's models
 
     seconds = grace(
         worker_slots.jobs_left(),

@@ -43,7 +43,7 @@ class _Closing:
             _count_dropped()
             return True
 
-    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 -- as the base class has it
         params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[misc]
         return {**params, "connection_class": redis_replies.whole(params["connection_class"])}
 
@@ -83,7 +83,7 @@ def _name(error: Exception) -> str:
 
 
 def _count_dropped() -> None:
-    from notifications import metrics  # noqa: PLC0415 (needs Django's apps)
+    from notifications import metrics  # noqa: PLC0415 -- needs Django's apps
 
     metrics.dropped("no_message")
 

@@ -62,7 +62,7 @@ class Owed:
 
 
 def _saw(error: RedisError) -> float:
-    from notifications.queueing import publisher  # noqa: PLC0415 (needs Django's apps)
+    from notifications.queueing import publisher  # noqa: PLC0415 -- needs Django's apps
 
     return publisher.saw(error)
 
@@ -97,7 +97,7 @@ class QoS(redis.QoS):
         owed.add(partial(_remove_copy, tag=delivery_tag), self)
         virtual.QoS.ack(self, delivery_tag)
 
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 -- kombu's signature
         """Be done with a message, and remove its copy or put it back into its queue."""
         if requeue:
             owed.add(partial(redis.QoS.restore_by_tag, tag=delivery_tag, leftmost=True), self)
@@ -114,7 +114,7 @@ class QoS(redis.QoS):
 
 def _write_copy(qos: QoS, *, message: Any, tag: str) -> None:
     way = message.delivery_info
-    copy = dumps([message._raw, way["exchange"], way["routing_key"]])  # noqa: SLF001 - as kombu's
+    copy = dumps([message._raw, way["exchange"], way["routing_key"]])  # noqa: SLF001 -- as kombu's
     with qos.pipe_or_acquire() as pipe:
         pipe.zadd(qos.unacked_index_key, {tag: time.time()})
         pipe.hset(qos.unacked_key, tag, copy)
@@ -123,4 +123,4 @@ def _write_copy(qos: QoS, *, message: Any, tag: str) -> None:
 
 def _remove_copy(qos: QoS, *, tag: str) -> None:
     copies: Any = qos
-    copies._remove_from_indices(tag).execute()  # noqa: SLF001 - as kombu's
+    copies._remove_from_indices(tag).execute()  # noqa: SLF001 -- as kombu's

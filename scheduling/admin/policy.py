@@ -53,7 +53,7 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
             "as skipped.",
         )
 
-    def save(self, commit: bool = True) -> Schedule:  # noqa: FBT001, FBT002 - Django's signature
+    def save(self, commit: bool = True) -> Schedule:  # noqa: FBT001, FBT002 -- Django's signature
         policy: Schedule = super().save(commit=False)
         if commit:
             values = {name: getattr(policy, name) for name in Schedule.POLICY_FIELDS}
@@ -64,6 +64,8 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
 
 class PolicyInline(StackedInline):  # type: ignore[misc]  # unfold is untyped
+    """The policy of a schedule, in the schedule's form."""
+
     model = Schedule
     form = PolicyForm
     can_delete = False

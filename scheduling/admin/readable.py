@@ -72,7 +72,7 @@ def _shown(rows: Iterable[Any]) -> list[Any]:
     """Read rows, and refuse those whose moments have no local time."""
     found = list(rows)
     for row in found:
-        related = row._state.fields_cache.values()  # noqa: SLF001 - Django's name
+        related = row._state.fields_cache.values()  # noqa: SLF001 -- Django's name
         for part in (row, *related):
             for value in vars(part).values() if part is not None else ():
                 _refuse_unshowable(value)
@@ -86,7 +86,7 @@ def _refuse_unshowable(value: object) -> None:
 
 def _by_column(model: type[models.Model], key: Any, joined: set[str]) -> list[Any]:
     """Read what can be read of a row and of the rows joined to it; empty if the row is gone."""
-    rows = model._base_manager.filter(pk=key)  # noqa: SLF001 - Django's name
+    rows = model._base_manager.filter(pk=key)  # noqa: SLF001 -- Django's name
     if not rows.exists():
         return []
     faults, values = [], []
@@ -113,6 +113,6 @@ def _column(rows: models.QuerySet[Any], field: Any, *, is_joined: bool) -> Any:
     value = rows.values_list(field.attname, flat=True).get()
     _refuse_unshowable(value)
     if is_joined and value is not None:
-        others = field.related_model._base_manager  # noqa: SLF001 - Django's name
+        others = field.related_model._base_manager  # noqa: SLF001 -- Django's name
         _shown(others.filter(pk=value))
     return value

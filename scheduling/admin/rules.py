@@ -16,6 +16,8 @@ for model in (ClockedSchedule, CrontabSchedule, IntervalSchedule, SolarSchedule)
 
 @admin.register(ClockedSchedule)
 class ClockedAdmin(ReadableAdmin):
+    """Moments of one-off schedules."""
+
     fields = ("clocked_time",)
     search_fields = ("clocked_time",)
     show_full_result_count = False
@@ -23,6 +25,8 @@ class ClockedAdmin(ReadableAdmin):
 
 @admin.register(CrontabSchedule)
 class CrontabAdmin(ReadableAdmin):
+    """Cron expressions."""
+
     list_display = ("__str__", "human_readable")
     fields = (
         "human_readable",
@@ -36,11 +40,15 @@ class CrontabAdmin(ReadableAdmin):
 
 @admin.register(IntervalSchedule)
 class IntervalAdmin(ReadableAdmin):
+    """Intervals."""
+
     search_fields = ("every", "period")
     show_full_result_count = False
 
 
 @admin.register(SolarSchedule)
 class SolarAdmin(ReadableAdmin):
+    """Sunrises and sunsets."""
+
     search_fields = ("event", "latitude", "longitude")
     show_full_result_count = False

@@ -139,6 +139,8 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
 
 
 class StateFilter(admin.SimpleListFilter):
+    """Filters schedules by state."""
+
     title = "state"
     parameter_name = "state"
 

@@ -36,7 +36,7 @@ class BackendScheduler(beat.Scheduler):  # type: ignore[misc]  # celery is untyp
         with signals.held_back():
             try:
                 wait = self._rounds.tick()
-            except Exception as error:  # noqa: BLE001 - the boundary: beat goes on, whatever it is
+            except Exception as error:  # noqa: BLE001 -- the boundary: beat goes on, whatever it is
                 self._say(error)
                 return REST
             if self._is_away:
@@ -58,7 +58,7 @@ class BackendScheduler(beat.Scheduler):  # type: ignore[misc]  # celery is untyp
         """Let another scheduler clean up, and release the broker's connection."""
         try:
             self._rounds.end()
-        except Exception as error:  # noqa: BLE001 - the boundary: the lease ends by itself
+        except Exception as error:  # noqa: BLE001 -- the boundary: the lease ends by itself
             self._say(error)
         super().close()
 

@@ -195,7 +195,7 @@ class Jobs(Runs):
         for _ in range(MOST_TRIES):
             before = self._store.job(name)
             job = change(before)
-            assert job is not None  # noqa: S101 - each change gives one
+            assert job is not None  # noqa: S101 -- each change gives one
             if job == before:
                 return job
             (done,) = self._store.commit([Move(job=job)])
@@ -216,7 +216,7 @@ def planned(job: Job, now: datetime) -> Job:
     """
     if job.answered_until is None:
         job = replace(job, answered_until=_first_count(job, now))
-    assert job.answered_until is not None  # noqa: S101 - set above
+    assert job.answered_until is not None  # noqa: S101 -- set above
     is_moment = "at" in job.rule
     due = planning.next_fire(job.timetable, job.answered_until, now, is_moment=is_moment)
     return replace(job, next_fire_at=due, quarantined_at=None, quarantine_reason="")

@@ -29,10 +29,10 @@ def without_overlap(
                 concurrency=job.concurrency,
             )
             if decision == "skip":
-                fire = ended(fire, FireStatus.SKIPPED_OVERLAP, now)  # noqa: PLW2901
+                fire = ended(fire, FireStatus.SKIPPED_OVERLAP, now)  # noqa: PLW2901 -- the fire as it is now
             elif decision == "wait":
                 look = now + waits.WAITING_LOOK
-                fire = replace(fire, status=FireStatus.WAITING, due_at=look)  # noqa: PLW2901
+                fire = replace(fire, status=FireStatus.WAITING, due_at=look)  # noqa: PLW2901 -- the fire as it is now
                 is_waiting = True
             else:
                 running += 1

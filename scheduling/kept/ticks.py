@@ -143,7 +143,7 @@ class Ticks(Jobs):
         """Plan the fires of one due job and advance it; a broken one is quarantined."""
         try:
             fires, job = _planned_fires(job, now)
-        except Exception as error:  # noqa: BLE001 - the boundary: one broken job stops no other
+        except Exception as error:  # noqa: BLE001 -- the boundary: one broken job stops no other
             return Move(job=_quarantined(job, error, now))
         fires = without_overlap(job, fires, self._open_fires(job), now)
         for fire in fires:
@@ -250,7 +250,7 @@ class Book:
 
 def _planned_fires(job: Job, now: datetime) -> tuple[list[Fire], Job]:
     """Return the fires of a due job, and the job as it goes on."""
-    assert job.answered_until is not None  # noqa: S101 - it has a next_fire_at
+    assert job.answered_until is not None  # noqa: S101 -- it has a next_fire_at
     found = policies.answer(
         job.timetable, job.misfire_policy, answered_until=job.answered_until, now=now
     )

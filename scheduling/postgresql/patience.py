@@ -48,7 +48,7 @@ class _Silence:
         return ServerSilent("the server is silent")
 
     def refuse(self) -> None:
-        """Raises ``ServerSilent`` where it was found a moment ago."""
+        """Refuse to connect: raises ``ServerSilent`` if the server was silent a moment ago."""
         if time.monotonic() - self._found_at < REST:
             raise ServerSilent("the server was silent a moment ago")
 

@@ -88,7 +88,7 @@ class Clock:
         except Retry as retry:
             wait = retry.when if isinstance(retry.when, int | float) else 0
             self.backend.return_to_queue(fire.id, attempt, timedelta(seconds=wait))
-        except Exception as error:  # noqa: BLE001 - what a run raises is its end
+        except Exception as error:  # noqa: BLE001 -- what a run raises is its end
             self.backend.fail(fire.id, attempt, error)
         else:
             self.backend.succeed(fire.id, attempt)

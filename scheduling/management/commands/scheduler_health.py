@@ -11,6 +11,8 @@ from scheduling import liveness
 
 
 class Command(BaseCommand):
+    """``manage.py scheduler_health``, for a container's health check."""
+
     help = "Exits with 1 unless this host has a scheduler and all of its schedulers tick."
     # The database may be away: the command's answer is then that one, and not a traceback.
     requires_system_checks = ()

@@ -36,9 +36,9 @@ EXCLUDED = {
 @pytest.hookimpl(trylast=True)
 def pytest_configure() -> None:
     # Django must be ready before its models are imported.
-    from django_celery_beat import schedulers  # noqa: PLC0415
+    from django_celery_beat import schedulers  # noqa: PLC0415 -- the models are loaded only then
 
-    from scheduling.scheduler import Entry, Scheduler  # noqa: PLC0415
+    from scheduling.scheduler import Entry, Scheduler  # noqa: PLC0415 -- the models are loaded only then
 
     schedulers.DatabaseScheduler = Scheduler
     schedulers.ModelEntry = Entry

@@ -89,7 +89,7 @@ def sleep_on(_: Task) -> None:
     for _second in range(60):
         try:
             time.sleep(60)
-        except Exception:  # noqa: BLE001 - it shall be killed for it
+        except Exception:  # noqa: BLE001 -- it shall be killed for it
             continue
 
 

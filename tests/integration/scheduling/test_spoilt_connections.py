@@ -136,7 +136,7 @@ def test_a_run_begins_though_an_earlier_task_spoilt_the_connection(
         harm()
         # Where not even Celery could begin it, it is given back, and published once more.
         for _ in range(2):
-            run(fire, lambda: ran.append(1))  # noqa: B023 - it is called in this round
+            run(fire, lambda: ran.append(1))  # noqa: B023 -- it is called in this round
         connection.close()
         connection.connect()
         fire.refresh_from_db()

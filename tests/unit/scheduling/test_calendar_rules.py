@@ -152,10 +152,10 @@ def test_a_window_looks_at_few_due_times_however_short_the_interval_is() -> None
             asked.append(moment)
             return super().after(moment)
 
-    from scheduling.calendar_rules import Window  # noqa: PLC0415 - of this test alone
+    from scheduling.calendar_rules import Window  # noqa: PLC0415 -- of this test alone
 
     rule: Recurrence = Watched(timedelta(seconds=1), START)
-    begin, end = datetime(2026, 1, 1, 8).time(), datetime(2026, 1, 1, 9).time()  # noqa: DTZ001
+    begin, end = datetime(2026, 1, 1, 8).time(), datetime(2026, 1, 1, 9).time()  # noqa: DTZ001 -- a local time without a zone is meant
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     assert Window(rule, begin, end, UTC).after(noon) == datetime(2026, 1, 2, 8, 0, 0, 0, UTC)
     assert len(asked) < 5

@@ -19,7 +19,7 @@ from scheduling.recurrence import (
 )
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 -- a local time without a zone is meant
 
 
 def field(low: int, high: int) -> st.SearchStrategy[str]:

@@ -64,7 +64,7 @@ def test_a_worker_resumes_after_replies_that_cannot_be_read(
         def is_spoilt() -> bool:
             _tell(redis_server)  # again: a worker that has not subscribed yet misses a broadcast
             time.sleep(0.5)
-            return proxy.spoilt > before  # noqa: B023
+            return proxy.spoilt > before  # noqa: B023 -- called within the round
 
         wait_until(is_spoilt, 30, fault)
         time.sleep(2)  # so that each connection gets some
@@ -74,7 +74,7 @@ def test_a_worker_resumes_after_replies_that_cannot_be_read(
         def is_sent() -> bool:
             _tell(redis_server)
             time.sleep(1)
-            return Notification.objects.filter(id=accepted, status=Status.SENT).exists()  # noqa: B023
+            return Notification.objects.filter(id=accepted, status=Status.SENT).exists()  # noqa: B023 -- called within the round
 
         wait_until(is_sent, 30, fault)
         assert worker.returncode is None, fault
