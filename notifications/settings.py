@@ -237,6 +237,8 @@ OUTBOX = env.bool("OUTBOX", default=False)
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 # Further senders that a mail may name, like shop@example.org, or @example.org for a domain.
 EMAIL_SENDERS: list[str] = env.list("EMAIL_SENDERS", default=[])
+# Where bounces go, like bounces@shop.example; empty: to the sender.
+EMAIL_RETURN_PATH = env.str("EMAIL_RETURN_PATH", default="")
 EMAIL_FROM = env.str("EMAIL_FROM", default="notifications@localhost")
 # The name by which mail servers are greeted; empty: this machine's own full name or address.
 EMAIL_EHLO = env.str("EMAIL_EHLO", default="")

@@ -32,10 +32,13 @@ IDLE = 0.5  # seconds between rounds
 
 DELIVERED = {"delivered", "complained", "unsubscribed"}  # who complains has got it
 FAILED = {"failed", "bounced"}
+DELAYED = {"delayed"}  # nothing is final yet
 
 
 def take(receipts: Iterable[Receipt], *, account: str, channel: str) -> None:
     """Apply what an account's provider told; what comes too early is kept for a while.
+
+    ``account`` is ``""`` where the receipts' ids alone say which messages they are about.
 
     One that faults is kept, too: ``tick`` tries it again, and then quarantines it.
     """
@@ -50,7 +53,7 @@ def take(receipts: Iterable[Receipt], *, account: str, channel: str) -> None:
     def name(_: object) -> str:
         return account
 
-    known = [receipt for receipt in receipts if receipt.event in DELIVERED | FAILED]
+    known = [receipt for receipt in receipts if receipt.event in DELIVERED | FAILED | DELAYED]
     _, faults = isolation.each(known, apply, stage=LOOP, key=name)
     isolation.each(
         [receipt for receipt, _ in faults],
@@ -92,6 +95,10 @@ def _apply(receipt: Receipt, account: str, channel: str) -> bool:
     notification = _notification(receipt, account)
     if notification is None or notification.status in _STILL_AWAY:
         return False
+    if receipt.event in DELAYED:
+        outcomes.note_delay(notification.id, receipt.code, receipt.detail)
+        return True
+    account = account or notification.provider
     with transaction.atomic():
         is_delivered = receipt.event in DELIVERED
         if is_delivered:
@@ -116,7 +123,8 @@ _STILL_AWAY = (Status.SCHEDULED, Status.QUEUED, Status.SENDING)
 
 def _notification(receipt: Receipt, account: str) -> Notification | None:
     rows = Notification.objects.only(
-        *("id", "status", "channel", "recipient", "priority", "scheduled_at", "project", "test")
+        *("id", "status", "channel", "recipient", "priority", "scheduled_at", "project", "test"),
+        "provider",
     )
     if receipt.provider_message_id:
         attempt = Attempt.objects.filter(
@@ -125,7 +133,8 @@ def _notification(receipt: Receipt, account: str) -> Notification | None:
         if attempt is not None:
             return rows.get(id=attempt.notification_id)
     if receipt.notification_id is not None:
-        return rows.filter(id=receipt.notification_id, provider=account).first()
+        found = rows.filter(id=receipt.notification_id)
+        return (found.filter(provider=account) if account else found).first()
     return None
 
 

@@ -66,7 +66,7 @@ class Account:
 class Receipt:
     """One thing that a provider tells of one message.
 
-    ``event`` is delivered, failed, bounced (the address does not exist), complained or
+    ``event`` is delivered, failed, bounced (the address does not exist), delayed, complained or
     unsubscribed. ``notification_id`` is given where the provider sends our own id back.
     """
 

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     INVALID_RECIPIENT = "invalid_recipient"
     BOUNCED = "bounced"  # a receipt says so
     FAILED = "failed"  # likewise
+    DELAYED = "delayed"  # sent, and a mail server says that it still tries
     REFUSED = "refused"  # another application's message, which was not a valid notification
     # Called off.
     CANCELLED = "cancelled"

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from notifications import metrics
 from notifications.core.attempt import Claim, Report, Result, error_in
 from notifications.core.conf import conf
+from notifications.core.reasons import Reason
 from notifications.core.retry import Decision, Step, decide, policy_for
 from notifications.core.text import printable
 from notifications.db import clock, dialect
@@ -178,9 +179,24 @@ def confirm_delivered(id_: UUID) -> bool:
     """Note that the recipient has it; False where it was not (or is no longer) just sent."""
     return bool(
         Notification.objects.filter(id=id_, status=Status.SENT).update(
-            status=Status.DELIVERED, finished_at=clock.now()
+            status=Status.DELIVERED, reason="", finished_at=clock.now()
         )
     )
+
+
+def note_delay(id_: UUID, code: str, detail: str) -> bool:
+    """Note what a mail server said that still tries; False where the row is not just sent."""
+    with transaction.atomic():
+        moved = Notification.objects.filter(id=id_, status=Status.SENT).update(
+            reason=Reason.DELAYED
+        )
+        if moved:
+            attempts = Attempt.objects.filter(notification_id=id_, result=Result.SENT)
+            latest = attempts.order_by("-number").values_list("pk", flat=True).first()
+            Attempt.objects.filter(pk__in=[latest] if latest else []).update(
+                code=code[:50], detail=printable(f"Delayed: {detail}")
+            )
+    return bool(moved)
 
 
 def confirm_failed(report: Report) -> bool:

@@ -25,7 +25,8 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, connections
 
 from notifications.api import limits
-from notifications.channels import addresses
+from notifications.callbacks import bounces
+from notifications.channels import addresses, return_paths
 from notifications.channels.mail import File, Mail, refuse_executables_of
 from notifications.core.conf import conf
 from notifications.core.errors import InvalidField, InvalidNotification
@@ -110,6 +111,18 @@ class Server(SMTP):
 
     _is_counted = False
 
+    async def check_auth_needed(self, caller_method: str) -> bool:
+        """Ask for a login, except of mail servers that return mail: see ``Handler.handle_RCPT``."""
+        session = self.session
+        if session is not None and not session.authenticated:
+            try:
+                if await self._backend.ask(_expects_bounces):
+                    return False
+            except DatabaseError:
+                await self.push(LATER)
+                return True
+        return bool(await super().check_auth_needed(caller_method))
+
     async def auth_PLAIN(self, server: SMTP, args: list[str]) -> AuthResult:  # noqa: N802 -- aiosmtpd's name
         """Log in by the mechanism PLAIN."""
         return await self._checked(await super().auth_PLAIN(server, args))
@@ -187,6 +200,11 @@ class Handler:
         """Take a recipient whose address can be written to."""
         if len(envelope.rcpt_tos) >= conf.mail_recipients:
             return "452 4.5.3 Too many recipients for one mail"
+        if not session.authenticated:
+            if return_paths.read(address) is None:
+                return "530 5.7.0 Authentication required"
+            envelope.rcpt_tos.append(address)
+            return "250 2.1.5 OK"
         try:
             envelope.rcpt_tos.append(addresses.canonical(address))
         except (addresses.BadAddress, UnicodeError):
@@ -195,7 +213,9 @@ class Handler:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 -- as above
         """Accept a mail, and answer when it is committed."""
-        key: Any = session.auth_data  # an ``ApiKey``: nobody comes here without
+        if not session.authenticated:
+            return await self._take_back(envelope)
+        key: Any = session.auth_data  # an ``ApiKey``
         try:
             if wait := await self._backend.ask(limits.take, key):
                 return f"451 4.7.1 Too many mails for this key; try again in {wait:.0f} s"
@@ -209,6 +229,27 @@ class Handler:
         if len(errors) == len(answers):
             return _refusal(errors[0])
         return f"250 2.0.0 Accepted as {answers[0].id}"
+
+    async def _take_back(self, envelope: Envelope) -> str:
+        """Take a mail that came back to addresses that we made."""
+        content = envelope.content if isinstance(envelope.content, bytes) else b""
+        try:
+            for recipient in envelope.rcpt_tos:
+                await self._backend.ask(_returned, content, recipient)
+        except Exception as error:  # noqa: BLE001 -- a server that is told so tries again
+            log.warning("mail_not_accepted", error=type(error).__name__)
+            return LATER
+        return "250 2.0.0 OK"
+
+
+def _expects_bounces() -> bool:
+    close_old_connections()
+    return bounces.are_expected()
+
+
+def _returned(content: bytes, recipient: str) -> None:
+    close_old_connections()
+    bounces.take(content, recipient)
 
 
 def _handed(server: SMTP, session: Session, envelope: Envelope, key: Any) -> Handed:

@@ -211,6 +211,8 @@ def _default(channel: str) -> tuple[Candidate, ...]:
         chosen: dict[str, Any] = {"from": settings.EMAIL_FROM}
         if settings.EMAIL_SENDERS:
             chosen["senders"] = settings.EMAIL_SENDERS
+        if settings.EMAIL_RETURN_PATH:
+            chosen["return_path"] = settings.EMAIL_RETURN_PATH
         if settings.EMAIL_EHLO:
             chosen["ehlo"] = settings.EMAIL_EHLO
         url = {"url": settings.EMAIL_URL}

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from notifications.channels import addresses, allowed_senders, options
+from notifications.channels import addresses, allowed_senders, options, return_paths
 from notifications.channels.base import Account, Message, Provider, failed, setting_problem
 from notifications.channels.mail import COPIES, FIELDS
 from notifications.core.attempt import Outcome, Result
@@ -33,10 +33,11 @@ class SmtpProvider(Provider):
         "from": "The sender, like Shop <shop@example.org>.",
         "ehlo": "The full name by which we greet, like mx.example.org; this machine's by default.",
         **allowed_senders.SETTING,
+        **return_paths.SETTING,
         **mail_headers.SETTINGS,
     }
     secret_names = {"url": "smtp://user:password@host:587 or smtps://user:password@host"}
-    optional = frozenset({"ehlo", *allowed_senders.SETTING, *mail_headers.SETTINGS})
+    optional = frozenset(setting_names) - {"from"}
     option_names = options.OF_EMAIL
     mail_fields = frozenset(FIELDS)
 
@@ -47,6 +48,7 @@ class SmtpProvider(Provider):
         return [
             *filter(None, (sender, ehlo)),
             *allowed_senders.problems(settings),
+            *return_paths.problems(settings),
             *mail_headers.problems(settings),
         ]
 
@@ -57,6 +59,7 @@ class SmtpProvider(Provider):
         )
         sender = addresses.sender(account.settings["from"])
         self._identity = mail_headers.identity(account.settings, sender)
+        self._return_path = return_paths.of_account(account.settings)
         self._writer = MailWriter(sender, self._identity)
         self._writers: dict[str, MailWriter] = {}  # of other senders that may use the account
         self._copies = ""  # what became of the last mail's copies that were refused
@@ -180,7 +183,13 @@ class SmtpProvider(Provider):
         else:
             mail = writer.write(message, recipient)
         deadline = time.monotonic() + message.seconds_left()
-        return _Prepared(message, writer.address, (recipient, *copies), mail, deadline, message_id)
+        sender = self._envelope_sender(message, writer)
+        return _Prepared(message, sender, (recipient, *copies), mail, deadline, message_id)
+
+    def _envelope_sender(self, message: Message, writer: MailWriter) -> str:
+        if not self._return_path:
+            return writer.address
+        return return_paths.of_mail(self._return_path, message.id)
 
     def _writer_for(self, sender: str) -> MailWriter:
         """Return the writer of a sender's mails. Raises ``PermanentError`` for one not allowed."""

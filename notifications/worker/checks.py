@@ -11,7 +11,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-from notifications.channels import addresses
+from notifications.channels import addresses, return_paths
 from notifications.core.environment import bad_values
 from notifications.db.checks import one_database
 from notifications.providers import smtp_connection
@@ -77,6 +77,12 @@ def _email_from() -> Iterator[Error]:
             f"EMAIL_FROM is not a sender. {error}",
             hint="Use an address, or a name and an address: Shop <shop@example.org>.",
             id="config.E011",
+        )
+    for problem in return_paths.problems({"return_path": settings.EMAIL_RETURN_PATH}):
+        yield Error(
+            f"EMAIL_RETURN_PATH cannot be used. {problem}",
+            hint="Use an address alone: bounces@shop.example.",
+            id="config.E014",
         )
 
 

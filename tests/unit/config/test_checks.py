@@ -44,6 +44,7 @@ WRONG = [
         "EMAIL_URL": ("imap://host", "config.E004", "smtp://user:password@host:587"),
         "EMAIL_FROM": ("Shop <>", "config.E011", "Shop <shop@example.org>"),
         "EMAIL_EHLO": ("box", "config.E012", "mx.example.org"),
+        "EMAIL_RETURN_PATH": ("Shop <a@b.example>", "config.E014", "bounces@shop.example"),
     },
     {
         "DATABASE_URL": ("mysql://db/name", "config.E001", "Postgres or SQLite"),

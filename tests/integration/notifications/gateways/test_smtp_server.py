@@ -10,9 +10,12 @@ from email.message import EmailMessage
 import pytest
 import trustme
 
+from notifications.channels import return_paths
 from notifications.gateways import smtp_server
 from notifications.models import MailContent, Notification
 from notifications.operations import api_keys
+from notifications.providers import accounts
+from notifications.submission import send
 
 SENDER = "billing@example.org"
 
@@ -252,3 +255,39 @@ def test_more_connections_than_may_be_are_told_to_come_later(start):
     with smtplib.SMTP("127.0.0.1", port), pytest.raises(smtplib.SMTPConnectError) as raised:
         smtplib.SMTP("127.0.0.1", port)
     assert raised.value.smtp_code == 421
+
+
+BOUNCE = b"""From: Mailer-Daemon <>
+Content-Type: multipart/report; report-type=delivery-status; boundary=x
+
+--x
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.org
+
+Action: failed
+Final-Recipient: rfc822; ada@example.org
+Status: 5.1.1
+
+--x--
+"""
+
+
+def test_a_server_returns_mail_without_a_login_to_addresses_that_we_made(start, account, deliver):
+    with smtplib.SMTP("127.0.0.1", start()) as session:
+        assert refused(session.sendmail, "shop@example.org", ["ada@example.org"], "")[0] == 530
+        account.settings["return_path"] = "bounces@shop.example"
+        account.save()
+        accounts.forget()
+        deliver(send(channel="email", recipient="ada@example.org", body="Dear Ada"))
+        row = Notification.objects.get()
+        ours = return_paths.of_mail("bounces@shop.example", row.id)
+        with pytest.raises(smtplib.SMTPRecipientsRefused) as raised:
+            session.sendmail("", ["ada@example.org", ours[1:].replace("+", "+a")], BOUNCE)
+        assert {code for code, _ in raised.value.recipients.values()} == {530}
+        assert session.sendmail("", ["bounces+x@shop.example", ours], BOUNCE).keys() == {
+            "bounces+x@shop.example"
+        }
+    row.refresh_from_db()
+    assert (row.status, row.reason) == ("failed", "bounced")
+    assert Notification.objects.count() == 1

@@ -1,0 +1,98 @@
+"""Mail that came back: what it tells of a notification is applied like a provider's receipt."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from notifications.callbacks import receipts, returned_mail
+from notifications.callbacks.returned_mail import Kind, ReturnedMail, Told
+from notifications.channels import addresses
+from notifications.channels.base import Receipt
+from notifications.channels.mail import COPIES
+from notifications.models import MailContent, Notification
+from notifications.providers import accounts
+from notifications.recipients import suppressions
+from notifications.recipients.suppressions import Reason
+from scheduling import isolation
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "email"
+_SUPPRESSED = {"bounced": Reason.HARD_BOUNCE, "complained": Reason.COMPLAINT}
+
+
+def are_expected() -> bool:
+    """Tell whether any account of mail, enabled or not, has a return path."""
+    return any(one.account.settings.get("return_path") for one in accounts.all_of(CHANNEL))
+
+
+def take(raw: bytes, recipient: str = "") -> Kind:
+    """Apply what a mail that came to ``recipient`` tells, and return what sort of mail it is.
+
+    One that tells nothing, or that nobody can read, changes nothing. Raises what concerns
+    everybody, such as a database that is away.
+    """
+    try:
+        found = returned_mail.read(raw, recipient)
+    except Exception as error:
+        if isolation.concerns_everybody(error):
+            raise
+        fault = isolation.fault_of(error, "bounces")
+        log.warning("mail_makes_no_sense", error=fault.error, at=fault.place)
+        return Kind.OTHER
+    log.info("mail_came_back", kind=str(found.kind), notification=str(found.notification_id or ""))
+    if found.notification_id is not None and found.told:
+        _apply(found, found.notification_id)
+    return found.kind
+
+
+def _apply(found: ReturnedMail, id_: UUID) -> None:
+    row = Notification.objects.filter(id=id_, channel=CHANNEL).first()
+    if row is None:
+        return
+    own = suppressions.comparable(CHANNEL, row.recipient)
+    copies = _copies(row.mail_id)
+    for told in found.told:
+        if own in told.recipients or (found.is_signed and not told.recipients & copies):
+            receipts.take([_receipt(told, row)], account="", channel=CHANNEL)
+        else:
+            _suppress_copies(told, told.recipients & copies, row)
+
+
+def _receipt(told: Told, row: Notification) -> Receipt:
+    return Receipt(
+        told.event,
+        notification_id=row.id,
+        recipient=row.recipient,
+        code=told.code,
+        detail=told.detail,
+    )
+
+
+def _copies(mail_id: int | None) -> frozenset[str]:
+    """Return who else got a copy of the mail."""
+    if mail_id is None:
+        return frozenset()
+    fields: dict[str, Any] = (
+        MailContent.objects.filter(pk=mail_id).values_list("fields", flat=True).first() or {}
+    )
+    boxes = (addresses.mailbox(one) for name in COPIES for one in fields.get(name, ()))
+    return frozenset(suppressions.comparable(CHANNEL, one.address) for one in boxes)
+
+
+def _suppress_copies(told: Told, recipients: Iterable[str], row: Notification) -> None:
+    """Suppress who got a copy: the notification is about its recipient, and stays as it is."""
+    if told.event not in _SUPPRESSED:
+        return
+    for recipient in recipients:
+        suppressions.suppress(
+            CHANNEL,
+            recipient,
+            _SUPPRESSED[told.event],
+            world=row.world,
+            source=row.provider,
+            detail=f"{told.code} {told.detail}".strip(),
+            notification_id=row.id,
+        )

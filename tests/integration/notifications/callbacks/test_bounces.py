@@ -1,0 +1,214 @@
+"""Mail that comes back: bounces, complaints and automatic replies, as mail servers write them.
+
+Those of Exim were written by Exim 4.96, Postfix writes its own in the test; those of Exchange and
+the complaint have the shape that these have in the field (RFC 3464, RFC 5965).
+"""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from notifications.callbacks import bounces, receipts
+from notifications.channels import return_paths
+from notifications.models import Notification, PendingReceipt, Suppression
+from notifications.submission import send
+from tests.servers import postfix
+
+RETURNED = Path(__file__).parent / "returned"
+ADA = "ada@example.org"
+
+
+@pytest.fixture
+def mailer(account, smtp_server, monkeypatch):
+    """Make an account at a mail server, with a return path."""
+
+    def mailer(url):
+        monkeypatch.setenv("SECRET_MAIL_URL", url)
+        settings = {"from": "Shop <shop@shop.example>", "return_path": "bounces@shop.example"}
+        return account("shop", "smtp", "email", settings=settings, secrets={"url": SECRET})
+
+    return mailer
+
+
+SECRET = "env:SECRET_MAIL_URL"
+
+
+@pytest.fixture
+def sent(mailer, deliver, smtp_server):
+    """Send a mail, and return its row."""
+    mailer(smtp_server.url)
+
+    def sent(**fields):
+        [row] = deliver(accept(**fields))
+        assert row.status == "sent"
+        return row
+
+    return sent
+
+
+def accept(**fields):
+    return send(channel="email", **{"recipient": ADA, "subject": "Hello", "body": "Dear", **fields})
+
+
+def returned(name, row, recipient=ADA):
+    """Write a mail that came back about a row's."""
+    text = (RETURNED / f"{name}.eml").read_text()
+    text = text.replace("{return_path}", path_of(row)).replace("{id}", str(row.id))
+    return text.replace("{recipient}", recipient).encode()
+
+
+def path_of(row):
+    return return_paths.of_mail("bounces@shop.example", row.id)
+
+
+def test_each_mail_has_a_return_path_of_its_own(sent, smtp_server):
+    rows = [sent(), sent(cc=["bob@example.org"])]
+    senders = [got.sender for got in smtp_server.messages]
+    assert list(map(return_paths.read, senders)) == [row.id for row in rows]
+    assert list(map(return_paths.read, map(str.upper, senders))) == [row.id for row in rows]
+    assert {str(got.message["From"]) for got in smtp_server.messages} == {
+        "Shop <shop@shop.example>"
+    }
+    assert all(len(sender.partition("@")[0]) <= 64 for sender in senders)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "status", "reason", "suppressed"),
+    [
+        ("exim_gone", "bounce", "failed", "bounced", "hard_bounce"),
+        ("exim_vague", "bounce", "failed", "bounced", "hard_bounce"),
+        ("exim_full", "bounce", "failed", "failed", None),
+        ("exim_delayed", "bounce", "sent", "delayed", None),
+        ("exchange_gone", "bounce", "failed", "bounced", "hard_bounce"),
+        ("complaint", "complaint", "delivered", "", "complaint"),
+        ("out_of_office", "automatic reply", "sent", "", None),
+    ],
+)
+@pytest.mark.parametrize("told_recipient", [True, False], ids=["envelope", "alone"])
+def test_what_came_back_is_applied_once(
+    sent, name, kind, status, reason, suppressed, told_recipient
+):
+    row = sent()
+    for _ in range(2):
+        assert bounces.take(returned(name, row), path_of(row) if told_recipient else "") == kind
+    row.refresh_from_db()
+    assert (row.status, row.reason) == (status, reason)
+    kept = Suppression.objects.values_list("recipient", "reason", "source")
+    assert list(kept) == ([(ADA, suppressed, "shop")] if suppressed else [])
+    assert not PendingReceipt.objects.exists()
+    if name == "exim_delayed":
+        assert "451 4.3.0 Try later" in row.attempts.get().detail
+        bounces.take(returned("exim_gone", row))
+        row.refresh_from_db()
+        assert (row.status, row.reason) == ("failed", "bounced")
+
+
+def test_a_forwarded_address_is_known_by_the_return_path_alone(sent):
+    row = sent()
+    report = returned("exim_gone", row, recipient="ada.lovelace@forwarded.example")
+    bounces.take(report, path_of(row))
+    assert Suppression.objects.get().recipient == ADA
+
+
+def test_a_copy_that_bounces_costs_its_recipient_and_not_the_notification(sent):
+    row = sent(cc=["Bob <Bob@Example.org>"])
+    bounces.take(returned("exim_gone", row, recipient="bob@example.org"), path_of(row))
+    row.refresh_from_db()
+    assert row.status == "sent"
+    assert Suppression.objects.get().recipient == "bob@example.org"
+
+
+def test_a_bounce_that_is_quicker_than_the_record_waits_for_it(sent, deliver):
+    sent()
+    row = accept()
+    bounces.take(returned("exim_gone", row), path_of(row))
+    assert PendingReceipt.objects.count() == 1
+    [row] = deliver(row)
+    PendingReceipt.objects.update(due_at=row.sent_at)
+    receipts.tick()
+    row.refresh_from_db()
+    assert (row.status, row.reason) == ("failed", "bounced")
+    assert Suppression.objects.get().source == "shop"
+
+
+def test_a_return_path_that_we_did_not_make_tells_nothing(sent):
+    row = sent()
+    forged = path_of(row).replace("@", "a@")[:-1]
+    swapped = return_paths.of_mail("bounces@shop.example", accept().id)
+    report = returned("exim_gone", row, recipient="eve@example.org").replace(
+        path_of(row).encode(), b"bounces@shop.example"
+    )
+    for recipient in ("", "bounces@shop.example", forged, f"bounces+{'a' * 34}@shop.example"):
+        bounces.take(report, recipient)
+    assert swapped != path_of(row)
+    row.refresh_from_db()
+    assert row.status == "sent"
+    assert not Suppression.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\xff\x00",
+        b"Content-Type: message/delivery-status\n\n",
+        b"Content-Type: message/feedback-report\n\nFeedback-Type: \xff\n",
+        b"Content-Type: multipart/report; boundary=x\n\n--x\nContent-Type: message/rfc822\n\n--x--",
+        b'Content-Type: multipart/report; boundary="x\n\n--x\nContent-Type: text/rfc822-headers\n',
+        b"Content-Type: message/delivery-status\nContent-Transfer-Encoding: base64\n\n!!!\n",
+    ],
+)
+def test_what_nobody_can_read_changes_nothing(sent, raw):
+    row = sent()
+    assert bounces.take(raw, path_of(row)) in ("bounce", "complaint", "other")
+    row.refresh_from_db()
+    assert (row.status, row.reason) == ("sent", "")
+
+
+def piped(raw, env, *arguments):
+    return subprocess.run(
+        [sys.executable, "manage.py", "receive_mail", *arguments],
+        input=raw,
+        env=env,
+        capture_output=True,
+        check=False,
+        timeout=100,
+    )
+
+
+def test_a_pipe_takes_a_bounce_and_keeps_it_while_the_database_is_away(sent, child_env):
+    row = sent()
+    report = returned("exim_gone", row)
+    away = child_env | {"DATABASE_URL": "postgres://nobody:x@127.0.0.1:9/none"}
+    later = piped(report, away, "--recipient", path_of(row))
+    assert later.returncode == 75, later.stderr
+    assert ADA.encode() not in later.stdout + later.stderr
+    done = piped(report, child_env | {"ORIGINAL_RECIPIENT": path_of(row)})
+    assert (done.returncode, done.stdout) == (0, b"bounce\n"), done.stderr
+    assert ADA.encode() not in done.stderr
+    assert Notification.objects.get().status == "failed"
+
+
+@pytest.mark.skipif(bool(postfix.why_absent()), reason=postfix.why_absent())
+def test_a_bounce_of_postfix_is_understood(mailer, deliver, smtp_server, wait_until):
+    refusals = itertools.repeat(f"550 5.1.1 <{ADA}>: Recipient address rejected: User unknown")
+    smtp_server.answer(ADA, refusals)
+    server = postfix.PostfixServer(onward=smtp_server.port)
+    server.start()
+    try:
+        mailer(server.url)
+        [row] = deliver(accept())
+        assert row.status == "sent"
+        wait_until(lambda: smtp_server.messages)
+    finally:
+        server.stop()
+    [report] = smtp_server.messages
+    assert report.sender == "<>"
+    assert return_paths.read(report.recipients[0]) == row.id
+    assert bounces.take(report.octets, report.recipients[0]) == "bounce"
+    row.refresh_from_db()
+    assert (row.status, row.reason) == ("failed", "bounced")
+    assert Suppression.objects.get().recipient == ADA
