@@ -57,6 +57,8 @@ ADMIN_SITE: dict[str, Any] = {
                 "items": [
                     _list("Notifications", "mail", "notifications.notification"),
                     _list("Batches", "stacks", "notifications.batch"),
+                    _list("Events", "sensors", "notifications.event"),
+                    _list("Rules of events", "rule", "notifications.eventrule"),
                     _list("Holds", "pause_circle", "notifications.hold"),
                     _item(
                         "Failed deliveries",

@@ -15,6 +15,7 @@ MADE_BY = (
     ("0006_authors_send_tests", "let"),
     ("0007_projects_are_admins", "let"),
     ("0008_audit_log", "let"),
+    ("0009_events_are_seen", "let"),
 )
 
 

@@ -16,6 +16,7 @@ REVEALING = frozenset(
     {
         "notifications.notification",
         "notifications.archivednotification",
+        "notifications.event",
         "notifications.suppression",
         "notifications.outboxmessage",
         "django_celery_results.taskresult",
@@ -33,8 +34,8 @@ REVEALING_PAGES = frozenset({"outbox", "outbox-message", "batch-errors", "person
 
 # --- Operations of the API -------------------------------------------------------------------
 
-# Its notification is the record of a send: who sent it, when, and what.
-UNWRITTEN_OPERATIONS = frozenset({"create_notification", "preview_template"})
+# Its notification is the record of a send: who sent it, when, and what; so is an event's row.
+UNWRITTEN_OPERATIONS = frozenset({"create_notification", "create_event", "preview_template"})
 
 # Operations that read what concerns nobody: how much, how fast, which templates there are. All
 # others that read reveal contents, recipients or what servers said of them.
@@ -43,6 +44,7 @@ PLAIN_OPERATIONS = frozenset(
         *("list_batches", "get_batch", "list_causes", "get_bulk_replay", "list_failed_run_causes"),
         *("get_job_schema", "list_next_fires", "list_fires", "list_providers", "list_queues"),
         *("list_templates", "get_template", "get_version", "get_problem"),
+        *("list_event_rules", "get_event_rule"),
     }
 )
 
@@ -54,6 +56,8 @@ OBJECTS = (
     ("failed-runs", "scheduling.fire", "id"),
     ("failed-deliveries", "notifications.faileddelivery", "id"),
     ("suppressions", "notifications.suppression", "id"),
+    ("events", "notifications.event", "id"),
+    ("event-rules", "notifications.eventrule", "id"),
     ("templates", "templates_engine.template", "name"),
 )
 

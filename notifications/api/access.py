@@ -67,6 +67,15 @@ OPERATIONS: dict[str, Scope | None] = {
     "create_suppression": Scope.MANAGE,
     "lift_suppression": Scope.MANAGE,
     "list_suppressions": Scope.READ,
+    "create_event": Scope.SEND,
+    "list_events": Scope.READ,
+    "get_event": Scope.READ,
+    # What a rule does is to send: those that make one need that scope, too.
+    "create_event_rule": Scope.MANAGE,
+    "change_event_rule": Scope.MANAGE,
+    "delete_event_rule": Scope.MANAGE,
+    "list_event_rules": Scope.READ,
+    "get_event_rule": Scope.READ,
     "list_providers": Scope.READ,
     "list_queues": Scope.READ,
     "get_problem": None,  # it only explains
@@ -74,6 +83,12 @@ OPERATIONS: dict[str, Scope | None] = {
 
 JOBS = {SEND_TASK: Scope.SEND, SEND_TO_EACH_TASK: Scope.SEND}
 """What a job needs by what it calls. Any other task that is allowed is the deployer's to judge."""
+
+
+def permit_rule(request: HttpRequest) -> None:
+    """Let a key make a rule that sends. Raises ``Problem`` 403."""
+    if Scope.SEND not in key_of(request).scopes:
+        raise Problem("missing-scope", f"A rule sends: it needs the scope {Scope.SEND.value!r}.")
 
 
 def guard(api: NinjaAPI) -> None:

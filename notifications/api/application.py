@@ -12,6 +12,8 @@ from notifications.api import (
     access,
     batches,
     contract,
+    event_rules,
+    events,
     failed_deliveries,
     failed_runs,
     jobs,
@@ -62,6 +64,8 @@ api.add_router("/failed-runs", failed_runs.router, tags=["Jobs"])
 api.add_router("/templates", templates.router, tags=["Templates"])
 api.add_router("/failed-deliveries", failed_deliveries.router, tags=["Failed deliveries"])
 api.add_router("/suppressions", suppressions.router, tags=["Suppressions"])
+api.add_router("/events", events.router, tags=["Events"])
+api.add_router("/event-rules", event_rules.router, tags=["Events"])
 api.add_router("/providers", providers.router, tags=["Providers"])
 api.add_router("/queues", queues.router, tags=["Queues"])
 api.add_router("/problems", problem_router, tags=["Problems"])

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -139,6 +140,22 @@ def _server_cursor() -> Iterator[Cursor[Any]]:
     session = connection.connection
     with connection.wrap_database_errors, Cursor(session, row_factory=tuple_row) as cursor:
         yield cursor
+
+
+def take_turns(names: Iterable[str]) -> None:
+    """Wait until no other transaction holds one of these names, and hold them until the commit.
+
+    They are taken in one order, so that two never wait for each other. SQLite has one writer.
+    """
+    if connection.vendor != "postgresql":
+        return
+    digests = {blake2b(name.encode(), digest_size=8).digest() for name in names}
+    keys = sorted(int.from_bytes(digest, signed=True) for digest in digests)
+    if keys:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [keys]
+            )
 
 
 def marks(count: int) -> str:

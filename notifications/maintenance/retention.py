@@ -1,7 +1,8 @@
 """Retention: what is finished leaves after a while, a little at a time.
 
 Dead letters keep their notification as long as they are kept themselves, for a replay needs it.
-What leaves goes to the archive, where there is one.
+What leaves goes to the archive, where there is one. An event leaves as old as a notification, once
+nothing that it has caused waits.
 """
 
 from collections.abc import Callable
@@ -11,14 +12,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, models, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.fields.reverse_related import ForeignObjectRel
 
 from notifications.core.conf import conf
 from notifications.db import clock, dialect
 from notifications.mails import collecting
 from notifications.maintenance import archive
-from notifications.models import FailedDelivery, Notification
+from notifications.models import UNFINISHED, Event, EventEffect, FailedDelivery, Notification
 from notifications.queueing import quarantine
 from scheduling import isolation
 
@@ -48,6 +49,11 @@ def prune(
     _in_batches(
         lambda: letters.filter(notification__isnull=True),
         lambda ids: letters.filter(pk__in=ids).delete(),
+        limit,
+    )
+    _in_batches(
+        lambda: _ended(Event.objects.filter(created_at__lt=old)),
+        lambda ids: Event.objects.filter(pk__in=ids).delete(),
         limit,
     )
     quarantine.forget(very_old)
@@ -108,6 +114,13 @@ def _in_batches(
         deleted += len(ids) - len(faults)
         told(len(ids) - len(faults))
     return deleted
+
+
+def _ended(events: "QuerySet[Event]") -> "QuerySet[Event]":
+    """Return the events of whose notifications none can be cancelled any more."""
+    waiting = Notification.objects.filter(pk=OuterRef("notification_id"), status__in=UNFINISHED)
+    open_ = EventEffect.objects.filter(Exists(waiting), event=OuterRef("pk"))
+    return events.filter(~Exists(open_))
 
 
 def _together(forget: Callable[[list[Any]], Any], ids: list[Any]) -> None:

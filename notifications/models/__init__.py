@@ -8,6 +8,7 @@ from notifications.models.api_key import ApiKey
 from notifications.models.archived_notification import ArchivedNotification
 from notifications.models.batch import Batch
 from notifications.models.bulk_replay import BulkReplay
+from notifications.models.event import Event, EventEffect, EventRule
 from notifications.models.failed_delivery import FailedDelivery
 from notifications.models.hold import Hold, Scope
 from notifications.models.mail import Attachment, MailContent
@@ -39,6 +40,9 @@ __all__ = [
     "Attempt",
     "Batch",
     "BulkReplay",
+    "Event",
+    "EventEffect",
+    "EventRule",
     "FailedDelivery",
     "Hold",
     "MailContent",

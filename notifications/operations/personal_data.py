@@ -1,8 +1,8 @@
 """What is kept of a recipient: to be handed out, and to be forgotten.
 
 Found by the recipient's address in each form that a channel keeps, mail addresses without regard to
-case; and where the address stands in copies (``cc``, ``bcc``), in reports of refused rows, and in
-what jobs were given. What messages to others say of a person is not found.
+case; and where the address stands in copies (``cc``, ``bcc``), in reports of refused rows, in
+events, and in what jobs were given. What messages to others say of a person is not found.
 """
 
 import json
@@ -27,6 +27,8 @@ from notifications.models import (
     ArchivedNotification,
     Attempt,
     Batch,
+    Event,
+    EventEffect,
     FailedDelivery,
     MailContent,
     Notification,
@@ -80,6 +82,7 @@ def export(recipient: str) -> Rows:
         "suppressions": _plain(whom.suppressed()),
         "pending_receipts": _plain(whom.receipts(ids)),
         "refused_rows": _plain(whom.saying(RefusedRow.objects.all(), "detail")),
+        "events": _plain(whom.saying(Event.objects.all(), "data")),
         "job_results": _plain(whom.jobs()),
         "schedules": _plain(whom.saying(PeriodicTask.objects.all(), "kwargs", "args")),
     }
@@ -108,6 +111,8 @@ def forget(recipient: str, *, by: AbstractBaseUser | None = None) -> dict[str, i
     done["failed_deliveries"] += sum(_failed(row, by) for row in whom.failed([]))
     for rows, columns in (
         (RefusedRow.objects.all(), ("detail",)),
+        (Event.objects.all(), ("data",)),
+        (EventEffect.objects.all(), ("detail", "match")),
         (TaskResult.objects.all(), ("task_args", "task_kwargs", "result", "traceback", "meta")),
         (Batch.objects.all(), ("errors",)),
     ):

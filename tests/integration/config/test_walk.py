@@ -32,6 +32,8 @@ from notifications.models import (
     ArchivedNotification,
     Batch,
     BulkReplay,
+    Event,
+    EventRule,
     FailedDelivery,
     Hold,
     Notification,
@@ -69,6 +71,8 @@ MODELS = {
     "notifications.archivednotification": (ALL, "", "", ""),
     "notifications.batch": (ALL, "", "", ""),
     "notifications.bulkreplay": (ALL, "", "", ""),
+    "notifications.event": (ALL, "", "", ""),
+    "notifications.eventrule": (ALL, "D", "D", "D"),
     "notifications.faileddelivery": (ALL, "", "", ""),
     "notifications.hold": (ALL, "OD", "", ""),
     "notifications.notification": (ALL, "", "", ""),
@@ -297,6 +301,10 @@ def world(db, settings):
         ArchivedNotification: ArchivedNotification.objects.get(),
         Batch: Batch.objects.create(name="b", closed_at=now),
         BulkReplay: BulkReplay.objects.create(fingerprint="f", total=1, per_second=1, last_id=1),
+        Event: Event.objects.create(name="a.b", data={"to": "x@example.org"}, content_hash="x"),
+        EventRule: EventRule.objects.create(
+            name="r", event="a.b", channel="simulator", recipients="data.to", template="code"
+        ),
         FailedDelivery: FailedDelivery.objects.get(),
         Hold: Hold.objects.create(scope="channel", value="push"),
         Notification: waits,

@@ -30,7 +30,7 @@ def world(processes, tmp_path):
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_a_person_with_only_curl_can_follow_the_page(world, tmp_path):
-    script = "set -eu\n" + "\n".join(examples("api.md", "curl"))
+    script = "set -eu\n" + "\n".join([*examples("api.md", "curl"), *examples("events.md", "curl")])
     run = subprocess.run(
         ["bash", "-o", "pipefail", "-c", script],
         env=world,
@@ -44,6 +44,7 @@ def test_a_person_with_only_curl_can_follow_the_page(world, tmp_path):
     assert (paid.recipient, paid.priority) == ("ada@example.org", "high")
     assert Notification.objects.get(subject="Soon").status == "cancelled"
     assert Notification.objects.filter(batch__name="april").count() == 1
+    assert Notification.objects.get(template_version__template__name="unpaid").status == "cancelled"
     assert FailedDelivery.objects.filter(state="replayed").count() == 1
 
 

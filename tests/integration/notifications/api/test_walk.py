@@ -58,10 +58,18 @@ def template(rows: Rows) -> dict[str, Any]:
     return {"name": f"new-{rows.mark}", "channel": "simulator"}
 
 
-N, B, J, F, R, T, S, D, C = (
+def event(rows: Rows) -> dict[str, Any]:
+    return {"name": rows.mark, "data": {"said": rows.mark}}
+
+
+def rule(rows: Rows) -> dict[str, Any]:
+    return {**worlds.RULE, "name": "new", "event": rows.mark, "template": rows.mark}
+
+
+N, B, J, F, R, T, S, D, C, E, U = (
     *("/notifications", "/notifications/batch", "/jobs", "/failed-runs"),
     *("/failed-deliveries/replays", "/templates", "/suppressions", "/failed-deliveries"),
-    "/problems",
+    *("/problems", "/events", "/event-rules"),
 )
 TABLE = {
     "create_notification": Expected(SEND, 201, body=send, shows=True),
@@ -120,6 +128,14 @@ TABLE = {
     ),
     "lift_suppression": Expected(MANAGE, 204, path=S),
     "list_suppressions": Expected(READ, shows=True),
+    "create_event": Expected(SEND, 201, body=event, shows=True),
+    "list_events": Expected(READ, shows=True),
+    "get_event": Expected(READ, path=E, shows=True),
+    "create_event_rule": Expected(MANAGE | SEND, 201, body=rule, shows=True),
+    "change_event_rule": Expected(MANAGE | SEND, path=U, body=lambda _: {"delay": 60}, shows=True),
+    "delete_event_rule": Expected(MANAGE, 204, path=U),
+    "list_event_rules": Expected(READ, shows=True),
+    "get_event_rule": Expected(READ, path=U, shows=True),
     "list_providers": Expected(READ),
     "list_queues": Expected(READ),
     "get_problem": Expected(set(), path=C),

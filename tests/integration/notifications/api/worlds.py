@@ -16,6 +16,9 @@ from notifications.models import (
     Attempt,
     Batch,
     BulkReplay,
+    Event,
+    EventEffect,
+    EventRule,
     FailedDelivery,
     Notification,
     Project,
@@ -36,9 +39,12 @@ PROJECTS = ("default", "shop")
 WORLDS = [World(project, test) for project in PROJECTS for test in (False, True)]
 TABLES = (
     *(Notification, Attempt, Batch, RefusedRow, FailedDelivery, BulkReplay, Suppression),
+    *(Event, EventEffect, EventRule),
     *(Template, TemplateVersion, PeriodicTask, Schedule, Fire),
 )
 
+
+RULE: dict[str, Any] = {"channel": "simulator", "recipients": "data.said"}
 
 Key = tuple[str, str]  # a table and a primary key
 
@@ -93,6 +99,11 @@ def furnish(world: World) -> Rows:
     suppression = Suppression.objects.create(
         channel="simulator", recipient=f"not-{mark}", detail=mark, **world.columns
     )
+    event = Event.objects.create(name=mark, data={"said": mark}, content_hash="x", **world.columns)
+    rule = EventRule.objects.create(
+        **{**RULE, "name": mark, "event": mark, "template": mark}, **world.columns
+    )
+    EventEffect.objects.create(event=event, rule=rule, rule_name=mark, outcome="unmet")
     template = Template.objects.create(name=mark, channel="simulator", namespace=world.namespace)
     for number, status in enumerate(("archived", "published", "draft"), 1):
         TemplateVersion.objects.create(
@@ -115,6 +126,8 @@ def furnish(world: World) -> Rows:
         "/failed-deliveries": {"id": dead.pk},
         "/failed-deliveries/replays": {"id": replay.pk},
         "/suppressions": {"id": suppression.pk},
+        "/events": {"id": event.pk},
+        "/event-rules": {"id": rule.pk},
         "/templates": {"name": mark, "number": 3},
         "/jobs": {"id": job.pk},
         "/failed-runs": {"id": fire.pk},

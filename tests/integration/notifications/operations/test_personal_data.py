@@ -15,6 +15,7 @@ from notifications.models import (
     ArchivedNotification,
     Attempt,
     Batch,
+    Event,
     FailedDelivery,
     MailContent,
     Notification,
@@ -82,6 +83,7 @@ def everything(transactional_db, settings, deliver, set_):
         account="a", channel="email", event="bounced", recipient=ADA, due_at=sent.created_at
     )
     batch = Batch.objects.create(errors=[{"index": 0, "field": "cc", "detail": f"'{ADA}' is bad"}])
+    Event.objects.create(name="a.b", data={"to": [ADA]}, content_hash="x")
     RefusedRow.objects.create(batch=batch, place=0, error="E", detail=f"'{ADA}' is bad")
     TaskResult.objects.create(task_id="t", task_kwargs=json.dumps({"to": ADA, "code": "c4711x"}))
     FailedDelivery.objects.create(
@@ -111,6 +113,7 @@ def test_all_that_is_kept_of_a_recipient_is_handed_out(everything, capsys):
         "suppressions": 1,
         "pending_receipts": 1,
         "refused_rows": 1,
+        "events": 1,
         "job_results": 1,
         "schedules": 0,
         "audit_log": 0,

@@ -1,0 +1,114 @@
+"""What the rules make of one event: pure of the database, so that it is told before it is done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from notifications.core.text import can_be_kept, printable
+from notifications.events import expressions
+from notifications.events.expressions import BadExpression
+from notifications.models import Event, EventEffect, EventRule
+from notifications.models.event import LONGEST_MATCH
+
+MOST_RECIPIENTS = 1000  # of one rule and one event
+
+Outcome = EventEffect.Outcome
+
+
+@dataclass(slots=True)
+class Plan:
+    """What one rule makes of an event: the fields of notifications, or why there are none."""
+
+    rule: EventRule
+    outcome: Outcome
+    field: str = ""
+    detail: str = ""
+    match: str = ""
+    sends: Sequence[dict[str, Any]] = ()
+
+
+class _Refused(Exception):
+    """A rule can make nothing of this event: which field of the rule, and why."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+def plan(rule: EventRule, event: Event) -> Plan:
+    """Return what a rule makes of an event. Never raises: a rule's fault is its own."""
+    try:
+        if rule.condition and not _condition(rule, event):
+            return Plan(rule, Outcome.UNMET)
+        match = match_of(rule.match, event) if rule.cancel_on else ""
+        common = _common(rule, event)
+        sends = [{**common, "recipient": one} for one in _recipients(rule, event)]
+        return Plan(rule, Outcome.CAUSED, match=match, sends=sends)
+    except _Refused as refused:
+        return Plan(rule, Outcome.REFUSED, refused.field, str(refused))
+
+
+def match_of(expression: str, event: Event) -> str:
+    """Return the value by which a cancelling event is recognised. Raises ``_Refused``."""
+    value = _value("match", expression, event)
+    if value is None or isinstance(value, dict | list):
+        raise _Refused("match", "It gives neither text nor a number.")
+    text = str(value)
+    if not 0 < len(text) <= LONGEST_MATCH or not can_be_kept(text):
+        raise _Refused("match", f"It gives no text of at most {LONGEST_MATCH} characters.")
+    return text
+
+
+def cancelling_match(rule: EventRule, event: Event) -> str:
+    """Return what an event that cancels matches; "" where it gives nothing."""
+    try:
+        return match_of(rule.cancel_match or rule.match, event)
+    except _Refused:
+        return ""
+
+
+def _condition(rule: EventRule, event: Event) -> bool:
+    value = _value("condition", rule.condition, event)
+    if not isinstance(value, bool):
+        raise _Refused("condition", "It gives neither true nor false.")
+    return value
+
+
+def _recipients(rule: EventRule, event: Event) -> list[str]:
+    value = _value("recipients", rule.recipients, event)
+    found = value if isinstance(value, list) else [value]
+    if len(found) > MOST_RECIPIENTS:
+        raise _Refused("recipients", f"There are more than {MOST_RECIPIENTS} recipients.")
+    if not all(isinstance(one, str) for one in found):
+        raise _Refused("recipients", "It gives neither text nor a list of texts.")
+    return list(dict.fromkeys(found))
+
+
+def _common(rule: EventRule, event: Event) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        **event.world.columns,
+        "channel": rule.channel,
+        "template": rule.template,
+        "context": _context(rule, event),
+        "priority": rule.priority,
+        "metadata": {"event": str(event.pk), "rule": rule.name},
+    }
+    if rule.delay:
+        fields["countdown"] = rule.delay
+    return fields
+
+
+def _context(rule: EventRule, event: Event) -> dict[str, Any]:
+    if not rule.context:
+        return dict(event.data)
+    return {
+        name: _value(f"context.{name}", expression, event)
+        for name, expression in rule.context.items()
+    }
+
+
+def _value(field: str, expression: str, event: Event) -> Any:
+    try:
+        return expressions.evaluate(expression, event.data)
+    except BadExpression as error:
+        raise _Refused(printable(field)[:255], str(error)) from None
