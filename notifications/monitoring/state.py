@@ -18,8 +18,8 @@ from notifications.monitoring import waiting
 from notifications.operations import bulk_replays, holds
 from notifications.providers import accounts, health
 from notifications.queueing import allocation, backlog, publisher
+from scheduling import isolation, outages, watch, workers
 from scheduling import status as scheduler_status
-from scheduling import watch, workers
 
 log = structlog.get_logger(__name__)
 
@@ -31,17 +31,28 @@ class StateCollector(Collector):
     """Reads the state of the whole system; one process of it need be asked."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Read each part; one that does not answer leaves its figures out and says so."""
+        """Read each part; one that does not answer leaves its figures out and says so.
+
+        So does one that meets a row which cannot be read; the other parts are given all the same.
+        """
         known = watch.database.outage
         reachable = known is None or not known.makes_wait
+        faulty = 0
         for part in PARTS if reachable else ():
             try:
-                yield from part()
-            except Error as error:
-                reachable = False
-                log.warning("metrics_without_database", error=type(error).__name__)
-                connection.close()
-                break
+                yield from list(part())
+            except Exception as error:
+                if isinstance(error, Error) and outages.is_outage(error):
+                    reachable = False
+                    log.warning("metrics_without_database", error=type(error).__name__)
+                    connection.close()
+                    break
+                if isolation.concerns_everybody(error):
+                    raise
+                faulty += 1
+                fault = isolation.fault_of(error, part.__name__)
+                log.error("metrics_left_out", part=fault.stage, error=fault.error, at=fault.place)  # noqa: TRY400 -- a traceback has the exception's text
+        yield _gauge("state_parts_faulty", "Parts of the state that cannot be read", faulty)
         yield _gauge("database_up", "Whether the database answers", float(reachable))
         yield from _broker()
 

@@ -21,9 +21,11 @@ from notifications.models import BulkReplay, FailedDelivery
 from notifications.models.project import within
 from notifications.operations import replays
 from notifications.operations.replays import Letter
+from notifications.queueing import quarantine
 from notifications.submission import acceptance
 from notifications.submission.acceptance import Asked
 
+LOOP = "bulk_replays"
 BATCH = 2000  # rows per transaction
 IDLE = 1.0  # seconds between looks while there is no order
 FASTEST = 10_000.0  # per second
@@ -74,8 +76,7 @@ def seconds_for(count: int, per_second: float) -> float:
     That is by the rate, or by the pace at which orders have been worked off here, where that is
     slower; the orders before it come first.
     """
-    unfinished = BulkReplay.objects.filter(finished_at__isnull=True)
-    before = sum(order.total - order.done for order in unfinished)
+    before = sum(order.total - order.done for order in _unfinished())
     return max(count / per_second, (before + count) / _pace())
 
 
@@ -88,27 +89,30 @@ def _pace() -> float:
 
 
 def tick() -> float:
-    """Work off a batch of the oldest order; return the seconds until the next wish to."""
-    return 0.0 if _work_off_a_batch() else IDLE
+    """Work off a batch of the oldest order; return the seconds until the next wish to.
 
-
-def _work_off_a_batch() -> bool:
+    An order that faults rests, is in quarantine after the third time, and holds up no other.
+    """
     with transaction.atomic():
-        current = _take()
-        if current is None:
-            return False
-        ids = _next_ids(current)
-        letters, unread = replays.read(ids)
-        for _, fault in unread:
-            _refuse(current, f"It cannot be read ({fault.error}).")
-        if letters:
-            _replay(current, letters)
-        if ids:
-            current.next_id = ids[-1]
-        if len(ids) < BATCH:
-            current.finished_at = clock.now()
-        current.save()
-    return True
+        key = _take()
+        if key is None:
+            return IDLE
+        quarantine.work_off(LOOP, BulkReplay.objects.all(), [key], _work_off_a_batch)
+    return 0.0
+
+
+def _work_off_a_batch(current: BulkReplay) -> None:
+    ids = _next_ids(current)
+    letters, unread = replays.read(ids)
+    for _, fault in unread:
+        _refuse(current, f"It cannot be read ({fault.error}).")
+    if letters:
+        _replay(current, letters)
+    if ids:
+        current.next_id = ids[-1]
+    if len(ids) < BATCH:
+        current.finished_at = clock.now()
+    current.save()
 
 
 def _next_ids(current: BulkReplay) -> list[int]:
@@ -120,11 +124,17 @@ def _next_ids(current: BulkReplay) -> list[int]:
     return list(letters.order_by("id").values_list("id", flat=True)[:BATCH])
 
 
-def _take() -> BulkReplay | None:
-    unfinished = BulkReplay.objects.filter(finished_at__isnull=True).order_by("id")
+def _unfinished() -> "QuerySet[BulkReplay]":
+    orders = BulkReplay.objects.filter(finished_at__isnull=True)
+    return quarantine.passing_over(orders, LOOP).order_by("id")
+
+
+def _take() -> int | None:
+    """Lock the oldest order that nobody else works on, and return its key."""
+    orders = _unfinished()
     if connection.features.has_select_for_update_skip_locked:
-        unfinished = unfinished.select_for_update(skip_locked=True)
-    return unfinished.first()
+        orders = orders.select_for_update(skip_locked=True)
+    return orders.values_list("pk", flat=True).first()
 
 
 def _replay(current: BulkReplay, letters: Sequence[Letter]) -> None:

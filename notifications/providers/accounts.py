@@ -3,6 +3,7 @@
 import threading
 import time
 from base64 import b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple, cast
@@ -15,8 +16,9 @@ from notifications.channels.base import Account
 from notifications.channels.outgoing import Reach
 from notifications.channels.secret_references import BadReference, resolve
 from notifications.core.errors import NoProvider
-from notifications.core.rates import Rate
+from notifications.core.rates import Rate, RateError
 from notifications.models import ProviderAccount, RateLimit
+from scheduling import isolation
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +63,8 @@ class Limit:
 class Snapshot:
     """What the rows said at one time, by channel. A channel with rows has no default.
 
-    ``kinds`` counts accounts that are not enabled, too.
+    ``kinds`` counts accounts that are not enabled, too. ``faulty_limits`` names the limits whose
+    rate cannot be read: they do not hold.
     """
 
     taken_at: float
@@ -69,6 +72,7 @@ class Snapshot:
     limits: dict[str, tuple[Limit, ...]]
     by_name: dict[str, Account]
     kinds: dict[str, set[str]]
+    faulty_limits: tuple[str, ...]
 
 
 _lock = threading.Lock()
@@ -101,6 +105,11 @@ def named(name: str) -> Account | None:
 def limits(channel: str) -> tuple[Limit, ...]:
     """Return the limits per recipient and template of a channel."""
     return current().limits.get(channel, ())
+
+
+def faulty_limits() -> tuple[str, ...]:
+    """Name the limits whose rate cannot be read: they do not hold."""
+    return current().faulty_limits
 
 
 def takers(channel: str, recipient: str) -> list[str]:
@@ -155,48 +164,99 @@ def _load() -> Snapshot:
     found: dict[str, list[Candidate]] = {}
     by_name: dict[str, Account] = {}
     kinds_of: dict[str, set[str]] = {}
-    for row in ProviderAccount.objects.prefetch_related("rules"):
-        enabled = found.setdefault(row.channel, [])
-        candidate = candidate_of(row)
-        by_name[row.name] = candidate.account
-        kinds_of.setdefault(row.channel, set()).add(row.kind)
-        if row.enabled:
-            enabled.append(candidate)
-    limits: dict[str, list[Limit]] = {}
-    for limit in RateLimit.objects.all():
-        limits.setdefault(limit.channel, []).append(
-            Limit(limit.scope, limit.template, Rate.parse(limit.rate))
-        )
+    for candidate, enabled in _candidates():
+        account = candidate.account
+        chosen = found.setdefault(account.channel, [])
+        by_name[account.name] = account
+        kinds_of.setdefault(account.channel, set()).add(account.kind)
+        if enabled:
+            chosen.append(candidate)
+    limits, faulty = _limits()
     return Snapshot(
         taken_at,
         {channel: tuple(rows) for channel, rows in found.items()},
         {channel: tuple(rows) for channel, rows in limits.items()},
         by_name,
         kinds_of,
+        tuple(faulty),
     )
 
 
+def _candidates() -> Iterator[tuple[Candidate, bool]]:
+    """Read each account, and whether it is enabled; one that cannot be read costs itself."""
+    rows = ProviderAccount.objects.prefetch_related("rules")
+    try:
+        yield from [(candidate_of(row), row.enabled) for row in rows]
+    except Exception as error:
+        if isolation.concerns_everybody(error):
+            raise
+    else:
+        return
+    plain = ProviderAccount.objects.values_list("pk", "enabled", "name", "channel", "kind")
+    for key, enabled, name, channel, kind in plain:
+        try:
+            yield candidate_of(rows.get(pk=key)), enabled
+        except ProviderAccount.DoesNotExist:
+            continue
+        except Exception as error:
+            if isolation.concerns_everybody(error):
+                raise
+            problem = f"It cannot be read ({type(error).__name__})."
+            _tell(name, problem)
+            yield Candidate(Account(name, channel, kind), problem=problem), enabled
+
+
+def _limits() -> tuple[dict[str, list[Limit]], list[str]]:
+    """Read the limits by channel, and name those that cannot be read."""
+    limits: dict[str, list[Limit]] = {}
+    faulty = []
+    for row in RateLimit.objects.all():
+        try:
+            limit = Limit(row.scope, row.template, Rate.parse(row.rate))
+        except RateError:
+            faulty.append(f"{row.channel} per {row.scope} {row.template}".rstrip())
+        else:
+            limits.setdefault(row.channel, []).append(limit)
+    return limits, faulty
+
+
 def candidate_of(row: ProviderAccount) -> Candidate:
-    """Read an account with its secrets; one that cannot be found is the candidate's problem."""
+    """Read an account with its secrets; one that cannot be found is the candidate's problem.
+
+    Raises ``TypeError`` or ``RateError`` for a value that the admin would refuse.
+    """
     secrets = {}
     problem = ""
-    for name, reference in row.secrets.items():
+    rate = Rate.parse(row.rate_limit) if row.rate_limit else None
+    chosen = _named_values(row.settings)
+    for name, reference in _named_values(row.secrets).items():
         try:
             secrets[name] = resolve(reference)
         except BadReference as error:
             problem = f"{name}: {error}"
-            if problem != _told.get(row.name):
-                log.warning("provider_account_unusable", account=row.name, problem=problem)
-    _told[row.name] = problem
+    _tell(row.name, problem)
     return Candidate(
-        Account(row.name, row.channel, row.kind, row.settings, secrets),
+        Account(row.name, row.channel, row.kind, chosen, secrets),
         weight=row.weight,
-        rate=Rate.parse(row.rate_limit) if row.rate_limit else None,
+        rate=rate,
         rules=tuple(
             Rule(rule.template, rule.country_prefix, rule.priority) for rule in row.rules.all()
         ),
         problem=problem,
     )
+
+
+def _named_values(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise TypeError
+    return given
+
+
+def _tell(name: str, problem: str) -> None:
+    """Log an account's problem once, for as long as it lasts."""
+    if problem and problem != _told.get(name):
+        log.warning("provider_account_unusable", account=name, problem=problem)
+    _told[name] = problem
 
 
 def webhook_secrets() -> list[str]:

@@ -4,34 +4,54 @@ Each probe looks at one thing and gives findings; it never raises for what it is
 Probes that cannot say anything while something deeper is broken are left out then.
 """
 
-from itertools import chain
+from collections.abc import Callable, Iterable
 
 from notifications.monitoring.diagnosis import broker, delivery, locks, schedules, storage
 from notifications.monitoring.diagnosis.finding import Finding
+from scheduling import isolation
+
+Probe = Callable[[], Iterable[Finding]]
 
 
 def examine() -> list[Finding]:
     """Look at everything that can be looked at."""
-    found = list(chain(storage.settings_errors(), storage.folder()))
+    found = _asked(storage.settings_errors, storage.folder)
     if any(finding.is_error for finding in found):
         return found  # no process starts on these, so nothing can be asked
-    unreachable = [*storage.database()]
+    unreachable = _asked(storage.database)
     found += unreachable
     if not unreachable:
-        behind = [*storage.migrations()]
+        behind = _asked(storage.migrations)
         found += behind
-        found += chain(storage.clocks(), locks.waits())
+        found += _asked(storage.clocks, locks.waits)
         if not behind:
-            found += chain(*(probe() for probe in schedules.PROBES))
-            found += chain(delivery.backlog(), delivery.held(), delivery.quarantine())
-            found += chain(delivery.providers(), delivery.open_circuits())
-            found += delivery.public_address()
-            found += chain(delivery.dead_letters(), delivery.schemas())
-    silent = [*broker.reachable()]
+            found += _asked(*schedules.PROBES, *delivery.PROBES)
+    silent = _asked(broker.reachable)
     found += silent
     if not silent:
-        found += chain(broker.durability(), broker.workers())
-    found += broker.shared_state_works()
+        found += _asked(broker.durability, broker.workers)
+    found += _asked(broker.shared_state_works)
+    return found
+
+
+def _asked(*probes: Probe) -> list[Finding]:
+    """Ask each probe; what one raises is a finding, and the others are asked all the same."""
+    found: list[Finding] = []
+    for probe in probes:
+        try:
+            found += probe()
+        except Exception as error:
+            if isolation.concerns_everybody(error):
+                raise
+            fault = isolation.fault_of(error, probe.__name__)
+            found.append(
+                Finding(
+                    "doctor.probe",
+                    f"Something cannot be looked at ({(probe.__doc__ or fault.stage).strip()}): "
+                    f"{fault.error} at {fault.place}",
+                    "A row of that table holds what no program of ours writes: correct it by SQL.",
+                )
+            )
     return found
 
 

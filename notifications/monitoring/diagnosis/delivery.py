@@ -83,6 +83,16 @@ def providers() -> Iterator[Finding]:
                 yield from _mail_server(candidate)
 
 
+def limits() -> Iterator[Finding]:
+    """Each rate limit holds."""
+    for name in accounts.faulty_limits():
+        yield Finding(
+            "provider.limit",
+            f"The rate limit of {name} does not hold: its rate cannot be read.",
+            "Write a rate like 100/s, in the admin under Rate limits.",
+        )
+
+
 def schemas() -> Iterator[Finding]:
     """Each published version's context schema can be used."""
     live = TemplateVersion.objects.filter(status=Status.PUBLISHED, context_schema__isnull=False)
@@ -172,3 +182,9 @@ def dead_letters() -> Iterator[Finding]:
             "See their causes in the admin under Failed deliveries, mend, then replay.",
             is_error=False,
         )
+
+
+PROBES = (
+    *(backlog, held, quarantine, providers, limits, open_circuits),
+    *(public_address, dead_letters, schemas),
+)

@@ -240,6 +240,36 @@ def test_one_dead_letter_that_cannot_be_read_costs_no_other(sent):
     assert list(order.refused.values()) == [1]
 
 
+def test_one_order_of_replays_that_cannot_be_read_holds_up_no_other(sent):
+    ids = sent()
+    Notification.objects.update(status=Status.FAILED)
+    FailedDelivery.objects.bulk_create(
+        FailedDelivery(
+            notification_id=id_,
+            channel="simulator",
+            priority="medium",
+            reason="rejected",
+            error_class="permanent",
+            fingerprint=str(number % 2),
+            created_at=clock.now(),
+        )
+        for number, id_ in enumerate(ids)
+    )
+    bad, good = bulk_replays.order("0", 1000.0), bulk_replays.order("1", 1000.0)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE notifications_bulkreplay SET refused = %s WHERE id = %s",
+            ['{"n": ' + "9" * 5000 + "}", bad.pk],
+        )
+    for _ in range(4):
+        bulk_replays.tick()
+        rested()
+    good.refresh_from_db()
+    assert (good.accepted, good.finished_at is not None) == (COUNT // 2, True)
+    assert_quarantined("bulk_replays", {bad.pk: ValueError()})
+    assert bulk_replays.tick() == bulk_replays.IDLE
+
+
 def test_a_part_of_the_sweep_that_raises_stops_no_other(rows, monkeypatch, messages_on_the_broker):
     rows()
 

@@ -1,0 +1,95 @@
+"""A row of accounts or limits that holds what no program of ours writes costs itself alone."""
+
+from django.db import connection
+
+from notifications.models import Notification, RateLimit
+from notifications.monitoring import diagnosis, exposition, overview, state
+from notifications.monitoring.diagnosis import delivery
+from notifications.providers import accounts
+from notifications.submission import send, send_many
+
+DIGITS = '{"n": ' + "9" * 5000 + "}"
+BROKEN = [
+    *(("settings", value) for value in (DIGITS, "[" * 3000 + "]" * 3000, "[1]", '"x"', "null")),
+    *(("secrets", value) for value in (DIGITS, "[1]", "7")),
+    ("rate_limit", "often"),
+    ("updated_at", "infinity"),
+]
+
+
+def write(column, value):
+    """Write by SQL, as a hand or another program would."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE notifications_provideraccount SET {column} = %s WHERE name = 'bad'", [value]
+        )
+    accounts.forget()
+
+
+def findings(probe):
+    return {finding.id: finding.problem for finding in probe()}
+
+
+def test_an_account_that_cannot_be_read_is_passed_over(account, deliver, caplog):
+    bad = account("bad")
+    account("good")
+    for column, value in BROKEN:
+        bad.save()  # as it was
+        accounts.forget()
+        assert not [one.problem for one in accounts.candidates("sms") if one.problem]
+        write(column, value)
+        caplog.clear()
+        each = [{"recipient": f"+43664{12345670 + number}"} for number in range(5)]
+        submitted = send_many(each, channel="sms", body="Hello")
+        rows = deliver(*Notification.objects.filter(batch=submitted.batch))
+        told = [(row.status, row.provider, row.attempt_count) for row in rows]
+        assert told == [("sent", "good", 1)] * 5, column
+        [row] = deliver(send(channel="simulator", recipient="ada", body="Hello"))
+        assert row.status == "sent"
+        accounts.forget()
+        assert (
+            "bad cannot be used: It cannot be read"
+            in findings(delivery.providers)["provider.unusable"]
+        )
+        assert caplog.text.count("provider_account_unusable") == 1, "said once"
+        assert {p.name for p in overview.read().providers} >= {"bad", "good"}
+        assert b"notifications_state_parts_faulty 0.0" in exposition.exposed(with_state=True)
+
+
+def test_what_only_such_an_account_could_send_waits_untried(account, text, deliver):
+    account("bad")
+    write("rate_limit", "often")
+    [row] = deliver(text())
+    assert (row.status, row.attempt_count) == ("scheduled", 0)
+    write("rate_limit", "")
+    Notification.objects.update(status="queued")
+    [row] = deliver(row)
+    assert (row.status, row.provider) == ("sent", "bad")
+
+
+def test_a_limit_that_cannot_be_read_is_named_and_the_others_hold(account, text, deliver):
+    account("good")
+    for scope, rate in (("recipient", "1/h"), ("template", "often")):
+        RateLimit.objects.create(channel="sms", scope=scope, rate=rate)
+    accounts.forget()
+    first, second = deliver(text(), text())
+    assert {first.status, second.status} == {"sent", "scheduled"}
+    assert "sms per template" in findings(delivery.limits)["provider.limit"]
+
+
+def test_what_reads_all_tables_leaves_out_what_cannot_be_read(transactional_db, monkeypatch):
+    def broken():
+        """No table is broken."""
+        raise OverflowError("ada@example.org")
+        yield
+
+    monkeypatch.setattr(state, "PARTS", (broken, *state.PARTS))
+    shown = exposition.exposed(with_state=True)
+    assert b"notifications_state_parts_faulty 1.0" in shown
+    assert b"notifications_dead_letters_open 0.0" in shown
+    assert b"notifications_database_up 1.0" in shown
+    monkeypatch.setattr(delivery, "PROBES", (broken, *delivery.PROBES))
+    found = findings(diagnosis.examine)
+    assert "OverflowError" in found["doctor.probe"]
+    assert "ada@example.org" not in found["doctor.probe"]
+    assert "workers.none" in found
