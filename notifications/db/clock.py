@@ -39,6 +39,13 @@ def now() -> datetime:
     return _at(anchor)
 
 
+def forget() -> None:
+    """Measure the distance to the database's clock at the next use."""
+    global _anchor  # noqa: PLW0603 -- as above
+    with _lock:
+        _anchor = None
+
+
 def _at(anchor: tuple[float, datetime]) -> datetime:
     return anchor[1] + timedelta(seconds=time.monotonic() - anchor[0])
 

@@ -4,6 +4,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple, cast
@@ -17,6 +18,7 @@ from notifications.channels.outgoing import Reach
 from notifications.channels.secret_references import BadReference, resolve
 from notifications.core.errors import NoProvider
 from notifications.core.rates import Rate, RateError
+from notifications.core.routing import CHANNELS
 from notifications.models import ProviderAccount, RateLimit
 from scheduling import isolation
 
@@ -77,6 +79,7 @@ class Snapshot:
 
 _lock = threading.Lock()
 _snapshot: Snapshot | None = None
+_instead: Snapshot | None = None  # of what the rows say, in tests
 _told: dict[str, str] = {}  # the problem of each account that was warned of last
 
 
@@ -138,6 +141,8 @@ def require(channel: str) -> None:
 def current() -> Snapshot:
     """Return the rows as they were at most ``FRESH_SECONDS`` ago."""
     global _snapshot  # noqa: PLW0603 -- one per process is the point
+    if _instead is not None:
+        return _instead
     kept = _snapshot
     if kept is not None and time.monotonic() - kept.taken_at < FRESH_SECONDS:
         return kept
@@ -157,6 +162,22 @@ def forget() -> None:
     """Read the rows again at their next use."""
     global _snapshot  # noqa: PLW0603 -- as above
     _snapshot = None
+
+
+@contextmanager
+def using(kind: str) -> Iterator[None]:
+    """Have an account of a kind serve each channel, whatever rows and settings say: for tests."""
+    global _instead  # noqa: PLW0603 -- as above
+    serving: dict[str, tuple[Candidate, ...]] = {
+        c: (Candidate(Account(f"{kind} {c}", c, kind)),) for c in CHANNELS
+    }
+    by_name = {row.name: row.account for rows in serving.values() for row in rows}
+    before = _instead
+    _instead = Snapshot(time.monotonic(), serving, {}, by_name, {c: {kind} for c in CHANNELS})
+    try:
+        yield
+    finally:
+        _instead = before
 
 
 def _load() -> Snapshot:

@@ -5,7 +5,8 @@ comes of a delivery is in its row; its error is raised if ``task_eager_propagate
 later time or attempt waits in the row: nobody in this process looks after it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from celery.app import default_app
@@ -16,6 +17,17 @@ from notifications.core.errors import DeliveryError
 def is_on() -> bool:
     """Return whether there are no workers, and no broker is needed."""
     return bool(default_app.conf.task_always_eager)
+
+
+@contextmanager
+def turned_on() -> Iterator[None]:
+    """Turn it on for a while, for every task of the project: for tests."""
+    conf = default_app.conf
+    before, conf.task_always_eager = conf.task_always_eager, True
+    try:
+        yield
+    finally:
+        conf.task_always_eager = before
 
 
 def raises() -> bool:

@@ -1,6 +1,17 @@
 """The one way in: checks, de-duplicates and keeps what shall be sent."""
 
+from notifications.submission.asynchronous import acancel, asend, asend_many
 from notifications.submission.bulk import send_many
 from notifications.submission.single import Cancellation, Submission, cancel, send, submit
 
-__all__ = ["Cancellation", "Submission", "cancel", "send", "send_many", "submit"]
+__all__ = [
+    "Cancellation",
+    "Submission",
+    "acancel",
+    "asend",
+    "asend_many",
+    "cancel",
+    "send",
+    "send_many",
+    "submit",
+]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.test_make_up import OUTSIDE
+from tests.pages import files
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import free_port, wait_until
 from tests.servers.processes import ROOT, Processes, RunningProcess, wait_for_http
@@ -104,6 +105,19 @@ def test_a_project_that_adds_a_few_lines_delivers(shop: Project) -> None:
     assert made["order"] == 1
     assert beat.returncode is None
     assert worker.first_traceback() == beat.first_traceback() == ""
+
+
+def test_its_own_tests_send_by_the_kit_as_the_page_says(shop: Project) -> None:
+    for name, code in files("testing.md").items():
+        (shop.folder / name).parent.mkdir(exist_ok=True)
+        (shop.folder / name).write_text(code)
+    (shop.folder / "conftest.py").write_text('pytest_plugins = ["notifications.testing.plugin"]')
+    (shop.folder / "tests" / "__init__.py").touch()
+    shop.env["BROKER_URL"] = "redis://127.0.0.1:1/0"  # where nobody answers
+    shop.env["EMAIL_URL"] = "smtp://127.0.0.1:1"
+    assert "OK" in shop.run("test", "python", "manage.py", "test", "tests")
+    options = ("-q", "-p", "no:cacheprovider", "--ds=shop.settings", "--rootdir=.", "tests")
+    assert "5 passed" in shop.run("pytest", "python", "-m", "pytest", *options)
 
 
 STATUS = "from notifications.models import Notification as N; print(N.objects.get().status)"

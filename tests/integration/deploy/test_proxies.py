@@ -81,7 +81,7 @@ def test_behind_the_proxy_of_deploy_one_logs_in_by_tls(proxy, processes, tmp_pat
         page = client.get("/admin/login/")
         assert page.status_code == 200
         assert "max-age" in page.headers["Strict-Transport-Security"]
-        token = re.search(r'csrfmiddlewaretoken" value="(\w+)"', page.text)[1]
+        (token,) = re.findall(r'csrfmiddlewaretoken" value="(\w+)"', page.text)
         form = {"username": "ada", "password": "a-long-password", "csrfmiddlewaretoken": token}
         done = client.post("/admin/login/", data=form, headers={"Origin": site, "Referer": site})
         assert done.status_code == 302

@@ -19,6 +19,18 @@ for name in ("first", "second"):
 STATES = "SELECT idempotency_key, status FROM notifications_notification ORDER BY 1"
 
 
+class Page:
+    """Runs the blocks of the page, each once; ``left`` are those that were not run yet."""
+
+    def __init__(self, blocks, processes, folder):
+        self.left = blocks
+        self._processes, self._folder = processes, folder
+
+    def __call__(self, name, **env):
+        code = f"set -eu\ncd {self._folder}\n{self.left.pop(name)}"
+        return self._processes.run(name, shutil.which("bash"), "-c", code, **env)
+
+
 @pytest.fixture
 def production(processes, postgres_server, redis_server, tmp_path):
     """A machine with the settings' file of the page, on servers of the test's own."""
@@ -37,12 +49,7 @@ def production(processes, postgres_server, redis_server, tmp_path):
     processes.env["SIMULATOR"] = f"record={tmp_path / 'simulated.log'}"
     blocks = dict(marked("production.md", "run"))
 
-    def run(name, **env):
-        code = f"set -eu\ncd {tmp_path}\n{blocks.pop(name)}"
-        return processes.run(name, shutil.which("bash"), "-c", code, **env)
-
-    run.left = blocks
-    return run
+    return Page(blocks, processes, tmp_path)
 
 
 def states(url):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from celery import Celery
 from django.db import connection, transaction
 from django.utils import timezone
@@ -14,7 +15,7 @@ from django.utils import timezone
 from notifications.core import errors
 from notifications.models import Notification, Status
 from notifications.queueing import publisher
-from notifications.submission import cancel, send
+from notifications.submission import acancel, asend, asend_many, cancel, send
 from notifications.tasks import send_notification
 from tests.integration.notifications.conftest import SIMULATED
 
@@ -228,3 +229,19 @@ def test_a_cancellation_that_comes_too_late_says_so(accepted, deliver):
     cancellation = cancel(row.id)
     assert not cancellation
     assert cancellation.status == Status.SENT
+
+
+def test_code_that_awaits_sends_one_many_and_calls_off(transactional_db):
+    async def story():
+        one = await asend(**SIMULATED, countdown=60)
+        many = await asend_many(
+            [{"recipient": "ada"}, {"recipient": ""}], channel="simulator", body="Hello"
+        )
+        with pytest.raises(errors.InvalidField):
+            await asend(**SIMULATED | {"recipient": ""})
+        return many, await acancel(one.id)
+
+    many, cancelled = async_to_sync(story)()
+    assert (many.accepted, many.refused) == (1, 1)
+    assert cancelled
+    assert Notification.objects.count() == 2
