@@ -173,7 +173,8 @@ def using(kind: str) -> Iterator[None]:
     }
     by_name = {row.name: row.account for rows in serving.values() for row in rows}
     before = _instead
-    _instead = Snapshot(time.monotonic(), serving, {}, by_name, {c: {kind} for c in CHANNELS})
+    kinds_of = {channel: {kind} for channel in CHANNELS}
+    _instead = Snapshot(time.monotonic(), serving, {}, by_name, kinds_of, ())
     try:
         yield
     finally:
