@@ -6,10 +6,12 @@ Let its append-only file be on. A script claims a job, inserts its fires and adv
 step, so any number of schedulers may run.
 """
 
-from collections.abc import Iterable, Sequence
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from celery import current_app
@@ -17,9 +19,22 @@ from celery import current_app
 from scheduling import configuration, redis_address
 from scheduling.backends import redis_scripts as scripts
 from scheduling.backends.beat import BackendScheduler
-from scheduling.kept.documents import Fire, Job, Lease, decode_fire, decode_job, encode
+from scheduling.kept.documents import (
+    Fire,
+    Job,
+    Lease,
+    decode_fire,
+    decode_job,
+    encode,
+    unreadable_fire,
+    unreadable_job,
+)
 from scheduling.kept.store import Move, Outlook, Process
 from scheduling.kept.ticks import Ticks
+
+logger = logging.getLogger(__name__)
+
+Document = TypeVar("Document", Job, Fire)
 
 TAG = "{scheduling}:"
 """All keys begin so: a cluster keeps what has one tag in one slot."""
@@ -73,7 +88,8 @@ class RedisStore:
         return next(iter(self.jobs([name])), None)
 
     def jobs(self, names: Sequence[str]) -> list[Job]:
-        return [_read(text, decode_job) for text in self._texts(self._jobs, names)]
+        found = self._texts(self._jobs, names)
+        return [_read(name, text, decode_job, unreadable_job) for name, text in found]
 
     def names(self) -> list[str]:
         names: Any = self._client.hkeys(self._jobs)
@@ -91,7 +107,8 @@ class RedisStore:
     def open_fires(self, job: str) -> list[Fire]:
         start = job + END
         found: Any = self._client.zrangebylex(self._open, f"[{start}", f"({start}~")
-        return self._fires_by([entry.removeprefix(start) for entry in found])
+        fires = self._fires_by([entry.removeprefix(start) for entry in found])
+        return [fire for fire in fires if fire.is_open]
 
     def unfinished(self, limit: int) -> list[Fire]:
         keys: Any = self._client.zrange(self._look, 0, limit - 1)
@@ -171,13 +188,18 @@ class RedisStore:
         return list(found)
 
     def _fires_by(self, keys: Sequence[str]) -> list[Fire]:
-        return [_read(text, decode_fire) for text in self._texts(self._fires, keys)]
+        found = self._texts(self._fires, keys)
+        return [
+            _read(key, text, decode_fire, lambda key, *why: unreadable_fire(UUID(key), *why))
+            for key, text in found
+        ]
 
-    def _texts(self, key: str, names: Sequence[str]) -> Iterable[str]:
+    def _texts(self, key: str, names: Sequence[str]) -> Iterable[tuple[str, str]]:
         if not names:
             return []
         found: Any = self._client.hmget(key, list(names))
-        return [text for text in found if text is not None]
+        pairs = zip(names, found, strict=True)
+        return [(name, text) for name, text in pairs if text is not None]
 
 
 class RedisBackend(Ticks):
@@ -234,9 +256,21 @@ def _entry(fire: Fire) -> str:
     return f"{fire.job}{END}{_score(fire.scheduled_for):0{DIGITS}d}"
 
 
-def _read(text: str, decode: Any) -> Any:
+def _read(
+    key: str,
+    text: str,
+    decode: Callable[[str, int], Document],
+    otherwise: Callable[[str, int, datetime, BaseException], Document],
+) -> Document:
+    """Read a document; one that cannot be read costs itself, and is what ``otherwise`` makes."""
     version, _, document = text.partition(" ")
-    return decode(document, int(version))
+    try:
+        return decode(document, int(version))
+    except Exception as error:  # noqa: BLE001 - the boundary: reading a row is inside it
+        logger.error("The document of %r cannot be read: %s", key, type(error).__name__)  # noqa: TRY400 - a traceback has its text
+        digits = re.match("[0-9]*", text, re.ASCII)
+        number = int((digits and digits[0]) or 0)  # as the script reads them
+        return otherwise(key, number, datetime.now(UTC), error)
 
 
 def _score(moment: datetime | None) -> Any:

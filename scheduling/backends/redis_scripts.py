@@ -12,7 +12,7 @@ local jobs, fires, due, look, ledger, recent, open, failed, versions =
 local function version_of(key, name)
   local stored = redis.call('HGET', key, name)
   if not stored then return '0' end
-  return string.match(stored, '^%d+')
+  return string.match(stored, '^%d+') or '0'
 end
 
 local function store(key, name, document)

@@ -235,6 +235,19 @@ def decode_fire(text: str | bytes, version: int) -> Fire:
     return fire
 
 
+def unreadable_job(name: str, version: int, now: datetime, error: BaseException) -> Job:
+    """Stand for a job whose document cannot be read: in quarantine, until it is defined anew."""
+    reason = f"Its document cannot be read: {type(error).__name__}"
+    definition: Definition = {"name": name, "handler": "", "schedule": {}}
+    return Job(name, definition, now, quarantined_at=now, quarantine_reason=reason, version=version)
+
+
+def unreadable_fire(key: UUID, version: int, now: datetime, error: BaseException) -> Fire:
+    """Stand for a fire whose document cannot be read: of no job."""
+    reason = f"Its document cannot be read: {type(error).__name__}"
+    return Fire(key, "", now, now, due_at=now, error=reason, version=version)
+
+
 def _decode(kind: type[Any], found: dict[str, Any], version: int) -> Any:
     # A document of a later version of this code may have more than this one knows.
     known = {name: found[name] for name in _NAMES[kind] if name in found}

@@ -63,7 +63,7 @@ class Jobs(Runs):
         """Register what ``@jobs.job`` declares, leaving people's edits as they are."""
         name = definition["name"]
         job = self._store.job(name)
-        if job is not None and job.declared is None:
+        if job is not None and job.handler and job.declared is None:
             logger.warning("The job %r of the code is kept by hand; left as it is", name)
         elif job is None or job.declared != definition:
             previous = None if job is None else job.declared

@@ -72,12 +72,7 @@ class Ticks(Jobs):
         """Take up to ``limit`` forgotten fires; return those that are to be published (again)."""
         found = self._store.due_fires(now, limit)
         jobs = {job.name: job for job in self._store.jobs(sorted({fire.job for fire in found}))}
-        decided = [
-            self._decided(fire, jobs[fire.job], now)
-            if fire.job in jobs
-            else ended(fire, FireStatus.CANCELLED, now, "Its job was removed.")
-            for fire in found
-        ]
+        decided = [self._decided_or_ended(fire, jobs.get(fire.job), now) for fire in found]
         kept = _without_outdated(decided, jobs, now)
         return _to_publish(self._store.commit([self._with_consequences(fire) for fire in kept]))
 
@@ -141,10 +136,18 @@ class Ticks(Jobs):
 
     def _claim(self, job: Job, now: datetime) -> Move:
         """Plan the fires of one due job and advance it; a broken one is quarantined."""
+        if job.quarantined_at is not None:  # and due all the same: it cannot be read
+            logger.error("The job %r is quarantined: it cannot be read", job.name)
+            return Move(job=job)
         try:
-            fires, job = _planned_fires(job, now)
-        except Exception as error:  # noqa: BLE001 -- the boundary: one broken job stops no other
+            return self._planned(job, now)
+        except Exception as error:
+            if isolation.concerns_everybody(error):
+                raise
             return Move(job=_quarantined(job, error, now))
+
+    def _planned(self, job: Job, now: datetime) -> Move:
+        fires, job = _planned_fires(job, now)
         fires = without_overlap(job, fires, self._open_fires(job), now)
         for fire in fires:
             job = with_streak(job, fire.status)
@@ -157,6 +160,19 @@ class Ticks(Jobs):
     def _open_fires(self, job: Job) -> list[Fire]:
         careless = job.overlap == "allow"
         return [] if careless else self._store.open_fires(job.name)
+
+    def _decided_or_ended(self, fire: Fire, job: Job | None, now: datetime) -> Fire:
+        """Return what becomes of one forgotten fire; one at fault ends, and stops no other."""
+        if job is None:
+            why = "Its job was removed." if fire.job else fire.error
+            return ended(fire, FireStatus.CANCELLED, now, why)
+        try:
+            return self._decided(fire, job, now)
+        except Exception as error:
+            if isolation.concerns_everybody(error):
+                raise
+            self.quarantine(job.name, error)
+            return ended(fire, FireStatus.FAILED, now, _reason_of(error))
 
     def _decided(self, fire: Fire, job: Job, now: datetime) -> Fire:
         """Return what becomes of one forgotten fire."""
@@ -245,6 +261,8 @@ class Book:
         job = self._jobs.get(fire.job)
         if job is None:
             raise MalformedMessageError("Its job was removed.", column="name")
+        if not job.handler:
+            raise MalformedMessageError(job.quarantine_reason, column="name")
         return job
 
 

@@ -1,6 +1,7 @@
 """A Celery app without Django, whose job writes down each of its runs."""
 
 import os
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +22,18 @@ waits.UNSTARTED_WAIT = timedelta(seconds=20)
 
 @app.task(name="chaos.note", bind=True)  # type: ignore[untyped-decorator]  # celery is untyped
 def note(self: Task) -> None:
-    """Add the fire's id to the file of runs: one write, so that processes do not mix lines."""
+    """Add the fire's id to the file of runs."""
+    _note(self.request.id)
+
+
+@app.task(name="chaos.slow", bind=True)  # type: ignore[untyped-decorator]  # celery is untyped
+def slow(self: Task, seconds: float) -> None:
+    """Note the run as ``chaos.note`` does, and take long."""
+    _note(self.request.id)
+    time.sleep(seconds)
+
+
+def _note(fire: str) -> None:
+    """Write once, so that processes do not mix lines."""
     with Path(os.environ["CHAOS_RUNS"]).open("ab", buffering=0) as runs:
-        runs.write(f"{self.request.id}\n".encode())
+        runs.write(f"{fire}\n".encode())

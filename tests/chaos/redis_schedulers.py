@@ -3,9 +3,9 @@
     python -m tests.chaos.redis_schedulers --minutes 3 --seed 1
 
 Harms: SIGKILL and SIGSTOP of a scheduler; SIGKILL of Redis, which is the broker, too, and starts
-anew from its append-only file; SIGKILL of the worker. A due time counts as missed if the ledger has
-no run for it, as doubled if a run was written down twice: at least once is the guarantee, so a run
-that its worker's death cut off may be.
+anew from its append-only file; Redis is out of memory; documents of jobs and fires become
+unreadable; the worker is replaced by SIGTERM while jobs of 4 s run. A due time counts as missed if
+the ledger has no run for it, as doubled if a run was written down twice.
 """
 
 import argparse
@@ -18,9 +18,12 @@ import time
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from scheduling.backends.redis import RedisBackend
+from scheduling.kept.documents import Job
 from scheduling.terms import FireStatus
+from tests.chaos.scheduler_harms import fill_redis
 from tests.servers.process import wait_until
 from tests.servers.processes import ROOT, Processes, RunningProcess
 from tests.servers.reaper import temporary_folder
@@ -29,10 +32,12 @@ from tests.servers.redis import RedisServer
 APP = "tests.chaos.redis_jobs_app"
 BEAT = ("celery", "-A", APP, "beat", "-S", "scheduling.backends.redis:Scheduler")
 LOG = ("-l", "info")
-WORKER = ("celery", "-A", APP, "worker", "-c", "2")
-SCHEDULERS, JOBS = 3, 12
-HARMS = ("kill", "stop", "redis")
-PAUSE_SECONDS, STOP_SECONDS = (0.5, 2.0), (2.0, 8.0)
+WORKER = ("celery", "-A", APP, "worker", "-c", "4")
+SCHEDULERS, JOBS, SLOW_JOBS, BROKEN_JOBS = 3, 12, 2, 5
+SLOW_SECONDS = 4
+HARMS = ("kill", "worker", "rows", "oom", "redis", "stop")
+PAUSE_SECONDS, STOP_SECONDS, OUTAGE_SECONDS = (0.5, 2.0), (2.0, 8.0), (1.0, 4.0)
+BROKEN = ("7 {bad", "x", "7 null", '7 {"created_at": "infinity"}')
 SETTLE_SECONDS = 120.0
 LAST = timedelta(seconds=4)
 """What was due so late may rightly not have fired when the jobs were paused."""
@@ -41,25 +46,26 @@ LAST = timedelta(seconds=4)
 class Chaos:
     """The processes, and what is done to them."""
 
-    def __init__(self, redis: RedisServer, folder: Path, seed: int) -> None:
+    def __init__(self, redis: RedisServer, backend: RedisBackend, folder: Path, seed: int) -> None:
         self.runs = folder / "runs"
         self.runs.touch()
         env = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
         env |= {"REDIS_URL": redis.url, "CHAOS_RUNS": str(self.runs), "PYTHONPATH": str(ROOT)}
         self.harms: Counter[str] = Counter()
-        self._redis = redis
+        self._redis, self._backend = redis, backend
         self._random = random.Random(seed)
         self._processes = Processes(env, folder, forks=False)
-        self._worker = self._processes.start("worker", *WORKER)
+        self._numbers = itertools.count(1)
+        self._worker = self._start_worker()
         self._schedulers = [self._start() for _ in range(SCHEDULERS)]
         for process in self._schedulers:
             process.wait_for_output("beat: Starting...")
 
     def play(self, seconds: float) -> None:
-        """Do one harm after the other, each kind in turn."""
+        """Do one harm after the other, each kind in turn, and at least once."""
         end = time.monotonic() + seconds
         for kind in itertools.cycle(HARMS):
-            if time.monotonic() > end:
+            if time.monotonic() > end and len(self.harms) == len(HARMS):
                 return
             time.sleep(self._random.uniform(*PAUSE_SECONDS))
             self._do(kind, self._random.randrange(SCHEDULERS))
@@ -75,10 +81,33 @@ class Chaos:
             os.kill(self._schedulers[victim].pid, signal.SIGSTOP)
             time.sleep(self._random.uniform(*STOP_SECONDS))
             os.kill(self._schedulers[victim].pid, signal.SIGCONT)
+        elif kind == "worker":
+            old, self._worker = self._worker, self._start_worker()
+            old.terminate()
+        elif kind == "rows":
+            self._break_documents()
+        elif kind == "oom":
+            fill_redis(self._redis.url, self._random.uniform(*OUTAGE_SECONDS))
         else:
             self._redis.kill()
             self._redis.start()
         self.harms[kind] += 1
+        if self._worker.returncode is not None:  # a supervisor would start it anew
+            self._worker = self._start_worker()
+
+    def _break_documents(self) -> None:
+        """Make a job's document, and those of the fires of another, unreadable."""
+        number, text = self.harms["rows"], BROKEN[self.harms["rows"] % len(BROKEN)]
+        store, client = self._backend.store, self._backend.store._client
+        client.hset(store._jobs, f"broken {number % BROKEN_JOBS}", text)
+        for fire in self._backend.fires(f"broken {(number + 1) % BROKEN_JOBS}", 10):
+            client.hset(store._fires, str(fire.id), text)
+
+    def _start_worker(self) -> RunningProcess:
+        name = f"worker{next(self._numbers)}"
+        worker = self._processes.start(name, *WORKER, "-n", f"{name}@%h", *LOG)
+        worker.wait_for_output(" ready.")
+        return worker
 
     def _start(self) -> RunningProcess:
         return self._processes.start("beat", *BEAT, *LOG)
@@ -87,7 +116,7 @@ class Chaos:
 def run(redis: RedisServer, folder: Path, *, seconds: float, seed: int = 0) -> str:
     """Harm schedulers, then count what ran. Return the report; raises ``AssertionError``."""
     backend = RedisBackend(redis.url)
-    chaos = Chaos(redis, folder, seed)
+    chaos = Chaos(redis, backend, folder, seed)
     try:
         begun = _make_jobs(backend)
         chaos.play(seconds)
@@ -95,7 +124,7 @@ def run(redis: RedisServer, folder: Path, *, seconds: float, seed: int = 0) -> s
         wait_until(
             lambda: _is_answered(backend, begun, ended_at), SETTLE_SECONDS, "Some jobs stand still"
         )
-        for name in begun:
+        for name in backend.names():
             backend.pause(name)
         wait_until(
             lambda: not backend.figures(timedelta(hours=1)).unfinished,
@@ -108,19 +137,18 @@ def run(redis: RedisServer, folder: Path, *, seconds: float, seed: int = 0) -> s
 
 
 def _make_jobs(backend: RedisBackend) -> dict[str, datetime]:
-    begun = {}
-    for number in range(JOBS):
-        definition = {
-            "name": f"chaos {number}",
-            "handler": "chaos.note",
-            "schedule": {"every": 1 + number % 3},
-            "misfire": "all",
-            "misfire_cap": 200,
-        }
-        job = backend.save(definition)
-        assert job.answered_until is not None
-        begun[job.name] = job.answered_until
-    return begun
+    def make(name: str, every: int, **options: Any) -> Job:
+        definition = {"name": name, "handler": "chaos.note", "schedule": {"every": every}}
+        return backend.save(definition | {"misfire": "all", "misfire_cap": 200} | options)
+
+    made = [make(f"chaos {number}", 1 + number % 3) for number in range(JOBS)]
+    made += [
+        make(f"slow {number}", 5 * SLOW_SECONDS, handler="chaos.slow", args=[SLOW_SECONDS])
+        for number in range(SLOW_JOBS)
+    ]
+    for number in range(BROKEN_JOBS):
+        make(f"broken {number}", 1)
+    return {job.name: job.answered_until for job in made if job.answered_until}
 
 
 def _is_answered(backend: RedisBackend, names: dict[str, datetime], until: datetime) -> bool:
@@ -132,9 +160,9 @@ def _judge(
 ) -> str:
     runs = Counter(chaos.runs.read_text().split())
     expected, missed, doubled, late = 0, [], [], []
-    for number, (name, start) in enumerate(begun.items()):
+    for name, start in begun.items():
         fires = {fire.scheduled_for: fire for fire in backend.fires(name, 100_000)}
-        period = timedelta(seconds=1 + number % 3)
+        period = timedelta(seconds=backend.job(name).rule["every"])
         due = start + period
         while due < ended_at - LAST:
             expected += 1

@@ -47,6 +47,41 @@ def test_what_was_answered_survives_the_death_of_redis(
     assert backend.begin(key, "another") is None
 
 
+def test_a_document_that_cannot_be_read_costs_itself(
+    redis_server: RedisServer, app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_allowed", {"jobs.note"})
+    backend = RedisBackend(redis_server.url)
+    client, store = backend.store._client, backend.store
+    broken = ["7 {bad", "x", "", "7", "7 null", '7 {"name": 5}', '7 {"created_at": "infinity"}']
+    with chosen_backend.using(backend):
+        for number in range(len(broken)):
+            jobs.register(f"bad {number}", "jobs.note", 3600)
+            jobs.register(f"bad fire {number}", "jobs.note", 3600)
+        jobs.register("good", "jobs.note", 3600)
+        fires = [jobs.run_now(f"bad fire {number}") for number in range(len(broken))]
+        long_ago = dict.fromkeys(jobs.names(), 0.0)
+        client.zadd(store._due, {**long_ago, "good": 0.0})
+        for number, text in enumerate(broken):
+            client.hset(store._jobs, f"bad {number}", text)
+            client.hset(store._fires, str(fires[number]), text)
+        run = jobs.run_now("good")
+        for _ in range(5):
+            wait = backend.tick(app)
+        assert wait > 0, "what cannot be read is looked at again and again"
+        assert jobs.fires("good")[0].status == FireStatus.DISPATCHED
+        assert run in {fire.id for fire in jobs.fires("good")}
+        for number, fire in enumerate(fires):
+            job = jobs.get(f"bad {number}")
+            assert "cannot be read" in job.quarantine_reason
+            ended = backend.fire(fire)
+            assert ended is not None
+            assert "cannot be read" in ended.error
+            jobs.register(job.name, "jobs.note", 3600)
+            assert jobs.next_fires(job.name)  # defined anew, it goes on
+        assert backend.figures(leases.TTL).quarantined == 0
+
+
 def test_a_scheduler_says_an_outage_once_and_goes_on(
     redis_server: RedisServer, app: Celery, caplog: pytest.LogCaptureFixture
 ) -> None:
