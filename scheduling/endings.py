@@ -1,4 +1,4 @@
-"""What each way to end a run means for its fire; docs/scheduling.md has the same as a table.
+"""What each way to end a run means for its fire; docs/guarantees.md has the same as a table.
 
 A run's own process ends it in one place, ``task_postrun``, which Celery sends however the task
 ended. Where that process is gone, the worker's main process tells.

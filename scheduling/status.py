@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from django.db.models import Count, QuerySet
 
-from scheduling import failures, liveness, streaks
+from scheduling import failures, liveness, streaks, workers
 from scheduling.clock import database_now
 from scheduling.housekeeping import live_schedulers
 from scheduling.kept.documents import percentile
@@ -36,6 +36,8 @@ class Status:
     """Schedules whose last ``streaks.LONG`` runs, or more, failed for good."""
     skipping: int
     """Schedules whose last ``streaks.LONG`` due times, or more, were skipped."""
+    unknown_tasks: int
+    """Tasks that were due in the window, and that no living worker knows."""
     fires_by_status: dict[str, int]
     """Fires whose due time is in the window; every status is named."""
     skipped: int
@@ -65,12 +67,18 @@ def read(window: timedelta = WINDOW) -> Status:
         failed_runs=failures.open_ones().count(),
         failing=streaks.failing().count(),
         skipping=streaks.skipping().count(),
+        unknown_tasks=len(workers.unknown(_tasks(recent), now)),
         fires_by_status=counts,
         skipped=sum(count for status, count in counts.items() if status.startswith("skipped")),
         lateness_p50=percentile(late, 0.50),
         lateness_p99=percentile(late, 0.99),
         lateness_max=late[-1] if late else None,
     )
+
+
+def _tasks(fires: QuerySet[Fire]) -> QuerySet[Fire, str]:
+    tasks = fires.order_by().values_list("schedule__periodic_task__task", flat=True)
+    return tasks.distinct()
 
 
 def _lateness(fires: QuerySet[Fire]) -> list[float]:

@@ -169,6 +169,7 @@ def _troubles_of_schedules(seen: scheduler_status.Status) -> list[str]:
         "Runs that failed for good and nobody saw to": seen.failed_runs,
         "Schedules whose last runs failed, one after the other": seen.failing,
         "Schedules whose last due times were skipped, one after the other": seen.skipping,
+        "Tasks that were due and that no worker knows": seen.unknown_tasks,
         "Schedules in quarantine": seen.quarantined,
     }
     return [f"{what}: {count}." for what, count in counted.items() if count]

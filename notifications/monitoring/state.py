@@ -128,6 +128,7 @@ def _scheduler() -> Iterator[GaugeMetricFamily]:
     yield _gauge("schedules_quarantined", "Schedules in quarantine", status.quarantined)
     yield _gauge("schedules_failing", "Schedules whose last runs failed", status.failing)
     yield _gauge("schedules_skipping", "Schedules whose last fires were skipped", status.skipping)
+    yield _gauge("tasks_unknown", "Due tasks that no worker knows", status.unknown_tasks)
     yield _gauge("runs_failed", "Runs that failed for good, nobody saw to", status.failed_runs)
     yield _gauge("fires_unpublished", "Fires claimed and not published", status.unpublished)
     yield _gauge("fires_running", "Runs under way", status.running)

@@ -6,7 +6,6 @@ Let its append-only file be on. A script claims a job, inserts its fires and adv
 step, so any number of schedulers may run.
 """
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -31,8 +30,6 @@ from scheduling.kept.documents import (
 )
 from scheduling.kept.store import Move, Outlook, Process
 from scheduling.kept.ticks import Ticks
-
-logger = logging.getLogger(__name__)
 
 Document = TypeVar("Document", Job, Fire)
 
@@ -267,7 +264,6 @@ def _read(
     try:
         return decode(document, int(version))
     except Exception as error:  # noqa: BLE001 - the boundary: reading a row is inside it
-        logger.error("The document of %r cannot be read: %s", key, type(error).__name__)  # noqa: TRY400 - a traceback has its text
         digits = re.match("[0-9]*", text, re.ASCII)
         number = int((digits and digits[0]) or 0)  # as the script reads them
         return otherwise(key, number, datetime.now(UTC), error)

@@ -137,7 +137,7 @@ class Ticks(Jobs):
     def _claim(self, job: Job, now: datetime) -> Move:
         """Plan the fires of one due job and advance it; a broken one is quarantined."""
         if job.quarantined_at is not None:  # and due all the same: it cannot be read
-            logger.error("The job %r is quarantined: it cannot be read", job.name)
+            logger.error("The job %r is quarantined: %s", job.name, job.quarantine_reason)
             return Move(job=job)
         try:
             return self._planned(job, now)
@@ -165,6 +165,7 @@ class Ticks(Jobs):
         """Return what becomes of one forgotten fire; one at fault ends, and stops no other."""
         if job is None:
             why = "Its job was removed." if fire.job else fire.error
+            logger.warning("The fire %s is cancelled: %s", fire.id, why)
             return ended(fire, FireStatus.CANCELLED, now, why)
         try:
             return self._decided(fire, job, now)

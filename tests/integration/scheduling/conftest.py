@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 import pytest
 import redis
 from celery import Celery
+from celery.app.trace import build_tracer
 from django.conf import settings
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from scheduling import changes, claims, dispatch, outlook, recovery, watch
 from scheduling.clock import database_now
+from scheduling.messages import FIRE_HEADER
 from scheduling.models import Change, Fire, Schedule
 from tests.integration.scheduling import jobs_app
 
@@ -92,6 +94,19 @@ def _as_a_scheduler(step: Callable[[], T]) -> T:
     On a busy machine the test's own process is one.
     """
     return watch.wait_out(step, time.monotonic() + BUSY_SECONDS)
+
+
+@jobs_app.app.task(name="jobs.here")  # type: ignore[untyped-decorator]
+def here() -> None:
+    here.body()
+
+
+def run_here(fire: Fire, body: Callable[[], Any]) -> None:
+    """Run a fire of ``jobs.here`` in this process, as a worker's child does."""
+    here.body = body
+    key = str(fire.pk)
+    request = {"id": key, FIRE_HEADER: key, "hostname": "celery@here"}
+    build_tracer(here.name, here, app=jobs_app.app)(key, (), {}, request)
 
 
 def lease_ends() -> None:

@@ -112,6 +112,7 @@ WAYS: dict[str, Any] = {
     "exit": lambda _: sys.exit(3),
     "die": lambda _: os.kill(os.getpid(), signal.SIGKILL),
     "hang": sleep_on,
+    "be revoked": lambda _: time.sleep(60),
     "return what cannot be stored": lambda _: object(),
 }
 

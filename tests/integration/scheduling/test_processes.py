@@ -98,15 +98,13 @@ ENDS = {
     "exit": ("lost", 1, "SystemExit"),
     "die": ("lost", 1, ""),
     "hang": ("failed", 1, "TimeLimitExceeded"),
+    "be revoked": ("cancelled", 1, "was revoked"),
     "return what cannot be stored": ("failed", 1, "EncodeError"),
 }
 
 
 def test_each_way_to_end_a_run_ends_its_fire(
-    start: Callable[[str], RunningProcess],
-    wait_until: Wait,
-    runs: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    app: Celery, start: Callable[[str], RunningProcess], wait_until: Wait, runs: Path
 ) -> None:
     jobs.allow("jobs.end")
     soon = database_now()
@@ -123,6 +121,8 @@ def test_each_way_to_end_a_run_ends_its_fire(
         )
     start("worker")
     start("beat")
+    wait_until(lambda: "be revoked" in runs.read_text())
+    app.control.revoke(str(fire_of("be revoked").pk), terminate=True)
     ended = Fire.objects.filter(finished_at__isnull=False)
     died = Fire.objects.filter(schedule__periodic_task__name="die", status=FireStatus.RUNNING)
     # Its message comes back to the broker, so Celery tells nobody of the death.

@@ -4,18 +4,15 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from celery import Celery
-from celery.app.trace import build_tracer
 from django.db import connection
 from django.utils import timezone, translation
 
 from scheduling import endings
-from scheduling.messages import FIRE_HEADER
 from scheduling.models import Fire, FireStatus, Schedule
-from tests.integration.scheduling import jobs_app
+from tests.integration.scheduling.conftest import run_here as run
 from tests.integration.scheduling.conftest import tick
 from tests.spoiling import harms_of_this_database, sql
 
@@ -27,19 +24,6 @@ def _sound_connection() -> Iterator[None]:
     yield
     connection.close()
     connection.connect()
-
-
-@jobs_app.app.task(name="jobs.harmful")  # type: ignore[untyped-decorator]
-def harmful() -> None:
-    harmful.body()
-
-
-def run(fire: Fire, body: Callable[[], Any]) -> None:
-    """Run a fire's task in this process, as a worker's child does."""
-    harmful.body = body
-    key = str(fire.pk)
-    request = {"id": key, FIRE_HEADER: key, "hostname": "celery@here"}
-    build_tracer(harmful.name, harmful, app=jobs_app.app)(key, (), {}, request)
 
 
 @pytest.fixture
@@ -54,7 +38,7 @@ def fired(app: Celery, due: Callable[..., Schedule]) -> Callable[[str], Fire]:
     """Publish a fire of a schedule of that name, and return it."""
 
     def publish(name: str) -> Fire:
-        schedule = due(name, task="jobs.harmful")
+        schedule = due(name, task="jobs.here")
         (fire,) = (fire for fire in tick(app) if fire.schedule_id == schedule.pk)
         return fire
 

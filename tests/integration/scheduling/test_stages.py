@@ -1,10 +1,11 @@
 """Whatever a stage of the scheduler raises for one schedule, the others fire in the same tick."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from celery import Celery
+from celery.exceptions import Ignore, Reject
 from django.db import DataError, IntegrityError
 from redis.exceptions import OutOfMemoryError
 
@@ -13,6 +14,7 @@ from scheduling import (
     claims,
     conditions,
     dispatch,
+    endings,
     housekeeping,
     ledger,
     message_rows,
@@ -22,7 +24,7 @@ from scheduling.clock import database_now
 from scheduling.models import Change, Fire, FireStatus, Schedule, SchedulerProcess
 from scheduling.scheduler import Scheduler
 from scheduling.sender import Sender
-from tests.integration.scheduling.conftest import queued_messages
+from tests.integration.scheduling.conftest import lease_ends, queued_messages, run_here, tick
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -196,6 +198,44 @@ def test_a_step_of_housekeeping_that_fails_stops_no_other(
         "_delete_old_fires": Fire.objects.filter(scheduled_for=long_ago).exists(),
     }
     assert {name for name, is_left in left.items() if is_left} == {step} & left.keys()
+
+
+def end_by(error: BaseException) -> NoReturn:
+    raise error
+
+
+WAYS_TO_END: list[tuple[str, Callable[[], Any]]] = [
+    ("succeed", lambda: None),
+    ("fail", lambda: end_by(ValueError("no"))),
+    ("leave", lambda: end_by(Ignore())),
+    ("return_to_queue", lambda: end_by(Reject("no", requeue=True))),
+]
+
+
+@pytest.mark.parametrize(("verb", "way"), WAYS_TO_END, ids=["return", "raise", "ignore", "reject"])
+@pytest.mark.parametrize("guarantee", ["at_least_once", "at_most_once"])
+def test_a_run_whose_end_faults_as_it_is_written_is_an_orphan_and_the_others_end(
+    due: Due,
+    app: Celery,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    way: Callable[[], Any],
+    guarantee: str,
+) -> None:
+    for name in ("bad", "one"):
+        due(name, task="jobs.here", policy={"guarantee": guarantee})
+    fires = {fire.schedule.periodic_task.name: fire for fire in tick(app)}
+    with monkeypatch.context() as patched:
+        throw(patched, ledger, verb, lambda *_, **__: True, KeyError("no"))
+        run_here(fires["bad"], way)
+    run_here(fires["one"], lambda: None)
+    assert status_of("one") == FireStatus.SUCCEEDED
+    assert not endings.heartbeat.has(fires["bad"].pk)  # so it is silent
+    for _ in range(2):
+        lease_ends()
+        tick(app)
+    again = guarantee == "at_least_once"
+    assert status_of("bad") == (FireStatus.DISPATCHED if again else FireStatus.LOST)
 
 
 def test_an_outage_quarantines_nobody(

@@ -192,14 +192,9 @@ def test_schedules_that_fail_are_skipped_or_are_of_a_task_that_no_worker_knows(c
     ):
         made = PeriodicTask.objects.create(name=name, task=task, interval=every)
         Schedule.objects.update_or_create(pk=made.pk, defaults=counts)
-    Fire.objects.create(
-        schedule_id=made.pk,
-        scheduled_for=now,
-        fire_at=now,
-        finished_at=now,
-        status="failed",
-        cause="x",
-    )
+    ended = {"scheduled_for": now, "fire_at": now, "finished_at": now}
+    for pk in Schedule.objects.values_list("pk", flat=True):
+        Fire.objects.create(schedule_id=pk, status="failed", cause="x", **ended)
     WorkerProcess.objects.create(name="w", tasks=["jobs.note"], started_at=now, seen_at=now)
     SchedulerProcess.objects.create(
         name="here:1", started_at=now, seen_at=now, ticked_at=now - timedelta(minutes=1)
@@ -209,11 +204,18 @@ def test_schedules_that_fail_are_skipped_or_are_of_a_task_that_no_worker_knows(c
     assert "'hourly'" in found["scheduler.skipping"]
     assert "'old.module.gone' of nightly" in found["scheduler.unknown_task"]
     assert "here:1" in found["scheduler.hung"]
-    assert "1 runs failed" in found["scheduler.failed_runs"]
-    names = ("schedules_failing", "schedules_skipping", "schedulers_hung", "runs_failed")
+    assert "2 runs failed" in found["scheduler.failed_runs"]
+    names = ("schedules_failing", "schedules_skipping", "schedulers_hung", "tasks_unknown")
     assert [value(name) for name in names] == [1, 1, 1, 1]
+    assert value("runs_failed") == 2
     troubles = "\n".join(overview.read().troubles)
-    for trouble in ("loop hangs: 1", "failed for good", "runs failed, one", "were skipped, one"):
+    for trouble in (
+        "loop hangs: 1",
+        "failed for good",
+        "runs failed, one",
+        "were skipped, one",
+        "no worker knows: 1",
+    ):
         assert trouble in troubles
 
 
