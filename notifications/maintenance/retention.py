@@ -42,7 +42,7 @@ def prune(
     Stops after about ``limit`` notifications, if given. Returns how many left; ``told`` is
     called with the number of each batch.
     """
-    finished, failed, very_old = _old(days, failed_days)
+    finished, failed, since, very_old = _old(days, failed_days)
     deleted = _in_batches(lambda: finished, _forget, limit, told)
     # A dead letter goes with its notification, and a refused message alone.
     letters = FailedDelivery.objects.filter(created_at__lt=very_old)
@@ -52,7 +52,7 @@ def prune(
         limit,
     )
     _in_batches(
-        lambda: _ended(Event.objects.filter(created_at__lt=old)),
+        lambda: _ended(Event.objects.filter(created_at__lt=since)),
         lambda ids: Event.objects.filter(pk__in=ids).delete(),
         limit,
     )
@@ -62,14 +62,14 @@ def prune(
 
 def old(*, days: int | None = None, failed_days: int | None = None) -> int:
     """Return how many notifications ``prune`` would take away."""
-    finished, failed, _ = _old(days, failed_days)
+    finished, failed, *_ = _old(days, failed_days)
     return finished.count() + failed.count()
 
 
 def _old(
     days: int | None, failed_days: int | None
-) -> tuple[QuerySet[Notification], QuerySet[Notification], datetime]:
-    """Return what finished and is old, what failed and is, and since when a dead letter is."""
+) -> tuple[QuerySet[Notification], QuerySet[Notification], datetime, datetime]:
+    """Return what finished and is old, what failed and is, and since when each is."""
     now = clock.now()
     old = now - timedelta(days=conf.keep_days if days is None else days)
     very_old = now - timedelta(days=conf.keep_failed_days if failed_days is None else failed_days)
@@ -77,6 +77,7 @@ def _old(
     return (
         finished.filter(finished_at__lt=old, failed_delivery__isnull=True),
         finished.filter(failed_delivery__created_at__lt=very_old),
+        old,
         very_old,
     )
 

@@ -1,7 +1,9 @@
 """What these tests say often."""
 
 import json
+import logging
 from base64 import b64decode
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -89,3 +91,11 @@ def redis_client():
     """A connection to the broker of this run."""
     with redis.Redis.from_url(settings.BROKER_URL) as client:
         yield client
+
+
+@pytest.fixture
+def no_content_in_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """See that no line that the test logged, with its traceback, holds what errors told."""
+    yield
+    told = "\n".join(map(logging.Formatter().format, caplog.get_records("call")))
+    assert not [word for word in ("Dear Ada", "ada@example.org") if word in told]

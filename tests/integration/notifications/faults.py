@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
+from notifications.core.errors import NotificationError
+
 ERRORS = [
     ValueError("ada@example.org"),
     UnicodeEncodeError("ascii", "Dear Ada", 0, 1, "not in range"),
     TypeError("Dear Ada"),
     RecursionError("Dear Ada"),
     MemoryError("Dear Ada"),
+    NotificationError("Dear Ada"),
 ]
 
 

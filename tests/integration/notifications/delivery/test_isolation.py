@@ -20,6 +20,8 @@ from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.faults import ERRORS, plant
 
+pytestmark = pytest.mark.usefixtures("no_content_in_logs")
+
 
 @pytest.fixture
 def sent(settings, tmp_path):

@@ -18,8 +18,10 @@ from notifications.delivery.provider_calls import NO_OUTCOME, NOT_AN_OUTCOME
 from notifications.models import Notification, ProviderAccount, Status
 from notifications.providers import accounts, health
 from notifications.submission import send_many
+from tests.integration.notifications.faults import ERRORS
 
 SENT = Outcome(Result.SENT)
+pytestmark = pytest.mark.usefixtures("no_content_in_logs")
 
 
 class Pigeons(Provider):
@@ -47,7 +49,7 @@ class Pigeons(Provider):
 class Raises(Pigeons):
     """Raises between two yields, before it sent anything of the message."""
 
-    error: Exception = ValueError()
+    error: Exception = ValueError("Dear Ada")
 
     def trouble(self, message):
         raise self.error
@@ -180,7 +182,7 @@ def test_a_breach_costs_the_message_that_it_is_about(sent_by, provider, result, 
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), RecursionError(), TypeError(), UnicodeError(), ConnectionError()]
+    "error", [*ERRORS, ConnectionError("Dear Ada")], ids=lambda error: type(error).__name__
 )
 def test_it_may_raise_anything(sent_by, error):
     Raises.error = error

@@ -81,7 +81,6 @@ def test_what_reads_all_tables_leaves_out_what_cannot_be_read(transactional_db, 
     def broken():
         """No table is broken."""
         raise OverflowError("ada@example.org")
-        yield
 
     monkeypatch.setattr(state, "PARTS", (broken, *state.PARTS))
     shown = exposition.exposed(with_state=True)
