@@ -1,5 +1,6 @@
 """Who calls, whether they may, and how often: asked before anything else of a request is read."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import structlog
@@ -32,19 +33,29 @@ class Key(HttpAuthBase):
 
     def __call__(self, request: HttpRequest) -> ApiKey:
         """Return the key. Raises ``Problem``: 401, 403 or 429."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Problem("missing-key", hint=_HINT)
-        key = api_keys.find(token.strip())
-        if key is None:
-            raise _refused(request, token)
-        if self.scope not in key.scopes:
-            raise Problem("missing-scope", f"It needs the scope {self.scope.value!r}.")
-        wait = limits.take(key)
-        if wait:
-            raise Problem("too-many-requests", retry_after=wait)
-        api_keys.note_use(key)
-        return key
+        return permit(request, self.scope, api_keys.find)
+
+
+def permit(
+    request: HttpRequest, scope: ApiKey.Scope, find: Callable[[str], ApiKey | None]
+) -> ApiKey:
+    """Return the key that ``find`` finds by the bearer's token, if it may do this now.
+
+    Raises ``Problem``: 401, 403 or 429.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Problem("missing-key", hint=_HINT)
+    key = find(token.strip())
+    if key is None:
+        raise _refused(request, token)
+    if scope not in key.scopes:
+        raise Problem("missing-scope", f"It needs the scope {scope.value!r}.")
+    wait = limits.take(key)
+    if wait:
+        raise Problem("too-many-requests", retry_after=wait)
+    api_keys.note_use(key)
+    return key
 
 
 def _refused(request: HttpRequest, token: str) -> Problem:

@@ -16,6 +16,10 @@ log = structlog.get_logger(__name__)
 HEADER = "X-Request-ID"
 _PLAIN = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
+# Below /v2/ is GOV.UK Notify's API, whose refusals are plain JSON.
+_PATHS = ("/api/", "/v2/")
+_OWN_TYPES = (problems.CONTENT_TYPE, "application/json")
+
 Answer = Callable[[HttpRequest], HttpResponse]
 
 
@@ -38,14 +42,14 @@ def api(answer: Answer) -> Answer:
     """Log each call of the API, and turn what Django itself refuses into problem documents."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith("/api/"):
+        if not request.path.startswith(_PATHS):
             return answer(request)
         started = time.monotonic()
         if _would_be_redirected(request):
             response = problems.answer(request, problems.Problem("https-required"))
         else:
             response = answer(request)
-        if response.status_code >= 400 and response["Content-Type"] != problems.CONTENT_TYPE:
+        if response.status_code >= 400 and response["Content-Type"] not in _OWN_TYPES:
             response = _as_problem(request, response)
         log.info(
             "api_call",

@@ -131,8 +131,13 @@ def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
     if kind.status == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = "Bearer"
     if problem.retry_after is not None:
-        response["Retry-After"] = str(math.ceil(problem.retry_after))
+        response["Retry-After"] = whole_seconds(problem.retry_after)
     return response
+
+
+def whole_seconds(seconds: float) -> str:
+    """Write seconds as ``Retry-After`` has them (RFC 9110, 10.2.3)."""
+    return str(math.ceil(seconds))
 
 
 def for_status(status: int) -> Problem:

@@ -34,12 +34,17 @@ def to_problem(error: Exception) -> Problem:
 
 
 def refuse(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Answer an exception with its problem document; a fault of ours goes to the log in full."""
+    """Answer an exception with its problem document."""
+    return problems.answer(request, judge(request, error))
+
+
+def judge(request: HttpRequest, error: Exception) -> Problem:
+    """Return an exception's problem; a fault of ours goes to the log in full."""
     problem = to_problem(error)
     watch.database_outage(error)
     if problem.kind == "internal-error":
         log.error("request_failed", path=request.path, exc_info=error)
-    return problems.answer(request, problem)
+    return problem
 
 
 def _invalid_notification(error: InvalidNotification) -> Problem:

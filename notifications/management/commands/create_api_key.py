@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from notifications.core.errors import UnknownProject
 from notifications.core.world import DEFAULT_PROJECT
 from notifications.db import clock
+from notifications.gateways.govuk import client_keys
 from notifications.models import ApiKey
 from notifications.operations import api_keys
 
@@ -46,13 +47,19 @@ class Command(BaseCommand):
             help="How long a rotated key stays valid beside the new one (default %(default)g).",
         )
 
+        parser.add_argument(
+            "--govuk",
+            action="store_true",
+            help="Print it in the form that the clients of GOV.UK Notify take, for /v2/.",
+        )
+
     def handle(self, *_: Any, **options: Any) -> None:
         """Print the key on standard output, and what it is on standard error."""
         new = self._rotate(options) if options["rotate"] else self._create(options)
         row = new.row
         what = f"{row.kind} key {row.prefix} of the project {row.project}"
         self.stderr.write(f"{what} for {row.name}: {', '.join(row.scopes)}")
-        self.stdout.write(new.token)
+        self.stdout.write(client_keys.of(row) if options["govuk"] else new.token)
 
     def _create(self, options: dict[str, Any]) -> api_keys.NewKey:
         days = options["days"]
