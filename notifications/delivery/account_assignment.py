@@ -1,102 +1,37 @@
-"""The assignment of finished messages to accounts: by rules, weight and health, within limits.
+"""Assigns rendered messages to accounts: by rules, weight and health, within limits.
 
-It writes nothing: it gives a plan. A message that cannot be sent now is to be deferred, which
+It writes nothing, but returns a plan. A message that cannot be sent now is to be deferred, which
 uses no attempt and frees the worker.
 """
 
 import random
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from dataclasses import replace
 from uuid import UUID
 
 from notifications.channels import CHANNELS, allowed_senders, kinds
-from notifications.channels.base import Content
 from notifications.core.attempt import Claim, Outcome, Report, Result
-from notifications.core.retry import policy_for
-from notifications.db import clock, shared_state
+from notifications.core.reasons import Reason
+from notifications.db import clock
+from notifications.delivery import account_limits
+from notifications.delivery.plan import Plan, Ready
 from notifications.models import Attempt
-from notifications.providers import accounts, endpoints, health, rate_limits, senders
+from notifications.providers import accounts, endpoints, health, senders
 from notifications.providers.accounts import Candidate
 from notifications.providers.endpoints import Allowance
-from notifications.providers.rate_limits import Ask, Bucket, bursty, steady
 from notifications.providers.selection import AccountState, Choice, choose, serving, suited
-from notifications.recipients import suppressions
-from templates_engine.sms import segments
 
 WAIT_FOR_ACCOUNT = 15.0  # seconds, where every account is disabled or misconfigured
-BOOKED = "rate_limited"  # the reason of a row that waits for its slot
 
 Names = Mapping[UUID, Collection[str]]  # of accounts, by message
 
 
-class Ready(NamedTuple):
-    """A claim with its finished content, and the name of its template if it has one."""
-
-    claim: Claim
-    content: Content
-    template: str = ""
-
-    @property
-    def segments(self) -> int | None:
-        """How many segments an SMS takes; None for other channels."""
-        if self.claim.channel != "sms":
-            return None
-        return segments(str(self.content["text"]))
-
-
-@dataclass(slots=True)
-class Plan:
-    """What is to become of some messages: by which account they go, or why they do not.
-
-    ``deferred`` holds claims with the time when each is due again, by the reason; ``stale`` those
-    that would have expired by then; ``late`` reports of those whose deadline would be over, and of
-    those that no account could ever reach.
-    """
-
-    going: list[tuple[Choice, list[Ready]]] = field(default_factory=list)
-    deferred: dict[str, list[tuple[Claim, datetime]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    stale: list[Claim] = field(default_factory=list)
-    late: list[Report] = field(default_factory=list)
-
-    def wait(self, ready: list[Ready], seconds: float, why: str, detail: str) -> None:
-        """Defer these for so long; those whose deadline would be over by then are late."""
-        now = clock.now()
-        due_at = now + timedelta(seconds=seconds)
-        outcome = Outcome(Result.TRANSIENT, code=why, detail=detail, retry_after=seconds)
-        for one in ready:
-            claim = one.claim
-            if due_at <= _deadline(claim):
-                self.deferred[why].append((claim, _before_expiry(claim, due_at)))
-            else:
-                self.late.append(Report(claim, outcome, provider="", started_at=now))
-
-    def within_limits(self, choice: Choice, ready: list[Ready]) -> None:
-        """Ask the limits for all at once; what must wait is due again at the time it is given."""
-        waits = _waits(choice.candidate, ready)
-        if not any(waits):
-            self.going.append((choice, ready))
-            return
-        now = clock.now()
-        going = []
-        for one, wait in zip(ready, waits, strict=True):
-            due_at = now + timedelta(seconds=wait)
-            expires_at = one.claim.expires_at
-            if not wait:
-                going.append(one)
-            elif expires_at is not None and due_at >= expires_at:
-                self.stale.append(one.claim)
-            else:
-                self.deferred[BOOKED].append((one.claim, due_at))
-        self.going.append((choice, going))
-
-
 def assign(ready: list[Ready], tried: Names, earlier: Mapping[UUID, Sequence[str]]) -> Plan:
-    """Plan by which account each goes; ``tried`` and ``earlier`` name those that failed it."""
+    """Plan by which account each message goes.
+
+    ``tried`` and ``earlier`` name the accounts that failed it in this batch and before.
+    """
     candidates = candidates_of(ready[0].claim)
     plan = Plan()
     ready = _without_misfits(ready, plan)
@@ -107,20 +42,20 @@ def assign(ready: list[Ready], tried: Names, earlier: Mapping[UUID, Sequence[str
         # By far the commonest case, in which there is nothing to draw for each row.
         choice = _choose(ready[0], candidates, states)
         if choice is not None:
-            plan.within_limits(choice, ready)
+            account_limits.send_within(plan, choice, ready)
             return plan
-    drawing = _Drawing(candidates, states, tried, earlier)
+    drawing = _WeightedDraw(candidates, states, tried, earlier)
     if len(candidates) > 1 and any(candidate.rate for candidate in candidates):
-        plan.going, ready = drawing.with_room(ready)
+        plan.send, ready = drawing.with_room(ready)
     chosen, left = drawing.draw(ready)
     for choice, rows in chosen:
-        plan.within_limits(choice, rows)
-    _rest(left, candidates, plan)
+        account_limits.send_within(plan, choice, rows)
+    _defer(left, candidates, plan)
     return plan
 
 
 def _without_misfits(ready: list[Ready], plan: Plan) -> list[Ready]:
-    """Keep what some account could reach; what none of this channel ever could ends."""
+    """Return what some account could reach; what no account ever could gets its outcome."""
     claim = ready[0].claim
     if claim.test or not CHANNELS[claim.channel].is_mixed:
         return ready
@@ -129,7 +64,7 @@ def _without_misfits(ready: list[Ready], plan: Plan) -> list[Ready]:
         if accounts.takers(claim.channel, one.claim.recipient):
             kept.append(one)
         else:
-            plan.late.append(Report(one.claim, _NO_ACCOUNT, provider="", started_at=clock.now()))
+            plan.record.append(Report(one.claim, _NO_ACCOUNT, provider="", started_at=clock.now()))
     return kept
 
 
@@ -195,11 +130,11 @@ def within_allowances(ready: list[Ready]) -> tuple[list[Ready], dict[str, Allowa
             continue
         kept += rows[: allowance.most]
         detail = "The endpoint is slow, or does not answer."
-        plan.wait(rows[allowance.most :], allowance.wait, "endpoint_backoff", detail)
+        plan.defer_for(rows[allowance.most :], allowance.wait, Reason.ENDPOINT_BACKOFF, detail)
     return kept, allowances, plan
 
 
-class _Drawing:
+class _WeightedDraw:
     """The draw of an account for each message of a batch."""
 
     def __init__(
@@ -246,7 +181,7 @@ class _Drawing:
             waiting += none
             ready = []
             for choice, rows in chosen:
-                waits = _waits(choice.candidate, rows, looks=True)
+                waits = account_limits.waits_of(choice.candidate, rows, peek=True)
                 going.append((choice, [o for o, w in zip(rows, waits, strict=True) if not w]))
                 for one in (o for o, w in zip(rows, waits, strict=True) if w):
                     self._full[one.claim.id].add(choice.candidate.name)
@@ -307,8 +242,8 @@ def _choose(
     return choose(able, states, draw, tried, full=full, earlier=earlier)
 
 
-def _rest(left: list[Ready], candidates: Sequence[Candidate], plan: Plan) -> None:
-    """Defer what no account can take now; it is looked at again when one may be back."""
+def _defer(left: list[Ready], candidates: Sequence[Candidate], plan: Plan) -> None:
+    """Defer what no account can take now, until an account may work again."""
     if not left:
         return
     now = clock.now().timestamp()
@@ -318,48 +253,9 @@ def _rest(left: list[Ready], candidates: Sequence[Candidate], plan: Plan) -> Non
         waits = [health.COOLDOWN]
     detail = "; ".join(c.problem for c in candidates if c.problem)
     is_held = bool(candidates) and all(c.problem == accounts.HELD for c in candidates)
-    plan.wait(
+    plan.defer_for(
         left,
         accounts.HELD_WAIT if is_held else min(waits, default=WAIT_FOR_ACCOUNT),
-        accounts.HELD if is_held else "no_provider",
+        Reason.ACCOUNT_HELD if is_held else Reason.NO_PROVIDER,
         detail or "Every account is disabled, or its circuit is open after failures.",
     )
-
-
-def _deadline(claim: Claim) -> datetime:
-    return claim.scheduled_at + timedelta(seconds=policy_for(claim.priority, claim.retry).deadline)
-
-
-def _before_expiry(claim: Claim, due_at: datetime) -> datetime:
-    return due_at if claim.expires_at is None else min(due_at, claim.expires_at)
-
-
-def _waits(candidate: Candidate, rows: list[Ready], *, looks: bool = False) -> list[float]:
-    """Ask how many seconds each has to wait; ``looks``: those that had to would go elsewhere."""
-    if not rows or not (candidate.rate or accounts.limits(rows[0].claim.channel)):
-        return [0.0] * len(rows)
-    return rate_limits.ask(
-        [
-            Ask(_buckets(candidate, one), booked=one.claim.reason == BOOKED, looks=looks)
-            for one in rows
-        ]
-    )
-
-
-def _buckets(candidate: Candidate, one: Ready) -> tuple[Bucket, ...]:
-    claim = one.claim
-    found = []
-    if candidate.rate:
-        key = shared_state.key_of(f"rate:account:{candidate.name}")
-        found.append(steady(key, candidate.rate))
-        if claim.priority != "high":
-            found.append(steady(f"{key}:shared", candidate.rate, 1 - rate_limits.HIGH_SHARE))
-    for limit in accounts.limits(claim.channel):
-        if limit.template not in ("", one.template):
-            continue
-        key = shared_state.key_of(f"rate:{limit.scope}:{claim.channel}:{limit.template}")
-        if limit.scope == "recipient":
-            recipient = suppressions.comparable(claim.channel, claim.recipient)
-            key += f":{rate_limits.digest(recipient)}"
-        found.append(bursty(key, limit.rate))
-    return tuple(found)

@@ -24,8 +24,9 @@ from notifications.core.reasons import Reason
 from notifications.core.routing import queue_for
 from notifications.db import clock
 from notifications.delivery import provider_calls
-from notifications.delivery.account_assignment import Ready, has_another
+from notifications.delivery.account_assignment import has_another
 from notifications.delivery.in_hand import InHand
+from notifications.delivery.plan import Ready
 from notifications.models import Status
 from notifications.providers import endpoints, health, instances, senders
 from notifications.providers.endpoints import FairCalls, endpoint_of

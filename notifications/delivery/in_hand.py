@@ -16,8 +16,8 @@ from notifications.core.reasons import Reason
 from notifications.core.retry import Step
 from notifications.db import clock
 from notifications.delivery import claims, outcomes
-from notifications.delivery.account_assignment import Plan
 from notifications.delivery.outcomes import Recorded
+from notifications.delivery.plan import Plan
 from notifications.models import Status
 from notifications.queueing import held
 from notifications.queueing.making_way import Slot
@@ -31,12 +31,12 @@ LOOK_EVERY = 0.25  # seconds between two looks at what was cancelled, paused or 
 
 @dataclass(slots=True)
 class InHand:
-    """The claims of one batch, the time that they may hold a worker, and what came of them.
+    """The claims of one batch, the time that they may hold a worker, and their outcomes.
 
-    An outage of the database is waited out in place: what a provider took is not forgotten, and
-    what it was not given goes back as soon as the database takes it.
+    An outage of the database is waited out in place: outcomes are kept in memory, and unsent
+    messages are deferred as soon as the database is back.
 
-    ``stage`` is what is being done with them. ``earlier`` names the accounts that failed a
+    ``stage`` names the present step. ``earlier`` names the accounts that failed a
     message in earlier attempts, ``tried`` those that did in this batch; ``slow`` the endpoints
     that have an allowance. ``handed`` holds what a provider was given, ``withdrawn`` what
     it shall not be given any more, and ``held_accounts`` names the accounts that shall get nothing.
@@ -69,7 +69,7 @@ class InHand:
             self.withdrawn.discard(claim.id)
 
     def look_again(self) -> None:
-        """Give back what was cancelled, paused or held meanwhile, and no provider has yet.
+        """Withdraw what was cancelled, paused or held meanwhile, and no provider has yet.
 
         To be called between two calls of a provider: it looks at most once in ``LOOK_EVERY``
         seconds, with one statement for all claims in hand.
@@ -94,7 +94,7 @@ class InHand:
         return True
 
     def withdraw(self, some: Sequence[Claim], reason: str) -> None:
-        """Give claims back that no provider has, due now: they wait with what holds them."""
+        """Defer claims that no provider has, due now: they wait with what holds them."""
         with self._lock:
             withdrawn = [claim for claim in some if claim.id not in self.handed]
             self.withdrawn.update(claim.id for claim in withdrawn)
@@ -154,7 +154,7 @@ class InHand:
         )
 
     def defer(self, slots: Sequence[tuple[Claim, datetime]], reason: str) -> None:
-        """Give claims back untried, each due at its own time."""
+        """Defer claims, each to its own time."""
         self._soundly(lambda: outcomes.defer(slots, reason))
         self._ended(claim for claim, _ in slots)
 
@@ -164,12 +164,12 @@ class InHand:
         self._ended(ended)
 
     def apply(self, plan: Plan) -> None:
-        """Write what becomes of those that a plan lets wait."""
-        for reason, slots in plan.deferred.items():
+        """Write what a plan defers, ends and records."""
+        for reason, slots in plan.defer.items():
             self.defer(slots, reason)
-        if plan.stale:
-            self.finish(plan.stale, Status.EXPIRED, Reason.EXPIRES_BEFORE_SLOT)
-        self.record(plan.late)
+        for (status, reason), ended in plan.end.items():
+            self.finish(ended, status, reason)
+        self.record(plan.record)
 
     def _ended(self, ended: Iterable[Claim]) -> None:
         for claim in ended:

@@ -1,7 +1,8 @@
 """Delivery, written once for N claims; one is the case N = 1.
 
-Expire, suppress, render, then hand over. Between claim and record no transaction is open. An
-exception costs the message that it came from, with the stage named; the others go on.
+Expire, suppress, render, assign, send, record. Each step before the sending returns a plan, and
+``InHand.apply`` writes it. No transaction is open between claim and record. An exception costs
+the message that it came from, with the stage named; the others go on.
 """
 
 from collections import defaultdict
@@ -17,9 +18,9 @@ from notifications.core.retry import SUSPECT_AFTER
 from notifications.core.world import World
 from notifications.db import clock
 from notifications.delivery import mail_parts
-from notifications.delivery.account_assignment import Ready
 from notifications.delivery.in_hand import InHand
 from notifications.delivery.outcomes import Recorded
+from notifications.delivery.plan import Plan, Ready
 from notifications.delivery.sending import send_batch
 from notifications.models import Status
 from notifications.queueing.making_way import Slot
@@ -63,9 +64,9 @@ def deliver(
 
 
 def _isolated(claims: list[Claim], batch: InHand) -> None:
-    """Deliver these; where that raises, each half of what has no outcome yet, down to one.
+    """Deliver claims; if that raises, deliver each half of those without an outcome, down to one.
 
-    What a provider was given before, and that has no outcome, ends as if its worker were lost.
+    What a provider was given, and has no outcome, ends as if its worker were lost.
     """
     faults = isolation.halving(
         claims,
@@ -89,24 +90,31 @@ def _deliver(claims: list[Claim], batch: InHand) -> None:
     if not claims:
         return
     batch.stage = "expire"
-    now = clock.now()
-    stale = [claim for claim in claims if _is_stale(claim, now)]
-    if stale:
-        batch.finish(stale, Status.EXPIRED, "expired")
+    batch.apply(_expire(claims, clock.now()))
     batch.stage = "suppress"
-    current = _without_suppressed(batch.left(claims), batch)
+    batch.apply(_suppress(batch.left(claims)))
     batch.stage = "render"
-    send_batch(_render(current, batch), batch)
+    ready, plan = _render(batch.left(claims))
+    batch.apply(plan)
+    send_batch(ready, batch)  # assign, apply, send, record
+
+
+def _expire(claims: list[Claim], now: datetime) -> Plan:
+    """Plan to end what expired before it was sent."""
+    plan = Plan()
+    for claim in claims:
+        if _is_stale(claim, now):
+            plan.end[Status.EXPIRED, Reason.EXPIRED].append(claim)
+    return plan
 
 
 def _is_stale(claim: Claim, now: datetime) -> bool:
     return claim.expires_at is not None and claim.expires_at <= now
 
 
-def _without_suppressed(claims: list[Claim], batch: InHand) -> list[Claim]:
-    """End those that became suppressed since they were accepted."""
-    if not claims:
-        return []
+def _suppress(claims: list[Claim]) -> Plan:
+    """Plan to end messages whose recipient became suppressed after they were accepted."""
+    plan = Plan()
     recipients: dict[World, set[str]] = defaultdict(set)
     for claim in claims:
         recipients[claim.world].add(claim.recipient)
@@ -114,38 +122,33 @@ def _without_suppressed(claims: list[Claim], batch: InHand) -> list[Claim]:
         world: suppressions.among(claims[0].channel, who, world=world)
         for world, who in recipients.items()
     }
-    if not any(found.values()):
-        return claims
-    by_reason: dict[str, list[Claim]] = defaultdict(list)
-    for claim in claims:
+    for claim in claims if any(found.values()) else ():
         marketing = _template_of(claim).category == Category.MARKETING
         reason = suppressions.reason_in(found[claim.world], claim.recipient, marketing=marketing)
-        by_reason[reason].append(claim)
-    kept = by_reason.pop("", [])
-    for reason, suppressed in by_reason.items():
-        batch.finish(suppressed, Status.SUPPRESSED, reason)
-    return kept
+        if reason:
+            plan.end[Status.SUPPRESSED, reason].append(claim)
+    return plan
 
 
-def _render(claims: list[Claim], batch: InHand) -> list[Ready]:
-    """Make each claim's content; one that cannot be rendered fails alone."""
+def _render(claims: list[Claim]) -> tuple[list[Ready], Plan]:
+    """Return each message's content, and the outcomes of those that cannot be rendered."""
     ready = []
-    broken = []
+    plan = Plan()
     faults = []
     parts = mail_parts.of(claims)
     for claim in claims:
         try:
             ready.append(_ready(claim, parts))
         except TemplateError as error:
-            broken.append(_refused(claim, error))
+            plan.record.append(_refused(claim, error))
         except Exception as error:
             if isolation.concerns_everybody(error):
                 raise
             faults.append((claim, isolation.fault_of(error, "render")))
     isolation.log_faults(faults, _id_of)
     now = clock.now()
-    batch.record(broken + [faulted(claim, fault, now) for claim, fault in faults])
-    return ready
+    plan.record += [faulted(claim, fault, now) for claim, fault in faults]
+    return ready, plan
 
 
 def _refused(claim: Claim, error: TemplateError) -> Report:

@@ -9,14 +9,10 @@ import time
 
 from notifications.core.attempt import Report
 from notifications.delivery import background
-from notifications.delivery.account_assignment import (
-    Ready,
-    assign,
-    failed_earlier,
-    within_allowances,
-)
+from notifications.delivery.account_assignment import assign, failed_earlier, within_allowances
 from notifications.delivery.account_sending import TICK, Sending, sending_of
 from notifications.delivery.in_hand import InHand
+from notifications.delivery.plan import Ready
 from notifications.providers import endpoints
 from scheduling import isolation
 
@@ -157,7 +153,7 @@ class BatchSending:
                 plan = assign(rows, self.batch.tried, self.batch.earlier)
                 self.batch.apply(plan)
                 self._sendings += [
-                    sending_of(choice, going, self.batch) for choice, going in plan.going if going
+                    sending_of(choice, going, self.batch) for choice, going in plan.send if going
                 ]
         self._unassigned = []
 

@@ -1,11 +1,11 @@
 """Rate limits that hold for the whole cluster: the generic cell rate algorithm (GCRA) in Redis.
 
-Two clocks per limit. ``spent`` is GCRA's theoretical arrival time: it says what may go now, so
-that no burst ever exceeds the rate. ``booked`` hands out slots: who has to wait gets the next
-free one, so that a crowd comes back in its order and one by one, not all at once. A row that
-comes back at its slot books no other.
+Each limit keeps two timestamps. ``spent`` is GCRA's theoretical arrival time: what may go now, so
+that no burst exceeds the rate. ``booked`` is the next unreserved time: a message that must wait
+reserves it, so that waiting messages return in order and one by one. A message that returns at
+its reserved time reserves nothing new.
 
-A batch costs one round trip, however many rows and limits it has.
+A batch costs one round trip, however many messages and limits it has.
 """
 
 import threading
@@ -44,23 +44,24 @@ def bursty(key: str, rate: Rate) -> Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One row's wish to go now, against each of its limits.
+class LimitRequest:
+    """A message's request to go now, against each of its limits.
 
-    ``booked``: it comes at its slot. ``looks``: if it had to wait it would go elsewhere, so it
-    takes no slot.
+    ``reserved``: it returns at its reserved time. ``peek``: check without reserving, because
+    another account will be tried instead.
     """
 
     buckets: tuple[Bucket, ...]
-    booked: bool = False
-    looks: bool = False
+    reserved: bool = False
+    peek: bool = False
 
     @property
-    def books(self) -> bool:
-        return not (self.booked or self.looks)
+    def reserves(self) -> bool:
+        """Whether it reserves a time if it must wait."""
+        return not (self.reserved or self.peek)
 
 
-# For each ask: seconds to wait, 0 for "go". An ask spends from all of its limits or from none.
+# For each request: microseconds to wait, 0 for "go". It is counted by all of its limits or by none.
 # Microseconds, whole numbers: exact in Lua's doubles.
 _SCRIPT = """
 local clock = redis.call('TIME')
@@ -116,10 +117,10 @@ return answers
 """
 
 
-def ask(asks: Sequence[Ask]) -> list[float]:
-    """Tell each, in order, how many seconds it has to wait; 0 means that it may go and has spent.
+def ask(asks: Sequence[LimitRequest]) -> list[float]:
+    """Return how many seconds each has to wait, in order; 0 means that it may go and is counted.
 
-    With Redis away the same limits hold in this process alone.
+    While Redis is away, the same limits hold in this process alone.
     """
     if not asks:
         return []
@@ -132,14 +133,14 @@ def ask(asks: Sequence[Ask]) -> list[float]:
         return _LOCAL.ask(asks)
 
 
-def _ask_redis(asks: Sequence[Ask], buckets: Mapping[str, Bucket]) -> list[float]:
+def _ask_redis(asks: Sequence[LimitRequest], buckets: Mapping[str, Bucket]) -> list[float]:
     place = {key: index for index, key in enumerate(buckets, start=1)}
     keys = [name for key in buckets for name in (f"{key}:spent", f"{key}:booked")]
     arguments: list[int | str] = []
     for one in buckets.values():
         arguments += [round(one.interval * 1e6), round(one.tolerance * 1e6)]
     for each in asks:
-        kind = "booked" if each.booked else "looks" if each.looks else "new"
+        kind = "booked" if each.reserved else "looks" if each.peek else "new"
         arguments += [kind, len(each.buckets)]
         arguments += [place[b.key] for b in each.buckets]
     with shared_state() as client:
@@ -155,7 +156,7 @@ class LocalLimits:
     booked: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def ask(self, asks: Sequence[Ask]) -> list[float]:
+    def ask(self, asks: Sequence[LimitRequest]) -> list[float]:
         with self.lock:
             now = time.monotonic()
             retried: dict[str, int] = {}
@@ -166,11 +167,11 @@ class LocalLimits:
                         del clocks[key]
             return waits
 
-    def _one(self, one: Ask, now: float, retried: dict[str, int]) -> float:
+    def _one(self, one: LimitRequest, now: float, retried: dict[str, int]) -> float:
         slot, binding = now, None
         for b in one.buckets:
             free = self.spent.get(b.key, 0.0) - b.tolerance
-            if one.booked:
+            if one.reserved:
                 free += retried.get(b.key, 0) * b.interval
             else:
                 free = max(free, self.booked.get(b.key, 0.0) - b.tolerance)
@@ -179,11 +180,11 @@ class LocalLimits:
         if binding is None:
             for b in one.buckets:
                 self._advance(self.spent, b, now)
-                if not one.booked:
+                if not one.reserved:
                     self._advance(self.booked, b, now)
-        elif one.booked:
+        elif one.reserved:
             retried[binding.key] = retried.get(binding.key, 0) + 1
-        elif one.books:
+        elif one.reserves:
             self._advance(self.booked, binding, max(now, self.spent.get(binding.key, 0.0)))
         return slot - now
 
@@ -196,5 +197,5 @@ _LOCAL = LocalLimits()
 
 
 def digest(recipient: str) -> str:
-    """Name a recipient in a key without telling it to whoever lists the keys."""
+    """Return a recipient's name in a key, which does not show the recipient."""
     return blake2b(recipient.encode(), digest_size=12).hexdigest()

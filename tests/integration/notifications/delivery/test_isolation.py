@@ -74,7 +74,7 @@ def assert_others_were_sent(rows, one, sent):
 
 STAGES = [
     ("expire", pipeline, "_is_stale"),
-    ("suppress", pipeline, "_without_suppressed"),
+    ("suppress", pipeline, "_suppress"),
     ("render", pipeline, "_ready"),
     ("choose", sending, "assign"),
     ("prepare", account_sending, "_message"),

@@ -12,7 +12,7 @@ from notifications.core.rates import Rate, RateError
 from notifications.db import shared_state
 from notifications.models import RateLimit
 from notifications.providers import accounts, rate_limits
-from notifications.providers.rate_limits import Ask, LocalLimits, ask, bursty, steady
+from notifications.providers.rate_limits import LimitRequest, LocalLimits, ask, bursty, steady
 from notifications.submission import send
 
 ONE_A_SECOND = steady("test:account", Rate(1, 1))
@@ -39,34 +39,34 @@ def test_what_is_no_rate_is_refused(text):
 
 
 def test_those_that_wait_get_one_slot_each_in_their_order(limits):
-    waits = limits([Ask((ONE_A_SECOND,))] * 4)
+    waits = limits([LimitRequest((ONE_A_SECOND,))] * 4)
     assert waits[0] == 0
     assert waits[1:] == pytest.approx([1, 2, 3], abs=0.1)
     # Who comes later waits behind them.
-    assert limits([Ask((ONE_A_SECOND,))]) == pytest.approx([4], abs=0.5)
+    assert limits([LimitRequest((ONE_A_SECOND,))]) == pytest.approx([4], abs=0.5)
 
 
 def test_a_row_that_comes_at_its_slot_books_no_other(limits):
     quick = steady("test:quick", Rate(5, 1))
-    waits = limits([Ask((quick,))] * 3)
+    waits = limits([LimitRequest((quick,))] * 3)
     time.sleep(max(waits) + 0.01)
     # All came late and at once: one goes, the others come evenly, and nothing is booked anew.
-    again = limits([Ask((quick,), booked=True)] * 2)
+    again = limits([LimitRequest((quick,), reserved=True)] * 2)
     assert again == [0, pytest.approx(0.2, abs=0.05)]
 
 
 def test_a_burst_per_recipient_goes_at_once_and_then_evenly(limits):
     five_an_hour = bursty("test:recipient", Rate(5, 3600))
-    waits = limits([Ask((five_an_hour,))] * 7)
+    waits = limits([LimitRequest((five_an_hour,))] * 7)
     assert waits[:5] == [0] * 5
     assert waits[5:] == pytest.approx([720, 1440], abs=1)
 
 
 def test_who_is_stopped_by_one_limit_spends_nothing_of_another(limits):
     full, free = bursty("test:full", Rate(1, 60)), bursty("test:free", Rate(1, 60))
-    assert limits([Ask((full,))]) == [0]
-    assert limits([Ask((full, free))])[0] > 0
-    assert limits([Ask((free,))]) == [0]
+    assert limits([LimitRequest((full,))]) == [0]
+    assert limits([LimitRequest((full, free))])[0] > 0
+    assert limits([LimitRequest((free,))]) == [0]
 
 
 def test_it_is_exact_under_load(in_threads):
@@ -79,7 +79,7 @@ def test_it_is_exact_under_load(in_threads):
     def hammer():
         passed = 0
         while not ends.is_set():
-            passed += ask([Ask((bucket,), booked=True)] * 10).count(0)
+            passed += ask([LimitRequest((bucket,), reserved=True)] * 10).count(0)
         return passed
 
     passed = sum(in_threads(8, hammer))
@@ -91,12 +91,12 @@ def test_it_is_exact_under_load(in_threads):
 HAMMER = """
 import django; django.setup()
 import time
-from notifications.providers.rate_limits import Ask, ask, steady
+from notifications.providers.rate_limits import LimitRequest, ask, steady
 from notifications.core.rates import Rate
 bucket = steady("test:processes", Rate(100, 1))
 passed, first, ends = 0, time.time(), time.monotonic() + 2
 while time.monotonic() < ends:
-    passed += ask([Ask((bucket,), booked=True)] * 10).count(0)
+    passed += ask([LimitRequest((bucket,), reserved=True)] * 10).count(0)
 print("RESULT", passed, first, time.time(), flush=True)
 """
 
@@ -121,7 +121,13 @@ def test_it_is_exact_for_several_processes(processes):
 
 def test_who_only_looks_takes_no_slot(limits):
     bucket = steady("test:looks", Rate(1, 1))
-    waits = limits([Ask((bucket,)), *[Ask((bucket,), looks=True)] * 3, Ask((bucket,))])
+    waits = limits(
+        [
+            LimitRequest((bucket,)),
+            *[LimitRequest((bucket,), peek=True)] * 3,
+            LimitRequest((bucket,)),
+        ]
+    )
     assert waits == [0, *[pytest.approx(1, abs=0.1)] * 4]
 
 
