@@ -263,7 +263,7 @@ def _read(
     version, _, document = text.partition(" ")
     try:
         return decode(document, int(version))
-    except Exception as error:  # noqa: BLE001 - the boundary: reading a row is inside it
+    except Exception as error:  # noqa: BLE001 -- the boundary: reading a row is inside it
         digits = re.match("[0-9]*", text, re.ASCII)
         number = int((digits and digits[0]) or 0)  # as the script reads them
         return otherwise(key, number, datetime.now(UTC), error)

@@ -60,9 +60,10 @@ def refusal(call):
     """Return the status and the first error of a call that is refused."""
     with pytest.raises(HTTPError) as caught:
         call()
-    error = caught.value
-    (said,) = error.response.json()["errors"]
-    return error.status_code, said["error"], said["message"]
+    response = caught.value.response
+    assert response is not None
+    (said,) = response.json()["errors"]
+    return response.status_code, said["error"], said["message"]
 
 
 def test_the_python_client_sends_and_follows_an_email(notify, deliver):
