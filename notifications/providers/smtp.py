@@ -5,6 +5,7 @@ import smtplib
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 from notifications.channels import addresses, allowed_senders, options, return_paths
@@ -19,6 +20,7 @@ from notifications.providers.smtp_connection import Connection, check_ehlo, conn
 from notifications.providers.smtp_replies import Phase, refusal
 
 WRITERS_KEPT = 100
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,250}[A-Za-z0-9])?")
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]+>)", re.I | re.M)
 IDLE_LIMIT = 5.0  # seconds; after a longer rest the server is asked whether it is still there
 
@@ -35,9 +37,15 @@ class SmtpProvider(Provider):
         **allowed_senders.SETTING,
         **return_paths.SETTING,
         **mail_headers.SETTINGS,
+        "dkim_selector": "The selector of the DKIM key: its public half is the TXT record "
+        "<selector>._domainkey.<domain>.",
+        "dkim_domain": "The domain that signs; the sender's by default.",
     }
-    secret_names = {"url": "smtp://user:password@host:587 or smtps://user:password@host"}
-    optional = frozenset(setting_names) - {"from"}
+    secret_names = {
+        "url": "smtp://user:password@host:587 or smtps://user:password@host",
+        "dkim_key": "The private RSA key in PEM by which mail is signed (DKIM); none: unsigned.",
+    }
+    optional = frozenset({*setting_names, "dkim_key"}) - {"from"}
     option_names = options.OF_EMAIL
     mail_fields = frozenset(FIELDS)
 
@@ -49,6 +57,7 @@ class SmtpProvider(Provider):
             *filter(None, (sender, ehlo)),
             *allowed_senders.problems(settings),
             *return_paths.problems(settings),
+            *_dkim_problems(settings),
             *mail_headers.problems(settings),
         ]
 
@@ -60,6 +69,7 @@ class SmtpProvider(Provider):
         sender = addresses.sender(account.settings["from"])
         self._identity = mail_headers.identity(account.settings, sender)
         self._return_path = return_paths.of_account(account.settings)
+        self._signer = _signer(account, sender)
         self._writer = MailWriter(sender, self._identity)
         self._writers: dict[str, MailWriter] = {}  # of other senders that may use the account
         self._copies = ""  # what became of the last mail's copies that were refused
@@ -101,7 +111,7 @@ class SmtpProvider(Provider):
                 message = next(left, None)
                 continue
             if connection.has_extn("pipelining"):
-                message = yield from self._pipelined(first, left)
+                message = yield from self._pipelined(self._signed(first), left)
             else:
                 yield message, self._outcome_by(first.deadline, message)
                 message = next(left, None)
@@ -127,7 +137,7 @@ class SmtpProvider(Provider):
                 refused = _envelope_refused(connection)
                 if refused is None:
                     message = next(left, None)
-                    following = self._envelope_ready(message)
+                    following = self._signed_ahead(message)
                     outcome = _finish(connection, current, following)
                 else:
                     message = following = None
@@ -140,7 +150,7 @@ class SmtpProvider(Provider):
                 self._used_at = time.monotonic()
                 if refused is not None:
                     message = next(left, None)
-                    following = self._envelope_ready(message)
+                    following = self._signed_ahead(message)
                 if following is None:
                     return message
                 current, message = following, None
@@ -214,6 +224,14 @@ class SmtpProvider(Provider):
         except Exception:  # noqa: BLE001 -- sent by itself, it gets this as its own outcome
             return None
 
+    def _signed_ahead(self, message: Message | None) -> "_Prepared | None":
+        """Prepare and sign a mail whose envelope can go ahead; None as for ``_envelope_ready``."""
+        ready = self._envelope_ready(message)
+        return ready and self._signed(ready)
+
+    def _signed(self, mail: "_Prepared") -> "_Prepared":
+        return replace(mail, mail=self._signer.signed(mail.mail)) if self._signer else mail
+
     def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -232,7 +250,7 @@ class SmtpProvider(Provider):
     def _transmit(self, mail: "_Prepared") -> None:
         connection = self._connected(mail.deadline)
         try:
-            refused = transmit(connection, fitted(connection, mail))
+            refused = transmit(connection, self._signed(fitted(connection, mail)))
             self._copies = "; ".join(refused)
         except DeliveryError as error:
             self._recover(connection, error)
@@ -276,6 +294,36 @@ class SmtpProvider(Provider):
             return False
         finally:
             connection.deadline = deadline
+
+
+def _signer(account: Account, sender: addresses.Sender) -> Any:
+    """Return what signs an account's mails, a ``dkim_signing.Signer``; None without a key.
+
+    Raises ``ValueError`` for a key that cannot be used.
+    """
+    key = account.secrets.get("dkim_key")
+    if not key:
+        return None
+    if not account.settings.get("dkim_selector"):
+        raise ValueError("The account has a dkim_key, and no setting dkim_selector.")
+    try:
+        signing = import_module("notifications.providers.dkim_signing")
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f'dkimpy is not installed ({error.name}): pip install "notifications[dkim]"'
+        ) from None
+    return signing.of_account(account.settings, key, sender.address)
+
+
+def _dkim_problems(settings: Mapping[str, Any]) -> list[str]:
+    names = ("dkim_selector", "dkim_domain")
+    found = (setting_problem(name, settings, _check_name) for name in names if name in settings)
+    return [*filter(None, found)]
+
+
+def _check_name(text: str) -> None:
+    if not _NAME.fullmatch(text):
+        raise ValueError("It must be a name of DNS, as servers are told it.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ def url(notification_id: UUID, channel: str, recipient: str, world: World = LIVE
 def headers(link: str) -> Mapping[str, str]:
     """Make the two headers of a marketing mail from its link; none without one.
 
-    They count for a mail program only if the mail is signed (DKIM) by the server that takes it.
+    They count for a mail program only if the mail is signed (DKIM): by the account's key, or by the
+    server that takes it.
     """
     if not link:
         return {}
