@@ -18,12 +18,14 @@ from templates_engine.email_html import (
     with_css_inlined,
 )
 from templates_engine.errors import InvalidTemplate, TemplateError
+from templates_engine.markdown_html import html_source
 from templates_engine.masking import MARK, masked
 from templates_engine.parts import (
     BLOCK_PARTS,
     DEFAULT_LOCALE,
     HTML_PARTS,
     JSON_PARTS,
+    MARKDOWN_PARTS,
     MARKETING,
     NEEDED_PARTS,
     Sources,
@@ -134,7 +136,11 @@ def _check_shape(draft: Draft) -> None:
 def _compiled(draft: Draft, locale: str, sources: Sources) -> Sources:
     composed: Sources = {}
     for part, source in sources.items():
-        if source.strip():
+        if not source.strip():
+            continue
+        if part in MARKDOWN_PARTS:
+            composed["html"] = _placed(locale, part, _of_markdown, draft, sources)
+        else:
             composed[part] = _placed(locale, part, _composed, draft, part, source)
     html = composed.get("html")
     if html is not None:
@@ -144,6 +150,16 @@ def _compiled(draft: Draft, locale: str, sources: Sources) -> Sources:
             composed["text"] = text_source(composed["html"])
             _placed(locale, "text", check_syntax, composed["text"])
     return composed
+
+
+def _of_markdown(draft: Draft, sources: Sources) -> str:
+    if sources.get("html", "").strip():
+        raise InvalidTemplate(
+            "A mail has markdown or html, and this one has both.", hint="Leave one of them empty."
+        )
+    source = sources["markdown"]
+    check_syntax(source)
+    return _composed(draft, "html", html_source(normalized(source)))
 
 
 def _composed(draft: Draft, part: str, source: str) -> str:

@@ -28,6 +28,7 @@ from templates_engine.parts import (
     DEFAULT_LOCALE,
     HTML_PARTS,
     JSON_PARTS,
+    MARKDOWN_PARTS,
     Variants,
     parts_of,
 )
@@ -199,6 +200,8 @@ def _variants(files: Files, channel: str) -> Variants:
 
 
 def _suffix(part: str) -> str:
+    if part in MARKDOWN_PARTS:
+        return ".md"
     return (
         ".html" if part in HTML_PARTS else ".json" if part in JSON_PARTS | BLOCK_PARTS else ".txt"
     )

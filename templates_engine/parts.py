@@ -3,7 +3,7 @@
 from typing import Any
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "email": ("subject", "html", "text"),
+    "email": ("subject", "markdown", "html", "text"),
     "sms": ("text",),
     "push": ("title", "body", "data"),
     "webhook": ("body",),
@@ -12,6 +12,8 @@ PARTS: dict[str, tuple[str, ...]] = {
 # Any other channel, such as a simulator.
 GENERIC_PARTS = ("subject", "body")
 
+# Written instead of HTML, which is made of it.
+MARKDOWN_PARTS = frozenset({"markdown"})
 # Escaped, CSS inlined, links checked.
 HTML_PARTS = frozenset({"html"})
 # One line each: a line break in a value is folded into a space, so it can't start a header.
@@ -22,7 +24,7 @@ JSON_PARTS = frozenset({"data"})
 BLOCK_PARTS = frozenset({"blocks"})
 # At least one of each group must be given.
 NEEDED_PARTS: dict[str, tuple[frozenset[str], ...]] = {
-    "email": (frozenset({"subject"}), frozenset({"html", "text"})),
+    "email": (frozenset({"subject"}), frozenset({"markdown", "html", "text"})),
     "sms": (frozenset({"text"}),),
     "push": (frozenset({"title"}), frozenset({"body"})),
     "webhook": (frozenset({"body"}),),

@@ -22,7 +22,10 @@ def draft(channel: str = "chat", **given: Any) -> Draft:
         ({"variants": {}}, "needs text"),
         ({"variants": {"default": {"text": " "}}}, "needs text"),
         ({"variants": {"de": {"text": "x"}}}, "needs text"),
-        ({"channel": "email", "variants": {"default": {"subject": "x"}}}, "needs html or text"),
+        (
+            {"channel": "email", "variants": {"default": {"subject": "x"}}},
+            "needs markdown or html or text",
+        ),
         ({"channel": "email", "variants": {"default": {"html": "x"}}}, "needs subject"),
         ({"channel": "simulator", "variants": {"default": {}}}, "needs subject or body"),
         ({"variants": {"default": {"text": "x", "html": "x"}}}, "no part html"),
