@@ -41,6 +41,7 @@ import redis
 from django.conf import settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from tests import emptying, leftovers
 from tests.servers import process
@@ -94,6 +95,22 @@ def _passwords_are_hashed_in_no_time() -> Iterator[None]:
     # password, too: how often it was hashed is a part of the hash.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PBKDF2PasswordHasher, "iterations", 1)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_are_looked_up_once() -> Iterator[None]:
+    # Each test client makes the middlewares anew, and WhiteNoise would read all files' dates.
+    look, found = WhiteNoiseMiddleware.add_files_from_finders, dict[str, Any]()
+
+    def once(self: WhiteNoiseMiddleware) -> None:
+        if not found:
+            look(self)
+            found.update(self.files)
+        self.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", once)
         yield
 
 

@@ -4,7 +4,10 @@ Complete by construction: an operation, or a scope, that no line here knows make
 """
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from notifications.api import access
 from notifications.api.application import api
 from notifications.core.world import LIVE, World
 from notifications.models import ApiKey
+from notifications.operations import api_keys
 from tests.integration.notifications.api import worlds
 from tests.integration.notifications.api.conftest import Caller
 from tests.integration.notifications.api.worlds import WORLDS, Rows
@@ -161,71 +165,106 @@ def test_the_table_knows_every_operation_and_every_scope():
         assert (scope in TABLE[name].scopes) if scope else not TABLE[name].scopes
 
 
-@pytest.fixture
-def furnished(db, _fresh_caches):
-    return worlds.furnish_all()
+SCOPES = [
+    frozenset(some)
+    for count in range(1, len(ApiKey.Scope) + 1)
+    for some in combinations(ApiKey.Scope.values, count)
+]
 
 
-class Walker:
-    """Calls one operation, says what came of it, and undoes it."""
+@pytest.fixture(scope="module")
+def walks(django_db_setup, django_db_blocker):
+    """Make the worlds once, in a transaction that the module's tests share: each undoes its own."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield Walks(worlds.furnish_all())
+        transaction.set_rollback(True)
 
-    def __init__(self, name: str, furnished: dict[World, Rows], caller: Any) -> None:
-        self.line = TABLE[name]
-        self.method, self.path = OPERATIONS[name]
-        self.furnished, self.caller = furnished, caller
-        self.before = worlds.state()
 
-    def call(self, who: World | None, scopes: set[str], at: World) -> tuple[int, str, set[Any]]:
-        """Return the answer to a key of ``who``, and the rows that are not as they were.
+class Walks:
+    """Calls operations with the rows and keys of each world, and undoes what came of it."""
 
-        The operation is asked for the rows of the world ``at``.
-        """
-        kind = "test" if who and who.test else "live"
-        caller = Caller(None)
-        if who:
-            caller = self.caller(scopes=scopes, kind=kind, project=who.project)
-        rows = self.furnished[at]
-        values = rows.paths.get(self.line.path, {})
-        path = re.sub(r"\{(?:\w+:)?(\w+)\}", lambda found: str(values[found[1]]), self.path)
-        body = self.line.body(rows) if self.line.body else None
+    def __init__(self, furnished: dict[World, Rows]) -> None:
+        self.furnished, self.before = furnished, worlds.state()
+        self._keys = {(world, scopes): _key(world, scopes) for world in WORLDS for scopes in SCOPES}
+
+    def key(self, who: World | None, scopes: set[str]) -> Caller:
+        """Return a caller with a key of ``who``."""
+        return self._keys[who, frozenset(scopes)] if who else Caller(None)
+
+    @contextmanager
+    def undone(self) -> Iterator[Callable[[], dict[Any, str | None]]]:
+        """Undo what is done meanwhile. What it gives tells the rows that are not as they were."""
         try:
             with transaction.atomic():
-                response = caller(self.method, path, body)
-                said = b"".join(response).decode()  # also where it is streamed
-                after = worlds.state()
+                yield self._changed
                 transaction.set_rollback(True)
         finally:
             worlds.forget()
-        for new in after.keys() - self.before.keys():
-            whose = after[new][1]
-            assert who is not None
-            assert whose in (None, f"{who.project}{':test' * who.test}")  # whatever it was asked
+
+    def _changed(self) -> dict[Any, str | None]:
+        after = worlds.state()
         keys = self.before.keys() | after.keys()
-        return (
-            response.status_code,
-            said,
-            {key for key in keys if self.before.get(key) != after.get(key)},
-        )
+        return {
+            key: after.get(key, ("", None))[1]
+            for key in keys
+            if self.before.get(key) != after.get(key)
+        }
+
+
+def _key(world: World, scopes: frozenset[str]) -> Caller:
+    kind = "test" if world.test else "live"
+    made = api_keys.create("tests", scopes=set(scopes), kind=kind, project=world.project)
+    return Caller(made.token)
+
+
+class Walk:
+    """Calls one operation."""
+
+    def __init__(self, name: str, walks: Walks) -> None:
+        self.line = TABLE[name]
+        self.method, self.path = OPERATIONS[name]
+        self.walks, self.furnished = walks, walks.furnished
+
+    def ask(self, who: World | None, scopes: set[str], at: World) -> tuple[int, str]:
+        """Return the answer to a key of ``who`` who asks for the rows of the world ``at``."""
+        caller, rows = self.walks.key(who, scopes), self.furnished[at]
+        values = rows.paths.get(self.line.path, {})
+        path = re.sub(r"\{(?:\w+:)?(\w+)\}", lambda found: str(values[found[1]]), self.path)
+        response = caller(self.method, path, self.line.body(rows) if self.line.body else None)
+        return response.status_code, b"".join(response).decode()  # also where it is streamed
+
+    def call(self, who: World, scopes: set[str], at: World) -> tuple[int, str, set[Any]]:
+        """Ask, and return also the rows that changed. New ones are the asker's, undone."""
+        with self.walks.undone() as changed:
+            status, said = self.ask(who, scopes, at)
+            rows = changed()
+        for key, whose in rows.items():
+            if key not in self.walks.before:
+                assert whose in (None, f"{who.project}{':test' * who.test}")
+        return status, said, {*rows}
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_an_operation_does_its_own_for_who_may_and_nothing_for_anybody_else(
-    name, furnished, caller
-):
-    walk = Walker(name, furnished, caller)
+def test_an_operation_does_its_own_for_who_may_and_nothing_for_anybody_else(name, walks):
+    walk = Walk(name, walks)
     _for_who_may(walk)
-    _without_a_scope(walk)
-    _of_another_world(walk)
+    with walks.undone() as changed:
+        _without_a_scope(walk)
+        if walk.line.path and walk.line.scopes:
+            _of_another_world(walk)
+        assert not changed()
+    if not walk.line.path:
+        _without_naming_a_row(walk)
 
 
-def _for_who_may(walk: Walker) -> None:
+def _for_who_may(walk: Walk) -> None:
     for world in WORLDS:
         status, said, _ = walk.call(world, walk.line.scopes or READ, at=world)
         assert status == walk.line.status, (world, said)
         assert (walk.furnished[world].mark in said) == walk.line.shows, (world, said)
 
 
-def _without_a_scope(walk: Walker) -> None:
+def _without_a_scope(walk: Walk) -> None:
     if not walk.line.scopes:
         return
     everything = set(ApiKey.Scope.values)
@@ -233,21 +272,29 @@ def _without_a_scope(walk: Walker) -> None:
     lacking += [everything - {scope} for scope in walk.line.scopes]
     for world in (LIVE, World(test=True)):
         for scopes in lacking:
-            status, said, changed = walk.call(world, scopes, at=world)
-            assert (status, changed) == (403, set()), (world, scopes, said)
+            status, said = walk.ask(world, scopes, at=world)
+            assert status == 403, (world, scopes, said)
             assert walk.furnished[world].mark not in said
-    status, said, changed = walk.call(None, set(), at=LIVE)
-    assert (status, changed) == (401, set())
+    assert walk.ask(None, set(), at=LIVE)[0] == 401
 
 
-def _of_another_world(walk: Walker) -> None:
-    for at in WORLDS:
-        for who in WORLDS:
-            if who in (at, World(at.project)):  # a project sees its own tests
-                continue
-            status, said, changed = walk.call(who, walk.line.scopes or READ, at=at)
-            if walk.line.path and walk.line.scopes:
-                assert (status, changed) == (404, set()), (who, at, said)
-            assert not changed & walk.furnished[at].keys, (who, at)
-            if status != 404 and not walk.line.body:  # else it repeats what it was told
-                assert walk.furnished[at].mark not in said, (who, at)
+OTHERS = [
+    (who, at)
+    for at in WORLDS
+    for who in WORLDS
+    if who not in (at, World(at.project))  # a project sees its own tests
+]
+
+
+def _of_another_world(walk: Walk) -> None:
+    for who, at in OTHERS:
+        status, said = walk.ask(who, walk.line.scopes, at=at)
+        assert status == 404, (who, at, said)
+
+
+def _without_naming_a_row(walk: Walk) -> None:
+    for who, at in OTHERS:
+        status, said, changed = walk.call(who, walk.line.scopes or READ, at=at)
+        assert not changed & walk.furnished[at].keys, (who, at)
+        if status != 404 and not walk.line.body:  # else it repeats what it was told
+            assert walk.furnished[at].mark not in said, (who, at)
