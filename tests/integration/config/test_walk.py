@@ -231,7 +231,7 @@ def _no_contexts_are_kept(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def _who_sees_least_and_who_sees_most_have_pages_drawn(monkeypatch, request):
+def _only_the_viewer_and_the_admin_have_pages_drawn(monkeypatch, request):
     # What the others may is told by the answer's status, before its template is rendered.
     if getattr(request.node, "callspec", None) and request.node.callspec.params["letter"] in "AO":
         empty = property(lambda _: "")
@@ -241,7 +241,12 @@ def _who_sees_least_and_who_sees_most_have_pages_drawn(monkeypatch, request):
 @pytest.fixture(scope="module")
 def world(django_db_setup, django_db_blocker):
     """Make the rows once, in a transaction that the module's tests share: each undoes its own."""
-    given = {"OUTBOX": True, "NOTIFICATIONS_ARCHIVE_MONTHS": 24, "TEST_RECIPIENTS": ["*"]}
+    given = {
+        "OUTBOX": True,
+        "NOTIFICATIONS_ARCHIVE_MONTHS": 24,
+        "TEST_RECIPIENTS": ["*"],
+        "SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies",  # a query less a page
+    }
     with django_db_blocker.unblock(), override_settings(**given), transaction.atomic():
         yield furnished()
         transaction.set_rollback(True)
@@ -383,23 +388,23 @@ class Walker:
 
     def __init__(self, client, letter):
         self.client, self.letter, self.wrong = client, letter, []
+        self.written = writes()
 
     def may(self, who):
         return who is STAFF or bool(self.letter) and self.letter in who
 
     def look(self, what, where, who):
         may = self.may(who)
-        with transaction.atomic():
-            status = self.client.get(where).status_code
-            transaction.set_rollback(True)
+        status = self.client.get(where).status_code
         if (status in (200, 302)) is not may or (not may and status != 403):
             self.wrong.append(f"looks at {what}: {status}, may: {may}")
 
     def act(self, what, where, form, who, *, refused=(403,)):
-        may, before = self.may(who), writes()
+        may, before = self.may(who), self.written
         with transaction.atomic():
             status = self.client.post(where, form).status_code
-            changed = [table for table, count in writes().items() if count != before.get(table)]
+            self.written = writes()  # also what is undone now
+            changed = [table for table, count in self.written.items() if count != before.get(table)]
             transaction.set_rollback(True)
         if may and (status not in (200, 302) or not changed):
             self.wrong.append(f"may {what}, and nothing came of it: {status}")
