@@ -1,10 +1,12 @@
 # One image for web, workers, schedulers and Flower.
-FROM python:3.11-slim AS build
+# deploy/pin_images.sh gives it with its digest.
+ARG BASE=python:3.11-slim
+FROM ${BASE} AS build
 COPY requirements.lock .
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 
-FROM python:3.11-slim
+FROM ${BASE}
 RUN groupadd --gid 10001 notifications \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin notifications \
     && install --directory --owner notifications --mode 0700 /var/lib/notifications

@@ -59,7 +59,7 @@ PRODUCTION := DATABASE_URL=postgres://user@db/notifications BROKER_URL=redis://r
 	SECRET_KEY=an-example-that-is-long-enough-to-pass-the-check-0123456789 \
 	METRICS_TOKEN=an-example
 
-check: $(VENV)/.dev ## lint, types, import contract, dead names, migrations in step, deployment checks
+check: $(VENV)/.dev ## lint, types, import contract, dead names, migrations in step, deployment checks, known weaknesses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
@@ -68,6 +68,7 @@ check: $(VENV)/.dev ## lint, types, import contract, dead names, migrations in s
 	$(BIN)/deptry .
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PRODUCTION) $(PY) manage.py check --deploy --fail-level WARNING
+	$(PY) -m tests.audit
 
 lock: ## renew both lock files (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }

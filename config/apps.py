@@ -12,6 +12,8 @@ class CoreConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks, and what the audit log notices."""
+        from django.conf import settings
+
         from config import (
             checks,  # noqa: F401 -- their decorators do it
             login_throttle,
@@ -23,5 +25,9 @@ class CoreConfig(AppConfig):
         requests.connect()
         sessions.connect()
         login_throttle.connect()
+        if settings.LOGIN_BY_ALLAUTH:
+            from config.staff_login import second_factor
+
+            second_factor.connect()
         ticker.register("config.audit", log.tick)
         personal_data.others["audit_log"] = log.about

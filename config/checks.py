@@ -6,6 +6,7 @@ production. No process starts with an error: ``refuse_errors``.
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 -- Django's own name
@@ -43,7 +44,19 @@ def _socket() -> Iterator[Error]:
         yield Error(problem, hint="Set VAR_DIR to a shorter folder.", id="config.E005")
 
 
-ERRORS: list[Callable[[], Iterator[Error]]] = [_socket]
+def _issuer() -> Iterator[Error]:
+    parts = urlsplit(settings.ADMIN_OIDC_ISSUER)
+    if settings.ADMIN_OIDC_ISSUER and not (
+        parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+    ):
+        yield Error(
+            "ADMIN_OIDC_ISSUER does not begin with https://: whoever is between could log in.",
+            hint="Set ADMIN_OIDC_ISSUER=https://login.example.org.",
+            id="config.E006",
+        )
+
+
+ERRORS: list[Callable[[], Iterator[Error]]] = [_socket, _issuer]
 
 
 def _deployment() -> list[tuple[bool, str, str, str]]:

@@ -7,7 +7,10 @@ pages set styles in attributes.
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+
+from config.staff_login.settings import origin
 
 Answer = Callable[[HttpRequest], HttpResponse]
 
@@ -44,6 +47,9 @@ def policy(answer: Answer) -> Answer:
         rules = PAGE if kind == "text/html" else NO_PAGE
         if request.resolver_match and request.resolver_match.url_name in SHOWS_MAIL:
             rules = {**rules, "img-src": "'self' data: https: http:"}
+        if request.resolver_match and request.resolver_match.url_name == "account_login":
+            issuer = origin(settings.ADMIN_OIDC_ISSUER)  # to which its form leads on
+            rules = {**rules, "form-action": f"'self' {issuer}"} if rules is PAGE else rules
         text = "; ".join(f"{name} {value}".rstrip() for name, value in rules.items())
         response.headers.setdefault(HEADER, text)
         return response

@@ -1,4 +1,5 @@
 """Wrong passwords make the next try wait: counted by name and address, and by address alone.
+Wrong codes of a second factor do, too, counted by person: who is asked for one knows the password.
 
 The counts are in Redis, shared by all web processes; without one, or while it is away, each process
 counts for itself. Each wrong password is in the log, and in the audit log where the name exists.
@@ -19,6 +20,8 @@ from notifications.db.shared_state import SharedStateAway, key_of, shared_state
 WINDOW = 900  # seconds after which the count begins anew
 MOST_OF_A_NAME = 10  # wrong passwords for one name from one address
 MOST_OF_AN_ADDRESS = 200  # and from one address, which may be that of a proxy
+MOST_CODES = 10  # wrong codes of one person's second factor
+LOGINS = {"admin:login": "username", "account_login": "login"}  # pages, and their field
 REMEMBERED = 10_000  # counts of this process
 
 log = structlog.get_logger(__name__)
@@ -45,10 +48,10 @@ class Throttle:
     ) -> HttpResponse | None:
         """Answer a login that has to wait."""
         match = request.resolver_match
-        is_login = match is not None and match.view_name == "admin:login"
-        if not (is_login and request.method == "POST"):
+        field = LOGINS.get(match.view_name) if match is not None else None
+        if field is None or request.method != "POST":
             return None
-        if not must_wait(request, request.POST.get("username", "")):
+        if not must_wait(request, request.POST.get(field, "")):
             return None
         return TemplateResponse(
             request,
@@ -63,6 +66,17 @@ def must_wait(request: HttpRequest, name: str) -> bool:
     """Return whether there were too many wrong passwords a while ago."""
     by_name, by_address = _keys(request, name)
     return _count(by_name) >= MOST_OF_A_NAME or _count(by_address) >= MOST_OF_AN_ADDRESS
+
+
+def second_factor_must_wait(person: object) -> bool:
+    """Tell whether there were too many wrong codes of this person a while ago."""
+    return _count(f"login:code:{person}") >= MOST_CODES
+
+
+def count_second_factor(person: object) -> None:
+    """Count a wrong code."""
+    _add(f"login:code:{person}")
+    log.warning("login_refused", second_factor=True)
 
 
 def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:

@@ -10,6 +10,7 @@ from django.core.management.utils import get_random_secret_key
 from environs import validate
 
 from config.admin_site import ADMIN_SITE
+from config.staff_login import settings as staff_login
 from notifications.core.environment import UNUSABLE_DATABASE, env
 from notifications.core.logs import logging_config
 from scheduling import redis_address
@@ -83,6 +84,25 @@ MIDDLEWARE = [
     "config.login_throttle.Throttle",
     "config.audit.requests.Audit",
 ]
+
+# How people log in to the admin: by a password, or by django-allauth, too.
+ADMIN_SECOND_FACTOR = env.str(
+    "ADMIN_SECOND_FACTOR",
+    default="off",
+    validate=validate.OneOf(("off", "offered", "required")),
+)
+ADMIN_OIDC_ISSUER = env.str("ADMIN_OIDC_ISSUER", default="")
+ADMIN_OIDC_CLIENT_ID = env.str("ADMIN_OIDC_CLIENT_ID", default="")
+ADMIN_OIDC_CLIENT_SECRET = env.str("ADMIN_OIDC_CLIENT_SECRET", default="")
+ADMIN_OIDC_NAME = env.str("ADMIN_OIDC_NAME", default="Single sign-on")
+LOGIN_BY_ALLAUTH = bool(ADMIN_OIDC_ISSUER) or ADMIN_SECOND_FACTOR != "off"
+if LOGIN_BY_ALLAUTH:
+    staff_login.installed()
+    INSTALLED_APPS += staff_login.apps(ADMIN_OIDC_ISSUER)
+    MIDDLEWARE += staff_login.MIDDLEWARE
+    AUTHENTICATION_BACKENDS = staff_login.AUTHENTICATION_BACKENDS
+    _client = (ADMIN_OIDC_CLIENT_ID, ADMIN_OIDC_CLIENT_SECRET)
+    globals().update(staff_login.options(ADMIN_OIDC_ISSUER, _client, ADMIN_OIDC_NAME))
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"

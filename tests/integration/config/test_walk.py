@@ -235,7 +235,9 @@ def _only_the_viewer_and_the_admin_have_pages_drawn(monkeypatch, request):
     # What the others may is told by the answer's status, before its template is rendered.
     if getattr(request.node, "callspec", None) and request.node.callspec.params["letter"] in "AO":
         empty = property(lambda _: "")
-        monkeypatch.setattr("django.template.response.SimpleTemplateResponse.rendered_content", empty)
+        monkeypatch.setattr(
+            "django.template.response.SimpleTemplateResponse.rendered_content", empty
+        )
 
 
 @pytest.fixture(scope="module")
@@ -391,7 +393,7 @@ class Walker:
         self.written = writes()
 
     def may(self, who):
-        return who is STAFF or bool(self.letter) and self.letter in who
+        return who is STAFF or (bool(self.letter) and self.letter in who)
 
     def look(self, what, where, who):
         may = self.may(who)
@@ -455,7 +457,9 @@ def test_each_role_sees_and_deletes_the_rows_it_may_and_no_others(walk, world, l
 def test_each_role_opens_the_pages_it_may_and_no_others(walk, world, letter):
     _, _, addresses = world
     for name, who in PAGES.items():
-        walk.look(name, where_of(name, addresses.get(name, [])), STAFF if name in FOR_STAFF else who)
+        walk.look(
+            name, where_of(name, addresses.get(name, [])), STAFF if name in FOR_STAFF else who
+        )
     assert walk.wrong == []
 
 

@@ -138,6 +138,42 @@ def test_every_image_names_its_version() -> None:
     assert all(re.search(r":v?\d", image) for image in images)
 
 
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+def test_a_script_pins_every_image_by_its_digest(tmp_path: Path) -> None:
+    for name in ("docker-compose.yml", "Dockerfile", "deploy/pin_images.sh"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    docker = tmp_path / "bin" / "docker"  # stands for a registry's answer, or none
+    docker.parent.mkdir()
+    docker.write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n{{ test -z "$AWAY" && echo {DIGEST}; }}\n'
+    )
+    docker.chmod(0o755)
+    env = {**os.environ, "PATH": f"{docker.parent}:{os.environ['PATH']}"}
+    command = ["sh", "deploy/pin_images.sh"]
+    away = subprocess.run(
+        command, cwd=tmp_path, env={**env, "AWAY": "1"}, capture_output=True, check=False
+    )
+    assert away.returncode != 0
+    assert not (tmp_path / "docker-compose.images.yml").exists()
+    subprocess.run(command, cwd=tmp_path, env=env, check=True)
+    written = yaml.safe_load((tmp_path / "docker-compose.images.yml").read_text())["services"]
+    base = re.search(r"(?m)^ARG BASE=(\S+)$", (ROOT / "Dockerfile").read_text())
+    assert base
+    assert re.findall(r"(?m)^FROM (\S+)", (ROOT / "Dockerfile").read_text()) == ["${BASE}"] * 2
+    # Merged over the other file, as compose does, no image is left without a digest.
+    for name, service in SERVICES.items():
+        if "build" in service:
+            assert written[name]["build"]["args"] == {"BASE": f"{base[1]}@{DIGEST}"}
+        else:
+            assert written[name] == {"image": f"{service['image']}@{DIGEST}"}
+    assert set(written) == set(SERVICES)
+    asked = (tmp_path / "asked").read_text()
+    assert all(image in asked for image in (base[1], "postgres:17-alpine", "redis:7-alpine"))
+
+
 def test_every_dependency_and_volume_exists() -> None:
     for service in SERVICES.values():
         assert set(service.get("depends_on", {})) <= set(SERVICES)
