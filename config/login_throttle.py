@@ -1,4 +1,5 @@
 """Wrong passwords make the next try wait: counted by name and address, and by address alone.
+
 Wrong codes of a second factor do, too, counted by person: who is asked for one knows the password.
 
 The counts are in Redis, shared by all web processes; without one, or while it is away, each process
