@@ -173,6 +173,7 @@ ELSEWHERE = {
     *("", "api/v1/", "metrics", "webhooks/<str:name>", "unsubscribe/<str:token>"),
     *("healthz/live", "healthz/ready"),
 }
+WALKED = ("admin/", "api/v1/", "v2/")  # here, and each API in its own walk
 NOT_OFFERED = (200, 302, 403)  # the list again, without the action
 # Tables that a look alone writes to.
 BESIDE = ("django_session", "django_admin_log", "config_auditentry")
@@ -191,11 +192,11 @@ def where_of(name, args):
 
 
 def elsewhere(resolver, before=""):
-    """Name every address beside the admin's and the API's."""
+    """Name every address beside the admin's and the APIs'."""
     for one in resolver.url_patterns:
         address = f"{before}{one.pattern}"
         if hasattr(one, "url_patterns"):
-            yield from () if address in ("admin/", "api/v1/") else elsewhere(one, address)
+            yield from () if address in WALKED else elsewhere(one, address)
         elif getattr(one, "name", None) not in BESIDE_ADMIN:
             yield address
 
