@@ -1,9 +1,12 @@
 """Signatures of mail (DKIM, RFC 6376) by dkimpy."""
 
+import re
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
 import dkim
+import dkim.crypto
 
 from notifications.core.errors import PermanentError
 
@@ -28,6 +31,23 @@ class Signer:
             self.signed(b"From: a@b.example\r\n\r\n")
         except (PermanentError, ArithmeticError, KeyError, TypeError, IndexError) as error:
             raise ValueError("The DKIM key must be an RSA private key in PEM.") from error
+
+    @property
+    def record_name(self) -> str:
+        """The name of the TXT record that has the public key."""
+        return f"{self._selector.decode()}._domainkey.{self._domain.decode()}"
+
+    def is_of(self, record: str) -> bool:
+        """Tell whether a TXT record has the public key of this signer."""
+        found = re.search(r"(?:^|;)\s*p=([A-Za-z0-9+/=\s]+)", record)
+        if found is None:
+            return False
+        try:
+            public = dkim.crypto.parse_public_key(b64decode("".join(found[1].split())))
+        except (dkim.crypto.UnparsableKeyError, ValueError):
+            return False
+        private = dkim.crypto.parse_pem_private_key(self._key)
+        return bool(public["modulus"] == private["modulus"])
 
     def signed(self, mail: bytes) -> bytes:
         """Return a mail below its signature. Raises ``PermanentError`` for one without a From."""

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
+from importlib import import_module
 
 from django.conf import settings
 
@@ -170,6 +172,17 @@ def _has_receipts(kind: str) -> bool:
         return False
 
 
+def mail_records() -> Iterator[Finding]:
+    """What DNS says of the senders' domains fits; nothing is said where no name server answers."""
+    try:
+        records = import_module("notifications.monitoring.diagnosis.mail_records")
+        resolver = import_module("dns.resolver").Resolver()
+    except Exception:  # noqa: BLE001 -- dnspython is not installed, or this machine has no resolver
+        return
+    with suppress(records.NoResolver):
+        yield from records.examined(resolver)
+
+
 def dead_letters() -> Iterator[Finding]:
     """Few deliveries failed of late."""
     since = clock.now() - timedelta(hours=1)
@@ -186,5 +199,5 @@ def dead_letters() -> Iterator[Finding]:
 
 PROBES = (
     *(backlog, held, quarantine, providers, limits, open_circuits),
-    *(public_address, dead_letters, schemas),
+    *(public_address, dead_letters, schemas, mail_records),
 )

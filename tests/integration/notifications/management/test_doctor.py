@@ -3,8 +3,13 @@
 import json
 import os
 import signal
+import socket
+import threading
 from datetime import timedelta
 
+import dns.message
+import dns.resolver
+import dns.rrset
 import pytest
 import redis
 from django.db import connection
@@ -13,13 +18,14 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from notifications.models import ProviderAccount
 from notifications.monitoring import overview
-from notifications.monitoring.diagnosis import broker, delivery, schedules, storage
+from notifications.monitoring.diagnosis import broker, delivery, mail_records, schedules, storage
 from notifications.operations import holds
 from notifications.providers import accounts
 from scheduling import workers
 from scheduling.models import Fire, Schedule, SchedulerProcess, WorkerProcess
 from templates_engine.models import Template
 from tests.integration.notifications.monitoring.test_state import value
+from tests.integration.notifications.providers import test_dkim
 from tests.servers.process import free_port
 
 
@@ -229,3 +235,67 @@ def test_clocks_that_disagree(ahead):
     (finding,) = storage.skew(ahead.total_seconds())
     assert "NTP" in finding.cure
     assert list(storage.skew(0.3)) == []
+
+
+@pytest.fixture
+def name_server():
+    """A name server on this machine; returns a resolver that asks it, and what it answers."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 0))
+    records: dict[tuple[str, str], str] = {}
+
+    def serve():
+        while True:
+            try:
+                asked, peer = server.recvfrom(4096)
+            except OSError:
+                return
+            query = dns.message.from_wire(asked)
+            question = query.question[0]
+            answer = dns.message.make_response(query)
+            name, kind = question.name.to_text(omit_final_dot=True), question.rdtype.name
+            if text := records.get((name, kind)):
+                answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, text))
+            server.sendto(answer.to_wire(), peer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = ["127.0.0.1"], server.getsockname()[1]
+    yield resolver, records
+    server.close()
+
+
+def test_what_dns_says_of_the_senders_domains(cures, name_server, monkeypatch):
+    resolver, records = name_server
+    monkeypatch.setenv("SECRET_DKIM", test_dkim.PEM)
+    monkeypatch.setenv("SECRET_MAIL_URL", "smtp://127.0.0.1")
+    ProviderAccount.objects.create(
+        name="mail",
+        channel="email",
+        kind="smtp",
+        settings={
+            "from": "Shop <shop@mail.shop.example>",
+            "return_path": "bounces@bounce.shop.example",
+            "dkim_selector": "s1",
+        },
+        secrets={"url": "env:SECRET_MAIL_URL", "dkim_key": "env:SECRET_DKIM"},
+    )
+    accounts.forget()
+
+    def found():
+        return cures(lambda: mail_records.examined(resolver))
+
+    assert found().keys() == {"mail.spf", "mail.dkim", "mail.dmarc", "mail.return_path"}
+    assert "_dmarc.mail.shop.example" in found()["mail.dmarc"]
+    records["bounce.shop.example", "TXT"] = '"v=spf1 -all"'
+    records["_dmarc.shop.example", "TXT"] = '"v=DMARC1; p=none"'
+    records["bounce.shop.example", "MX"] = "10 mx.shop.example."
+    records["s1._domainkey.mail.shop.example", "TXT"] = '"v=DKIM1; p=AAAA"'
+    assert found().keys() == {"mail.dkim"}
+    key = test_dkim.RECORD.decode()
+    records["s1._domainkey.mail.shop.example", "TXT"] = f'"{key[:200]}" "{key[200:]}"'
+    assert found() == {}
+    resolver.nameservers = ["127.0.0.2"]
+    with pytest.raises(mail_records.NoResolver):
+        found()
