@@ -90,6 +90,7 @@ def test_a_rule_for_every_minute_is_due_in_every_real_minute(zone: str) -> None:
         ]
 
 
+@pytest.mark.slow
 def test_each_zone_changes_its_clock_twice_in_nearly_every_year() -> None:
     for zone in ZONES:
         assert len(days_of_change(zone)) >= 2 * len(YEARS) - 2, zone

@@ -94,6 +94,7 @@ def celerys_answer(rule: crontab, moment: datetime, zone: ZoneInfo) -> datetime:
     return answer.astimezone(UTC)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(line=LINES, moment=MOMENTS)
 def test_due_times_are_strictly_increasing(line: str, moment: datetime) -> None:
@@ -102,6 +103,7 @@ def test_due_times_are_strictly_increasing(line: str, moment: datetime) -> None:
     assert all(before < after for before, after in zip([moment, *due], due, strict=False))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(line=LINES, moment=MOMENTS, length=st.integers(1, 200_000))
 def test_the_latest_due_time_is_the_last_before_the_next(

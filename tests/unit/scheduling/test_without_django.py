@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import sys
 from celery import Celery
@@ -28,6 +30,7 @@ print(settings.configured)
 """
 
 
+@pytest.mark.slow
 def test_jobs_policies_and_rules_work_without_settings_of_django() -> None:
     env = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
     done = subprocess.run(

@@ -59,7 +59,11 @@ def bits(count: int) -> str:
         (of_a({"uniqueItems": True}), lambda n: [{"n": i} for i in range(n // 5)]),
         (of_a({"uniqueItems": True}), lambda n: [[i] if i % 2 else i for i in range(n // 5)]),
         (of_a({"items": {"enum": list(range(90))}}), lambda n: [89] * n),
-        (of_a({"items": {"anyOf": [{"const": i} for i in range(40)]}}), lambda n: [39] * n),
+        pytest.param(
+            of_a({"items": {"anyOf": [{"const": i} for i in range(40)]}}),
+            lambda n: [39] * n,
+            marks=pytest.mark.slow,
+        ),
         (doubled(9), lambda n: [{}] * n),
     ],
 )

@@ -23,6 +23,7 @@ def test_a_child_renders_what_the_draft_would_send() -> None:
     assert render_isolated(draft("Hi {{ name }}"), {"name": "Zoë"}, None) == {"text": "Hi Zoë"}
 
 
+@pytest.mark.slow
 def test_errors_come_back_as_they_were_raised() -> None:
     with pytest.raises(InvalidTemplate) as refused:
         build_isolated(draft("a\n{{ x y }}"))

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from notifications.core import private_files
 
 
@@ -12,6 +14,7 @@ def modes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_there_is_taken_from_others_at_the_start(tmp_path):
     folder = tmp_path / "var"
     folder.mkdir(mode=0o755)
@@ -30,6 +33,7 @@ def test_a_folder_that_was_there_is_taken_from_others_at_the_start(tmp_path):
     assert not private_files.open_to_others(folder)
 
 
+@pytest.mark.slow
 def test_a_secret_that_is_made_is_its_owners_alone(tmp_path):
     folder = tmp_path / "var"
     subprocess.run(
