@@ -24,7 +24,7 @@ SEED ?=
 CHANCE ?=
 BROKER ?=
 
-.PHONY: help up install install-dev test test-unit check format bench chaos lock
+.PHONY: help up install install-dev test test-unit coverage check format bench chaos lock
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ test: $(VENV)/.dev ## run every test, short chaos runs among them (ARGS='-k name
 
 test-unit: $(VENV)/.dev ## run the fast tests, without servers (ARGS=)
 	@$(PY) -m pytest -n 2 --no-servers -m "not slow" tests/unit $(ARGS)
+
+coverage: $(VENV)/.dev ## run the fast tests and print what they cover; fails below the floor in pyproject.toml
+	@$(PY) -m coverage run -m pytest -q --no-servers -m "not slow" tests/unit
+	@$(PY) -m coverage report
 
 format: $(VENV)/.dev ## format the code, and mend what the linter can mend
 	$(BIN)/ruff check --fix .

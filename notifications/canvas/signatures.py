@@ -19,7 +19,7 @@ from kombu.utils import json as typed_json
 from notifications.core.errors import InvalidFollower, InvalidNotification
 from notifications.core.routing import SEND_TASK
 from notifications.db import clock
-from notifications.submission import requests
+from notifications.submission import field_types, requests, validation
 
 SIGNATURES = ("link", "link_error", "chain", "chord")
 _FROZEN = "reply_to"  # an option of signatures that have an id of Celery's making
@@ -79,7 +79,7 @@ def _kept(value: Any, field: str) -> Json:
         )
     try:
         text = typed_json.dumps(value)
-        kept = requests.json_object(json.loads(text), field)
+        kept = field_types.json_object(json.loads(text), field)
         tasks = list(_tasks_in(typed_json.loads(text)))
     except InvalidNotification:
         raise
@@ -124,7 +124,7 @@ def _check(task: Json, field: str) -> None:
     if not isinstance(name, str) or not name:
         raise InvalidFollower(f"{field} names no task.", field=field)
     if name == SEND_TASK:
-        requests.check(requests.read({**timing(options), **task["kwargs"]}), clock.now())
+        validation.check(requests.read({**timing(options), **task["kwargs"]}), clock.now())
         return
     try:
         route = default_app.amqp.router.route(dict(options), name, task["args"], task["kwargs"])

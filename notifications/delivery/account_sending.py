@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -444,19 +445,18 @@ def _seconds_left(claim: Claim, now: datetime) -> float:
     return left
 
 
+_OF_CLAIM = [name for name in Message._fields if name in Claim._fields]
+_values = attrgetter(*_OF_CLAIM)
+
+
 def _message(one: Ready, now: datetime, left: float, longest: float) -> Message:
     """Make a message of which ``left`` seconds are left, for an attempt of at most ``longest``."""
     claim = one.claim
     expires_at = claim.expires_at
     return Message(
-        id=claim.id,
-        channel=claim.channel,
-        recipient=claim.recipient,
+        **dict(zip(_OF_CLAIM, _values(claim), strict=True)),
         content=one.content,
-        attempt=claim.attempt,
         timeout=min(longest, left),
         deadline=time.monotonic() + left,
-        expires_at=expires_at,
         ttl=None if expires_at is None else max(1, int((expires_at - now).total_seconds())),
-        metadata=claim.metadata,
     )

@@ -32,7 +32,7 @@ from notifications.models import (
     Status,
 )
 from notifications.models.event import EVENT_NAME_HINT, is_event_name
-from notifications.submission import acceptance, cancel, projects, requests
+from notifications.submission import acceptance, cancel, field_types, projects
 from notifications.submission.acceptance import Answer, Asked
 
 LARGEST_DATA = 64_000  # characters of JSON
@@ -106,7 +106,7 @@ def _read(name: object, data: object, key: object, world: World) -> Event:
         raise InvalidField(f"A key is text of at most {LONGEST_KEY} characters.", field="key")
     if data is not None and not isinstance(data, Mapping):
         raise InvalidField("The data must be a JSON object.", field="data")
-    kept = requests.json_object(data, "data")
+    kept = field_types.json_object(data, "data")
     text = json.dumps(kept, sort_keys=True)
     if len(text) > LARGEST_DATA:
         raise InvalidField(f"The data is larger than {LARGEST_DATA} characters.", field="data")

@@ -38,19 +38,19 @@ from notifications.models import (
     Suppression,
 )
 from notifications.recipients import spellings, suppressions
-from notifications.submission import cancel
+from notifications.submission import cancel, insert
 
 FORGOTTEN = "forgotten"  # in place of a recipient, and in texts of a recipient's address
 BATCH = 500  # rows per transaction
 COPIES = ("cc", "bcc", "reply_to", "to", "shown_cc")  # fields of a mail that name people
+# A request's fields that say nothing of a person; every other one is forgotten.
+_IMPERSONAL = {
+    *("project", "channel", "priority", "guarantee", "locale", "retry", "test", "callback_url"),
+    *("scheduled_at", "expires_at"),
+}
 NOTHING: dict[str, Any] = {
+    **{name: insert.DEFAULTS[name] for name in insert.COLUMNS if name not in _IMPERSONAL},
     "recipient": FORGOTTEN,
-    "subject": "",
-    "body": "",
-    "context": {},
-    "metadata": {},
-    "reference": "",
-    "idempotency_key": "",
     "content_hash": "",
     "options": None,
     "mail": None,

@@ -12,26 +12,15 @@ from notifications.channels.mail import KeptMail
 from notifications.core.errors import InvalidNotification, ReplayRefused
 from notifications.db import clock
 from notifications.models import FailedDelivery, Notification
+from notifications.submission import insert
 from scheduling import isolation
 from scheduling.isolation import Fault
 
 # What is asked for again: the fields of a request, and the columns of the notification that failed.
+_NEW = ("idempotency_key", "scheduled_at", "expires_at")
 _AGAIN = {
-    "channel": "channel",
-    "recipient": "recipient",
+    **{name: name for name in insert.COLUMNS if name not in _NEW},
     "template": "template_version__template__name",
-    "context": "context",
-    "subject": "subject",
-    "body": "body",
-    "locale": "locale",
-    "priority": "priority",
-    "guarantee": "guarantee",
-    "reference": "reference",
-    "metadata": "metadata",
-    "retry": "retry",
-    "test": "test",
-    "project": "project",
-    "callback_url": "callback_url",
     "options": "options",
     "expires": "expires_at",
     "mail": "mail__fields",

@@ -31,7 +31,7 @@ from notifications.mails import keeping
 from notifications.models import Batch, Notification, Status
 from notifications.queueing import eager, publisher, release, release_window
 from notifications.recipients import suppressions
-from notifications.submission import insert, requests
+from notifications.submission import insert, requests, validation
 from scheduling import isolation
 from templates_engine.models import Category
 from templates_engine.rendering import CompiledVersion
@@ -157,7 +157,7 @@ def _build(asked: Asked, answer: Answer, now: datetime, batch: Batch | None = No
     given = asked.given() if callable(asked.given) else asked.given
     if not isinstance(given, requests.Request):
         given = requests.read({**asked.common, **given} if asked.common else given)
-    accepted = requests.check(given, now, asked.version)
+    accepted = validation.check(given, now, asked.version)
     if batch is not None and accepted.project != batch.project:
         raise UnknownProject("All rows of a batch are of one project.", field="project")
     answer.row = insert.build(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -10,11 +11,16 @@ import structlog
 from notifications.core.conf import conf
 from notifications.db.bulk_insert import Table
 from notifications.models import Notification, Status, new_id
-from notifications.submission.requests import Accepted, content_hash
+from notifications.submission.identity import content_hash
+from notifications.submission.requests import Accepted
 
 Row = dict[str, Any]  # a notification's columns, by the names of their attributes
 
 _ROWS = Table(Notification)
+# The fields of a request that are columns, as they are; the others are made into columns below.
+COLUMNS = [name for name in Accepted._fields if name in _ROWS.defaults and name != "options"]
+DEFAULTS = _ROWS.defaults
+_values = attrgetter(*COLUMNS)
 
 
 def build(
@@ -32,31 +38,16 @@ def build(
     due_at = accepted.scheduled_at or now
     version = accepted.template_version
     return {
-        **_ROWS.defaults,
+        **DEFAULTS,
         "id": id_ or new_id(),
-        "project": accepted.project,
-        "channel": accepted.channel,
-        "priority": accepted.priority,
-        "recipient": accepted.recipient,
+        **dict(zip(COLUMNS, _values(accepted), strict=True)),
         "template_version_id": version.id if version else None,
-        "locale": accepted.locale,
-        "context": accepted.context,
-        "subject": accepted.subject,
-        "body": accepted.body,
-        "guarantee": accepted.guarantee,
-        "retry": accepted.retry,
-        "reference": accepted.reference,
-        "metadata": accepted.metadata,
-        "idempotency_key": accepted.idempotency_key,
         # Only what may come twice has to be compared.
         "content_hash": content_hash(accepted, use) if id_ or accepted.idempotency_key else "",
         "status": str(Status.SCHEDULED if accepted.scheduled_at else Status.QUEUED),
         "due_at": due_at,
         "scheduled_at": due_at,
-        "expires_at": accepted.expires_at,
         "created_at": now,
-        "test": accepted.test,
-        "callback_url": accepted.callback_url,
         "options": accepted.options or None,
         "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
         **more,

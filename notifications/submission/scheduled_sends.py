@@ -6,7 +6,7 @@ from typing import Any
 from notifications.core.errors import InvalidNotification
 from notifications.core.routing import SEND_TASK, SEND_TO_EACH_TASK
 from notifications.db import clock
-from notifications.submission import requests
+from notifications.submission import requests, validation
 from scheduling import isolation
 from scheduling.arguments import InvalidArgumentsError, validates
 
@@ -37,7 +37,7 @@ def check_send_to_each(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
 
 def _check(fields: Mapping[str, Any], *, recipient_is: str = "kwargs.recipient") -> None:
     try:
-        requests.check(requests.read(fields), clock.now())
+        validation.check(requests.read(fields), clock.now())
     except InvalidNotification as error:
         place = recipient_is if error.field == "recipient" else f"kwargs.{error.field}"
         raise InvalidArgumentsError(str(error), field=place) from error

@@ -16,7 +16,7 @@ from notifications.core.world import LIVE, World
 from notifications.db import clock
 from notifications.db.bulk_insert import Table
 from notifications.models import FailedDelivery, Notification, Project, Status, Suppression
-from notifications.submission import insert, requests, send, send_many
+from notifications.submission import insert, requests, send, send_many, validation
 from templates_engine import catalog
 from templates_engine.models import Template
 from tests.integration.notifications.api.conftest import SIMULATED
@@ -173,7 +173,7 @@ def test_python_names_a_project_that_there_is(shop):
 
 def test_rows_of_code_that_knows_no_projects_are_the_default_projects(db):
     old = Table(Notification, "project")
-    accepted = requests.check(requests.read(SIMULATED), clock.now())
+    accepted = validation.check(requests.read(SIMULATED), clock.now())
     old.insert([insert.build(accepted, clock.now())])
     assert Notification.objects.get().world == LIVE
 

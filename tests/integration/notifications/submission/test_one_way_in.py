@@ -99,7 +99,7 @@ def test_a_row_of_the_wrong_kind_costs_that_row(transactional_db, row):
 def test_a_row_that_the_database_refuses_costs_that_row(transactional_db, monkeypatch):
     """What a check lets through by mistake, here a text longer than its column, is found."""
     monkeypatch.setattr(
-        "notifications.submission.requests._text", lambda fields, name, _: getattr(fields, name)
+        "notifications.submission.validation.text_of", lambda fields, name, _: getattr(fields, name)
     )
     rows = [{**SIMULATED, "reference": str(n)} for n in range(40)]
     rows[7]["reference"] = "r" * 300

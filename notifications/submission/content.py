@@ -1,0 +1,169 @@
+"""Whether a request's content could be sent: by its template, or with its own text."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from notifications.channels import kinds
+from notifications.channels.base import Channel, Content
+from notifications.channels.mail import KeptMail, Mail
+from notifications.core import errors, routing
+from notifications.core.world import World
+from notifications.providers import accounts
+from notifications.recipients import unsubscribe_links
+from notifications.submission.field_types import text_of
+from notifications.submission.requests import Accepted, Request
+from templates_engine import catalog, sms
+from templates_engine.conf import rendering_settings
+from templates_engine.errors import InvalidContext, MissingVariables, TemplateError, TooManySegments
+from templates_engine.rendering import CompiledVersion
+
+LONGEST_TEXT = 1_000_000  # characters of a subject or a body
+# Channels whose services take only so much, and how many characters all of them take: the
+# tightest is an SMS of ten segments in UCS-2.
+LIMITED = frozenset({"sms", "push", "chat"})
+SURE_TO_FIT = 600
+NO_ID = UUID(int=0)
+
+
+def template_of(
+    request: Request,
+    channel: Channel,
+    context: dict[str, Any],
+    version: CompiledVersion | None,
+    mail: Mail | KeptMail | None,
+) -> CompiledVersion | None:
+    """Return the version of the request's template, None for a text of its own.
+
+    Raises a subclass of ``InvalidNotification``.
+    """
+    for name in ("subject", "body"):
+        text_of(request, name, LONGEST_TEXT)
+    if request.template:
+        if request.body or request.subject:
+            raise errors.MissingContent(
+                "There are both a template and a text of its own.",
+                field="body",
+                hint="Give either template and context, or subject and body.",
+            )
+        return _template(request, context, version)
+    if not request.body and not (mail and mail.may_lack_a_body):
+        raise errors.MissingContent(
+            "There is nothing to send.", field="body", hint="Give a template, or a body."
+        )
+    if channel.subject_part in channel.single_line and any(c in request.subject for c in "\r\n"):
+        raise errors.InvalidField(
+            "The subject has a line break, which could forge a header.", field="subject"
+        )
+    return None
+
+
+def _template(
+    request: Request, context: dict[str, Any], version: CompiledVersion | None
+) -> CompiledVersion:
+    name = text_of(request, "template", 255)
+    try:
+        namespaces = World(request.project, request.test).namespaces
+        version = version or catalog.published(name, namespaces)
+    except TemplateError as error:
+        raise errors.UnknownTemplate(str(error), field="template", hint=error.hint) from error
+    if version.channel != request.channel:
+        raise errors.UnknownTemplate(
+            f"Template {name!r} is for {version.channel}, not for {request.channel}.",
+            field="template",
+        )
+    try:
+        version.check(context, nulls=False)
+    except (MissingVariables, InvalidContext) as error:
+        raise errors.InvalidContext(str(error), field="context", hint=error.hint) from error
+    gives_link = version.may_unsubscribe and settings.PUBLIC_URL
+    if not gives_link and version.needs_unsubscribe_url(context):
+        raise errors.InvalidContext(
+            f"Template {name!r} prints unsubscribe_url, and there is none to give.",
+            field="context",
+            hint="It takes the category marketing and PUBLIC_URL; or pass one in the context.",
+        )
+    return version
+
+
+def check_own_text(
+    request: Request, channel: Channel, takers: Sequence[str], options: dict[str, Any]
+) -> None:
+    """Refuse a text that nobody could send."""
+    problem = ""
+    if channel.name == "sms":
+        problem = _sms_problem(request.body)
+    elif channel.name in routing.ENDPOINT_CHANNELS:
+        problem = _json_problem(request.body)
+    if not problem:
+        own = channel.own_content(request.subject, request.body)
+        problem = _size_problem(request, takers, {**own, "options": options})
+    if problem:
+        raise errors.InvalidField(problem, field="body")
+
+
+def check_rendered(
+    request: Request, version: CompiledVersion, takers: Sequence[str], accepted: Accepted
+) -> None:
+    """Refuse what a template makes of this context and nobody could send.
+
+    Rendered here only where it may be too long; what a short template makes of a short context
+    is seen when it is sent. Rendering gives the same then.
+    """
+    context = accepted.context
+    if version.channel not in LIMITED:
+        return
+    if version.source_length + len(repr(context)) <= SURE_TO_FIT:
+        return
+    link = ""
+    if version.may_unsubscribe:
+        world = World(accepted.project, accepted.test)
+        link = unsubscribe_links.url(NO_ID, accepted.channel, accepted.recipient, world)
+    field = "context" if context else "template"
+    try:
+        content = version.render(context, accepted.locale or None, link)
+    except TemplateError as error:
+        raise errors.InvalidContext(str(error), field=field, hint=error.hint) from error
+    if problem := _size_problem(request, takers, {**content, "options": accepted.options}):
+        raise errors.InvalidContext(problem, field=field)
+
+
+def _size_problem(request: Request, takers: Sequence[str], content: Content) -> str:
+    """Return why no account that takes the recipient could ever send this; ``""`` if one could."""
+    if request.test or request.channel not in LIMITED:
+        return ""
+    found = takers or accounts.takers(request.channel, request.recipient)
+    problems = [kinds.refuses(kind, content) for kind in found]
+    return problems[0] if problems and all(problems) else ""
+
+
+def _sms_problem(text: str) -> str:
+    chosen = rendering_settings()
+    try:
+        sent = sms.sendable(text, keep_typography=chosen["keep_typography"])
+        sms.check_segments(sent, chosen["max_segments"])
+    except TooManySegments as error:
+        return f"{error} {error.hint}"
+    return "" if sent.strip() else "There is nothing to send."
+
+
+def _json_problem(text: str) -> str:
+    """Refuse what looks like JSON to Python alone: NaN and Infinity (RFC 8259, 6)."""
+    try:
+        json.loads(text, parse_constant=_refuse_constant)
+    except _NotJson as error:
+        return f"The body is not JSON: {error} is not a number there."
+    except (ValueError, RecursionError):
+        return ""  # text, which is wrapped into JSON
+    return ""
+
+
+class _NotJson(Exception):
+    pass
+
+
+def _refuse_constant(name: str) -> None:
+    raise _NotJson(name)

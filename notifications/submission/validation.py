@@ -1,0 +1,200 @@
+"""Checks a request: every field, before a row exists."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from notifications.channels import CHANNELS, addresses, kinds, recipients
+from notifications.channels import mail as mails
+from notifications.channels import options as channel_options
+from notifications.channels.base import Channel
+from notifications.channels.mail import KeptMail, Mail
+from notifications.core import errors, retry, routing
+from notifications.core.text import shown
+from notifications.providers import accounts
+from notifications.submission import projects
+from notifications.submission.content import check_own_text, check_rendered, template_of
+from notifications.submission.field_types import json_object, text_of
+from notifications.submission.requests import OBJECTS, TEXTS, Accepted, Request
+from notifications.submission.times import expires_at_of, scheduled_at_of
+from templates_engine.rendering import CompiledVersion
+
+LONGEST_RECIPIENT = 2000  # bytes, what a database's index can hold
+
+
+def check(request: Request, now: datetime, version: CompiledVersion | None = None) -> Accepted:
+    """Check every field against the channel, the template and the time.
+
+    ``version`` stands in for the published one of its template. Raises a subclass of
+    ``InvalidNotification`` that names the field.
+    """
+    channel = CHANNELS.get(request.channel) if isinstance(request.channel, str) else None
+    if channel is None:
+        raise errors.UnknownChannel(
+            f"There is no channel {shown(request.channel)}.",
+            field="channel",
+            hint=f"There are {', '.join(CHANNELS)}.",
+        )
+    if not isinstance(request.test, bool):
+        raise errors.InvalidField("test is either true or false.", field="test")
+    project = projects.check(request.project)
+    if not request.test:
+        accounts.require(channel.name)
+    priority = _priority(request.priority)
+    guarantee = _guarantee(request.guarantee)
+    name, address = _named(channel, text_of(request, "recipient", LONGEST_RECIPIENT))
+    recipient = channel.clean_recipient(address)
+    if len(recipient.encode()) > LONGEST_RECIPIENT:
+        raise errors.MalformedRecipient(
+            f"The recipient is longer than {LONGEST_RECIPIENT} bytes.", field="recipient"
+        )
+    takers = _takers(request, channel, recipient)
+    context = json_object(request.context, "context")
+    mail = _mail(request, channel)
+    version = template_of(request, channel, context, version, mail)
+    options = _options(request, channel, takers)
+    if name:
+        options["to_name"] = name
+    if version is None:
+        check_own_text(request, channel, takers, options)
+    if request.retry is not None and not isinstance(request.retry, Mapping):
+        raise errors.InvalidRetryPolicy("The retry policy must be an object.", field="retry")
+    retry.policy_for(priority, request.retry)
+    scheduled_at = scheduled_at_of(request, now)
+    plain: dict[str, Any] = {name: text_of(request, name, most) for name, most in TEXTS.items()}
+    plain |= {name: json_object(getattr(request, name), name) for name in OBJECTS}
+    accepted = Accepted(
+        channel=channel.name,
+        priority=priority,
+        recipient=recipient,
+        template_version=version,
+        context=context,
+        subject=request.subject,
+        body=request.body,
+        guarantee=guarantee,
+        **plain,
+        retry=dict(request.retry) if request.retry else None,
+        scheduled_at=scheduled_at,
+        expires_at=expires_at_of(request, now, scheduled_at),
+        test=request.test,
+        callback_url=_callback_url(request),
+        options=options,
+        project=project,
+        mail=mail,
+    )
+    if version is not None:
+        check_rendered(request, version, takers, accepted)
+    return accepted
+
+
+def _named(channel: Channel, recipient: str) -> tuple[str, str]:
+    """Part a mail's recipient into a name, perhaps empty, and an address."""
+    if channel.name != "email" or "<" not in recipient:
+        return "", recipient
+    try:
+        return addresses.mailbox(recipient)
+    except addresses.BadAddress:
+        return "", recipient  # which is refused as an address
+
+
+def _mail(request: Request, channel: Channel) -> Mail | KeptMail | None:
+    """Check what only a mail has; None where there is nothing of it."""
+    given = request.mail
+    if given is None:
+        return None
+    if channel.name != "email":
+        present = [n for n, v in given.items() if v] if isinstance(given, Mapping) else ["mail"]
+        if not present:
+            return None
+        raise errors.InvalidField(
+            f"The channel {channel.name!r} has no {present[0]}: only email has.", field=present[0]
+        )
+    found = mails.check(given) if isinstance(given, Mapping) else given
+    if found is None:
+        return None
+    kept = found.kept
+    if request.template and kept.get("html"):
+        raise errors.MissingContent(
+            "There are both a template and HTML of its own.",
+            field="html",
+            hint="Give either template and context, or body and html.",
+        )
+    sender = kept.get("from_email", "")
+    if sender and not request.test and not accounts.may_send_as(channel.name, sender):
+        raise errors.InvalidField(
+            f"No account may send as {addresses.mailbox(sender).address}.",
+            field="from_email",
+            hint="An account's setting senders, or EMAIL_SENDERS, names who may be the sender.",
+        )
+    if isinstance(found, Mail):
+        mails.check_size(found, request.body)
+    return found
+
+
+def _takers(request: Request, channel: Channel, recipient: str) -> list[str]:
+    """Return the kinds of provider that could reach a recipient, where there are several.
+
+    Raises ``MalformedRecipient`` where none could.
+    """
+    if request.test or not channel.is_mixed:
+        return []
+    found = accounts.takers(channel.name, recipient)
+    if not found:
+        raise errors.MalformedRecipient(
+            f"No account of the channel {channel.name!r} takes such a recipient.",
+            field="recipient",
+            hint="docs/providers.md says which kind of provider takes which.",
+        )
+    return found
+
+
+def _options(request: Request, channel: Channel, takers: Sequence[str]) -> dict[str, Any]:
+    """Check the options; each must be carried by some account that takes the recipient."""
+    given = json_object(request.options, "options")
+    if given:
+        channel_options.check(channel.name, given)
+    for name in given if takers else ():
+        if not any(kinds.carries(kind, name) for kind in takers):
+            raise errors.InvalidField(
+                f"No account that takes this recipient carries the option {name!r}.",
+                field=f"options.{name}",
+                hint="docs/providers.md says which kind of provider carries which.",
+            )
+    return given
+
+
+def _callback_url(request: Request) -> str:
+    given = text_of(request, "callback_url", LONGEST_RECIPIENT)
+    if not given:
+        return ""
+    if request.channel == routing.CALLBACK_CHANNEL:
+        raise errors.InvalidField("A callback has no callback.", field="callback_url")
+    try:
+        return recipients.url(given)
+    except errors.MalformedRecipient as error:
+        raise errors.InvalidField(
+            "The callback_url is not a URL.", field="callback_url", hint=error.hint
+        ) from None
+
+
+def _priority(priority: str | int) -> str:
+    """Take a name, or Celery's number: 0 is the highest and 9 the lowest, as on Redis."""
+    if isinstance(priority, int) and not isinstance(priority, bool) and 0 <= priority <= 255:
+        return routing.PRIORITIES[0 if priority < 3 else 1 if priority < 7 else 2]
+    if priority not in routing.PRIORITIES:
+        raise errors.UnknownPriority(
+            f"There is no priority {shown(priority)}.",
+            field="priority",
+            hint=f"There are {', '.join(routing.PRIORITIES)}.",
+        )
+    return str(priority)
+
+
+def _guarantee(guarantee: str) -> str:
+    if not isinstance(guarantee, str) or guarantee not in set(retry.Guarantee):
+        raise errors.UnknownGuarantee(
+            f"There is no guarantee {shown(guarantee)}.",
+            field="guarantee",
+            hint=f"There are {', '.join(retry.Guarantee)}.",
+        )
+    return str(guarantee)
