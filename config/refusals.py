@@ -40,7 +40,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def _away() -> HttpResponse:
     return HttpResponse(
-        "The database cannot do its work just now. Try again in a moment.\n",
+        "The database is not available now. Try again in a moment.\n",
         content_type="text/plain",
         status=503,
         headers={"Retry-After": str(RETRY_AFTER)},

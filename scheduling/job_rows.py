@@ -56,12 +56,12 @@ def definition_of(task: PeriodicTask) -> dict[str, Any]:
 
 
 def pause(name: str) -> None:
-    """Let a job rest until ``resume``. Raises ``UnknownJobError``."""
+    """Pause a job until ``resume``. Raises ``UnknownJobError``."""
     PeriodicTask.objects.filter(pk=_key_of(name)).update(enabled=False)
 
 
 def resume(name: str) -> None:
-    """Let a job go on; its policy says what becomes of the pause. Raises ``UnknownJobError``."""
+    """Resume a job; its policy says what becomes of the pause. Raises ``UnknownJobError``."""
     PeriodicTask.objects.filter(pk=_key_of(name)).update(enabled=True)
 
 

@@ -184,12 +184,12 @@ def _register_or_refuse(name: str, definition: Definition) -> None:
 
 
 def pause(name: str) -> None:
-    """Let a job rest until ``resume``. Raises ``UnknownJobError``."""
+    """Pause a job until ``resume``. Raises ``UnknownJobError``."""
     chosen_backend.current().pause(name)
 
 
 def resume(name: str) -> None:
-    """Let a job go on; its policy says what becomes of the pause. Raises ``UnknownJobError``."""
+    """Resume a job; its policy says what becomes of the pause. Raises ``UnknownJobError``."""
     chosen_backend.current().resume(name)
 
 

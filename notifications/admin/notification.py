@@ -103,7 +103,7 @@ class NotificationAdmin(RecordAdmin):
     def has_resend_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("notifications.resend_notification"))
 
-    @admin.action(description="Cancel those that wait", permissions=["cancel"])
+    @admin.action(description="Cancel those that are waiting", permissions=["cancel"])
     def cancel_selected(self, request: HttpRequest, chosen: "QuerySet[Notification]") -> None:
         outcomes = [self._cancel(request, notification) for notification in chosen]
         self.message_user(request, f"Cancelled {sum(outcomes)} of {len(outcomes)}.")

@@ -129,7 +129,7 @@ class SuppressionAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         obj.source = "admin"
         super().save_model(request, obj, form, change)
 
-    @admin.action(description="Lift: they may be written to again", permissions=["lift"])
+    @admin.action(description="Lift: the recipients may be written to again", permissions=["lift"])
     def lift(self, request: HttpRequest, chosen: "QuerySet[Suppression]") -> None:
         in_force = list(chosen.filter(lifted_at__isnull=True))
         lifted = suppressions.lift(in_force, by=who(request))

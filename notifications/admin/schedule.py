@@ -79,7 +79,7 @@ class NotificationScheduleForm(ScheduleForm):
         choices=[(name, name) for name in routing.PRIORITIES],
         initial=routing.DEFAULT_PRIORITY,
         widget=UnfoldAdminSelectWidget,
-        help_text="high is for what somebody waits for, low for campaigns.",
+        help_text="high is for messages that somebody waits for, low for campaigns.",
     )
     more = forms.JSONField(
         label="More fields",

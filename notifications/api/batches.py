@@ -60,7 +60,7 @@ class BatchOut(Schema):
     accepted: int
     refused: int
     duplicates: int
-    blank: int = Field(description="Blank rows of the CSV, which were passed over.")
+    blank: int = Field(description="Blank rows of the CSV, which were skipped.")
     errors: list[RowError] = Field(
         description="The first 1,000 refused rows; the report at `errors_url` has all."
     )
@@ -153,7 +153,7 @@ def list_batches(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     return {"items": page, "next_cursor": cursor}
 
 
-@router.get("/{id}", response=BatchDetail, summary="How far a batch is")
+@router.get("/{id}", response=BatchDetail, summary="A batch's progress")
 def get_batch(request: HttpRequest, id: UUID) -> Batch:  # noqa: A002 -- the path's own name
     """Return a batch with its progress."""
     return _find(request, id)

@@ -28,7 +28,9 @@ class EventIn(Input):
     """Something that happened."""
 
     name: str = Field(description="Like `payment.settled`.")
-    key: str = Field("", description="The same key and content give the first event again.")
+    key: str = Field(
+        "", description="A second request with the same key and content returns the first event."
+    )
     data: dict[str, Any] | None = Field(
         None, description="What rules read: conditions, addresses and the template's variables."
     )
@@ -47,7 +49,7 @@ class Effect(Schema):
     detail: str
     cancellation: str = Field(
         json_schema_extra=one_of(("", *EventEffect.Cancellation.values)),
-        description="`too_late`: it was being sent; it is not tried again.",
+        description="`too_late`: it was being sent already; it will not be retried.",
     )
     cancelled_by: UUID | None = Field(description="The event that cancelled it.")
 

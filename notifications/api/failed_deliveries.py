@@ -27,7 +27,7 @@ class FailedDeliveryOut(Schema):
     """What could not be delivered, and why."""
 
     id: int
-    notification: UUID | None = Field(description="Null for what never became one.")
+    notification: UUID | None = Field(description="Null if it never became a notification.")
     test: bool
     channel: str
     priority: str
@@ -36,7 +36,7 @@ class FailedDeliveryOut(Schema):
     code: str = Field(description="The provider's own code.")
     detail: str
     provider: str
-    fingerprint: str = Field(description="The same for all of one cause.")
+    fingerprint: str = Field(description="The cause's id.")
     state: str = Field(json_schema_extra=one_of(STATES))
     resolution: str
     resolved_at: datetime | None
@@ -59,7 +59,7 @@ class FailedDeliveryDetail(FailedDeliveryOut):
 
     history: list[dict[str, Any]] = Field(description="The attempts, oldest first.")
     request: dict[str, Any] | None = Field(
-        description="What was asked for, where it never became a notification."
+        description="The request, if it never became a notification."
     )
 
 
@@ -74,7 +74,7 @@ class Cause(Schema):
     provider: str
     reason: str
     code: str
-    detail: str = Field(description="In the words of the newest one.")
+    detail: str = Field(description="The newest failure's detail.")
 
 
 class Replayed(Schema):

@@ -170,16 +170,16 @@ def delete_job(request: HttpRequest, id: Number) -> Answer[None]:  # noqa: A002 
     return Answer(204, None)
 
 
-@router.post("/{int:id}/pause", response=JobOut, summary="Let a job rest")
+@router.post("/{int:id}/pause", response=JobOut, summary="Pause a job")
 def pause_job(request: HttpRequest, id: Number) -> JobOut:  # noqa: A002 -- as above
-    """Let a job rest until it is resumed."""
+    """Pause a job until it is resumed."""
     job_rows.pause(_name_of(request, id))
     return _document_of(world_of(request), id)
 
 
-@router.post("/{int:id}/resume", response=JobOut, summary="Let a job go on")
+@router.post("/{int:id}/resume", response=JobOut, summary="Resume a job")
 def resume_job(request: HttpRequest, id: Number) -> JobOut:  # noqa: A002 -- as above
-    """Let a job go on; its policy says what becomes of the pause."""
+    """Resume a job; its policy says what becomes of the pause."""
     task = _find(request, id)
     permit_job(request, definition_of(task))
     job_rows.resume(task.name)

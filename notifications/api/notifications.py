@@ -93,10 +93,13 @@ class NotificationIn(MailIn):
         Guarantee.AT_LEAST_ONCE.value, json_schema_extra=one_of(tuple(Guarantee))
     )
     idempotency_key: str = Field(
-        "", description="The same key and content give the first notification again."
+        "",
+        description="The same key and content return the first notification.",
     )
-    reference: str = Field("", description="Your own name for it, to find it by.")
-    metadata: dict[str, Any] | None = Field(None, description="Yours; it is given back as it is.")
+    reference: str = Field("", description="Your own id for it, to find it by.")
+    metadata: dict[str, Any] | None = Field(
+        None, description="Your own data; it is returned as it is."
+    )
     retry: dict[str, Any] | None = Field(
         None,
         description="What differs from the priority's retry policy: `max_attempts`, and in "
@@ -105,17 +108,19 @@ class NotificationIn(MailIn):
     eta: str | None = Field(None, json_schema_extra=TIME, description="When to send it.")
     countdown: float | None = Field(None, description="Seconds from now, instead of `eta`.")
     expires: str | float | None = Field(
-        None, description="A time, or seconds from now, after which it is not sent any more."
+        None, description="A time, or seconds from now, after which it is not sent."
     )
-    callback_url: str = Field("", description="Told, by a signed POST, how it ended.")
+    callback_url: str = Field(
+        "", description="A URL that gets a signed POST with the final status."
+    )
     options: dict[str, Any] | None = Field(
         None,
-        description="What the provider is told beside the content. Push: `ttl`, `urgency`, "
+        description="Options for the provider, beside the content. Push: `ttl`, `urgency`, "
         "`topic`, `image`, `collapse_key`, `priority`; chat: Slack's `blocks`; email: `to_name`.",
     )
     test: bool = Field(
         default=False,
-        description="Only the simulator gets it; always so with a test key.",
+        description="The simulator gets it instead of a provider; always true with a test key.",
     )
 
 
@@ -138,7 +143,7 @@ class NotificationOut(Schema):
 
     id: UUID
     status: str = Field(json_schema_extra=one_of(tuple(Status.values)))
-    reason: str = Field(description="Why it is in this state.")
+    reason: str = Field(description="Why it has this status.")
     channel: str
     priority: str
     queue: str
@@ -154,7 +159,7 @@ class NotificationOut(Schema):
     idempotency_key: str
     provider: str
     attempt_count: int
-    due_at: datetime | None = Field(description="When it is looked at again.")
+    due_at: datetime | None = Field(description="When the system looks at it again.")
     scheduled_at: datetime
     expires_at: datetime | None
     created_at: datetime
@@ -164,7 +169,7 @@ class NotificationOut(Schema):
     batch: UUID | None
     test: bool
     request_id: str
-    archived: bool = Field(description="Whether it left for the archive, as it stands here.")
+    archived: bool = Field(description="Whether it is in the archive.")
 
     @staticmethod
     def resolve_archived(row: NotificationRecord) -> bool:
@@ -225,7 +230,7 @@ class NotificationDetail(NotificationOut):
         description="What an email has beside, its attachments without their contents."
     )
     attempts: list[AttemptOut]
-    trace: list[EventOut] = Field(description="What was decided about it, in order.")
+    trace: list[EventOut] = Field(description="What rules decided about it, in order.")
 
     @staticmethod
     def resolve_mail(row: NotificationRecord) -> dict[str, Any] | None:
@@ -254,7 +259,7 @@ class Filters(Paging):
     template: Text = Field("", max_length=100)
     batch: UUID | None = None
     archived: bool = Field(
-        default=False, description="Those that left for the archive, instead of those that live."
+        default=False, description="Archived notifications instead of live ones."
     )
     created_after: Moment | None = None
     created_before: Moment | None = None

@@ -24,7 +24,7 @@ class ProviderOut(Schema):
     problem: str = Field(description="Why it is unusable.")
     weight: int
     good: int = Field(description="Attempts that the provider answered.")
-    bad: int = Field(description="Attempts that it did not, or refused for now.")
+    bad: int = Field(description="Attempts that the provider did not answer, or refused for now.")
     failures_in_a_row: int
     seconds_per_attempt: float
     open_until: datetime | None = Field(description="When a message may probe its open circuit.")
@@ -32,7 +32,7 @@ class ProviderOut(Schema):
         description="The old name of `open_until`.", json_schema_extra={"deprecated": True}
     )
     last_error: str = Field(
-        description="What it failed with last, in the last ten minutes, without addresses."
+        description="Its last error in the last ten minutes, without addresses."
     )
 
 

@@ -22,10 +22,12 @@ DEFERRED_COUNTED_UP_TO = 10_000
 class Allocation(Schema):
     """What a queue gets of the workers' slots; jobs get the rest of the shares."""
 
-    weight: float = Field(description="Its share beside the others', while all have work.")
+    weight: float = Field(
+        description="Its share relative to the other queues, while all have work."
+    )
     source: Annotated[str, WithJsonSchema({"type": "string", **one_of(tuple(allocation.Source))})]
     share: float | None = Field(
-        description="Its part of the last minute's slot time, 0 to 1; null while Redis is away."
+        description="Its part of the last minute's slot time, 0 to 1; null without Redis."
     )
     service_time: float | None = Field(
         description="Seconds that one of its messages held a slot; null while Redis is away."
@@ -48,9 +50,9 @@ class Queue(Schema):
         description="The old name of `blocked`.", json_schema_extra={"deprecated": True}
     )
     oldest_age: float | None = Field(
-        description="Seconds since the one that waits longest was first to be sent."
+        description="Seconds since the first due time of the notification that waits longest."
     )
-    next_due_at: datetime | None = Field(description="When the next future one falls due.")
+    next_due_at: datetime | None = Field(description="When the next future notification is due.")
     on_broker: int | None = Field(description="Messages on the broker; null while it is away.")
     released: int | None = Field(
         description="The old name of `on_broker`.", json_schema_extra={"deprecated": True}

@@ -63,7 +63,7 @@ class SuppressionFilters(Paging):
     channel: ChannelFilter = ""
     recipient: Text = Field("", max_length=2000)
     reason: Annotated[str, *filter_by(REASONS)] = ""
-    lifted: bool = Field(default=False, description="Those that were lifted, instead.")
+    lifted: bool = Field(default=False, description="Lifted suppressions instead of active ones.")
 
 
 @router.get("", response=Page[SuppressionOut], summary="List, newest first")

@@ -78,11 +78,11 @@ class MalformedRecipient(InvalidNotification):
 
 
 class InvalidTime(InvalidNotification):
-    """The due time or the expiry cannot be met or understood."""
+    """The due time or the expiry is malformed or impossible."""
 
 
 class InvalidRetryPolicy(InvalidNotification):
-    """The retry policy has an unknown or impossible figure."""
+    """The retry policy has an unknown field or an impossible value."""
 
 
 class InvalidField(InvalidNotification):

@@ -143,7 +143,7 @@ class FireAdmin(ReadableAdmin):
         where = reverse("admin:scheduling_fire_change", args=(fire.replayed_as,))
         return _links([(where, str(fire.replayed_as))])
 
-    @admin.action(description="Run failed ones again", permissions=["replay"])
+    @admin.action(description="Run failed runs again", permissions=["replay"])
     def replay_selected(self, request: HttpRequest, fires: "QuerySet[Fire]") -> None:
         again = 0
         for fire in fires:
@@ -156,13 +156,13 @@ class FireAdmin(ReadableAdmin):
                 again += 1
         self.message_user(request, f"{again} run again.")
 
-    @admin.action(description="Run all of their causes again", permissions=["replay"])
+    @admin.action(description="Run all failed runs of their causes again", permissions=["replay"])
     def replay_causes(self, request: HttpRequest, fires: "QuerySet[Fire]") -> None:
         causes = set(fires.exclude(cause="").values_list("cause", flat=True))
         again = sum(len(failures.replay_cause(cause)) for cause in causes)
         self.message_user(request, f"{again} run again, of {len(causes)} causes.")
 
-    @admin.action(description="Discard failed ones", permissions=["replay"])
+    @admin.action(description="Discard failed runs", permissions=["replay"])
     def discard_selected(self, request: HttpRequest, fires: "QuerySet[Fire]") -> None:
         who = request.user.get_username()
         self.message_user(request, f"Discarded {failures.discard(fires, why=f'by {who}')}.")

@@ -82,9 +82,9 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
             with isolation.aside("filling a schedule's form"):
                 self.initial.update(when_of(self.instance))
         if "name" in self.fields:  # not where one may only look
-            self.fields["name"].help_text = "What people and code call it by."
+            self.fields["name"].help_text = "Its name, for people and code."
             self.fields["enabled"].help_text = "Whether it fires."
-            self.fields["description"].help_text = "For whoever comes after you."
+            self.fields["description"].help_text = "For colleagues."
             self.fields["description"].widget.attrs["rows"] = 2
             self.fields["task"].widget = UnfoldAdminTextInputWidget()
             self.fields["regtask"].widget = TaskSelect()

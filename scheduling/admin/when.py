@@ -54,7 +54,7 @@ class WhenForm(forms.Form):
         required=False,
         initial=get_current_timezone_name,
         widget=UnfoldAdminTextInputWidget(attrs={"list": "zones", "autocomplete": "off"}),
-        help_text="An IANA zone, like Europe/Rome. Summer time is taken care of.",
+        help_text="An IANA time zone, like Europe/Rome. Daylight saving time is handled.",
     )
     every = forms.IntegerField(required=False, min_value=1, widget=UnfoldAdminIntegerFieldWidget)
     period = forms.ChoiceField(

@@ -85,11 +85,11 @@ class Jobs(Runs):
         return self._store.names()
 
     def pause(self, name: str) -> None:
-        """Let a job rest until ``resume``. Raises ``UnknownJobError``."""
+        """Pause a job until ``resume``. Raises ``UnknownJobError``."""
         self._change(name, lambda job: _paused(_there(job, name), self.now()))
 
     def resume(self, name: str) -> None:
-        """Let a job go on, by its policy. Raises ``UnknownJobError``."""
+        """Resume a job, by its policy. Raises ``UnknownJobError``."""
 
         def change(job: Job | None) -> Job:
             job, now = _there(job, name), self.now()

@@ -97,7 +97,7 @@ def _structured(shown: Preview) -> dict[str, str]:
 def _send_test(admin: ModelAdmin, request: HttpRequest, shown: Preview, recipient: str) -> None:
     sender = test_sender_of(shown.channel)
     if sender is None:
-        admin.message_user(request, "Nothing is set up to send tests.", "error")
+        admin.message_user(request, "Sending tests is not set up.", "error")
     elif not recipient:
         admin.message_user(request, "Name a recipient for the test.", "error")
     else:

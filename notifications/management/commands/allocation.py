@@ -30,14 +30,14 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="QUEUE=WEIGHT",
-            help="Give a queue a weight of your own, like email.low=3; workers follow within 2 s.",
+            help="Set a queue's weight, like email.low=3; workers use it within 2 s.",
         )
         parser.add_argument(
             "--clear",
             action="append",
             default=[],
             metavar="QUEUE",
-            help="Give a queue the weight of its priority again.",
+            help="Reset a queue's weight to that of its priority.",
         )
         parser.add_argument("--all", action="store_true", help="Show idle queues too.")
         parser.add_argument("--json", action="store_true", help="Print every queue, as JSON.")
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             _override(change)
         for queue in options["clear"]:
             if not allocation.let_go(queue):
-                raise CommandError(f"The queue {queue!r} has no weight of yours.")
+                raise CommandError(f"The queue {queue!r} has no weight set by an operator.")
         if options["json"]:
             every = {queue: asdict(one) for queue, one in allocation.read().items()}
             self.stdout.write(json.dumps({"on": allocation.is_on(), "queues": every}, indent=2))

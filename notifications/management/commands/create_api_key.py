@@ -26,25 +26,27 @@ class Command(BaseCommand):
             default=",".join(ApiKey.Scope),
             help="Comma-separated; all of %(default)s by default.",
         )
-        parser.add_argument("--test", action="store_true", help="It sees and sends tests alone.")
+        parser.add_argument(
+            "--test", action="store_true", help="A test key: it sees and sends only tests."
+        )
         parser.add_argument(
             "--project",
             default=DEFAULT_PROJECT,
-            help="Whose it is: it sees nothing of other projects (default %(default)s).",
+            help="The project that the key belongs to (default %(default)s).",
         )
-        parser.add_argument("--days", type=float, help="It ends after so many days.")
+        parser.add_argument("--days", type=float, help="It expires after so many days.")
         parser.add_argument("--rate", type=int, help="Requests per second.")
         parser.add_argument(
             "--rotate",
             metavar="PREFIX",
-            help="Replace the key with this prefix; scopes, kind, project, end and rate stay.",
+            help="Replace the key with this prefix; all but its text stays the same.",
         )
         parser.add_argument(
             "--overlap",
             type=float,
             default=24.0,
             metavar="HOURS",
-            help="How long a rotated key stays valid beside the new one (default %(default)g).",
+            help="For how many hours a rotated key stays valid (default %(default)g).",
         )
 
         parser.add_argument(

@@ -11,7 +11,7 @@ from notifications.models import Project
 class Command(BaseCommand):
     """``manage.py create_project NAME``."""
 
-    help = "Make a project, whose API keys see nothing of other projects. It keeps its name."
+    help = "Make a project. Its API keys see nothing of other projects. Its name cannot be changed."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Read its name."""

@@ -1,4 +1,4 @@
-"""Print all that is kept of a recipient, as JSON."""
+"""Print all data about a recipient, as JSON."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from notifications.operations import personal_data
 class Command(BaseCommand):
     """``manage.py export RECIPIENT``."""
 
-    help = "Print all that is kept of a recipient, as JSON."
+    help = "Print all data about a recipient, as JSON."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Read whose data it is."""

@@ -10,7 +10,7 @@ from notifications.operations import personal_data
 class Command(BaseCommand):
     """``manage.py forget RECIPIENT``."""
 
-    help = "Forget a recipient: addresses and contents go, counts and histories stay."
+    help = "Erase a recipient's data: addresses and contents are erased, counts and histories stay."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Read who is to be forgotten."""

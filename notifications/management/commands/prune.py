@@ -26,9 +26,13 @@ class Command(BaseCommand):
         parser.add_argument(
             "--archive-months", type=int, help="Default: NOTIFICATIONS_ARCHIVE_MONTHS."
         )
-        parser.add_argument("--dry-run", action="store_true", help="Only say how many would go.")
         parser.add_argument(
-            "--no-input", action="store_true", help="Do not ask where the settings are overridden."
+            "--dry-run", action="store_true", help="Only print how many would be deleted."
+        )
+        parser.add_argument(
+            "--no-input",
+            action="store_true",
+            help="Do not ask for confirmation if settings are overridden.",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:

@@ -11,7 +11,7 @@ from notifications.operations import holds
 class Command(BaseCommand):
     """``manage.py release SCOPE [VALUE]``."""
 
-    help = "Release a hold; what waited goes out."
+    help = "Release a hold: notifications that it held back are sent."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Read which."""

@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("cause", nargs="?", help="A fingerprint, or its first letters.")
         parser.add_argument("--all", action="store_true", help="Every cause.")
         parser.add_argument("--per-second", type=float, default=10.0, help="(default %(default)g)")
-        parser.add_argument("--dry-run", action="store_true", help="Only say what would happen.")
+        parser.add_argument("--dry-run", action="store_true", help="Only print what would happen.")
 
     def handle(self, *_: Any, **options: Any) -> None:
         """List, or replay and wait for the end. Raises ``CommandError`` for an unknown cause."""

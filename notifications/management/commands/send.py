@@ -16,7 +16,7 @@ from notifications.monitoring.throughput import GOOD
 class Command(BaseCommand):
     """``manage.py send CHANNEL RECIPIENT …``."""
 
-    help = "Send one notification, and with --wait tell what became of it, also by the exit code."
+    help = "Send one notification; with --wait print its final status and exit with 1 if it failed."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Read who gets what."""
@@ -30,9 +30,14 @@ class Command(BaseCommand):
         parser.add_argument("--countdown", type=float, metavar="SECONDS", help="Send it later.")
         parser.add_argument("--idempotency-key")
         parser.add_argument("--reference")
-        parser.add_argument("--project", help="Whose it is, by default the default project's.")
         parser.add_argument(
-            "--wait", type=float, metavar="SECONDS", help="Wait so long for its end."
+            "--project", help="The project that it belongs to; by default the project default."
+        )
+        parser.add_argument(
+            "--wait",
+            type=float,
+            metavar="SECONDS",
+            help="Wait at most so long for its final status.",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:

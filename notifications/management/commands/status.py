@@ -24,7 +24,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 class Command(BaseCommand):
     """``manage.py status``: live on a terminal, once into a pipe."""
 
-    help = "Show queues, providers, schedulers and troubles on one screen. Ctrl-C ends it."
+    help = "Show queues, providers, schedulers and problems on one screen. Ctrl-C ends it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Read how it is shown."""

@@ -23,7 +23,7 @@ class Command(BaseCommand):
             metavar="NAME",
             action="append",
             default=[],
-            help="Make this one a person's own: it runs on, and is no longer listed.",
+            help="Keep this schedule: it goes on running, and is no longer listed.",
         )
 
     def handle(self, *_: Any, dry_run: bool, keep: list[str], **__: Any) -> None:

@@ -22,7 +22,7 @@ class Command(BaseCommand):
             "--seconds",
             type=float,
             default=liveness.HUNG.total_seconds(),
-            help="for how long a scheduler may stand still (default: %(default)g)",
+            help="for how long a scheduler may make no progress (default: %(default)g)",
         )
 
     def handle(self, *_: Any, seconds: float, **__: Any) -> None:
