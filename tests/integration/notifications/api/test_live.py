@@ -124,7 +124,24 @@ def test_a_hundred_thousand_come_in_one_request_and_the_bad_rows_are_named(proce
         assert api.get(f"/notifications/batch/{made['id']}").json()["progress"] == {
             "queued": MANY - 2
         }
-    assert peak_megabytes(web.pid) - before < 200
+        assert peak_megabytes(web.pid) - before < 200
+        if content_type != "text/csv":
+            return
+        # Where all rows are refused, their errors are kept in a report, and none in memory.
+        before = peak_megabytes(web.pid)
+        bad = MANY // 2
+        body, _ = write([{"recipient": "", "reference": "nobody"}] * bad)
+        answer = api.post(
+            "/notifications/batch",
+            content=body,
+            params=query,
+            headers={"Content-Type": content_type},
+        )
+        made = answer.json()
+        assert (made["accepted"], made["refused"], len(made["errors"])) == (0, bad, 1000)
+        report = api.get(made["errors_url"].removeprefix("/api/v1"), params={"format": "csv"})
+        assert report.text.count("\n") == bad + 1
+    assert peak_megabytes(web.pid) - before < 30
 
 
 def test_a_request_is_followed_by_its_id_from_web_to_worker(processes, key, wait_until):

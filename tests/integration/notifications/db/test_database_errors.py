@@ -11,8 +11,10 @@ from django.db import connection
 from kombu.connection import Connection
 
 from config import celery_app
+from notifications.models import Notification, Status
 from notifications.monitoring.diagnosis import locks, storage
 from notifications.queueing.publisher import DELIVER_DUE_TASK
+from notifications.submission import send_many
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import suspended, wait_until
 from tests.servers.processes import RunningProcess
@@ -28,6 +30,19 @@ CREATE TRIGGER trouble BEFORE INSERT OR UPDATE ON scheduling_lease EXECUTE FUNCT
 """
 NO_TROUBLE = "DROP FUNCTION trouble CASCADE"
 FULL = "RAISE disk_full USING MESSAGE = 'could not extend file: No space left'"
+# The next two writes of what a delivery writes end with an error; a sequence is not rolled back.
+TWICE = """
+CREATE SEQUENCE troubles;
+CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF nextval('troubles') <= 2 THEN RAISE EXCEPTION 'on purpose' USING ERRCODE = '{}'; END IF;
+RETURN NULL; END $$;
+CREATE TRIGGER trouble BEFORE {} ON {} EXECUTE FUNCTION trouble();
+"""
+BRIEF = [
+    ("40P01", "UPDATE", "notifications_notification"),  # a deadlock, as rows are claimed
+    ("40001", "INSERT", "notifications_attempt"),  # a lost serialization, as they are recorded
+    ("57014", "UPDATE", "notifications_notification"),  # a single statement timeout
+]
 LONGEST = 15  # seconds for which a client waits, on a machine that is busy with other tests
 LOCK = "LOCK TABLE notifications_notification IN ACCESS EXCLUSIVE MODE"
 
@@ -168,6 +183,32 @@ def test_every_error_that_the_database_answers_is_waited_out(system, database, k
                 assert rounds <= said(process, "away:") <= rounds * count, reason
         assert submit().status_code == 201
         wait_until(lambda: database.count(SENT) == len(STATES) + 1)
+    for process in running:
+        assert process.returncode is None
+        assert process.first_traceback() == ""
+
+
+def test_an_error_that_ends_one_transaction_delays_and_doubles_nothing(processes, tmp_path):
+    simulated = tmp_path / "simulated.log"
+    processes.env["SIMULATOR"] = f"record={simulated}"
+    running = [processes.beat(), processes.worker("-c", "1")]
+    ids = []
+    for trouble in BRIEF:
+        with connection.cursor() as cursor:
+            cursor.execute(TWICE.format(*trouble))
+        try:
+            each = [{"recipient": f"p{number}"} for number in range(60)]
+            ids += send_many(each, channel="simulator", body="Hello").ids
+            sent = Notification.objects.filter(status=Status.SENT)
+            wait_until(lambda: sent.count() == len(ids))  # noqa: B023
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT last_value FROM troubles")
+                (met,) = cursor.fetchone()
+                cursor.execute(f"{NO_TROUBLE}; DROP SEQUENCE troubles")
+        assert met > 2, trouble
+    assert sorted(simulated.read_text().split()) == sorted(map(str, ids))
+    assert not Notification.objects.exclude(attempt_count=1).exists()
     for process in running:
         assert process.returncode is None
         assert process.first_traceback() == ""
