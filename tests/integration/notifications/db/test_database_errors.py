@@ -200,7 +200,7 @@ def test_an_error_that_ends_one_transaction_delays_and_doubles_nothing(processes
             each = [{"recipient": f"p{number}"} for number in range(60)]
             ids += send_many(each, channel="simulator", body="Hello").ids
             sent = Notification.objects.filter(status=Status.SENT)
-            wait_until(lambda: sent.count() == len(ids))  # noqa: B023
+            wait_until(lambda: sent.count() == len(ids))  # noqa: B023 -- called in this round
         finally:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT last_value FROM troubles")
