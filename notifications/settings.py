@@ -17,7 +17,7 @@ from environs import validate
 
 from notifications.core import private_files
 from notifications.core.environment import env, take_old_names
-from notifications.core.routing import JOBS_QUEUE
+from notifications.core.routing import CALLBACK_CHANNEL, CHANNELS, JOBS_QUEUE
 from notifications.worker.queues import QUEUE_TYPES, queues
 from scheduling import redis_address
 
@@ -275,6 +275,7 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 
 # --- Templates (templates_engine.conf) ------------------------------------------------------
 
+TEMPLATES_CHANNELS = [channel for channel in CHANNELS if channel != CALLBACK_CHANNEL]
 TEMPLATES_BASE_URL = env.str("TEMPLATES_BASE_URL", default="")  # for {{ path|absolute }}
 TEMPLATES_DEFAULT_LOCALE = env.str("TEMPLATES_DEFAULT_LOCALE", default="")  # LANGUAGE_CODE
 TEMPLATES_MAX_SMS_SEGMENTS = env.int("TEMPLATES_MAX_SMS_SEGMENTS", default=10)

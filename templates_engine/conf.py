@@ -4,6 +4,8 @@ from typing import TypedDict
 
 from django.conf import settings
 
+from templates_engine.parts import PARTS
+
 
 class RenderingSettings(TypedDict):
     """What a rendering takes from the settings."""
@@ -12,6 +14,11 @@ class RenderingSettings(TypedDict):
     default_locale: str
     max_segments: int
     keep_typography: bool
+
+
+def channels() -> tuple[str, ...]:
+    """Return the channels that a new template may be for: the setting ``TEMPLATES_CHANNELS``."""
+    return tuple(getattr(settings, "TEMPLATES_CHANNELS", PARTS))
 
 
 def rendering_settings() -> RenderingSettings:

@@ -6,13 +6,17 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet, Value
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from notifications.admin import account_form
 from notifications.admin.base import InfinitePaginator, answer, who, with_dialog
 from notifications.admin.project import ProjectFilter
+from notifications.channels import kinds
+from notifications.core import routing
 from notifications.core.attempt import Result
 from notifications.core.errors import InvalidNotification
 from notifications.core.masking import mask, without_addresses
@@ -43,6 +47,47 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     search_fields = ("name",)
     inlines = (RuleInline,)
     actions_detail = ("send_test",)
+    readonly_fields = ("kind", "created_at", "updated_at")
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Ask for the kind first: it decides which fields there are."""
+        if request.GET.get("kind") in kinds.names() or not self.has_add_permission(request):
+            added: HttpResponse = super().add_view(request, form_url, extra_context)
+            return added
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Which kind of account?",
+            "opts": self.opts,
+            "kinds": account_form.kinds_by_channel(routing.CHANNELS),
+        }
+        return TemplateResponse(request, "notifications/admin/account_kinds.html", context)
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: Any = None, **options: Any
+    ) -> Any:
+        """Return the form of the account's kind."""
+        form = account_form.form_for(_kind(request, obj))
+        made = super().get_form(request, obj, bool(change), **options | {"form": form})
+        if obj is None:
+            made.new_kind = _kind(request, obj)
+        return made
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show what every account has, and what its kind has."""
+        form = account_form.form_for(_kind(request, obj))
+        raw = [] if form.own else ["settings", "secrets"]
+        settings, secrets = (account_form.own_fields(form, one) for one in ("settings", "secrets"))
+        shown = [
+            (None, {"fields": ["name", "kind", "channel", "enabled", *raw]}),
+            ("Settings", {"fields": settings}),
+            ("Secrets", {"fields": secrets}),
+            ("How much it sends", {"fields": ["weight", "rate_limit"]}),
+        ]
+        if obj is not None:
+            shown.append(("History", {"fields": ["created_at", "updated_at"]}))
+        return [(title, options) for title, options in shown if options["fields"]]
 
     def has_send_test_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("notifications.change_provideraccount"))
@@ -70,6 +115,10 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         self.log_change(request, row, f"Sent a test: {outcome.result} {outcome.code}".strip())
         said = " ".join(filter(None, (f"{outcome.result}.", outcome.code, outcome.detail)))
         return answer(request, where, said.capitalize(), failed=not sent)
+
+
+def _kind(request: HttpRequest, account: ProviderAccount | None) -> str:
+    return account.kind if account else request.GET.get("kind", "")
 
 
 @admin.register(RateLimit)

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from notifications.admin import content, origin, search
 from notifications.admin.base import ReadOnlyAdmin, labelled
@@ -34,7 +35,11 @@ LABELS: dict[str, str] = {
 class RecordAdmin(ReadOnlyAdmin):
     """Notifications found by what identifies them, and read."""
 
-    list_display = ("short_id", "state", "channel", "priority", "to", "reference", "created_at")
+    list_display = (
+        *("short_id", "state", "reason", "channel", "priority", "to", "template", "account"),
+        *("reference", "created"),
+    )
+    list_select_related = ("template_version__template",)
     ordering = ("-id",)
     search_fields = ("id",)
     search_help_text = "The exact id, recipient, reference or idempotency key."
@@ -114,6 +119,19 @@ class RecordAdmin(ReadOnlyAdmin):
     @labelled("Status", LABELS)
     def state(self, notification: NotificationRecord) -> str:
         return notification.status
+
+    @admin.display(description="Template", empty_value="-")
+    def template(self, notification: NotificationRecord) -> str | None:
+        version = notification.template_version
+        return version.template.name if version else None
+
+    @admin.display(description="Account", empty_value="-")
+    def account(self, notification: NotificationRecord) -> str | None:
+        return notification.provider or None
+
+    @admin.display(description="Created")
+    def created(self, notification: NotificationRecord) -> str:
+        return f"{localtime(notification.created_at):%Y-%m-%d %H:%M:%S %Z}"
 
     @admin.display(description="Recipient")
     def to(self, notification: NotificationRecord) -> str:

@@ -12,12 +12,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
+from templates_engine import conf
 from templates_engine.admin.pages import action, display, to, user_of
 from templates_engine.errors import TemplateError
 from templates_engine.models import Status, Template, TemplateVersion
-from templates_engine.parts import PARTS, locales_of
+from templates_engine.parts import locales_of
 from templates_engine.publishing import create_version, draft_from
 from templates_engine.starters import SAMPLE, starter
 
@@ -34,8 +35,18 @@ NEW_VERSION_DIALOG = {
 STATUS_LABELS = {Status.DRAFT: "info", Status.PUBLISHED: "success", Status.ARCHIVED: "warning"}
 
 
+def _channels() -> list[tuple[str, str]]:
+    return [(name, name) for name in conf.channels()]
+
+
 class TemplateForm(TemplateBase):
     """What a template is for."""
+
+    channel = forms.ChoiceField(
+        choices=_channels,
+        widget=UnfoldAdminSelectWidget,
+        help_text="It cannot be changed later: it decides which parts there are.",
+    )
 
     class Meta:
         model = Template
@@ -43,8 +54,7 @@ class TemplateForm(TemplateBase):
         widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
         help_texts = {
             "name": "What callers name it by, as in payment-receipt.",
-            "channel": f"{', '.join(PARTS)}, or another. It can't be changed later.",
-            "category": "Marketing obeys opt-out and quiet hours; transactional does not.",
+            "category": "Marketing goes to nobody who has unsubscribed; transactional does.",
         }
 
 
