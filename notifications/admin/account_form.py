@@ -82,7 +82,8 @@ def form_for(kind: str) -> type[AccountForm]:
         provider = kinds.provider_class(kind)
     except kinds.UnknownKind:
         return AccountForm
-    own, fields = {}, {}
+    own: dict[str, tuple[str, str]] = {}
+    fields: dict[str, forms.Field] = {}
     for column, names in _columns(provider).items():
         for name, text in names.items():
             field = f"{column}_{name}"
