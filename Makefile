@@ -63,12 +63,13 @@ PRODUCTION := DATABASE_URL=postgres://user@db/notifications BROKER_URL=redis://r
 	SECRET_KEY=an-example-that-is-long-enough-to-pass-the-check-0123456789 \
 	METRICS_TOKEN=an-example
 
-check: $(VENV)/.dev ## lint, types, import contract, dead names, migrations in step, deployment checks, known weaknesses
+check: $(VENV)/.dev ## lint, types, import contract, dead names, licences, migrations in step, deployment checks, known weaknesses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(PY) -m tests.structure
+	$(PY) -m tests.licences
 	$(BIN)/deptry .
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PRODUCTION) $(PY) manage.py check --deploy --fail-level WARNING
