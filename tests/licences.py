@@ -7,21 +7,29 @@ import re
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
 PERMISSIVE = {
     *("0BSD", "Apache", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0"),
     *("PSF-2.0", "Python Software Foundation", "Unlicense", "ZPL-2.1"),
 }
-# Used unchanged as libraries, which their licences allow beside any other. One by one, on purpose.
-WEAK_COPYLEFT = {
-    "certifi": "MPL-2.0",
+# What else packages declare, word for word, that are taken all the same. One by one, on purpose.
+NAMED = {
+    # Weak copyleft: used unchanged as libraries, which is allowed beside any other licence.
+    "certifi": "Mozilla Public License 2.0 (MPL 2.0)",
     "psycopg": "LGPL-3.0-only",
     "psycopg-binary": "LGPL-3.0-only",
     "psycopg-pool": "LGPL-3.0-only",
     "py-vapid": "MPL-2.0",
     "python-crontab": "LGPLv3",
     "pywebpush": "MPL-2.0",
+    # BSD, with the public suffix list of Mozilla in it.
+    "fido2": "BSD License AND Apache Software License AND Mozilla Public License 2.0 (MPL 2.0)",
+    # The zlib licence, which has no classifier of its own.
+    "dkimpy": "DFSG approved",
+    # BSD; the other is a remark on the trademark of the name "QR Code".
+    "qrcode": "BSD License AND Other/Proprietary License",
 }
 
 
@@ -32,14 +40,14 @@ def locked() -> list[str]:
 
 def licence_of(package: str) -> str:
     """Return the licence that a package declares, its classifiers where it has no expression."""
-    declared = metadata.metadata(package)
+    declared: Any = metadata.metadata(package)
     classifiers = [
         line.rpartition("::")[2].strip()
         for line in declared.get_all("Classifier") or []
         if line.startswith("License :: ") and not line.endswith("OSI Approved")
     ]
     first = (declared.get("License") or "").partition("\n")[0]
-    return declared.get("License-Expression") or " AND ".join(classifiers) or first
+    return str(declared.get("License-Expression") or " AND ".join(classifiers) or first)
 
 
 def is_permissive(licence: str) -> bool:
@@ -62,8 +70,7 @@ def problems() -> list[str]:
             licence = licence_of(package)
         except metadata.PackageNotFoundError:
             continue  # of another system or Python
-        weak = WEAK_COPYLEFT.get(package)
-        if not (is_permissive(licence) or (weak and weak in licence.replace("MPL 2.0", "MPL-2.0"))):
+        if not is_permissive(licence) and licence != NAMED.get(package):
             found.append(f"{package}: {licence or 'no licence is declared'}")
     return found
 
