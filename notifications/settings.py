@@ -239,6 +239,8 @@ PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 EMAIL_SENDERS: list[str] = env.list("EMAIL_SENDERS", default=[])
 # Where bounces go, like bounces@shop.example; empty: to the sender.
 EMAIL_RETURN_PATH = env.str("EMAIL_RETURN_PATH", default="")
+# A mailbox of bounces that manage.py receive_mail --mailbox reads: imaps://user:password@host/INBOX
+BOUNCE_MAILBOX = env.str("BOUNCE_MAILBOX", default="")
 EMAIL_FROM = env.str("EMAIL_FROM", default="notifications@localhost")
 # The name by which mail servers are greeted; empty: this machine's own full name or address.
 EMAIL_EHLO = env.str("EMAIL_EHLO", default="")

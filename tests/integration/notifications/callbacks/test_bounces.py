@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from notifications.callbacks import bounces, receipts
 from notifications.channels import return_paths
 from notifications.models import Notification, PendingReceipt, Suppression
 from notifications.submission import send
-from tests.servers import postfix
+from tests.servers import dovecot, postfix
 
 RETURNED = Path(__file__).parent / "returned"
 ADA = "ada@example.org"
@@ -212,3 +213,30 @@ def test_a_bounce_of_postfix_is_understood(mailer, deliver, smtp_server, wait_un
     row.refresh_from_db()
     assert (row.status, row.reason) == ("failed", "bounced")
     assert Suppression.objects.get().recipient == ADA
+
+
+@pytest.mark.skipif(bool(dovecot.why_absent()), reason=dovecot.why_absent())
+def test_a_mailbox_is_read_and_what_was_read_is_seen(sent, settings, capsys):
+    rows = [sent(), sent(recipient="bob@example.org"), sent(recipient="eve@example.org")]
+    told = zip(["exim_gone", "out_of_office", "complaint"], rows, strict=True)
+    server = dovecot.DovecotServer().start()
+    try:
+        with server.client() as client:
+            for name, row in told:
+                client.append("INBOX", "", "", returned(name, row, row.recipient))
+            client.append("INBOX", "", "", b"Subject: Hello\r\n\r\nHow are you?\r\n")
+        settings.BOUNCE_MAILBOX = server.url
+        for expected in ("automatic reply: 1\nbounce: 1\ncomplaint: 1\nother: 1\n", ""):
+            call_command("receive_mail", "--mailbox")
+            assert capsys.readouterr().out == expected
+    finally:
+        server.stop()
+    statuses = [Notification.objects.get(id=row.id).status for row in rows]
+    assert statuses == ["failed", "sent", "delivered"]
+    with pytest.raises(CommandError, match="cannot be read now") as away:
+        call_command("receive_mail", "--mailbox")
+    assert away.value.returncode == 75
+    assert dovecot.PASSWORD not in str(away.value)
+    settings.BOUNCE_MAILBOX = "pop3://host"
+    with pytest.raises(CommandError, match="imaps://user:password@host"):
+        call_command("receive_mail", "--mailbox")
