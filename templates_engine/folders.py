@@ -49,9 +49,14 @@ class Change:
 
 
 def load(
-    folder: Path, *, dry_run: bool = False, as_draft: bool = False, by: User | None = None
+    folder: Path,
+    *,
+    dry_run: bool = False,
+    as_draft: bool = False,
+    by: User | None = None,
+    namespace: str = "",
 ) -> list[Change]:
-    """Load a folder, all or nothing. What is there already in the same state is left alone.
+    """Load a folder into a namespace, all or nothing. What is there already is left alone.
 
     A template whose layout or partial has changed gets a new version, too.
     Raises: InvalidTemplate, naming the template.
@@ -60,7 +65,8 @@ def load(
         changes = [*_load_partials(folder / PARTIALS)]
         for path in sorted(folder.glob("*/template.json")):
             try:
-                changes.append(_load_template(path.parent, as_draft=as_draft, by=by))
+                loaded = _load_template(path.parent, namespace, as_draft=as_draft, by=by)
+                changes.append(loaded)
             except InvalidTemplate as error:
                 error.add_note(f"in {path.parent.name}")
                 raise
@@ -68,11 +74,11 @@ def load(
     return changes
 
 
-def write(folder: Path) -> list[Path]:
-    """Write every template's published version, and every partial, to a folder."""
+def write(folder: Path, namespace: str = "") -> list[Path]:
+    """Write a namespace's published versions, and every partial, to a folder."""
     files = {f"{PARTIALS}/{_file_of(row)}": row.source for row in Partial.objects.all()}
     versions = TemplateVersion.objects.filter(
-        status=Status.PUBLISHED, template__namespace=""
+        status=Status.PUBLISHED, template__namespace=namespace
     ).select_related("template")
     for version in versions:
         name = version.template.name
@@ -99,7 +105,7 @@ def _load_partials(folder: Path) -> Iterator[Change]:
         check_partial(name, source, partials_reached_from([source]))
 
 
-def _load_template(folder: Path, *, as_draft: bool, by: User | None) -> Change:
+def _load_template(folder: Path, namespace: str, *, as_draft: bool, by: User | None) -> Change:
     files = {
         str(path.relative_to(folder)): path.read_text()
         for path in sorted(folder.rglob("*.*"))
@@ -110,7 +116,7 @@ def _load_template(folder: Path, *, as_draft: bool, by: User | None) -> Change:
         raise InvalidTemplate("template.json must name a channel.")
     files = {**files, **_canonical(files, about)}
     template, is_new = Template.objects.get_or_create(
-        name=folder.name, namespace="", defaults={"channel": about["channel"]}
+        name=folder.name, namespace=namespace, defaults={"channel": about["channel"]}
     )
     if template.channel != about["channel"]:
         raise InvalidTemplate(

@@ -48,6 +48,9 @@ PLAIN_OPERATIONS = frozenset(
     }
 )
 
+# Operations of GOV.UK Notify's clients that show contents or recipients; sends are records.
+REVEALING_CLIENT_OPERATIONS = frozenset({"get_notification", "list_notifications"})
+
 # What a path of the API is about: its first words, the model, and the column that names a row.
 OBJECTS = (
     ("notifications/batch", "notifications.batch", "id"),

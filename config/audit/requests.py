@@ -81,6 +81,8 @@ def note(request: HttpRequest, row: models.Model, said: str) -> None:
 
 def _act_of(request: HttpRequest, kwargs: dict[str, Any]) -> Act | None:
     match = request.resolver_match
+    if match is not None and request.path.startswith("/v2/"):
+        return _client_operation(match.func.__name__, kwargs)
     if match is None or not match.url_name:
         return None
     if request.path.startswith("/api/"):
@@ -101,6 +103,14 @@ def _operation(
     model, column = _object_of(route.removeprefix("api/v1/"))
     rows = _found(model, {column: kwargs[column]}) if model and column in kwargs else []
     return _act(name, model, rows, changes=changes)
+
+
+def _client_operation(name: str, kwargs: dict[str, Any]) -> Act | None:
+    if name not in acts.REVEALING_CLIENT_OPERATIONS:
+        return None
+    model = apps.get_model("notifications.notification")
+    rows = _found(model, {"pk": kwargs["notification_id"]}) if kwargs else []
+    return _act(name, model, rows, changes=False)
 
 
 def _page(request: HttpRequest, url_name: str, kwargs: dict[str, Any]) -> Act | None:

@@ -18,6 +18,7 @@ from notifications.channels.outgoing import Reach
 from notifications.core.attempt import Outcome, Result
 from notifications.core.errors import DeliveryError, PermanentError, TransientError, UnknownOutcome
 from notifications.core.reasons import Reason
+from notifications.core.world import DEFAULT_PROJECT
 from scheduling.isolation import fault_of
 
 Content = Mapping[str, Any]
@@ -43,6 +44,7 @@ class Message(NamedTuple):
     ttl: int | None = None
     metadata: Mapping[str, Any] = MappingProxyType({})
     deadline: float = math.inf
+    project: str = DEFAULT_PROJECT
 
     def seconds_left(self) -> float:
         """Return the seconds that an attempt which begins now may take; 0 or less for none."""

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple, cast
 import structlog
 from django.conf import settings
 
-from notifications.channels import allowed_senders, kinds
+from notifications.channels import allowed_senders, kinds, signing_secrets
 from notifications.channels.base import Account
 from notifications.channels.outgoing import Reach
 from notifications.channels.secret_references import BadReference, resolve
 from notifications.core.errors import NoProvider
 from notifications.core.rates import Rate, RateError
 from notifications.core.routing import CHANNELS
+from notifications.core.world import DEFAULT_PROJECT
 from notifications.models import ProviderAccount, RateLimit
 from scheduling import isolation
 
@@ -281,10 +282,21 @@ def _tell(name: str, problem: str) -> None:
     _told[name] = problem
 
 
-def webhook_secrets() -> list[str]:
-    """Return what signs webhooks and callbacks, like ``whsec_…``: one is derived if none is set."""
+def webhook_secrets(project: str = DEFAULT_PROJECT) -> list[str]:
+    """Return what signs a project's webhooks and callbacks, like ``whsec_…``, the newest first.
+
+    Those of the default project are the settings', or one is derived. Each other project has its
+    own, which nobody learns from another's.
+    """
+    if project != DEFAULT_PROJECT:
+        return [signing_secrets.of_project(root, project) for root in _roots()]
     key = sha256(f"webhook {settings.SECRET_KEY}".encode()).digest()
     return settings.WEBHOOK_SECRETS or ["whsec_" + b64encode(key).decode()]
+
+
+def _roots() -> list[str]:
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return [signing_secrets.root(key) for key in keys]
 
 
 def _default(channel: str) -> tuple[Candidate, ...]:
@@ -301,7 +313,7 @@ def _default(channel: str) -> tuple[Candidate, ...]:
         smtp = Account("smtp", channel, "smtp", chosen, url, Reach.SETTINGS)
         return (Candidate(smtp),)
     if channel in ("webhook", "callback"):
-        signing = {"signing": " ".join(webhook_secrets())}
+        signing = {"signing": " ".join(webhook_secrets()), "projects": " ".join(_roots())}
         return (Candidate(Account(channel, channel, "webhook", {}, signing)),)
     if channel == "simulator":
         behaviour = {"behaviour": settings.SIMULATOR}

@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
 
+from notifications.channels import signing_secrets
 from notifications.channels.base import Account, Message
 from notifications.channels.http import HttpProvider, classify, retry_after
 from notifications.channels.http_client import HttpClient
 from notifications.channels.outgoing import Reach
 from notifications.core.attempt import Outcome
 from notifications.core.errors import EndpointGone, TransientError
+from notifications.core.world import DEFAULT_PROJECT
 
 
 class WebhookProvider(HttpProvider):
@@ -20,12 +22,15 @@ class WebhookProvider(HttpProvider):
     channels = ("webhook", "callback")
     calls_endpoints = True
     secret_names = {
-        "signing": "One or more whsec_… secrets, separated by blanks; the first is newest."
+        "signing": "One or more whsec_… secrets, separated by blanks; the first is newest.",
+        "projects": "What secrets of projects beside default are made from; none: the above sign.",
     }
+    optional = HttpProvider.optional | {"projects"}
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
-        self._signers = [Webhook(secret) for secret in account.secrets["signing"].split()]
+        self._signers = {DEFAULT_PROJECT: _signers(account.secrets["signing"].split())}
+        self._roots = account.secrets.get("projects", "").split()
 
     def make_client(self) -> HttpClient:
         return HttpClient(reach=Reach.RECIPIENT)
@@ -58,12 +63,25 @@ class WebhookProvider(HttpProvider):
     def sign(self, message: Message, body: str) -> dict[str, str]:
         """Make the webhook-id, -timestamp and -signature headers; the id stays on each try."""
         now = datetime.now(UTC)
-        signatures = " ".join(s.sign(str(message.id), now, body) for s in self._signers)
+        signers = self._signers_of(message.project)
+        signatures = " ".join(s.sign(str(message.id), now, body) for s in signers)
         return {
             "webhook-id": str(message.id),
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": signatures,
         }
+
+    def _signers_of(self, project: str) -> list[Webhook]:
+        if not self._roots:
+            project = DEFAULT_PROJECT
+        if project not in self._signers:
+            own = [signing_secrets.of_project(root, project) for root in self._roots]
+            self._signers[project] = _signers(own)
+        return self._signers[project]
+
+
+def _signers(secrets: list[str]) -> list[Webhook]:
+    return [Webhook(secret) for secret in secrets]
 
 
 def _refuse(name: str) -> None:

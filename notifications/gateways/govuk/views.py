@@ -66,6 +66,7 @@ def operation(method: str, scope: Scope, status: int = HTTPStatus.OK) -> Callabl
                 return answers.refuse(request, Problem("method-not-allowed"))
             try:
                 key = authentication.permit(request, scope, client_keys.find)
+                request.auth = key  # type: ignore[attr-defined]  # as ninja does, for who asks later
                 call = Call(request, key.world, request.build_absolute_uri("/v2"))
                 return JsonResponse(view(call, **values), status=status)
             except Exception as error:  # noqa: BLE001 -- each becomes an answer

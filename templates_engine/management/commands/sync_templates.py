@@ -21,19 +21,29 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="show the diff, change nothing")
         parser.add_argument("--draft", action="store_true", help="leave new versions unpublished")
         parser.add_argument("--write", action="store_true", help="write to the folder instead")
+        parser.add_argument(
+            "--namespace", default="", help="whose templates: a project's, all partials are shared"
+        )
 
     def handle(
-        self, *_: Any, folder: Path, dry_run: bool, draft: bool, write: bool, **__: Any
+        self,
+        *_: Any,
+        folder: Path,
+        dry_run: bool,
+        draft: bool,
+        write: bool,
+        namespace: str,
+        **__: Any,
     ) -> None:
         """Run it."""
         if write:
-            for path in folders.write(folder):
+            for path in folders.write(folder, namespace):
                 self.stdout.write(str(path))
             return
         if not folder.is_dir():
             raise CommandError(f"{folder} is not a folder.")
         try:
-            changes = folders.load(folder, dry_run=dry_run, as_draft=draft)
+            changes = folders.load(folder, dry_run=dry_run, as_draft=draft, namespace=namespace)
         except TemplateError as error:
             notes = " ".join(getattr(error, "__notes__", []))
             raise CommandError(f"{error} {notes} {error.hint}".strip()) from error

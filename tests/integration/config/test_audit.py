@@ -13,10 +13,12 @@ from django.db import InternalError, connection, transaction
 from django.db.utils import IntegrityError
 from django.test import Client
 from django_celery_beat.models import PeriodicTask
+from notifications_python_client.authentication import create_jwt_token
 
 from config.audit import acts, commands, log, requests
 from config.models import AuditEntry
 from notifications.db import clock
+from notifications.gateways.govuk import client_keys
 from notifications.models import ProviderAccount, Suppression
 from notifications.operations import api_keys
 from notifications.submission import send
@@ -169,6 +171,20 @@ def test_acts_of_a_key_are_written_with_its_prefix(called):
     assert not any(word in everything for word in ("ada", "4711", "lovelace"))
     cancelled = AuditEntry.objects.get(act="cancel_notification")
     assert became(cancelled, "status") == ("scheduled", "cancelled")
+
+
+def test_what_clients_of_gov_uk_notify_look_at_is_written():
+    row = send(channel="email", recipient="ada@example.org", subject="S", body="4711")
+    key = api_keys.create("old system").row
+    token = client_keys.of(key)
+    signed = create_jwt_token(token[-36:], token[-73:-37])
+    for path in ("notifications", f"notifications/{row.id}", "templates"):
+        answer = Client().get(f"/v2/{path}", headers={"Authorization": f"Bearer {signed}"})
+        assert answer.status_code == 200
+    assert entries("kind", "who_id", "act", "object_id") == [
+        ("key", key.prefix, "list_notifications", ""),
+        ("key", key.prefix, "get_notification", str(row.id)),
+    ]
 
 
 def test_what_is_refused_is_no_act_and_a_send_is_its_own_record(called):

@@ -43,6 +43,17 @@ def test_a_folder_is_loaded_and_published(folder: Path) -> None:
     assert Template.objects.get().description == "a code"
 
 
+def test_a_folder_is_a_projects_own_where_that_is_named(folder: Path, tmp_path: Path) -> None:
+    sync(folder, "--namespace", "shop")
+    assert [*Template.objects.values_list("name", "namespace")] == [("otp", "shop")]
+    assert sync(folder, "--namespace", "shop").split()[-2:] == ["unchanged", "otp"]
+    # It is another project's no more than that of the default.
+    for name, there in (("", []), ("bank", []), ("shop", ["otp"])):
+        written = tmp_path / f"written-{name}"
+        sync(written, "--write", "--namespace", name)
+        assert [path.parent.name for path in written.glob("*/template.json")] == there
+
+
 def test_loading_again_changes_nothing(folder: Path) -> None:
     sync(folder)
     assert sync(folder).split() == ["unchanged", "partials/foot", "unchanged", "otp"]

@@ -1,15 +1,17 @@
 """Status callbacks: each final state is told once, signed, and through queues of their own."""
 
 import json
+from io import StringIO
 
 import pytest
 import svix
+from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from pytest_httpserver import HTTPServer
 
 from notifications.callbacks import outbound
 from notifications.core.errors import InvalidField
-from notifications.models import Notification
+from notifications.models import Notification, Project
 from notifications.providers import accounts
 from notifications.submission import cancel, send
 
@@ -120,3 +122,36 @@ def test_two_sweeps_tell_once(account, text, deliver, url, in_threads):
 
     in_threads(3, sweep)
     assert Notification.objects.filter(channel="callback").count() == 5
+
+
+def test_each_project_signs_by_a_secret_of_its_own(
+    account, text, deliver, call_back, url, httpserver
+):
+    account("sms-a")
+    for name in ("shop", "bank"):
+        Project.objects.create(name=name)
+    secrets = {}
+    for name in ("default", "shop", "bank"):
+        out = StringIO()
+        call_command("webhook_secrets", "--project", name, stdout=out)
+        secrets[name] = out.getvalue().split()[0]
+    for name in secrets:
+        deliver(text(callback_url=url, project=name))
+        assert [row.status for row in call_back()] == ["sent"]
+        request, _ = httpserver.log.pop()
+        for whose, secret in secrets.items():
+            check = svix.Webhook(secret)
+            if whose == name:
+                check.verify(request.data, dict(request.headers))
+            else:
+                with pytest.raises(svix.WebhookVerificationError):
+                    check.verify(request.data, dict(request.headers))
+    with pytest.raises(CommandError, match="no project"):
+        call_command("webhook_secrets", "--project", "nobody")
+
+
+def test_receivers_of_a_project_have_time_to_take_a_new_secret(settings):
+    before = accounts.webhook_secrets("shop")
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another"
+    assert accounts.webhook_secrets("shop")[1:] == before
