@@ -1,6 +1,8 @@
 """The check of the structure finds what nothing uses, and takes for used what is."""
 
 import ast
+import re
+import tomllib
 
 import pytest
 
@@ -60,3 +62,21 @@ def test_what_a_decorator_registers_is_used() -> None:
 
 def test_no_package_has_a_cycle() -> None:
     assert cycles() == []
+
+
+def test_the_map_of_the_rooms_is_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = next(c["layers"] for c in contracts["contracts"] if c.get("exhaustive"))
+    held = {
+        (number, room.strip())
+        for number, layer in enumerate(layers, 1)
+        for room in layer.split("|")
+        if room.strip() != "migrations"
+    }
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    shown = {
+        (int(row), room)
+        for row, rooms in re.findall(r"(?m)^\| (\d+) \| ([^|]+) \|", page)
+        for room in re.findall(r"`(\w+)(?:\.py|/)`", rooms)
+    }
+    assert shown == held

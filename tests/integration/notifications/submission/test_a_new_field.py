@@ -25,7 +25,7 @@ CHANGES: dict[str, list[tuple[str, str | None]]] = {
         ("    reference: str\n", '    """Your own id."""\n    campaign: str\n')
     ],
     "notifications/api/notifications.py": [
-        ("    metadata: dict[str, Any] | None = Field(None,", None),
+        ("    reference: str = Field(", None),
         ("    guarantee: str\n    reference: str\n", "    campaign: str\n"),
     ],
 }
