@@ -1,10 +1,12 @@
 """Rules that need more than a crontab of five plain fields. Pure.
 
 Crontab lines with ``L``, ``LW``, ``6#3``, ``5L``, a field of seconds, or Vixie cron's "or" of the
-days are parsed by cronsim, iCalendar's RRULE by dateutil, holidays by the ``holidays`` library. The
-rules for clock changes are ``recurrence``'s.
+days are parsed by cronsim, ``L-2`` and ``15W`` here, iCalendar's RRULE by dateutil, holidays by the
+``holidays`` library. The rules for clock changes are ``recurrence``'s.
 """
 
+import re
+from calendar import monthrange
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -31,6 +33,10 @@ MOST_SKIPPED = 4000
 """Due times in a row that a window or a calendar may leave out: more, and it is never due."""
 
 
+SPECIAL_DAY = re.compile(r"L-(\d|[12]\d|30)|([1-9]|[12]\d|3[01])W", re.IGNORECASE)
+"""``L-2``: two days before the month's last; ``15W``: the weekday nearest to the 15th."""
+
+
 @dataclass(frozen=True)
 class CronLine(LocalRule):
     """A crontab line of five fields or six, as cronsim reads it.
@@ -49,12 +55,45 @@ class CronLine(LocalRule):
 
     @cached_property
     def _parsed(self) -> CronSim:
+        """The line; the days of the month that only this module reads are left out."""
+        return self._read(self._plain_days or "*")
+
+    @cached_property
+    def _special_days(self) -> tuple[str, ...]:
+        return tuple(one for one in self._days if SPECIAL_DAY.fullmatch(one))
+
+    @cached_property
+    def _plain_days(self) -> str:
+        return ",".join(one for one in self._days if not SPECIAL_DAY.fullmatch(one))
+
+    @property
+    def _days(self) -> list[str]:
+        fields = self.line.split()
+        return fields[-3].split(",") if len(fields) > 3 else []
+
+    @cached_property
+    def _any_day_of_month(self) -> CronSim:
+        return self._read("*")
+
+    def _read(self, days: str) -> CronSim:
+        fields = self.line.split()
+        line = " ".join([*fields[:-3], days, *fields[-2:]]) if len(fields) > 3 else self.line
         try:
-            parsed = CronSim(self.line, datetime(2000, 1, 1))  # noqa: DTZ001 -- local, naive
+            parsed = CronSim(line, datetime(2000, 1, 1))  # noqa: DTZ001 -- local, naive
         except CronSimError as error:
             raise ImpossibleScheduleError(f"{self.line!r}: {error}.") from error
         parsed.day_and = parsed.day_and or not self.any_day
         return parsed
+
+    def _matches(self, day: date) -> bool:
+        if not self._special_days:
+            return bool(self._parsed.match_day(day))
+        is_special = any(_is_special(one, day) for one in self._special_days)
+        is_weekday = bool(self._any_day_of_month.match_day(day))
+        if self.any_day and self.line.split()[-1] != "*":
+            return is_special or bool(self._parsed.match_day(day))
+        is_plain = bool(self._plain_days) and bool(self._parsed.match_day(day))
+        return is_plain or (is_special and is_weekday)
 
     @property
     def _runs_every_hour(self) -> bool:
@@ -76,7 +115,7 @@ class CronLine(LocalRule):
             if day.month not in self._parsed.months:
                 day = _next_month(day)
                 continue
-            if self._parsed.match_day(day):
+            if self._matches(day):
                 for time_of_day in self._times_of_day:
                     if (moment := datetime.combine(day, time_of_day)) >= start:
                         yield moment
@@ -217,6 +256,22 @@ def _calendar(country: str) -> Mapping[date, str]:
     except (NotImplementedError, KeyError) as error:
         raise ImpossibleScheduleError(f"No holidays of {country!r} are known.") from error
     return found
+
+
+def _is_special(one: str, day: date) -> bool:
+    """Tell whether a local day is an ``L-2`` or a ``15W`` of its month."""
+    last = monthrange(day.year, day.month)[1]
+    if one[0] in "Ll":
+        return day.day == last - int(one[2:])
+    wanted = int(one[:-1])
+    if wanted > last:
+        return False
+    weekday = day.replace(day=wanted).weekday()
+    if weekday == 5:
+        wanted += 2 if wanted == 1 else -1
+    elif weekday == 6:
+        wanted += -2 if wanted == last else 1
+    return day.day == wanted
 
 
 def _next_month(day: date) -> date:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,13 +10,13 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import rules
+from scheduling import backfills, rules
 from scheduling.claims import without_overlap
 from scheduling.clock import database_now
 from scheduling.job_schema import UnknownJobError
 from scheduling.job_storage import POLICY_FIELDS, TASK_FIELDS, Definition, store
-from scheduling.models import Fire, FireStatus, Origin, Schedule
-from scheduling.preview import upcoming_fires
+from scheduling.models import Fire, FireStatus, Origin, Overlap, Schedule
+from scheduling.preview import planned, upcoming_fires
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +117,39 @@ def fire_now(task: PeriodicTask) -> Fire:
         without_overlap([fire], now)
         fire.save(force_insert=True)
     return fire
+
+
+def backfill(
+    name: str, since: datetime, until: datetime, *, pace: timedelta, dry_run: bool
+) -> list[tuple[datetime, datetime]]:
+    """Run a job for the due times of a range of the past that have no fire, one each ``pace``.
+
+    Return them with the moment at which each is run. Raises ``UnknownJobError``, or
+    ``InvalidJobError`` naming the field.
+    """
+    task, now = find(name), database_now()
+    with transaction.atomic():
+        schedule, timetable = planned(task, now)
+        found = backfills.due_times(timetable, since, until, now)
+        known = Fire.objects.filter(schedule=task.pk, scheduled_for__in=found)
+        times = set(known.values_list("scheduled_for", flat=True))
+        runs = list(backfills.at_a_pace(found, times, now, pace))
+        if not dry_run:
+            Schedule.objects.get_or_create(periodic_task=task)
+            status = FireStatus.CLAIMED if schedule.overlap == Overlap.ALLOW else FireStatus.WAITING
+            fires = [
+                Fire(
+                    schedule=schedule,
+                    scheduled_for=due,
+                    fire_at=at,
+                    due_at=at,
+                    status=status,
+                    by_hand=True,
+                )
+                for due, at in runs
+            ]
+            Fire.objects.bulk_create(fires, ignore_conflicts=True)
+    return runs
 
 
 def next_fires(name: str, count: int = 5) -> list[datetime]:

@@ -89,6 +89,7 @@ def schema(handlers: Iterable[str]) -> dict[str, Any]:
                 "uniqueItems": True,
             },
             "concurrency": _integer(1) | {"default": 1},
+            "pause_after": _integer(1) | {"description": "failed runs in a row"},
             "catch_up_on_resume": {"type": "boolean", "default": False},
             "condition": {"enum": ["", *conditions.names()], "default": ""},
         },

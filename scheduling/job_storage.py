@@ -54,6 +54,7 @@ POLICY_FIELDS: Fields = {
     "retry": ("retry", None),
     "groups": ("groups", None),
     "concurrency": ("concurrency", 1),
+    "pause_after": ("pause_after", None),
     "catch_up_on_resume": ("catch_up_on_resume", False),
     "condition": ("condition", ""),
 }

@@ -41,6 +41,7 @@ __all__ = [
     "UnknownJobError",
     "allow",
     "allowed_handlers",
+    "backfill",
     "check",
     "declared",
     "define",
@@ -206,6 +207,24 @@ def run_now(name: str) -> UUID:
     ``UnknownJobError``.
     """
     return chosen_backend.current().run_now(name)
+
+
+def backfill(
+    name: str,
+    since: datetime,
+    until: datetime,
+    *,
+    pace: timedelta = timedelta(0),
+    dry_run: bool = False,
+) -> list[tuple[datetime, datetime]]:
+    """Run a job for the due times from ``since`` until before ``until`` that have no fire.
+
+    Return each with the moment at which it is run, one each ``pace``; with ``dry_run`` nothing
+    else happens. Where overlaps are not allowed, each waits for the one before, too. A task reads
+    the due time it runs for in ``self.request.headers["scheduled_for"]``. Doing it again runs
+    nothing again. Raises ``UnknownJobError``, or ``InvalidJobError`` naming the field.
+    """
+    return chosen_backend.current().backfill(name, since, until, pace=pace, dry_run=dry_run)
 
 
 def next_fires(name: str, count: int = 5) -> list[datetime]:

@@ -43,5 +43,5 @@ def _options(fire: Fire, row: PeriodicTask, headers: dict[str, Any]) -> dict[str
     # The expiry is of a message that nobody took; a run that failed is tried again after it, too.
     expiry = {"expires": row.expires_} if row.expires_ and not fire.attempt else {}
     timeout = fire.schedule.timeout_seconds
-    own = messages.options(str(fire.pk), row.name, headers, timeout=timeout)
+    own = messages.options(fire, row.name, headers, timeout=timeout)
     return {**destination, **expiry, **own}

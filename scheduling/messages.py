@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any, TypeVar
 
 from celery import Task
@@ -9,6 +10,8 @@ from celery.app.task import Context
 from kombu.utils.json import loads
 
 FIRE_HEADER = "scheduling_fire"
+DUE_HEADER = "scheduled_for"
+"""By which a task knows the due time that it runs for: ``self.request.headers``."""
 DESTINATION = ("queue", "exchange", "routing_key", "priority")
 HARD_TIMEOUT_MARGIN = 5.0
 """Seconds from the soft time limit, which a task may catch, to the hard one."""
@@ -85,11 +88,16 @@ def read(column: str, text: str | None, empty: Json) -> Json:
 
 
 def options(
-    fire: str, job: str, headers: Mapping[str, Any], *, timeout: float | None
+    fire: Any, job: str, headers: Mapping[str, Any], *, timeout: float | None
 ) -> dict[str, Any]:
     """Return the options for ``apply_async`` that every fire has: id, headers and time limits."""
     limits: dict[str, Any] = {}
     if timeout is not None:
         limits = {"soft_time_limit": timeout, "time_limit": timeout + HARD_TIMEOUT_MARGIN}
-    own = {"periodic_task_name": job, "celery_beat_task": True, FIRE_HEADER: fire}
-    return {**limits, "task_id": fire, "headers": {**headers, **own}}
+    own = {
+        "periodic_task_name": job,
+        "celery_beat_task": True,
+        FIRE_HEADER: str(fire.id),
+        DUE_HEADER: fire.scheduled_for.astimezone(UTC).isoformat(),
+    }
+    return {**limits, "task_id": str(fire.id), "headers": {**headers, **own}}

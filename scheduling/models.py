@@ -117,6 +117,12 @@ class Schedule(models.Model):
         validators=[MinValueValidator(1)],
         help_text="With overlap 'skip' or 'queue': so many runs may go on at once.",
     )
+    pause_after = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Pause it when so many of its runs have failed in a row. Empty: never.",
+    )
     catch_up_on_resume = models.BooleanField(
         default=False,
         help_text="On resume, treat what was due during the pause as missed (by misfire policy).",
@@ -211,6 +217,7 @@ class Schedule(models.Model):
         "timeout_seconds",
         "max_retries",
         "retry_backoff_seconds",
+        "pause_after",
         "catch_up_on_resume",
         "condition",
     )

@@ -5,13 +5,16 @@ from datetime import datetime
 
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import future
+from scheduling import future, rules
 from scheduling.changes import count_from, plan_next, timetable_for
 from scheduling.clock import database_now
 from scheduling.models import Change, Schedule
 from scheduling.recurrence import ImpossibleScheduleError
 from scheduling.schedule_rows import RuleRow, recurrence_of
 from scheduling.timetable import Timetable
+
+UNSAVED = -1
+"""The key of a rule that has no row yet, so that it counts as one."""
 
 
 def upcoming_fires(task: PeriodicTask, count: int = 5) -> list[datetime]:
@@ -20,12 +23,12 @@ def upcoming_fires(task: PeriodicTask, count: int = 5) -> list[datetime]:
     if not task.enabled or _is_quarantined(task):
         return []
     try:
-        schedule, timetable = _planned(task, now)
+        schedule, timetable = planned(task, now)
     except ImpossibleScheduleError:
         return []
-    answered, planned = schedule.answered_until, schedule.next_fire_at
+    answered, due_at = schedule.answered_until, schedule.next_fire_at
     # One that is overdue fires at once, and then from now on; any other as it is planned.
-    is_ahead = answered is not None and planned is not None and planned > now
+    is_ahead = answered is not None and due_at is not None and due_at > now
     after = answered if answered is not None and is_ahead else now
     fired = future.early(task.pk, after)
     due = timetable.upcoming(after, count + len(fired))
@@ -53,12 +56,37 @@ def fires_of(
     return timetable.upcoming(now, count)
 
 
+def fires_if(
+    task: PeriodicTask,
+    rule: RuleRow,
+    count: int = 5,
+    *,
+    start: datetime | None = None,
+    expires: datetime | None = None,
+) -> list[datetime]:
+    """Return the next moments at which a schedule would fire if this were its rule from now on.
+
+    Raises ``ImpossibleScheduleError`` if it is broken or will never be due.
+    """
+    now, changed = database_now(), copy(task)
+    rule = copy(rule)
+    rule.pk = rule.pk or UNSAVED
+    for kind in (*rules.KINDS, rules.field_of(rule)):
+        setattr(changed, kind, rule if kind == rules.field_of(rule) else None)
+    changed.start_time, changed.expires, changed.enabled = start, expires, True
+    schedule, timetable = planned(changed, now)
+    answered, due_at = schedule.answered_until, schedule.next_fire_at
+    is_ahead = answered is not None and due_at is not None and due_at > now
+    after = answered if answered is not None and is_ahead else now
+    return [timetable.fire_time(moment) for moment in timetable.upcoming(after, count)]
+
+
 def refuse_impossible(task: PeriodicTask) -> None:
     """Raise ``ImpossibleScheduleError`` if a task's rule is broken or will never be due."""
-    _planned(task, database_now())
+    planned(task, database_now())
 
 
-def _planned(task: PeriodicTask, now: datetime) -> tuple[Schedule, Timetable]:
+def planned(task: PeriodicTask, now: datetime) -> tuple[Schedule, Timetable]:
     """Plan a copy of the task's schedule, as a scheduler would at this moment."""
     schedule = copy(Schedule.objects.filter(pk=task.pk).first() or Schedule(pk=task.pk))
     schedule.periodic_task = task

@@ -3,7 +3,7 @@
 Any scheduler looks at them; each row is taken by one.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -40,10 +40,13 @@ def _recover(keys: Sequence[UUID], now: datetime) -> list[Fire]:
     fires = list(
         Fire.objects.select_related("schedule", "schedule__periodic_task", *_rules())
         .filter(pk__in=keys)
-        .order_by("due_at")
+        .order_by("due_at", "scheduled_for")
     )
+    started: Counter[int] = Counter()
     for fire in fires:
-        _decide(fire, now)
+        waited = fire.status == FireStatus.WAITING
+        _decide(fire, now, started[fire.schedule_id])
+        started[fire.schedule_id] += waited and fire.status == FireStatus.CLAIMED
     _drop_outdated(fires, now)
     Fire.objects.bulk_update(fires, RECOVERED_FIELDS, batch_size=100)
     _count(fires)
@@ -67,14 +70,14 @@ def _rules() -> tuple[str, ...]:
     return tuple(f"schedule__{relation}" for relation in RULE_RELATIONS)
 
 
-def _decide(fire: Fire, now: datetime) -> None:
-    """Decide on one forgotten fire."""
+def _decide(fire: Fire, now: datetime, started: int) -> None:
+    """Decide on one forgotten fire; ``started`` of its schedule were let go just before it."""
     decision = policies.forgotten(
         fire.status,
         guarantee=fire.schedule.guarantee,
         attempt=fire.attempt,
         is_suspected=ledger.is_suspected(fire),
-        is_blocked=partial(_is_predecessor_running, fire),
+        is_blocked=partial(_is_predecessor_running, fire, started),
         is_known_nowhere=partial(_is_known_nowhere, fire),
         has_expired=partial(_has_expired, fire, now),
     )
@@ -108,9 +111,10 @@ def _is_known_nowhere(fire: Fire) -> bool:
     return task not in current_app.tasks and task in workers.unknown([task])
 
 
-def _is_predecessor_running(fire: Fire) -> bool:
+def _is_predecessor_running(fire: Fire, started: int) -> bool:
     others = Fire.objects.filter(schedule=fire.schedule_id, finished_at=None)
-    return others.exclude(status=FireStatus.WAITING).count() >= fire.schedule.concurrency
+    running = others.exclude(status=FireStatus.WAITING).count() + started
+    return running >= fire.schedule.concurrency
 
 
 def _has_expired(fire: Fire, now: datetime) -> bool:

@@ -137,6 +137,8 @@ _FIELDS: dict[type[RuleRow], str] = {
     ClockedSchedule: "clocked",
     SolarSchedule: "solar",
 }
+KINDS = tuple(_FIELDS.values())
+"""The fields of a ``PeriodicTask`` of which one has its rule."""
 _RULES: dict[type[RuleRow], Callable[[Any], Rule]] = {
     CrontabSchedule: lambda row: {
         "cron": f"{row.minute} {row.hour} {row.day_of_month} {row.month_of_year} {row.day_of_week}",

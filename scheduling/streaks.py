@@ -4,12 +4,16 @@ Counters, since a daily job's last three runs are three days apart: no window of
 They are read through a partial index of the schedules that have one.
 """
 
+import logging
 from collections.abc import Iterable
 
 from django.db.models import F, Q, QuerySet
+from django_celery_beat.models import PeriodicTask
 
 from scheduling.models import FireStatus, Schedule
 from scheduling.terms import FAILURES, SKIPS, SUCCESSES
+
+logger = logging.getLogger(__name__)
 
 LONG = 3
 """A streak from here on is worth somebody's attention."""
@@ -23,10 +27,21 @@ def count(schedules: Iterable[int], status: FireStatus) -> None:
     rows = Schedule.objects.filter(pk__in=list(schedules))
     if status in FAILURES:
         rows.update(failed_in_a_row=F("failed_in_a_row") + 1, skipped_in_a_row=0)
+        _pause_failing(rows)
     elif status in SKIPS:
         rows.update(skipped_in_a_row=F("skipped_in_a_row") + 1)
     elif status in SUCCESSES:
         rows.filter(_FAILED | _SKIPPED).update(failed_in_a_row=0, skipped_in_a_row=0)
+
+
+def _pause_failing(rows: QuerySet[Schedule]) -> None:
+    """Pause those that have failed as often as their policy allows; resumed, as often again."""
+    left = F("failed_in_a_row") % F("pause_after")
+    failing = rows.filter(pause_after__isnull=False).annotate(left=left).filter(left=0)
+    tasks = PeriodicTask.objects.filter(pk__in=list(failing.values_list("pk", flat=True)))
+    for name in tasks.filter(enabled=True).values_list("name", flat=True):
+        logger.error("The job %r is paused: its last runs have failed", name)
+    tasks.update(enabled=False)
 
 
 def failing(at_least: int = LONG) -> QuerySet[Schedule]:

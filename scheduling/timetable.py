@@ -47,6 +47,15 @@ class Timetable:
         due = recurrence.upcoming(self.rule, self._not_before_start(after), count)
         return [moment for moment in due if not self._is_past(moment)]
 
+    def between(self, since: datetime, until: datetime, count: int) -> list[datetime]:
+        """Return the first ``count`` nominal due times from ``since`` until before ``until``."""
+        found: list[datetime] = []
+        due = self.after(since - INSTANT)
+        while due is not None and due < until and len(found) < count:
+            found.append(due)
+            due = self.after(due)
+        return found
+
     def is_over(self, now: datetime) -> bool:
         """Return whether nothing can be due any more."""
         return self._is_past(now)

@@ -27,6 +27,7 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
             "timeout_seconds": "Time limit (s)",
             "max_retries": "Retries",
             "retry_backoff_seconds": "First retry after (s)",
+            "pause_after": "Pause after failures",
         }
         help_texts = {
             "misfire": "What becomes of times that passed while no scheduler ran.",

@@ -19,6 +19,7 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from scheduling import arguments, isolation, job_rows, jobs, rules
+from scheduling.admin import timeline
 from scheduling.admin.pages import answer, with_dialog
 from scheduling.admin.policy import PolicyInline
 from scheduling.admin.readable import ReadableAdmin, ReadableRows, fault_of, readable
@@ -34,6 +35,7 @@ from scheduling.admin.when import (
     zone_of,
 )
 from scheduling.admin.when import shown as written
+from scheduling.clock import database_now
 from scheduling.job_schema import HOW_TO_ALLOW
 from scheduling.message_rows import read_json
 from scheduling.messages import MalformedMessageError, read_headers
@@ -42,6 +44,7 @@ from scheduling.preview import upcoming_fires
 
 NEXT_FIRES = 5
 FIRES_SHOWN = 10
+FIRES_DRAWN = 60
 NOTHING = "-"
 PAGE = "admin:django_celery_beat_periodictask_change"
 RULES = ("interval", "crontab", "clocked", "solar")
@@ -176,7 +179,7 @@ class ScheduleAdmin(ReadableAdmin):
     actions = ("pause_selected", "resume_selected", "run_selected")
     actions_detail = ("pause", "resume", "run", "duplicate")
     readonly_fields = (
-        *("does", "rule", "state", "outlook", "fires_so_far"),
+        *("does", "rule", "state", "outlook", "timeline", "fires_so_far"),
         *("last_run_at", "total_run_count"),
     )
     WHAT: Any = (("What", {"fields": ("regtask", "task", "args", "kwargs")}),)
@@ -214,7 +217,10 @@ class ScheduleAdmin(ReadableAdmin):
     )
     LOOKED_AT: Any = (
         (None, {"fields": ("name", "state", "does", "rule", "description")}),
-        ("Fires", {"fields": ("outlook", "fires_so_far", "last_run_at", "total_run_count")}),
+        (
+            "Fires",
+            {"fields": ("outlook", "timeline", "fires_so_far", "last_run_at", "total_run_count")},
+        ),
     )
     conditional_fields = {
         "cron": f"when == '{CRON}'",
@@ -228,6 +234,7 @@ class ScheduleAdmin(ReadableAdmin):
 
     class Media:
         js = ("scheduling/schedule.js",)
+        css = {"all": ("scheduling/schedule.css",)}
 
     def get_queryset(self, request: HttpRequest) -> ReadableRows:
         return super().get_queryset(request).select_related("firing", *RULES)
@@ -254,7 +261,7 @@ class ScheduleAdmin(ReadableAdmin):
         first = (None, {"fields": ("name", "enabled", "description")})
         if obj is None:
             return (first, *self.WHEN, *self.WHAT, *self.REST)
-        so_far = ("Fires so far", {"fields": ("state", "fires_so_far")})
+        so_far = ("Fires so far", {"fields": ("state", "timeline", "fires_so_far")})
         return (first, *self.WHEN, *self.WHAT, so_far, *self.REST)
 
     def get_urls(self) -> list[URLPattern]:
@@ -270,7 +277,8 @@ class ScheduleAdmin(ReadableAdmin):
         """Say in words what is typed, and give the next fires."""
         if not (self.has_view_permission(request) or self.has_add_permission(request)):
             raise PermissionDenied
-        return JsonResponse(OutlookForm(request.GET).outlook(NEXT_FIRES))
+        task = PeriodicTask.objects.filter(pk=_number(request.GET.get("task", ""))).first()
+        return JsonResponse(OutlookForm(request.GET).outlook(NEXT_FIRES, task))
 
     def has_steer_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("scheduling.change_schedule"))
@@ -310,6 +318,16 @@ class ScheduleAdmin(ReadableAdmin):
         return render_to_string(
             "scheduling/admin/outlook.html", {"words": words, "fires": fires, "task": task}
         )
+
+    @admin.display(description="timeline")
+    def timeline(self, task: PeriodicTask) -> SafeString:
+        """Show its last fires, and the next ones, as a picture."""
+        fires = readable(Fire.objects.filter(schedule=task.pk))[:FIRES_DRAWN]
+        planned: list[datetime] = []
+        with isolation.aside("drawing a schedule's next fires"):
+            planned += upcoming_fires(task, NEXT_FIRES)
+        drawn = timeline.draw(fires, planned, database_now())
+        return render_to_string("scheduling/admin/timeline.html", {"timeline": drawn})
 
     @admin.display(description="fires so far")
     def fires_so_far(self, task: PeriodicTask) -> SafeString:
@@ -410,6 +428,10 @@ def _words(task: PeriodicTask) -> str:
         row = rules.row_in(task)
         said += [rules.words(row)] if row is not None else []
     return "".join(said)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _key(task: PeriodicTask) -> str:

@@ -15,9 +15,9 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from scheduling import rules
+from scheduling import isolation, rules
 from scheduling.job_schema import InvalidJobError
-from scheduling.preview import fires_of
+from scheduling.preview import fires_if, fires_of, upcoming_fires
 from scheduling.recurrence import ImpossibleScheduleError
 from scheduling.rule_documents import Rule
 from scheduling.schedule_rows import RuleRow
@@ -106,8 +106,12 @@ class OutlookForm(WhenForm):
     start_time = forms.SplitDateTimeField(required=False)
     expires = forms.SplitDateTimeField(required=False)
 
-    def outlook(self, count: int) -> dict[str, Any]:
-        """Say it in words, and give the next fires; or the problem with it."""
+    def outlook(self, count: int, task: PeriodicTask | None = None) -> dict[str, Any]:
+        """Say it in words, and give the next fires; or the problem with it.
+
+        With a task that has another rule, say which of its next fires move: those that it has
+        ``no_longer``, and those that are ``new``.
+        """
         if not self.is_valid():
             problems = [f"{text}" for texts in self.errors.values() for text in texts]
             return {"words": "", "fires": [], "problem": " ".join(problems)}
@@ -115,12 +119,25 @@ class OutlookForm(WhenForm):
             return {"words": "", "fires": [], "problem": ""}
         start, expires = self.cleaned_data["start_time"], self.cleaned_data["expires"]
         try:
-            moments = fires_of(self.rule, count, start=start, expires=expires)
+            if task is None:
+                moments = fires_of(self.rule, count, start=start, expires=expires)
+            else:
+                moments = fires_if(task, self.rule, count, start=start, expires=expires)
         except ImpossibleScheduleError as error:
             return {"words": rules.words(self.rule), "fires": [], "problem": str(error)}
         zone = zone_of(self.rule)
         fires = [shown(moment, zone) for moment in moments]
-        return {"words": rules.words(self.rule), "fires": fires, "problem": ""}
+        said = {"words": rules.words(self.rule), "fires": fires, "problem": ""}
+        return said if task is None else said | self._moves(task, moments, zone)
+
+    def _moves(self, task: PeriodicTask, moments: list[datetime], zone: Any) -> dict[str, Any]:
+        before: list[datetime] = []
+        with isolation.aside("reading what a schedule fires by now"):
+            before += upcoming_fires(task, len(moments))
+        last = min(before[-1:] + moments[-1:], default=None)
+        gone = [shown(one, zone) for one in before if one not in moments and one <= (last or one)]
+        new = [shown(one, zone) for one in moments if one not in before and one <= (last or one)]
+        return {"no_longer": gone, "new": new}
 
 
 def when_of(task: PeriodicTask) -> dict[str, Any]:

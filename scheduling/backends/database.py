@@ -69,6 +69,7 @@ class DatabaseBackend:
     resume = staticmethod(job_rows.resume)
     remove = staticmethod(job_rows.remove)
     run_now = staticmethod(job_rows.run_now)
+    backfill = staticmethod(job_rows.backfill)
     next_fires = staticmethod(job_rows.next_fires)
 
     def save(

@@ -72,6 +72,10 @@ class Job:
         return str(self.definition.get("guarantee", Guarantee.AT_LEAST_ONCE))
 
     @property
+    def pause_after(self) -> int | None:
+        return self.definition.get("pause_after")
+
+    @property
     def catches_up(self) -> bool:
         return bool(self.definition.get("catch_up_on_resume", False))
 

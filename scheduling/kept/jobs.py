@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from scheduling import arguments, planning
+from scheduling import arguments, backfills, planning
 from scheduling.job_schema import InvalidJobError, JobError, JobExistsError, UnknownJobError
 from scheduling.kept.documents import DECLARED, Definition, Fire, Job, new_fire_id
 from scheduling.kept.overlaps import without_overlap
@@ -16,10 +16,13 @@ from scheduling.kept.store import Move
 from scheduling.recurrence import ImpossibleScheduleError, Interval
 from scheduling.rule_documents import moment_of
 from scheduling.run_errors import NotOpenError
-from scheduling.terms import Guarantee
+from scheduling.terms import FireStatus, Guarantee, Overlap
 from scheduling.timetable import INSTANT
 
 logger = logging.getLogger(__name__)
+
+MOST_KNOWN = 1_000_000
+"""Fires of a job that a backfill looks through; the ledger has fewer, by its age."""
 
 UNFIT = (ImpossibleScheduleError, OverflowError, ValueError, TypeError)
 """What a definition raises that fits the schema and cannot be kept all the same."""
@@ -115,6 +118,28 @@ class Jobs(Runs):
             (done,) = self._store.commit([Move(job=job, fires=[fire])])
             if done is not None and done.fires:
                 return fire.id
+        raise ContendedError(f"The job {name!r} changes too often.")
+
+    def backfill(
+        self, name: str, since: datetime, until: datetime, *, pace: timedelta, dry_run: bool
+    ) -> list[tuple[datetime, datetime]]:
+        """Run a job for the due times of a range of the past that have no fire, one each ``pace``.
+
+        Return them with the moment at which each is run. Raises ``UnknownJobError``, or
+        ``InvalidJobError`` naming the field.
+        """
+        for _ in range(MOST_TRIES):
+            job, now = self.job(name), self.now()
+            found = backfills.due_times(job.timetable, since, until, now)
+            known = {fire.scheduled_for for fire in self._store.fires_of(name, MOST_KNOWN)}
+            runs = list(backfills.at_a_pace(found, known, now, pace))
+            status = FireStatus.CLAIMED if job.overlap == Overlap.ALLOW else FireStatus.WAITING
+            fires = [
+                Fire(new_fire_id(), name, due, at, status, due_at=at, by_hand=True)
+                for due, at in runs
+            ]
+            if dry_run or self._store.commit([Move(job=job, fires=fires)]) != [None]:
+                return runs
         raise ContendedError(f"The job {name!r} changes too often.")
 
     def next_fires(self, name: str, count: int = 5) -> list[datetime]:

@@ -102,6 +102,12 @@ class Backend(Ledger, Leases, Protocol):
 
     def run_now(self, name: str) -> UUID: ...
 
+    def backfill(
+        self, name: str, since: datetime, until: datetime, *, pace: timedelta, dry_run: bool
+    ) -> list[tuple[datetime, datetime]]:
+        """Run a job for past due times without a fire; return each with when it is run."""
+        ...
+
     def next_fires(self, name: str, count: int = 5) -> list[datetime]: ...
 
     # The ledger, as people read it.

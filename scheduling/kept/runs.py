@@ -4,6 +4,7 @@ Each verb reads the fire, decides, and commits: what somebody else has moved on 
 again, and what is not in the state that the verb expects is left alone.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ from scheduling.kept.documents import Fire, Job
 from scheduling.kept.store import Move, Store
 from scheduling.run_errors import ERROR_LENGTH, cause_of, history_with, retry_wait, text_of
 from scheduling.terms import FAILURES, SKIPS, SUCCESSES, FireStatus, Guarantee
+
+logger = logging.getLogger(__name__)
 
 NOT_STARTED = (FireStatus.CLAIMED, FireStatus.DISPATCHED)
 WORKER_LENGTH = 200
@@ -336,7 +339,7 @@ class Runs:
             for other in self._store.open_fires(fire.job)
             if other.status == FireStatus.WAITING and other.id != fire.id
         ]
-        counted = None if job is None else with_streak(job, fire.status)
+        counted = None if job is None else with_streak(job, fire.status, self.now())
         return Move(job=counted if counted != job else None, fires=[fire, *waiting])
 
 
@@ -348,10 +351,14 @@ def ended(fire: Fire, status: FireStatus, now: datetime, error: str = "") -> Fir
     )
 
 
-def with_streak(job: Job, status: FireStatus) -> Job:
-    """Return a job that has counted the end of a fire."""
+def with_streak(job: Job, status: FireStatus, now: datetime) -> Job:
+    """Return a job that has counted the end of a fire; one that failed too often is paused."""
     if status in FAILURES:
-        return replace(job, failed_in_a_row=job.failed_in_a_row + 1, skipped_in_a_row=0)
+        job = replace(job, failed_in_a_row=job.failed_in_a_row + 1, skipped_in_a_row=0)
+        if job.enabled and job.pause_after and not job.failed_in_a_row % job.pause_after:
+            logger.error("The job %r is paused: its last runs have failed", job.name)
+            job = replace(job, enabled=False, paused_at=now, next_fire_at=None)
+        return job
     if status in SKIPS:
         return replace(job, skipped_in_a_row=job.skipped_in_a_row + 1)
     if status in SUCCESSES:

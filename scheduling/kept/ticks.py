@@ -72,7 +72,14 @@ class Ticks(Jobs):
         """Take up to ``limit`` forgotten fires; return those that are to be published (again)."""
         found = self._store.due_fires(now, limit)
         jobs = {job.name: job for job in self._store.jobs(sorted({fire.job for fire in found}))}
-        decided = [self._decided_or_ended(fire, jobs.get(fire.job), now) for fire in found]
+        decided = []
+        started: Counter[str] = Counter()
+        for fire in found:
+            decided.append(
+                self._decided_or_ended(fire, jobs.get(fire.job), now, started[fire.job])
+            )
+            waited = fire.status == FireStatus.WAITING
+            started[fire.job] += waited and decided[-1].status == FireStatus.CLAIMED
         kept = _without_outdated(decided, jobs, now)
         return _to_publish(self._store.commit([self._with_consequences(fire) for fire in kept]))
 
@@ -150,7 +157,7 @@ class Ticks(Jobs):
         fires, job = _planned_fires(job, now)
         fires = without_overlap(job, fires, self._open_fires(job), now)
         for fire in fires:
-            job = with_streak(job, fire.status)
+            job = with_streak(job, fire.status, now)
         runs = sum(fire.is_open for fire in fires)
         if runs:
             count = job.total_run_count + runs
@@ -161,28 +168,30 @@ class Ticks(Jobs):
         careless = job.overlap == "allow"
         return [] if careless else self._store.open_fires(job.name)
 
-    def _decided_or_ended(self, fire: Fire, job: Job | None, now: datetime) -> Fire:
+    def _decided_or_ended(
+        self, fire: Fire, job: Job | None, now: datetime, started: int
+    ) -> Fire:
         """Return what becomes of one forgotten fire; one at fault ends, and stops no other."""
         if job is None:
             why = "Its job was removed." if fire.job else fire.error
             logger.warning("The fire %s is cancelled: %s", fire.id, why)
             return ended(fire, FireStatus.CANCELLED, now, why)
         try:
-            return self._decided(fire, job, now)
+            return self._decided(fire, job, now, started)
         except Exception as error:
             if isolation.concerns_everybody(error):
                 raise
             self.quarantine(job.name, error)
             return ended(fire, FireStatus.FAILED, now, _reason_of(error))
 
-    def _decided(self, fire: Fire, job: Job, now: datetime) -> Fire:
-        """Return what becomes of one forgotten fire."""
+    def _decided(self, fire: Fire, job: Job, now: datetime, started: int) -> Fire:
+        """Return what becomes of a forgotten fire; ``started`` of its job were let go before."""
         decision = policies.forgotten(
             fire.status,
             guarantee=job.guarantee,
             attempt=fire.attempt,
             is_suspected=is_suspected(fire),
-            is_blocked=partial(self._is_blocked, fire, job),
+            is_blocked=partial(self._is_blocked, fire, job, started),
             is_known_nowhere=lambda: False,
             has_expired=partial(_has_expired, fire, job, now),
         )
@@ -200,9 +209,9 @@ class Ticks(Jobs):
             return replace(fire, status=FireStatus.CLAIMED)
         return ended(fire, FireStatus.LOST, now, fire.error)
 
-    def _is_blocked(self, fire: Fire, job: Job) -> bool:
+    def _is_blocked(self, fire: Fire, job: Job, started: int) -> bool:
         others = self._store.open_fires(fire.job)
-        running = sum(other.status != FireStatus.WAITING for other in others)
+        running = sum(other.status != FireStatus.WAITING for other in others) + started
         return running >= job.concurrency
 
 
@@ -342,7 +351,7 @@ def _options(fire: Fire, job: Job) -> dict[str, Any]:
     if expires is not None and not fire.attempt:
         found["expires"] = expires.total_seconds()
     timeout = job.definition.get("timeout")
-    return {**found, **messages.options(str(fire.id), job.name, {}, timeout=timeout)}
+    return {**found, **messages.options(fire, job.name, {}, timeout=timeout)}
 
 
 def _to_publish(moves: Sequence[Move | None]) -> list[Fire]:

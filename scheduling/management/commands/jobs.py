@@ -1,7 +1,7 @@
 """``manage.py jobs``: look at jobs, pause, resume and run them."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -9,8 +9,10 @@ from django.utils.timezone import localtime
 
 from scheduling import job_groups, jobs
 from scheduling.kept.documents import Job
+from scheduling.rule_documents import moment_of
 
 FIRES_SHOWN = 10
+BACKFILL = ("name", "since", "until", "pace", "dry_run")
 
 
 class Command(BaseCommand):
@@ -27,6 +29,12 @@ class Command(BaseCommand):
             one = verbs.add_parser(verb, help=text)
             one.add_argument("name")
             one.add_argument("--count", type=int, default=FIRES_SHOWN)
+        filled = verbs.add_parser("backfill", help="run a job for past times that have no fire")
+        filled.add_argument("name")
+        filled.add_argument("--since", required=True, help="like 2026-03-01T00:00+01:00")
+        filled.add_argument("--until", required=True, help="the first moment after the range")
+        filled.add_argument("--pace", type=float, default=0.0, help="seconds between two runs")
+        filled.add_argument("--dry-run", action="store_true", help="only print what would run")
         for verb in _ORDERS:
             several = verbs.add_parser(verb, help=f"{verb} jobs, by name or by group")
             several.add_argument("names", nargs="*", metavar="name")
@@ -39,10 +47,14 @@ class Command(BaseCommand):
                 self._list(job_groups.members(options["group"]))
             elif verb in _ORDERS:
                 self._order(verb, options["names"], options["group"])
+            elif verb == "backfill":
+                self._backfill(**{name: options[name] for name in BACKFILL})
             elif verb == "next":
                 self._next(options["name"], options["count"])
             else:
                 self._show(jobs.get(options["name"]), options["count"])
+        except jobs.InvalidJobError as error:
+            raise CommandError(f"{error.field}: {error}") from None
         except jobs.UnknownJobError as error:
             raise CommandError(str(error)) from None
 
@@ -62,6 +74,15 @@ class Command(BaseCommand):
     def _next(self, name: str, count: int) -> None:
         for moment in jobs.next_fires(name, count):
             self.stdout.write(_when(moment))
+
+    def _backfill(self, name: str, since: str, until: str, pace: float, dry_run: bool) -> None:  # noqa: FBT001 -- by name
+        begin, end = (
+            moment_of(text, field=field) for field, text in (("since", since), ("until", until))
+        )
+        runs = jobs.backfill(name, begin, end, pace=timedelta(seconds=pace), dry_run=dry_run)
+        for due, at in runs:
+            self.stdout.write(f"{_when(due)}  runs at {_when(at)}")
+        self.stdout.write(f"{len(runs)} {'would run' if dry_run else 'will run'}")
 
     def _order(self, verb: str, names: list[str], group: str) -> None:
         chosen = [*names, *(job.name for job in job_groups.members(group) if group)]

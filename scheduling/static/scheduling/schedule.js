@@ -17,18 +17,26 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const name of FIELDS) {
       if (form.elements[name]) typed.set(name, form.elements[name].value);
     }
+    typed.set("task", outlook.dataset.task);
     const number = ++asked;
     const response = await fetch(`${outlook.dataset.url}?${typed}`);
     if (!response.ok || number !== asked) return;  // an answer that came too late is not shown
     show(await response.json());
   }
 
-  function show({ words, fires, problem }) {
+  function show({ words, fires, problem, no_longer = [], new: added = [] }) {
     outlook.querySelector(".outlook-words").textContent = words;
     outlook.querySelector(".outlook-problem").textContent = problem;
-    outlook.querySelector(".outlook-fires").replaceChildren(...fires.map((fire) => {
+    list(".outlook-fires", fires);
+    list(".outlook-no-longer", no_longer);
+    list(".outlook-new", added);
+    outlook.querySelector(".outlook-moves").hidden = !no_longer.length && !added.length;
+  }
+
+  function list(place, texts) {
+    outlook.querySelector(place).replaceChildren(...texts.map((text) => {
       const line = document.createElement("li");
-      line.textContent = fire;
+      line.textContent = text;
       return line;
     }));
   }

@@ -1,12 +1,15 @@
 """The contract of a backend: each test is a line of the design document, on each of the three."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import redis
 from celery import Celery
 from django.conf import settings
 from django.db import connections
@@ -565,6 +568,83 @@ def test_a_run_that_ends_well_ends_the_streak_of_failures(stage: Stage, app: Cel
     backend.begin(again, "worker")
     backend.succeed(again, 1)
     assert jobs.get("job").failed_in_a_row == 0
+
+
+def test_a_job_is_paused_after_so_many_failures_in_a_row(stage: Stage, app: Celery) -> None:
+    due(stage, pause_after=2)
+    for number in (1, 2, 3, 4):
+        stage.make_due("job")
+        tick(stage.backend, app)
+        fire = jobs.fires("job")[0]
+        attempt = stage.backend.begin(fire.id, "w1")
+        assert attempt
+        stage.backend.fail(fire.id, attempt, ValueError("no"))
+        tick(stage.backend, app)  # which the database's change of the row waits for
+        assert jobs.get("job").enabled == (number % 2 == 1)
+        if number == 2:
+            assert jobs.next_fires("job") == []
+            jobs.resume("job")
+            tick(stage.backend, app)
+
+
+def test_a_backfill_runs_what_has_no_fire_at_a_pace_and_once(stage: Stage, app: Celery) -> None:
+    due(stage, every=3600)
+    tick(stage.backend, app)
+    (fired,) = jobs.fires("job")
+    since = fired.scheduled_for - timedelta(hours=3)
+    until = fired.scheduled_for + timedelta(microseconds=1)
+    preview = jobs.backfill("job", since, until, pace=MINUTE, dry_run=True)
+    assert [due_at for due_at, _ in preview] == [since + timedelta(hours=n) for n in range(3)]
+    assert [b[1] - a[1] for a, b in pairwise(preview)] == [MINUTE, MINUTE]
+    assert len(jobs.fires("job")) == 1
+    runs = jobs.backfill("job", since, until, pace=MINUTE)
+    assert [due_at for due_at, _ in runs] == [due_at for due_at, _ in preview]
+    assert jobs.backfill("job", since, until) == []
+    tick(stage.backend, app)
+    statuses = [fire.status for fire in jobs.fires("job")]
+    assert statuses == ["dispatched", "claimed", "claimed", "dispatched"]
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        messages = [json.loads(raw) for raw in broker.lrange("jobs", 0, -1)]
+    headers = [message["headers"]["scheduled_for"] for message in reversed(messages)]
+    assert headers == [fired.scheduled_for.isoformat(), since.isoformat()]
+    assert jobs.get("job").answered_until == fired.scheduled_for
+
+
+def test_a_backfill_waits_for_the_run_before_where_none_may_overlap(
+    stage: Stage, app: Celery
+) -> None:
+    jobs.register("job", TASK, 3600, overlap="skip")
+    now = stage.backend.now()
+    assert len(jobs.backfill("job", now - timedelta(hours=3), now)) == 3
+    for left in (2, 1, 0):
+        stage.end_waits()
+        tick(stage.backend, app)
+        statuses = [fire.status for fire in jobs.fires("job")]
+        assert (statuses.count("dispatched"), statuses.count("waiting")) == (1, left)
+        (running,) = [fire for fire in jobs.fires("job") if fire.status == "dispatched"]
+        attempt = stage.backend.begin(running.id, "w1")
+        assert attempt
+        stage.backend.succeed(running.id, attempt)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "pace", "field"),
+    [
+        (-2, -3, 0, "until"),
+        (-2, 2, 0, "until"),
+        (-2000, 0, 0, "since"),
+        (-2, 0, -1, "pace"),
+    ],
+)
+def test_a_backfill_of_what_is_no_past_range_is_refused_by_field(
+    backend: Backend, since: int, until: int, pace: int, field: str
+) -> None:
+    jobs.register("job", TASK, 3600)
+    now = backend.now()
+    begin, end = now + timedelta(hours=since), now + timedelta(hours=until)
+    with pytest.raises(jobs.InvalidJobError) as refused:
+        jobs.backfill("job", begin, end, pace=timedelta(seconds=pace))
+    assert refused.value.field == field
 
 
 def test_an_end_that_comes_late_changes_nothing(stage: Stage, app: Celery) -> None:

@@ -1,6 +1,7 @@
 """``manage.py jobs``: what an operator sees of jobs and orders, whichever backend keeps them."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -61,6 +62,18 @@ def test_jobs_are_paused_resumed_and_run_by_name_and_by_group(backend: Any) -> N
     printed = run("run", "c", "--group", "night")
     assert [len(jobs.fires(name)) for name in "abc"] == [0, 1, 1]
     assert str(jobs.fires("c")[0].id) in printed
+
+
+def test_a_backfill_is_previewed_and_ordered(backend: Any) -> None:
+    now = backend.now()
+    times = [(now - timedelta(minutes=m)).isoformat() for m in (3, 0)]
+    words = ("backfill", "b", "--since", times[0], "--until", times[1], "--pace", "10")
+    assert run(*words, "--dry-run").splitlines()[-1] == "3 would run"
+    assert jobs.fires("b") == []
+    assert run(*words).splitlines()[-1] == "3 will run"
+    assert len(jobs.fires("b")) == 3
+    with pytest.raises(CommandError, match="until"):
+        run("backfill", "b", "--since", times[1], "--until", times[0])
 
 
 def test_a_job_that_is_not_there_is_named_and_nothing_is_done(backend: Any) -> None:

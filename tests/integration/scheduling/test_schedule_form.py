@@ -1,5 +1,6 @@
 """The schedule's form: when it fires is typed in one of three ways, and shown as it is typed."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,9 +10,13 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import get_current_timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
-from scheduling.models import Schedule
+from scheduling.admin.when import shown
+from scheduling.clock import database_now
+from scheduling.models import Fire, Schedule
+from scheduling.preview import upcoming_fires
 from tests.integration.scheduling.conftest import apply_all_changes
 from tests.integration.scheduling.test_admin import ADD, form, page
 
@@ -124,6 +129,70 @@ def test_the_outlook_keeps_to_start_and_expiry(admin_client: Client) -> None:
     ends = {"start_time_0": "2099-03-01", "expires_0": "2099-03-02", "expires_1": "13:00"}
     found = outlook(admin_client, **noon, **ends, start_time_1="00:00")
     assert found["fires"] == ["Sun 01 Mar 2099, 12:00:00 UTC", "Mon 02 Mar 2099, 12:00:00 UTC"]
+
+
+def test_a_changed_rule_previews_which_fires_move(admin_client: Client, make: Make) -> None:
+    nine, _ = CrontabSchedule.objects.get_or_create(minute="0", hour="9", timezone="UTC")
+    task = make(crontab=nine)
+    apply_all_changes()
+    same = outlook(admin_client, when="cron", cron="0 9 * * *", timezone="UTC", task=str(task.pk))
+    assert (same["no_longer"], same["new"]) == ([], [])
+    cron = {"when": "cron", "timezone": "UTC", "task": str(task.pk)}
+    later = outlook(admin_client, **cron, cron="0 9,21 * * *")
+    assert later["no_longer"] == []
+    assert later["new"]
+    assert all("21:00:00" in fire for fire in later["new"])
+    gone = outlook(admin_client, **cron, cron="0 10 * * *")
+    assert {fire.split(", ")[1][:8] for fire in gone["no_longer"]} == {"09:00:00"}
+    assert {fire.split(", ")[1][:8] for fire in gone["new"]} == {"10:00:00"}
+
+
+def test_a_running_intervals_change_fires_when_the_form_said(
+    admin_client: Client, make: Make
+) -> None:
+    ten, _ = IntervalSchedule.objects.get_or_create(every=10, period="minutes")
+    task = make("by hand", interval=ten)
+    apply_all_changes()
+    said = outlook(admin_client, when="every", every="20", period="minutes", task=str(task.pk))
+    answer = admin_client.post(
+        change_url(task),
+        typed(
+            when="every",
+            every="20",
+            period="minutes",
+            **{"firing-INITIAL_FORMS": "1", "firing-0-periodic_task": str(task.pk)},
+        ),
+    )
+    assert answer.status_code == 302, errors_of(answer)
+    apply_all_changes()
+    again, zone = PeriodicTask.objects.get(pk=task.pk), get_current_timezone()
+    assert [shown(moment, zone) for moment in upcoming_fires(again)] == said["fires"]
+
+
+def test_its_page_has_a_timeline_of_its_fires(admin_client: Client, make: Make) -> None:
+    task, now = make(), database_now()
+    apply_all_changes()
+    schedule = Schedule.objects.get(pk=task.pk)
+    for number, (status, late) in enumerate(
+        [("succeeded", 0), ("succeeded", 60), ("failed", 0), ("skipped_overlap", 0)], 1
+    ):
+        due = now - timedelta(hours=number)
+        Fire.objects.create(
+            schedule=schedule,
+            scheduled_for=due,
+            fire_at=due,
+            dispatched_at=due + timedelta(seconds=late),
+            finished_at=now,
+            status=status,
+        )
+    page = admin_client.get(change_url(task)).content.decode()
+    drawing = page[page.index('<svg class="sch-timeline"') :]
+    drawing = drawing[: drawing.index("</svg>")]
+    kinds = re.findall(r'<circle class="sch-(\w+)"', drawing)
+    assert sorted(set(kinds)) == ["failed", "late", "planned", "skipped", "succeeded"]
+    assert "60.0 s late" in drawing
+    assert "style=" not in drawing
+    assert "<script" not in drawing
 
 
 def test_only_who_may_see_schedules_may_ask_for_an_outlook(client: Client) -> None:

@@ -38,6 +38,34 @@ def test_extended_lines_agree_with_two_other_libraries(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "days", "expected"),
+    [
+        ("0 9 L-2 * *", {}, ["2026-01-29", "2026-02-26", "2026-03-29"]),
+        ("0 9 L-30 * *", {}, ["2026-01-01", "2026-03-01", "2026-05-01"]),
+        ("0 9 15W * *", {}, ["2026-01-15", "2026-02-16", "2026-03-16", "2026-04-15"]),
+        ("0 9 1W * *", {}, ["2026-01-01", "2026-02-02", "2026-03-02", "2026-04-01"]),
+        ("0 9 31W * *", {}, ["2026-01-30", "2026-03-31", "2026-05-29"]),
+        ("0 9 3,15W * *", {}, ["2026-01-03", "2026-01-15", "2026-02-03", "2026-02-16"]),
+        ("0 9 L-2 * 0", {}, ["2026-03-29", "2026-11-28"][:1]),
+        ("0 9 L-2 1 0", {"days": "or"}, ["2026-01-04", "2026-01-11", "2026-01-18", "2026-01-25"]),
+        ("0 9 L-2,3 1 *", {"days": "or"}, ["2026-01-03", "2026-01-29"]),
+    ],
+)
+def test_days_before_the_months_end_and_weekdays_near_a_day(
+    line: str, days: dict[str, str], expected: list[str]
+) -> None:
+    found = due({"cron": line, **days}, len(expected))
+    assert [f"{moment:%Y-%m-%d}" for moment in found] == expected
+    assert {moment.hour for moment in found} == {9}
+
+
+@pytest.mark.parametrize("line", ["0 9 L-31 * *", "0 9 32W * *", "0 9 0W * *", "0 9 W * *"])
+def test_days_that_no_month_has_are_refused(line: str) -> None:
+    with pytest.raises(ImpossibleScheduleError):
+        due({"cron": line})
+
+
+@pytest.mark.parametrize(
     ("line", "plain"),
     [
         ("@daily", "0 0 * * *"),
