@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 from cronsim import CronSim, CronSimError
 from dateutil.rrule import DAILY, rrule, rrulestr
 
+from scheduling import calendars
 from scheduling.recurrence import HORIZON_YEARS, ImpossibleScheduleError, LocalRule, Recurrence
 
 ALIASES = {
@@ -197,12 +198,14 @@ class BusinessDays:
     """The due times of a rule, but for those on holidays, and with ``weekends`` on weekends.
 
     ``roll`` says what becomes of one there: ``skip``, or its time of day on the ``next`` or
-    ``previous`` day that is none. ``country`` is like ``DE`` or ``DE-BY``.
+    ``previous`` day that is none. ``country`` is like ``DE`` or ``DE-BY``, ``calendar`` the name of
+    a file (``calendars``).
     """
 
     rule: Recurrence
     zone: tzinfo
     country: str = ""
+    calendar: str = ""
     weekends: bool = False
     roll: str = "skip"
 
@@ -227,6 +230,8 @@ class BusinessDays:
         """Return why a local day is free: the holiday's name, ``weekend``; empty: it is not."""
         if self.country and (name := _calendar(self.country).get(day)):
             return str(name)
+        if self.calendar and (name := calendars.read(self.calendar).get(day)):
+            return name
         return "weekend" if self.weekends and day.weekday() >= 5 else ""
 
     def _moved(self, due: datetime) -> datetime | None:

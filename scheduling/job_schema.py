@@ -106,7 +106,9 @@ def check(definition: dict[str, Any], handlers: Iterable[str]) -> None:
             f"{HOW_TO_ALLOW}"
         )
     validator = jsonschema.Draft202012Validator(schema(allowed))
-    error = jsonschema.exceptions.best_match(validator.iter_errors(definition))
+    error = _rule_error(definition) or jsonschema.exceptions.best_match(
+        validator.iter_errors(definition)
+    )
     if error is not None:
         where = ".".join(str(part) for part in error.absolute_path) or "the job"
         raise InvalidJobError(f"{where}: {error.message}", field=_place_of(error))
@@ -115,6 +117,18 @@ def check(definition: dict[str, Any], handlers: Iterable[str]) -> None:
         if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise InvalidJobError(f"{key}: It holds half of a surrogate pair.", field=key)
     _refuse_contradictions(definition)
+
+
+def _rule_error(definition: dict[str, Any]) -> jsonschema.ValidationError | None:
+    """Return what is wrong within a rule whose kind is plain, rather than that none fits."""
+    rule = definition.get("schedule")
+    kinds = [kind for kind in _KINDS if isinstance(rule, dict) and kind in rule]
+    if len(kinds) != 1:
+        return None
+    own = {"type": "object", "properties": {"schedule": _KINDS[kinds[0]]()}}
+    return jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(own).iter_errors(definition)
+    )
 
 
 def _refuse_contradictions(definition: dict[str, Any]) -> None:
@@ -204,6 +218,11 @@ def _wrapping() -> dict[str, Any]:
             "description": 'only between two times of day, like ["08:00", "20:00"]',
         },
         "holidays": {"type": "string", "minLength": 2, "description": "like DE or DE-BY"},
+        "calendar": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_-]{1,100}$",
+            "description": "a file NAME.ics of holidays in the folder SCHEDULING_CALENDARS",
+        },
         "business_days": {"type": "boolean", "description": "not on weekends"},
         "on_holiday": {"enum": ["skip", "next", "previous"], "default": "skip"},
     }
@@ -227,3 +246,6 @@ def _object(properties: dict[str, Any], *, required: str) -> dict[str, Any]:
         "required": [required],
         "properties": properties,
     }
+
+
+_KINDS = {"cron": _cron, "every": _every, "at": _at, "rrule": _rrule, "solar": _solar}

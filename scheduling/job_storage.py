@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 from hashlib import blake2b
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import DataError, connection, models, transaction
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import arguments, preview, rules
+from scheduling import arguments, preview, rule_documents, rules
 from scheduling.clock import database_now
 from scheduling.job_schema import InvalidJobError, JobError, JobExistsError
 from scheduling.message_rows import read_json
@@ -82,6 +83,7 @@ def store(
             arguments.check(handler, definition.get("args", []), kwargs)
         with transaction.atomic():
             _take_name(definition["name"], is_new=is_new)
+            rule_documents.refuse_past(definition, _new_moments(definition, keys), database_now())
             task = _store_task(definition, keys)
             schedule, _ = Schedule.objects.get_or_create(periodic_task=task)
             values = _values(definition, POLICY_FIELDS, keys)
@@ -107,6 +109,27 @@ def store(
         text = f"{definition['name']}: {_text(error)}"
         raise InvalidJobError(text, field=_field_at_fault(error)) from error
     return task
+
+
+def _new_moments(definition: Definition, keys: set[str]) -> set[str]:
+    """Return those of the keys whose moment the job does not have yet."""
+    task = PeriodicTask.objects.filter(name=definition["name"]).first()
+    new = keys & {"schedule", "expires"}
+    if task is None:
+        return new
+    if rules.rule_of(task) == _as_kept(definition["schedule"]):
+        new -= {"schedule"}
+    expires = definition.get("expires")
+    if expires is not None and task.expires == moment_of(expires, field="expires"):
+        new -= {"expires"}
+    return new
+
+
+def _as_kept(rule: dict[str, Any]) -> dict[str, Any]:
+    """Return a moment as its row would have it."""
+    if "at" not in rule:
+        return rule
+    return {"at": moment_of(rule["at"], field="schedule.at").astimezone(UTC).isoformat()}
 
 
 def _calls_anew(definition: Definition) -> bool:

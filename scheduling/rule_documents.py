@@ -1,7 +1,7 @@
 """A rule as a job's definition has it: JSON, and what of it is due when. Pure."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
@@ -24,7 +24,10 @@ SHORTEST_INTERVAL = timedelta(seconds=1)
 """Of what people make: a shorter one would keep the schedulers from all others."""
 
 
-WRAPPING = ("between", "holidays", "business_days")
+JUST_NOW = timedelta(minutes=1)
+"""A moment that has passed by no more is not refused: it was now when it was written."""
+
+WRAPPING = ("between", "holidays", "calendar", "business_days")
 """Keys that leave out or move due times of any kind of rule."""
 
 
@@ -111,6 +114,20 @@ def moment_of(text: str, *, field: str) -> datetime:
     return moment
 
 
+def refuse_past(definition: dict[str, Any], keys: Collection[str], now: datetime) -> None:
+    """Raise ``InvalidJobError`` for a moment that is past, of those ``keys`` that are written.
+
+    A job that is there already may keep its moment when that has passed.
+    """
+    moments = {
+        ("schedule", "schedule.at"): definition["schedule"].get("at"),
+        ("expires", "expires"): definition.get("expires"),
+    }
+    for (key, field), text in moments.items():
+        if key in keys and text is not None and moment_of(text, field=field) < now - JUST_NOW:
+            raise InvalidJobError(f"{text!r} is past.", field=field)
+
+
 def begin_of(rule: Rule, origin: datetime) -> datetime:
     """Return the moment that an RRULE counts from: its ``from``, else the minute of ``origin``."""
     text = rule.get("from")
@@ -146,11 +163,12 @@ def _rrule(text: str, zone: ZoneInfo, begin: datetime) -> RecurrenceRule:
 def _wrapped(rule: Rule, found: Recurrence) -> Recurrence:
     """Leave out or move the due times that a window or a calendar does not allow."""
     zone = zone_of(rule)
-    if rule.get("holidays") or rule.get("business_days"):
+    if any(rule.get(key) for key in ("holidays", "calendar", "business_days")):
         found = BusinessDays(
             found,
             zone,
             country=rule.get("holidays", ""),
+            calendar=rule.get("calendar", ""),
             weekends=bool(rule.get("business_days")),
             roll=rule.get("on_holiday", "skip"),
         )

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 BLOCK = re.compile(r"<!-- (\w+): ([\w./]+) -->\n```\w+\n(.*?)```", re.DOTALL)
 
 

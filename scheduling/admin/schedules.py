@@ -103,11 +103,22 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
 
     def clean(self) -> dict[str, Any]:
         data = super().clean()
+        self._check_limits(data)
         if not self.errors:
             self._check_arguments(data)
         if self.rule is not None and not self.errors:
             self._set_rule(self.rule, data)
         return data
+
+    def _check_limits(self, data: dict[str, Any]) -> None:
+        """Refuse an expiry that leaves it no due time."""
+        start, expires = data.get("start_time"), data.get("expires")
+        if expires is None:
+            return
+        if start is not None and expires < start:
+            self.add_error("expires", "It is before the start.")
+        elif "expires" in self.changed_data and expires < database_now():
+            self.add_error("expires", "It is past.")
 
     def _check_arguments(self, data: dict[str, Any]) -> None:
         """Say what the task would refuse; a schedule that calls what it called may be changed."""

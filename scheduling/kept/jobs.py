@@ -14,7 +14,7 @@ from scheduling.kept.overlaps import without_overlap
 from scheduling.kept.runs import MOST_TRIES, ContendedError, Runs
 from scheduling.kept.store import Move
 from scheduling.recurrence import ImpossibleScheduleError, Interval
-from scheduling.rule_documents import moment_of
+from scheduling.rule_documents import moment_of, refuse_past
 from scheduling.run_errors import NotOpenError
 from scheduling.terms import FireStatus, Guarantee, Overlap
 from scheduling.timetable import INSTANT
@@ -203,6 +203,9 @@ class Jobs(Runs):
         enabled = wanted.pop("enabled", True) if is_new else job.enabled
         if not is_new and "enabled" in definition:
             enabled = wanted.pop("enabled", enabled)
+        old = {} if is_new else job.definition
+        changed = {key for key in ("schedule", "expires") if wanted.get(key) != old.get(key)}
+        refuse_past(wanted, changed, now)
         before = job
         job = replace(job, definition=wanted, origin=origin or job.origin)
         if origin == DECLARED:

@@ -75,9 +75,7 @@ class Ticks(Jobs):
         decided = []
         started: Counter[str] = Counter()
         for fire in found:
-            decided.append(
-                self._decided_or_ended(fire, jobs.get(fire.job), now, started[fire.job])
-            )
+            decided.append(self._decided_or_ended(fire, jobs.get(fire.job), now, started[fire.job]))
             waited = fire.status == FireStatus.WAITING
             started[fire.job] += waited and decided[-1].status == FireStatus.CLAIMED
         kept = _without_outdated(decided, jobs, now)
@@ -168,9 +166,7 @@ class Ticks(Jobs):
         careless = job.overlap == "allow"
         return [] if careless else self._store.open_fires(job.name)
 
-    def _decided_or_ended(
-        self, fire: Fire, job: Job | None, now: datetime, started: int
-    ) -> Fire:
+    def _decided_or_ended(self, fire: Fire, job: Job | None, now: datetime, started: int) -> Fire:
         """Return what becomes of one forgotten fire; one at fault ends, and stops no other."""
         if job is None:
             why = "Its job was removed." if fire.job else fire.error

@@ -108,6 +108,19 @@ def test_what_means_nothing_is_refused_beside_its_field(
     assert not PeriodicTask.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("start", "expires", "words"),
+    [("2100-01-02", "2100-01-01", "before the start"), ("", "2001-01-01", "past")],
+)
+def test_an_expiry_that_leaves_no_due_time_is_refused_beside_its_field(
+    admin_client: Client, start: str, expires: str, words: str
+) -> None:
+    values = {"start_time_0": start, "start_time_1": "00:00" if start else ""}
+    limits = {**values, "expires_0": expires, "expires_1": "00:00"}
+    answer = admin_client.post(ADD, typed(when="every", every="5", period="minutes", **limits))
+    assert words in str(errors_of(answer)["expires"])
+
+
 def test_headers_that_celery_uses_itself_are_refused_beside_their_field(
     admin_client: Client,
 ) -> None:
