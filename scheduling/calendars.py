@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dateutil.rrule import rrule, rrulestr
 
@@ -73,9 +73,7 @@ def _read(path: Path, _changed: int) -> Calendar:
             if "RRULE" in event:
                 text = bytes(event["RRULE"].to_ical()).decode()
                 rule = rrulestr(text, dtstart=datetime.combine(begin, time()), cache=True)
-                if not isinstance(rule, rrule):
-                    raise TypeError
-                again.append((rule, length, name))
+                again.append((cast("rrule", rule), length, name))
             else:
                 days.update(dict.fromkeys(_days(begin, length), name))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 Due = Callable[..., Schedule]
 
-OWN_HEADERS = ("scheduling_fire", "periodic_task_name", "celery_beat_task")
+OWN_HEADERS = ("scheduling_fire", "periodic_task_name", "celery_beat_task", "scheduled_for")
 
 
 def only_fire() -> Fire:
