@@ -71,7 +71,7 @@ def _read(path: Path, _changed: int) -> Calendar:
             begin, length = _span(event)
             name = str(event.get("SUMMARY", "")) or path.stem
             if "RRULE" in event:
-                text = bytes(event["RRULE"].to_ical()).decode()
+                text = cast("bytes", event["RRULE"].to_ical()).decode()
                 rule = rrulestr(text, dtstart=datetime.combine(begin, time()), cache=True)
                 again.append((cast("rrule", rule), length, name))
             else:
