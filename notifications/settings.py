@@ -239,6 +239,9 @@ PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 EMAIL_SENDERS: list[str] = env.list("EMAIL_SENDERS", default=[])
 # Where bounces go, like bounces@shop.example; empty: to the sender.
 EMAIL_RETURN_PATH = env.str("EMAIL_RETURN_PATH", default="")
+# The RSA key in PEM by which mail is signed (DKIM), and its selector; empty: not signed.
+EMAIL_DKIM_KEY = env.str("EMAIL_DKIM_KEY", default="")
+EMAIL_DKIM_SELECTOR = env.str("EMAIL_DKIM_SELECTOR", default="")
 # A mailbox of bounces that manage.py receive_mail --mailbox reads: imaps://user:password@host/INBOX
 BOUNCE_MAILBOX = env.str("BOUNCE_MAILBOX", default="")
 EMAIL_FROM = env.str("EMAIL_FROM", default="notifications@localhost")

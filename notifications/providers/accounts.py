@@ -309,8 +309,11 @@ def _default(channel: str) -> tuple[Candidate, ...]:
             chosen["return_path"] = settings.EMAIL_RETURN_PATH
         if settings.EMAIL_EHLO:
             chosen["ehlo"] = settings.EMAIL_EHLO
-        url = {"url": settings.EMAIL_URL}
-        smtp = Account("smtp", channel, "smtp", chosen, url, Reach.SETTINGS)
+        secrets = {"url": settings.EMAIL_URL}
+        if settings.EMAIL_DKIM_KEY:
+            chosen["dkim_selector"] = settings.EMAIL_DKIM_SELECTOR
+            secrets["dkim_key"] = settings.EMAIL_DKIM_KEY
+        smtp = Account("smtp", channel, "smtp", chosen, secrets, Reach.SETTINGS)
         return (Candidate(smtp),)
     if channel in ("webhook", "callback"):
         signing = {"signing": " ".join(webhook_secrets()), "projects": " ".join(_roots())}

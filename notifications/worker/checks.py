@@ -86,6 +86,15 @@ def _email_from() -> Iterator[Error]:
         )
 
 
+def _email_dkim() -> Iterator[Error]:
+    if settings.EMAIL_DKIM_KEY and not settings.EMAIL_DKIM_SELECTOR:
+        yield Error(
+            "EMAIL_DKIM_SELECTOR is empty, and EMAIL_DKIM_KEY is set.",
+            hint="Set EMAIL_DKIM_SELECTOR to the name before ._domainkey in the key's TXT record.",
+            id="config.E015",
+        )
+
+
 def _email_ehlo() -> Iterator[Error]:
     try:
         if settings.EMAIL_EHLO:
@@ -134,7 +143,8 @@ def _archive() -> Iterator[Error]:
 
 
 ERRORS: list[Callable[[], Iterator[Error]]] = [
-    *(_bad_values, _broker, _redis, _email, _email_from, _email_ehlo, _public_url, _archive),
+    *(_bad_values, _broker, _redis, _email, _email_from, _email_ehlo, _email_dkim),
+    *(_public_url, _archive),
 ]
 
 

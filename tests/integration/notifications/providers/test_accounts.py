@@ -322,6 +322,14 @@ def test_the_default_accounts_are_those_of_the_settings(transactional_db, settin
         *("smtp", "email", "smtp", {"from": settings.EMAIL_FROM}, {"url": settings.EMAIL_URL}),
         reach=Reach.SETTINGS,
     )
+    settings.EMAIL_RETURN_PATH = "bounces@shop.example"
+    settings.EMAIL_DKIM_KEY, settings.EMAIL_DKIM_SELECTOR = "a key", "s1"
+    signing = accounts.candidates("email")[0].account
+    assert signing.settings.items() >= {
+        ("return_path", "bounces@shop.example"),
+        ("dkim_selector", "s1"),
+    }
+    assert signing.secrets["dkim_key"] == "a key"
     assert [accounts.candidates(c)[0].name for c in ("webhook", "callback", "simulator")] == [
         "webhook",
         "callback",
