@@ -23,7 +23,7 @@ import httpx
 import pycurl
 
 from notifications.channels import outgoing, tls
-from notifications.channels.outgoing import AddressRefused, Reach
+from notifications.channels.outgoing import AddressRefused, Reach, UnknownHost
 from notifications.core.errors import (
     AccountRefused,
     DeliveryError,
@@ -38,7 +38,11 @@ KEPT_FOR = 30  # seconds that an unused connection is kept
 
 _PORTS = {"http": 80, "https": 443}
 # Which part of a request failed, in the words that attempts have always had.
-_UNSENT = {pycurl.E_OPERATION_TIMEDOUT: "ConnectTimeout"}
+_UNSENT = {
+    pycurl.E_OPERATION_TIMEDOUT: "ConnectTimeout",
+    pycurl.E_PEER_FAILED_VERIFICATION: "CertificateError",
+    pycurl.E_SSL_CONNECT_ERROR: "TLSError",
+}
 _SENT = {
     pycurl.E_OPERATION_TIMEDOUT: "ReadTimeout",
     pycurl.E_SEND_ERROR: "WriteError",
@@ -108,6 +112,8 @@ class HttpClient:
             raise kind(str(error), code="private_address") from error
         except TimeoutError as error:
             raise _failed("ConnectTimeout", sent=False) from error
+        except UnknownHost as error:
+            raise _failed("UnknownHost", sent=False) from error
         except OSError as error:
             raise _failed("ConnectError", sent=False) from error
         finally:
@@ -243,7 +249,10 @@ class _Handle:
             for opened in self._opened:
                 opened.close()
             self._opened.clear()
-        return Answer(curl.getinfo(pycurl.RESPONSE_CODE), _headers(head), received.body)
+        status = curl.getinfo(pycurl.RESPONSE_CODE)
+        if status < 200:
+            raise _failed("RemoteProtocolError", sent=True)  # it answers more, or nothing we know
+        return Answer(status, _headers(head), received.body)
 
     def _outcome(self, code: int) -> DeliveryError:
         if self._curl.getinfo(pycurl.REQUEST_SIZE):
@@ -356,9 +365,15 @@ def _empty(name: str, own: Mapping[str, str]) -> bytes:
 
 
 def _is_whole(head: list[bytes]) -> bool:
-    """Return whether the head of the last answer came, down to its empty line."""
+    """Return whether the head of the final answer came, down to its empty line.
+
+    What begins with 1 only announces another (RFC 9110, 15.2).
+    """
     last = next((n for n, line in enumerate(reversed(head)) if line.startswith(b"HTTP/")), None)
-    return last is not None and any(not line.strip() for line in head[len(head) - last :])
+    if last is None:
+        return False
+    first, *others = head[len(head) - last - 1 :]
+    return not first.partition(b" ")[2].startswith(b"1") and any(not one.strip() for one in others)
 
 
 def _headers(head: list[bytes]) -> dict[str, str]:
@@ -373,7 +388,17 @@ def _headers(head: list[bytes]) -> dict[str, str]:
     return headers
 
 
+_TEXTS = {
+    "ConnectError": "The server refused the connection, or cannot be reached.",
+    "ConnectTimeout": "The server did not take the connection in time.",
+    "UnknownHost": "The server's name was not found.",
+    "CertificateError": "The server's certificate was refused: it has expired, is for another "
+    "name, or is of an authority that is not trusted.",
+    "TLSError": "The server and we could not agree on TLS.",
+}
+
+
 def _failed(code: str, *, sent: bool) -> DeliveryError:
     """Say what happened without the URL, which may hold a secret."""
-    text = f"{code.removesuffix('Error')}: the request got no answer."
+    text = _TEXTS.get(code, f"{code.removesuffix('Error')}: the request got no answer.")
     return (UnknownOutcome if sent else TransientError)(text, code=code)

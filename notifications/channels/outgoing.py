@@ -28,6 +28,10 @@ class Reach(Enum):
     SETTINGS = "settings"  # who deploys the system: anywhere
 
 
+class UnknownHost(OSError):
+    """The name servers know no address of a host."""
+
+
 class AddressRefused(OSError):
     """The name leads where its chooser may not send us; the text names it."""
 
@@ -96,7 +100,7 @@ def _looked_up(host: str, port: int, deadline: float, reach: Reach) -> list[str]
     except Empty:
         raise TimeoutError(f"The name servers of {host} do not answer.") from None
     if isinstance(found, Exception):
-        raise OSError(f"{host} cannot be resolved") from found
+        raise UnknownHost(f"{host} cannot be resolved") from found
     return found
 
 

@@ -147,9 +147,9 @@ def decide(  # noqa: PLR0913 -- all that a decision rests on, by name
     provider, and tells nothing of the message unless it comes again and again. These are
     ``losses``, this one included, and only ``MOST_LOSSES`` bounds them.
 
-    Never plans a retry that would start past the expiry or the policy's deadline; a long wait is
-    cut so that the last ones come close before it. Never repeats an attempt of unknown outcome
-    where at most once was asked for.
+    Never plans a retry that would start past the expiry or the policy's deadline; a long wait, also
+    one that the provider asks for, is cut so that the last ones come close before it. Never
+    repeats an attempt of unknown outcome where at most once was asked for.
     """
     if outcome.result is Result.SENT:
         return Decision(Step.DONE)
@@ -165,8 +165,9 @@ def decide(  # noqa: PLR0913 -- all that a decision rests on, by name
     count, most = (losses, MOST_LOSSES) if outcome.lost else (attempt, policy.max_attempts)
     if count >= most:
         return Decision(Step.DEAD_LETTER, reason=outcome.reason or Reason.ATTEMPTS_EXHAUSTED)
-    left = min(deadline, expires_at or deadline) - now
-    wait = max(policy.wait(count, draw, left.total_seconds()), outcome.retry_after or 0.0)
+    left = (min(deadline, expires_at or deadline) - now).total_seconds()
+    wish = outcome.retry_after or 0.0
+    wait = max(policy.wait(count, draw, left), wish if wish < left else left / 2)
     due_at = now + timedelta(seconds=wait)
     if expires_at is not None and due_at >= expires_at:
         return Decision(Step.EXPIRE, reason=Reason.EXPIRES_BEFORE_RETRY)

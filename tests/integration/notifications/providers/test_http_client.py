@@ -1,12 +1,17 @@
 """The HTTP client of all providers: its kept connections, and what it may send on them."""
 
+import socket
+import ssl
+import threading
 import time
+from contextlib import suppress
 
 import pytest
+import trustme
 
 from notifications.channels.http_client import HttpClient
 from notifications.channels.outgoing import Reach
-from notifications.core.errors import PermanentError, UnknownOutcome
+from notifications.core.errors import PermanentError, TransientError, UnknownOutcome
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -91,3 +96,54 @@ def test_a_kept_connection_that_the_server_closed_is_replaced(client, peer):
 def test_a_header_with_a_line_break_is_refused(client, peer, value):
     with pytest.raises(PermanentError, match="line break"):
         post(client, peer(Kept()).port, content=b"body", headers={"X-One": value})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 3,
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 099 What\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
+    ],
+)
+def test_an_answer_that_is_not_final_leaves_the_outcome_open(client, peer, answer):
+    def behaviour(connection):
+        has_asked(connection)
+        connection.sendall(answer)
+
+    with pytest.raises(UnknownOutcome):
+        post(client, peer(behaviour).port, content=b"body")
+
+
+def test_an_interim_answer_is_followed_by_the_final_one(client, peer):
+    def behaviour(connection):
+        has_asked(connection)
+        connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
+
+    assert post(client, peer(behaviour).port, content=b"body").status == 200
+
+
+def test_the_attempt_says_what_kept_a_connection_from_being_made(client, tmp_path):
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def handshake():
+            with suppress(OSError), context.wrap_socket(server.accept()[0], server_side=True):
+                pass
+
+        shaking = threading.Thread(target=handshake)
+        shaking.start()
+        with pytest.raises(TransientError, match="certificate") as caught:
+            client.request("GET", f"https://127.0.0.1:{port}/", timeout=20)
+        shaking.join()
+    assert caught.value.code == "CertificateError"
+    with pytest.raises(TransientError, match="refused the connection") as caught:
+        client.request("GET", f"http://127.0.0.1:{port}/", timeout=20)
+    assert caught.value.code == "ConnectError"
+    with pytest.raises(TransientError, match="name was not found") as caught:
+        client.request("GET", "http://nothing.invalid/", timeout=20)
+    assert caught.value.code == "UnknownHost"

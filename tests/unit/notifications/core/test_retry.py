@@ -71,11 +71,19 @@ def dead(reason: str) -> Decision:
             retry_in(15),
         ),
         (
+            # So is a wish of the provider's.
             BUSY_FOR_A_MINUTE,
             1,
             {"expires_at": in_(30)},
+            retry_in(15),
+        ),
+        (
+            BUSY_FOR_A_MINUTE,
+            1,
+            {"expires_at": in_(9)},
             Decision(Step.EXPIRE, "expires_before_retry"),
         ),
+        (Outcome(Result.TRANSIENT, retry_after=86_400), 1, {}, retry_in(1800)),
         (PERMANENT, 1, {"expires_at": in_(1)}, dead("rejected")),
         (TRANSIENT, 1, {"first_due_at": in_(-3595)}, dead("deadline_exceeded")),
         (TRANSIENT, 1, {"first_due_at": in_(-3590)}, retry_in(10)),
