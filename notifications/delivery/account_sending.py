@@ -1,7 +1,7 @@
-"""What of a batch goes by one account: what is to be sent next, what was, and what came of it.
+"""Sends the messages of a batch that one account carries.
 
-Several senders take messages from it at once, each when its last call is over. Whether there shall
-be another call is decided in one place, between two calls: ``Sending._next``.
+Several senders take messages from it at once, each when its last call is over. Whether to make
+another call is decided in one place, between two calls: ``AccountSending._next``.
 """
 
 import threading
@@ -29,8 +29,8 @@ from notifications.delivery.account_assignment import has_another
 from notifications.delivery.in_hand import InHand
 from notifications.delivery.plan import Ready
 from notifications.models import Status
-from notifications.providers import endpoints, health, instances, senders
-from notifications.providers.endpoints import FairCalls, endpoint_of
+from notifications.providers import health, instances, senders
+from notifications.providers.endpoints import FairCalls
 from notifications.providers.health import TRIP_AFTER, Tally
 from notifications.providers.selection import Choice
 from notifications.queueing.making_way import MOMENT, rank_of
@@ -41,7 +41,6 @@ log = structlog.get_logger(__name__)
 
 LEASE_MARGIN = 2.0  # seconds of the lease that are left for recording
 BUSY_WAIT = 0.5  # seconds until a message that found no free sender is due again
-PATIENCE = 2.0  # seconds that an endpoint's call gets before it counts as slow
 AT_A_TIME = 50  # messages between two looks, where no call waits for another machine
 TICK = 0.005  # seconds between two looks at what came of the calls
 
@@ -53,7 +52,7 @@ class _Ended(NamedTuple):
     outcome: Outcome
 
 
-class Sending:
+class AccountSending:
     """Messages of one batch that go by one account.
 
     It is closed when no further call will be begun, and over when the last one has ended, too.
@@ -329,91 +328,12 @@ class Sending:
             self.batch = batch
 
 
-class EndpointSending(Sending):
-    """The same for a channel whose recipients have a server each."""
-
-    _unsent: FairCalls[Ready]
-
-    def __init__(self, choice: Choice, chosen: list[Ready], batch: InHand) -> None:
-        self._slow: set[UUID] = set()  # calls that were told of while they were open
-        self._calls_endpoints = _calls_endpoints(choice)
-        super().__init__(choice, chosen, batch)
-        self._calls = self._unsent
-
-    def _queue(self, chosen: list[Ready]) -> FairCalls[Ready]:
-        return FairCalls([(_endpoint(one), one) for one in chosen], known=self.batch.slow)
-
-    @property
-    def may_outlast(self) -> bool:
-        now = time.monotonic()
-        patience = min(PATIENCE, conf.batch_time_limit)
-        return self._calls_endpoints and all(
-            now - started > patience for started, _ in list(self.open.values())
-        )
-
-    def _can_call(self) -> bool:
-        return self._calls.has_callable
-
-    def _longest(self) -> float:
-        # Whoever asks for it is not a provider: while many are waited for, a call gets less time.
-        if self._calls_endpoints and self._senders.busy <= self._senders.limit / 2:
-            return conf.endpoint_timeout
-        return min(super()._longest(), conf.batch_time_limit)
-
-    def _note(self, one: Ready, outcome: Outcome, seconds: float) -> None:
-        super()._note(one, outcome, seconds)
-        answered = outcome.result is not Result.UNKNOWN
-        with self._lock:
-            told = one.claim.id in self._slow
-            if not told:
-                self._calls.ended(_endpoint(one), seconds, answered=answered)
-        if told:
-            endpoints.report(_endpoint(one), seconds, answers=answered, known=True)
-
-    def notice(self) -> None:
-        """Report endpoints that let a call wait when the batch is over: the others' calls wait."""
-        now = time.monotonic()
-        if now <= self.batch.ends:
-            return
-        patience = min(PATIENCE, conf.batch_time_limit)
-        with self._lock:
-            late = [
-                (id_, now - started)
-                for id_, (started, _) in self.open.items()
-                if now - started > patience and id_ not in self._slow
-            ]
-            for id_, seconds in late:
-                self._slow.add(id_)
-                self._calls.ended(_endpoint(self.rows[id_]), seconds, answered=False)
-        if late:
-            with isolation.aside("health"):
-                self._calls.report()
-
-    def report(self) -> None:
-        super().report()
-        self._calls.report()
-
-
-def sending_of(choice: Choice, chosen: list[Ready], batch: InHand) -> Sending:
-    """Make what sends these by an account."""
-    claim = chosen[0].claim
-    of_endpoints = claim.channel in endpoints.CHANNELS and not claim.test
-    return (EndpointSending if of_endpoints else Sending)(choice, chosen, batch)
-
-
 def _waits(choice: Choice) -> bool:
     """Return whether calls of this account wait for another machine."""
     try:
         return provider_class(choice.candidate.account.kind).waits
     except UnknownKind:  # each message says so
         return True
-
-
-def _calls_endpoints(choice: Choice) -> bool:
-    try:
-        return provider_class(choice.candidate.account.kind).calls_endpoints
-    except UnknownKind:  # as above
-        return False
 
 
 def _follow(claim: Claim, account: str, outcome: Outcome) -> None:
@@ -431,10 +351,6 @@ def _follow(claim: Claim, account: str, outcome: Outcome) -> None:
 
 def _id_of(claim: Claim) -> object:
     return claim.id
-
-
-def _endpoint(one: Ready) -> str:
-    return endpoint_of(one.claim.channel, one.claim.recipient)
 
 
 def _seconds_left(claim: Claim, now: datetime) -> float:

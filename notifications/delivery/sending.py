@@ -10,7 +10,8 @@ import time
 from notifications.core.attempt import Report
 from notifications.delivery import background
 from notifications.delivery.account_assignment import assign, failed_earlier, within_allowances
-from notifications.delivery.account_sending import TICK, Sending, sending_of
+from notifications.delivery.account_sending import TICK, AccountSending
+from notifications.delivery.endpoint_sending import sending_of
 from notifications.delivery.in_hand import InHand
 from notifications.delivery.plan import Ready
 from notifications.providers import endpoints
@@ -54,7 +55,7 @@ class BatchSending:
             batch.apply(plan)
         batch.earlier = failed_earlier(ready)
         self._unassigned = ready
-        self._sendings: list[Sending] = []
+        self._sendings: list[AccountSending] = []
         self._reports: list[Report] = []
         self._record_at = 0.0
         self._is_left = False
