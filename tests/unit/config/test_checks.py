@@ -68,6 +68,13 @@ def test_each_wrong_value_is_an_error_with_a_hint(wrong: dict[str, tuple[str, st
     assert "Traceback" not in checked.stderr
 
 
+def test_a_key_to_sign_by_needs_a_selector_and_is_not_told() -> None:
+    checked = _run("python", "manage.py", "check", EMAIL_DKIM_KEY="very secret")
+    assert checked.returncode == 1
+    assert "._domainkey" in checked.stderr
+    assert "very secret" not in checked.stderr
+
+
 def test_a_complaint_does_not_tell_the_password() -> None:
     names = ("DATABASE_URL", "BROKER_URL", "EMAIL_URL", "REDIS_URL")
     checked = _run("python", "manage.py", "check", **dict.fromkeys(names, "smtp://u:hush/hush@h:1"))
