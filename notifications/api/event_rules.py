@@ -29,7 +29,7 @@ class RuleChange(Input):
     enabled: bool = True
     event: str = Field("", description="The name of the event.")
     condition: str = Field("", description=f"{EXPRESSION} that must be true. Empty: always.")
-    channel: str = Field("", json_schema_extra=CHANNEL)
+    channel: str = Field("", description="The name of a channel.")
     recipients: str = Field("", description=f"{EXPRESSION}: one address, or a list.")
     template: str = Field("", description="The name of a published template.")
     context: dict[str, str] = Field(
