@@ -85,6 +85,7 @@ MIDDLEWARE = [
     "config.audit.requests.Audit",
 ]
 
+LOGIN_REDIRECT_URL = "admin:index"
 # How people log in to the admin: by a password, or by django-allauth, too.
 ADMIN_SECOND_FACTOR = env.str(
     "ADMIN_SECOND_FACTOR",

@@ -134,14 +134,17 @@ class Site(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
         view: Callable[..., HttpResponse],
         cacheable: bool = False,  # noqa: FBT001, FBT002 -- Django's signature
     ) -> Callable[..., HttpResponse]:
-        """Refuse NUL characters, which no database keeps as text."""
+        """Refuse NUL characters, which no database keeps as text, and find nothing by no id."""
 
         @wraps(view)
         def without_nul(request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
             given = (value for name in request.GET for value in request.GET.getlist(name))
             if "\x00" in request.path or any("\x00" in value for value in given):
                 raise BadRequest("It holds a NUL character.")
-            return view(request, *args, **options)
+            try:
+                return view(request, *args, **options)
+            except ValidationError:  # of Django's own pages, for an id that is none
+                raise Http404 from None
 
         made: Callable[..., HttpResponse] = super().admin_view(without_nul, cacheable)
         return made

@@ -40,7 +40,6 @@ def options(issuer: str, client: tuple[str, str], title: str) -> dict[str, Any]:
     }
     return {
         "LOGIN_URL": "account_login",
-        "LOGIN_REDIRECT_URL": "admin:index",
         "ACCOUNT_ADAPTER": "config.staff_login.adapters.Accounts",
         "ACCOUNT_LOGIN_METHODS": {"username"},
         "ACCOUNT_SIGNUP_FIELDS": ["username*", "password1*"],

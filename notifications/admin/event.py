@@ -121,3 +121,24 @@ class EventRuleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         ("What", {"fields": ("channel", "template", "recipients", "context", "priority")}),
         ("Cancelled by", {"fields": ("cancel_on", ("match", "cancel_match"))}),
     )
+    # What those see who may not see recipients: an expression may hold an address.
+    masked_fieldsets = (
+        fieldsets[0],
+        ("When", {"fields": (("event", "delay"), "masked_condition")}),
+        ("What", {"fields": ("channel", "template", "masked_recipients", "priority")}),
+        fieldsets[3],
+    )
+    readonly_fields = ("masked_condition", "masked_recipients")
+
+    def get_fieldsets(self, request: HttpRequest, obj: EventRule | None = None) -> Any:
+        if obj is None or request.user.has_perm("notifications.view_content"):
+            return self.fieldsets
+        return self.masked_fieldsets
+
+    @admin.display(description="Condition")
+    def masked_condition(self, rule: EventRule) -> str:
+        return without_addresses(rule.condition) or "-"
+
+    @admin.display(description="Recipients")
+    def masked_recipients(self, rule: EventRule) -> str:
+        return without_addresses(rule.recipients)

@@ -54,3 +54,21 @@ def test_an_events_page_links_to_what_it_caused_and_hides_its_data(as_role):
         shown = as_role(role).get(page).content.decode()
         assert link in shown
         assert ("ada@example.org" in shown) == sees
+
+
+@pytest.mark.parametrize(("role", "sees"), [("viewer", False), ("operator", True)])
+def test_an_address_in_a_rule_is_shown_to_who_may_see_contents(as_role, role, sees):
+    rule = EventRule.objects.create(
+        name="tell the shop",
+        event="order.paid",
+        channel="email",
+        condition="data.by != 'ada@shop.example'",
+        recipients="'office@shop.example'",
+        template="reminder",
+        context={"note": "'4711-secret'"},
+    )
+    page = as_role(role).get(reverse("admin:notifications_eventrule_change", args=[rule.pk]))
+    said = page.content.decode()
+    for word in ("office@shop.example", "ada@shop.example", "4711-secret"):
+        assert (word in said) is sees, word
+    assert "tell the shop" in said

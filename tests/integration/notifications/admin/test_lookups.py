@@ -9,6 +9,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import ModelAdmin
 from django.contrib.admin.sites import AdminSite
 from django.contrib.auth.models import Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.urls import reverse
 from django_celery_results.models import TaskResult
 
@@ -120,6 +121,13 @@ def test_a_page_of_an_action_on_no_row_is_not_found(admin_client, row):
         sent = {"_form_submitted": "on", "reason": "r", "recipient": "a@b.example"}
         answer = admin_client.post(f"/admin/{page}/{row}/{verb}/", sent)
         assert answer.status_code == 404, page
+
+
+@pytest.mark.parametrize("row", ["1", "zzz", "9" * 40])
+def test_nothing_is_found_on_the_site_by_no_id(admin_client, row):
+    for kind in ContentType.objects.all():
+        assert admin_client.get(f"/admin/r/{kind.pk}/{row}/").status_code == 404, kind
+    assert admin_client.get(f"/admin/r/{10**6}/{row}/").status_code == 404
 
 
 def test_a_new_admin_class_cannot_forget_it():
