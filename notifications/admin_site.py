@@ -42,7 +42,7 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return lookup in ours or any(lookup in _asked_by(one) for one in filters)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """Write it to the admin's log, and tell who listens; the same below."""
+        """Write the act to the admin's log, and send the signal; likewise below."""
         _tell(request, obj, _said(message) or "Added.")
         return super().log_addition(request, obj, message)
 

@@ -204,7 +204,7 @@ def send_notification(
 
 
 class SendToEachTask(Task):  # type: ignore[misc]  # celery has no types
-    """Tells the uses of a signature apart, each of which sends."""
+    """Distinguishes the uses of a signature, each of which sends."""
 
     USE = "use_of_signature"  # a header of the message
     keeps_connection = True
@@ -217,7 +217,7 @@ class SendToEachTask(Task):  # type: ignore[misc]  # celery has no types
         *more: Any,
         **options: Any,
     ) -> Any:
-        """Publish it, as Celery does, with a header that tells which use of a signature it is."""
+        """Publish the task as Celery does, with a header that names the signature's use."""
         if task_id and (use := signatures.use_of(task_id, options)):
             options["headers"] = {**(options.get("headers") or {}), self.USE: use}
         return super().apply_async(args, kwargs, task_id, *more, **options)

@@ -82,7 +82,7 @@ def _chart(title: str, counts: list[dict[throughput.Queue, int]]) -> Chart:
 
 
 def _line(queue: Queue, minutes: list[Minute]) -> Line | None:
-    """Make a queue's line, if there is anything to tell."""
+    """Return a queue's line, if it has anything to show."""
     name = (queue.channel, queue.priority)
     line = Line(
         queue,

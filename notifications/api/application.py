@@ -1,4 +1,4 @@
-"""The API itself: its rooms, its errors, and an OpenAPI document that tells the truth."""
+"""The API itself: its routers, its errors, and an OpenAPI document that is true."""
 
 from typing import Any
 

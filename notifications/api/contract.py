@@ -144,7 +144,7 @@ def _take_body(operation: dict[str, Any]) -> None:
 
 
 def _refusals(operation: dict[str, Any]) -> list[int]:
-    """Tell which statuses an operation may refuse with, besides those that it declares."""
+    """Return the statuses that an operation may refuse with, besides those that it declares."""
     statuses = [400, 503, *operation.pop("x-refusals", ())]
     if operation.get("security"):
         statuses += [401, 403, 429]

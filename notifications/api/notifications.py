@@ -244,7 +244,7 @@ class NotificationDetail(NotificationOut):
 
     @staticmethod
     def resolve_trace(row: Notification | ArchivedNotification) -> list[timeline.Event]:
-        """Tell the story as the admin tells it."""
+        """Return the timeline that the admin shows."""
         return timeline.of(row)
 
 

@@ -23,7 +23,7 @@ DATABASE_RETRY = 5
 
 
 def to_problem(error: Exception) -> Problem:
-    """Say what an exception means to the caller. What is not foreseen tells nothing of itself."""
+    """Return the problem for an exception. An unforeseen one reveals nothing of itself."""
     outage = outages.of(error)
     if outage is not None and outage.server == outages.DATABASE:
         return Problem("database-away", retry_after=DATABASE_RETRY)

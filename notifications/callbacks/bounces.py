@@ -1,4 +1,4 @@
-"""Mail that came back: what it tells of a notification is applied like a provider's receipt."""
+"""Mail that came back: a bounce is applied like a provider's receipt."""
 
 from collections.abc import Iterable
 from typing import Any

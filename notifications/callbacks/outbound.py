@@ -1,8 +1,8 @@
 """Status callbacks: the submitting system learns of each final state of what it asked for.
 
 A callback is an ordinary webhook notification on a channel, and so on queues, of its own: it is
-signed, retried and dead-lettered like any other, and a slow receiver holds up nobody else's
-messages. It is made by a sweep over what was not told yet, so whatever brings a row into a
+signed, retried and dead-lettered like any other, and a slow endpoint delays no other's
+messages. It is made by a sweep over what was not reported yet, so whatever brings a row into a
 final state (a worker, a receipt, a cancellation, plain SQL) needs to know nothing of it.
 
 A callback has no callback: a constraint of the database sees to it.
@@ -24,21 +24,21 @@ from notifications.queueing import quarantine
 log = structlog.get_logger(__name__)
 
 LOOP = "status_callbacks"
-AT_ONCE = 500  # rows that one round tells
+AT_ONCE = 500  # rows that one round reports
 BUSY = 0.05  # seconds between rounds while there are more
 IDLE = 0.5
 
 
 def tick() -> float:
-    """Tell of the rows whose state was not told yet; return the seconds until the next round."""
+    """Report final states that were not reported yet; return the seconds until the next round."""
     with transaction.atomic():
-        untold = quarantine.passing_over(_untold(), LOOP)
-        ids = list(untold.values_list("pk", flat=True)[:AT_ONCE])
-        quarantine.work_off(LOOP, Notification.objects.all(), ids, _tell)
+        pending = quarantine.passing_over(_pending(), LOOP)
+        ids = list(pending.values_list("pk", flat=True)[:AT_ONCE])
+        quarantine.work_off(LOOP, Notification.objects.all(), ids, _report)
     return BUSY if len(ids) == AT_ONCE else IDLE
 
 
-def _untold() -> "QuerySet[Notification]":
+def _pending() -> "QuerySet[Notification]":
     return (
         Notification.objects.select_for_update(skip_locked=True)
         .filter(finished_at__isnull=False)
@@ -48,7 +48,7 @@ def _untold() -> "QuerySet[Notification]":
     )
 
 
-def _tell(row: Notification) -> None:
+def _report(row: Notification) -> None:
     try:
         submission.submit(_callback(row))
     except InvalidNotification as error:  # nobody carries callbacks any more, say

@@ -1,4 +1,4 @@
-"""Receipts: what providers tell later of messages that they took.
+"""Receipts: what providers report later about messages that they accepted.
 
 They come late, twice, out of order, early (the worker is still recording what it sent), or for
 messages that were never ours. A receipt moves ``sent`` on, once, and nothing else.
@@ -36,7 +36,7 @@ DELAYED = {"delayed"}  # nothing is final yet
 
 
 def take(receipts: Iterable[Receipt], *, account: str, channel: str) -> None:
-    """Apply what an account's provider told; what comes too early is kept for a while.
+    """Apply an account's receipts; one that comes too early is kept for a while.
 
     ``account`` is ``""`` where the receipts' ids alone say which messages they are about.
 
@@ -64,7 +64,7 @@ def take(receipts: Iterable[Receipt], *, account: str, channel: str) -> None:
 
 
 def tick() -> float:
-    """Look again at those that came early; return the seconds until the next look is wanted."""
+    """Apply receipts that came early; return the seconds until the next look."""
     now = clock.now()
     due = quarantine.passing_over(PendingReceipt.objects.filter(due_at__lte=now), LOOP)
     keys = list(due.order_by("due_at").values_list("pk", flat=True)[:AT_ONCE])

@@ -14,7 +14,7 @@ from notifications.recipients.suppressions import Reason, Scope
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def page(request: HttpRequest, token: str) -> HttpResponse:
-    """Ask on GET, for scanners follow links; unsubscribe on POST, of a person or a mail program."""
+    """Show a confirmation on GET, because scanners follow links; unsubscribe on POST (RFC 8058)."""
     try:
         link = unsubscribe_links.read(token)
     except unsubscribe_links.BadLink:

@@ -43,7 +43,7 @@ SUCCEEDED = (Status.SENT, Status.DELIVERED)
 
 
 class _Step(NamedTuple):
-    """One thing to call, what tells it from the others, and what is left to follow after it."""
+    """One task to call, its key, and what remains to be called after it."""
 
     key: str
     call: Callable[[], object]

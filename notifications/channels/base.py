@@ -66,7 +66,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One thing that a provider tells of one message.
+    """One event that a provider reports about one message.
 
     ``event`` is delivered, failed, bounced (the address does not exist), delayed, complained or
     unsubscribed. ``notification_id`` is given where the provider sends our own id back.
@@ -175,7 +175,7 @@ class Provider:
         return f"{self.kind} carries no {min(missing)}." if missing else ""
 
     def receipts(self, request: HttpRequest) -> list[Receipt]:
-        """Read what the provider tells us by calling ``/webhooks/<account>``.
+        """Read the receipts in a provider's request to ``/webhooks/<account>``.
 
         Raises ``ForgedCallback`` where it is not the provider that calls, and ``ValueError``
         for what makes no sense.

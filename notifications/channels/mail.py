@@ -142,7 +142,7 @@ class Mail:
 
     @cached_property
     def digest(self) -> str:
-        """What tells one from another, in hexadecimal (SHA-256)."""
+        """A hash of the content, in hexadecimal (SHA-256)."""
         return digest_of(self.kept)
 
     @property
@@ -159,7 +159,7 @@ class KeptMail:
 
     @property
     def digest(self) -> str:
-        """What tells one from another, in hexadecimal (SHA-256)."""
+        """A hash of the content, in hexadecimal (SHA-256)."""
         return digest_of(self.kept)
 
     @property
@@ -169,7 +169,7 @@ class KeptMail:
 
 
 def digest_of(kept: Mapping[str, Any]) -> str:
-    """Return what tells one stored mail from another, in hexadecimal (SHA-256)."""
+    """Return a hash of a stored mail, in hexadecimal (SHA-256)."""
     return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

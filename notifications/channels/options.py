@@ -1,4 +1,4 @@
-"""What a message may tell its provider beside its content: the names and checks, per channel.
+"""Options for the provider beside the content: their names and checks, per channel.
 
 On push: https://www.rfc-editor.org/rfc/rfc8030 (TTL, Urgency, Topic) and
 https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages. Each push provider

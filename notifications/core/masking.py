@@ -6,7 +6,7 @@ __all__ = ["mask", "without_addresses"]
 
 
 def mask(recipient: str) -> str:
-    """Keep of an address what tells two apart in a log, not what reaches a person.
+    """Mask an address: distinguishable in a log, but of no use to reach a person.
 
     ``ada@example.com`` becomes ``a…@example.com`` and ``+393331234567`` becomes ``+39…67``.
     """

@@ -255,7 +255,7 @@ class AccountSending:
         )
 
     def _note(self, one: Ready, outcome: Outcome, seconds: float) -> None:
-        """Count how one attempt ended, unless it tells nothing of the provider."""
+        """Count how one attempt ended, unless it says nothing about the provider."""
         if not outcome.local:
             well = outcome.result in (Result.SENT, Result.PERMANENT)
             words = f"{outcome.code} {outcome.detail}".strip()
@@ -337,7 +337,7 @@ def _waits(choice: Choice) -> bool:
 
 
 def _follow(claim: Claim, account: str, outcome: Outcome) -> None:
-    """Log the call of a provider for whoever asked by HTTP, and can look for the request's id."""
+    """Log a provider's call with the id of the HTTP request that it came from."""
     if claim.request_id:
         log.info(
             "provider_call",

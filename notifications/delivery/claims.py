@@ -99,13 +99,13 @@ def claim_due(channel: str, priority: str, limit: int) -> list[Claim]:
 
 
 def make_due(id_: UUID) -> None:
-    """Have a row that is on its way to a worker wait for its turn among the due ones."""
+    """Make a queued row due now, so that it waits among the due rows."""
     waiting = Notification.objects.filter(id=id_, status=Status.QUEUED, due_at__isnull=False)
     waiting.update(due_at=clock.now())
 
 
 def expired(limit: int) -> list[Claim]:
-    """Read claims whose lease ended without a report; whoever records them first ends them.
+    """Read claims whose lease ended without a report; the first to record them ends them.
 
     Passes over those whose record is in quarantine.
     """
@@ -119,7 +119,7 @@ def expired(limit: int) -> list[Claim]:
 
 
 def sent(ids: Sequence[UUID]) -> list[Claim]:
-    """Read the claims, long over, of these rows that were sent; for what a receipt tells."""
+    """Read the claims of rows that were sent, so that a receipt can be applied to them."""
     condition, parameter = dialect.one_of("id", ids)
     return _read(
         f"SELECT {_READ_ONLY} FROM {_TABLE} WHERE status = %s AND {condition}",  # noqa: S608 -- as below

@@ -176,7 +176,7 @@ def finish(claims: Iterable[Claim], status: Status, reason: str) -> set[UUID]:
 
 
 def confirm_delivered(id_: UUID) -> bool:
-    """Note that the recipient has it; False where it was not (or is no longer) just sent."""
+    """Note that the recipient has it; return False if its status is not ``sent``."""
     return bool(
         Notification.objects.filter(id=id_, status=Status.SENT).update(
             status=Status.DELIVERED, reason="", finished_at=clock.now()
@@ -200,7 +200,7 @@ def note_delay(id_: UUID, code: str, detail: str) -> bool:
 
 
 def confirm_failed(report: Report) -> bool:
-    """Turn a sent notification into a dead letter, as its provider told later."""
+    """Turn a sent notification into a dead letter, as a receipt says."""
     now = clock.now()
     with transaction.atomic():
         moved = Notification.objects.filter(id=report.claim.id, status=Status.SENT).update(

@@ -24,7 +24,7 @@ _END = {Step.DONE: "sent", Step.DEAD_LETTER: "failed", Step.EXPIRE: "expired"}
 
 
 def accepted(channel: str, priority: str, *, created: bool, count: int = 1) -> None:
-    """Count submissions; those that were there already are refused doubles."""
+    """Count submissions; repeated ones are counted as duplicates."""
     family = series().accepted if created else series().doubles
     family.labels(channel, priority).inc(count)
 

@@ -75,7 +75,7 @@ def _add_trends(grouped: dict[str, Cause], world: World | None) -> None:
 
 
 def dry_run(fingerprint: str) -> int:
-    """Count those that a replay would refuse, for they are past their expiry."""
+    """Count failed deliveries that a replay would refuse because they have expired."""
     return (
         bulk_replays.open_ones(fingerprint)
         .filter(notification__expires_at__lte=clock.now())

@@ -13,7 +13,7 @@ from templates_engine.preview import Preview
 
 
 def send_preview(preview: Preview, recipient: str, by: AbstractBaseUser) -> str:
-    """Send a version, a draft too, with its preview's context; return what to tell the author.
+    """Send a version, also a draft, with its preview's context; return a message to the author.
 
     A test goes to the author's own address, or to one that the settings list.
     """

@@ -91,7 +91,7 @@ def candidates(channel: str) -> tuple[Candidate, ...]:
 
 
 def all_of(channel: str) -> tuple[Candidate, ...]:
-    """Return the accounts of a channel, those that are disabled, too."""
+    """Return the accounts of a channel, also the disabled ones."""
     names = [a.name for a in current().by_name.values() if a.channel == channel]
     return tuple(Candidate(current().by_name[name]) for name in names) or _default(channel)
 

@@ -63,7 +63,7 @@ _NAMES = {field.name for field in fields(Behaviour)}
 
 
 class SimulatorProvider(Provider):
-    """Does what the recipient, or else its account, tells it."""
+    """Behaves as the recipient, or else its account, asks it to."""
 
     kind = "simulator"
     channels = CHANNELS

@@ -422,7 +422,7 @@ def _envelope_refused(connection: Connection) -> DeliveryError | None:
 
 
 def _finish(connection: Connection, current: _Prepared, following: _Prepared | None) -> Outcome:
-    """Write a mail and the envelope after it; only the answer tells what became of the mail.
+    """Write a mail and the envelope after it; only the answer says whether it was accepted.
 
     Raises ``TimeoutError`` for a mail whose time is over, of which nothing is written then.
     """
@@ -442,7 +442,7 @@ def _finish(connection: Connection, current: _Prepared, following: _Prepared | N
 
 
 def transmit(connection: Connection, mail: _Prepared) -> list[str]:
-    """MAIL, RCPT, DATA. Until the final dot the mail is ours; after it only an answer tells.
+    """Send MAIL, RCPT, DATA. Only the answer to the final dot says whether the mail is accepted.
 
     Returns what the server said of copies that it refused.
     """

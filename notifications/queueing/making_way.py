@@ -1,10 +1,10 @@
-"""Who waits for a slot of this worker: its main process tells, and the batches in its slots look.
+"""Queues that wait for a slot: the worker's main process writes them, its batches read them.
 
 A batch whose calls are on their way needs no slot: the process attends to it in the background
 (``background``). So a slot is given up between two calls, or during one, as soon as a message waits
 that is more urgent; and after a moment for any message of another queue.
 
-What is told lies in memory that the children of a worker inherit, so a look costs no system call.
+They lie in memory that the children of a worker inherit, so a look costs no system call.
 """
 
 import mmap
@@ -23,7 +23,7 @@ _memory = mmap.mmap(-1, _FORMAT.size)
 _BIT = {queue: 1 << place for place, queue in enumerate(QUEUES)}
 
 
-def tell(queues: Collection[str], looked_at: float) -> None:
+def write(queues: Collection[str], looked_at: float) -> None:
     """Tell which queues have messages that no slot of this worker is free for.
 
     ``looked_at`` (``time.monotonic``, which all processes of a machine share) is when that was so.

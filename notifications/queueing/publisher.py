@@ -1,4 +1,4 @@
-"""Publishes messages that tell a worker to look into the database. Losing one is harmless.
+"""Publishes messages that make a worker look into the database. Losing one is harmless.
 
 Two kinds. One carries the id of a notification, and is published when it is accepted. The
 other says "take up to so many due rows of this queue", and is published by the sweep: it

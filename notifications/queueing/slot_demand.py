@@ -50,7 +50,7 @@ class Looks(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
             try:
                 look(consumed)
             except publisher.BrokerAway:
-                making_way.tell((), began)  # said by whoever asks it
+                making_way.write((), began)  # said by whoever asks it
             except Exception as error:  # noqa: BLE001 -- the boundary of this thread
                 fault = isolation.fault_of(error, "look")
                 log.error("slots_not_looked_at", error=fault.error, at=fault.place)  # noqa: TRY400 -- a traceback has the exception's text
@@ -61,7 +61,7 @@ class Looks(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
 def look(consumed: Collection[str]) -> None:
     """Tell which of these queues wait for a slot. Raises ``BrokerAway``."""
     looked_at = time.monotonic()
-    making_way.tell(_waiting(consumed), looked_at)
+    making_way.write(_waiting(consumed), looked_at)
 
 
 def _waiting(consumed: Collection[str]) -> set[str]:

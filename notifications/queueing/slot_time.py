@@ -1,7 +1,7 @@
 """How much of the workers' slot time each queue took, over the last minute and all workers.
 
 Every worker adds what its messages took to a bucket of a few seconds in Redis, so what is read
-outlives the workers that told it. While Redis is away nothing is known; nothing depends on it.
+outlives the workers that reported it. While Redis is away nothing is known; nothing depends on it.
 """
 
 import threading
@@ -50,7 +50,7 @@ class Meter:
         return taken
 
 
-def tell(spent: Mapping[str, Spent]) -> None:
+def report(spent: Mapping[str, Spent]) -> None:
     """Add to what all workers took. Raises ``SharedStateAway`` and ``django.db.Error``."""
     if not spent:
         return

@@ -29,7 +29,8 @@ log = structlog.get_logger(__name__)
 _slots = 1
 _can_grow = False
 _weights: dict[str, float] = {}
-_unpaid, _untold = Meter(), Meter()  # slot time that the order, and all others, shall know of
+# Slot time that is not charged to the local order yet, and that is not reported to Redis yet.
+_uncharged, _unreported = Meter(), Meter()
 _ends = threading.Event()
 _exchanging: threading.Thread | None = None
 
@@ -48,7 +49,7 @@ def start(sender: Any, **_: Any) -> None:
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]  # as above
 def stop(**_: Any) -> None:
-    """Tell the last that is to be told, if whoever keeps it answers."""
+    """Report the remaining slot time, if Redis answers."""
     _ends.set()
     if _exchanging is not None:
         _exchanging.join(LONGEST_GOODBYE)
@@ -75,8 +76,8 @@ class TimedRequest(Request):
         if self.acknowledged or not self.time_start:
             return  # noted already, or never begun
         queue, seconds = _queue_of(self), max(time.time() - self.time_start, 0.0)
-        _unpaid.add(queue, seconds)
-        _untold.add(queue, seconds)
+        _uncharged.add(queue, seconds)
+        _unreported.add(queue, seconds)
 
 
 def fair_order() -> FairOrder:
@@ -93,7 +94,7 @@ def fair_order() -> FairOrder:
 
 def take_spent() -> dict[str, float]:
     """Return the slot seconds by queue since the last call."""
-    return {queue: spent.seconds for queue, spent in _unpaid.take().items()}
+    return {queue: spent.seconds for queue, spent in _uncharged.take().items()}
 
 
 def count() -> int:
@@ -216,10 +217,10 @@ def _exchange_until_the_end() -> None:
 
 
 def _exchange() -> None:
-    """Read the weights, and tell the slot time."""
+    """Read the weights, and report the slot time."""
     try:
         _weights.update(allocation.weights())
-        slot_time.tell(_untold.take())
+        slot_time.report(_unreported.take())
     except SharedStateAway:
         return  # said by whoever lends it; the shares of these seconds are not known
     except Error as error:

@@ -91,7 +91,7 @@ class _Key(NamedTuple):
 
 
 class _First(NamedTuple):
-    """What tells whether a row that came first is the same thing."""
+    """The hash by which a row that came first is the same request."""
 
     id: UUID
     idempotency_key: str

@@ -55,7 +55,7 @@ def build(
 
 
 def give_a_moment(row: Row) -> None:
-    """Let a worker that is told of a row take it, before the sweep looks after it."""
+    """Leave a row to the worker that its message reaches, before the sweep publishes it again."""
     row["due_at"] += timedelta(seconds=conf.pickup_grace)
 
 

@@ -77,7 +77,7 @@ def _is_outage(error: Exception, connection_errors: Errors) -> bool:
 
 
 def drop(message: Any, error: Exception, why: str, consumer: Any) -> None:
-    """Reject a message for good, if nobody did, and tell of it; ``why`` is its label's value."""
+    """Reject a message for good, and log and count it; ``why`` is the label's value."""
     _reject(message, consumer)
     _tell(message, error, why, consumer)
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_REST, LONGEST_REST = 0.1, 5.0  # seconds
 REMEMBERED = 1000  # messages of this process that were given back
-TOLD_AT = 5  # times that a message was given back by this process, when it is told of
+LOGGED_AT = 5  # times that this process gave a message back, when it is logged
 
 _times: OrderedDict[str, int] = OrderedDict()
 
@@ -40,7 +40,7 @@ def _on_postrun(sender: Any, task_id: str, state: str | None, retval: Any, **_: 
     _times[task_id] = times
     if len(_times) > REMEMBERED:
         _times.popitem(last=False)
-    if times == TOLD_AT:
+    if times == LOGGED_AT:
         logger.error("Message %.64s of %s is given back again and again", task_id, sender.name)
     time.sleep(rest(times))
 

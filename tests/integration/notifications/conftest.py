@@ -70,7 +70,7 @@ def took(db):
     """Tell what slot time each queue took, as workers do: ``took({"email.low": (3.0, 6)})``."""
     with redis.Redis.from_url(settings.BROKER_URL) as broker:
         broker.flushdb()
-    return lambda spent: slot_time.tell({queue: Spent(*one) for queue, one in spent.items()})
+    return lambda spent: slot_time.report({queue: Spent(*one) for queue, one in spent.items()})
 
 
 @pytest.fixture

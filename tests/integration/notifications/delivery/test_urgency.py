@@ -72,7 +72,7 @@ def service(transactional_db, monkeypatch, settings):
         yield service
         service.answer(1000)
         assert background.finish(20)
-        making_way.tell((), time.monotonic())
+        making_way.write((), time.monotonic())
     accounts.forget()
 
 
@@ -123,7 +123,7 @@ def test_a_slot_is_given_up_during_a_call_to_a_more_urgent_message(service, slot
     slot = slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
     assert slot.is_alive()
-    making_way.tell(["email.high"], time.monotonic())
+    making_way.write(["email.high"], time.monotonic())
     slot.join(20)
     assert not slot.is_alive()  # and nobody has answered yet
     assert len(service.called) == 3
@@ -136,10 +136,10 @@ def test_a_slot_is_not_given_up_to_what_waited_before_or_is_of_the_same_queue(
     service, slots, wait_until
 ):
     accept_low(12)
-    making_way.tell(["email.high"], time.monotonic())
+    making_way.write(["email.high"], time.monotonic())
     slot = slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
-    making_way.tell([LOW], time.monotonic())
+    making_way.write([LOW], time.monotonic())
     service.answer(8)
     wait_until(lambda: len(service.called) == 11)
     assert slot.is_alive()
@@ -169,14 +169,14 @@ def test_the_next_batch_of_a_queue_waits_until_the_one_before_is_sent(service, s
     accept_low(5)
     slot = slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
-    making_way.tell(["email.high"], time.monotonic())
+    making_way.write(["email.high"], time.monotonic())
     slot.join(20)
     clear: list[bool] = []
     waiting = slots(lambda: clear.append(background.is_clear(Slot(LOW), "sms")))
-    making_way.tell(["sms.high"], time.monotonic() + 1)
+    making_way.write(["sms.high"], time.monotonic() + 1)
     waiting.join(20)
     assert clear == [False]  # what is more urgent goes first
-    making_way.tell((), time.monotonic())
+    making_way.write((), time.monotonic())
     waiting = slots(lambda: clear.append(background.is_clear(Slot(LOW), "sms")))
     service.answer(2)  # the last two are called
     waiting.join(20)
@@ -191,7 +191,7 @@ def test_an_urgent_message_without_a_free_connection_waits_untried_where_none_an
     wait_until(lambda: len(service.called) == 3)
     slot = slots(deliver_high)
     wait_until(lambda: 0 in senders.named("texts").waiting)
-    making_way.tell(["email.high"], time.monotonic() + 1)
+    making_way.write(["email.high"], time.monotonic() + 1)
     slot.join(20)
     wait_until(lambda: statuses(priority="high") == {(Status.SCHEDULED, 0)})
     assert Notification.objects.get(priority="high").reason == "account_busy"
@@ -201,7 +201,7 @@ def test_a_process_that_ends_gives_back_what_it_has_not_sent(service, slots, wai
     accept_low(20)
     slot = slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
-    making_way.tell(["email.high"], time.monotonic())
+    making_way.write(["email.high"], time.monotonic())
     slot.join(20)
     assert not background.finish(0.2)  # three are open
     wait_until(lambda: statuses() == {(Status.SENDING, 1), (Status.SCHEDULED, 0)})
@@ -217,7 +217,7 @@ def test_what_breaks_in_the_background_costs_each_message_one_attempt(
     accept_low(5)
     slot = slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
-    making_way.tell(["email.high"], time.monotonic())
+    making_way.write(["email.high"], time.monotonic())
     slot.join(20)
 
     def breaks(*_):
