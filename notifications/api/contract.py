@@ -2,7 +2,11 @@
 
 from typing import Any
 
+from django.conf import settings
+
 from notifications.api import problems
+from notifications.core import routing
+from notifications.models import Status
 from scheduling import jobs
 
 DESCRIPTION = """\
@@ -44,6 +48,61 @@ _PROBLEM: dict[str, Any] = {
 }
 
 
+# What is final, and so told of; "sent" is told where the provider reports nothing later.
+_FINAL = [s for s in Status.values if s not in {Status.SCHEDULED, Status.QUEUED, Status.SENDING}]
+_STATUS_CALLBACK: dict[str, Any] = {
+    "title": "StatusCallback",
+    "description": "What `callback_url` gets, signed as Standard Webhooks says.",
+    "type": "object",
+    "required": ["type", "timestamp", "data"],
+    "properties": {
+        "type": {"type": "string", "enum": [f"notification.{status}" for status in _FINAL]},
+        "timestamp": {"type": "string", "format": "date-time"},
+        "data": {
+            "type": "object",
+            "required": ["id", "status", "reason", "channel", "reference", "metadata"],
+            "properties": {
+                "id": {"type": "string", "format": "uuid"},
+                "status": {"type": "string", "enum": _FINAL},
+                "reason": {"type": "string"},
+                "channel": {"type": "string", "enum": list(routing.CHANNELS)},
+                "reference": {"type": "string"},
+                "metadata": {"type": "object"},
+            },
+        },
+    },
+}
+_CALLBACKS = {
+    "status": {
+        "{$request.body#/callback_url}": {
+            "post": {
+                "summary": "Tell of a notification's final status",
+                "operationId": "status_callback",
+                "parameters": [
+                    {
+                        "name": name,
+                        "in": "header",
+                        "required": True,
+                        "schema": {"type": "string"},
+                        "description": meaning,
+                    }
+                    for name, meaning in (
+                        ("webhook-id", "The same on each try: take each once."),
+                        ("webhook-timestamp", "Seconds since 1970, part of what is signed."),
+                        ("webhook-signature", "`v1,` and the HMAC-SHA256 in base64."),
+                    )
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {_JSON: {"schema": {"$ref": "#/components/schemas/StatusCallback"}}},
+                },
+                "responses": {
+                    "2XX": {"description": "Taken. Any other answer is tried again."},
+                },
+            }
+        }
+    }
+}
 _ROWS = {
     "type": "array",
     "minItems": 1,
@@ -101,9 +160,13 @@ def complete(document: dict[str, Any]) -> None:
     # They depend on the handlers that are allowed.
     schemas["JobDefinition"], schemas["JobChange"] = _job_schemas()
     schemas["Problem"] = _PROBLEM
+    schemas["StatusCallback"] = _STATUS_CALLBACK
+    document["servers"] = [{"url": settings.PUBLIC_URL or "/"}]
     for operations in document["paths"].values():
         for operation in operations.values():
             _link(operation)
+            if operation["operationId"] == "create_notification":
+                operation["callbacks"] = _CALLBACKS
             _take_body(operation)
             for status in _refusals(operation):
                 operation["responses"][status] = _response(status)

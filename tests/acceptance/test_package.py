@@ -107,6 +107,24 @@ def test_a_project_that_adds_a_few_lines_delivers(shop: Project) -> None:
     assert worker.first_traceback() == beat.first_traceback() == ""
 
 
+def test_the_scheduler_alone_runs_in_a_celery_app_without_django(
+    installed: Path, processes: Processes, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    folder = tmp_path / "reports"
+    shutil.copytree(ROOT / "examples" / "reports", folder)
+    env = {"PYTHONPATH": str(installed), "REDIS_URL": redis_server.url}
+    reports = Project(folder, processes, env)
+    worker = reports.start("worker", "celery", "-A", "reports", "worker", "-c", "1")
+    scheduler = ("-S", "scheduling.backends.redis:Scheduler")
+    beat = reports.start("beat", "celery", "-A", "reports", "beat", *scheduler)
+    report = folder / "report.txt"
+    wait_until(report.exists, hint=worker.output() + beat.output())
+    now = "import reports; from scheduling import jobs; jobs.run_now('reports.nightly')"
+    reports.run("now", "python", "-c", now)
+    wait_until(lambda: "closed" in report.read_text(), hint=worker.output())
+    assert worker.first_traceback() == beat.first_traceback() == ""
+
+
 def test_its_own_tests_send_by_the_kit_as_the_page_says(shop: Project) -> None:
     for name, code in files("testing.md").items():
         (shop.folder / name).parent.mkdir(exist_ok=True)

@@ -1,12 +1,16 @@
 """The OpenAPI document tells the truth: a fuzzer and a generated client take it by its word."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
+from notifications.api.application import api
+from notifications.callbacks import outbound
 from notifications.models import Notification
 from notifications.operations import api_keys
 
@@ -47,6 +51,23 @@ def test_a_fuzzer_finds_no_fault_and_no_undocumented_answer(key, web, tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-2000:]
+
+
+@pytest.mark.parametrize("how", ["", "?result=permanent&code=550"])
+def test_the_document_describes_the_callback_that_is_sent(how, accepted, deliver):
+    row = accepted(
+        recipient=f"ada{how}", callback_url="https://shop.example.org/told", metadata={"order": 7}
+    )
+    deliver(row)
+    outbound.tick()
+    told = json.loads(Notification.objects.get(channel="callback").body)
+    document = api.get_openapi_schema()
+    (request,) = document["paths"]["/api/v1/notifications"]["post"]["callbacks"]["status"].values()
+    body = request["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/StatusCallback"}
+    jsonschema.validate(told, document["components"]["schemas"]["StatusCallback"])
+    assert told["data"]["id"] == str(row.id)
+    assert document["servers"] == [{"url": "/"}]
 
 
 CLIENT = """
