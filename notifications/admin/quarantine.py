@@ -8,7 +8,7 @@ from notifications.admin.base import ReadOnlyAdmin, labelled, who
 from notifications.models import QuarantinedRow
 from notifications.queueing import quarantine
 
-STATES = {"quarantined": "danger", "rests": "warning", "released": "info"}
+STATES = {"quarantined": "danger", "backing off": "warning", "released": "info"}
 
 
 @admin.register(QuarantinedRow)
@@ -26,7 +26,7 @@ class QuarantinedRowAdmin(ReadOnlyAdmin):
     def state(self, row: QuarantinedRow) -> str:
         if row.released_at is not None:
             return "released"
-        return "rests" if row.quarantined_at is None else "quarantined"
+        return "backing off" if row.quarantined_at is None else "quarantined"
 
     def has_release_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("notifications.change_quarantinedrow"))

@@ -80,3 +80,11 @@ def test_the_map_of_the_rooms_is_the_contract() -> None:
         for room in re.findall(r"`(\w+)(?:\.py|/)`", rooms)
     }
     assert shown == held
+
+
+def test_the_glossary_has_each_term_once() -> None:
+    page = (ROOT / "docs" / "glossary.md").read_text()
+    cells = re.findall(r"(?m)^\| ([^|]+?) \|", page)
+    terms = [term for cell in cells if cell not in {"term", "status"} for term in cell.split(", ")]
+    assert len(terms) > 50
+    assert len(terms) == len(set(terms))
