@@ -7,6 +7,7 @@ import os
 import shutil
 import smtplib
 import subprocess
+from pathlib import Path
 
 from tests.servers.process import ServerProcess
 from tests.servers.reaper import temporary_folder
@@ -53,10 +54,20 @@ def why_absent() -> str:
     return "" if os.geteuid() == 0 else "Postfix is started by root"
 
 
-class PostfixServer(ServerProcess):
-    """One Postfix; ``onward`` is the port to which it hands everything on."""
+def why_without_login() -> str:
+    """Say why there is no Postfix that can log in, ``""`` if there is one."""
+    if not list(Path("/usr/lib").glob("*/sasl2/libplain.so")):
+        return "needs Debian's package libsasl2-modules"
+    return why_absent()
 
-    def __init__(self, onward: int) -> None:
+
+class PostfixServer(ServerProcess):
+    """One Postfix; ``onward`` is the port to which it hands everything on.
+
+    ``login`` is the user and the password with which it logs in there.
+    """
+
+    def __init__(self, onward: int, login: tuple[str, str] | None = None) -> None:
         super().__init__(temporary_folder("postfix"))
         self.folder.chmod(0o755)
         self._etc = self.folder / "etc"
@@ -81,6 +92,13 @@ class PostfixServer(ServerProcess):
             "smtp_tls_security_level": "none",
             **STRICT,
         }
+        if login:
+            known = f"[127.0.0.1]:{onward} = {login[0]}:{login[1]}"
+            chosen |= {
+                "smtp_sasl_auth_enable": "yes",
+                "smtp_sasl_security_options": "noanonymous",
+                "smtp_sasl_password_maps": f"inline:{{{{ {known} }}}}",
+            }
         text = "".join(f"{name} = {value}\n" for name, value in chosen.items())
         (self._etc / "main.cf").write_text(text)
         (self._etc / "master.cf").write_text(SERVICES.format(port=self.port).lstrip())

@@ -1,8 +1,10 @@
 """Mail that programs hand over by SMTP, from their session to the mail server it is sent by."""
 
 import asyncio
+import shutil
 import smtplib
 import ssl
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
@@ -16,6 +18,7 @@ from notifications.models import MailContent, Notification
 from notifications.operations import api_keys
 from notifications.providers import accounts
 from notifications.submission import send
+from tests.servers import postfix
 
 SENDER = "billing@example.org"
 
@@ -291,3 +294,50 @@ def test_a_server_returns_mail_without_a_login_to_addresses_that_we_made(start, 
     row.refresh_from_db()
     assert (row.status, row.reason) == ("failed", "bounced")
     assert Notification.objects.count() == 1
+
+
+def why_no_swaks() -> str:
+    """Say why there is no swaks that speaks TLS, ``""`` if there is one."""
+    if not (shutil.which("swaks") and shutil.which("perl")):
+        return "needs Debian's package swaks"
+    speaks_tls = subprocess.run(["perl", "-MNet::SSLeay", "-e1"], capture_output=True, check=False)
+    return "needs Debian's package libnet-ssleay-perl" if speaks_tls.returncode else ""
+
+
+@pytest.mark.skipif(bool(why_no_swaks()), reason=why_no_swaks())
+def test_swaks_hands_over_a_mail_in_plain_and_over_starttls(
+    start, token, certificate, authority, tmp_path
+):
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    trusted = ["--tls", "--tls-verify", "--tls-ca-path", str(tmp_path / "authority.pem")]
+    for port, mechanism, tls in (
+        (start(), "PLAIN", []),
+        (start(certificate=certificate), "LOGIN", trusted),
+    ):
+        done = subprocess.run(
+            [
+                *("swaks", "--server", f"localhost:{port}", "--protocol", "ESMTP", *tls),
+                *("--auth", mechanism, "--auth-user", "legacy", "--auth-password", token),
+                *("--from", SENDER, "--to", "ada@example.org,bob@example.org"),
+            ],
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout
+        assert b"250 2.0.0 Accepted" in done.stdout
+    recipients = Notification.objects.order_by("recipient").values_list("recipient", flat=True)
+    assert list(recipients) == ["ada@example.org"] * 2 + ["bob@example.org"] * 2
+
+
+@pytest.mark.skipif(bool(postfix.why_without_login()), reason=postfix.why_without_login())
+def test_a_postfix_hands_its_mail_on_to_us(start, token, wait_until):
+    server = postfix.PostfixServer(start(), login=("legacy", token)).start()
+    try:
+        with smtplib.SMTP("127.0.0.1", server.port) as session:
+            session.ehlo("legacy.example.org")
+            session.send_message(mail(), SENDER, ["ada@example.org", "bob@example.org"])
+        wait_until(lambda: Notification.objects.count() == 2)
+    finally:
+        server.stop()
+    assert {row.subject for row in Notification.objects.all()} == {"Grüße"}
