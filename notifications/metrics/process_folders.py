@@ -20,6 +20,8 @@ from django.conf import settings
 from prometheus_client import values
 from prometheus_client.multiprocess import mark_process_dead
 
+from notifications.metrics import reserved_files
+
 log = structlog.get_logger(__name__)
 
 PRODUCER = "producer"
@@ -28,13 +30,22 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # the library's name
 _held: list[int] = []  # file descriptors of our lock, kept open for life
 
 
-def start(role: str) -> Path:
+def start(role: str) -> Path | None:
     """Take a slot for this process and the children that it will have; return its folder.
 
-    Raises ``OSError`` where VAR_DIR cannot be written.
+    Where VAR_DIR cannot be written, as on a full disk, it counts in its own memory, where nobody
+    looks, and the log says so.
     """
     if _held:
         raise RuntimeError("Something was counted before the process had a slot to count in.")
+    try:
+        return _take(role)
+    except OSError as error:
+        log.warning("metrics_are_not_seen", error=type(error).__name__, errno=error.errno)
+        return None
+
+
+def _take(role: str) -> Path:
     root = _root()
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     for number in count():
@@ -48,6 +59,7 @@ def start(role: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     os.environ[VARIABLE] = str(folder)
+    reserved_files.use()
     # The library looked for the variable when it was imported, which may be long ago: Celery's
     # command line imports Flower, and Flower imports it.
     values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # the library's
@@ -55,18 +67,11 @@ def start(role: str) -> Path:
 
 
 def ensure() -> None:
-    """Take a slot as a producer, unless this process has one, or counts in a folder of its own.
-
-    Where that cannot be, it counts in its own memory, where nobody looks.
-    """
+    """Take a slot as a producer, unless this process has one, or counts in a folder of its own."""
     place = os.environ.get(VARIABLE)
     inherited = place and Path(f"{place}.lock").exists()  # from a process of ours that started it
-    if _held or (place and not inherited):
-        return
-    try:
+    if not _held and (inherited or not place):
         start(PRODUCER)
-    except OSError as error:
-        log.warning("metrics_are_not_seen", error=type(error).__name__)
 
 
 def alive() -> Iterator[Path]:

@@ -1,0 +1,65 @@
+"""A full disk below VAR_DIR costs figures, and nothing else."""
+
+import subprocess
+import sys
+
+import pytest
+
+COUNT = """
+import os, resource, sys
+import django; django.setup()
+from pathlib import Path
+from prometheus_client import Counter
+from notifications.metrics import process_folders
+if sys.argv[1] == "no file grows":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+folder = process_folders.start("web")
+from notifications.monitoring import exposition
+counter = Counter("tried", "Tried.", ["n"])
+counter.labels("0").inc()
+if sys.argv[1] == "full later":
+    with open(folder.parent / "rest", "wb", buffering=0) as rest:
+        try:
+            while rest.write(b"x" * 4096):
+                pass
+        except OSError:
+            pass
+for n in range(3000):
+    counter.labels(str(n)).inc()
+assert exposition.exposed(with_state=False) is not None
+print("alive")
+"""
+
+
+def count(var_dir, how):
+    run = subprocess.run(
+        [sys.executable, "-c", COUNT, how],
+        env={"VAR_DIR": str(var_dir), "DJANGO_SETTINGS_MODULE": "config.settings", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.strip() == "alive", (run.returncode, run.stderr)
+    return run.stderr + run.stdout
+
+
+def test_a_process_counts_on_where_its_files_cannot_grow(tmp_path):
+    count(tmp_path, "no file grows")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 256 kB. Skips where none can be mounted."""
+    mounted = subprocess.run(
+        ["/bin/mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("needs to mount a small disk")
+    yield tmp_path
+    subprocess.run(["/bin/umount", tmp_path], check=True)
+
+
+def test_a_process_counts_on_when_the_disk_is_full(small_disk):
+    count(small_disk, "full later")
