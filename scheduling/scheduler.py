@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection
-from django_celery_beat.schedulers import DatabaseScheduler
+from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
 from scheduling import (
     changes,
@@ -57,6 +57,14 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
         self.max_interval: float = min(self.app.conf.beat_max_loop_interval or 1, POLL_INTERVAL)
         self._tickers = Tickers()
         self._latest = datetime.min.replace(tzinfo=UTC) + future.TOLERANCE
+
+    @property
+    def schedule(self) -> dict[str, ModelEntry]:
+        """Return the enabled schedules; what was saved shows at once. No tick asks for them."""
+        if self._initial_read:
+            self._last_timestamp = self.Changes.last_change()
+        entries: dict[str, ModelEntry] = super().schedule
+        return entries
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Do what is due; return the seconds until the next tick is wanted. Raises nothing."""

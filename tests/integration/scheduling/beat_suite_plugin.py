@@ -10,16 +10,11 @@ SYNC = (
     "asserts that runs are kept in memory and flushed later, which fired one-offs again after a "
     "restart; a claim saves them in its transaction"
 )
-RELOAD = (
-    "asserts entries kept in memory and reloaded; a row is read when it fires "
-    "(test_changes, test_dispatch)"
-)
 BROKER = (
     "publishes through its own admin page to a RabbitMQ on localhost; fails with its classes, too"
 )
 
 EXCLUDED = {
-    "test_DatabaseScheduler::test_schedule_changed": RELOAD,
     "test_DatabaseScheduler::test_sync_not_saves_last_run_at_while_schedule_changed": SYNC,
     "test_DatabaseScheduler::test_sync_saves_last_run_at": SYNC,
     "test_DatabaseScheduler::test_sync_syncs_before_save": SYNC,
