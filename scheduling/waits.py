@@ -23,4 +23,4 @@ UNKNOWN_TRIES = 4
 """How often a fire is published whose task the workers that take it do not know."""
 UNKNOWN_REST = timedelta(seconds=5)
 """Wait before such a fire is published again; doubles with each."""
-LONGEST_UNKNOWN_REST = UNKNOWN_REST * 2**UNKNOWN_TRIES
+LONGEST_UNKNOWN_REST: timedelta = UNKNOWN_REST * 2**UNKNOWN_TRIES

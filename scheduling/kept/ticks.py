@@ -12,6 +12,7 @@ from uuid import UUID
 from celery import Celery
 
 from scheduling import conditions, isolation, messages, policies, publishing, waits
+from scheduling.kept import future
 from scheduling.kept.documents import Figures, Fire, Job, Lease, new_fire_id, percentile
 from scheduling.kept.jobs import Jobs, planned
 from scheduling.kept.overlaps import without_overlap
@@ -39,6 +40,9 @@ OWN_WORDS = (ImpossibleScheduleError, MalformedMessageError)
 class Ticks(Jobs):
     """The work of a scheduler over a store."""
 
+    _latest: datetime | None = None
+    """The latest time that this process has seen."""
+
     def look(self) -> Outlook:
         """Return when something is due next, by the shared clock."""
         return self._store.look()
@@ -46,6 +50,7 @@ class Ticks(Jobs):
     def tick(self, app: Celery) -> float:
         """Do a round of what is due; return the seconds until something else is: 0 if at once."""
         outlook = self.look()
+        self._notice_a_clock_set_back(outlook.now)
         if outlook.is_due:
             fires = self.claim_due(outlook.now) + self.recover(outlook.now)
             if fires:
@@ -54,6 +59,13 @@ class Ticks(Jobs):
         if outlook.next_due_at is None:
             return float("inf")
         return (outlook.next_due_at - outlook.now).total_seconds()
+
+    def _notice_a_clock_set_back(self, now: datetime) -> None:
+        was_set_back = self._latest is not None and now < self._latest - future.TOLERANCE
+        self._latest = now
+        if was_set_back:
+            logger.warning("The clock was set back: plans are counted anew")
+            future.recount(self._store, now)
 
     def claim_due(self, now: datetime, limit: int = BATCH) -> list[Fire]:
         """Claim the fires of up to ``limit`` due jobs; return those that are to be published.
@@ -90,6 +102,8 @@ class Ticks(Jobs):
 
         Zero days keep them for ever.
         """
+        if future.is_known(self._store, now):
+            future.recount(self._store, now)
         self._store.forget_processes(now - LIVE * 4)
         if not kept_days:
             return 0

@@ -4,7 +4,8 @@
 
 Harms: SIGKILL and SIGSTOP of a scheduler; SIGKILL of Redis, which is the broker, too, and starts
 anew from its append-only file; Redis is out of memory; documents of jobs and fires become
-unreadable; the worker is replaced by SIGTERM while jobs of 4 s run. A due time counts as missed if
+unreadable; the clock that the processes share jumps, forward and back; the worker is replaced by
+SIGTERM while jobs of 4 s run. A due time counts as missed if
 the ledger has no run for it, as doubled if a run was written down twice.
 """
 
@@ -23,7 +24,7 @@ from typing import Any
 from scheduling.backends.redis import RedisBackend
 from scheduling.kept.documents import Job
 from scheduling.terms import FireStatus
-from tests.chaos.scheduler_harms import fill_redis
+from tests.chaos.scheduler_harms import JUMPS, fill_redis
 from tests.servers.process import wait_until
 from tests.servers.processes import ROOT, Processes, RunningProcess
 from tests.servers.reaper import temporary_folder
@@ -35,7 +36,7 @@ LOG = ("-l", "info")
 WORKER = ("celery", "-A", APP, "worker", "-c", "4")
 SCHEDULERS, JOBS, SLOW_JOBS, BROKEN_JOBS = 3, 12, 2, 5
 SLOW_SECONDS = 4
-HARMS = ("kill", "worker", "rows", "oom", "redis", "stop")
+HARMS = ("kill", "worker", "rows", "clock", "oom", "redis", "stop")
 PAUSE_SECONDS, STOP_SECONDS, OUTAGE_SECONDS = (0.5, 2.0), (2.0, 8.0), (1.0, 4.0)
 BROKEN = ("7 {bad", "x", "7 null", '7 {"created_at": "infinity"}')
 SETTLE_SECONDS = 120.0
@@ -50,7 +51,10 @@ class Chaos:
         self.runs = folder / "runs"
         self.runs.touch()
         env = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+        self._clock = folder / "clock"
+        self._clock.touch()
         env |= {"REDIS_URL": redis.url, "CHAOS_RUNS": str(self.runs), "PYTHONPATH": str(ROOT)}
+        env["CHAOS_CLOCK"] = str(self._clock)
         self.harms: Counter[str] = Counter()
         self._redis, self._backend = redis, backend
         self._random = random.Random(seed)
@@ -84,6 +88,8 @@ class Chaos:
         elif kind == "worker":
             old, self._worker = self._worker, self._start_worker()
             old.terminate()
+        elif kind == "clock":
+            self._jump(JUMPS[self.harms[kind] % len(JUMPS)])
         elif kind == "rows":
             self._break_documents()
         elif kind == "oom":
@@ -94,6 +100,16 @@ class Chaos:
         self.harms[kind] += 1
         if self._worker.returncode is not None:  # a supervisor would start it anew
             self._worker = self._start_worker()
+
+    def _jump(self, seconds: float) -> None:
+        """Move the clock, for a while."""
+        for by in (seconds, 0.0):
+            # In one step: a process that reads it sees one or the other.
+            moved = self._clock.with_suffix(".new")
+            moved.write_text(str(by))
+            moved.replace(self._clock)
+            if by:
+                time.sleep(self._random.uniform(*OUTAGE_SECONDS))
 
     def _break_documents(self) -> None:
         """Make a job's document, and those of the fires of another, unreadable."""
@@ -139,13 +155,11 @@ def run(redis: RedisServer, folder: Path, *, seconds: float, seed: int = 0) -> s
 def _make_jobs(backend: RedisBackend) -> dict[str, datetime]:
     def make(name: str, every: int, **options: Any) -> Job:
         definition = {"name": name, "handler": "chaos.note", "schedule": {"every": every}}
-        return backend.save(definition | {"misfire": "all", "misfire_cap": 200} | options)
+        return backend.save(definition | {"misfire": "all", "misfire_cap": 70} | options)
 
     made = [make(f"chaos {number}", 1 + number % 3) for number in range(JOBS)]
-    made += [
-        make(f"slow {number}", 5 * SLOW_SECONDS, handler="chaos.slow", args=[SLOW_SECONDS])
-        for number in range(SLOW_JOBS)
-    ]
+    slow = {"handler": "chaos.slow", "args": [SLOW_SECONDS], "misfire_cap": 5}
+    made += [make(f"slow {number}", 5 * SLOW_SECONDS, **slow) for number in range(SLOW_JOBS)]
     for number in range(BROKEN_JOBS):
         make(f"broken {number}", 1)
     return {job.name: job.answered_until for job in made if job.answered_until}

@@ -9,6 +9,9 @@ import psycopg
 import redis
 from psycopg import sql
 
+DAY, HOUR = 86400.0, 3600.0
+JUMPS = (60.0, -60.0, 3 * DAY, -20.0, 20.0, -HOUR)
+"""Seconds by which the clock jumps, for a moment; one after the other."""
 CLOCK = """
 CREATE SCHEMA IF NOT EXISTS chaos_clock;
 CREATE TABLE IF NOT EXISTS chaos_clock.jump (by interval NOT NULL);

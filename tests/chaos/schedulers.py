@@ -34,7 +34,7 @@ from typing import Any
 import django
 from django.db import connection, transaction
 
-from tests.chaos.scheduler_harms import Database, fill_redis
+from tests.chaos.scheduler_harms import JUMPS, Database, fill_redis
 from tests.servers.postgres import migrated_server
 from tests.servers.process import wait_until
 from tests.servers.processes import Processes, RunningProcess
@@ -54,9 +54,6 @@ SCHEDULERS = 3
 PAUSE_SECONDS = (1.0, 5.0)
 STOP_SECONDS = (2.0, 15.0)
 OUTAGE_SECONDS = (2.0, 6.0)
-DAY, HOUR = 86400.0, 3600.0
-JUMPS = (60.0, -60.0, 3 * DAY, -20.0, 20.0, -HOUR)
-"""Seconds by which the database's clock jumps, for a moment; one after the other."""
 MISFIRE_CAP, SLOW_MISFIRE_CAP = 70, 5
 """More due times than pass at once, but when the clock jumps by days."""
 SETTLE_SECONDS = 600.0

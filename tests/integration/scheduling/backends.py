@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from scheduling import changes, waits
+from scheduling import changes, claims, housekeeping, waits
 from scheduling.backends.memory import MemoryBackend
 from scheduling.backends.redis import RedisBackend
 from scheduling.clock import database_now
@@ -39,6 +39,14 @@ class Stage:
         """Have every unfinished fire be looked at now."""
         raise NotImplementedError
 
+    def claim(self, now: datetime) -> None:
+        """Claim what is due by a clock that shows ``now``."""
+        raise NotImplementedError
+
+    def keep_house(self) -> None:
+        """Do what one of the schedulers does each minute."""
+        raise NotImplementedError
+
     def be_silent(self) -> None:
         """Have no run be heard for so long that it is looked at."""
         raise NotImplementedError
@@ -63,6 +71,13 @@ class KeptStage(Stage):
         now = self.backend.now()
         fires = [replace(fire, due_at=now) for fire in self._store.unfinished(1000)]
         assert None not in self._store.commit([Move(fires=[fire]) for fire in fires])
+
+    def claim(self, now: datetime) -> None:
+        assert isinstance(self.backend, Ticks)
+        self.backend.claim_due(now)
+
+    def keep_house(self) -> None:
+        self.backend.clean(self.backend.now(), kept_days=30)
 
     def be_silent(self) -> None:
         now = self.backend.now()
@@ -91,6 +106,12 @@ class DatabaseStage(Stage):
 
     def end_waits(self) -> None:
         FireRow.objects.filter(due_at__isnull=False).update(due_at=database_now())
+
+    def claim(self, now: datetime) -> None:
+        claims.claim_due(now)
+
+    def keep_house(self) -> None:
+        housekeeping.clean(database_now())
 
     def be_silent(self) -> None:
         now = database_now()

@@ -357,6 +357,27 @@ def test_window_scanning_what_passed_is_answered_by_the_misfire_policy(
     assert counts.count("skipped_misfire") == skipped
 
 
+@pytest.mark.parametrize("misfire", ["latest", "all"])
+def test_time_drift_a_clock_that_was_ahead_delays_and_doubles_nothing(
+    stage: Stage, app: Celery, misfire: str
+) -> None:
+    due(stage, every=10, misfire=misfire)
+    tick(stage.backend, app)
+    (first,) = jobs.fires("job")
+    stage.claim(stage.backend.now() + timedelta(days=3))
+    early = {fire.scheduled_for for fire in jobs.fires("job")} - {first.scheduled_for}
+    (far,) = jobs.next_fires("job", 1)
+    assert far - stage.backend.now() > timedelta(days=2)
+    stage.keep_house()
+    tick(stage.backend, app)
+    (following,) = jobs.next_fires("job", 1)
+    assert following == first.scheduled_for + timedelta(seconds=10)
+    stage.claim(max(early))  # and so it comes to the due times that fired too early
+    fires = [fire.scheduled_for for fire in jobs.fires("job")]
+    assert len(fires) == len({*fires})
+    assert max(early) in fires
+
+
 def test_a_fire_tells_from_when_on_it_stands_for_missed_ones(stage: Stage, app: Celery) -> None:
     fire = fired(stage, app, seconds_ago=190)
     assert fire.scheduled_for - fire.missed_since == 3 * MINUTE
