@@ -50,7 +50,10 @@ class Ticks(Jobs):
     def tick(self, app: Celery) -> float:
         """Do a round of what is due; return the seconds until something else is: 0 if at once."""
         outlook = self.look()
-        self._notice_a_clock_set_back(outlook.now)
+        if self._was_set_back(outlook.now):
+            logger.warning("The clock was set back: plans are counted anew")
+            future.recount(self._store, outlook.now)
+            return 0.0
         if outlook.is_due:
             fires = self.claim_due(outlook.now) + self.recover(outlook.now)
             if fires:
@@ -60,12 +63,9 @@ class Ticks(Jobs):
             return float("inf")
         return (outlook.next_due_at - outlook.now).total_seconds()
 
-    def _notice_a_clock_set_back(self, now: datetime) -> None:
-        was_set_back = self._latest is not None and now < self._latest - future.TOLERANCE
-        self._latest = now
-        if was_set_back:
-            logger.warning("The clock was set back: plans are counted anew")
-            future.recount(self._store, now)
+    def _was_set_back(self, now: datetime) -> bool:
+        before, self._latest = self._latest, now
+        return before is not None and now < before - future.TOLERANCE
 
     def claim_due(self, now: datetime, limit: int = BATCH) -> list[Fire]:
         """Claim the fires of up to ``limit`` due jobs; return those that are to be published.
@@ -82,11 +82,14 @@ class Ticks(Jobs):
 
     def recover(self, now: datetime, limit: int = BATCH) -> list[Fire]:
         """Take up to ``limit`` forgotten fires; return those that are to be published (again)."""
+        # What another process has ended or moved on between two reads is not due any more.
         found = self._store.due_fires(now, limit)
         jobs = {job.name: job for job in self._store.jobs(sorted({fire.job for fire in found}))}
+        due = [fire for fire in found if _is_due(fire.due_at, now) or not fire.job]
+        self._store.commit([Move(fires=[fire]) for fire in found if fire not in due])
         decided = []
         started: Counter[str] = Counter()
-        for fire in found:
+        for fire in due:
             decided.append(self._decided_or_ended(fire, jobs.get(fire.job), now, started[fire.job]))
             waited = fire.status == FireStatus.WAITING
             started[fire.job] += waited and decided[-1].status == FireStatus.CLAIMED
@@ -155,8 +158,9 @@ class Ticks(Jobs):
 
     def _claim(self, job: Job, now: datetime) -> Move:
         """Plan the fires of one due job and advance it; a broken one is quarantined."""
-        if job.quarantined_at is not None:  # and due all the same: it cannot be read
+        if not job.handler:
             logger.error("The job %r is quarantined: %s", job.name, job.quarantine_reason)
+        if not _is_due(job.next_fire_at, now):
             return Move(job=job)
         try:
             return self._planned(job, now)
@@ -284,6 +288,10 @@ class Book:
         if not job.handler:
             raise MalformedMessageError(job.quarantine_reason, column="name")
         return job
+
+
+def _is_due(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment <= now
 
 
 def _planned_fires(job: Job, now: datetime) -> tuple[list[Fire], Job]:

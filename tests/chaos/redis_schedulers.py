@@ -69,7 +69,7 @@ class Chaos:
         """Do one harm after the other, each kind in turn, and at least once."""
         end = time.monotonic() + seconds
         for kind in itertools.cycle(HARMS):
-            if time.monotonic() > end and len(self.harms) == len(HARMS):
+            if time.monotonic() > end and self.harms.keys() >= {*HARMS}:
                 return
             time.sleep(self._random.uniform(*PAUSE_SECONDS))
             self._do(kind, self._random.randrange(SCHEDULERS))
@@ -98,7 +98,12 @@ class Chaos:
             self._redis.kill()
             self._redis.start()
         self.harms[kind] += 1
-        if self._worker.returncode is not None:  # a supervisor would start it anew
+        self.tend()
+
+    def tend(self) -> None:
+        """Start a worker anew that has ended, as a supervisor would."""
+        if self._worker.returncode is not None:
+            self.harms["workers that ended"] += 1
             self._worker = self._start_worker()
 
     def _jump(self, seconds: float) -> None:
@@ -142,14 +147,20 @@ def run(redis: RedisServer, folder: Path, *, seconds: float, seed: int = 0) -> s
         )
         for name in backend.names():
             backend.pause(name)
-        wait_until(
-            lambda: not backend.figures(timedelta(hours=1)).unfinished,
-            SETTLE_SECONDS,
-            "Some runs have not ended",
-        )
+        _settle(backend, chaos)
     finally:
         chaos.end()
     return _judge(backend, begun, ended_at, chaos)
+
+
+def _settle(backend: RedisBackend, chaos: Chaos) -> None:
+    """Wait until all fires have ended. Raises ``AssertionError`` that names those that have not."""
+    unfinished = backend.store.unfinished
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while unfinished(1) and time.monotonic() < deadline:
+        chaos.tend()
+        time.sleep(0.5)
+    assert not unfinished(1), f"At {backend.now()} these have not ended: {unfinished(20)}"
 
 
 def _make_jobs(backend: RedisBackend) -> dict[str, datetime]:

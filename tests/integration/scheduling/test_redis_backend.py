@@ -82,6 +82,29 @@ def test_a_document_that_cannot_be_read_costs_itself(
         assert backend.figures(leases.TTL).quarantined == 0
 
 
+def test_what_another_process_ends_or_pauses_between_two_reads_is_left_alone(
+    redis_server: RedisServer, app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = RedisBackend(redis_server.url)
+    store = backend.store
+    backend.save(DEFINITION)
+    key = backend.run_now("job")
+    read_until = store._until
+    seen = {store._due: ["job"], store._look: [str(key)]}  # as they are when both are due
+
+    def read_as_they_move_on(of: str, *args: Any) -> list[str]:
+        if fire := backend.fire(key):
+            backend.cancel(fire.id, "somebody else was quicker")
+        backend.pause("job")
+        return [*read_until(of, *args), *seen.pop(of, [])]
+
+    monkeypatch.setattr(store, "_until", read_as_they_move_on)
+    for _ in range(3):
+        backend.tick(app)
+    assert [fire.status for fire in backend.fires("job")] == [FireStatus.CANCELLED]
+    assert backend.job("job").next_fire_at is None
+
+
 def test_a_scheduler_says_an_outage_once_and_goes_on(
     redis_server: RedisServer, app: Celery, caplog: pytest.LogCaptureFixture
 ) -> None:
