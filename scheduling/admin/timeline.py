@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduling.models import Fire
-from scheduling.terms import FAILURES, SUCCESSES, FireStatus
+from scheduling.terms import FAILURES, SUCCESSES
 
 WIDTH, MARGIN = 1000.0, 12.0
 LATE = 5.0
@@ -50,10 +50,9 @@ class Timeline:
 
 def kind_of(fire: Fire) -> str:
     """Return which row of the picture a fire belongs to."""
-    status = next(known for known in FireStatus if known == fire.status)
-    if status in FAILURES:
+    if fire.status in FAILURES:
         return "failed"
-    if status in SUCCESSES:
+    if fire.status in SUCCESSES:
         return "late" if (fire.lateness or 0.0) > LATE else "succeeded"
     return "skipped" if fire.finished_at is not None else "running"
 
