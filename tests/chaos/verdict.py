@@ -27,7 +27,8 @@ class Verdict:
     lost: int
     stuck: int
     doubled: int
-    in_flight_at_a_harm: int
+    in_flight_as_a_process_was_harmed: int
+    doubled_in_an_outage_alone: int
     doubled_but_not_in_flight: int
     doubled_at_most_once: int
     outcome_unknown: int
@@ -53,6 +54,7 @@ def judge(world: World, accepted_file: Path) -> Verdict:
             arrived[found[1]] += 1
     unknown = world.ids(UNKNOWN)
     twice = {id_ for id_, times in arrived.items() if times > 1}
+    lost = world.lost_with_a_process()
     once = {id_ for id_, guarantee in accepted.items() if guarantee == "once"}
     return Verdict(
         accepted=len(accepted),
@@ -61,8 +63,9 @@ def judge(world: World, accepted_file: Path) -> Verdict:
         lost=len(accepted.keys() - arrived.keys() - unknown),
         stuck=world.query(UNFINISHED),
         doubled=len(twice),
-        in_flight_at_a_harm=len(world.may_be_doubled()),
-        doubled_but_not_in_flight=len(twice - world.may_be_doubled()),
+        in_flight_as_a_process_was_harmed=len(lost),
+        doubled_in_an_outage_alone=len((twice - lost) & world.in_outages),
+        doubled_but_not_in_flight=len(twice - lost - world.in_outages),
         doubled_at_most_once=len(twice & once),
         outcome_unknown=len(unknown),
         sent_but_not_arrived=len(world.ids(SENT) - arrived.keys()),

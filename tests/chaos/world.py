@@ -24,6 +24,7 @@ from tests.servers.redis import RedisServer
 from tests.servers.smtp import SmtpServer
 
 LEASE = 6  # seconds
+OF_PROCESSES = ("worker", "child", "pause", "partition", "scheduler")
 ADDRESSES = ("DATABASE_URL", "BROKER_URL", "REDIS_URL")
 RAISE = 0.02  # the share of messages that raise at a stage of their first attempt
 
@@ -37,13 +38,14 @@ class World:
 
     With RabbitMQ as the ``broker`` Redis keeps no more than the limits.
     The first worker reaches its database, broker and Redis by proxies, so that it can be parted
-    from them, and not from the providers. ``in_flight`` collects the ids that were being sent at
-    each harm: no other may arrive twice.
+    from them, and not from the providers. ``in_flight`` collects the ids that were being sent when
+    a process was harmed or parted, ``in_outages`` when a server was: no other may arrive twice.
     """
 
     def __init__(self, folder: Path, *, chance: float = 0.0, broker: str = "redis") -> None:
         self.kills: Counter[str] = Counter()
         self.in_flight: set[str] = set()
+        self.in_outages: set[str] = set()
         self.postgres = migrated_server().start()
         self.redis = RedisServer(durable=True).start()
         self.broker = RabbitMQServer().start() if broker == "rabbitmq" else self.redis
@@ -99,7 +101,8 @@ class World:
 
     def disturb(self, kind: str) -> None:
         """Do one piece of harm."""
-        self._note_in_flight()
+        note = self._note_in_flight if kind in OF_PROCESSES else self._note_in_outage
+        note()
         harm: dict[str, Callable[[], None]] = {
             "worker": self._kill_a_worker,
             "child": self._kill_a_child,
@@ -118,15 +121,15 @@ class World:
             "disk full": lambda: outages.disk_full(self.postgres),
         }
         harm[kind]()
-        self._note_in_flight()  # what a dead worker had stays so until its lease ends
+        note()  # what a dead worker had stays so until its lease ends
         self.kills[kind] += 1
 
     def trapped(self) -> Counter[str]:
         """Count the deaths at each boundary."""
         return Counter(boundary for boundary, *_ in self._deaths())
 
-    def may_be_doubled(self) -> set[str]:
-        """Return the ids that were in flight at a harm, or in the hands of what killed itself."""
+    def lost_with_a_process(self) -> set[str]:
+        """Return the ids in flight when a process was harmed, or in the hands of one that died."""
         return self.in_flight.union(*(ids for _, *ids in self._deaths()))
 
     def _deaths(self) -> Iterator[list[str]]:
@@ -144,6 +147,9 @@ class World:
 
     def _note_in_flight(self) -> None:
         self.in_flight |= self.ids(IN_FLIGHT)
+
+    def _note_in_outage(self) -> None:
+        self.in_outages |= self.ids(IN_FLIGHT)
 
     def _kill_a_worker(self) -> None:
         random.choice(self.workers).kill()
