@@ -12,7 +12,12 @@ from environs import EnvError, EnvValidationError, FileAwareEnv
 
 # Every statement here is short; a plan that looks dear (many index probes of one large table) would
 # be compiled for longer than it runs: 300 ms in place of 14.
-POSTGRES_SESSION = {"options": "-c jit=off"}
+# A client that vanished, with its machine or its network, is given up by the server as early as
+# the other way round (below): its open transaction would lock rows for hours.
+POSTGRES_SESSION = {
+    "options": "-c jit=off -c tcp_keepalives_idle=3 -c tcp_keepalives_interval=2"
+    " -c tcp_keepalives_count=3 -c tcp_user_timeout=9000"
+}
 # Seconds and milliseconds after which a server that vanished is given up, rather than minutes.
 POSTGRES_PATIENCE = {
     "connect_timeout": 5,

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Self
 
 from tests.servers.process import free_port
@@ -69,10 +69,11 @@ class Proxy:
         self._loop.run_forever()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.CancelledError):
+        with suppress(OSError, asyncio.CancelledError), closing(writer):
             await self._passes.wait()
             answers, requests = await asyncio.open_connection("127.0.0.1", self._target)
-            await asyncio.gather(self._forward(reader, requests), self._answer(answers, writer))
+            with closing(requests):  # also where the client was killed, and so reset it
+                await asyncio.gather(self._forward(reader, requests), self._answer(answers, writer))
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await self._read(reader):

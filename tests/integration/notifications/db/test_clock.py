@@ -52,6 +52,19 @@ def _pass_on(source: socket.socket, sink: socket.socket) -> None:
         return
 
 
+def test_the_server_gives_up_a_client_that_vanished_as_early_as_we_a_server(transactional_db):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name, setting FROM pg_settings WHERE name ~ 'tcp_(keepalives|user)' ORDER BY 1"
+        )
+        assert dict(cursor.fetchall()) == {
+            "tcp_keepalives_count": "3",
+            "tcp_keepalives_idle": "3",
+            "tcp_keepalives_interval": "2",
+            "tcp_user_timeout": "9000",
+        }
+
+
 def test_the_time_that_it_takes_to_connect_does_not_set_it_wrong(slow_door, monkeypatch):
     monkeypatch.setattr(clock, "_anchor", None)
     before, kept, after = clock.now(), database_now(), clock.now()
