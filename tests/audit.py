@@ -27,10 +27,10 @@ def audit(command: list[str], seconds: float = SECONDS) -> tuple[bool, list[str]
         return True, [f"{LOCK} was not audited: the registry cannot be asked from here."]
     weak = [line for one in found for line in _weaknesses(one)]
     unknown = sum("vulns" not in one for one in found)
-    said = f"{LOCK}: {len(found) - unknown} of {len(found)} packages were audited"
     if unknown == len(found):
-        said = f"{LOCK} was not audited: this registry lists no weaknesses"
-    return not weak, [*weak, f"{said}; {len(weak)} weaknesses."]
+        return True, [f"{LOCK} was not audited: this registry lists no weaknesses."]
+    audited = f"{len(found) - unknown} of {len(found)} packages were audited"
+    return not weak, [*weak, f"{LOCK}: {audited}; {len(weak)} weaknesses."]
 
 
 def _weaknesses(one: dict[str, Any]) -> list[str]:
