@@ -110,8 +110,12 @@ class AccountSending:
         ``idle`` tells that this process has time for more senders.
         """
         if self._here is not None:
-            for ended in islice(self._here, AT_A_TIME):
-                self._ended.append(ended)
+            try:
+                for ended in islice(self._here, AT_A_TIME):
+                    self._ended.append(ended)
+            except Exception:
+                self._here = self._outcomes()  # a generator that raised gives nothing any more
+                raise
             return
         if self._close_if_over():
             return
@@ -185,11 +189,12 @@ class AccountSending:
         """
         with self._lock:
             while not self._close_if_over() and not self._senders.is_wanted_of(self):
+                now = clock.now()  # raises in an outage: no message is taken then
                 one = self._unsent.popleft()
                 if one is None:
                     return None  # each of their endpoints has enough calls open
                 try:
-                    message = self._prepared(one)
+                    message = self._prepared(one, now)
                 except Exception as error:
                     if isolation.concerns_everybody(error):
                         raise
@@ -210,9 +215,8 @@ class AccountSending:
             self.is_closed = True
         return self.is_closed
 
-    def _prepared(self, one: Ready) -> Message | None:
+    def _prepared(self, one: Ready, now: datetime) -> Message | None:
         """Make a message; None where its time is up, or it was withdrawn."""
-        now = clock.now()
         left = _seconds_left(one.claim, now)
         if left <= 0:
             self._late.append(one.claim)
@@ -228,14 +232,18 @@ class AccountSending:
         """Return the seconds that a call may take."""
         return conf.provider_timeout
 
-    def reports(self) -> list[Report]:
-        """Return reports of the calls that ended since the last time."""
-        found = []
+    def reports(self) -> Iterator[Report]:
+        """Yield reports of the calls that ended since the last time.
+
+        Raises an outage; what was not reported then is the next time.
+        """
         while self._ended:
-            message, outcome = self._ended.popleft()
-            _, started_at = self.open.pop(message.id)
-            found.append(self._report(self.rows[message.id], outcome, started_at))
-        return found
+            message, outcome = self._ended[0]
+            _, started_at = self.open[message.id]
+            report = self._report(self.rows[message.id], outcome, started_at)
+            self._ended.popleft()
+            del self.open[message.id]
+            yield report
 
     def _report(self, one: Ready, outcome: Outcome, started_at: datetime) -> Report:
         """Report an outcome. A fault here costs the failover, never what the provider said."""

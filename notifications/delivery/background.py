@@ -18,7 +18,7 @@ from notifications.core.conf import conf
 from notifications.delivery.in_hand import InHand
 from notifications.providers import accounts, senders
 from notifications.queueing.making_way import Slot
-from scheduling import isolation
+from scheduling import isolation, watch
 
 log = structlog.get_logger(__name__)
 
@@ -130,13 +130,13 @@ def _goes_on(sending: Sending) -> bool:
     batch = sending.batch
     try:
         goes_on = sending.step()
-        _follow(batch)
     except Exception as error:  # noqa: BLE001 -- the boundary of this thread
         fault = isolation.fault_of(error, batch.stage or "send")
         log.error("delivery_in_background_broke", error=fault.error, at=fault.place)  # noqa: TRY400 -- a traceback has the exception's text
         sending.stop()
         _end(batch, fault)
-        return False
+        goes_on = False
+    _follow(batch)
     return goes_on
 
 
@@ -148,9 +148,13 @@ def _end(batch: InHand, fault: isolation.Fault) -> None:
 
 
 def _follow(batch: InHand) -> None:
-    """Call what follows the notifications that have ended."""
+    """Call what follows the notifications that have ended; the sweep does what fails here."""
     recorded, batch.recorded = batch.recorded, []
-    batch.follow(recorded)
+    try:
+        batch.follow(recorded)
+    except Exception as error:  # noqa: BLE001 -- an outage: what was recorded stays so
+        watch.database_outage(error)
+        log.warning("followers_left_to_the_sweep", error=type(error).__name__)
 
 
 def _forget() -> None:

@@ -95,10 +95,10 @@ class InHand:
 
     def withdraw(self, some: Sequence[Claim], reason: str) -> None:
         """Defer claims that no provider has, due now: they wait with what holds them."""
+        now = clock.now()  # raises in an outage: nothing is withdrawn then
         with self._lock:
             withdrawn = [claim for claim in some if claim.id not in self.handed]
             self.withdrawn.update(claim.id for claim in withdrawn)
-        now = clock.now()
         self.defer([(claim, now) for claim in withdrawn], reason)
 
     def left(self, some: Iterable[Claim], *, handed: bool = False) -> list[Claim]:
@@ -119,7 +119,7 @@ class InHand:
             r.claim.id for r in recorded if r.decision.step is Step.FAIL_OVER and not r.stale
         ]
         self.recorded += [r for r in recorded if r.decision.step is not Step.FAIL_OVER]
-        again = claims.claim(going_on)
+        again = self.wait_out(lambda: claims.claim(going_on))
         self.take(again)
         return again
 
@@ -155,12 +155,12 @@ class InHand:
 
     def defer(self, slots: Sequence[tuple[Claim, datetime]], reason: str) -> None:
         """Defer claims, each to its own time."""
-        self._soundly(lambda: outcomes.defer(slots, reason))
+        self.wait_out(lambda: outcomes.defer(slots, reason))
         self._ended(claim for claim, _ in slots)
 
     def finish(self, ended: Sequence[Claim], status: Status, reason: str) -> None:
         """End claims without a provider call."""
-        self._soundly(lambda: outcomes.finish(ended, status, reason))
+        self.wait_out(lambda: outcomes.finish(ended, status, reason))
         self._ended(ended)
 
     def apply(self, plan: Plan) -> None:

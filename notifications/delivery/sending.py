@@ -15,7 +15,7 @@ from notifications.delivery.endpoint_sending import sending_of
 from notifications.delivery.in_hand import InHand
 from notifications.delivery.plan import Ready
 from notifications.providers import endpoints
-from scheduling import isolation
+from scheduling import isolation, outages, watch
 
 RECORD_EVERY = 250  # outcomes; what a crash can double is at most what was not yet recorded
 RECORD_AFTER = 0.5  # seconds
@@ -44,6 +44,9 @@ class BatchSending:
     """Messages of one batch on their way to one or more accounts.
 
     ``step`` never waits for a provider, so whoever drives it may leave it to another thread.
+
+    An outage that a step meets ends nothing while the claims last: calls under way go on, what
+    came of them is kept, and the step is done again.
     """
 
     def __init__(self, ready: list[Ready], batch: InHand) -> None:
@@ -58,7 +61,8 @@ class BatchSending:
         self._sendings: list[AccountSending] = []
         self._reports: list[Report] = []
         self._record_at = 0.0
-        self._is_left = False
+        self._is_left = self._is_stopped = False
+        self._waits_until = 0.0  # for a server that is out
         self._sent_at: float | None = None  # since when nothing is left to be sent
         self._wake = threading.Event()
         self._looked = (time.monotonic(), time.process_time())
@@ -80,6 +84,18 @@ class BatchSending:
 
     def step(self) -> bool:
         """Take what came of the calls, and begin others; False when all is over."""
+        if time.monotonic() >= self._waits_until:
+            try:
+                self._advance()
+            except Exception as error:
+                if not outages.is_outage(error) or time.monotonic() >= self.batch.lease_ends:
+                    raise
+                rest = watch.database_outage(error)
+                self._waits_until = time.monotonic() + (watch.FIRST_REST if rest is None else rest)
+        return self.is_under_way
+
+    def _advance(self) -> None:
+        """Do what a step does. What raises an outage has changed nothing that is not done yet."""
         self._take_in()
         self.batch.look_again()
         self._assign()
@@ -90,7 +106,6 @@ class BatchSending:
             sending.notice()
             if self._is_left and sending.has_no_sender:
                 sending.close(for_want_of_senders=True)
-        return self.is_under_way
 
     def should_leave(self) -> bool:
         """Return whether to give the slot up: it is wanted, or this batch has no more use for it.
@@ -110,6 +125,7 @@ class BatchSending:
 
     def stop(self) -> None:
         """Begin no further call, and leave unsent messages to the caller."""
+        self._is_stopped = True
         self._unassigned = []
         for sending in self._sendings:
             sending.stop()
@@ -117,16 +133,21 @@ class BatchSending:
     def part(self) -> None:
         """Go on with a batch of its own, which has all that is under way."""
         self._is_left = True
-        self.batch = self.batch.part(self._ready)
+        handed = self.batch.handed
+        self.batch = self.batch.part(
+            id_ for id_ in self._ready if not self._is_stopped or id_ in handed
+        )
         for sending in self._sendings:
             sending.move_to(self.batch)
 
     def _take_in(self) -> None:
         for sending in self._sendings:
-            self._reports += sending.reports()
-            if sending.broken is not None:
+            for report in sending.reports():
+                self._reports.append(report)  # one by one: the next may meet an outage
+            if (broken := sending.broken) is not None:
                 self._record()  # what is known of a message is recorded with it
-                raise sending.broken
+                sending.broken = None
+                raise broken
             if sending.is_closed and not sending.is_settled:
                 self._unassigned += sending.settle()
         over = [sending for sending in self._sendings if sending.is_over]
@@ -142,8 +163,9 @@ class BatchSending:
 
     def _record(self) -> None:
         """Record outcomes; what goes on at once to another account is to be assigned again."""
-        reports, self._reports, self._record_at = self._reports, [], 0.0
-        for claim in self.batch.record(reports):
+        again = self.batch.record(self._reports)
+        self._reports, self._record_at = [], 0.0
+        for claim in again:
             self._unassigned.append(self._ready[claim.id]._replace(claim=claim))
 
     def _assign(self) -> None:
@@ -153,10 +175,10 @@ class BatchSending:
                 self.batch.stage = "choose"
                 plan = assign(rows, self.batch.tried, self.batch.earlier)
                 self.batch.apply(plan)
+                self._unassigned = [one for one in self._unassigned if one.claim.test is not test]
                 self._sendings += [
                     sending_of(choice, going, self.batch) for choice, going in plan.send if going
                 ]
-        self._unassigned = []
 
     def _is_idle(self) -> bool:
         """Return whether this process has used little of a processor since the last look."""

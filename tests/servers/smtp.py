@@ -4,6 +4,7 @@ import asyncio
 import email
 import email.policy
 import ssl
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -48,10 +49,13 @@ class SmtpServer:
     logins: list[str] = field(default_factory=list)
     greetings: int = 0
     names: list[str] = field(default_factory=list)
+    waiting: int = 0  # mails that it has, and has not answered yet
 
     def __post_init__(self) -> None:
         self.port = free_port()
         self.authority_pem = b""
+        self.answers = threading.Event()  # while it is clear a mail is taken, and not answered
+        self.answers.set()
         self._scripts: dict[tuple[Stage, str], Iterator[str]] = defaultdict(lambda: iter(()))
         self._controller = Controller(
             self,
@@ -153,6 +157,10 @@ class SmtpServer:
             if not reply.startswith("2"):
                 return reply
         assert isinstance(envelope.content, bytes)
+        self.waiting += 1
+        while not self.answers.is_set():  # noqa: ASYNC110 -- another thread sets it
+            await asyncio.sleep(0.01)
+        self.waiting -= 1
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         recipients = list(envelope.rcpt_tos)
         self.messages.append(

@@ -43,6 +43,15 @@ BRIEF = [
     ("40001", "INSERT", "notifications_attempt"),  # a lost serialization, as they are recorded
     ("57014", "UPDATE", "notifications_notification"),  # a single statement timeout
 ]
+SEND = """
+import sys
+import django; django.setup()
+from notifications.submission import send
+for at, recipient in enumerate(sys.argv[1:]):
+    guarantee = ("at_most_once", "at_least_once")[at % 2]
+    send(channel="email", recipient=recipient, subject="Hi", body="Hello", priority="high",
+         guarantee=guarantee)
+"""
 LONGEST = 15  # seconds for which a client waits, on a machine that is busy with other tests
 LOCK = "LOCK TABLE notifications_notification IN ACCESS EXCLUSIVE MODE"
 
@@ -186,6 +195,33 @@ def test_every_error_that_the_database_answers_is_waited_out(system, database, k
     for process in running:
         assert process.returncode is None
         assert process.first_traceback() == ""
+
+
+def test_what_a_provider_took_in_an_outage_is_recorded_and_sent_once(system, database, smtp_server):
+    """Each child has one mail with the provider, and batches beside it, as its database goes."""
+    system.beat()
+    worker = system.worker("-c", "2", EMAIL_URL=smtp_server.url, NOTIFICATIONS_BATCH_TIME_LIMIT="1")
+    harms = {
+        "connections end": lambda: database.state("", ""),
+        "read-only": lambda: STATES["it is read-only"](database),
+    }
+    sent = set()
+    for name, harm in harms.items():
+        each = [f"{name.partition(' ')[0]}-{n}@example.org" for n in range(12)]
+        smtp_server.answers.clear()
+        system.run("send", "python", "-c", SEND, *each)
+        wait_until(lambda: smtp_server.waiting >= 2, hint=name)
+        heard = worker.output().count("database_")
+        with harm():
+            wait_until(lambda: worker.output().count("database_") > heard, hint=name)  # noqa: B023 -- called in this round
+            smtp_server.answers.set()
+            sent.update(each)
+            wait_until(lambda: not smtp_server.waiting)
+        wait_until(lambda: database.count(SENT) == len(sent), hint=name)
+    arrived = [recipient for mail in smtp_server.messages for recipient in mail.recipients]
+    assert sorted(arrived) == sorted(sent)
+    assert database.count("SELECT count(*) FROM notifications_attempt WHERE result <> 'sent'") == 0
+    assert "broke" not in worker.output()
 
 
 def test_an_error_that_ends_one_transaction_delays_and_doubles_nothing(processes, tmp_path):
