@@ -1,0 +1,129 @@
+"""Which due times fire, once each."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from scheduling import jobs
+from scheduling.kept.protocol import Backend
+from tests.integration.scheduling.backends import Stage
+from tests.integration.scheduling.conftest import queued_messages
+from tests.integration.scheduling.contract.acts import MINUTE, TASK, at_once, due, fired, tick
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_several_instances_one_executes(stage: Stage, app: Celery) -> None:
+    for number in range(20):
+        due(stage, f"job {number}")
+    at_once(lambda: tick(stage.another(), app))
+    fires = [fire for number in range(20) for fire in jobs.fires(f"job {number}")]
+    assert [fire.status for fire in fires] == ["dispatched"] * 20
+    assert queued_messages() == 20
+
+
+def test_drift_compensation_an_interval_counts_from_its_due_time(stage: Stage, app: Celery) -> None:
+    due(stage, seconds_ago=7)
+    tick(stage.backend, app)
+    (fire,) = jobs.fires("job")
+    assert jobs.next_fires("job", 1) == [fire.scheduled_for + MINUTE]
+
+
+@pytest.mark.parametrize(
+    ("policy", "ran", "skipped"),
+    [
+        ({}, 1, 0),
+        ({"misfire": "skip"}, 0, 1),
+        ({"misfire": "all"}, 5, 0),
+        ({"misfire": "all", "misfire_cap": 2}, 2, 0),
+        ({"grace": 10}, 0, 1),
+    ],
+)
+def test_window_scanning_what_passed_is_answered_by_the_misfire_policy(
+    stage: Stage, app: Celery, policy: dict[str, Any], ran: int, skipped: int
+) -> None:
+    due(stage, seconds_ago=4 * 60 + 50, **policy)
+    tick(stage.backend, app)
+    counts = [str(fire.status) for fire in jobs.fires("job")]
+    assert counts.count("dispatched") == ran
+    assert counts.count("skipped_misfire") == skipped
+
+
+@pytest.mark.parametrize("misfire", ["latest", "all"])
+def test_time_drift_a_clock_that_was_ahead_delays_and_doubles_nothing(
+    stage: Stage, app: Celery, misfire: str
+) -> None:
+    due(stage, every=10, misfire=misfire)
+    tick(stage.backend, app)
+    (first,) = jobs.fires("job")
+    stage.claim(stage.backend.now() + timedelta(days=3))
+    early = {fire.scheduled_for for fire in jobs.fires("job")} - {first.scheduled_for}
+    (far,) = jobs.next_fires("job", 1)
+    assert far - stage.backend.now() > timedelta(days=2)
+    stage.keep_house()
+    tick(stage.backend, app)
+    (following,) = jobs.next_fires("job", 1)
+    assert following == first.scheduled_for + timedelta(seconds=10)
+    stage.claim(max(early))  # and so it comes to the due times that fired too early
+    fires = [fire.scheduled_for for fire in jobs.fires("job")]
+    assert len(fires) == len({*fires})
+    assert max(early) in fires
+
+
+def test_a_fire_tells_from_when_on_it_stands_for_missed_ones(stage: Stage, app: Celery) -> None:
+    fire = fired(stage, app, seconds_ago=190)
+    assert fire.scheduled_for - fire.missed_since == 3 * MINUTE
+
+
+def test_a_due_time_fires_once_also_if_it_is_claimed_again(stage: Stage, app: Celery) -> None:
+    fire = fired(stage, app)
+    stage._set("job", answered_until=fire.scheduled_for - MINUTE, next_fire_at=fire.scheduled_for)
+    tick(stage.backend, app)
+    assert len(jobs.fires("job")) == 1
+    assert queued_messages() == 1
+
+
+@pytest.mark.parametrize(
+    ("overlap", "second", "third"),
+    [
+        ("allow", "dispatched", "dispatched"),
+        ("skip", "skipped_overlap", "skipped_overlap"),
+        ("queue", "waiting", "skipped_overlap"),
+    ],
+)
+def test_overlap(stage: Stage, app: Celery, overlap: str, second: str, third: str) -> None:
+    backend = stage.backend
+    fire = fired(stage, app, overlap=overlap)
+    assert backend.begin(fire.id, "worker") == 1
+    later = [jobs.run_now("job"), jobs.run_now("job")]
+    tick(backend, app)
+    found = {fire.id: fire.status for fire in jobs.fires("job")}
+    assert [found[key] for key in later] == [second, third]
+    backend.succeed(fire.id, 1)
+    tick(backend, app)
+    ended = {fire.id: fire.status for fire in jobs.fires("job")}
+    assert ended[later[0]] == ("dispatched" if second == "waiting" else second)
+
+
+def test_run_now_from_many_places_never_overlaps_where_that_is_forbidden(
+    stage: Stage, app: Celery
+) -> None:
+    jobs.register("job", TASK, 3600, overlap="skip")
+    at_once(lambda: jobs.run_now("job"))
+    statuses = sorted(fire.status for fire in jobs.fires("job"))
+    assert statuses == ["claimed", *["skipped_overlap"] * 3]
+
+
+def test_jitter_delays_a_fire_and_not_its_due_time(stage: Stage, app: Celery) -> None:
+    jobs.register("job", TASK, 3600, jitter=600)
+    (following,) = jobs.next_fires("job", 1)
+    assert stage.backend.now() + 50 * MINUTE < following < stage.backend.now() + 71 * MINUTE
+
+
+def test_start_and_expiry_bound_the_due_times(backend: Backend) -> None:
+    start = datetime(2100, 1, 1, tzinfo=UTC)
+    jobs.register("job", TASK, 3600, start=start, expires=start + timedelta(hours=2))
+    hours = [start + timedelta(hours=hour) for hour in range(3)]
+    assert jobs.next_fires("job", 9) == hours

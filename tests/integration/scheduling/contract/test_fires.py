@@ -1,0 +1,373 @@
+"""The life of a fire: published, run, retried, ended."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+import redis
+from celery import Celery
+from django.conf import settings
+
+from scheduling import jobs, retries
+from scheduling.kept.protocol import Backend
+from scheduling.run_errors import NotOpenError
+from tests.integration.scheduling.backends import Stage
+from tests.integration.scheduling.conftest import queued_messages
+from tests.integration.scheduling.contract.acts import MINUTE, TASK, at_once, due, fired, tick
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_an_execution_log_against_duplicates(stage: Stage, app: Celery) -> None:
+    backend = stage.backend
+    fire = fired(stage, app)
+    begun = at_once(lambda: stage.another().begin(fire.id, "worker"))
+    assert sorted(begun, key=str) == [1, None, None, None]
+    backend.succeed(fire.id, 1)
+    assert backend.begin(fire.id, "worker") is None
+    (ended,) = jobs.fires("job")
+    assert (ended.status, ended.worker, ended.attempt) == ("succeeded", "worker", 1)
+    assert ended.started_at is not None
+    assert ended.finished_at is not None
+
+
+def test_at_least_once_by_default_a_crashed_run_runs_again(stage: Stage, app: Celery) -> None:
+    backend = stage.backend
+    fire = fired(stage, app)
+    backend.begin(fire.id, "worker")
+    stage.be_silent()  # the worker died
+    tick(backend, app)  # its run is suspected,
+    stage.end_waits()
+    tick(backend, app)  # and not heard at the second look either
+    (found,) = jobs.fires("job")
+    assert found.status == "dispatched"
+    assert backend.begin(fire.id, "another") == 2
+    assert queued_messages() == 2
+
+
+def test_at_most_once_by_configuration_a_crashed_run_is_lost(stage: Stage, app: Celery) -> None:
+    backend = stage.backend
+    fire = fired(stage, app, guarantee="at_most_once")
+    backend.begin(fire.id, "worker")
+    for _ in range(2):
+        stage.end_waits()
+        tick(backend, app)
+    (found,) = jobs.fires("job")
+    assert found.status == "lost"
+    assert backend.begin(fire.id, "another") is None
+    assert queued_messages() == 1
+
+
+def test_heartbeat_and_failure_detection_a_run_that_is_heard_is_left_alone(
+    stage: Stage, app: Celery
+) -> None:
+    backend = stage.backend
+    fire = fired(stage, app)
+    backend.begin(fire.id, "worker")
+    for _ in range(3):
+        stage.be_silent()
+        tick(backend, app)
+        backend.beat([(fire.id, 1)])
+    (found,) = jobs.fires("job")
+    assert (found.status, found.attempt) == ("running", 1)
+
+
+def test_reconciliation_after_a_crash_a_claimed_fire_is_published_by_another_scheduler(
+    stage: Stage, app: Celery
+) -> None:
+    jobs.register("job", TASK, 60)
+    jobs.run_now("job")  # recorded, and whoever did so dies before it is published
+    stage.end_waits()
+    tick(stage.another(), app)
+    assert [fire.status for fire in jobs.fires("job")] == ["dispatched"]
+    stage.end_waits()  # its message is lost
+    tick(stage.another(), app)
+    assert queued_messages() == 2
+
+
+def test_retry_n_times_with_exponential_backoff_then_dead_letter(stage: Stage, app: Celery) -> None:
+    backend = stage.backend
+    fire = fired(stage, app, retries=2, retry_backoff=100)
+    for attempt, wait in ((1, 100), (2, 200)):
+        assert backend.begin(fire.id, "worker") == attempt
+        failed_at = backend.now()
+        backend.fail(fire.id, attempt, ValueError("no 17"))
+        (found,) = jobs.fires("job")
+        assert found.status == "claimed"
+        assert found.due_at is not None
+        late = found.due_at - failed_at
+        assert timedelta(seconds=wait) <= late < timedelta(seconds=wait + 5)
+        stage.end_waits()
+        tick(backend, app)
+    assert backend.begin(fire.id, "worker") == 3
+    backend.fail(fire.id, 3, ValueError("no 18"))
+    (dead,) = backend.failed_runs()
+    assert (dead.id, dead.status, dead.error) == (fire.id, "failed", "ValueError: no 18")
+    assert [attempt["error"] for attempt in dead.history] == [
+        *["ValueError: no 17"] * 2,
+        "ValueError: no 18",
+    ]
+    assert jobs.get("job").failed_in_a_row == 1
+
+
+def test_custom_retry_strategies_also_by_the_errors_class(stage: Stage, app: Celery) -> None:
+    backend = stage.backend
+    retry = {
+        "strategy": "waits",
+        "waits": [7, 70],
+        "errors": {"KeyError": {"strategy": "never"}},
+    }
+    fire = fired(stage, app, retries=5, retry=retry)
+    assert jobs.get("job").definition["retry"] == retry
+    for attempt, wait in ((1, 7), (2, 70)):
+        assert backend.begin(fire.id, "worker") == attempt
+        failed_at = backend.now()
+        backend.fail(fire.id, attempt, ValueError("no"))
+        (found,) = jobs.fires("job")
+        assert found.due_at is not None
+        late = (found.due_at - failed_at).total_seconds()
+        assert wait <= late < wait + 5
+        stage.end_waits()
+        tick(backend, app)
+    assert backend.begin(fire.id, "worker") == 3
+    backend.fail(fire.id, 3, KeyError("gone"))
+    assert [fire.status for fire in backend.failed_runs()] == ["failed"]
+
+
+def test_a_strategy_that_raises_gives_up_and_says_so(
+    stage: Stage, app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "_own", {"broken": lambda *_: 1 / 0})
+    fire = fired(stage, app, retries=5, retry={"strategy": "broken"})
+    stage.backend.begin(fire.id, "worker")
+    stage.backend.fail(fire.id, 1, ValueError("no"))
+    (dead,) = stage.backend.failed_runs()
+    assert dead.error == "ValueError: no (not tried again: ZeroDivisionError: division by zero)"
+
+
+def test_concurrency_bounds_the_runs_of_a_job(stage: Stage, app: Celery) -> None:
+    backend = stage.backend
+    jobs.register("job", TASK, 3600, overlap="queue", concurrency=2)
+    keys = [jobs.run_now("job") for _ in range(4)]
+
+    def statuses() -> list[str]:
+        found = {fire.id: str(fire.status) for fire in jobs.fires("job")}
+        return [found[key] for key in keys]
+
+    tick(backend, app)
+    assert statuses() == ["dispatched", "dispatched", "waiting", "skipped_overlap"]
+    assert backend.begin(keys[1], "worker") == 1
+    backend.succeed(keys[1], 1)
+    tick(backend, app)
+    assert statuses() == ["dispatched", "succeeded", "dispatched", "skipped_overlap"]
+
+
+def test_a_dead_letter_is_replayed_once_or_discarded(stage: Stage, app: Celery) -> None:
+    backend = stage.backend
+    fire = fired(stage, app)
+    backend.begin(fire.id, "worker")
+    backend.fail(fire.id, 1, ValueError("no"))
+    again = backend.replay(fire.id)
+    with pytest.raises(NotOpenError):
+        backend.replay(fire.id)
+    assert backend.failed_runs() == []
+    tick(backend, app)
+    assert backend.begin(again, "worker") == 1
+    backend.fail(again, 1, ValueError("no"))
+    backend.discard(again, why="known")
+    with pytest.raises(NotOpenError):
+        backend.discard(again, why="known")
+    assert backend.failed_runs() == []
+
+
+def test_a_run_that_ends_well_ends_the_streak_of_failures(stage: Stage, app: Celery) -> None:
+    backend = stage.backend
+    fire = fired(stage, app)
+    backend.begin(fire.id, "worker")
+    backend.fail(fire.id, 1, ValueError("no"))
+    again = jobs.run_now("job")
+    backend.begin(again, "worker")
+    backend.succeed(again, 1)
+    assert jobs.get("job").failed_in_a_row == 0
+
+
+def test_a_job_is_paused_after_so_many_failures_in_a_row(stage: Stage, app: Celery) -> None:
+    due(stage, pause_after=2)
+    for number in (1, 2, 3, 4):
+        stage.make_due("job")
+        tick(stage.backend, app)
+        fire = jobs.fires("job")[0]
+        attempt = stage.backend.begin(fire.id, "w1")
+        assert attempt
+        stage.backend.fail(fire.id, attempt, ValueError("no"))
+        tick(stage.backend, app)  # which the database's change of the row waits for
+        assert jobs.get("job").enabled == (number % 2 == 1)
+        if number == 2:
+            assert jobs.next_fires("job") == []
+            jobs.resume("job")
+            tick(stage.backend, app)
+
+
+def test_a_backfill_runs_what_has_no_fire_at_a_pace_and_once(stage: Stage, app: Celery) -> None:
+    due(stage, every=3600)
+    tick(stage.backend, app)
+    (fired,) = jobs.fires("job")
+    since = fired.scheduled_for - timedelta(hours=3)
+    until = fired.scheduled_for + timedelta(microseconds=1)
+    preview = jobs.backfill("job", since, until, pace=MINUTE, dry_run=True)
+    assert [due_at for due_at, _ in preview] == [since + timedelta(hours=n) for n in range(3)]
+    assert [b[1] - a[1] for a, b in pairwise(preview)] == [MINUTE, MINUTE]
+    assert len(jobs.fires("job")) == 1
+    runs = jobs.backfill("job", since, until, pace=MINUTE)
+    assert [due_at for due_at, _ in runs] == [due_at for due_at, _ in preview]
+    assert jobs.backfill("job", since, until) == []
+    tick(stage.backend, app)
+    statuses = [fire.status for fire in jobs.fires("job")]
+    assert statuses == ["dispatched", "claimed", "claimed", "dispatched"]
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        messages = [json.loads(raw) for raw in broker.lrange("jobs", 0, -1)]
+    headers = [message["headers"]["scheduled_for"] for message in reversed(messages)]
+    assert headers == [fired.scheduled_for.isoformat(), since.isoformat()]
+    assert jobs.get("job").answered_until == fired.scheduled_for
+
+
+def test_a_backfill_waits_for_the_run_before_where_none_may_overlap(
+    stage: Stage, app: Celery
+) -> None:
+    jobs.register("job", TASK, 3600, overlap="skip")
+    now = stage.backend.now()
+    assert len(jobs.backfill("job", now - timedelta(hours=3), now)) == 3
+    for left in (2, 1, 0):
+        stage.end_waits()
+        tick(stage.backend, app)
+        statuses = [str(fire.status) for fire in jobs.fires("job")]
+        assert (statuses.count("dispatched"), statuses.count("waiting")) == (1, left)
+        (running,) = [fire for fire in jobs.fires("job") if fire.status == "dispatched"]
+        attempt = stage.backend.begin(running.id, "w1")
+        assert attempt
+        stage.backend.succeed(running.id, attempt)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "pace", "field"),
+    [
+        (-2, -3, 0, "until"),
+        (-2, 2, 0, "until"),
+        (-2000, 0, 0, "since"),
+        (-2, 0, -1, "pace"),
+    ],
+)
+def test_a_backfill_of_what_is_no_past_range_is_refused_by_field(
+    backend: Backend, since: int, until: int, pace: int, field: str
+) -> None:
+    jobs.register("job", TASK, 3600)
+    now = backend.now()
+    begin, end = now + timedelta(hours=since), now + timedelta(hours=until)
+    with pytest.raises(jobs.InvalidJobError) as refused:
+        jobs.backfill("job", begin, end, pace=timedelta(seconds=pace))
+    assert refused.value.field == field
+
+
+def test_an_end_that_comes_late_changes_nothing(stage: Stage, app: Celery) -> None:
+    backend = stage.backend
+    fire = fired(stage, app)
+    backend.begin(fire.id, "slow")
+    for _ in range(2):
+        stage.end_waits()
+        tick(backend, app)
+    assert backend.begin(fire.id, "another") == 2
+    backend.fail(fire.id, 1, ValueError("late"))  # of the run that was given up
+    assert [fire.status for fire in jobs.fires("job")] == ["running"]
+    backend.succeed(fire.id, 2)
+    assert [fire.status for fire in jobs.fires("job")] == ["succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (lambda b, f: b.leave(f, 1), "handed_over"),
+        (lambda b, f: b.return_to_queue(f, 1), "dispatched"),
+        (lambda b, f: b.orphan(f, 1, SystemExit()), "claimed"),
+        (lambda b, f: b.interrupt(f, "worker"), "claimed"),
+        (lambda b, f: b.cancel_run(f, "worker", "revoked"), "cancelled"),
+        (lambda b, f: b.cancel(f, "revoked"), "running"),
+        (lambda b, f: b.expire(f), "running"),
+        (lambda b, f: b.refuse(f, "unreadable"), "failed"),
+    ],
+)
+def test_status_is_reported_however_a_run_ends(
+    stage: Stage, app: Celery, end: Callable[..., None], status: str
+) -> None:
+    backend = stage.backend
+    fire = fired(stage, app)
+    backend.begin(fire.id, "worker")
+    assert backend.attempt_on(fire.id, "worker") == 1
+    assert backend.attempt_on(fire.id, "another") is None
+    end(backend, fire.id)
+    assert [fire.status for fire in jobs.fires("job")] == [status]
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (lambda b, f: b.cancel(f, "revoked"), "cancelled"),
+        (lambda b, f: b.expire(f), "skipped_expired"),
+        (lambda b, f: b.give_back(f), "claimed"),
+        (lambda b, f: b.not_known(f, "unknown"), "claimed"),
+    ],
+)
+def test_status_is_reported_of_what_no_worker_began(
+    stage: Stage, app: Celery, end: Callable[..., None], status: str
+) -> None:
+    fire = fired(stage, app)
+    end(stage.backend, fire.id)
+    assert [fire.status for fire in jobs.fires("job")] == [status]
+
+
+def test_a_start_without_an_answer_is_withdrawn(stage: Stage, app: Celery) -> None:
+    backend = stage.backend
+    fire = fired(stage, app)
+    now = backend.now()
+    assert backend.begin(fire.id, "worker", now) == 1
+    backend.withdraw(fire.id, "worker", now)
+    assert backend.begin(fire.id, "worker") == 1
+
+
+def test_a_job_with_a_fault_is_quarantined_and_the_others_go_on(stage: Stage, app: Celery) -> None:
+    due(stage, "bad", queue="nowhere")
+    due(stage, "good")
+    tick(stage.backend, app)
+    assert [fire.status for fire in jobs.fires("bad")] == ["failed"]
+    assert "nowhere" in jobs.get("bad").quarantine_reason
+    assert jobs.next_fires("bad") == []
+    assert [fire.status for fire in jobs.fires("good")] == ["dispatched"]
+    jobs.register("bad", TASK, 60)
+    assert len(jobs.next_fires("bad")) == 5
+
+
+def test_the_ledger_is_bounded_by_age(stage: Stage, app: Celery) -> None:
+    backend = stage.backend
+    fire = fired(stage, app)
+    backend.begin(fire.id, "worker")
+    tomorrow = backend.now() + timedelta(days=1.1)
+    assert jobs.run_now("job")
+    backend.clean(tomorrow, kept_days=1)
+    assert len(jobs.fires("job")) == 2  # what has not ended is kept
+    backend.succeed(fire.id, 1)
+    backend.clean(tomorrow, kept_days=0)
+    assert len(jobs.fires("job")) == 2
+    backend.clean(tomorrow, kept_days=1)
+    assert [fire.status for fire in jobs.fires("job")] == ["claimed"]
+
+
+def test_metrics(stage: Stage, app: Celery) -> None:
+    fired(stage, app)
+    jobs.run_now("job")
+    figures = stage.backend.figures(timedelta(minutes=5))
+    assert figures.fires_by_status["dispatched"] == 1
+    assert figures.unfinished["claimed"] == 1
+    assert figures.due_backlog == figures.quarantined == figures.failed_runs == 0
+    assert figures.lateness_p99 is not None
+    assert figures.lateness_p99 >= 0.1
