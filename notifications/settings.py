@@ -148,6 +148,8 @@ SCHEDULING_LEASES = env.str(
 SCHEDULING_FIRES_KEPT_DAYS = env.float(
     "SCHEDULING_FIRES_KEPT_DAYS", default=30.0, validate=validate.Range(0, 36500)
 )
+# The folder of calendars (.ics) that jobs name.
+SCHEDULING_CALENDARS = env.str("SCHEDULING_CALENDARS", default="")
 CELERY_BEAT_SCHEDULER = "scheduling.scheduler:Scheduler"
 HOSTNAME = socket.gethostname()
 
