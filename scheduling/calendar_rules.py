@@ -28,6 +28,8 @@ ALIASES = {
     "@hourly": "0 * * * *",
 }
 DAY = timedelta(days=1)
+INSTANT = timedelta(microseconds=1)
+DAYS_LOOKED_BACK = 366
 LONGEST_ROLL = 31
 """Days that a due time is moved at most from a holiday."""
 MOST_SKIPPED = 4000
@@ -228,11 +230,55 @@ class BusinessDays:
 
     def free(self, day: date) -> str:
         """Return why a local day is free: the holiday's name, ``weekend``; empty: it is not."""
+        weekend = "weekend" if self.weekends and day.weekday() >= 5 else ""
+        return self.holiday(day) or weekend
+
+    def holiday(self, day: date) -> str:
+        """Return the name of the holiday on a local day; empty: it is none."""
         if self.country and (name := _calendar(self.country).get(day)):
             return str(name)
-        if self.calendar and (name := calendars.read(self.calendar).get(day)):
-            return name
-        return "weekend" if self.weekends and day.weekday() >= 5 else ""
+        return (calendars.read(self.calendar).get(day) or "") if self.calendar else ""
+
+    def left_out(self, after: datetime, until: datetime) -> list[tuple[datetime, str]]:
+        """Return what holidays have left out in ``(after, until)``, oldest first.
+
+        That is the first due time of each such day, with the holiday's name, of the newest
+        ``LONGEST_ROLL`` holidays within a year.
+        """
+        found: list[tuple[datetime, str]] = []
+        day, first = until.astimezone(self.zone).date(), after.astimezone(self.zone).date()
+        for number in range(min((day - first).days + 1, DAYS_LOOKED_BACK)):
+            local = day - number * DAY
+            name = self.holiday(local)
+            due = self._first_on(local, after) if name else None
+            if due is not None and due < until and self._moved(due) is None:
+                found.append((due, name))
+        return found[:LONGEST_ROLL][::-1]
+
+    def moved_from(self, due: datetime) -> list[tuple[date, str]]:
+        """Return the free days whose due times were moved to ``due``, each with its reason."""
+        found: list[tuple[date, str]] = []
+        step = {"next": -DAY, "previous": DAY}.get(self.roll)
+        if step is None:
+            return found
+        local = due.astimezone(self.zone).replace(tzinfo=None)
+        for number in range(1, LONGEST_ROLL + 1):
+            before = local + number * step
+            name = self.free(before.date())
+            if not name:
+                break
+            at = before.replace(tzinfo=self.zone).astimezone(UTC)
+            if self.rule.after(at - INSTANT) == at:
+                found.append((before.date(), name))
+        return found
+
+    def _first_on(self, day: date, after: datetime) -> datetime | None:
+        """Return the first due time of the rule on a local day, if it comes after ``after``."""
+        midnight = datetime.combine(day, time(), self.zone).astimezone(UTC)
+        due = self.rule.after(midnight - INSTANT)
+        if due is None or due <= after or due.astimezone(self.zone).date() != day:
+            return None
+        return due
 
     def _moved(self, due: datetime) -> datetime | None:
         local = due.astimezone(self.zone)

@@ -13,7 +13,7 @@ from scheduling.changes import plan_next, save_state, timetable_for
 from scheduling.models import Fire, FireStatus, Overlap, Schedule
 from scheduling.policies import MisfirePolicy, PlannedFire
 from scheduling.quarantine import isolated, mark, quarantine
-from scheduling.terms import SKIPS
+from scheduling.terms import NOTE_LENGTH, SKIPS
 from scheduling.waits import PUBLISH_LEASE, WAITING_LOOK
 
 BATCH = 250
@@ -105,10 +105,11 @@ def _fire(schedule: Schedule, planned: PlannedFire, now: datetime) -> Fire:
         fire_at=planned.fire_at,
         status=planned.status,
         missed_since=planned.missed_since,
+        note=planned.note[:NOTE_LENGTH],
         due_at=now + PUBLISH_LEASE,
     )
-    if planned.status == FireStatus.SKIPPED_MISFIRE:
-        end_unrun(fire, FireStatus.SKIPPED_MISFIRE, now)
+    if planned.status != FireStatus.CLAIMED:
+        end_unrun(fire, planned.status, now)
     return fire
 
 

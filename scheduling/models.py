@@ -18,6 +18,7 @@ from scheduling.schedule_rows import shortest_gap
 from scheduling.terms import (
     DAY_SECONDS,
     MISFIRE_CAP_LIMIT,
+    NOTE_LENGTH,
     FireStatus,
     Guarantee,
     Misfire,
@@ -274,6 +275,13 @@ class Fire(models.Model):
     by_hand = models.BooleanField(default=False, help_text="Asked for by 'run now'.")
     missed_since = models.DateTimeField(
         null=True, help_text="The first missed due time that this fire stands for, too."
+    )
+    note = models.CharField(
+        max_length=NOTE_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The holiday that has left it out, or from which it was moved.",
     )
     attempt = models.PositiveSmallIntegerField(default=0)
     publishes = models.PositiveSmallIntegerField(default=0)

@@ -40,12 +40,14 @@ class PlannedFire:
     """A due time to be answered, by a run or as skipped.
 
     ``missed_since`` is the first of the due times before it that get no answer of their own.
+    ``note`` names the holiday that has left it out, or from which it was moved.
     """
 
     scheduled_for: datetime
     fire_at: datetime
     status: FireStatus
     missed_since: datetime | None = None
+    note: str = ""
 
 
 def answer(
@@ -54,7 +56,8 @@ def answer(
     """Decide which due times in ``(answered_until, now]`` run; oldest first.
 
     A late one runs if it is within the grace: the newest, or with ``all`` the newest ``cap``. If
-    none is, the newest is recorded as skipped.
+    none is, the newest is recorded as skipped. What a holiday has left out before the newest is
+    recorded, too.
     """
     first = timetable.after(answered_until)
     if first is None or timetable.fire_time(first) > now:
@@ -68,15 +71,21 @@ def answer(
     if not runs:
         runs = timetable.newest(answered_until, until, 1)
         status = FireStatus.SKIPPED_MISFIRE
-    return [
+    planned = [
         PlannedFire(
             scheduled_for=due,
             fire_at=timetable.fire_time(due),
             status=status,
             missed_since=first if number == 0 and first < due else None,
+            note=timetable.note(due),
         )
         for number, due in enumerate(runs)
     ]
+    left_out = [
+        PlannedFire(due, due, FireStatus.SKIPPED_HOLIDAY, note=name)
+        for due, name in timetable.left_out(answered_until, runs[-1])
+    ]
+    return sorted([*left_out, *planned], key=lambda fire: fire.scheduled_for)
 
 
 def overlap(

@@ -163,6 +163,11 @@ def _rrule(text: str, zone: ZoneInfo, begin: datetime) -> RecurrenceRule:
 def _wrapped(rule: Rule, found: Recurrence) -> Recurrence:
     """Leave out or move the due times that a window or a calendar does not allow."""
     zone = zone_of(rule)
+    if "between" in rule:
+        begin, end = (_time_of_day(text) for text in rule["between"])
+        if begin == end:
+            raise InvalidJobError("A window needs two times.", field="schedule.between")
+        found = Window(found, begin, end, zone)
     if any(rule.get(key) for key in ("holidays", "calendar", "business_days")):
         found = BusinessDays(
             found,
@@ -173,11 +178,6 @@ def _wrapped(rule: Rule, found: Recurrence) -> Recurrence:
             roll=rule.get("on_holiday", "skip"),
         )
         found.free(datetime.now(zone).date())  # refuses an unknown country
-    if "between" in rule:
-        begin, end = (_time_of_day(text) for text in rule["between"])
-        if begin == end:
-            raise InvalidJobError("A window needs two times.", field="schedule.between")
-        found = Window(found, begin, end, zone)
     return found
 
 

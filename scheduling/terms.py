@@ -5,6 +5,8 @@ from typing import Self, cast
 
 DAY_SECONDS = 24 * 60 * 60
 MISFIRE_CAP_LIMIT = 1000
+NOTE_LENGTH = 255
+"""Letters of what the ledger notes of a fire."""
 
 
 class _Listed(EnumType):
@@ -73,6 +75,7 @@ class FireStatus(Term):
     SKIPPED_EXPIRED = "skipped_expired", "skipped: no worker took it in time"
     CANCELLED = "cancelled", "cancelled"
     SKIPPED_CONDITION = "skipped_condition", "skipped: its condition said no"
+    SKIPPED_HOLIDAY = "skipped_holiday", "skipped: a holiday"
 
 
 FAILURES = (FireStatus.FAILED, FireStatus.LOST)
@@ -85,5 +88,5 @@ SKIPS = frozenset(
         FireStatus.SKIPPED_EXPIRED,
     }
 )
-"""Not a condition's "no": the project's own code wanted that."""
+"""Not a condition's "no", nor a holiday: the project's own code, or rule, wanted that."""
 SUCCESSES = frozenset({FireStatus.SUCCEEDED, FireStatus.HANDED_OVER})

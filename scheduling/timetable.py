@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from scheduling import recurrence
+from scheduling.calendar_rules import BusinessDays
 from scheduling.recurrence import Recurrence
 
 INSTANT = timedelta(microseconds=1)
@@ -55,6 +56,19 @@ class Timetable:
             found.append(due)
             due = self.after(due)
         return found
+
+    def left_out(self, after: datetime, until: datetime) -> list[tuple[datetime, str]]:
+        """Return what a calendar has left out in ``(after, until)``, with the holidays' names."""
+        if not isinstance(self.rule, BusinessDays):
+            return []
+        return self.rule.left_out(self._not_before_start(after), until)
+
+    def note(self, due: datetime) -> str:
+        """Say from which free days a calendar has moved due times to this one."""
+        if not isinstance(self.rule, BusinessDays):
+            return ""
+        days = self.rule.moved_from(due)
+        return f"moved from {', '.join(f'{day} ({name})' for day, name in days)}" if days else ""
 
     def is_over(self, now: datetime) -> bool:
         """Return whether nothing can be due any more."""

@@ -70,6 +70,7 @@ class FireOut(Schema):
     finished_at: datetime | None
     worker: str
     error: str
+    note: str = Field(description="The holiday that has left it out, or from which it was moved.")
 
 
 class Run(Schema):

@@ -33,6 +33,7 @@ LABELS: dict[str, str] = {
     FireStatus.SKIPPED_OVERLAP: "warning",
     FireStatus.SKIPPED_EXPIRED: "warning",
     FireStatus.SKIPPED_CONDITION: "warning",
+    FireStatus.SKIPPED_HOLIDAY: "warning",
     FireStatus.CANCELLED: "warning",
 }
 
@@ -106,7 +107,8 @@ class FireAdmin(ReadableAdmin):
 
     @admin.display(description="outcome")
     def outcome_in_words(self, fire: Fire) -> str:
-        return f"{fire.get_status_display()}{', by hand' if fire.by_hand else ''}"
+        by_hand = ", by hand" if fire.by_hand else ""
+        return f"{fire.get_status_display()}{by_hand}{f' ({fire.note})' if fire.note else ''}"
 
     @admin.display(description="tries", ordering="attempt")
     def tries(self, fire: Fire) -> int | str:

@@ -60,7 +60,8 @@ def kind_of(fire: Fire) -> str:
 def draw(fires: Iterable[Fire], planned: Iterable[datetime], now: datetime) -> Timeline | None:
     """Draw fires and those to come; ``None`` where there are none."""
     found = [
-        (fire.fire_at, kind_of(fire), f"{fire.get_status_display()}{_late(fire)}") for fire in fires
+        (fire.fire_at, kind_of(fire), f"{fire.get_status_display()}{_noted(fire)}{_late(fire)}")
+        for fire in fires
     ]
     found += [(moment, "planned", "planned") for moment in planned]
     if not found:
@@ -80,6 +81,10 @@ def draw(fires: Iterable[Fire], planned: Iterable[datetime], now: datetime) -> T
     ]
     rows = [Row(kind, y) for kind, y in middle.items()]
     return Timeline(marks, rows, place(now), begin, end)
+
+
+def _noted(fire: Fire) -> str:
+    return f" ({fire.note})" if fire.note else ""
 
 
 def _late(fire: Fire) -> str:

@@ -32,7 +32,16 @@ from scheduling.run_errors import NotOpenError
 from scheduling.terms import FireStatus
 
 FIRE_FIELDS = (
-    *("scheduled_for", "fire_at", "due_at", "by_hand", "missed_since", "attempt", "publishes"),
+    *(
+        "scheduled_for",
+        "fire_at",
+        "due_at",
+        "by_hand",
+        "missed_since",
+        "note",
+        "attempt",
+        "publishes",
+    ),
     *("dispatched_at", "started_at", "heartbeat_at", "finished_at", "worker", "error", "cause"),
     *("resolved_at", "resolution", "replayed_as"),
 )

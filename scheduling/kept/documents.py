@@ -136,6 +136,8 @@ class Fire:
     """When a scheduler must look at an unfinished one again."""
     by_hand: bool = False
     missed_since: datetime | None = None
+    note: str = ""
+    """The holiday that has left it out, or from which it was moved."""
     attempt: int = 0
     publishes: int = 0
     dispatched_at: datetime | None = None

@@ -22,7 +22,7 @@ from scheduling.messages import MalformedMessageError, Message
 from scheduling.policies import PlannedFire
 from scheduling.recurrence import ImpossibleScheduleError
 from scheduling.run_errors import history_with, text_of
-from scheduling.terms import FireStatus, Guarantee
+from scheduling.terms import NOTE_LENGTH, FireStatus, Guarantee
 
 logger = logging.getLogger(__name__)
 
@@ -318,10 +318,11 @@ def _fire(job: Job, found: PlannedFire, now: datetime) -> Fire:
         scheduled_for=found.scheduled_for,
         fire_at=found.fire_at,
         missed_since=found.missed_since,
+        note=found.note[:NOTE_LENGTH],
         due_at=now + waits.PUBLISH_LEASE,
     )
-    if found.status == FireStatus.SKIPPED_MISFIRE:
-        return ended(fire, FireStatus.SKIPPED_MISFIRE, now)
+    if found.status != FireStatus.CLAIMED:
+        return ended(fire, found.status, now)
     return fire
 
 

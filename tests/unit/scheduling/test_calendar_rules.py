@@ -11,6 +11,7 @@ from cronsim import CronSim
 from scheduling.job_schema import InvalidJobError
 from scheduling.recurrence import ImpossibleScheduleError, Interval, Recurrence, upcoming
 from scheduling.rule_documents import recurrence_of
+from scheduling.timetable import Timetable
 
 START = datetime(2026, 1, 1, 0, 30, 7, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -161,6 +162,48 @@ def test_a_due_time_on_a_holiday_is_rolled(roll: str, day: str) -> None:
     rule = {"cron": "0 9 1 5 *", "holidays": "DE", "business_days": True, "on_holiday": roll}
     (found,) = due(rule, 1, datetime(2026, 4, 2, tzinfo=UTC))
     assert f"{found:%m-%d %H:%M}" == f"{day} 09:00"
+
+
+@pytest.mark.parametrize(
+    ("rule", "left_out", "notes"),
+    [
+        # Christmas Day 2026 is a Friday, Second Christmas Day a Saturday.
+        (
+            {"on_holiday": "skip"},
+            ["12-25 09:00 Christmas Day", "12-26 09:00 Second Day of Christmas"],
+            {},
+        ),
+        (
+            {"cron": "0 * * * *", "between": ["10:00", "12:00"]},
+            ["12-25 10:00 Christmas Day", "12-26 10:00 Second Day of Christmas"],
+            {},
+        ),
+        (
+            {"on_holiday": "next", "business_days": True},
+            [],
+            {
+                28: "moved from 2026-12-27 (weekend), 2026-12-26 (Second Day of Christmas), "
+                "2026-12-25 (Christmas Day)"
+            },
+        ),
+        (
+            {"cron": "0 9 25 12 *", "on_holiday": "previous"},
+            [],
+            {24: "moved from 2026-12-25 (Christmas Day)"},
+        ),
+    ],
+)
+def test_what_a_holiday_left_out_or_moved_is_told(
+    rule: dict[str, Any], left_out: list[str], notes: dict[int, str]
+) -> None:
+    start = datetime(2026, 12, 23, 12, tzinfo=UTC)
+    found = recurrence_of({"cron": "0 9 * * *", "holidays": "DE", **rule}, start)
+    timetable = Timetable(found)
+    until = datetime(2026, 12, 29, 9, tzinfo=UTC)
+    told = timetable.left_out(start, until)
+    assert [f"{moment:%m-%d %H:%M} {name}" for moment, name in told] == left_out
+    noted = {moment.day: timetable.note(moment) for moment in timetable.newest(start, until, 50)}
+    assert {day: note for day, note in noted.items() if note} == notes
 
 
 def test_a_country_without_holidays_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Which due times fire, once each."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +76,42 @@ def test_time_drift_a_clock_that_was_ahead_delays_and_doubles_nothing(
 def test_a_fire_tells_from_when_on_it_stands_for_missed_ones(stage: Stage, app: Celery) -> None:
     fire = fired(stage, app, seconds_ago=190)
     assert fire.scheduled_for - fire.missed_since == 3 * MINUTE
+
+
+HOLIDAY = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//test//test//EN
+BEGIN:VEVENT
+UID:1
+DTSTART;VALUE=DATE:{day:%Y%m%d}
+SUMMARY:Stocktaking
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+@pytest.mark.parametrize("on_holiday", ["skip", "next"])
+def test_the_ledger_names_the_holiday_that_skipped_or_moved_a_due_time(
+    stage: Stage, app: Celery, on_holiday: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due_at = stage.backend.now() - timedelta(seconds=1)
+    holiday = due_at - timedelta(days=1)
+    (tmp_path / "own.ics").write_text(HOLIDAY.format(day=holiday))
+    monkeypatch.setenv("SCHEDULING_CALENDARS", str(tmp_path))
+    rule = {"every": 86400, "calendar": "own", "on_holiday": on_holiday}
+    jobs.define({"name": "job", "handler": TASK, "schedule": rule})
+    tick(stage.backend, app)
+    stage._set("job", answered_until=due_at - timedelta(days=2), next_fire_at=due_at)
+    tick(stage.backend, app)
+    found = [(str(f.status), f.scheduled_for, f.note) for f in reversed(jobs.fires("job"))]
+    if on_holiday == "skip":
+        skipped = ("skipped_holiday", holiday, "Stocktaking")
+        assert found == [skipped, ("dispatched", due_at, "")]
+    else:
+        note = f"moved from {holiday:%Y-%m-%d} (Stocktaking)"
+        assert found == [("dispatched", due_at, note)]
+    assert queued_messages() == 1
+    assert jobs.get("job").skipped_in_a_row == 0
 
 
 def test_a_due_time_fires_once_also_if_it_is_claimed_again(stage: Stage, app: Celery) -> None:
