@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from scheduling.recurrence import ImpossibleScheduleError, upcoming
 from scheduling.rule_documents import recurrence_of
@@ -30,7 +31,7 @@ END:VCALENDAR
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SCHEDULING_CALENDARS", str(tmp_path))
+    monkeypatch.setattr(settings, "SCHEDULING_CALENDARS", str(tmp_path))
     (tmp_path / "company.ics").write_text(COMPANY.replace("\n", "\r\n"))
     return tmp_path
 

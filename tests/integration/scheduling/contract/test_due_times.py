@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from django.conf import settings
 
 from scheduling import jobs
 from scheduling.kept.protocol import Backend
@@ -97,7 +98,7 @@ def test_the_ledger_names_the_holiday_that_skipped_or_moved_a_due_time(
     due_at = stage.backend.now() - timedelta(seconds=1)
     holiday = due_at - timedelta(days=1)
     (tmp_path / "own.ics").write_text(HOLIDAY.format(day=holiday))
-    monkeypatch.setenv("SCHEDULING_CALENDARS", str(tmp_path))
+    monkeypatch.setattr(settings, "SCHEDULING_CALENDARS", str(tmp_path))
     rule = {"every": 86400, "calendar": "own", "on_holiday": on_holiday}
     jobs.define({"name": "job", "handler": TASK, "schedule": rule})
     tick(stage.backend, app)
