@@ -122,7 +122,7 @@ def test_every_panel_has_data_after_a_run_and_a_dead_worker_and_scheduler_are_al
             accept(**{**SIMULATED, "priority": priority})
         accept(**{**SIMULATED, "recipient": "ada?result=permanent&code=550"})
         accept(**{**SIMULATED, "recipient": "ada?result=transient&code=503&times=1"})
-        hopeless = {"recipient": "ada?result=transient&retry_after=60", "expires": 30}
+        hopeless = {"recipient": "ada?result=transient", "expires": 3}
         accept(**{**SIMULATED, **hopeless, "priority": "high"})
 
     def without_data():
