@@ -22,6 +22,7 @@ FAULTS: dict[str, Spoil] = {
     "half of a broadcast, then silence": only(b"pidbox", half),
     "half of any reply, then silence": half,
     "no number": lambda _: b":what?\r\n",
+    "an error of one that is just starting": lambda _: b"-LOADING Redis is loading the dataset\r\n",
 }
 
 
