@@ -13,8 +13,8 @@ from notifications.operations import bulk_replays, holds
 from notifications.providers import accounts, health
 from notifications.queueing import allocation, backlog, publisher
 from notifications.queueing.allocation import Allocation, Source
+from scheduling import isolation, workers
 from scheduling import status as scheduler_status
-from scheduling import workers
 
 READY = "ready"
 CIRCUIT_OPEN = "circuit open after failures"
@@ -157,6 +157,15 @@ class Overview:
         return [*found, *_troubles_of_schedules(self.scheduler), *self.held]
 
 
+def held() -> list[str]:
+    """Say what is held, and by whom; a hold whose row cannot be read is named by its key."""
+    keys = list(holds.in_force().values_list("pk", flat=True))
+    said, faults = isolation.each(
+        keys, lambda key: told(Hold.objects.get(pk=key)), stage="overview", key=str
+    )
+    return [*said, *(f"The hold {key} is in force; its row cannot be read." for key, _ in faults)]
+
+
 def told(hold: Hold) -> str:
     """Say what is held back, since when and why."""
     why = f": {hold.reason.rstrip('.')}" if hold.reason else ""
@@ -207,7 +216,7 @@ def read() -> Overview:
         workers=alive,
         jobs_on_broker=(depths or {}).get(routing.JOBS_QUEUE, 0),
         quarantined=QuarantinedRow.objects.by_loop(),
-        held=[told(hold) for hold in holds.in_force()],
+        held=held(),
     )
 
 

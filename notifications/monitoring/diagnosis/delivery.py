@@ -17,7 +17,7 @@ from notifications.models import FailedDelivery, QuarantinedRow
 from notifications.monitoring import overview, waiting
 from notifications.monitoring.diagnosis.finding import Finding
 from notifications.monitoring.state import MOST
-from notifications.operations import bulk_replays, holds
+from notifications.operations import bulk_replays
 from notifications.providers import accounts
 from notifications.providers.accounts import Candidate
 from notifications.providers.smtp_connection import connect, read_url
@@ -51,10 +51,10 @@ def backlog() -> Iterator[Finding]:
 
 def held() -> Iterator[Finding]:
     """Nothing is held back by an operator."""
-    for hold in holds.in_force():
+    for said in overview.held():
         yield Finding(
             "delivery.held",
-            overview.told(hold),
+            said,
             "Release it where it is over: what waits goes out then.",
             is_error=False,
         )

@@ -17,6 +17,7 @@ from notifications.metrics.series import series
 from notifications.models import Notification, Suppression
 from notifications.monitoring import overview, waiting
 from notifications.monitoring.state import StateCollector
+from notifications.operations import holds
 from notifications.queueing import allocation, backlog
 from notifications.recipients import suppressions
 from notifications.submission import send_many
@@ -197,3 +198,19 @@ def test_doubles_refusals_and_waits_are_counted(accepted):
     assert counted(families.refused, error="UnknownChannel") == before[1] + 1
     assert counted(families.refused, error="UnknownArgument") == before[2] + 2
     assert counted(families.refused, error="IdempotencyConflict") == before[3] + 1
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no infinity")
+def test_a_hold_that_cannot_be_read_is_named_and_hides_no_other():
+    for scope, value in (("channel", "sms"), ("channel", "email")):
+        holds.hold(scope, value, reason="a test")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE notifications_hold SET created_at = 'infinity' WHERE value = 'sms' RETURNING id"
+        )
+        ((key,),) = cursor.fetchall()
+    said = overview.read().held
+    assert len(said) == 2
+    assert any("email" in line for line in said)
+    assert f"The hold {key} is in force; its row cannot be read." in said
