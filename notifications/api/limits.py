@@ -36,10 +36,13 @@ class _Rate(NamedTuple):
     burst: int
 
 
-def take(key: ApiKey) -> float:
-    """Count one request of this key; return 0, or the seconds to wait before the next."""
+def take(key: ApiKey, count: int = 1) -> float:
+    """Count requests of this key; return 0, or the seconds to wait before they may come.
+
+    Where they may not all come, none is counted.
+    """
     rate = key.rate or conf.api_rate
-    return _take(f"api:{key.prefix}", _Rate(rate, 1, rate * BURST_SECONDS))
+    return _take(f"api:{key.prefix}", _Rate(rate, 1, rate * BURST_SECONDS), count)
 
 
 def take_refused(address: str) -> float:
@@ -47,20 +50,20 @@ def take_refused(address: str) -> float:
     return _take(f"refused:{address}", _Rate(REFUSED_PER_MINUTE, 60, REFUSED_PER_MINUTE))
 
 
-def _take(name: str, rate: _Rate) -> float:
+def _take(name: str, rate: _Rate, count: int = 1) -> float:
     global _away_until  # noqa: PLW0603 -- one Redis per process
     if settings.REDIS_URL and time.monotonic() >= _away_until:
         try:
-            return _ask(_shared(settings.REDIS_URL), name, rate)
+            return _ask(_shared(settings.REDIS_URL), name, rate, count)
         except (StoreUnavailableError, redis.RedisError, OSError) as error:
             _away_until = time.monotonic() + AWAY_FOR
             if outage := outages.of(error.__cause__ or error):
                 shared_state.watch.saw(outage)
-    return _ask(_memory, name, rate)
+    return _ask(_memory, name, rate, count)
 
 
-def _ask(store: RedisStore | MemoryStore, name: str, rate: _Rate) -> float:
-    result = _throttle(store, rate).limit(name)
+def _ask(store: RedisStore | MemoryStore, name: str, rate: _Rate, count: int) -> float:
+    result = _throttle(store, rate).limit(name, count)
     return float(result.state.retry_after) if result.limited else 0.0
 
 

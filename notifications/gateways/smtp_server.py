@@ -11,11 +11,8 @@ import re
 import socket
 import ssl
 import warnings
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from email import policy
-from email.parser import BytesHeaderParser
 from email.utils import formatdate
 from typing import Any
 
@@ -27,29 +24,20 @@ from django.db import close_old_connections, connections
 from notifications.api import limits
 from notifications.callbacks import bounces
 from notifications.channels import addresses, return_paths
-from notifications.channels.mail import File, Mail, refuse_executables_of
 from notifications.core.conf import conf
-from notifications.core.errors import InvalidField, InvalidNotification
+from notifications.core.errors import InvalidNotification
 from notifications.core.text import printable
-from notifications.core.world import World
-from notifications.delivery import failed_deliveries
-from notifications.gateways import steering
+from notifications.gateways.handed_mail import Handed, TooMany, Writer
 from notifications.models import ApiKey, new_id
 from notifications.operations import api_keys
-from notifications.providers import accounts
-from notifications.submission import acceptance
-from notifications.submission.acceptance import Answer, Asked
-from scheduling import isolation
 
 log = structlog.get_logger(__name__)
 
-TOGETHER = 100  # mails in one commit
 LOGINS = 6  # wrong keys after which a connection is over
 LATER = "451 4.3.0 It cannot be stored now; try again later"
 _REPLIES = {"from_email": "550 5.7.1", "attachments": "552 5.3.4", "recipient": "553 5.1.3"}
 _REFUSED = "554 5.6.0"
 _EHLO = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
-_parser = BytesHeaderParser(policy=policy.default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +58,6 @@ class Options:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.certificate, self.key or None)
         return context
-
-
-@dataclass(frozen=True, slots=True)
-class Handed:
-    """A mail as a client handed it over."""
-
-    sender: str
-    recipients: tuple[str, ...]
-    content: bytes
-    trace: bytes
-    world: World
 
 
 class Server(SMTP):
@@ -217,9 +194,9 @@ class Handler:
             return await self._take_back(envelope)
         key: Any = session.auth_data  # an ``ApiKey``
         try:
-            if wait := await self._backend.ask(limits.take, key):
-                return f"451 4.7.1 Too many mails for this key; try again in {wait:.0f} s"
             answers = await self._writer.accept(_handed(server, session, envelope, key))
+        except TooMany as error:
+            return f"451 4.7.1 Too many mails for this key; try again in {error.wait:.0f} s"
         except InvalidNotification as error:
             return _refusal(error)
         except Exception as error:  # noqa: BLE001 -- a client that is told so tries again
@@ -266,7 +243,7 @@ def _handed(server: SMTP, session: Session, envelope: Envelope, key: Any) -> Han
         tuple(dict.fromkeys(envelope.rcpt_tos)),
         content,
         trace.encode(),
-        key.world,
+        key,
     )
 
 
@@ -279,176 +256,6 @@ def _refusal(error: InvalidNotification) -> str:
     code = _REPLIES.get(error.field.partition(".")[0], _REFUSED)
     words = " ".join(printable(str(error)).split())
     return f"{code} {words}".encode("ascii", "replace").decode()[:400]
-
-
-class Writer:
-    """Accepts mails in one thread; those that come while it is at work are the next commit."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
-        self._waiting: list[tuple[Handed, asyncio.Future[list[Answer]]]] = []
-        self._work: asyncio.Task[None] | None = None
-
-    async def accept(self, handed: Handed) -> list[Answer]:
-        """Return an answer for each recipient, once it is committed; raises what concerns all."""
-        future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((handed, future))
-        if self._work is None or self._work.done():
-            self._work = asyncio.create_task(self._write())
-        return await future
-
-    async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            part, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
-            mails = [handed for handed, _ in part]
-            try:
-                answers: Sequence[Any] = await loop.run_in_executor(self._thread, accept, mails)
-            except Exception as error:  # noqa: BLE001 -- raised again where each is waited for
-                answers = [error] * len(part)
-            for (_, future), answer in zip(part, answers, strict=True):
-                if future.done():
-                    continue  # its client is gone
-                if isinstance(answer, Exception):
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
-
-    async def close(self) -> None:
-        """Store the mails that were received, and let the thread end."""
-        if self._work is not None:
-            await self._work
-        self._thread.submit(connections.close_all)
-        self._thread.shutdown()
-
-
-def accept(mails: Sequence[Handed]) -> list[list[Answer] | Exception]:
-    """Accept mails in one transaction; return for each its answers, or what refused it."""
-    close_old_connections()
-    prepared: list[list[dict[str, Any]] | Exception] = []
-    for one in mails:
-        try:
-            prepared.append(_requests(one))
-        except InvalidNotification as error:
-            prepared.append(error)
-        except Exception as error:
-            if isolation.concerns_everybody(error):
-                raise
-            prepared.append(InvalidField("The mail cannot be read.", field="raw"))
-    asked = [Asked(row) for rows in prepared if isinstance(rows, list) for row in rows]
-    answers = iter(acceptance.accept_many(asked))
-    found: list[list[Answer] | Exception] = []
-    for rows in prepared:
-        if isinstance(rows, Exception):
-            found.append(rows)
-            continue
-        own = [next(answers) for _ in rows]
-        _keep_refused(rows, own)
-        found.append(own)
-    return found
-
-
-def _keep_refused(rows: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> None:
-    """Make failed deliveries of recipients that were refused while others were accepted."""
-    if not any(answer.error is None for answer in answers):
-        return
-    for row, answer in zip(rows, answers, strict=True):
-        if answer.error is not None:
-            told = {name: row[name] for name in ("channel", "recipient", "subject")}
-            failed_deliveries.keep_refused(str(new_id()), told, answer.error)
-
-
-def _requests(one: Handed) -> list[dict[str, Any]]:
-    """Return a request for each recipient. Raises ``InvalidField``."""
-    head, rest = _parted(one.content)
-    headers = _parser.parsebytes(head)
-    for author in _authors(headers):
-        if not accounts.may_send_as("email", author):
-            raise InvalidField(f"No account may send as {author}.", field="from_email")
-    told = steering.read(
-        ((name, str(value)) for name, value in headers.items()), without=("template", "context")
-    )
-    refuse_executables_of(one.content)
-    mail = Mail(
-        from_email=_sender(one.sender),
-        raw=File(
-            one.trace + _without_ours(head) + _date(headers) + rest, content_type="message/rfc822"
-        ),
-    )
-    key = told.pop("idempotency_key", "")
-    return [
-        {
-            "channel": "email",
-            "subject": _one_line(str(headers.get("Subject", ""))),
-            **told,
-            "recipient": recipient,
-            **({"idempotency_key": f"{key}:{recipient}"} if key else {}),
-            "project": one.world.project,
-            "test": one.world.test,
-            "mail": mail,
-        }
-        for recipient in one.recipients
-    ]
-
-
-def _parted(content: bytes) -> tuple[bytes, bytes]:
-    """Part a mail into its header lines and the rest, which begins with the blank line."""
-    if content.startswith(b"\r\n"):
-        return b"", content
-    head, blank, body = content.partition(b"\r\n\r\n")
-    return (head + b"\r\n", b"\r\n" + body) if blank else (content, b"\r\n")
-
-
-def _without_ours(head: bytes) -> bytes:
-    """Take out the headers that are for us, with the lines that continue them."""
-    if steering.PREFIX.encode() not in head.lower():
-        return head
-    kept = []
-    is_ours = False
-    for line in head.splitlines(keepends=True):
-        if line[:1] not in b" \t":
-            is_ours = steering.is_for_us(line.decode("ascii", "replace"))
-        if not is_ours:
-            kept.append(line)
-    return b"".join(kept)
-
-
-def _date(headers: Any) -> bytes:
-    """Add the date that a mail must have (RFC 6409, 8.1)."""
-    return b"" if "Date" in headers else f"Date: {formatdate()}\r\n".encode()
-
-
-def _authors(headers: Any) -> list[str]:
-    """Return whom From and Sender name. Raises ``InvalidField`` where From names nobody."""
-    found = []
-    for name in ("From", "Sender"):
-        for header in headers.get_all(name, []):
-            found += [one.addr_spec for one in header.addresses]
-    if not headers.get_all("From"):
-        raise InvalidField("The mail has no header From.", field="headers.From")
-    for one in found:
-        try:
-            addresses.canonical(one)
-        except addresses.BadAddress:
-            raise InvalidField("From is not a mail address.", field="headers.From") from None
-    if not found:
-        raise InvalidField("From is not a mail address.", field="headers.From")
-    return found
-
-
-def _sender(given: str) -> str:
-    """Return the envelope's sender, "" for none. Raises ``InvalidField``."""
-    if not given:
-        return ""
-    try:
-        addresses.sender(given)
-    except (addresses.BadAddress, UnicodeError) as error:
-        raise InvalidField(f"Nothing can be sent from it. {error}", field="from_email") from None
-    return given
-
-
-def _one_line(subject: str) -> str:
-    return " ".join(printable(subject).split())
 
 
 async def serve(options: Options, stopped: asyncio.Event, listening: Any = None) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import signal
 import ssl
+import sys
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+SWITCH = 0.0005  # seconds that a thread keeps the interpreter while another one asks for it
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -43,6 +45,8 @@ class Command(BaseCommand):
                 "Keys go over the network in plain text without a certificate: set "
                 "SMTP_SERVER_CERT and SMTP_SERVER_KEY, or listen on 127.0.0.1."
             )
+        # The loop asks for the interpreter after each write, which the writer's thread would keep.
+        sys.setswitchinterval(SWITCH)
         try:
             asyncio.run(self._serve(smtp_server.serve, chosen))
         except ssl.SSLError as error:

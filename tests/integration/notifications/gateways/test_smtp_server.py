@@ -253,6 +253,24 @@ def test_mails_from_many_connections_are_all_there(start, token):
     assert Notification.objects.values("recipient").distinct().count() == 100
 
 
+def test_mails_that_come_at_once_are_taken_up_to_the_rate_of_their_key(start, account):
+    port, token = start(), api_keys.create("slow", scopes=["send"], rate=1).token
+
+    def send_one(number):
+        with smtplib.SMTP("127.0.0.1", port) as session:
+            session.login("a", token)
+            try:
+                session.send_message(mail(), SENDER, [f"u{number}@example.org"])
+            except smtplib.SMTPDataError as error:
+                return error.smtp_code
+            return 250
+
+    with ThreadPoolExecutor(20) as many:
+        codes = list(many.map(send_one, range(20)))
+    assert set(codes) == {250, 451}
+    assert Notification.objects.count() == codes.count(250)
+
+
 def test_more_connections_than_may_be_are_told_to_come_later(start):
     port = start(connections=1)
     with smtplib.SMTP("127.0.0.1", port), pytest.raises(smtplib.SMTPConnectError) as raised:

@@ -1,0 +1,255 @@
+"""Mail that a client handed over by SMTP, as notifications: one for each recipient.
+
+Mails that come at once are committed together.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from email import policy
+from email.parser import BytesHeaderParser
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Any
+
+from django.db import close_old_connections, connections
+
+from notifications.api import limits
+from notifications.channels import addresses
+from notifications.channels.mail import File, Mail, refuse_executables_of
+from notifications.core.errors import InvalidField, InvalidNotification
+from notifications.core.text import printable
+from notifications.delivery import failed_deliveries
+from notifications.gateways import steering
+from notifications.models import ApiKey, new_id
+from notifications.providers import accounts
+from notifications.submission import acceptance
+from notifications.submission.acceptance import Answer, Asked
+from scheduling import isolation
+
+TOGETHER = 100  # mails in one commit
+_parser = BytesHeaderParser(policy=policy.compat32)  # which reads no value until it is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A mail as a client handed it over."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+    trace: bytes
+    key: ApiKey
+
+
+class TooMany(Exception):
+    """A key has handed over more than it may; ``wait`` is in seconds."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(wait)
+        self.wait = wait
+
+
+class Writer:
+    """Accepts mails in one thread; those that come while it is at work are the next commit."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._waiting: list[tuple[Handed, asyncio.Future[list[Answer]]]] = []
+        self._work: asyncio.Task[None] | None = None
+
+    async def accept(self, handed: Handed) -> list[Answer]:
+        """Return an answer for each recipient, once it is committed; raises what concerns all."""
+        future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((handed, future))
+        if self._work is None or self._work.done():
+            self._work = asyncio.create_task(self._write())
+        return await future
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            part, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+            mails = [handed for handed, _ in part]
+            try:
+                answers: Sequence[Any] = await loop.run_in_executor(self._thread, accept, mails)
+            except Exception as error:  # noqa: BLE001 -- raised again where each is waited for
+                answers = [error] * len(part)
+            for (_, future), answer in zip(part, answers, strict=True):
+                if future.done():
+                    continue  # its client is gone
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+    async def close(self) -> None:
+        """Store the mails that were received, and let the thread end."""
+        if self._work is not None:
+            await self._work
+        self._thread.submit(connections.close_all)
+        self._thread.shutdown()
+
+
+def accept(mails: Sequence[Handed]) -> list[list[Answer] | Exception]:
+    """Accept mails in one transaction; return for each its answers, or what refused it."""
+    close_old_connections()
+    prepared: list[list[dict[str, Any]] | Exception] = []
+    for one, wait in zip(mails, _waits(mails), strict=True):
+        if wait:
+            prepared.append(TooMany(wait))
+            continue
+        try:
+            prepared.append(_requests(one))
+        except InvalidNotification as error:
+            prepared.append(error)
+        except Exception as error:
+            if isolation.concerns_everybody(error):
+                raise
+            prepared.append(InvalidField("The mail cannot be read.", field="raw"))
+    asked = [Asked(row) for rows in prepared if isinstance(rows, list) for row in rows]
+    answers = iter(acceptance.accept_many(asked))
+    found: list[list[Answer] | Exception] = []
+    for rows in prepared:
+        if isinstance(rows, Exception):
+            found.append(rows)
+            continue
+        own = [next(answers) for _ in rows]
+        _keep_refused(rows, own)
+        found.append(own)
+    return found
+
+
+def _waits(mails: Sequence[Handed]) -> list[float]:
+    """Count each mail for its key; return for each 0, or the seconds that it must wait."""
+    counts = Counter(one.key.prefix for one in mails)
+    keys = {one.key.prefix: one.key for one in mails}
+    # Together they cost one call; where that is too much, one by one takes as many as may be.
+    free = {name for name, count in counts.items() if not limits.take(keys[name], count)}
+    return [0.0 if one.key.prefix in free else limits.take(one.key) for one in mails]
+
+
+def _keep_refused(rows: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> None:
+    """Make failed deliveries of recipients that were refused while others were accepted."""
+    if not any(answer.error is None for answer in answers):
+        return
+    for row, answer in zip(rows, answers, strict=True):
+        if answer.error is not None:
+            told = {name: row[name] for name in ("channel", "recipient", "subject")}
+            failed_deliveries.keep_refused(str(new_id()), told, answer.error)
+
+
+def _requests(one: Handed) -> list[dict[str, Any]]:
+    """Return a request for each recipient. Raises ``InvalidField``."""
+    head, rest = _parted(one.content)
+    headers = _parser.parsebytes(head)
+    for author in _authors(headers):
+        if not accounts.may_send_as("email", author):
+            raise InvalidField(f"No account may send as {author}.", field="from_email")
+    told = steering.read(_for_us(headers), without=("template", "context"))
+    refuse_executables_of(one.content)
+    mail = Mail(
+        from_email=_sender(one.sender),
+        raw=File(
+            one.trace + _without_ours(head) + _date(headers) + rest, content_type="message/rfc822"
+        ),
+    )
+    key, world = told.pop("idempotency_key", ""), one.key.world
+    return [
+        {
+            "channel": "email",
+            "subject": _one_line(_read("Subject", headers)),
+            **told,
+            "recipient": recipient,
+            **({"idempotency_key": f"{key}:{recipient}"} if key else {}),
+            "project": world.project,
+            "test": world.test,
+            "mail": mail,
+        }
+        for recipient in one.recipients
+    ]
+
+
+def _parted(content: bytes) -> tuple[bytes, bytes]:
+    """Part a mail into its header lines and the rest, which begins with the blank line."""
+    if content.startswith(b"\r\n"):
+        return b"", content
+    head, blank, body = content.partition(b"\r\n\r\n")
+    return (head + b"\r\n", b"\r\n" + body) if blank else (content, b"\r\n")
+
+
+def _without_ours(head: bytes) -> bytes:
+    """Take out the headers that are for us, with the lines that continue them."""
+    if steering.PREFIX.encode() not in head.lower():
+        return head
+    kept = []
+    is_ours = False
+    for line in head.splitlines(keepends=True):
+        if line[:1] not in b" \t":
+            is_ours = steering.is_for_us(line.decode("ascii", "replace"))
+        if not is_ours:
+            kept.append(line)
+    return b"".join(kept)
+
+
+def _date(headers: Any) -> bytes:
+    """Add the date that a mail must have (RFC 6409, 8.1)."""
+    return b"" if "Date" in headers else f"Date: {formatdate()}\r\n".encode()
+
+
+def _for_us(headers: Any) -> Iterator[tuple[str, str]]:
+    """Read the headers that are for us; to read the others would cost more than all the rest."""
+    for name, value in headers.raw_items():
+        if steering.is_for_us(name):
+            yield name, str(policy.default.header_fetch_parse(name, value))
+
+
+def _authors(headers: Any) -> list[str]:
+    """Return whom From and Sender name. Raises ``InvalidField`` where From names nobody."""
+    raw = [(name.lower(), str(value)) for name, value in headers.raw_items()]
+    if not any(name == "from" for name, _ in raw):
+        raise InvalidField("The mail has no header From.", field="headers.From")
+    found = [
+        address
+        for name, value in raw
+        if name in ("from", "sender")
+        for address in _addresses_in(name, value)
+    ]
+    if not found:
+        raise InvalidField("From is not a mail address.", field="headers.From")
+    return found
+
+
+@lru_cache(maxsize=200)
+def _addresses_in(name: str, value: str) -> tuple[str, ...]:
+    """Return the addresses of a header as it was written: few programs write many."""
+    header: Any = policy.default.header_fetch_parse(name, value)
+    found = tuple(one.addr_spec for one in header.addresses)
+    for one in found:
+        try:
+            addresses.canonical(one)
+        except addresses.BadAddress:
+            raise InvalidField("From is not a mail address.", field="headers.From") from None
+    return found
+
+
+def _sender(given: str) -> str:
+    """Return the envelope's sender, "" for none. Raises ``InvalidField``."""
+    if not given:
+        return ""
+    try:
+        addresses.sender(given)
+    except (addresses.BadAddress, UnicodeError) as error:
+        raise InvalidField(f"Nothing can be sent from it. {error}", field="from_email") from None
+    return given
+
+
+def _read(name: str, headers: Any) -> str:
+    found = [value for other, value in headers.raw_items() if other.lower() == name.lower()]
+    return str(policy.default.header_fetch_parse(name, found[0])) if found else ""
+
+
+def _one_line(subject: str) -> str:
+    return " ".join(printable(subject).split())
