@@ -16,6 +16,7 @@ class NotificationsConfig(AppConfig):
         from notifications import project_checks  # noqa: F401 -- its decorators register them
         from notifications.callbacks import outbound, receipts
         from notifications.db import checks  # noqa: F401 -- its decorators register them
+        from notifications.delivery import probe
         from notifications.mails import collecting
         from notifications.maintenance import retention, sweep
         from notifications.models import ArchivedNotification
@@ -31,6 +32,7 @@ class NotificationsConfig(AppConfig):
         # Not the archive: who reads or prunes it keeps nobody from sending.
         watch.need(set(self.get_models()) - {ArchivedNotification})
         watch.need(apps.get_app_config("templates_engine").get_models())
+        watch.write_too(probe.write)
         test_senders["*"] = template_tests.send_preview
 
         requeues.connect()

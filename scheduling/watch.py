@@ -130,6 +130,15 @@ def need(models: Iterable[type[Model]]) -> None:
     _needed.update(models)
 
 
+_writes: list[Callable[[], object]] = []
+
+
+def write_too(write: Callable[[], object]) -> None:
+    """Have each question to the database do this write, too; it is rolled back."""
+    if write not in _writes:
+        _writes.append(write)
+
+
 def locks_needed() -> str:
     """Return a statement for Postgres that waits for whoever keeps others from our tables."""
     names = (connection.ops.quote_name(model._meta.db_table) for model in _needed)
@@ -140,7 +149,8 @@ def write_to_database() -> None:
     """Ask the database for a write that leaves nothing behind. Raises what it answers.
 
     On Postgres it also takes, for a moment, the lock that each write takes of a table, and has a
-    query spill to disk, for a small row may find room on a full one.
+    query spill to disk, for a small row may find room on a full one. The last are the writes that
+    work consists of: a single table may refuse them.
     """
     with transaction.atomic():
         on_postgres = connection.vendor == "postgresql"
@@ -151,6 +161,8 @@ def write_to_database() -> None:
         if on_postgres:
             _execute(locks_needed())
             _execute("SELECT count(*) FROM generate_series(1, 10000)")
+        for write in _writes:
+            write()
         transaction.set_rollback(True)
 
 

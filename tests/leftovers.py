@@ -13,7 +13,7 @@ from notifications.api import limits
 from notifications.db import shared_state
 from notifications.delivery import claims
 from notifications.metrics import process_folders
-from notifications.monitoring import throughput
+from notifications.monitoring import servers, throughput
 from notifications.operations import api_keys
 from notifications.providers import accounts, endpoints, health
 from notifications.queueing import publisher, release_window
@@ -27,7 +27,7 @@ CHANGING = ("PYTEST_CURRENT_TEST", process_folders.VARIABLE)
 
 def forget() -> None:
     """Have the process be as one that has just started, knowing of no table and of no outage."""
-    for module in (accounts, suppressions, health, endpoints, api_keys, throughput):
+    for module in (accounts, suppressions, health, endpoints, api_keys, throughput, servers):
         module.forget()
     catalog.clear()
     release_window._rooms.clear()

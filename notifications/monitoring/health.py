@@ -1,17 +1,13 @@
 """Probes for an orchestrator: is this process alive, and is it ready for requests?"""
 
-import time
 from collections.abc import Callable
 
 from django.db import Error
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from notifications.core import routing
 from notifications.db import schema
-from notifications.queueing import publisher
-from scheduling import outages, watch
-
-PROBE_EVERY = 1.0  # seconds
+from notifications.monitoring import servers
+from scheduling import watch
 
 
 def live(_: HttpRequest) -> HttpResponse:
@@ -37,29 +33,8 @@ def ready(request: HttpRequest) -> HttpResponse:
 
 
 def _database() -> str:
-    """Write, and leave nothing behind; what this process met since then counts, too."""
-    if outage := watch.database.outage or _written.outage():
-        return outage.reason
-    return ""
-
-
-class _Written:
-    """Whether the database takes a write, asked once a second however many probes come."""
-
-    def __init__(self) -> None:
-        self._until = 0.0
-        self._outage: outages.Outage | None = None
-
-    def outage(self) -> outages.Outage | None:
-        if time.monotonic() >= self._until:
-            self._outage = watch.refusal()
-            if self._outage is not None:
-                watch.database.saw(self._outage)
-            self._until = time.monotonic() + PROBE_EVERY
-        return self._outage
-
-
-_written = _Written()
+    outage = servers.database()
+    return outage.reason if outage else ""
 
 
 def _migrations() -> str:
@@ -73,14 +48,8 @@ def _migrations() -> str:
 
 
 def _broker() -> str:
-    try:
-        publisher.probe()
-        publisher.depths([routing.JOBS_QUEUE])
-    except Exception as error:  # noqa: BLE001 -- a probe: what it raises is the answer
-        outage = outages.of(error)
-        reason = outage.reason if outage else "it does not answer"
-        return f"{reason}; what is accepted now is sent once it works"
-    return ""
+    outage = servers.broker()
+    return f"{outage.reason}; what is accepted now is sent once it works" if outage else ""
 
 
 CHECKS: dict[str, Callable[[], str]] = {

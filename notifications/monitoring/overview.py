@@ -7,7 +7,7 @@ from notifications.core import routing
 from notifications.db import clock
 from notifications.models import Hold, QuarantinedRow
 from notifications.models.quarantined_row import Quarantined
-from notifications.monitoring import exposition, waiting
+from notifications.monitoring import exposition, servers, waiting
 from notifications.monitoring.state import MOST
 from notifications.operations import bulk_replays, holds
 from notifications.providers import accounts, health
@@ -97,6 +97,8 @@ class Overview:
     at: datetime
     queues: list[Queue]
     broker_up: bool
+    refusal: str
+    """Why the database takes no write, or nothing."""
     dead_letters: int
     scheduler: scheduler_status.Status
     providers: list[Provider] = field(default_factory=list)
@@ -136,8 +138,10 @@ class Overview:
     def troubles(self) -> list[str]:
         """What somebody should see to, the most urgent first."""
         found = []
+        if self.refusal:
+            found.append(f"The database takes no write, for {self.refusal}: nothing is sent.")
         if not self.broker_up:
-            found.append("The broker does not answer: what is accepted waits.")
+            found.append("The broker takes no message: what is accepted waits.")
         if not self.workers:
             found.append("No worker is alive: nothing is sent.")
         if self.unserved:
@@ -203,13 +207,14 @@ def read() -> Overview:
     for queue in queues.values():
         queue.allocation = allocated[queue.name]
         queue.workers = sum(queue.name in worker.queues for worker in alive)
-    depths = _depths()
+    refusal, depths = servers.database(), _depths()
     for queue in queues.values():
         queue.on_broker = (depths or {}).get(queue.name, 0)
     return Overview(
         at=now,
         queues=list(queues.values()),
-        broker_up=depths is not None,
+        broker_up=depths is not None and servers.broker() is None,
+        refusal=f"{refusal.reason} ({refusal.code})" if refusal else "",
         dead_letters=bulk_replays.open_ones().order_by()[:MOST].count(),
         scheduler=scheduler_status.read(),
         providers=providers(),

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from notifications.core import routing
 from notifications.db import clock
 from notifications.models import QuarantinedRow
-from notifications.monitoring import waiting
+from notifications.monitoring import servers, waiting
 from notifications.operations import bulk_replays, holds
 from notifications.providers import accounts, health
 from notifications.queueing import allocation, backlog, publisher
@@ -53,7 +53,8 @@ class StateCollector(Collector):
                 fault = isolation.fault_of(error, part.__name__)
                 log.error("metrics_left_out", part=fault.stage, error=fault.error, at=fault.place)  # noqa: TRY400 -- a traceback has the exception's text
         yield _gauge("state_parts_faulty", "Parts of the state that cannot be read", faulty)
-        yield _gauge("database_up", "Whether the database answers", float(reachable))
+        up = reachable and servers.database() is None
+        yield _gauge("database_up", "Whether the database takes writes", float(up))
         yield from _broker()
 
 
@@ -167,14 +168,16 @@ def _providers() -> Iterator[GaugeMetricFamily]:
 
 def _broker() -> Iterator[GaugeMetricFamily]:
     depth = _family("broker_messages", "Messages that wait on the broker", "queue")
-    up = 1.0
+    outage = servers.broker()
     try:
         for queue, messages in publisher.depths([*routing.QUEUE_NAMES, routing.JOBS_QUEUE]).items():
             depth.add_metric([queue], messages)
     except publisher.BrokerAway:
-        up = 0.0
+        up = False
+    else:
+        up = outage is None
     yield depth
-    yield _gauge("broker_up", "Whether the broker answers", up)
+    yield _gauge("broker_up", "Whether the broker takes messages", float(up))
 
 
 PARTS = (

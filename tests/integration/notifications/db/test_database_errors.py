@@ -11,10 +11,13 @@ from django.db import connection
 from kombu.connection import Connection
 
 from config import celery_app
-from notifications.models import Notification, Status
+from notifications.models import Attempt, FailedDelivery, Notification, Status
+from notifications.monitoring import overview
 from notifications.monitoring.diagnosis import locks, storage
+from notifications.monitoring.state import StateCollector
 from notifications.queueing.publisher import DELIVER_DUE_TASK
 from notifications.submission import send_many
+from tests import leftovers
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import suspended, wait_until
 from tests.servers.processes import RunningProcess
@@ -37,6 +40,13 @@ CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 IF nextval('troubles') <= 2 THEN RAISE EXCEPTION 'on purpose' USING ERRCODE = '{}'; END IF;
 RETURN NULL; END $$;
 CREATE TRIGGER trouble BEFORE {} ON {} EXECUTE FUNCTION trouble();
+"""
+# At each row of which a condition holds; ``NEW`` is the row.
+OF_A_ROW = """
+CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF {} THEN RAISE disk_full USING MESSAGE = 'could not extend file: No space left'; END IF;
+RETURN NEW; END $$;
+CREATE TRIGGER trouble BEFORE {} ON {} FOR EACH ROW EXECUTE FUNCTION trouble();
 """
 BRIEF = [
     ("40P01", "UPDATE", "notifications_notification"),  # a deadlock, as rows are claimed
@@ -260,6 +270,43 @@ def test_the_doctor_finds_a_database_that_takes_no_write(transactional_db):
         assert "it is read-only (25006)" in finding.problem
     finally:
         connection.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "event"),
+    [
+        ("notifications_attempt", "INSERT"),
+        ("notifications_notification", "UPDATE"),
+        ("notifications_faileddelivery", "INSERT"),
+    ],
+)
+def test_a_table_that_takes_no_write_is_told_of_wherever_one_looks(
+    transactional_db, client, table, event
+):
+    with connection.cursor() as cursor:
+        cursor.execute(OF_A_ROW.format("true", event, table))
+    leftovers.forget()
+    try:
+        (finding,) = storage.database()
+        ready = client.get("/healthz/ready")
+        told = overview.read().troubles[0]
+        up = figures()["notifications_database_up"]
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(NO_TROUBLE)
+        leftovers.forget()
+    assert (finding.id, "its disk is full (53100)" in finding.problem) == ("database.refuses", True)
+    assert (ready.status_code, ready.json()["checks"]["database"]) == (503, "its disk is full")
+    assert told.startswith("The database takes no write, for its disk is full (53100)")
+    assert up == 0
+    assert figures()["notifications_database_up"] == 1
+    for model in (Notification, Attempt, FailedDelivery):
+        assert not model.objects.exists()
+
+
+def figures() -> dict[str, float]:
+    families = StateCollector().collect()
+    return {one.name: one.value for family in families for one in family.samples}
 
 
 def test_the_doctor_names_the_session_that_has_a_table_locked(child_env):

@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+import redis
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -15,7 +17,7 @@ from notifications.db import clock
 from notifications.delivery import claims, outcomes
 from notifications.metrics.series import series
 from notifications.models import Notification, Suppression
-from notifications.monitoring import overview, waiting
+from notifications.monitoring import overview, servers, waiting
 from notifications.monitoring.state import StateCollector
 from notifications.operations import holds
 from notifications.queueing import allocation, backlog
@@ -33,6 +35,29 @@ def value(name, **labels):
         for sample in family.samples
         if sample.name == f"notifications_{name}" and labels.items() <= sample.labels.items()
     )
+
+
+@pytest.mark.parametrize(
+    ("setting", "before", "harm", "why"),
+    [
+        ("maxmemory", "0", "1", "it is out of memory"),
+        ("min-replicas-to-write", "0", "1", "it has too few replicas"),
+    ],
+)
+def test_a_broker_that_answers_and_takes_no_message_is_down(db, client, setting, before, harm, why):
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        broker.config_set(setting, harm)
+        try:
+            up = value("broker_up")
+            ready = client.get("/healthz/ready").json()["checks"]["broker"]
+            troubles = overview.read().troubles
+        finally:
+            broker.config_set(setting, before)
+    assert up == 0
+    assert ready.startswith(why)
+    assert "The broker takes no message: what is accepted waits." in troubles
+    servers.forget()
+    assert value("broker_up") == 1
 
 
 def test_the_backlog_is_counted_per_queue_with_its_age(accepted, age):
