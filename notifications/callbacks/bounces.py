@@ -11,7 +11,7 @@ from notifications.callbacks.returned_mail import Kind, ReturnedMail, Told
 from notifications.channels import addresses
 from notifications.channels.base import Receipt
 from notifications.channels.mail import COPIES
-from notifications.models import MailContent, Notification
+from notifications.models import ArchivedNotification, MailContent, Notification
 from notifications.providers import accounts
 from notifications.recipients import suppressions
 from notifications.recipients.suppressions import Reason
@@ -49,16 +49,25 @@ def take(raw: bytes, recipient: str = "") -> Kind:
 
 
 def _apply(found: ReturnedMail, id_: UUID) -> None:
-    row = Notification.objects.filter(id=id_, channel=CHANNEL).first()
+    row = _row(id_)
     if row is None:
         return
     own = suppressions.comparable(CHANNEL, row.recipient)
     copies = _copies(row.mail_id)
     for told in found.told:
         if own in told.recipients or (found.is_signed and not told.recipients & copies):
-            receipts.take([_receipt(told, row)], account="", channel=CHANNEL)
+            if isinstance(row, Notification):
+                receipts.take([_receipt(told, row)], account="", channel=CHANNEL)
+            else:  # what is in the archive stays as it is
+                _suppress(told, [row.recipient], row)
         else:
-            _suppress_copies(told, told.recipients & copies, row)
+            _suppress(told, told.recipients & copies, row)
+
+
+def _row(id_: UUID) -> Notification | ArchivedNotification | None:
+    """Return the row of a mail, from the archive where it has left the live table."""
+    live = Notification.objects.filter(id=id_, channel=CHANNEL).first()
+    return live or ArchivedNotification.objects.filter(id=id_, channel=CHANNEL).first()
 
 
 def _receipt(told: Told, row: Notification) -> Receipt:
@@ -82,8 +91,10 @@ def _copies(mail_id: int | None) -> frozenset[str]:
     return frozenset(suppressions.comparable(CHANNEL, one.address) for one in boxes)
 
 
-def _suppress_copies(told: Told, recipients: Iterable[str], row: Notification) -> None:
-    """Suppress who got a copy: the notification is about its recipient, and stays as it is."""
+def _suppress(
+    told: Told, recipients: Iterable[str], row: Notification | ArchivedNotification
+) -> None:
+    """Suppress recipients without a change of the row, such as those who got a copy."""
     if told.event not in _SUPPRESSED:
         return
     for recipient in recipients:
@@ -94,5 +105,5 @@ def _suppress_copies(told: Told, recipients: Iterable[str], row: Notification) -
             world=row.world,
             source=row.provider,
             detail=f"{told.code} {told.detail}".strip(),
-            notification_id=row.id,
+            notification_id=row.id if isinstance(row, Notification) else None,
         )

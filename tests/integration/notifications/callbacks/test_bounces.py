@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import transaction
 
 from notifications.callbacks import bounces, receipts
 from notifications.channels import return_paths
-from notifications.models import Notification, PendingReceipt, Suppression
+from notifications.maintenance import archive
+from notifications.models import ArchivedNotification, Notification, PendingReceipt, Suppression
 from notifications.submission import send
 from tests.servers import dovecot, postfix
 
@@ -120,6 +122,23 @@ def test_a_copy_that_bounces_costs_its_recipient_and_not_the_notification(sent):
     row.refresh_from_db()
     assert row.status == "sent"
     assert Suppression.objects.get().recipient == "bob@example.org"
+
+
+def test_a_bounce_of_a_mail_in_the_archive_suppresses_and_changes_nothing_there(sent, set_):
+    set_("ARCHIVE_MONTHS", 12)
+    row = sent(cc=["bob@example.org"])
+    with transaction.atomic():
+        archive.keep([row.id])
+        Notification.objects.filter(id=row.id).delete()
+    for recipient in (ADA, "bob@example.org"):
+        bounces.take(returned("exim_gone", row, recipient=recipient), path_of(row))
+    bounces.take(returned("exim_delayed", row), path_of(row))
+    assert {one.recipient: one.reason for one in Suppression.objects.all()} == {
+        ADA: "hard_bounce",
+        "bob@example.org": "hard_bounce",
+    }
+    assert ArchivedNotification.objects.get().status == "sent"
+    archive.drop(keep_months=-1)
 
 
 def test_a_bounce_that_is_quicker_than_the_record_waits_for_it(sent, deliver):
