@@ -1,6 +1,7 @@
 """Mail that programs hand over by SMTP, from their session to the mail server it is sent by."""
 
 import asyncio
+import json
 import shutil
 import smtplib
 import ssl
@@ -346,6 +347,71 @@ def test_swaks_hands_over_a_mail_in_plain_and_over_starttls(
         assert b"250 2.0.0 Accepted" in done.stdout
     recipients = Notification.objects.order_by("recipient").values_list("recipient", flat=True)
     assert list(recipients) == ["ada@example.org"] * 2 + ["bob@example.org"] * 2
+
+
+NODEMAILER = """
+const nodemailer = require('nodemailer');
+const [port, token, authority, sender] = process.argv.slice(1);
+const program = nodemailer.createTransport({
+  host: 'localhost', port, requireTLS: true, auth: {user: 'legacy', pass: token},
+  tls: {ca: require('fs').readFileSync(authority)}, pool: true, maxConnections: 2,
+});
+(async () => {
+  const mail = {from: `Billing <${sender}>`, subject: 'Grüße', text: 'Dear Ada\\n.\\n',
+    html: '<p>Dear Ada</p>', attachments: [{filename: 'März.pdf', content: Buffer.from('%PDF')}]};
+  const sent = await Promise.all(['ada', 'bob', 'carol'].map(name => program.sendMail(
+    {...mail, to: `${name}@example.org`, headers: {'X-Notification-Priority': 'high'}})));
+  let refused;
+  try { await program.sendMail({...mail, from: 'ceo@bank.example', to: 'ada@example.org'}); }
+  catch (error) { refused = error.responseCode; }
+  program.close();
+  console.log(JSON.stringify({said: sent.map(one => one.response), refused}));
+})().catch(error => { console.error(error); process.exit(1); });
+"""
+
+
+@pytest.fixture
+def nodemailer(tmp_path):
+    """Fetch nodemailer into a folder, and return the folder."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("needs npm")
+    got = subprocess.run(
+        [npm, "install", "--no-audit", "--no-fund", "nodemailer@7"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    if got.returncode:
+        pytest.skip("needs the npm registry")
+    return tmp_path
+
+
+def test_nodemailer_hands_over_mails_from_a_pool_over_starttls(
+    start, token, certificate, authority, nodemailer, deliver, smtp_server
+):
+    authority.cert_pem.write_to_path(str(nodemailer / "authority.pem"))
+    port = start(certificate=certificate)
+    run = subprocess.run(
+        ["node", "-e", NODEMAILER, str(port), token, "authority.pem", SENDER],
+        cwd=nodemailer,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    assert all(line.startswith("250 2.0.0 Accepted") for line in told["said"])
+    assert told["refused"] == 550
+    rows = list(Notification.objects.order_by("recipient"))
+    assert [row.recipient for row in rows] == [f"{n}@example.org" for n in ("ada", "bob", "carol")]
+    assert {(row.subject, row.priority) for row in rows} == {("Grüße", "high")}
+    deliver(*rows)
+    for got in smtp_server.messages:
+        assert got.message.get_body(("plain",)).get_content().split() == ["Dear", "Ada", "."]
+        assert [one.get_filename() for one in got.message.iter_attachments()] == ["März.pdf"]
 
 
 @pytest.mark.skipif(bool(postfix.why_without_login()), reason=postfix.why_without_login())
