@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 
+from django.db.models import Q
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import bulk, policies, streaks
+from scheduling import bulk, policies, shared_keys, streaks
 from scheduling.changes import plan_next, save_state, timetable_for
 from scheduling.models import Fire, FireStatus, Overlap, Schedule
 from scheduling.policies import MisfirePolicy, PlannedFire
@@ -58,8 +59,11 @@ def _claim(keys: Sequence[int], now: datetime) -> list[Fire]:
         .filter(pk__in=keys)
         .order_by("next_fire_at")
     )
+    # What shares a key with somebody's decision at this moment is due again at once.
+    held = shared_keys.locked({name for one in schedules for name in shared_keys.of(one)})
+    schedules = [one for one in schedules if not shared_keys.of(one) & held]
     fires = [fire for schedule in schedules for fire in _plan(schedule, now)]
-    fires = _insert(without_overlap(fires, now))
+    fires = _insert(admitted(fires, now))
     _count_skipped(fires)
     save_state(schedules)
     _save_tasks(schedules, fires, now)
@@ -118,38 +122,64 @@ def end_unrun(fire: Fire, status: FireStatus, now: datetime) -> None:
     fire.status, fire.finished_at, fire.due_at = status, now, None
 
 
-def without_overlap(fires: Sequence[Fire], now: datetime) -> Sequence[Fire]:
-    """Apply the overlap policy to planned fires, in their order."""
-    careful = {fire.schedule_id for fire in fires if fire.schedule.overlap != Overlap.ALLOW}
+def admitted(fires: Sequence[Fire], now: datetime) -> Sequence[Fire]:
+    """Apply the overlap policy and unique keys to planned fires, in their order.
+
+    The caller holds the locks of what their schedules share (``shared_keys``).
+    """
+    careful = {fire.schedule_id for fire in fires if _is_careful(fire.schedule)}
     if not careful:
         return fires
     fires = _not_fired(fires, careful)
-    running: dict[int, int] = defaultdict(int)
+    running: dict[int | str, int] = defaultdict(int)
     waiting: dict[int, bool] = defaultdict(bool)
-    unfinished = Fire.objects.filter(schedule__in=careful, finished_at=None)
-    for schedule_id, status in unfinished.values_list("schedule_id", "status"):
+    for schedule_id, key, status in _unfinished(fires, careful):
         if status == FireStatus.WAITING:
             waiting[schedule_id] = True
         else:
-            running[schedule_id] += 1
+            running[key or schedule_id] += 1
     for fire in fires:
-        key = fire.schedule_id
-        if key not in careful or fire.status != FireStatus.CLAIMED:
-            continue
-        decision = policies.overlap(
-            fire.schedule.overlap,
-            running=running[key],
-            is_one_waiting=waiting[key],
-            concurrency=fire.schedule.concurrency,
-        )
-        if decision == "skip":
-            end_unrun(fire, FireStatus.SKIPPED_OVERLAP, now)
-        elif decision == "wait":
-            fire.status, waiting[key] = FireStatus.WAITING, True
-            fire.due_at = now + WAITING_LOOK
-        else:
-            running[key] += 1
+        if fire.schedule_id in careful and fire.status == FireStatus.CLAIMED:
+            _admit(fire, now, running, waiting)
     return fires
+
+
+def _is_careful(schedule: Schedule) -> bool:
+    return schedule.overlap != Overlap.ALLOW or bool(schedule.unique_key)
+
+
+def _unfinished(fires: Iterable[Fire], careful: Collection[int]) -> Iterable[tuple[int, str, str]]:
+    """Return schedule, concurrency key and status of the fires that have not ended."""
+    which = Q(schedule__in=careful)
+    keys = {fire.schedule.concurrency_key for fire in fires} - {""}
+    if keys:
+        which |= Q(schedule__concurrency_key__in=keys)
+    unfinished = Fire.objects.filter(which, finished_at=None)
+    return unfinished.values_list("schedule_id", "schedule__concurrency_key", "status")
+
+
+def _admit(
+    fire: Fire, now: datetime, running: dict[int | str, int], waiting: dict[int, bool]
+) -> None:
+    """Decide on one fire, and count it among those that run or wait."""
+    schedule, key = fire.schedule, fire.schedule_id
+    group = schedule.concurrency_key or key
+    decision = policies.overlap(
+        schedule.overlap,
+        running=running[group],
+        is_one_waiting=waiting[key],
+        concurrency=schedule.concurrency,
+    )
+    if decision == "skip":
+        end_unrun(fire, FireStatus.SKIPPED_OVERLAP, now)
+    elif why := shared_keys.take(schedule, now):
+        end_unrun(fire, FireStatus.SKIPPED_UNIQUE, now)
+        fire.note = why
+    elif decision == "wait":
+        fire.status, waiting[key] = FireStatus.WAITING, True
+        fire.due_at = now + WAITING_LOOK
+    else:
+        running[group] += 1
 
 
 def _not_fired(fires: Sequence[Fire], careful: Collection[int]) -> Sequence[Fire]:

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import configuration, future, isolation, leases, workers
+from scheduling import configuration, future, isolation, leases, shared_keys, workers
 from scheduling.clock import database_now
 from scheduling.liveness import pulse
 from scheduling.models import Change, Fire, Schedule, SchedulerProcess
@@ -74,7 +74,10 @@ def live_schedulers(now: datetime) -> list[str]:
 
 def clean(now: datetime) -> bool:
     """Clean up one batch; return whether there is more. A step that faults stops no other."""
-    steps = (_forget_processes, _delete_strays, _note_unknown, _delete_old_fires, future.recount)
+    steps = (
+        *(_forget_processes, _forget_keys, _delete_strays, _note_unknown),
+        *(_delete_old_fires, future.recount),
+    )
     deleted, _ = isolation.each(
         steps, lambda step: step(now), stage="housekeeping", key=lambda step: step.__name__
     )
@@ -84,6 +87,11 @@ def clean(now: datetime) -> bool:
 def _forget_processes(now: datetime) -> int:
     SchedulerProcess.objects.filter(seen_at__lt=now - PROCESSES_KEPT).delete()
     workers.forget(now - PROCESSES_KEPT)
+    return 0
+
+
+def _forget_keys(now: datetime) -> int:
+    shared_keys.forget(now)
     return 0
 
 

@@ -10,8 +10,8 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import backfills, rules
-from scheduling.claims import without_overlap
+from scheduling import backfills, rules, shared_keys
+from scheduling.claims import admitted
 from scheduling.clock import database_now
 from scheduling.job_schema import UnknownJobError
 from scheduling.job_storage import POLICY_FIELDS, TASK_FIELDS, Definition, store
@@ -114,7 +114,8 @@ def fire_now(task: PeriodicTask) -> Fire:
             status=FireStatus.CLAIMED,
             by_hand=True,
         )
-        without_overlap([fire], now)
+        shared_keys.lock(shared_keys.of(schedule))
+        admitted([fire], now)
         fire.save(force_insert=True)
     return fire
 

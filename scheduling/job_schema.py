@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 
 from scheduling import conditions, retries
-from scheduling.terms import DAY_SECONDS, MISFIRE_CAP_LIMIT, Guarantee, Misfire, Overlap
+from scheduling.terms import DAY_SECONDS, KEY_LENGTH, MISFIRE_CAP_LIMIT, Guarantee, Misfire, Overlap
 
 MOMENT = {"type": "string", "format": "date-time", "description": "with its UTC offset"}
 TEXT = {"type": "string", "pattern": r"^[^\u0000]*$"}
@@ -19,6 +19,7 @@ LARGEST = 2**31 - 1
 ZONE = {"type": "string", "description": "an IANA zone, e.g. Europe/Berlin", "default": "UTC"}
 
 
+NEEDS_OVERLAP = "A concurrency key needs the overlap policy skip or queue."
 HOW_TO_ALLOW = "Allow it by SCHEDULING_ALLOWED_TASKS, jobs.allow() or @jobs.job."
 
 
@@ -89,9 +90,16 @@ def schema(handlers: Iterable[str]) -> dict[str, Any]:
                 "uniqueItems": True,
             },
             "concurrency": _integer(1) | {"default": 1},
+            "concurrency_key": _key("jobs that have it share their runs at once"),
+            "unique_key": _key("of the jobs that have it one run is let through in a period"),
+            "unique_seconds": _integer(1) | {"description": "the period of unique_key"},
             "pause_after": _integer(1) | {"description": "failed runs in a row"},
             "catch_up_on_resume": {"type": "boolean", "default": False},
             "condition": {"enum": ["", *conditions.names()], "default": ""},
+        },
+        "dependentRequired": {
+            "unique_key": ["unique_seconds"],
+            "unique_seconds": ["unique_key"],
         },
     }
 
@@ -132,7 +140,9 @@ def _rule_error(definition: dict[str, Any]) -> jsonschema.ValidationError | None
 
 
 def _refuse_contradictions(definition: dict[str, Any]) -> None:
-    """Raise ``InvalidJobError`` for keys that leave a job no due time. Moments are read later."""
+    """Raise ``InvalidJobError`` for keys that do not go together. Moments are read later."""
+    if "concurrency_key" in definition and definition.get("overlap", "allow") == Overlap.ALLOW:
+        raise InvalidJobError(NEEDS_OVERLAP, field="concurrency_key")
     try:
         start, expires = (datetime.fromisoformat(definition[key]) for key in ("start", "expires"))
         is_over = expires < start
@@ -148,6 +158,9 @@ def _place_of(error: jsonschema.ValidationError) -> str:
     keys: list[str] = []
     if error.validator == "required":
         keys = [key for key in error.validator_value if key not in error.instance]
+    elif error.validator == "dependentRequired":
+        needed = [key for one in error.instance for key in error.validator_value.get(one, ())]
+        keys = [key for key in needed if key not in error.instance]
     elif error.validator == "additionalProperties":
         keys = sorted(error.instance.keys() - error.schema["properties"].keys())
     return ".".join([*path, *keys[:1]])
@@ -155,6 +168,10 @@ def _place_of(error: jsonschema.ValidationError) -> str:
 
 def _integer(minimum: int) -> dict[str, Any]:
     return {"type": "integer", "minimum": minimum, "maximum": LARGEST}
+
+
+def _key(description: str) -> dict[str, Any]:
+    return TEXT | {"minLength": 1, "maxLength": KEY_LENGTH, "description": description}
 
 
 def _retry() -> dict[str, Any]:

@@ -298,15 +298,20 @@ def _end(rows: QuerySet[Fire], status: FireStatus, **values: Any) -> None:
     """End fires, and let those go that waited for them."""
     found = list(
         rows.values_list(
-            "schedule_id", "schedule__failed_in_a_row", "schedule__skipped_in_a_row"
+            *("schedule_id", "schedule__concurrency_key"),
+            *("schedule__failed_in_a_row", "schedule__skipped_in_a_row"),
         ).distinct()
     )
-    schedules = {schedule for schedule, _, _ in found}
+    schedules = {schedule for schedule, *_ in found}
+    keys = {key for _, key, *_ in found if key}
     if status in FAILURES:
         values["cause"] = cause_of(values.get("error", ""))
     now = database_now()
     if schedules and rows.update(status=status, finished_at=now, due_at=None, **values):
         Fire.objects.filter(schedule__in=schedules, status=FireStatus.WAITING).update(due_at=now)
-        has_streak = any(failed or skipped for _, failed, skipped in found)
+        if keys:
+            waiting = Fire.objects.filter(status=FireStatus.WAITING, finished_at=None)
+            waiting.filter(schedule__concurrency_key__in=keys).update(due_at=now)
+        has_streak = any(failed or skipped for *_, failed, skipped in found)
         if has_streak or status not in SUCCESSES:
             streaks.count(schedules, status)

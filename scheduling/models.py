@@ -12,11 +12,13 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django_celery_beat.models import PeriodicTask
 
+from scheduling.job_schema import NEEDS_OVERLAP
 from scheduling.masking import without_addresses
 from scheduling.recurrence import ImpossibleScheduleError
 from scheduling.schedule_rows import shortest_gap
 from scheduling.terms import (
     DAY_SECONDS,
+    KEY_LENGTH,
     MISFIRE_CAP_LIMIT,
     NOTE_LENGTH,
     FireStatus,
@@ -36,6 +38,7 @@ __all__ = [
     "Overlap",
     "Schedule",
     "SchedulerProcess",
+    "UniqueRun",
     "WorkerProcess",
 ]
 
@@ -114,9 +117,28 @@ class Schedule(models.Model):
     concurrency = models.PositiveIntegerField(
         default=1,
         db_default=1,
-        editable=False,
         validators=[MinValueValidator(1)],
         help_text="With overlap 'skip' or 'queue': so many runs may go on at once.",
+    )
+    concurrency_key = models.CharField(
+        max_length=KEY_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Schedules with the same key share their runs at once. Empty: its own.",
+    )
+    unique_key = models.CharField(
+        max_length=KEY_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Of the schedules with the same key one run is let through in a period.",
+    )
+    unique_seconds = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="The period of the unique key, from the run that was let through.",
     )
     pause_after = models.PositiveIntegerField(
         null=True,
@@ -206,7 +228,7 @@ class Schedule(models.Model):
             ),
         ]
 
-    CODE_FIELDS = ("retry", "groups", "recurrence", "concurrency")
+    CODE_FIELDS = ("retry", "groups", "recurrence")
     """What code and the API set, and no form."""
     POLICY_FIELDS = (
         "misfire",
@@ -218,6 +240,10 @@ class Schedule(models.Model):
         "timeout_seconds",
         "max_retries",
         "retry_backoff_seconds",
+        "concurrency",
+        "concurrency_key",
+        "unique_key",
+        "unique_seconds",
         "pause_after",
         "catch_up_on_resume",
         "condition",
@@ -235,11 +261,16 @@ class Schedule(models.Model):
                 )
 
     def clean(self) -> None:
-        """Refuse retries of what must run at most once, and jitter that reaches the next fire."""
+        """Refuse what does not go together, such as retries of what must run at most once."""
         if self.guarantee == Guarantee.AT_MOST_ONCE and self.max_retries:
             raise ValidationError(
                 {"max_retries": "A run that may happen at most once is not tried again: set 0."}
             )
+        if bool(self.unique_key) != bool(self.unique_seconds):
+            field = "unique_seconds" if self.unique_key else "unique_key"
+            raise ValidationError({field: "A unique key and its period go together."})
+        if self.concurrency_key and self.overlap == Overlap.ALLOW:
+            raise ValidationError({"concurrency_key": NEEDS_OVERLAP})
         gap = self._shortest_gap() if self.jitter_seconds else None
         if gap is not None and self.jitter_seconds >= gap.total_seconds():
             raise ValidationError(
@@ -281,7 +312,7 @@ class Fire(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="The holiday that has left it out, or from which it was moved.",
+        help_text="The holiday that left it out or moved it, or the unique key that was taken.",
     )
     attempt = models.PositiveSmallIntegerField(default=0)
     publishes = models.PositiveSmallIntegerField(default=0)
@@ -349,6 +380,16 @@ class Fire(models.Model):
         if self.dispatched_at is None:
             return None
         return (self.dispatched_at - self.fire_at).total_seconds()
+
+
+class UniqueRun(models.Model):
+    """A unique key that has had its run of a period."""
+
+    key = models.CharField(max_length=KEY_LENGTH, primary_key=True)
+    taken_until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.key} until {self.taken_until.isoformat()}"
 
 
 class Change(models.Model):

@@ -10,8 +10,9 @@ from functools import partial
 from uuid import UUID
 
 from celery import current_app
+from django.db.models import Q
 
-from scheduling import ledger, policies, streaks, waits, workers
+from scheduling import ledger, policies, shared_keys, streaks, waits, workers
 from scheduling.claims import RULE_RELATIONS, end_unrun, misfire_policy
 from scheduling.models import Fire, FireStatus
 from scheduling.quarantine import isolated, refuse
@@ -42,15 +43,23 @@ def _recover(keys: Sequence[UUID], now: datetime) -> list[Fire]:
         .filter(pk__in=keys)
         .order_by("due_at", "scheduled_for")
     )
-    started: Counter[int] = Counter()
+    # What shares a key with somebody's decision at this moment is due again at once.
+    held = shared_keys.locked({name for fire in fires for name in _locks_of(fire)})
+    fires = [fire for fire in fires if not _locks_of(fire) & held]
+    started: Counter[int | str] = Counter()
     for fire in fires:
         waited = fire.status == FireStatus.WAITING
-        _decide(fire, now, started[fire.schedule_id])
-        started[fire.schedule_id] += waited and fire.status == FireStatus.CLAIMED
+        group = fire.schedule.concurrency_key or fire.schedule_id
+        _decide(fire, now, started[group])
+        started[group] += waited and fire.status == FireStatus.CLAIMED
     _drop_outdated(fires, now)
     Fire.objects.bulk_update(fires, RECOVERED_FIELDS, batch_size=100)
     _count(fires)
     return fires
+
+
+def _locks_of(fire: Fire) -> set[str]:
+    return shared_keys.of(fire.schedule) if fire.status == FireStatus.WAITING else set()
 
 
 def _count(fires: Sequence[Fire]) -> None:
@@ -71,7 +80,7 @@ def _rules() -> tuple[str, ...]:
 
 
 def _decide(fire: Fire, now: datetime, started: int) -> None:
-    """Decide on one forgotten fire; ``started`` of its schedule were let go just before it."""
+    """Decide on one forgotten fire; ``started`` of its group were let go just before it."""
     decision = policies.forgotten(
         fire.status,
         guarantee=fire.schedule.guarantee,
@@ -112,7 +121,9 @@ def _is_known_nowhere(fire: Fire) -> bool:
 
 
 def _is_predecessor_running(fire: Fire, started: int) -> bool:
-    others = Fire.objects.filter(schedule=fire.schedule_id, finished_at=None)
+    key = fire.schedule.concurrency_key
+    group = Q(schedule__concurrency_key=key) if key else Q(schedule=fire.schedule_id)
+    others = Fire.objects.filter(group, finished_at=None)
     running = others.exclude(status=FireStatus.WAITING).count() + started
     return running >= fire.schedule.concurrency
 

@@ -5,6 +5,7 @@ from typing import Self, cast
 
 DAY_SECONDS = 24 * 60 * 60
 MISFIRE_CAP_LIMIT = 1000
+KEY_LENGTH = 100
 NOTE_LENGTH = 255
 """Letters of what the ledger notes of a fire."""
 
@@ -76,6 +77,7 @@ class FireStatus(Term):
     CANCELLED = "cancelled", "cancelled"
     SKIPPED_CONDITION = "skipped_condition", "skipped: its condition said no"
     SKIPPED_HOLIDAY = "skipped_holiday", "skipped: a holiday"
+    SKIPPED_UNIQUE = "skipped_unique", "skipped: its key had a run in this period"
 
 
 FAILURES = (FireStatus.FAILED, FireStatus.LOST)
@@ -88,5 +90,5 @@ SKIPS = frozenset(
         FireStatus.SKIPPED_EXPIRED,
     }
 )
-"""Not a condition's "no", nor a holiday: the project's own code, or rule, wanted that."""
+"""Not a condition's "no", a holiday or a unique key: that is what the project wanted."""
 SUCCESSES = frozenset({FireStatus.SUCCEEDED, FireStatus.HANDED_OVER})

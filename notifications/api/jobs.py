@@ -70,7 +70,7 @@ class FireOut(Schema):
     finished_at: datetime | None
     worker: str
     error: str
-    note: str = Field(description="The holiday that has left it out, or from which it was moved.")
+    note: str = Field(description="The holiday that left it out or moved it, or the unique key.")
 
 
 class Run(Schema):
@@ -80,7 +80,8 @@ class Run(Schema):
     status: str = Field(
         json_schema_extra=one_of(tuple(FireStatus.values)),
         description="`claimed`: it is about to run. While an earlier run goes on, the job's "
-        "`overlap` decides: `waiting`, or `skipped_overlap`.",
+        "`overlap` decides: `waiting`, or `skipped_overlap`. `skipped_unique`: its unique key had "
+        "a run in its period.",
     )
 
 

@@ -34,6 +34,7 @@ LABELS: dict[str, str] = {
     FireStatus.SKIPPED_EXPIRED: "warning",
     FireStatus.SKIPPED_CONDITION: "warning",
     FireStatus.SKIPPED_HOLIDAY: "warning",
+    FireStatus.SKIPPED_UNIQUE: "warning",
     FireStatus.CANCELLED: "warning",
 }
 

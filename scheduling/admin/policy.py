@@ -27,6 +27,8 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
             "timeout_seconds": "Time limit (s)",
             "max_retries": "Retries",
             "retry_backoff_seconds": "First retry after (s)",
+            "concurrency": "Runs at once",
+            "unique_seconds": "One run of it in (s)",
             "pause_after": "Pause after failures",
         }
         help_texts = {
@@ -82,6 +84,8 @@ class PolicyInline(StackedInline):  # type: ignore[misc]  # unfold is untyped
                     ("jitter_seconds", "guarantee"),
                     ("max_retries", "retry_backoff_seconds"),
                     ("timeout_seconds", "condition"),
+                    ("concurrency", "concurrency_key"),
+                    ("unique_key", "unique_seconds"),
                     "catch_up_on_resume",
                 )
             },

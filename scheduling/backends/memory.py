@@ -8,7 +8,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from scheduling.kept.documents import Fire, Job, Lease
-from scheduling.kept.store import Move, Outlook, Process
+from scheduling.kept.store import Key, Move, Outlook, Process
 from scheduling.kept.ticks import Ticks
 
 Document = TypeVar("Document", Job, Fire)
@@ -28,6 +28,7 @@ class MemoryStore:
         self._version = 0
         self._jobs: dict[str, Job] = {}
         self._fires: dict[UUID, Fire] = {}
+        self._keys: dict[str, Key] = {}
         self._due_times: dict[tuple[str, datetime], UUID] = {}
         self._leases: dict[str, tuple[Lease, datetime]] = {}
         self._processes: dict[str, Process] = {}
@@ -68,6 +69,22 @@ class MemoryStore:
     def open_fires(self, job: str) -> list[Fire]:
         return [fire for fire in self.fires_of(job, len(self._fires)) if fire.is_open]
 
+    def open_fires_of_key(self, key: str) -> list[Fire]:
+        with self._lock:
+            return [f for f in self._fires.values() if f.is_open and f.concurrency_key == key]
+
+    def key(self, name: str) -> Key:
+        return self._keys.get(name, Key(name))
+
+    def forget_keys(self, before: datetime) -> None:
+        with self._lock:
+            known = self._keys.items()
+            self._keys = {
+                name: key
+                for name, key in known
+                if key.taken_until is None or key.taken_until > before
+            }
+
     def fires_of(self, job: str, limit: int) -> list[Fire]:
         with self._lock:
             found = [fire for fire in self._fires.values() if fire.job == job]
@@ -97,6 +114,11 @@ class MemoryStore:
             return None
         if any(_version(self._fires.get(fire.id)) != fire.version for fire in fires):
             return None
+        if any(self.key(key.name).version != key.version for key in move.keys):
+            return None
+        for key in move.keys:
+            self._version += 1
+            self._keys[key.name] = replace(key, version=self._version)
         if job is not None:
             job = self._jobs[job.name] = self._versioned(job)
         kept = []

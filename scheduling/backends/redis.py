@@ -28,7 +28,7 @@ from scheduling.kept.documents import (
     unreadable_fire,
     unreadable_job,
 )
-from scheduling.kept.store import Move, Outlook, Process
+from scheduling.kept.store import Key, Move, Outlook, Process
 from scheduling.kept.ticks import Ticks
 
 Document = TypeVar("Document", Job, Fire)
@@ -58,6 +58,7 @@ class RedisStore:
         self._ledger, self._recent = f"{tag}ledger", f"{tag}recent"
         self._open, self._failed = f"{tag}open", f"{tag}failed"
         self._versions, self._tokens = f"{tag}versions", f"{tag}tokens"
+        self._keys = f"{tag}keys"
         self._processes, self._lease = f"{tag}processes", f"{tag}lease:"
         self._documents = (
             *(self._jobs, self._fires, self._due, self._look, self._ledger),
@@ -65,7 +66,7 @@ class RedisStore:
         )
         register = self._client.register_script
         self._commit, self._remove = register(scripts.COMMIT), register(scripts.REMOVE)
-        self._drop = register(scripts.DROP)
+        self._drop, self._forget = register(scripts.DROP), register(scripts.FORGET)
         self._acquire, self._renew = register(scripts.ACQUIRE), register(scripts.RENEW)
         self._release = register(scripts.RELEASE)
 
@@ -107,6 +108,22 @@ class RedisStore:
         fires = self._fires_by([entry.removeprefix(start) for entry in found])
         return [fire for fire in fires if fire.is_open]
 
+    def open_fires_of_key(self, key: str) -> list[Fire]:
+        fires = self.open_fires(END + key)
+        return [fire for fire in fires if fire.concurrency_key == key]
+
+    def key(self, name: str) -> Key:
+        text: Any = self._client.hget(self._keys, name)
+        version, _, until = (text or "0 ").partition(" ")
+        return Key(name, _moment(int(until)) if until else None, int(version))
+
+    def forget_keys(self, before: datetime) -> None:
+        found: Any = self._client.hgetall(self._keys)
+        for name, text in found.items():
+            until = text.partition(" ")[2]
+            if until and int(until) <= _score(before):
+                self._forget(keys=[self._keys], args=[name, text])
+
     def unfinished(self, limit: int) -> list[Fire]:
         keys: Any = self._client.zrange(self._look, 0, limit - 1)
         return self._fires_by(keys)
@@ -134,12 +151,13 @@ class RedisStore:
         arguments: list[str | int] = [len(moves)]
         for move in moves:
             arguments += _arguments(move)
-        done: Any = self._commit(keys=[*self._documents, self._versions], args=arguments)
+        keys = [*self._documents, self._versions, self._keys]
+        done: Any = self._commit(keys=keys, args=arguments)
         return [_as_stored(move, now) for move, now in zip(moves, done, strict=True)]
 
     def remove(self, name: str) -> bool:
         fires = self.fires_of(name, -1)
-        entries = [part for fire in fires for part in (str(fire.id), _entry(fire))]
+        entries = [part for fire in fires for part in (str(fire.id), _entry(fire), _group(fire))]
         removed: Any = self._remove(keys=self._documents, args=[name, name + END, *entries])
         return bool(removed)
 
@@ -234,7 +252,11 @@ def _arguments(move: Move) -> list[str | int]:
     for fire in move.fires:
         failed_at = fire.finished_at if fire.has_failed else None
         found += [str(fire.id), fire.version, encode(fire), _entry(fire), fire.job + END]
+        found.append(_group(fire))
         found += [_score(fire.due_at), _score(fire.scheduled_for), _score(failed_at)]
+    found.append(len(move.keys))
+    for key in move.keys:
+        found += [key.name, key.version, _score(key.taken_until)]
     return found
 
 
@@ -246,6 +268,11 @@ def _as_stored(move: Move, versions: Sequence[int]) -> Move | None:
     job = move.job and replace(move.job, version=job_version)
     pairs = zip(move.fires, fire_versions, strict=True)
     return Move(job, [replace(fire, version=version) for fire, version in pairs if version])
+
+
+def _group(fire: Fire) -> str:
+    """Return what a fire has among the open ones of its concurrency key before its id."""
+    return f"{END}{fire.concurrency_key}{END}" if fire.concurrency_key else ""
 
 
 def _entry(fire: Fire) -> str:

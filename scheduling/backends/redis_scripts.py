@@ -6,8 +6,8 @@ and made anew never has a version that somebody still holds.
 """
 
 COMMIT = r"""
-local jobs, fires, due, look, ledger, recent, open, failed, versions =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local jobs, fires, due, look, ledger, recent, open, failed, versions, keys =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 
 local function version_of(key, name)
   local stored = redis.call('HGET', key, name)
@@ -41,11 +41,17 @@ for _ = 1, tonumber(take()) do
   end
   for i = 1, tonumber(take()) do
     inserts[i] = {id = take(), version = take(), document = take(), entry = take(),
-                  job = take(), due = take(), scheduled = take(), failed = take()}
+                  job = take(), group = take(), due = take(), scheduled = take(), failed = take()}
     fits = fits and version_of(fires, inserts[i].id) == inserts[i].version
+  end
+  local shared = {}
+  for i = 1, tonumber(take()) do
+    shared[i] = {name = take(), version = take(), value = take()}
+    fits = fits and version_of(keys, shared[i].name) == shared[i].version
   end
   local versions_now = {}
   if fits then
+    for _, key in ipairs(shared) do store(keys, key.name, key.value) end
     if job then
       versions_now[1] = store(jobs, job.name, job.document)
       mark(due, job.name, job.due)
@@ -69,8 +75,12 @@ for _ = 1, tonumber(take()) do
         end
         mark(look, fire.id, fire.due)
         mark(failed, fire.id, fire.failed)
-        if fire.due == '' then redis.call('ZREM', open, fire.job .. fire.id)
-        else redis.call('ZADD', open, 0, fire.job .. fire.id) end
+        for _, group in ipairs({fire.job, fire.group}) do
+          if group ~= '' then
+            if fire.due == '' then redis.call('ZREM', open, group .. fire.id)
+            else redis.call('ZADD', open, 0, group .. fire.id) end
+          end
+        end
       end
     end
   end
@@ -82,12 +92,12 @@ return done
 REMOVE = r"""
 local jobs, fires, due, look, ledger, recent, open, failed =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-for i = 3, #ARGV, 2 do
-  local id, entry = ARGV[i], ARGV[i + 1]
+for i = 3, #ARGV, 3 do
+  local id, entry, group = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   redis.call('HDEL', fires, id)
   for _, key in ipairs({look, recent, failed}) do redis.call('ZREM', key, id) end
   redis.call('ZREM', ledger, entry .. id)
-  redis.call('ZREM', open, ARGV[2] .. id)
+  redis.call('ZREM', open, ARGV[2] .. id, group .. id)
 end
 redis.call('ZREM', due, ARGV[1])
 return redis.call('HDEL', jobs, ARGV[1])
@@ -103,6 +113,11 @@ for i = 1, #ARGV, 2 do
   redis.call('ZREM', ledger, entry .. id)
 end
 return #ARGV / 2
+"""
+
+FORGET = r"""
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+return redis.call('HDEL', KEYS[1], ARGV[1])
 """
 
 ACQUIRE = r"""

@@ -68,6 +68,18 @@ class Job:
         return int(self.definition.get("concurrency", 1))
 
     @property
+    def concurrency_key(self) -> str:
+        return str(self.definition.get("concurrency_key", ""))
+
+    @property
+    def unique_key(self) -> str:
+        return str(self.definition.get("unique_key", ""))
+
+    @property
+    def unique_period(self) -> timedelta:
+        return timedelta(seconds=self.definition.get("unique_seconds", 0))
+
+    @property
     def guarantee(self) -> str:
         return str(self.definition.get("guarantee", Guarantee.AT_LEAST_ONCE))
 
@@ -137,7 +149,9 @@ class Fire:
     by_hand: bool = False
     missed_since: datetime | None = None
     note: str = ""
-    """The holiday that has left it out, or from which it was moved."""
+    """The holiday that has left it out, or from which it was moved; the key that was taken."""
+    concurrency_key: str = ""
+    """Of the job, as the fire was made."""
     attempt: int = 0
     publishes: int = 0
     dispatched_at: datetime | None = None

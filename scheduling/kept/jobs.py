@@ -8,9 +8,15 @@ from typing import Any
 from uuid import UUID
 
 from scheduling import arguments, backfills, planning
-from scheduling.job_schema import InvalidJobError, JobError, JobExistsError, UnknownJobError
+from scheduling.job_schema import (
+    NEEDS_OVERLAP,
+    InvalidJobError,
+    JobError,
+    JobExistsError,
+    UnknownJobError,
+)
+from scheduling.kept import overlaps
 from scheduling.kept.documents import DECLARED, Definition, Fire, Job, new_fire_id
-from scheduling.kept.overlaps import without_overlap
 from scheduling.kept.runs import MOST_TRIES, ContendedError, Runs
 from scheduling.kept.store import Move
 from scheduling.recurrence import ImpossibleScheduleError, Interval
@@ -113,9 +119,9 @@ class Jobs(Runs):
         """
         for _ in range(MOST_TRIES):
             job, now = self.job(name), self.now()
-            fire = by_hand(job.name, now)
-            (fire,) = without_overlap(job, [fire], self._store.open_fires(name), now)
-            (done,) = self._store.commit([Move(job=job, fires=[fire])])
+            others = overlaps.beside(self._store, job)
+            (fire,), keys = overlaps.admitted(job, [by_hand(job, now)], others, now)
+            (done,) = self._store.commit([Move(job=job, fires=[fire], keys=keys)])
             if done is not None and done.fires:
                 return fire.id
         raise ContendedError(f"The job {name!r} changes too often.")
@@ -135,8 +141,7 @@ class Jobs(Runs):
             runs = list(backfills.at_a_pace(found, known, now, pace))
             status = FireStatus.CLAIMED if job.overlap == Overlap.ALLOW else FireStatus.WAITING
             fires = [
-                Fire(new_fire_id(), name, due, at, status, due_at=at, by_hand=True)
-                for due, at in runs
+                replace(by_hand(job, at), scheduled_for=due, status=status) for due, at in runs
             ]
             if dry_run or self._store.commit([Move(job=job, fires=fires)]) != [None]:
                 return runs
@@ -175,7 +180,8 @@ class Jobs(Runs):
         """
         for _ in range(MOST_TRIES):
             failed, now = self._open(key), self.now()
-            job, again = self.job(failed.job), by_hand(failed.job, now)
+            job = self.job(failed.job)
+            again = by_hand(job, now)
             closed = replace(failed, resolved_at=now, resolution="replayed", replayed_as=again.id)
             (done,) = self._store.commit([Move(job=job, fires=[closed, again])])
             if done is not None and len(done.fires) == 2:
@@ -232,9 +238,17 @@ class Jobs(Runs):
         raise ContendedError(f"The job {name!r} changes too often.")
 
 
-def by_hand(job: str, now: datetime) -> Fire:
+def by_hand(job: Job, now: datetime) -> Fire:
     """Return a new fire that was asked for, for a scheduler to publish."""
-    return Fire(new_fire_id(), job, scheduled_for=now, fire_at=now, due_at=now, by_hand=True)
+    return Fire(
+        id=new_fire_id(),
+        job=job.name,
+        scheduled_for=now,
+        fire_at=now,
+        due_at=now,
+        by_hand=True,
+        concurrency_key=job.concurrency_key,
+    )
 
 
 def planned(job: Job, now: datetime) -> Job:
@@ -256,6 +270,11 @@ def refuse_unfit(job: Job) -> None:
         raise InvalidJobError(
             "A run that may happen at most once is not tried again: set 0.", field="retries"
         )
+    if job.concurrency_key and job.overlap == Overlap.ALLOW:
+        raise InvalidJobError(NEEDS_OVERLAP, field="concurrency_key")
+    if bool(job.unique_key) != bool(job.unique_period):
+        field = "unique_seconds" if job.unique_key else "unique_key"
+        raise InvalidJobError("A unique key and its period go together.", field=field)
 
 
 def _merged(

@@ -1,26 +1,55 @@
-"""The overlap policy applied to the fires of one job that is kept without a database."""
+"""The overlap policy and shared keys, applied to the fires of a job kept without a database."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from scheduling import policies, waits
 from scheduling.kept.documents import Fire, Job
 from scheduling.kept.runs import ended
+from scheduling.kept.store import Key, Store
 from scheduling.terms import FireStatus, Overlap
 
 
-def without_overlap(
-    job: Job, fires: Sequence[Fire], unfinished: Iterable[Fire], now: datetime
-) -> list[Fire]:
-    """Return planned fires, in their order, as they stand beside those that have not ended."""
+@dataclass(frozen=True)
+class Beside:
+    """What the fires of a job are decided beside: its keys, read before the unfinished fires."""
+
+    shared: Key | None
+    unique: Key | None
+    waiting: Sequence[Fire]
+    running: Sequence[Fire]
+
+
+def beside(store: Store, job: Job) -> Beside:
+    """Read what the fires of a job are decided beside."""
+    unique = store.key(f"unique:{job.unique_key}") if job.unique_key else None
+    shared = shared_key(store, job)
     if job.overlap == Overlap.ALLOW:
-        return list(fires)
-    unfinished = list(unfinished)
-    is_waiting = any(fire.status == FireStatus.WAITING for fire in unfinished)
-    running = sum(fire.status != FireStatus.WAITING for fire in unfinished)
+        return Beside(shared, unique, (), ())
+    own = store.open_fires(job.name)
+    group = store.open_fires_of_key(job.concurrency_key) if job.concurrency_key else own
+    return Beside(
+        shared,
+        unique,
+        waiting=[fire for fire in own if fire.status == FireStatus.WAITING],
+        running=[fire for fire in group if fire.status != FireStatus.WAITING],
+    )
+
+
+def shared_key(store: Store, job: Job) -> Key | None:
+    """Read the key by which a job shares its runs at once with others."""
+    return store.key(f"concurrency:{job.concurrency_key}") if job.concurrency_key else None
+
+
+def admitted(
+    job: Job, fires: Sequence[Fire], others: Beside, now: datetime
+) -> tuple[list[Fire], list[Key]]:
+    """Return planned fires as they stand beside others, and the keys that this was decided by."""
+    is_waiting, running, unique = bool(others.waiting), len(others.running), others.unique
     decided = []
-    for fire in fires:
+    for planned in fires:
+        fire = replace(planned, concurrency_key=job.concurrency_key)
         if fire.status == FireStatus.CLAIMED:
             decision = policies.overlap(
                 job.overlap,
@@ -29,12 +58,20 @@ def without_overlap(
                 concurrency=job.concurrency,
             )
             if decision == "skip":
-                fire = ended(fire, FireStatus.SKIPPED_OVERLAP, now)  # noqa: PLW2901 -- the fire as it is now
-            elif decision == "wait":
-                look = now + waits.WAITING_LOOK
-                fire = replace(fire, status=FireStatus.WAITING, due_at=look)  # noqa: PLW2901 -- the fire as it is now
-                is_waiting = True
+                fire = ended(fire, FireStatus.SKIPPED_OVERLAP, now)
+            elif unique is not None and unique.taken_until is not None and unique.taken_until > now:
+                fire = ended(fire, FireStatus.SKIPPED_UNIQUE, now)
+                fire = replace(fire, note=f"key {job.unique_key!r}")
             else:
-                running += 1
+                if unique is not None:
+                    unique = replace(unique, taken_until=now + job.unique_period)
+                if decision == "wait":
+                    look = now + waits.WAITING_LOOK
+                    fire = replace(fire, status=FireStatus.WAITING, due_at=look)
+                    is_waiting = True
+                else:
+                    running += 1
         decided.append(fire)
-    return decided
+    is_let_through = any(fire.is_open for fire in decided)
+    keys = [key for key in (others.shared, unique) if key is not None and is_let_through]
+    return decided, keys

@@ -334,9 +334,13 @@ class Runs:
         if fire.is_open:
             return Move(fires=[fire])
         job = self._store.job(fire.job)
+        others = self._store.open_fires(fire.job)
+        if key := fire.concurrency_key:
+            known = {other.id for other in others}
+            others += [f for f in self._store.open_fires_of_key(key) if f.id not in known]
         waiting = [
             replace(other, due_at=fire.finished_at)
-            for other in self._store.open_fires(fire.job)
+            for other in others
             if other.status == FireStatus.WAITING and other.id != fire.id
         ]
         counted = None if job is None else with_streak(job, fire.status, self.now())

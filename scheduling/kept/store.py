@@ -1,12 +1,24 @@
 """What a backend without a database has to keep, and the one way in which it changes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 from scheduling.kept.documents import Fire, Job, Lease
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that jobs share: each decision by it makes a new version, so no two decide at once.
+
+    ``taken_until`` is of a unique key that has had its run of the period.
+    """
+
+    name: str
+    taken_until: datetime | None = None
+    version: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -19,6 +31,7 @@ class Move:
 
     job: Job | None = None
     fires: Sequence[Fire] = ()
+    keys: Sequence[Key] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,18 @@ class Store(Protocol):
 
     def open_fires(self, job: str) -> list[Fire]:
         """Return a job's fires that have not ended."""
+        ...
+
+    def open_fires_of_key(self, key: str) -> list[Fire]:
+        """Return the fires of a concurrency key that have not ended."""
+        ...
+
+    def key(self, name: str) -> Key:
+        """Return a key; one that nobody has used is new."""
+        ...
+
+    def forget_keys(self, before: datetime) -> None:
+        """Forget the unique keys whose period ended before then."""
         ...
 
     def fires_of(self, job: str, limit: int) -> list[Fire]:

@@ -12,12 +12,11 @@ from uuid import UUID
 from celery import Celery
 
 from scheduling import conditions, isolation, messages, policies, publishing, waits
-from scheduling.kept import future
+from scheduling.kept import future, overlaps
 from scheduling.kept.documents import Figures, Fire, Job, Lease, new_fire_id, percentile
 from scheduling.kept.jobs import Jobs, planned
-from scheduling.kept.overlaps import without_overlap
 from scheduling.kept.runs import ended, is_suspected, with_streak
-from scheduling.kept.store import Move, Outlook, Process
+from scheduling.kept.store import Key, Move, Outlook, Process
 from scheduling.messages import MalformedMessageError, Message
 from scheduling.policies import PlannedFire
 from scheduling.recurrence import ImpossibleScheduleError
@@ -87,14 +86,28 @@ class Ticks(Jobs):
         jobs = {job.name: job for job in self._store.jobs(sorted({fire.job for fire in found}))}
         due = [fire for fire in found if _is_due(fire.due_at, now) or not fire.job]
         self._store.commit([Move(fires=[fire]) for fire in found if fire not in due])
-        decided = []
+        # Read before the fires that a decision is made beside.
+        keys = {
+            fire.concurrency_key: self._store.key(f"concurrency:{fire.concurrency_key}")
+            for fire in due
+            if fire.status == FireStatus.WAITING and fire.concurrency_key
+        }
+        decided: list[Fire] = []
+        decided_by: dict[UUID, Key] = {}
         started: Counter[str] = Counter()
         for fire in due:
-            decided.append(self._decided_or_ended(fire, jobs.get(fire.job), now, started[fire.job]))
-            waited = fire.status == FireStatus.WAITING
-            started[fire.job] += waited and decided[-1].status == FireStatus.CLAIMED
-        kept = _without_outdated(decided, jobs, now)
-        return _to_publish(self._store.commit([self._with_consequences(fire) for fire in kept]))
+            group = _group_of(fire)
+            decided.append(self._decided_or_ended(fire, jobs.get(fire.job), now, started[group]))
+            if fire.status == FireStatus.WAITING and decided[-1].status == FireStatus.CLAIMED:
+                started[group] += 1
+                if fire.concurrency_key:
+                    decided_by[fire.id] = keys[fire.concurrency_key]
+        moves = []
+        for fire in _without_outdated(decided, jobs, now):
+            key = decided_by.get(fire.id)
+            move = self._with_consequences(fire)
+            moves.append(move if key is None else replace(move, keys=[key]))
+        return _to_publish(self._store.commit(moves))
 
     def quarantine(self, name: str, error: BaseException) -> None:
         """Let a job that is at fault rest with its reason, until it is changed."""
@@ -108,6 +121,7 @@ class Ticks(Jobs):
         if future.is_known(self._store, now):
             future.recount(self._store, now)
         self._store.forget_processes(now - LIVE * 4)
+        self._store.forget_keys(now)
         if not kept_days:
             return 0
         return self._store.drop_ended(now - timedelta(days=kept_days), DROP_BATCH)
@@ -171,18 +185,14 @@ class Ticks(Jobs):
 
     def _planned(self, job: Job, now: datetime) -> Move:
         fires, job = _planned_fires(job, now)
-        fires = without_overlap(job, fires, self._open_fires(job), now)
+        fires, keys = overlaps.admitted(job, fires, overlaps.beside(self._store, job), now)
         for fire in fires:
             job = with_streak(job, fire.status, now)
         runs = sum(fire.is_open for fire in fires)
         if runs:
             count = job.total_run_count + runs
             job = replace(job, last_run_at=now, total_run_count=count)
-        return Move(job=job, fires=fires)
-
-    def _open_fires(self, job: Job) -> list[Fire]:
-        careless = job.overlap == "allow"
-        return [] if careless else self._store.open_fires(job.name)
+        return Move(job=job, fires=fires, keys=keys)
 
     def _decided_or_ended(self, fire: Fire, job: Job | None, now: datetime, started: int) -> Fire:
         """Return what becomes of one forgotten fire; one at fault ends, and stops no other."""
@@ -224,7 +234,8 @@ class Ticks(Jobs):
         return ended(fire, FireStatus.LOST, now, fire.error)
 
     def _is_blocked(self, fire: Fire, job: Job, started: int) -> bool:
-        others = self._store.open_fires(fire.job)
+        key = fire.concurrency_key
+        others = self._store.open_fires_of_key(key) if key else self._store.open_fires(fire.job)
         running = sum(other.status != FireStatus.WAITING for other in others) + started
         return running >= job.concurrency
 
@@ -288,6 +299,11 @@ class Book:
         if not job.handler:
             raise MalformedMessageError(job.quarantine_reason, column="name")
         return job
+
+
+def _group_of(fire: Fire) -> str:
+    """Return what the runs at once of a fire are counted by: its key, or its job."""
+    return f"\x00{fire.concurrency_key}" if fire.concurrency_key else fire.job
 
 
 def _is_due(moment: datetime | None, now: datetime) -> bool:

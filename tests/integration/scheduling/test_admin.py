@@ -40,6 +40,7 @@ def form(interval: IntervalSchedule, **values: str) -> dict[str, str]:
         "firing-0-guarantee": "at_least_once",
         "firing-0-max_retries": "0",
         "firing-0-retry_backoff_seconds": "10",
+        "firing-0-concurrency": "1",
         **values,
     }
 
@@ -69,9 +70,14 @@ def page(client: Client, task: PeriodicTask) -> str:
 def test_a_schedule_is_created_with_its_policy(
     admin_client: Client, interval: IntervalSchedule
 ) -> None:
-    assert admin_client.post(ADD, form(interval)).status_code == 302
+    keys = {"concurrency": "2", "concurrency_key": "shop", "unique_key": "report"}
+    values = {f"firing-0-{name}": value for name, value in keys.items()}
+    values["firing-0-unique_seconds"] = "60"
+    assert admin_client.post(ADD, form(interval, **values)).status_code == 302
     task = PeriodicTask.objects.get(name="by hand")
-    assert Schedule.objects.get(pk=task.pk).misfire == "all"
+    policy = Schedule.objects.get(pk=task.pk)
+    assert (policy.misfire, policy.concurrency, policy.unique_seconds) == ("all", 2, 60)
+    assert (policy.concurrency_key, policy.unique_key) == ("shop", "report")
     apply_all_changes()
     assert Schedule.objects.get(pk=task.pk).next_fire_at is not None
 
@@ -95,6 +101,13 @@ def test_a_policy_that_cannot_be_kept_is_refused(
     values = {"firing-0-guarantee": "at_most_once", "firing-0-max_retries": "3"}
     answer = admin_client.post(ADD, form(interval, **values))
     assert "is not tried again" in answer.content.decode()
+    for values in (
+        {"firing-0-overlap": "allow", "firing-0-concurrency_key": "shop"},
+        {"firing-0-unique_key": "report"},
+    ):
+        answer = admin_client.post(ADD, form(interval, **values))
+        said = answer.content.decode()
+        assert "needs the overlap policy" in said or "go together" in said
     values = {"firing-0-condition": "nobody.knows"}
     answer = admin_client.post(ADD, form(interval, **values))
     assert "nobody.knows" in answer.content.decode()

@@ -54,6 +54,7 @@ def filled(**values):
         "firing-0-guarantee": "at_least_once",
         "firing-0-max_retries": "0",
         "firing-0-retry_backoff_seconds": "10",
+        "firing-0-concurrency": "1",
         **values,
     }
 

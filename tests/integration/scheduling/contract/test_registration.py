@@ -168,6 +168,9 @@ def test_only_what_differs_from_the_previous_definition_is_written(backend: Back
         ({"retry": {"strategy": "waits"}}, "retry.waits"),
         ({"retry": {"errors": {"ValueError": {"wait": -1}}}}, "retry.errors.ValueError.wait"),
         ({"concurrency": 0}, "concurrency"),
+        ({"concurrency_key": "shop"}, "concurrency_key"),
+        ({"unique_key": "report"}, "unique_seconds"),
+        ({"unique_seconds": 60}, "unique_key"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_by_field(
