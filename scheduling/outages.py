@@ -108,6 +108,19 @@ _BRIEF_SQLSTATES = {
     "57P01": "it ended our connection",
     "57P05": "our connection was idle for too long",
 }
+# libpq tells of a server that refuses a connection by its text alone, without the code.
+_CONNECTION_ERRORS = {
+    "too many clients already": "53300",
+    "too many connections for": "53300",
+    "remaining connection slots are reserved": "53300",
+    "no more connections allowed": "53300",  # PgBouncer
+    "the database system is starting up": "57P03",
+    "the database system is shutting down": "57P03",
+    "the database system is in recovery mode": "57P03",
+    "the database system is not yet accepting connections": "57P03",
+    "authentication failed": "28P01",
+    "no pg_hba.conf entry": "28000",
+}
 _SQLITE_ERRORS = {
     "SQLITE_CANTOPEN": "its file cannot be opened",
     "SQLITE_CORRUPT": "its file is damaged",
@@ -137,6 +150,8 @@ def _of_database(error: BaseException) -> Outage | None:
         return Outage(DATABASE, _NO_ANSWER, _SILENT, makes_wait=True)
     # By name: Django's or the driver's own.
     if {kind.__name__ for kind in type(error).__mro__} & {"OperationalError", "InterfaceError"}:
+        if code := _code_in(str(error)):
+            return _of_code(code, error, _SQLSTATES, _BRIEF_SQLSTATES)
         return Outage(DATABASE, _NO_ANSWER, type(error).__name__)
     return None  # one of Django's own, about the model, or a value that Python cannot read or write
 
@@ -152,6 +167,13 @@ def _of_code(
         if known in lasting:
             return Outage(DATABASE, lasting[known], code)
     return None
+
+
+def _code_in(text: str) -> str:
+    """Return the SQLSTATE of a refused connection, by the server's words; "" for other words."""
+    if "FATAL" not in text:
+        return ""
+    return next((code for words, code in _CONNECTION_ERRORS.items() if words in text), "")
 
 
 def _family(code: str) -> str:

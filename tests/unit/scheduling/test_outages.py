@@ -76,6 +76,29 @@ def test_a_driver_that_says_no_more_has_no_answer() -> None:
         assert outage.reason == "it does not answer"
 
 
+@pytest.mark.parametrize(
+    ("words", "reason", "code"),
+    [
+        ("sorry, too many clients already", "it has no connection left", "53300"),
+        ('too many connections for role "app"', "it has no connection left", "53300"),
+        ("the database system is starting up", "it is starting", "57P03"),
+        (
+            'password authentication failed for user "app"',
+            "it refuses our user or password",
+            "28P01",
+        ),
+    ],
+)
+def test_a_refused_connection_is_told_by_the_servers_words(
+    words: str, reason: str, code: str
+) -> None:
+    text = f'connection to server at "127.0.0.1", port 5432 failed: FATAL:  {words}'
+    for error in (django.db.OperationalError(text), psycopg.OperationalError(text)):
+        outage = outages.of(error)
+        assert outage is not None
+        assert (outage.reason, outage.code) == (reason, code)
+
+
 def test_a_value_that_the_driver_cannot_read_is_the_rows_own() -> None:
     assert outages.of(psycopg.DataError("timestamp too large (after year 10K)")) is None
 

@@ -120,7 +120,7 @@ STATES: dict[str, Callable[[Database], AbstractContextManager[None]]] = {
         AT_A_WRITE.format("PERFORM pg_sleep(60)") + "ALTER ROLE app SET statement_timeout = '1s'",
         f"{NO_TROUBLE}; ALTER ROLE app RESET statement_timeout",
     ),
-    "it does not answer": lambda database: database.state(  # it refuses connections, by no code
+    "it has no connection left": lambda database: database.state(
         "ALTER ROLE app CONNECTION LIMIT 0",
         "ALTER ROLE app CONNECTION LIMIT -1",
     ),
