@@ -2,17 +2,25 @@
 
 The database's clock is set back when somebody corrects it, or when a standby with another clock is
 promoted. What was planned meanwhile would wait for the difference: claims of dead workers, retries,
-and what waits for a limit or an account. What a caller asked for at a time keeps it.
+what waits for a limit or an account, and what was accepted with a countdown. What a caller asked
+for at a time keeps it.
 """
 
+from collections import defaultdict
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from django.db.models import F
+from django.db.models import DateTimeField, ExpressionWrapper, F, Value
+from django.db.models.expressions import Combinable
 
 from notifications.core.conf import conf
 from notifications.core.reasons import DEFERRED
 from notifications.db import clock
 from notifications.models import Attempt, Notification, Status
+
+AT_A_TIME = 1000  # rows
+COUNTED_IN = timedelta(milliseconds=10)
+"""A countdown is a multiple of this; a named time is hardly ever that far from its acceptance."""
 
 _seen = 0
 
@@ -27,6 +35,7 @@ def look() -> int:
     if times == _seen:
         return 0
     changed = _shorten_leases(now) + _count_retries_anew(now) + _have_others_ask_again(now)
+    changed += _begin_countdowns_now(now)
     _seen = times
     return changed
 
@@ -63,3 +72,42 @@ def _have_others_ask_again(now: datetime) -> int:
         status=Status.SCHEDULED, due_at__gt=F("scheduled_at"), reason__in=DEFERRED
     )
     return deferred.filter(due_at__gt=now).update(due_at=now)
+
+
+def _begin_countdowns_now(now: datetime) -> int:
+    """Have a countdown, and an expiry that was given in seconds, begin now, not in the future.
+
+    A row that was accepted in the future was accepted by the wrong clock. Once put right it is not
+    found again.
+    """
+    ahead = Notification.objects.filter(
+        status__in=(Status.SCHEDULED, Status.QUEUED),
+        due_at__isnull=False,
+        attempt_count=0,
+        created_at__gt=now + clock.SET_BACK,
+    ).order_by("id")
+    changed = 0
+    times = list(ahead.values_list("id", *_TIMES)[:AT_A_TIME])
+    while times:
+        counted: dict[tuple[str, ...], list[UUID]] = defaultdict(list)
+        for id_, created_at, *later in times:
+            ends = zip(_TIMES[1:], later, strict=True)
+            counted[tuple(name for name, at in ends if _counts(created_at, at))].append(id_)
+        for names, ids in counted.items():
+            if names:
+                shifted = {name: _shifted(name, now) for name in names}
+                changed += ahead.order_by().filter(id__in=ids).update(**shifted, created_at=now)
+        times = list(ahead.filter(id__gt=times[-1][0]).values_list("id", *_TIMES)[:AT_A_TIME])
+    return changed
+
+
+_TIMES = ("created_at", "scheduled_at", "due_at", "expires_at")
+
+
+def _counts(since: datetime, until: datetime | None) -> bool:
+    return until is not None and (until - since) % COUNTED_IN == timedelta()
+
+
+def _shifted(name: str, now: datetime) -> Combinable:
+    """Return a time as far from now as it was from the acceptance."""
+    return ExpressionWrapper(Value(now) + (F(name) - F("created_at")), output_field=DateTimeField())

@@ -60,6 +60,25 @@ def test_what_was_planned_meanwhile_waits_as_long_as_it_was_to(accepted):
     assert waits(called) <= conf.pickup_grace
 
 
+@pytest.mark.usefixtures("_an_hour_ahead")
+def test_a_countdown_begins_anew_and_a_named_time_stays(accepted, monkeypatch):
+    monkeypatch.setattr("notifications.maintenance.set_back.AT_A_TIME", 2)
+    named = clock.now().replace(microsecond=123) + timedelta(seconds=90)
+    counted = [accepted(countdown=60.5, expires=90) for _ in range(5)]
+    at_a_time = accepted(eta=named)
+    assert min(waits(row) for row in counted) > 3600
+    set_back()
+    for row in counted:
+        assert 0 < waits(row) <= 60.5
+        assert (row.scheduled_at, row.expires_at - row.due_at) == (
+            row.due_at,
+            timedelta(seconds=29.5),
+        )
+        assert row.created_at <= database_now()
+    assert waits(at_a_time) > 3600
+    assert at_a_time.due_at == named
+
+
 def test_a_clock_that_is_right_changes_nothing(accepted):
     lost = accepted()
     claims.claim([lost.id])
