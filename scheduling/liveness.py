@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Lock
 
+from django.db import connection, transaction
+
 from scheduling.clock import database_now
 from scheduling.models import SchedulerProcess
 
@@ -54,6 +56,18 @@ def hung(now: datetime | None = None, limit: timedelta = HUNG) -> list[Scheduler
     now = now or database_now()
     seen = SchedulerProcess.objects.filter(seen_at__gt=now - limit, ticked_at__lte=now - limit)
     return list(seen.order_by("name"))
+
+
+def is_unknown() -> bool:
+    """Whether somebody keeps locked what the schedulers write: no announcement says who is alive.
+
+    Raises ``django.db.Error``.
+    """
+    if not connection.features.has_select_for_update_skip_locked:
+        return False
+    with transaction.atomic():
+        free = SchedulerProcess.objects.select_for_update(skip_locked=True)
+        return len(free) < SchedulerProcess.objects.count()
 
 
 def problem_of_host(limit: timedelta = HUNG, host: str | None = None) -> str:

@@ -12,7 +12,17 @@ from scheduling.models import Schedule
 
 def schedulers() -> Iterator[Finding]:
     """At least one scheduler is alive."""
-    if not scheduler_status.read().live_schedulers:
+    if scheduler_status.read().live_schedulers:
+        return
+    if liveness.is_unknown():
+        yield Finding(
+            "scheduler.unknown",
+            "Whether a scheduler is alive cannot be known: somebody keeps the rows locked that "
+            "schedulers announce themselves in.",
+            "database.waits names the session, where others wait for it for long: end its "
+            "transaction where nobody needs it.",
+        )
+    else:
         yield Finding(
             "scheduler.none",
             "No scheduler is alive: schedules, retries and lost messages wait.",

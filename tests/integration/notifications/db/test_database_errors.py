@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -13,10 +14,12 @@ from kombu.connection import Connection
 from config import celery_app
 from notifications.models import Attempt, FailedDelivery, Notification, Status
 from notifications.monitoring import overview
-from notifications.monitoring.diagnosis import locks, storage
+from notifications.monitoring.diagnosis import locks, schedules, storage
 from notifications.monitoring.state import StateCollector
 from notifications.queueing.publisher import DELIVER_DUE_TASK
 from notifications.submission import send_many
+from scheduling.clock import database_now
+from scheduling.models import SchedulerProcess
 from tests import leftovers
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import suspended, wait_until
@@ -318,6 +321,15 @@ def test_the_doctor_names_the_session_that_has_a_table_locked(child_env):
         assert "(psql of ada), for 1 s: LOCK TABLE notifications_notification" in finding.problem
         assert "ada@example.org" not in finding.problem
     assert list(storage.database()) == []
+
+
+def test_the_doctor_knows_of_no_scheduler_while_its_rows_are_locked(child_env):
+    long_ago = database_now() - timedelta(hours=1)
+    SchedulerProcess.objects.create(name="beat", started_at=long_ago, seen_at=long_ago)
+    with psycopg.connect(child_env["DATABASE_URL"]) as other:
+        other.execute("SELECT * FROM scheduling_schedulerprocess FOR UPDATE")
+        assert [finding.id for finding in schedules.schedulers()] == ["scheduler.unknown"]
+    assert [finding.id for finding in schedules.schedulers()] == ["scheduler.none"]
 
 
 def test_the_doctor_names_the_session_that_others_wait_for(child_env, monkeypatch):
