@@ -28,6 +28,7 @@ from scheduling import (
 from scheduling.entry import Entry
 from scheduling.liveness import pulse
 from scheduling.models import Fire
+from scheduling.pace import Pace
 from scheduling.ticker import Tickers
 
 __all__ = ["Entry", "Scheduler"]
@@ -56,6 +57,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
             super().__init__(*args, **kwargs)
         self.max_interval: float = min(self.app.conf.beat_max_loop_interval or 1, POLL_INTERVAL)
         self._tickers = Tickers()
+        self._pace = Pace()
         self._latest = datetime.min.replace(tzinfo=UTC) + future.TOLERANCE
 
     @property
@@ -180,12 +182,14 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
     def _claim(self, view: outlook.Outlook) -> int:
         if view.next_fire_at is None or view.next_fire_at > view.now:
             return 0
-        return self._publish(claims.claim_due(view.now))
+        with self._pace.measured() as limit:
+            return self._publish(claims.claim_due(view.now, limit))
 
     def _recover(self, view: outlook.Outlook) -> int:
         if view.fire_due_at is None or view.fire_due_at > view.now:
             return 0
-        return self._publish(recovery.recover(view.now))
+        with self._pace.measured() as limit:
+            return self._publish(recovery.recover(view.now, limit))
 
     def _publish(self, fires: list[Fire]) -> int:
         if fires:

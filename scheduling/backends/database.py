@@ -28,6 +28,7 @@ from scheduling.kept import documents
 from scheduling.kept.documents import Definition, Figures, Fire, Job
 from scheduling.models import Fire as FireRow
 from scheduling.models import Lease, Origin, Schedule
+from scheduling.pace import Pace
 from scheduling.run_errors import NotOpenError
 from scheduling.terms import FireStatus
 
@@ -53,6 +54,9 @@ STATE_FIELDS = (
 
 class DatabaseBackend:
     """The scheduler's tables behind the protocol of a backend."""
+
+    def __init__(self) -> None:
+        self.pace = Pace()
 
     now = staticmethod(database_now)
 
@@ -142,8 +146,9 @@ class DatabaseBackend:
         """Do one round; ``scheduling.scheduler`` does the same with a boundary for each step."""
         view = outlook.look()
         done = changes.apply_changes(view.now) if view.has_changes else 0
-        fires = claims.claim_due(view.now) + recovery.recover(view.now)
-        dispatch.publish(app, fires)
+        with self.pace.measured() as limit:
+            fires = claims.claim_due(view.now, limit) + recovery.recover(view.now, limit)
+            dispatch.publish(app, fires)
         return 0.0 if done or fires else view.seconds_until_due()
 
     def clean(self, now: datetime, kept_days: float) -> int:

@@ -16,8 +16,9 @@ from scheduling.kept import future, overlaps
 from scheduling.kept.documents import Figures, Fire, Job, Lease, new_fire_id, percentile
 from scheduling.kept.jobs import Jobs, planned
 from scheduling.kept.runs import ended, is_suspected, with_streak
-from scheduling.kept.store import Key, Move, Outlook, Process
+from scheduling.kept.store import Key, Move, Outlook, Process, Store
 from scheduling.messages import MalformedMessageError, Message
+from scheduling.pace import Pace
 from scheduling.policies import PlannedFire
 from scheduling.recurrence import ImpossibleScheduleError
 from scheduling.run_errors import history_with, text_of
@@ -39,6 +40,10 @@ OWN_WORDS = (ImpossibleScheduleError, MalformedMessageError)
 class Ticks(Jobs):
     """The work of a scheduler over a store."""
 
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.pace = Pace()
+
     _latest: datetime | None = None
     """The latest time that this process has seen."""
 
@@ -54,9 +59,10 @@ class Ticks(Jobs):
             future.recount(self._store, outlook.now)
             return 0.0
         if outlook.is_due:
-            fires = self.claim_due(outlook.now) + self.recover(outlook.now)
-            if fires:
-                publishing.publish(app, Book(self, fires), fires)
+            with self.pace.measured() as limit:
+                fires = self.claim_due(outlook.now, limit) + self.recover(outlook.now, limit)
+                if fires:
+                    publishing.publish(app, Book(self, fires), fires)
             return 0.0
         if outlook.next_due_at is None:
             return float("inf")

@@ -1,5 +1,6 @@
 """Which due times fire, once each."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ import pytest
 from celery import Celery
 from django.conf import settings
 
-from scheduling import jobs
+from scheduling import conditions, jobs
 from scheduling.kept.protocol import Backend
+from scheduling.pace import SLOW, Pace
 from tests.integration.scheduling.backends import Stage
 from tests.integration.scheduling.conftest import queued_messages
 from tests.integration.scheduling.contract.acts import MINUTE, TASK, at_once, due, fired, tick
@@ -77,6 +79,35 @@ def test_time_drift_a_clock_that_was_ahead_delays_and_doubles_nothing(
 def test_a_fire_tells_from_when_on_it_stands_for_missed_ones(stage: Stage, app: Celery) -> None:
     fire = fired(stage, app, seconds_ago=190)
     assert fire.scheduled_for - fire.missed_since == 3 * MINUTE
+
+
+def test_a_busy_scheduler_takes_less_and_leaves_the_rest_to_others(
+    stage: Stage, app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy: Any = stage.backend
+    busy.pace = Pace(most=4, least=1)
+    answers = {"takes": 2 * SLOW / 4}
+
+    def is_slow(*_: object) -> bool:
+        time.sleep(answers["takes"])
+        return True
+
+    monkeypatch.setattr(conditions, "_registered", {"slow": is_slow})
+    names = [f"job {number}" for number in range(4)]
+
+    def round_of(scheduler: Backend) -> int:
+        before = sum(len(jobs.fires(name)) for name in names)
+        scheduler.tick(app)
+        return sum(len(jobs.fires(name)) for name in names) - before
+
+    for name in names:
+        due(stage, name, condition="slow")
+    assert round_of(busy) == 4
+    for name in names:
+        stage.make_due(name, 0.01)
+    answers["takes"] = 0
+    assert round_of(busy) == 2
+    assert round_of(stage.another()) == 2
 
 
 HOLIDAY = """BEGIN:VCALENDAR
