@@ -13,9 +13,10 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cached_property, lru_cache
 
 from cronsim import CronSim, CronSimError
-from dateutil.rrule import DAILY, rrule, rrulestr
+from dateutil.rrule import DAILY
 
 from scheduling import calendars
+from scheduling.occurrences import Occurrences
 from scheduling.recurrence import HORIZON_YEARS, ImpossibleScheduleError, LocalRule, Recurrence
 
 ALIASES = {
@@ -34,6 +35,8 @@ LONGEST_ROLL = 31
 """Days that a due time is moved at most from a holiday."""
 MOST_SKIPPED = 4000
 """Due times in a row that a window or a calendar may leave out: more, and it is never due."""
+HORIZON = timedelta(days=366 * HORIZON_YEARS)
+"""How far ahead a due time may be that a window or a calendar lets through."""
 
 
 SPECIAL_DAY = re.compile(r"L-(\d|[12]\d|30)|([1-9]|[12]\d|3[01])W", re.IGNORECASE)
@@ -137,28 +140,19 @@ class RecurrenceRule(LocalRule):
     begin: datetime
 
     def __post_init__(self) -> None:
-        if "DTSTART" in self.text.upper():
-            raise ImpossibleScheduleError("An RRULE begins at the job's start: leave DTSTART out.")
-        if self._parsed._freq > 5:  # type: ignore[attr-defined]  # noqa: SLF001 -- there is no public name
-            raise ImpossibleScheduleError("An RRULE is due once a minute at most.")
+        _ = self._occurrences
 
     @cached_property
-    def _parsed(self) -> rrule:
+    def _occurrences(self) -> Occurrences:
         local = self.begin.astimezone(self.zone).replace(tzinfo=None, microsecond=0)
-        try:
-            parsed = rrulestr(self.text, dtstart=local, cache=True)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ImpossibleScheduleError(f"The RRULE {self.text!r}: {error}.") from error
-        if not isinstance(parsed, rrule):
-            raise ImpossibleScheduleError("It must be one RRULE.")
-        return parsed
+        return Occurrences(self.text, local)
 
     @property
     def _runs_every_hour(self) -> bool:
-        return bool(self._parsed._freq > DAILY)  # type: ignore[attr-defined]  # noqa: SLF001 -- there is no public name
+        return self._occurrences.frequency > DAILY
 
     def _local_times(self, start: datetime) -> Iterator[datetime]:
-        yield from self._parsed.xafter(start, inc=True)
+        return self._occurrences.since(start)
 
 
 @dataclass(frozen=True)
@@ -175,9 +169,10 @@ class Window:
 
     def after(self, moment: datetime) -> datetime | None:
         """Return the first due time after ``moment`` that lies in the window."""
+        asked = moment
         for _ in range(MOST_SKIPPED):
             due = self.rule.after(moment)
-            if due is None:
+            if due is None or due - asked > HORIZON:
                 return None
             local = due.astimezone(self.zone)
             if self._holds(local.time()):
@@ -218,15 +213,20 @@ class BusinessDays:
         best: datetime | None = None
         for _ in range(MOST_SKIPPED):
             due = self.rule.after(seen)
-            if due is None or (best is not None and due > best + reach):
+            if due is None or due - moment > HORIZON or (best is not None and due > best + reach):
                 return best
             moved = self._moved(due)
             if moved is not None and moved > moment and (best is None or moved < best):
                 best = moved
                 if self.roll == "skip":
                     return best
-            seen = due
+            # The others of a day that is left out are left out, too.
+            seen = max(due, self._end_of_day(due) - INSTANT) if self.roll == "skip" else due
         return best
+
+    def _end_of_day(self, moment: datetime) -> datetime:
+        tomorrow = moment.astimezone(self.zone).date() + DAY
+        return datetime.combine(tomorrow, time(), self.zone).astimezone(UTC)
 
     def free(self, day: date) -> str:
         """Return why a local day is free: the holiday's name, ``weekend``; empty: it is not."""

@@ -10,9 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from dateutil.rrule import rrule, rrulestr
-
 from scheduling import configuration
+from scheduling.occurrences import Occurrences
 from scheduling.recurrence import ImpossibleScheduleError
 
 DAY = timedelta(days=1)
@@ -27,16 +26,15 @@ class Calendar:
     """The holidays of a file: those of single days, and those that come again."""
 
     days: Mapping[date, str]
-    again: tuple[tuple[rrule, int, str], ...]
+    again: tuple[tuple[Occurrences, int, str], ...]
 
     def get(self, day: date) -> str | None:
         """Return the name of the holiday on a local day."""
         if day in self.days:
             return self.days[day]
-        midnight = datetime.combine(day, time())
         for rule, length, name in self.again:
-            begun = rule.before(midnight, inc=True)
-            if begun is not None and midnight - begun < length * DAY:
+            days = _days(day - (length - 1) * DAY, length)
+            if any(one in _days_in(rule, one.year) for one in days):
                 return name
         return None
 
@@ -65,23 +63,38 @@ def _read(path: Path, _changed: int) -> Calendar:
     import icalendar  # noqa: PLC0415 -- few processes need it
 
     days: dict[date, str] = {}
-    again: list[tuple[rrule, int, str]] = []
+    again: list[tuple[Occurrences, int, str]] = []
     try:
         for event in icalendar.Calendar.from_ical(path.read_bytes()).walk("VEVENT"):
             begin, length = _span(event)
             name = str(event.get("SUMMARY", "")) or path.stem
             if "RRULE" in event:
                 text = cast("bytes", event["RRULE"].to_ical()).decode()
-                rule = rrulestr(text, dtstart=datetime.combine(begin, time()), cache=True)
-                again.append((cast("rrule", rule), length, name))
+                rule = Occurrences(text, datetime.combine(begin, time()))
+                _days_in(rule, begin.year)  # refuses a rule whose days take too long to find
+                again.append((rule, length, name))
             else:
                 days.update(dict.fromkeys(_days(begin, length), name))
+    except ImpossibleScheduleError as error:
+        raise ImpossibleScheduleError(f"The calendar {path.stem!r}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = type(error).__name__
         raise ImpossibleScheduleError(
             f"The calendar {path.stem!r} is not iCalendar ({why})."
         ) from None
     return Calendar(days, tuple(again))
+
+
+@lru_cache(maxsize=1024)
+def _days_in(rule: Occurrences, year: int) -> frozenset[date]:
+    """Return the days of a year on which an event begins that comes again."""
+    end = datetime(year, 12, 31, 23, 59)  # noqa: DTZ001 -- local, naive
+    found: set[date] = set()
+    for moment in rule.since(datetime(year, 1, 1)):  # noqa: DTZ001 -- as above
+        if moment > end:
+            break
+        found.add(moment.date())
+    return frozenset(found)
 
 
 def _span(event: Any) -> tuple[date, int]:

@@ -84,6 +84,8 @@ def store(
         if _calls_anew(definition):
             handler, kwargs = definition["handler"], definition.get("kwargs", {})
             arguments.check(handler, definition.get("args", []), kwargs)
+        if "schedule" in keys:
+            _look_for_due_time(definition)  # before anything is locked
         with transaction.atomic():
             _take_name(definition["name"], is_new=is_new)
             rule_documents.refuse_past(definition, _new_moments(definition, keys), database_now())
@@ -112,6 +114,13 @@ def store(
         text = f"{definition['name']}: {_text(error)}"
         raise InvalidJobError(text, field=_field_at_fault(error)) from error
     return task
+
+
+def _look_for_due_time(definition: Definition) -> None:
+    """Raise ``ImpossibleScheduleError`` if looking for the rule's next due time takes too long."""
+    now, start = database_now(), definition.get("start")
+    origin = now if start is None else moment_of(start, field="start")
+    rule_documents.recurrence_of(definition["schedule"], origin).after(max(now, origin))
 
 
 def _new_moments(definition: Definition, keys: set[str]) -> set[str]:
@@ -234,4 +243,4 @@ def _field_at_fault(error: Exception) -> str:
         return _KEYS.get(next(iter(error.error_dict)), "schedule")
     if isinstance(error, MalformedMessageError):
         return _KEYS.get(error.column, error.column)
-    return "schedule"
+    return error.field if isinstance(error, ImpossibleScheduleError) else "schedule"

@@ -27,7 +27,11 @@ LONGEST_CHANGE = timedelta(hours=3)  # no zone has moved its clock further since
 
 
 class ImpossibleScheduleError(ValueError):
-    """A rule that is never due or cannot be read; the message says why."""
+    """A rule that is never due or cannot be read; the message says why, ``field`` names its key."""
+
+    def __init__(self, message: str = "", *, field: str = "schedule") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Recurrence(Protocol):

@@ -64,7 +64,8 @@ class Jobs(Runs):
             except JobError:
                 raise
             except UNFIT as error:
-                raise InvalidJobError(f"{name}: {error}", field="schedule") from error
+                field = error.field if isinstance(error, ImpossibleScheduleError) else "schedule"
+                raise InvalidJobError(f"{name}: {error}", field=field) from error
 
         return self._change(name, change)
 

@@ -1,14 +1,17 @@
 """Rules beyond five plain fields: against two other libraries, and what is ours as tables."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
 from cronsim import CronSim
+from dateutil.rrule import rrulestr
 
 from scheduling.job_schema import InvalidJobError
+from scheduling.occurrences import Occurrences
 from scheduling.recurrence import ImpossibleScheduleError, Interval, Recurrence, upcoming
 from scheduling.rule_documents import recurrence_of
 from scheduling.timetable import Timetable
@@ -126,11 +129,39 @@ def test_an_rrule_is_read_in_its_zone() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["FREQ=NEVER", "nonsense", "FREQ=SECONDLY", "DTSTART:20260101T000000\nRRULE:FREQ=DAILY"]
+    "text",
+    [
+        *("FREQ=NEVER", "nonsense", "FREQ=SECONDLY", "DTSTART:20260101T000000\nRRULE:FREQ=DAILY"),
+        *("FREQ=DAILY;INTERVAL=0", "RRULE:INTERVAL=-1;FREQ=DAILY", "FREQ=DAILY;COUNT=1000000"),
+        "FREQ=MINUTELY;BYSECOND=0,30",
+        # Never due, or not within the steps of a search.
+        "FREQ=MINUTELY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=MINUTELY;BYSETPOS=2",
+        "FREQ=HOURLY;INTERVAL=24;BYHOUR=13",
+    ],
 )
 def test_an_rrule_that_cannot_be_used_is_refused(text: str) -> None:
     with pytest.raises(ImpossibleScheduleError):
         due({"rrule": text})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FREQ=MINUTELY;INTERVAL=7",
+        "FREQ=HOURLY;INTERVAL=5;BYDAY=MO,TU",
+        "FREQ=DAILY;INTERVAL=3;BYHOUR=6,18",
+        "FREQ=WEEKLY;INTERVAL=2;BYDAY=TU,SU;WKST=SU",
+        "FREQ=MONTHLY;INTERVAL=5;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1",
+        "FREQ=YEARLY;INTERVAL=2;BYMONTH=2,11",
+        "FREQ=WEEKLY;COUNT=200",
+    ],
+)
+@pytest.mark.parametrize("begin", [datetime(2020, 2, 28, 5), datetime(2020, 1, 31)])  # noqa: DTZ001 -- local times
+def test_an_rrule_that_began_long_ago_is_due_when_dateutil_says(text: str, begin: datetime) -> None:
+    start = datetime(2023, 10, 4, 7)  # noqa: DTZ001 -- a local time
+    expected = list(islice(rrulestr(text, dtstart=begin).xafter(start, inc=True), 5))
+    assert list(islice(Occurrences(text, begin).since(start), 5)) == expected
 
 
 def test_only_between_two_times_of_day() -> None:
@@ -213,6 +244,12 @@ def test_a_country_without_holidays_is_refused() -> None:
 
 def test_a_rule_that_its_window_never_lets_through_is_never_due() -> None:
     assert due({"cron": "0 9 * * *", "between": ["10:00", "11:00"]}) == []
+
+
+def test_minutes_that_a_long_weekend_leaves_out_are_due_after_it() -> None:
+    rule = {"every": 60, "holidays": "DE", "business_days": True}
+    start = datetime(2026, 12, 24, 23, 59, tzinfo=UTC)  # then holidays and a weekend: 3 days
+    assert due(rule, 1, start) == [datetime(2026, 12, 28, tzinfo=UTC)]
 
 
 def test_a_window_looks_at_few_due_times_however_short_the_interval_is() -> None:

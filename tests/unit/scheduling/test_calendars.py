@@ -63,6 +63,10 @@ def test_a_changed_file_counts_at_once(folder: Path) -> None:
 
 def test_a_file_that_is_missing_or_no_calendar_is_named(folder: Path) -> None:
     (folder / "broken.ics").write_text("no calendar")
-    for name in ("missing", "broken"):
+    (folder / "endless.ics").write_text(COMPANY.replace("FREQ=YEARLY", "FREQ=DAILY;INTERVAL=0"))
+    (folder / "barren.ics").write_text(
+        COMPANY.replace("FREQ=YEARLY", "FREQ=MINUTELY;BYMONTH=2;BYMONTHDAY=30")
+    )
+    for name in ("missing", "broken", "endless", "barren"):
         with pytest.raises(ImpossibleScheduleError, match=name):
             days(1, calendar=name)

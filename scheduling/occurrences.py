@@ -1,0 +1,147 @@
+"""What an RRULE of RFC 5545 is due at, in local time, found in a bounded number of steps. Pure.
+
+dateutil looks for the next occurrence until the year 9999, which can take it hours, and for ever
+with an INTERVAL of 0. Here INTERVAL is checked before dateutil reads it, the search begins near the
+moment that is asked for, and its steps are counted.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from dateutil.rrule import DAILY, HOURLY, MINUTELY, MONTHLY, WEEKLY, rrule, rrulestr
+
+from scheduling.recurrence import ImpossibleScheduleError
+
+FIELD = "schedule.rrule"
+MOST_STEPS = 100_000
+"""Steps of dateutil's and occurrences that one search may take: about a second."""
+LARGEST_INTERVAL = 1_000_000
+LARGEST_COUNT = 10_000
+LONGEST = 1000
+"""Characters of a rule."""
+MOST_POSITIONS = 12
+"""Positions in BYSETPOS: dateutil walks a whole period for each."""
+PART = re.compile(r"(?:^|[;:\s])(INTERVAL|COUNT|BYSETPOS|BYSECOND)=([^;\s]*)")
+LENGTHS = {
+    WEEKLY: timedelta(weeks=1),
+    DAILY: timedelta(days=1),
+    HOURLY: timedelta(hours=1),
+    MINUTELY: timedelta(minutes=1),
+}
+
+
+class Steps(int):
+    """An INTERVAL that counts how often dateutil adds it; raises ``ImpossibleScheduleError``."""
+
+    left = MOST_STEPS
+
+    def __radd__(self, other: int) -> int:
+        self.spend()
+        return other + int(self)
+
+    def __mul__(self, other: int) -> int:  # type: ignore[override]  # of whole numbers alone
+        self.spend()
+        return int(self) * other
+
+    def spend(self) -> None:
+        """Count one step."""
+        self.left -= 1
+        if self.left < 0:
+            raise ImpossibleScheduleError(
+                "The RRULE is never due, or finding out when takes too many steps.", field=FIELD
+            )
+
+
+@dataclass(frozen=True)
+class Occurrences:
+    """The occurrences of an RRULE that counts from ``begin``, a local time.
+
+    Raises ``ImpossibleScheduleError`` for one that cannot be read, or that is due each second.
+    """
+
+    text: str
+    begin: datetime
+
+    def __post_init__(self) -> None:
+        text = self.text.upper()
+        if "DTSTART" in text:
+            _refuse("An RRULE begins at the job's start: leave DTSTART out.")
+        if len(text) > LONGEST:
+            _refuse(f"An RRULE has {LONGEST} characters at most.")
+        parts = {name: values.split(",") for name, values in PART.findall(text)}
+        _refuse_outside("INTERVAL", parts.get("INTERVAL", ["1"]), LARGEST_INTERVAL)
+        _refuse_outside("COUNT", parts.get("COUNT", ["1"]), LARGEST_COUNT)
+        if len(parts.get("BYSETPOS", [])) > MOST_POSITIONS:
+            _refuse(f"BYSETPOS has {MOST_POSITIONS} positions at most.")
+        if self.frequency > MINUTELY or len(parts.get("BYSECOND", [])) > 1:
+            _refuse("An RRULE is due once a minute at most.")
+
+    @property
+    def frequency(self) -> int:
+        """Return dateutil's number for FREQ."""
+        return int(self._parsed._freq)  # type: ignore[attr-defined]  # noqa: SLF001 -- there is no public name
+
+    def since(self, start: datetime) -> Iterator[datetime]:
+        """Return the occurrences from ``start`` on, in order.
+
+        Raises ``ImpossibleScheduleError`` if the next takes too many steps.
+        """
+        steps = Steps(self._interval)
+        rule = self._parsed.replace(dtstart=self._near(start), interval=steps)
+        try:
+            for moment in rule:
+                steps.spend()
+                if moment >= start:
+                    yield moment
+        except ImpossibleScheduleError:
+            raise
+        except (ValueError, TypeError, OverflowError) as error:  # dateutil's: an empty rule
+            raise ImpossibleScheduleError(
+                f"The RRULE {self.text!r}: {error}.", field=FIELD
+            ) from error
+
+    @cached_property
+    def _interval(self) -> int:
+        return int(self._parsed._interval)  # type: ignore[attr-defined]  # noqa: SLF001 -- as above
+
+    @cached_property
+    def _parsed(self) -> rrule:
+        try:
+            parsed = rrulestr(self.text, dtstart=self.begin)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise ImpossibleScheduleError(
+                f"The RRULE {self.text!r}: {error}.", field=FIELD
+            ) from error
+        if not isinstance(parsed, rrule):
+            _refuse("It must be one RRULE.")
+        return parsed
+
+    def _near(self, start: datetime) -> datetime:
+        """Return where a search may begin: whole periods after ``begin``, and before ``start``."""
+        begin, frequency = self.begin, self.frequency
+        is_counted = self._parsed._count is not None  # type: ignore[attr-defined]  # noqa: SLF001 -- as above
+        if is_counted or start <= begin:
+            return begin
+        if frequency in LENGTHS:
+            period = LENGTHS[frequency] * self._interval
+            return begin + max((start - begin) // period - 1, 0) * period
+        if begin.day > 28:  # not in each month
+            return begin
+        period_months = self._interval * (1 if frequency == MONTHLY else 12)
+        first = begin.year * 12 + begin.month - 1
+        passed = start.year * 12 + start.month - 1 - first
+        months = first + max(passed // period_months - 1, 0) * period_months
+        return begin.replace(year=months // 12, month=months % 12 + 1)
+
+
+def _refuse_outside(name: str, values: list[str], largest: int) -> None:
+    for value in values:
+        if not (value.isascii() and value.isdigit() and 1 <= int(value) <= largest):
+            _refuse(f"{name} is a whole number from 1 to {largest}, not {value!r}.")
+
+
+def _refuse(text: str) -> None:
+    raise ImpossibleScheduleError(text, field=FIELD)
