@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import NoReturn
 
 from dateutil.rrule import DAILY, HOURLY, MINUTELY, MONTHLY, WEEKLY, rrule, rrulestr
 
@@ -42,7 +43,7 @@ class Steps(int):
         self.spend()
         return other + int(self)
 
-    def __mul__(self, other: int) -> int:  # type: ignore[override]  # of whole numbers alone
+    def __mul__(self, other: int) -> int:
         self.spend()
         return int(self) * other
 
@@ -143,5 +144,5 @@ def _refuse_outside(name: str, values: list[str], largest: int) -> None:
             _refuse(f"{name} is a whole number from 1 to {largest}, not {value!r}.")
 
 
-def _refuse(text: str) -> None:
+def _refuse(text: str) -> NoReturn:
     raise ImpossibleScheduleError(text, field=FIELD)
