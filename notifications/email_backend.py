@@ -34,7 +34,7 @@ class EmailBackend(BaseEmailBackend):
     """
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
-        """Accept messages and return how many were accepted."""
+        """Accept messages and return how many were accepted for all of their recipients."""
         messages = [rows for one in email_messages if (rows := self._rows(one))]
         if not messages:
             return 0
@@ -62,7 +62,7 @@ class EmailBackend(BaseEmailBackend):
             if len(errors) == len(rows):
                 self._refused(errors[0][1])
                 continue
-            accepted += 1
+            accepted += not errors
             for row, error in errors:
                 told = {name: row[name] for name in ("channel", "recipient", "subject")}
                 failed_deliveries.keep_refused(str(uuid4()), told, error)

@@ -102,15 +102,34 @@ def _parts(mail: Message) -> Iterator[Message]:
 def _blocks(part: Message) -> list[Message]:
     """Return the groups of fields of a report's machine-readable part."""
     held = part.get_payload()
-    if isinstance(held, list) and len(held) > 1:
+    if _is_encoded(part):
+        text = _decoded(part)
+    elif isinstance(held, list) and len(held) > 1:
         return [one for one in held if isinstance(one, Message)]
-    if isinstance(held, list):  # the parser took it for a mail: what follows the head is its body
+    elif isinstance(held, list):  # the parser took it for a mail: what follows the head is its body
         text = "\n".join(one.as_string() for one in held if isinstance(one, Message))
     else:
-        octets = part.get_payload(decode=True)
-        text = octets.decode("utf-8", "replace") if isinstance(octets, bytes) else ""
+        text = _decoded(part)
     groups = re.split(r"\r?\n[ \t]*\r?\n", text.strip())
     return [HeaderParser().parsestr(group.lstrip()) for group in groups]
+
+
+def _is_encoded(part: Message) -> bool:
+    encoding = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
+    return encoding in ("base64", "quoted-printable")
+
+
+def _decoded(part: Message) -> str:
+    """Return the text of a part, also of one that must not be encoded (RFC 3464, 2.1) and is."""
+    held = part.get_payload()
+    if isinstance(held, list):  # the parser looked for headers in what is encoded
+        text = "\n\n".join(one.as_string().strip("\n") for one in held if isinstance(one, Message))
+        plain = Message()
+        plain["Content-Transfer-Encoding"] = str(part["Content-Transfer-Encoding"])
+        plain.set_payload(text)
+        part = plain
+    octets = part.get_payload(decode=True)
+    return octets.decode("utf-8", "replace") if isinstance(octets, bytes) else ""
 
 
 def _values(fields: Message, *names: str) -> list[str]:
@@ -185,7 +204,7 @@ def _returned_headers(part: Message) -> Message | None:
     """Return the head of the mail that a report is about, if the part holds it."""
     kind, held = part.get_content_type(), part.get_payload()
     if kind in _WHOLE and isinstance(held, list) and held and isinstance(held[0], Message):
-        return held[0]
+        return _blocks(part)[0] if _is_encoded(part) else held[0]
     if kind in _HEADERS:
         return _blocks(part)[0]
     return None

@@ -13,6 +13,8 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from email import message_from_bytes
+from email.errors import HeaderParseError
+from email.header import decode_header
 from functools import cached_property
 from hashlib import sha256
 from pathlib import PurePath
@@ -51,7 +53,8 @@ _TYPE = re.compile(
     r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?:; ?[A-Za-z0-9-]+=(?:[A-Za-z0-9!#$&^_.+-]+|"
     r'"[ !#-\[\]-~]*"))*'
 )
-_CONTENT_ID = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{1,200}")
+# Not =?, which readers take for the beginning of an encoded word (RFC 2047).
+_CONTENT_ID = re.compile(r"(?!.*=\?)[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{1,200}")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 Checked = dict[str, Any]
@@ -336,12 +339,18 @@ def _filename(given: object, at: str) -> str:
 
 def _content_type(given: object, filename: str, at: str) -> str:
     if not given:
-        return mimetypes.guess_type(filename)[0] or UNKNOWN_TYPE
+        found = mimetypes.guess_type(filename)[0] or UNKNOWN_TYPE
+        return UNKNOWN_TYPE if is_whole_mail(found) else found
     if not isinstance(given, str) or not _TYPE.fullmatch(given):
         _refuse("A content_type looks like application/pdf.", at)
-    if given.lower().startswith(("multipart/", "message/")):
+    if is_whole_mail(given):
         _refuse("A content_type must not be multipart or message.", at, "Attach it as a file.")
     return given
+
+
+def is_whole_mail(content_type: str) -> bool:
+    """Return whether a type is one of a mail or of parts, which a file in base64 must not have."""
+    return content_type.lower().startswith(("multipart/", "message/"))
 
 
 def _refuse_executable(filename: str, kind: str, at: str) -> None:
@@ -361,7 +370,19 @@ def refuse_executables_of(raw: bytes) -> None:
         return
     for part in message_from_bytes(raw).walk():
         if name := part.get_filename():
-            _refuse_executable(name, part.get_content_type(), "content")
+            _refuse_executable(_as_read(name), part.get_content_type(), "content")
+
+
+def _as_read(name: str) -> str:
+    """Return a file's name as mail programs show it: encoded words (RFC 2047) are decoded."""
+    try:
+        parts = decode_header(name)
+        return "".join(
+            one if isinstance(one, str) else one.decode(charset or "utf-8", "replace")
+            for one, charset in parts
+        )
+    except (HeaderParseError, LookupError, ValueError):
+        return name
 
 
 def _content(given: object, at: str) -> bytes:

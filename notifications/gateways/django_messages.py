@@ -33,7 +33,7 @@ Fields = dict[str, Any]
 def requests_of(message: EmailMessage) -> list[Mapping[str, Any]]:
     """Return a request for each recipient. Raises ``InvalidField``."""
     told = steering.read((name, str(value)) for name, value in message.extra_headers.items())
-    recipients = list(dict.fromkeys(message.recipients()))
+    recipients = _recipients(message)
     found = _parts(message) if _is_plain(message) else None
     if "template" in told:
         shared, beside = {}, found or _common(message)
@@ -58,15 +58,24 @@ def requests_of(message: EmailMessage) -> list[Mapping[str, Any]]:
             **({"idempotency_key": f"{key}:{one}"} if key else {}),
             "mail": kept,
         }
-        for one in map(str, recipients)
+        for one in recipients
     ]
+
+
+def _recipients(message: EmailMessage) -> list[str]:
+    """Return whom a message names, each mailbox once, however often and in whatever form."""
+    found: dict[str, str] = {}
+    for one in map(str, message.recipients()):
+        try:
+            found.setdefault(addresses.mailbox(one).address, one)
+        except addresses.BadAddress:  # refused as a recipient
+            found.setdefault(one, one)
+    return [*found.values()]
 
 
 def _headers(message: EmailMessage) -> dict[str, str]:
     return {
-        name: str(value)
-        for name, value in message.extra_headers.items()
-        if not steering.is_for_us(name)
+        name: str(value) for name, value in message.extra_headers.items() if steering.is_sent(name)
     }
 
 

@@ -143,6 +143,7 @@ def _keep_refused(rows: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> 
 
 def _requests(one: Handed) -> list[dict[str, Any]]:
     """Return a request for each recipient. Raises ``InvalidField``."""
+    _check_line_ends(one.content)
     head, rest = _parted(one.content)
     headers = _parser.parsebytes(head)
     for author in _authors(headers):
@@ -172,6 +173,12 @@ def _requests(one: Handed) -> list[dict[str, Any]]:
     ]
 
 
+def _check_line_ends(content: bytes) -> None:
+    """Raise ``InvalidField`` for a CR or LF alone, which servers read differently."""
+    if not content.count(b"\r\n") == content.count(b"\n") == content.count(b"\r"):
+        raise InvalidField("A line must end by CR LF (RFC 5321, 2.3.8).", field="raw")
+
+
 def _parted(content: bytes) -> tuple[bytes, bytes]:
     """Part a mail into its header lines and the rest, which begins with the blank line."""
     if content.startswith(b"\r\n"):
@@ -181,14 +188,16 @@ def _parted(content: bytes) -> tuple[bytes, bytes]:
 
 
 def _without_ours(head: bytes) -> bytes:
-    """Take out the headers that are for us, with the lines that continue them."""
-    if steering.PREFIX.encode() not in head.lower():
+    """Take out the headers that nobody is to read, with the lines that continue them."""
+    lowered = head.lower()
+    if steering.PREFIX.encode() not in lowered and b"bcc" not in lowered:
         return head
     kept = []
     is_ours = False
     for line in head.splitlines(keepends=True):
         if line[:1] not in b" \t":
-            is_ours = steering.is_for_us(line.decode("ascii", "replace"))
+            name = line.partition(b":")[0].decode("ascii", "replace")
+            is_ours = not steering.is_sent(name.rstrip())
         if not is_ours:
             kept.append(line)
     return b"".join(kept)

@@ -24,6 +24,11 @@ def is_for_us(name: str) -> bool:
     return name.lower().startswith(PREFIX)
 
 
+def is_sent(name: str) -> bool:
+    """Return whether readers get a header: not what is for us, and not whom nobody is to see."""
+    return not is_for_us(name) and name.lower() not in ("bcc", "resent-bcc")
+
+
 def read(headers: Iterable[tuple[str, str]], *, without: Iterable[str] = ()) -> dict[str, Any]:
     """Return the fields that headers name, of those that are for us; ``without`` takes some out.
 

@@ -1,15 +1,29 @@
-"""The body of a mail with attachments (RFC 2045, RFC 2183, RFC 2387), by Python's ``email``."""
+"""The body of a mail with attachments (RFC 2045, RFC 2183, RFC 2387), by Python's ``email``.
+
+What callers name is written here, letter by letter: ``email`` reads a value before it writes it,
+and would decode what looks like an encoded word (RFC 2047), line breaks in it included.
+"""
 
 import email
-from collections.abc import Mapping
+import re
+from base64 import encodebytes
+from collections.abc import Iterator, Mapping
 from email import policy
 from email.message import EmailMessage
 from typing import Any
+from urllib.parse import quote
 
-from notifications.channels.mail import StoredFile
+from notifications.channels.mail import UNKNOWN_TYPE, StoredFile, is_whole_mail
 
-# Every octet is ASCII, so that any server takes it.
-_POLICY = policy.SMTP.clone(cte_type="7bit")
+# Every octet is ASCII, so that any server takes it, and a header stays as it was written.
+_POLICY = policy.SMTP.clone(cte_type="7bit", refold_source="none")
+# The older one decodes no header of a mail that somebody else wrote.
+_AS_WRITTEN = policy.compat32.clone(
+    cte_type="7bit", linesep="\r\n", mangle_from_=False, max_line_length=None
+)
+LONGEST_VALUE = 60  # characters of a parameter on one line
+_PARAMETER = re.compile(r'; ?([A-Za-z0-9-]+)=(?:"([^"]*)"|([^;]*))')
+_OCTETS = re.compile(r"(?:%..|[^%]){1,18}")  # whole octets, of at most 54 characters
 
 
 def of(content: Mapping[str, Any]) -> bytes:
@@ -31,34 +45,47 @@ def of(content: Mapping[str, Any]) -> bytes:
     else:
         mail.set_content(html, subtype="html")
     shown = mail.get_body(("html",)) if html else None
-    for one in inline:
-        if isinstance(shown, EmailMessage):
-            main, sub, params = _typed(one)
-            shown.add_related(
-                one.read(),
-                maintype=main,
-                subtype=sub,
-                cid=f"<{one.content_id}>",
-                filename=one.filename,
-                disposition="inline",
-                params=params,
-            )
+    if inline and isinstance(shown, EmailMessage):
+        shown.make_related()
+        for one in inline:
+            shown.attach(_part(one, "inline"))
     for one in invitations:
-        main, sub, params = _typed(one)
-        mail.add_alternative(one.read(), maintype=main, subtype=sub, params=params)
-    for one in files:
-        if one not in inline and one not in invitations:
-            main, sub, params = _typed(one)
-            mail.add_attachment(
-                one.read(), maintype=main, subtype=sub, filename=one.filename, params=params
-            )
+        if mail.get_content_type() != "multipart/alternative":
+            mail.make_alternative()
+        mail.attach(_part(one))
+    attached = [one for one in files if one not in inline and one not in invitations]
+    if attached:
+        mail.make_mixed()
+        for one in attached:
+            mail.attach(_part(one, "attachment"))
     del mail["MIME-Version"]
     return mail.as_bytes()
 
 
 def seven_bit(raw: bytes) -> bytes:
     """Write a mail anew so that each octet of its body is ASCII, for a server without 8BITMIME."""
-    return email.message_from_bytes(raw, policy=policy.SMTP).as_bytes(policy=_POLICY)
+    return email.message_from_bytes(raw, policy=_AS_WRITTEN).as_bytes(policy=_AS_WRITTEN)
+
+
+def parameter(name: str, value: str) -> Iterator[str]:
+    """Write a parameter of a header so that readers get the value as it is.
+
+    What they could take for an encoded word is written in percent, which nobody decodes twice
+    (RFC 2231, 3 and 4), and so is what is long or not ASCII.
+    """
+    if value.isascii() and "=?" not in value and len(value) <= LONGEST_VALUE:
+        escaped = re.sub(r'(["\\])', r"\\\1", value)
+        yield f'{name}="{escaped}"'
+        return
+    pieces = _OCTETS.findall(quote(value, safe=""))
+    if len(pieces) == 1:
+        yield f"{name}*=utf-8''{pieces[0]}"
+        return
+    for number, piece in enumerate(pieces):
+        yield f"{name}*{number}*={'' if number else _CHARSET}{piece}"
+
+
+_CHARSET = "utf-8''"
 
 
 def _is_invitation(one: StoredFile) -> bool:
@@ -66,8 +93,30 @@ def _is_invitation(one: StoredFile) -> bool:
     return kind.startswith("text/calendar") and "method=" in kind
 
 
-def _typed(one: StoredFile) -> tuple[str, str, dict[str, str]]:
-    header = EmailMessage(policy=_POLICY)
-    header["Content-Type"] = one.content_type
-    kind = header["Content-Type"]
-    return kind.maintype, kind.subtype, dict(kind.params)
+def _part(one: StoredFile, disposition: str = "") -> EmailMessage:
+    """Return a file as a part; without a disposition it is a form of the text."""
+    part = EmailMessage(policy=_POLICY)
+    part.set_raw("Content-Type", _typed(one.content_type))
+    part.set_raw("Content-Transfer-Encoding", "base64")
+    if disposition:
+        named = parameter("filename", one.filename) if one.filename else ()
+        part.set_raw("Content-Disposition", _folded(disposition, *named))
+    if disposition == "inline":
+        part.set_raw("Content-ID", f"<{one.content_id}>")
+    part.set_payload(encodebytes(one.read()).decode("ascii"))
+    return part
+
+
+def _typed(content_type: str) -> str:
+    """Write a type. A whole mail must not be in base64 (RFC 2046, 5.2.1): it is a file."""
+    kind = content_type.partition(";")[0]
+    if is_whole_mail(kind):
+        return UNKNOWN_TYPE
+    given = _PARAMETER.findall(content_type)
+    return _folded(
+        kind, *(one for name, quoted, bare in given for one in parameter(name, quoted or bare))
+    )
+
+
+def _folded(*parts: str) -> str:
+    return ";\n ".join(parts)

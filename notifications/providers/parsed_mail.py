@@ -1,6 +1,7 @@
 """A mail as somebody else wrote it, taken apart for services that want its parts."""
 
 import email
+import re
 from collections.abc import Iterator
 from email import policy
 from email.message import EmailMessage
@@ -8,6 +9,7 @@ from typing import Any
 
 from notifications.channels import given_headers
 from notifications.channels.mail import File, StoredFile
+from notifications.providers.mime import single_line
 
 
 def fields_of(raw: bytes) -> dict[str, Any]:
@@ -25,7 +27,7 @@ def fields_of(raw: bytes) -> dict[str, Any]:
         "text": _text(text),
         "html": _text(html),
         "reply_to": replies,
-        "headers": {name: str(mail[name]) for name in allowed},
+        "headers": {name: single_line(str(mail[name])) for name in allowed},
         "attachments": tuple(map(_file, _others(mail, bodies))),
     }
 
@@ -53,7 +55,12 @@ def _file(part: Any) -> StoredFile:
         size=len(content),
         digest=File(content).digest,
         read=lambda: content,
-        filename=part.get_filename("") or f"part.{part.get_content_subtype()}",
+        filename=_name(part.get_filename("")) or f"part.{part.get_content_subtype()}",
         content_type=part.get_content_type(),
-        content_id=str(part.get("Content-ID", "")).strip("<> "),
+        content_id=single_line(str(part.get("Content-ID", ""))).strip("<> "),
     )
+
+
+def _name(decoded: str) -> str:
+    """Return a file's name without the path and the line breaks that were encoded in it."""
+    return single_line(re.split(r"[/\\]", decoded)[-1])

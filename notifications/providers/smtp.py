@@ -21,6 +21,7 @@ from notifications.providers.smtp_replies import Phase, refusal
 
 WRITERS_KEPT = 100
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,250}[A-Za-z0-9])?")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]+>)", re.I | re.M)
 IDLE_LIMIT = 5.0  # seconds; after a longer rest the server is asked whether it is still there
 
@@ -194,7 +195,8 @@ class SmtpProvider(Provider):
             mail = writer.write(message, recipient)
         deadline = time.monotonic() + message.seconds_left()
         sender = self._envelope_sender(message, writer)
-        return _Prepared(message, sender, (recipient, *copies), mail, deadline, message_id)
+        recipients = tuple(dict.fromkeys((recipient, *copies)))
+        return _Prepared(message, sender, recipients, with_line_ends(mail), deadline, message_id)
 
     def _envelope_sender(self, message: Message, writer: MailWriter) -> str:
         if not self._return_path:
@@ -386,6 +388,17 @@ def fitted(connection: Connection, mail: _Prepared) -> _Prepared:
     if connection.has_extn("8bitmime"):
         return replace(mail, parameters=" BODY=8BITMIME")
     return replace(mail, mail=mail_body.seven_bit(mail.mail))
+
+
+def with_line_ends(mail: bytes) -> bytes:
+    """Return a mail whose lines all end by CRLF (RFC 5321, 2.3.8).
+
+    Servers that end a line elsewhere could take what follows for the end of the mail and further
+    commands (CVE-2023-51764).
+    """
+    if mail.count(b"\r\n") == mail.count(b"\n") == mail.count(b"\r"):
+        return mail
+    return _LINE_END.sub(b"\r\n", mail)
 
 
 def with_trace(raw: bytes, message: Message, message_id: str) -> tuple[bytes, str]:

@@ -7,7 +7,9 @@ the complaint have the shape that these have in the field (RFC 3464, RFC 5965).
 import itertools
 import subprocess
 import sys
+from base64 import encodebytes
 from pathlib import Path
+from quopri import encodestring
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -114,6 +116,21 @@ def test_a_forwarded_address_is_known_by_the_return_path_alone(sent):
     report = returned("exim_gone", row, recipient="ada.lovelace@forwarded.example")
     bounces.take(report, path_of(row))
     assert Suppression.objects.get().recipient == ADA
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_a_bounce_is_read_whose_parts_are_encoded(sent, encoding):
+    row = sent()
+    report = returned("exchange_gone", row)
+    encode = {"base64": encodebytes, "quoted-printable": encodestring}[encoding]
+    for kind in (b"delivery-status", b"rfc822"):
+        head, name, rest = report.partition(b"Content-Type: message/" + kind)
+        held, edge, after = rest.strip().partition(b"\n--3f64")
+        said = f"\nContent-Transfer-Encoding: {encoding}\n\n".encode()
+        report = head + name + said + encode(held) + edge + after
+    assert bounces.take(report, "") == "bounce"
+    row.refresh_from_db()
+    assert (row.status, row.reason) == ("failed", "bounced")
 
 
 def test_a_copy_that_bounces_costs_its_recipient_and_not_the_notification(sent):

@@ -77,6 +77,13 @@ def test_each_recipient_has_a_row_and_all_see_to_and_cc(arrive):
     assert MailContent.objects.count() == 1
 
 
+def test_a_mailbox_that_is_named_twice_gets_one_mail(arrive):
+    names = ["ada@example.org", "Ada <ada@EXAMPLE.org>", "x@xn--bcher-kva.example"]
+    message = EmailMessage("S", "B", SENDER, to=names, bcc=["x@bücher.example", names[0]])
+    assert message.send() == 1
+    assert sorted(one.recipients[0] for one in arrive()) == [names[0], names[2]]
+
+
 def test_a_suppressed_recipient_costs_no_other(arrive):
     suppressions.suppress("email", "bob@example.org", "hard_bounce")
     assert send_mail("S", "B", SENDER, ["ada@example.org", "bob@example.org"]) == 1
@@ -85,7 +92,7 @@ def test_a_suppressed_recipient_costs_no_other(arrive):
 
 
 def test_a_recipient_that_is_none_costs_no_other_and_is_a_failed_delivery(arrive):
-    assert send_mail("S", "B", SENDER, ["ada@example.org", "nobody"]) == 1
+    assert send_mail("S", "B", SENDER, ["ada@example.org", "nobody"]) == 0
     assert [one.recipients for one in arrive()] == [["ada@example.org"]]
     assert FailedDelivery.objects.filter(request__recipient="nobody").exists()
     with pytest.raises(errors.MalformedRecipient):
@@ -98,6 +105,7 @@ def test_html_attachments_and_inline_pictures(arrive):
     message.attach("bill.pdf", b"%PDF\x00\xff", "application/pdf")
     message.attach("note.txt", "Grüße\n", "text/plain")
     message.attach("any", b"\x00\x01")
+    message.attach("=?utf-8?q?a=0D=0A=0D=0Ainjected_body?=", b"x")
     picture = MIMEImage(PNG)
     picture.add_header("Content-ID", "<logo>")
     message.attach(picture)
@@ -110,9 +118,11 @@ def test_html_attachments_and_inline_pictures(arrive):
     assert parts["bill.pdf"].get_payload(decode=True) == b"%PDF\x00\xff"
     assert parts["note.txt"].get_payload(decode=True).decode().replace("\r\n", "\n") == "Grüße\n"
     assert parts["any"].get_content_type() == "application/octet-stream"
+    assert b"injected body" not in got.octets
+    assert "=?utf-8?q?a=0D=0A=0D=0Ainjected_body?=" in parts
     assert parts["logo.png"]["Content-ID"] == "<logo>"
     assert parts["logo.png"].get_payload(decode=True) == PNG
-    assert MailContent.objects.get().attachments.count() == 4
+    assert MailContent.objects.get().attachments.count() == 5
 
 
 def signed():
@@ -164,6 +174,7 @@ def with_a_forwarded_mail():
 )
 def test_what_fields_cannot_hold_arrives_as_django_writes_it(arrive, make):
     message = make()
+    message.extra_headers["Bcc"] = "carol@example.org"
     message.extra_headers["X-Notification-Priority"] = "high"
     message.extra_headers.setdefault("Message-ID", "<2@a.b>")
     message.extra_headers["Date"] = "Thu, 26 Nov 2026 07:00:00 -0000"
@@ -171,7 +182,7 @@ def test_what_fields_cannot_hold_arrives_as_django_writes_it(arrive, make):
     [got] = arrive()
     assert got.octets.startswith(b"X-Notification-Id: ")
     assert b"X-Notification-Priority" not in got.octets
-    del message.extra_headers["X-Notification-Priority"]
+    del message.extra_headers["X-Notification-Priority"], message.extra_headers["Bcc"]
     wanted = _without_boundaries(message.message().as_bytes(linesep="\r\n"))
     assert _without_boundaries(got.octets.partition(b"\r\n")[2]).strip() == wanted.strip()
     assert Notification.objects.get().priority == "high"

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from email import policy
 from email.message import EmailMessage
 
 import pytest
@@ -130,8 +131,11 @@ def test_headers_for_us_steer_it_and_are_taken_out(client, deliver, smtp_server)
         X_Notification_Priority="high",
         X_Notification_Reference="order 7 " + "x" * 100,
         X_Order="7",
+        Bcc="carol@example.org",
+        Resent_Bcc="dave@example.org",
     )
-    client.send_message(message, SENDER, ["ada@example.org"])
+    # smtplib's send_message would take Bcc out by itself
+    client.sendmail(SENDER, ["ada@example.org"], message.as_bytes(policy=policy.SMTP))
     row = Notification.objects.get()
     assert (row.priority, row.reference[:7]) == ("high", "order 7")
     deliver(row)
@@ -139,6 +143,7 @@ def test_headers_for_us_steer_it_and_are_taken_out(client, deliver, smtp_server)
     assert got.message["X-Order"] == "7"
     assert b"X-Notification-Priority" not in got.octets
     assert b"xxxx" not in got.octets
+    assert b"bcc" not in got.octets.lower()
 
 
 @pytest.mark.parametrize(
@@ -157,6 +162,21 @@ def test_what_is_refused_is_told_at_once_and_leaves_no_row(client, sender, heade
     assert Notification.objects.count() == 0
 
 
+@pytest.mark.parametrize("end", [b"\n.\r\n", b"\r.\r\n", b"\n.\n", b"\r.\r"])
+def test_a_line_that_ends_otherwise_than_by_crlf_is_refused(client, end):
+    """Servers that take it for a line's end would read what follows as commands."""
+    forged = f"From: {SENDER}\r\n\r\nx".encode() + end + b"MAIL FROM:<ceo@bank.example>\r\n"
+    client.ehlo()
+    client.mail(SENDER)
+    client.rcpt("ada@example.org")
+    client.docmd("DATA")
+    client.send(forged + b".\r\n")
+    code, words = client.getreply()
+    assert (code, words[:5]) == (554, b"5.6.0")
+    assert client.noop()[0] == 250
+    assert Notification.objects.count() == 0
+
+
 def test_a_forged_author_is_refused(client):
     message = mail()
     message.replace_header("From", "CEO <ceo@bank.example>")
@@ -164,10 +184,14 @@ def test_a_forged_author_is_refused(client):
     assert Notification.objects.count() == 0
 
 
-def test_a_program_is_refused_also_in_a_mail_that_somebody_else_wrote(client):
+@pytest.mark.parametrize("name", ["a.EXE", "=?utf-8?q?a=2Eexe?="])
+def test_a_program_is_refused_also_in_a_mail_that_somebody_else_wrote(client, name):
     message = mail()
-    message.add_attachment(b"MZ", maintype="application", subtype="x-any", filename="a.EXE")
-    assert refused(client.send_message, message, SENDER, ["ada@example.org"])[0] == 554
+    message.add_attachment(b"MZ", maintype="application", subtype="x-any", filename="a.bin")
+    written = message.as_bytes(policy=policy.SMTP).replace(b"a.bin", name.encode())
+    code, words = refused(client.sendmail, SENDER, ["ada@example.org"], written)
+    assert code == 554
+    assert b".exe" in words
     assert Notification.objects.count() == 0
 
 

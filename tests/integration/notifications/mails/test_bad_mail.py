@@ -57,6 +57,7 @@ BAD = {
     "a program": (of(filename="a.pdf.EXE"), f"{FIRST}.filename"),
     "a program with a dot": (of(filename="a.exe. "), f"{FIRST}.filename"),
     "an id with brackets": (of(content_id="<a>"), f"{FIRST}.content_id"),
+    "an id that would be decoded": (of(content_id="=?utf-8?q?a=0D=0Ab?="), f"{FIRST}.content_id"),
     "an unknown field": (of(url="x"), FIRST),
     "too many attachments": ({"attachments": [FILE] * 101}, "attachments"),
     "too many copies": ({"cc": [f"u{n}@example.org" for n in range(51)]}, "cc"),

@@ -71,6 +71,37 @@ def test_a_mail_with_everything_arrives_with_everything(mail):
     assert got.octets.isascii()
 
 
+# What ``email`` would decode, with the type that it is sent as.
+ENCODED = "=?utf-8?q?a=0D=0A=0D=0Ainjected_body?=.txt"
+NAMES = {
+    "=?utf-8?q?evil=2Eexe?=": "application/octet-stream",
+    ENCODED: "text/plain",
+    "=?utf-8?q?=2E=2E=2F?=": "application/octet-stream",
+    "a\"b;c=d%41'.txt": "text/plain",
+    "ä" * 200 + ".pdf": "application/pdf",
+    "x y" * 80 + ".pdf": "application/pdf",
+    "forwarded.eml": "application/octet-stream",  # RFC 2046, 5.2.1: no whole mail in base64
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("content_id", ["", "logo"])
+def test_a_file_has_the_name_that_was_given_letter_by_letter(mail, name, content_id):
+    file = {"filename": name, "content": b"x", "content_id": content_id}
+    kind = {"content_type": f'text/plain; name="{ENCODED}"'} if name == ENCODED else {}
+    got = mail(html="<p>x</p>", attachments=[{**file, **kind}])
+    for reader in (policy.default, policy.compat32):
+        read = message_from_bytes(got.octets, policy=reader)
+        [part] = [one for one in read.walk() if one.get_filename()]
+        assert part.get_filename() == name
+        assert part.get_content_type() == NAMES[name]
+        assert part.get_payload(decode=True) == b"x"
+        assert part.get_content_disposition() == ("inline" if content_id else "attachment")
+    assert b"=?utf-8" not in got.octets
+    assert b"injected body" not in got.octets
+    assert max(map(len, got.octets.split(b"\r\n"))) <= 78
+
+
 def test_html_stands_beside_the_body_or_alone(mail):
     both = mail(html="<p>Dear Ada</p>").message
     assert both.get_content_type() == "multipart/alternative"
@@ -94,6 +125,15 @@ def test_a_copy_that_is_refused_is_told_and_costs_nobody_else(mail, smtp_server)
     got = mail(cc=["bob@example.org"], bcc=["carol@example.org"])
     assert got.recipients == ["ada@example.org", "carol@example.org"]
     assert "b…@example.org was refused: 550 5.1.1" in Attempt.objects.get().detail
+
+
+def test_an_address_gets_one_copy_however_often_and_in_whatever_form_it_is_named(mail):
+    got = mail(
+        recipient="ada@bücher.example",
+        cc=["Ada <ada@XN--BCHER-KVA.example>", "bob@example.org"],
+        bcc=["bob@EXAMPLE.org", "ada@BÜCHER.example"],
+    )
+    assert got.recipients == ["ada@xn--bcher-kva.example", "bob@example.org"]
 
 
 def test_a_suppressed_copy_is_left_out(mail):

@@ -6,6 +6,7 @@ import ssl
 import pytest
 import trustme
 
+from notifications.channels.mail import StoredFile
 from notifications.core.attempt import Result
 from tests.integration.notifications.providers import peers
 from tests.servers.smtp import HANG
@@ -45,6 +46,18 @@ def test_a_long_subject_and_long_lines_survive(smtp, server, message):
     got = server.messages[0].message
     assert got["Subject"] == ("long " * 60 + "ende ü")
     assert got.get_content().split() == ["x" * 5000, "Nächste"]
+
+
+def test_each_line_ends_by_crlf_however_it_was_kept(smtp, server, message):
+    raw = (
+        b"From: shop@example.org\r\n\r\nx\n.\r\nMAIL FROM:<a@b.example>\r.\rRCPT TO:<a@b.example>\n"
+    )
+    file = StoredFile(len(raw), "", lambda: raw)
+    smtp(server.url).send(message(content={"raw": file}))
+    [got] = server.messages
+    assert got.octets.endswith(
+        b"x\r\n.\r\nMAIL FROM:<a@b.example>\r\n.\r\nRCPT TO:<a@b.example>\r\n"
+    )
 
 
 def test_many_mails_share_one_connection(smtp, server, message):
