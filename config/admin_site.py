@@ -58,7 +58,7 @@ ADMIN_SITE: dict[str, Any] = {
                     _list("Notifications", "mail", "notifications.notification"),
                     _list("Batches", "stacks", "notifications.batch"),
                     _list("Events", "sensors", "notifications.event"),
-                    _list("Rules of events", "rule", "notifications.eventrule"),
+                    _list("Event rules", "rule", "notifications.eventrule"),
                     _list("Holds", "pause_circle", "notifications.hold"),
                     _item(
                         "Failed deliveries",
@@ -82,7 +82,7 @@ ADMIN_SITE: dict[str, Any] = {
             {
                 "title": "Providers",
                 "items": [
-                    _list("Accounts", "hub", "notifications.provideraccount"),
+                    _list("Provider accounts", "hub", "notifications.provideraccount"),
                     _list("Rate limits", "speed", "notifications.ratelimit"),
                     _list("Queue weights", "balance", "notifications.queueweight"),
                     _list("Suppressions", "do_not_disturb_on", "notifications.suppression"),

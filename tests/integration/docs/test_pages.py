@@ -1,9 +1,11 @@
 """The pages that a newcomer reads first do what they say."""
 
 import re
+import shlex
 import shutil
 
 import pytest
+from django_celery_beat.models import PeriodicTask
 
 from notifications.models import Notification, Status
 from scheduling.models import Fire, FireStatus, SchedulerProcess
@@ -69,6 +71,26 @@ def test_an_app_of_ones_own_extends_the_system(processes, run, wait_until, tmp_p
     # The link, the end of the chain and the body of the chord; the error link never.
     wait_until(lambda: len(re.findall(r"shop\.note\[.*succeeded", worker.output())) == 3)
     wait_until(lambda: not Notification.objects.filter(continuation__isnull=False).exists())
+
+
+def test_the_jobs_of_the_page_are_made_and_steered(run, tmp_path):
+    for name, code in files("scheduling.md").items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(code)
+    settings = files("extending.md")["shop_settings.py"].replace("shop", "reports")
+    (tmp_path / "reports_settings.py").write_text(settings)
+    (tmp_path / "reports" / "__init__.py").touch()
+    env = {"DJANGO_SETTINGS_MODULE": "reports_settings", "PYTHONPATH": str(tmp_path)}
+    (code,) = examples("scheduling.md", "shell")
+    # One process for all commands of the page.
+    for line in "".join(examples("scheduling.md", "manage")).splitlines():
+        words = shlex.split(line, comments=True)
+        assert words[:2] == ["python", "manage.py"]
+        code += f"\ncall_command(*{words[2:]!r})"
+    printed = run("shell", f"from django.core.management import call_command\n{code}", **env)
+    assert "reports.nightly" in printed
+    assert not PeriodicTask.objects.get(name="reports.nightly").enabled
+    assert Fire.objects.get().by_hand
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)

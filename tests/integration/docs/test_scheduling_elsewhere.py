@@ -1,6 +1,7 @@
 """The scheduler in a Celery app without Django, and in another Django project, as its page says."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.pages import examples, files
+from tests.pages import DOCS, examples, files
 from tests.servers.processes import ROOT, Processes
 from tests.servers.redis import RedisServer
 
 PAGE = "scheduling-elsewhere.md"
+TEXT = (DOCS / PAGE).read_text()
 FOREIGN = ("DJANGO_SETTINGS_MODULE", "DATABASE_URL", "BROKER_URL", "SCHEDULING_BACKEND")
 
 
@@ -40,6 +42,12 @@ def elsewhere(tmp_path: Path, report: Path, redis_server: RedisServer) -> Iterat
     group = Processes(env, tmp_path, forks=False)
     yield group
     group.end_all()
+
+
+def test_the_page_sets_what_its_files_read() -> None:
+    set_there = set(re.findall(r"(\w+)=\S", "".join(re.findall(r"^\$ export .*", TEXT, re.M))))
+    read = set(re.findall(r'environ\["(\w+)"\]', "".join(files(PAGE).values())))
+    assert read <= set_there
 
 
 def test_a_celery_app_without_django_has_the_scheduler(
