@@ -1,6 +1,7 @@
 """Programs written for GOV.UK Notify: its own clients, unchanged, against our ``/v2/``."""
 
 import json
+import os
 import secrets
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from notifications.operations import api_keys
 from notifications.submission import send
 from templates_engine import publishing
 from templates_engine.models import Template
+from tests.pages import examples
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -274,6 +276,16 @@ def test_a_key_is_printed_for_the_clients(capsys, live_server):
     assert client.get_all_templates()["templates"]
 
 
+def test_the_page_leads_to_an_email(live_server, monkeypatch):
+    monkeypatch.setenv("BASE", live_server.url)
+    monkeypatch.setenv("GOVUK_KEY", client_keys.of(api_keys.create("page").row))
+    for kind in ("shell", "python"):
+        for code in examples("govuk-notify.md", kind):
+            exec(code, {})
+    row = Notification.objects.get(template_version__template__name="welcome")
+    assert (row.recipient, row.context) == ("ada@example.org", {"first_name": "Ada"})
+
+
 NODE = """
 const {NotifyClient} = require('notifications-node-client');
 const client = new NotifyClient(process.argv[1], process.argv[2]);
@@ -321,4 +333,10 @@ def test_the_node_client_works_unchanged(live_server, tmp_path):
     assert Notification.objects.get(id=said["id"]).reference == "node"
     assert (said["count"], said["subject"]) == (1, "Receipt 7")
     assert said["text"] == "Your code is 1"
+    (page,) = examples("govuk-notify.md", "node")
+    (shell,) = examples("govuk-notify.md", "shell")
+    exec(shell, {})
+    env = os.environ | {"BASE": live_server.url, "GOVUK_KEY": client_keys.of(row)}
+    subprocess.run(["node", "-e", page], cwd=tmp_path, env=env, check=True, timeout=60)
+    assert Notification.objects.get(template_version__template__name="login-code").channel == "sms"
     assert said["refused"] == "Missing personalisation: first_name, number"
