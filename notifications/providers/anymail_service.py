@@ -5,7 +5,7 @@ https://anymail.dev/en/stable/esps/
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from email.encoders import encode_base64
 from email.mime.base import MIMEBase
 from email.utils import formataddr
@@ -157,13 +157,16 @@ class AnymailProvider(Provider):
         if raw := content.get("raw"):
             content = {**content, **parsed_mail.fields_of(raw.read())}
         name = options.of(content).get("to_name", "")
+        recipient = _wired(message.recipient)
+        cc = _copies(content.get("cc", ()), {recipient})
+        bcc = _copies(content.get("bcc", ()), {recipient, *cc})
         mail = EmailMultiAlternatives(
             subject=single_line(content.get("subject", "")),
             body=content.get("text", ""),
             from_email=formataddr(self._sender_of(content.get("from_email", ""))),
-            to=[formataddr((name, _wired(message.recipient)))],
-            cc=_all_wired(content.get("cc", ())),
-            bcc=_all_wired(content.get("bcc", ())),
+            to=[formataddr((name, recipient))],
+            cc=[*cc.values()],
+            bcc=[*bcc.values()],
             reply_to=_all_wired(content.get("reply_to", ())),
             headers={
                 **mail_headers.AUTOMATIC,
@@ -227,17 +230,31 @@ def _all_wired(mailboxes: Sequence[str]) -> list[str]:
     return [formataddr((one.name, _wired(one.address))) for one in found]
 
 
+def _copies(mailboxes: Sequence[str], known: Set[str]) -> dict[str, str]:
+    """Return copies by address, each address once, without those that get the mail anyway."""
+    found: dict[str, str] = {}
+    for one in map(addresses.mailbox, mailboxes):
+        wired = _wired(one.address)
+        if wired not in known:
+            found.setdefault(wired, formataddr((one.name, wired)))
+    return found
+
+
 def _attach(mail: EmailMultiAlternatives, file: StoredFile) -> None:
     kind = file.content_type.partition(";")[0]
-    if not file.content_id:
+    is_like_a_word = "=?" in file.filename  # which readers would decode (RFC 2047)
+    if not file.content_id and not is_like_a_word:
         mail.attach(file.filename, file.read(), kind)
         return
     main, _, sub = kind.partition("/")
     part = MIMEBase(main, sub)
     part.set_payload(file.read())
     encode_base64(part)
-    part.add_header("Content-ID", f"<{file.content_id}>")
-    part.add_header("Content-Disposition", "inline", filename=file.filename)
+    if file.content_id:
+        part.add_header("Content-ID", f"<{file.content_id}>")
+    disposition = "inline" if file.content_id else "attachment"
+    name = ("utf-8", "", file.filename) if is_like_a_word else file.filename
+    part.add_header("Content-Disposition", disposition, filename=name)
     mail.attach(part)
 
 

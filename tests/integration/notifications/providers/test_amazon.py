@@ -1,6 +1,7 @@
 """Amazon's SNS and SES against moto's server, which speaks their protocols."""
 
 import json
+from email import message_from_string, policy
 from urllib.parse import parse_qs
 
 import boto3
@@ -8,6 +9,7 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
+from notifications.channels.mail import StoredFile
 from notifications.core.attempt import Result
 
 SECRETS = {"access_key_id": "test", "secret_access_key": "test"}
@@ -136,13 +138,17 @@ def ses(provider, moto):
 def test_ses_takes_a_mail(ses, message, moto):
     client(moto, "ses").verify_email_identity(EmailAddress="shop@example.org")
     content = {"subject": "Grüße", "text": "Dear Ada", "html": "<p>Dear Ada</p>"}
-    outcome = ses.outcome_of(message(content=content))
+    name = "=?utf-8?q?evil=2Eexe?="
+    files = tuple(StoredFile(1, "", lambda: b"x", name, content_id=cid) for cid in ("", "logo"))
+    outcome = ses.outcome_of(message(content={**content, "attachments": files}))
     assert outcome.result is Result.SENT, outcome
     assert outcome.provider_message_id
     sent = requests.get(f"{moto}/moto-api/data.json", timeout=10).json()["ses"]
     [kept] = sent["RawMessage"]
     assert kept["id"] == outcome.provider_message_id
     assert "Subject: =?utf-8?b?R3LDvMOfZQ==?=" in kept["raw_data"]
+    read = message_from_string(kept["raw_data"], policy=policy.default)
+    assert [part.get_filename() for part in read.walk() if part.get_filename()] == [name, name]
 
 
 def test_ses_refuses_a_sender_that_it_does_not_know(ses, message):
@@ -190,7 +196,9 @@ def test_a_service_over_http_is_classed_by_its_status(
     assert postmark.outcome_of(message()).result is expected
 
 
-def test_a_service_is_told_the_headers_of_marketing_mail(provider, message, httpserver):
+def test_a_service_is_told_each_copy_once_and_the_headers_of_marketing_mail(
+    provider, message, httpserver
+):
     httpserver.expect_request("/email").respond_with_json({"MessageID": "1", "ErrorCode": 0})
     postmark = provider(
         "anymail",
@@ -202,8 +210,15 @@ def test_a_service_is_told_the_headers_of_marketing_mail(provider, message, http
         secrets={"credentials": '{"server_token": "x"}'},
     )
     content = {"subject": "Hello", "text": "Dear Ada", "list": "sale"}
-    postmark.outcome_of(message(content={**content, "headers": {"List-Unsubscribe": "<x>"}}))
-    told = {each["Name"]: each["Value"] for each in httpserver.log[-1][0].json["Headers"]}
+    copies = {
+        "cc": ["Bob <bob@example.org>", "bob@EXAMPLE.org"],
+        "bcc": ["ada@example.org", "bob@example.org", "carol@example.org"],
+    }
+    headers = {"List-Unsubscribe": "<x>"}
+    postmark.outcome_of(message(content={**content, **copies, "headers": headers}))
+    asked = httpserver.log[-1][0].json
+    assert (asked["Cc"], asked["Bcc"]) == ("Bob <bob@example.org>", "carol@example.org")
+    told = {each["Name"]: each["Value"] for each in asked["Headers"]}
     assert told == {
         "Auto-Submitted": "auto-generated",
         "List-Id": "<sale.mail.a-long-name.example>",
