@@ -93,6 +93,16 @@ def test_the_jobs_of_the_page_are_made_and_steered(run, tmp_path):
     assert Fire.objects.get().by_hand
 
 
+def test_the_page_for_adopters_has_each_line_that_its_example_needs():
+    page = (DOCS / "adopting.md").read_text()
+    shop = DOCS.parent / "examples" / "shop" / "shop"
+    for name in ("celery.py", "urls.py"):
+        _, _, code = (shop / name).read_text().partition('"""\n\n')
+        assert [
+            line for line in code.splitlines() if line not in page and "orders" not in line
+        ] == []
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
 def test_every_link_of_a_page_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]*)(#[^)]*)?\)", page.read_text()):
