@@ -125,8 +125,9 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
         ),
         (
             bool(private_files.open_to_others(settings.VAR_DIR)),
-            "VAR_DIR or a secret in it is open to other users, and belongs to another user.",
-            "Have its owner run chmod -R go-rwx on VAR_DIR.",
+            "VAR_DIR or a secret in it is open to other users, and belongs to another user or "
+            "holds other files.",
+            "Set VAR_DIR to a folder of its own, or have its owner run chmod -R go-rwx on it.",
             "config.W010",
         ),
     ]

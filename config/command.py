@@ -22,7 +22,8 @@ notifications beat      run a scheduler                (Celery's options)
 notifications flower    watch the workers              (Flower's options)
 notifications COMMAND   run a command of manage.py, such as migrate, check or createsuperuser
 
-Data and the embedded broker are in VAR_DIR, which is the folder var here unless it is set.
+Data and the embedded broker are in VAR_DIR. Unless it is set, that is the folder var here, which
+must be new, empty or made by notifications.
 Settings come from the environment: see docs/settings.md.
 """
 

@@ -18,7 +18,7 @@ from scheduling import redis_address
 BASE_DIR = Path(__file__).resolve().parent.parent
 if not (BASE_DIR / "manage.py").exists():  # installed as a package
     BASE_DIR = Path.cwd()
-if not os.environ.get("VAR_DIR"):
+elif not os.environ.get("VAR_DIR"):
     os.environ["VAR_DIR"] = str(BASE_DIR / "var")
 
 # Its import reads VAR_DIR.

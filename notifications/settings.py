@@ -40,12 +40,16 @@ NOTIFICATIONS_MIDDLEWARE = [
 ]
 
 # Counts of processes that ended; in the ready-made project also its database and broker.
-VAR_DIR = Path(env.str("VAR_DIR", default=str(Path.cwd() / "var")))
+_var_dir = env.str("VAR_DIR", default="")
+VAR_DIR = Path(_var_dir or Path.cwd() / "var")
 try:
-    VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-    private_files.keep(VAR_DIR)
+    (private_files.make if _var_dir else private_files.make_default)(VAR_DIR)
 except OSError as error:
     raise SystemExit(f"Cannot make {VAR_DIR} ({error.strerror}): set VAR_DIR.") from None
+except private_files.NotOwnFolder:
+    raise SystemExit(
+        f"{VAR_DIR} is not a folder that notifications made: set VAR_DIR to one of its own."
+    ) from None
 
 # --- Celery -------------------------------------------------------------------------------
 
