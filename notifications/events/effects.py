@@ -53,6 +53,8 @@ def match_of(expression: str, event: Event) -> str:
     value = _value("match", expression, event)
     if value is None or isinstance(value, dict | list):
         raise _Refused("match", "It gives neither text nor a number.")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # numbers that are equal are one value
     text = str(value)
     if not 0 < len(text) <= LONGEST_MATCH or not can_be_kept(text):
         raise _Refused("match", f"It gives no text of at most {LONGEST_MATCH} characters.")

@@ -1,15 +1,17 @@
 """Conditions and addresses as data: CEL (cel.dev), checked when saved, bounded when evaluated.
 
-An expression sees ``data`` alone and calls the functions of ``FUNCTIONS``. It has no loops but
+An expression sees ``data`` alone and calls ``FUNCTIONS`` and ``METHODS``. It has no loops but
 CEL's macros over lists. What one evaluation may cost is bounded by the length of the expression,
 the size of the data and, where a macro walks a list, the product of both.
 """
 
 import json
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from notifications.core.text import printable
 from notifications.models.event import LONGEST_EXPRESSION
@@ -17,19 +19,31 @@ from notifications.models.event import LONGEST_EXPRESSION
 if TYPE_CHECKING:
     import cel
 
-MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
-FUNCTIONS = frozenset(
-    {
-        *("bool", "bytes", "contains", "double", "duration", "endsWith", "getDate"),
-        *("getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear", "getHours"),
-        *("getMilliseconds", "getMinutes", "getMonth", "getSeconds", "has", "int", "matches"),
-        *("max", "min", "size", "startsWith", "string", "timestamp", "uint"),
-    }
-)
+# The arguments that each function takes; what is called on a value is a method.
+MACROS = {"all": (2,), "exists": (2,), "exists_one": (2,), "filter": (2,), "map": (2, 3)}
+FUNCTIONS = {
+    **dict.fromkeys(("bytes", "double", "duration", "has", "int"), (1,)),
+    **dict.fromkeys(("size", "string", "timestamp", "uint"), (1,)),
+}
+METHODS = {
+    **MACROS,
+    **dict.fromkeys(("contains", "endsWith", "matches", "startsWith"), (1,)),
+    **dict.fromkeys(("getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear"), (0,)),
+    **dict.fromkeys(("getFullYear", "getHours", "getMilliseconds", "getMinutes"), (0,)),
+    **dict.fromkeys(("getMonth", "getSeconds", "size"), (0,)),
+}
+# The library counts the bytes of a text, and lets nobody replace its ``size``.
+SIZE = "SIZE"  # as long as ``size``: what the library says of a place stays true
 COSTLIEST = 20_000_000  # characters of data * items of the longest list * tokens: about 0.2 s
 
-_TEXT = r"""[rRbB]{0,2}(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
-_TOKENS = re.compile(rf"{_TEXT}|\w+|\S")
+_RAW_TEXT = r"""[bB]?[rR][bB]?(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"[^"]*"|'[^']*')"""
+_PLAIN_TEXT = (
+    r"""[bB]?(?:\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}"""
+    r"""|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
+)
+_TEXT = re.compile(f"{_RAW_TEXT}|{_PLAIN_TEXT}", re.DOTALL)
+_TOKENS = re.compile(rf"{_TEXT.pattern}|//[^\n]*|\w+|\S", re.DOTALL)
+_OPEN, _CLOSE = frozenset("([{"), frozenset(")]}")
 
 
 class BadExpression(Exception):
@@ -41,26 +55,28 @@ def check(expression: str) -> None:
     if len(expression) > LONGEST_EXPRESSION:
         raise BadExpression(f"It is longer than {LONGEST_EXPRESSION} characters.")
     program = _compiled(expression)
-    tokens = _TOKENS.findall(expression)
+    tokens = _tokens(expression)
     bound = _check_macros(tokens)
     for name in program.variables():
         if name != "data" and name not in bound:
             raise BadExpression(f"There is no {name!r}: an expression sees data alone.")
     for name in program.functions():
-        if name.isidentifier() and not name.startswith("_") and name not in FUNCTIONS | MACROS:
+        if name.isidentifier() and name not in FUNCTIONS | METHODS and not name.startswith("_"):
             raise BadExpression(f"There is no function {name!r}.")
+    for call in _calls(tokens):
+        _check_call(call)
 
 
 def evaluate(expression: str, data: dict[str, Any]) -> Any:
     """Return what an expression gives for an event's data. Raises ``BadExpression``."""
     check(expression)
-    tokens = _TOKENS.findall(expression)
-    if MACROS.intersection(tokens):
+    tokens = _tokens(expression)
+    if MACROS.keys() & set(tokens):
         cost = len(json.dumps(data)) * _longest_list(data) * len(tokens)
         if cost > COSTLIEST:
             raise BadExpression("The data is too large for an expression that walks lists.")
     try:
-        return _compiled(expression).execute({"data": data})
+        return _compiled(_with_our_size(expression)).execute({"data": data, SIZE: _size})
     except KeyError as error:
         raise BadExpression(f"The data has no {printable(str(error))}.") from None
     except Exception as error:  # noqa: BLE001 -- whatever it is, this data has raised it
@@ -76,6 +92,85 @@ def _compiled(expression: str) -> "cel.Program":
     except Exception as error:  # noqa: BLE001 -- the parser's classes are no part of its contract
         raise BadExpression(_where(error)) from None
     return program
+
+
+def _tokens(expression: str) -> list[str]:
+    return [part for part in _TOKENS.findall(expression) if not part.startswith("//")]
+
+
+def _with_our_size(expression: str) -> str:
+    """Return an expression that calls ``_size`` wherever it calls ``size``."""
+    parts = list(_TOKENS.finditer(expression))
+    for part, following in reversed(list(pairwise(parts))):
+        if part[0] == "size" and following[0] == "(":
+            expression = expression[: part.start()] + SIZE + expression[part.end() :]
+    return expression
+
+
+def _size(value: Any) -> int:
+    """Count the characters of a text, as CEL has it, or the items of a list or an object."""
+    if isinstance(value, str | bytes | list | dict):
+        return len(value)
+    raise TypeError("size takes a text, bytes, a list or an object")
+
+
+class _Call(NamedTuple):
+    name: str
+    is_method: bool
+    arguments: list[list[str]]
+
+
+def _calls(tokens: list[str]) -> Iterator[_Call]:
+    """Read each call of a function: its name, and the tokens of each argument."""
+    for place, part in enumerate(tokens):
+        if part == "(" and place and tokens[place - 1].isidentifier():
+            is_method = place > 1 and tokens[place - 2] == "."
+            if tokens[place - 1] != "in":
+                yield _Call(tokens[place - 1], is_method, _arguments(tokens[place + 1 :]))
+
+
+def _arguments(tokens: list[str]) -> list[list[str]]:
+    """Split what follows an opening parenthesis at its commas, up to the closing one."""
+    arguments: list[list[str]] = [[]]
+    depth = 0
+    for part in tokens:
+        depth += (part in _OPEN) - (part in _CLOSE)
+        if depth < 0:
+            break
+        if part == "," and not depth:
+            arguments.append([])
+        else:
+            arguments[-1].append(part)
+    return arguments if arguments[0] else []
+
+
+def _check_call(call: _Call) -> None:
+    """Check that a function is called as it can be. Raises ``BadExpression``."""
+    name, is_method, arguments = call
+    counts = (METHODS if is_method else FUNCTIONS).get(name)
+    if counts is None and name in FUNCTIONS | METHODS:
+        how = f"{name}(value)" if is_method else f"value.{name}(…)"
+        raise BadExpression(f"Call {name!r} as {how}.")
+    if counts is None:
+        raise BadExpression(f"There is no function {name!r}.")
+    if len(arguments) not in counts:
+        raise BadExpression(
+            f"{name!r} takes {counts[0] or 'no'} argument{'' if counts[0] == 1 else 's'}, "
+            f"not {len(arguments)}."
+        )
+    if name not in MACROS and len(arguments) == 1 and len(arguments[0]) == 1:
+        (literal,) = arguments[0]
+        if _TEXT.fullmatch(literal):
+            value = "''." if is_method else ""
+            _check_literal(f"{value}{name}({literal})")
+
+
+def _check_literal(call: str) -> None:
+    """Try a call whose argument is a literal, such as a pattern. Raises ``BadExpression``."""
+    try:
+        _compiled(_with_our_size(call)).execute({SIZE: _size})
+    except Exception as error:  # noqa: BLE001 -- as above
+        raise BadExpression(_first_sentence(error)) from None
 
 
 def _check_macros(tokens: list[str]) -> set[str]:
