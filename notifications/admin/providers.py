@@ -22,7 +22,7 @@ from notifications.core.errors import InvalidNotification
 from notifications.core.masking import mask, without_addresses
 from notifications.models import AccountRule, ProviderAccount, RateLimit, Suppression
 from notifications.operations import account_tests
-from notifications.recipients import suppressions
+from notifications.recipients import spellings, suppressions
 
 
 class TestDialog(BaseDialogForm):  # type: ignore[misc]  # unfold has no types
@@ -137,8 +137,16 @@ class SuppressionAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     list_display = ("to", "channel", "scope", "reason", "project", "created_at", "lifted_at")
     list_filter = ("channel", "reason", "scope", ProjectFilter)
     search_fields = ("=recipient",)
-    search_help_text = "The exact recipient."
+    search_help_text = "The recipient, in any form in which it is written."
     actions = ("lift",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Suppression]", search_term: str
+    ) -> "tuple[QuerySet[Suppression], bool]":
+        """Find a recipient however it is written, also one of which a hash is kept."""
+        if term := search_term.strip():
+            queryset = queryset.filter(suppressions.whose(spellings.of(term)))
+        return queryset, False
 
     def get_fields(self, request: HttpRequest, obj: Suppression | None = None) -> Any:
         """Show of the recipient what may be seen; a new one is typed."""

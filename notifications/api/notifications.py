@@ -37,6 +37,7 @@ from notifications.models import (
 )
 from notifications.models.project import within
 from notifications.monitoring import timeline
+from notifications.recipients import spellings
 
 router = Router()
 
@@ -342,8 +343,10 @@ def _with_template(rows: "QuerySet[Record]") -> "QuerySet[Record]":
 def _filtered(world: World, filters: Filters) -> "QuerySet[Any]":
     table = ArchivedNotification if filters.archived else Notification
     rows: QuerySet[Any] = _with_template(within(table.objects.all(), world))
-    exact = ("status", "channel", "priority", "recipient", "reference")
+    exact = ("status", "channel", "priority", "reference")
     rows = rows.filter(**{name: value for name in exact if (value := getattr(filters, name))})
+    if filters.recipient:
+        rows = rows.filter(recipient__in=spellings.of(filters.recipient, filters.channel))
     if filters.batch:
         rows = rows.filter(batch_id=filters.batch)
     if filters.template:

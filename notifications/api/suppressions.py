@@ -23,7 +23,7 @@ from notifications.api.problems import Problem
 from notifications.channels import CHANNELS
 from notifications.core.errors import UnknownChannel
 from notifications.models import Suppression
-from notifications.recipients import suppressions
+from notifications.recipients import spellings, suppressions
 
 router = Router()
 
@@ -70,8 +70,11 @@ class SuppressionFilters(Paging):
 def list_suppressions(request: HttpRequest, filters: Query[SuppressionFilters]) -> dict[str, Any]:
     """List the suppressions in force, or those that were lifted."""
     rows = mine(Suppression.objects.all(), request).filter(lifted_at__isnull=not filters.lifted)
-    chosen = filters.dict(include={"channel", "recipient", "reason"})
+    chosen = filters.dict(include={"channel", "reason"})
     rows = rows.filter(**{name: value for name, value in chosen.items() if value})
+    if filters.recipient:
+        forms = spellings.of(filters.recipient, filters.channel)
+        rows = rows.filter(suppressions.whose(forms, filters.channel))
     page, cursor = cut(rows, filters, int)
     return {"items": page, "next_cursor": cursor}
 

@@ -18,7 +18,6 @@ from django.db.models.functions import Cast
 from django_celery_beat.models import PeriodicTask
 from django_celery_results.models import TaskResult
 
-from notifications.core.routing import CHANNELS
 from notifications.delivery import failed_deliveries
 from notifications.mails import collecting
 from notifications.models import (
@@ -153,12 +152,7 @@ class _Whom:
 
     def suppressed(self) -> "QuerySet[Suppression]":
         """Return its suppressions, also the ones of which a hash was kept."""
-        named = Q()
-        for channel in CHANNELS:
-            forms = {suppressions.comparable(channel, form) for form in self.forms}
-            hashed = {hash_ for form in forms for hash_ in suppressions.hashes(channel, form)}
-            named |= Q(channel=channel, recipient__in=forms | hashed)
-        return Suppression.objects.filter(named)
+        return Suppression.objects.filter(suppressions.whose(self.forms))
 
     def receipts(self, ids: Iterable[Any]) -> "QuerySet[PendingReceipt]":
         return PendingReceipt.objects.filter(

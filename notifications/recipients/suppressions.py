@@ -8,10 +8,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.db.models import Q
 
 from notifications.channels import addresses
 from notifications.core.attempt import Report, Result
-from notifications.core.routing import ENDPOINT_CHANNELS
+from notifications.core.routing import CHANNELS, ENDPOINT_CHANNELS
 from notifications.core.text import printable
 from notifications.core.world import LIVE, World
 from notifications.db import clock
@@ -47,6 +48,19 @@ def hashes(channel: str, form: str) -> list[str]:
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     text = f"suppression {channel} {form}".encode()
     return [f"{HASHED}{hmac.digest(key.encode(), text, 'sha256').hex()}" for key in keys]
+
+
+def whose(forms: Iterable[str], channel: str = "") -> Q:
+    """Return the condition of the suppressions of a recipient that has these forms.
+
+    It covers those of which a hash was kept. Without a channel it is that of every channel.
+    """
+    whole = Q()
+    for one in [channel] if channel else CHANNELS:
+        comparables = {comparable(one, form) for form in forms}
+        hashed = {hash_ for form in comparables for hash_ in hashes(one, form)}
+        whole |= Q(channel=one, recipient__in=comparables | hashed)
+    return whole
 
 
 def among(

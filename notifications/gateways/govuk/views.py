@@ -1,5 +1,6 @@
 """The operations of GOV.UK Notify's v2 API."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from http import HTTPStatus
@@ -29,6 +30,8 @@ from templates_engine.rendering import CompiledVersion
 
 PAGE = 250  # rows of a page, as there
 REGION = "GB"  # of a phone number without a country code
+# Numbers that nobody has (Ofcom keeps them for dramas), which examples and tests use.
+_FOR_DRAMA = re.compile(r"7700900\d{3}")
 Scope = ApiKey.Scope
 View = Callable[..., dict[str, Any]]
 
@@ -139,7 +142,7 @@ def list_notifications(call: Call) -> dict[str, Any]:
     rows = _readable(Notification, call.world).filter(channel__in=documents.TYPES)
     if "include_jobs" not in query:
         rows = rows.filter(batch=None)
-    if kinds := query.getlist("template_type"):
+    if kinds := _kinds(query.getlist("template_type"), "template_type"):
         rows = rows.filter(channel__in=kinds)
     if reference := query.get("reference"):
         rows = rows.filter(reference=reference)
@@ -166,7 +169,7 @@ def get_template(call: Call, template_id: str, number: int | None = None) -> dic
 @operation("GET", Scope.READ)
 def list_templates(call: Call) -> dict[str, Any]:
     """List the published versions of all templates of emails and text messages."""
-    kinds = call.request.GET.getlist("type") or list(documents.TYPES)
+    kinds = _kinds(call.request.GET.getlist("type"), "type") or list(documents.TYPES)
     rows = _versions(call.world).filter(status=Status.PUBLISHED, template__channel__in=kinds)
     return {"templates": [documents.template(row) for row in rows.order_by("template__name")]}
 
@@ -252,14 +255,26 @@ def _context(body: Mapping[str, Any], version: CompiledVersion) -> dict[str, Any
     return personalisation.context_of(given, version.required)
 
 
+def _kinds(given: list[str], field: str) -> list[str]:
+    """Check types of templates. Raises ``Refused``."""
+    known = [*documents.TYPES, "letter"]
+    if unknown := next((kind for kind in given if kind not in known), ""):
+        raise Refused(f"{field} {unknown} is not one of [{', '.join(known)}]")
+    return given
+
+
 def _phone(given: str) -> str:
     """Add the country code that a British number may lack; submission checks the rest."""
     try:
         number = phonenumbers.parse(given, REGION)
     except phonenumbers.NumberParseException:
         raise Refused("phone_number Not a valid phone number") from None
-    if given.lstrip().startswith(("+", "00")) or number.extension:
+    if given.lstrip().startswith("+") or number.extension:
         return given
+    if not (
+        phonenumbers.is_valid_number(number) or _FOR_DRAMA.fullmatch(str(number.national_number))
+    ):
+        raise Refused("phone_number Not a valid phone number")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 

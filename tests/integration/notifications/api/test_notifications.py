@@ -189,6 +189,7 @@ def test_lists_are_filtered(call):
 
     assert found(reference="a") == [wanted["id"]]
     assert len(found(recipient="ada")) == 2
+    assert found(recipient=" ada ") == found(recipient="ada")
     assert len(found(status="scheduled")) == 1
     assert len(found(priority="low", channel="simulator")) == 1
     assert found(channel="email") == []

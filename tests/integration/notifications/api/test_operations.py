@@ -63,6 +63,29 @@ def test_a_suppressed_recipient_is_not_written_to_until_it_is_lifted(call):
     assert len(call.ok("GET", "/suppressions", query={"lifted": "true"})["items"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("channel", "kept", "asked"),
+    [
+        ("email", "Big.Case@Example.ORG", "BIG.case@example.org"),
+        ("email", "ada@bücher.example", "ada@xn--bcher-kva.example"),
+        ("sms", "+447700900123", "+44 (0)7700 900123"),
+    ],
+)
+def test_a_recipient_is_found_however_it_is_written(call, admin_client, channel, kept, asked):
+    body = {"channel": channel, "recipient": kept}
+    made = call.ok("POST", "/suppressions", body)
+    text = {"body": "Hi"} | ({"subject": "x"} if channel == "email" else {})
+    sent = call.ok("POST", "/notifications", {**body, **text})
+    for spelling in (kept, asked):
+        for query in ({"recipient": spelling}, {"recipient": spelling, "channel": channel}):
+            assert call.ok("GET", "/suppressions", query=query)["items"] == [made]
+        (found,) = call.ok("GET", "/notifications", query={"recipient": kept})["items"]
+        assert found["id"] == sent["id"]
+        page = admin_client.get("/admin/notifications/suppression/", {"q": spelling})
+        assert [row.pk for row in page.context["cl"].result_list] == [made["id"]]
+    assert call.ok("GET", "/suppressions", query={"recipient": "bob@example.org"})["items"] == []
+
+
 def test_suppressing_twice_changes_nothing(call):
     body = {"channel": "sms", "recipient": "+393331234567", "scope": "marketing"}
     assert call.ok("POST", "/suppressions", body) == call.ok("POST", "/suppressions", body)

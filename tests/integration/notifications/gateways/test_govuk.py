@@ -92,10 +92,16 @@ def test_the_python_client_sends_and_follows_an_email(notify, deliver):
     assert notify.get_notification_by_id(made["id"])["status"] == "sent"
 
 
-def test_the_python_client_sends_a_text_to_a_british_number(notify):
-    made = notify.send_sms_notification("07700 900123", "code", personalisation={"code": 4711})
+@pytest.mark.parametrize("number", ["07700 900123", "00447700900123", "+44 7700 900123"])
+def test_the_python_client_sends_a_text_to_a_british_number(notify, number):
+    made = notify.send_sms_notification(number, "code", personalisation={"code": 4711})
     assert made["content"]["body"] == "Your code is 4711"
     assert Notification.objects.get(id=made["id"]).recipient == "+447700900123"
+
+
+def test_a_british_number_that_lacks_a_digit_is_refused(notify):
+    status, *_ = refusal(lambda: notify.send_sms_notification("07700 90012", "code"))
+    assert status == 400
 
 
 def test_the_python_client_turns_the_pages_and_filters(notify, monkeypatch):
@@ -119,6 +125,8 @@ def test_the_python_client_turns_the_pages_and_filters(notify, monkeypatch):
     assert found(reference="r1", template_type="sms") == [ids[3], ids[1]]
     assert found(template_type="email") == []
     assert refusal(lambda: notify.get_all_notifications(status="lost"))[0] == 400
+    assert refusal(lambda: notify.get_all_notifications(template_type="foo"))[0] == 400
+    assert refusal(lambda: notify.get_all_templates(template_type="foo"))[0] == 400
 
 
 @pytest.mark.parametrize("status", Status)

@@ -67,9 +67,7 @@ def test_a_secret_that_is_made_is_its_owners_alone(tmp_path):
     ],
     ids=["empty", "of before", "of others", "marked"],
 )
-def test_the_folder_that_nobody_named_is_left_where_others_use_it(
-    tmp_path, before, then
-):
+def test_the_folder_that_nobody_named_is_left_where_others_use_it(tmp_path, before, then):
     folder = tmp_path / "var"
     folder.mkdir()
     folder.chmod(0o755)

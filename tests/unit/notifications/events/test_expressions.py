@@ -48,7 +48,10 @@ def test_an_expression_reads_the_data(expression, value):
         ("open('/etc/passwd')", "There is no function 'open'"),
         ("SIZE('a')", "There is no function 'SIZE'"),
         ("max(1, 2) > data.a", "There is no function 'max'"),
-        ("timestamp(data.t).getHours('Europe/Berlin') == 13", "'getHours' takes no arguments, not 1"),
+        (
+            "timestamp(data.t).getHours('Europe/Berlin') == 13",
+            "'getHours' takes no arguments, not 1",
+        ),
         ("getHours(timestamp(data.t)) == 13", "Call 'getHours' as value.getHours(…)"),
         ("data.t.timestamp() == data.s", "Call 'timestamp' as timestamp(value)"),
         ("data.s.contains('a', 'b')", "'contains' takes 1 argument, not 2"),
