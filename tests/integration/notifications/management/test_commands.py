@@ -98,6 +98,14 @@ def test_send_that_waits_says_so_when_nobody_comes(run, transactional_db):
         run("send", "simulator", "ada", "--body", "Hello", "--wait", "0.2")
 
 
+@pytest.mark.parametrize("what", ["everything", "channel simulator", "queue simulator.high"])
+def test_send_that_waits_under_a_hold_names_it(run, transactional_db, what):
+    run("hold", *what.split())
+    options = ("--body", "Hello", "--priority", "high", "--wait", "0.2")
+    with pytest.raises(CommandError, match=f"it is held. To end that: manage.py release {what}"):
+        run("send", "simulator", "ada", *options)
+
+
 def test_replay_lists_causes_tells_a_dry_run_and_replays_one_cause(run, dead):
     one, other = dead(), dead(code="553")
     assert one.fingerprint[:12] in run("replay")

@@ -1,0 +1,22 @@
+"""The command of the installed package."""
+
+import sys
+
+import pytest
+
+from config import command
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("check", "whitenoise"), ("web", "granian"), ("flower", "flower"), ("up", "honcho")],
+)
+def test_what_an_extra_would_bring_is_named(monkeypatch, name, package):
+    monkeypatch.setitem(sys.modules, package, None)  # as where it is not installed
+    monkeypatch.setattr(sys, "argv", ["notifications", name])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == (
+        f"The ready-made project needs {package}: install the extra, "
+        "pip install 'notifications[server]'."
+    )
