@@ -47,7 +47,11 @@ class Page:
 @pytest.fixture
 def production(processes, postgres_server, redis_server, tmp_path):
     """A machine with the settings' file of the page, on servers of the test's own."""
-    here = {"DATABASE_URL": postgres_server.url, "BROKER_URL": redis_server.url}
+    here = {
+        "DATABASE_URL": postgres_server.url,
+        "BROKER_URL": redis_server.url,
+        "VAR_DIR": str(tmp_path / "var"),
+    }
     file = files("production.md")["notifications.env"]
     for name, value in here.items():
         file, found = re.subn(f"^{name}=.*$", f"{name}={value}", file, flags=re.MULTILINE)
@@ -61,7 +65,7 @@ def production(processes, postgres_server, redis_server, tmp_path):
     for name in ("HTTPS", "OUTBOX", "OUTGOING_PRIVATE_HOSTS", "SECRET_KEY", *here):
         processes.env.pop(name, None)
     path = f"{programs}:{binaries()}:{processes.env['PATH']}"
-    processes.env |= {"PATH": path, "VAR_DIR": str(tmp_path / "var")}
+    processes.env |= {"PATH": path, "VAR_DIR": here["VAR_DIR"]}
     processes.env["SIMULATOR"] = f"record={tmp_path / 'simulated.log'}"
     blocks = dict(marked("production.md", "run"))
 
