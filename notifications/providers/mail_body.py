@@ -9,7 +9,8 @@ import re
 from base64 import encodebytes
 from collections.abc import Iterator, Mapping
 from email import policy
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
+from email.utils import collapse_rfc2231_value
 from typing import Any
 from urllib.parse import quote
 
@@ -64,7 +65,29 @@ def of(content: Mapping[str, Any]) -> bytes:
 
 def seven_bit(raw: bytes) -> bytes:
     """Write a mail anew so that each octet of its body is ASCII, for a server without 8BITMIME."""
-    return email.message_from_bytes(raw, policy=_AS_WRITTEN).as_bytes(policy=_AS_WRITTEN)
+    mail = email.message_from_bytes(raw, policy=_AS_WRITTEN)
+    for part in mail.walk():
+        for name, value in [*part.raw_items()]:
+            if name.lower() in _OF_A_FILE and not str(value).isascii():
+                part.replace_header(name, _in_ascii(name, str(value)))
+        if not part.is_multipart() and not str(part.get_payload()).isascii():
+            octets = part.get_payload(decode=True)
+            del part["Content-Transfer-Encoding"]
+            part["Content-Transfer-Encoding"] = "base64"
+            part.set_payload(encodebytes(octets if isinstance(octets, bytes) else b"").decode())
+    return mail.as_bytes(policy=_AS_WRITTEN)
+
+
+_OF_A_FILE = ("content-type", "content-disposition")
+
+
+def _in_ascii(name: str, value: str) -> str:
+    """Write a header whose parameters have octets that are not ASCII, so that they are kept."""
+    header = Message()
+    header[name] = value.encode("ascii", "surrogateescape").decode("utf-8", "replace")
+    (kind, _), *given = header.get_params(failobj=[("", "")], header=name)
+    named = ((key, collapse_rfc2231_value(one)) for key, one in given)
+    return _folded(kind, *(written for key, one in named for written in parameter(key, one)))
 
 
 def parameter(name: str, value: str) -> Iterator[str]:

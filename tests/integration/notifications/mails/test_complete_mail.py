@@ -10,7 +10,7 @@ import pytest
 from notifications.core import errors
 from notifications.models import Attachment, Attempt, MailContent, Notification
 from notifications.operations.replays import resend
-from notifications.providers import accounts
+from notifications.providers import accounts, mail_body
 from notifications.recipients import suppressions
 from notifications.submission import send, send_many
 from tests.integration.notifications.providers.templates import published
@@ -259,3 +259,18 @@ def test_two_parsers_read_the_same(mail):
     assert [p.get_content_type() for p in one.walk()] == [
         p.get_content_type() for p in other.walk()
     ]
+
+
+def test_for_a_server_without_8bitmime_names_stay_as_they_were_written():
+    raw = (
+        "From: a@b.example\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nGrüße\r\n"
+        "--x\r\nContent-Type: image/png; name=ä\r\n"
+        f'Content-Disposition: attachment; filename="ä {ENCODED}"\r\n\r\nx\r\n--x\r\n'
+        f'Content-Disposition: attachment; filename="{ENCODED}"\r\n\r\nx\r\n--x--\r\n'
+    )
+    written = mail_body.seven_bit(raw.encode())
+    assert b"injected body" not in written
+    read = message_from_bytes(written, policy=policy.compat32)
+    named = [(part.get_content_type(), part.get_filename()) for part in read.walk()][2:]
+    assert [part.get_payload(decode=True) for part in read.walk()][1] == "Grüße".encode()
+    assert named == [("image/png", f"ä {ENCODED}"), ("text/plain", ENCODED)]
