@@ -116,6 +116,16 @@ def store(
     return task
 
 
+def keep_own_rule(task: PeriodicTask, rule: dict[str, Any]) -> None:
+    """Keep what a task's row cannot hold of its rule; the schedulers are told of a change."""
+    own = rules.own_of(rule, rules.row_in(task))
+    with transaction.atomic():
+        schedule, _ = Schedule.objects.get_or_create(periodic_task=task)
+        if schedule.recurrence != own:
+            Change.objects.create(periodic_task_id=task.pk, changed_at=database_now())
+            Schedule.objects.filter(pk=task.pk).update(recurrence=own)
+
+
 def _look_for_due_time(definition: Definition) -> None:
     """Raise ``ImpossibleScheduleError`` if looking for the rule's next due time takes too long."""
     now, start = database_now(), definition.get("start")

@@ -4,7 +4,6 @@ A *schedule* is a django-celery-beat ``PeriodicTask``; people create and pause i
 here stand beside it and belong to the schedulers.
 """
 
-from datetime import timedelta
 
 import uuid_utils.compat as uuid_utils
 from django.core.exceptions import ValidationError
@@ -50,6 +49,23 @@ class Origin(models.TextChoices):
     JOB = "job", "@jobs.job"
     REGISTER = "register", "jobs.register"
     UNKNOWN = "", "a person, or code before its origin was noted"
+
+
+def refuse_long_jitter(seconds: int, task: PeriodicTask | None) -> None:
+    """Raise ``ValidationError`` for a jitter that is not below the time between a task's fires."""
+    if not seconds or task is None or task.scheduler is None:
+        return
+    try:
+        gap = shortest_gap(task.scheduler)
+    except ImpossibleScheduleError:
+        return  # whoever made the rule is told so
+    if gap is not None and seconds >= gap.total_seconds():
+        raise ValidationError(
+            {
+                "jitter_seconds": "It must be below the time from one fire to the next, "
+                f"which is {gap.total_seconds():g} seconds."
+            }
+        )
 
 
 class Schedule(models.Model):
@@ -271,23 +287,7 @@ class Schedule(models.Model):
             raise ValidationError({field: "A unique key and its period go together."})
         if self.concurrency_key and self.overlap == Overlap.ALLOW:
             raise ValidationError({"concurrency_key": NEEDS_OVERLAP})
-        gap = self._shortest_gap() if self.jitter_seconds else None
-        if gap is not None and self.jitter_seconds >= gap.total_seconds():
-            raise ValidationError(
-                {
-                    "jitter_seconds": "It must be below the time from one fire to the next, "
-                    f"which is {gap.total_seconds():g} seconds."
-                }
-            )
-
-    def _shortest_gap(self) -> timedelta | None:
-        task: PeriodicTask | None = getattr(self, "periodic_task", None)
-        if task is None or task.scheduler is None:
-            return None
-        try:
-            return shortest_gap(task.scheduler)
-        except ImpossibleScheduleError:
-            return None  # whoever made the rule is told so
+        refuse_long_jitter(self.jitter_seconds, getattr(self, "periodic_task", None))
 
 
 class Fire(models.Model):

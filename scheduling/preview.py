@@ -10,7 +10,7 @@ from scheduling.changes import count_from, plan_next, timetable_for
 from scheduling.clock import database_now
 from scheduling.models import Change, Schedule
 from scheduling.recurrence import ImpossibleScheduleError
-from scheduling.schedule_rows import RuleRow, recurrence_of
+from scheduling.rule_documents import Rule, recurrence_of
 from scheduling.timetable import Timetable
 
 UNSAVED = -1
@@ -43,7 +43,7 @@ def _is_quarantined(task: PeriodicTask) -> bool:
 
 
 def fires_of(
-    rule: RuleRow, count: int = 5, *, start: datetime | None = None, expires: datetime | None = None
+    rule: Rule, count: int = 5, *, start: datetime | None = None, expires: datetime | None = None
 ) -> list[datetime]:
     """Return the next moments at which a rule that no schedule has yet would fire.
 
@@ -58,7 +58,7 @@ def fires_of(
 
 def fires_if(
     task: PeriodicTask,
-    rule: RuleRow,
+    document: Rule,
     count: int = 5,
     *,
     start: datetime | None = None,
@@ -69,12 +69,14 @@ def fires_if(
     Raises ``ImpossibleScheduleError`` if it is broken or will never be due.
     """
     now, changed = database_now(), copy(task)
-    rule = copy(rule)
-    rule.pk = rule.pk or UNSAVED
+    rule = rules.row_of(document)
+    rule.pk = UNSAVED
     for kind in (*rules.KINDS, rules.field_of(rule)):
         setattr(changed, kind, rule if kind == rules.field_of(rule) else None)
     changed.start_time, changed.expires, changed.enabled = start, expires, True
-    schedule, timetable = planned(changed, now)
+    schedule = _copy_of_schedule(changed)
+    schedule.recurrence = rules.own_of(document, rule)
+    timetable = _planned(schedule, now)
     answered, due_at = schedule.answered_until, schedule.next_fire_at
     is_ahead = answered is not None and due_at is not None and due_at > now
     after = answered if answered is not None and is_ahead else now
@@ -88,8 +90,17 @@ def refuse_impossible(task: PeriodicTask) -> None:
 
 def planned(task: PeriodicTask, now: datetime) -> tuple[Schedule, Timetable]:
     """Plan a copy of the task's schedule, as a scheduler would at this moment."""
+    schedule = _copy_of_schedule(task)
+    return schedule, _planned(schedule, now)
+
+
+def _copy_of_schedule(task: PeriodicTask) -> Schedule:
     schedule = copy(Schedule.objects.filter(pk=task.pk).first() or Schedule(pk=task.pk))
     schedule.periodic_task = task
+    return schedule
+
+
+def _planned(schedule: Schedule, now: datetime) -> Timetable:
     count_from(schedule, now)
     plan_next(schedule, now)
-    return schedule, timetable_for(schedule)
+    return timetable_for(schedule)

@@ -103,6 +103,19 @@ def words(row: RuleRow) -> str:
     return text[:1].upper() + text[1:]
 
 
+def document_words(rule: Rule) -> str:
+    """Say a rule that no row can hold: as it was written, with what leaves out or moves times."""
+    kind = next(kind for kind in ("cron", "rrule", "every", "at", "solar") if kind in rule)
+    text = f"Every {rule[kind]} seconds" if kind == "every" else str(rule[kind])
+    zone = rule.get("timezone", "UTC")
+    others = [f"{key}: {_text(rule[key])}" for key in rule if key not in (kind, "timezone")]
+    return "; ".join([f"{text} {zone}", *others])
+
+
+def _text(value: Any) -> str:
+    return " to ".join(value) if isinstance(value, list) else str(value)
+
+
 def _crontab(rule: Rule) -> CrontabSchedule:
     fields = cron_fields(rule)
     names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")

@@ -9,7 +9,7 @@ from unfold.admin import StackedInline
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from scheduling import conditions
-from scheduling.models import Schedule
+from scheduling.models import Schedule, refuse_long_jitter
 
 
 class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -55,6 +55,13 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
             help_text="A predicate that code registers, asked as it fires; its “no” is recorded "
             "as skipped.",
         )
+
+    def clean(self) -> dict[str, Any]:
+        """Check the jitter with the rule that is typed beside it, also of a new schedule."""
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        task = getattr(self.fields.get("periodic_task"), "parent_instance", None)
+        refuse_long_jitter(data.get("jitter_seconds") or 0, task)
+        return data
 
     def save(self, commit: bool = True) -> Schedule:  # noqa: FBT001, FBT002 -- Django's signature
         policy: Schedule = super().save(commit=False)

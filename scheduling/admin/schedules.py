@@ -18,7 +18,7 @@ from django_celery_beat.models import PeriodicTask
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from scheduling import arguments, isolation, job_rows, jobs, rules
+from scheduling import arguments, isolation, job_rows, job_storage, jobs, rules
 from scheduling.admin import timeline
 from scheduling.admin.pages import answer, with_dialog
 from scheduling.admin.policy import PolicyInline
@@ -32,6 +32,7 @@ from scheduling.admin.when import (
     OutlookForm,
     WhenForm,
     when_of,
+    words_of,
     zone_of,
 )
 from scheduling.admin.when import shown as written
@@ -78,6 +79,9 @@ class TaskSelect(UnfoldAdminSelectWidget, TaskSelectWidget):  # type: ignore[mis
 
 class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
     """A schedule; the rule that ``when`` describes is found or made with it."""
+
+    is_rule_new = False
+    """Whether ``document`` is another rule than the schedule had."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -147,6 +151,7 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
         when = data["when"]
         as_it_was = not {"when", *NEEDED[when]} & {*self.changed_data} and self.instance.pk
         row = rules.row_in(self.instance) if as_it_was else rules.keep(rule)
+        self.is_rule_new = not as_it_was
         was_once = self.initial.get("when") == ONCE
         data |= dict.fromkeys(RULES) | {rules.field_of(row): row}
         data["one_off"] = when == ONCE or (data.get("one_off", False) and not was_once)
@@ -257,6 +262,22 @@ class ScheduleAdmin(ReadableAdmin):
         counts = {"schedules": len(tasks), "fires": fires}
         return [task.name for task in tasks], counts, set(), []
 
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: Any) -> None:
+        """Keep a rule that no row can hold beside the row that stands for it."""
+        super().save_related(request, form, formsets, change)
+        if form.is_rule_new and form.document is not None:
+            job_storage.keep_own_rule(form.instance, form.document)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Name the schedule by its rule, also by one that its row only stands for."""
+        task = context.get("original")
+        if task is not None:
+            context["subtitle"] = f"{task.name}: {_words(task)}"
+        page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return page
+
     def delete_model(self, request: HttpRequest, obj: PeriodicTask) -> None:
         jobs.remove(obj.name)
 
@@ -272,7 +293,7 @@ class ScheduleAdmin(ReadableAdmin):
         first = (None, {"fields": ("name", "enabled", "description")})
         if obj is None:
             return (first, *self.WHEN, *self.WHAT, *self.REST)
-        so_far = ("Fires so far", {"fields": ("state", "timeline", "fires_so_far")})
+        so_far = ("Fires so far", {"fields": ("rule", "state", "timeline", "fires_so_far")})
         return (first, *self.WHEN, *self.WHAT, so_far, *self.REST)
 
     def get_urls(self) -> list[URLPattern]:
@@ -436,8 +457,7 @@ def _words(task: PeriodicTask) -> str:
     """Say a schedule's rule in English; empty if there is none to be read."""
     said: list[str] = []
     with isolation.aside("saying a schedule's rule"):
-        row = rules.row_in(task)
-        said += [rules.words(row)] if row is not None else []
+        said.append(words_of(task))
     return "".join(said)
 
 

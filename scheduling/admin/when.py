@@ -17,9 +17,11 @@ from unfold.widgets import (
 
 from scheduling import isolation, rules
 from scheduling.job_schema import InvalidJobError
+from scheduling.models import Schedule
 from scheduling.preview import fires_if, fires_of, upcoming_fires
 from scheduling.recurrence import ImpossibleScheduleError
 from scheduling.rule_documents import Rule
+from scheduling.rule_documents import is_plain as is_plain_rule
 from scheduling.schedule_rows import RuleRow
 
 CRON, EVERY, ONCE, ROW = "cron", "every", "once", "row"
@@ -35,6 +37,8 @@ SECONDS = {period: unit.total_seconds() for unit, period in rules.PERIODS}
 
 class WhenForm(forms.Form):
     """The three friendly ways to say when. ``rule`` is the row for it, once this is clean.
+
+    ``document`` is the rule as a job's definition has it; it is kept if no row can hold it.
 
     Without ``when`` the row is chosen by hand, as in django-celery-beat's own form.
     """
@@ -69,6 +73,7 @@ class WhenForm(forms.Form):
     )
 
     rule: RuleRow | None = None
+    document: Rule | None = None
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
@@ -85,10 +90,11 @@ class WhenForm(forms.Form):
     def _read_rule(self, when: str, data: dict[str, Any]) -> None:
         """Set ``rule``, or say beside its field why it means nothing."""
         try:
-            rule = rules.row_of(_rule(when, data))
+            document = _rule(when, data)
+            rule = rules.row_of(document)
             rule.full_clean()
             if when != ONCE or "at" in self.changed_data:  # one that has fired may still be edited
-                fires_of(rule, 1)
+                fires_of(document, 1)
         except InvalidJobError as error:
             self.add_error("timezone" if "zone" in str(error) else NEEDED[when][0], str(error))
         except ValidationError as error:
@@ -97,7 +103,7 @@ class WhenForm(forms.Form):
             past = "This moment is past." if when == ONCE else str(error)
             self.add_error(NEEDED[when][0], past)
         else:
-            self.rule = rule
+            self.rule, self.document = rule, document
 
 
 class OutlookForm(WhenForm):
@@ -115,19 +121,21 @@ class OutlookForm(WhenForm):
         if not self.is_valid():
             problems = [f"{text}" for texts in self.errors.values() for text in texts]
             return {"words": "", "fires": [], "problem": " ".join(problems)}
-        if self.rule is None:
+        if self.rule is None or self.document is None:
             return {"words": "", "fires": [], "problem": ""}
+        is_plain = is_plain_rule(self.document)
+        words = rules.words(self.rule) if is_plain else rules.document_words(self.document)
         start, expires = self.cleaned_data["start_time"], self.cleaned_data["expires"]
         try:
             if task is None:
-                moments = fires_of(self.rule, count, start=start, expires=expires)
+                moments = fires_of(self.document, count, start=start, expires=expires)
             else:
-                moments = fires_if(task, self.rule, count, start=start, expires=expires)
+                moments = fires_if(task, self.document, count, start=start, expires=expires)
         except ImpossibleScheduleError as error:
-            return {"words": rules.words(self.rule), "fires": [], "problem": str(error)}
+            return {"words": words, "fires": [], "problem": str(error)}
         zone = zone_of(self.rule)
         fires = [shown(moment, zone) for moment in moments]
-        said = {"words": rules.words(self.rule), "fires": fires, "problem": ""}
+        said = {"words": words, "fires": fires, "problem": ""}
         return said if task is None else said | self._moves(task, moments, zone)
 
     def _moves(self, task: PeriodicTask, moments: list[datetime], zone: Any) -> dict[str, Any]:
@@ -142,6 +150,10 @@ class OutlookForm(WhenForm):
 
 def when_of(task: PeriodicTask) -> dict[str, Any]:
     """Return what the friendly fields show of a schedule that exists."""
+    own = own_rule_of(task)
+    if own is not None:
+        is_typed = own.keys() <= {"cron", "timezone"}
+        return {"when": CRON, "timezone": "UTC", **own} if is_typed else {"when": ROW}
     rule = rules.rule_of(task)
     if "cron" in rule:
         return {"when": CRON, **rule}
@@ -150,6 +162,22 @@ def when_of(task: PeriodicTask) -> dict[str, Any]:
     if "at" in rule:
         return {"when": ONCE, "at": task.clocked.clocked_time}
     return {"when": ROW}
+
+
+def own_rule_of(task: PeriodicTask) -> Rule | None:
+    """Return the rule of a schedule that its row only stands for; ``None`` if it has none."""
+    kept = Schedule.objects.filter(pk=task.pk).values_list("recurrence", flat=True).first()
+    return rules.own_rule(task, kept)
+
+
+def words_of(task: PeriodicTask) -> str:
+    """Say a schedule's rule; empty if it has none."""
+    schedule = getattr(task, "firing", None)
+    own = rules.own_rule(task, schedule.recurrence) if schedule is not None else None
+    row = rules.row_in(task)
+    if own is not None:
+        return rules.document_words(own)
+    return rules.words(row) if row is not None else ""
 
 
 def zone_of(rule: RuleRow | None) -> Any:

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.timezone import get_current_timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
+from scheduling import jobs
 from scheduling.admin.when import shown
 from scheduling.clock import database_now
 from scheduling.models import Fire, Schedule
@@ -23,6 +24,7 @@ from tests.integration.scheduling.test_admin import ADD, form, page
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Make = Callable[..., PeriodicTask]
+LIST = reverse("admin:django_celery_beat_periodictask_changelist")
 OUTLOOK = reverse("admin:django_celery_beat_periodictask_outlook")
 
 
@@ -221,6 +223,54 @@ def test_the_form_shows_what_was_typed_before(admin_client: Client, make: Make) 
     shown = admin_client.get(change_url(make(crontab=rule))).context["adminform"].form
     assert (shown["when"].value(), shown["cron"].value()) == ("cron", "5 4 * * *")
     assert shown["timezone"].value() == "Europe/Rome"
+
+
+@pytest.mark.parametrize("line", ["0 9 L * *", "0 9 * * 5L", "0 9 * * 6#3", "0 9 15W * *"])
+def test_a_line_that_no_row_holds_is_kept_as_typed(admin_client: Client, line: str) -> None:
+    cron = {"when": "cron", "cron": line, "timezone": "Europe/Rome"}
+    told = outlook(admin_client, **cron)
+    assert (told["problem"], line in told["words"]) == ("", True)
+    assert all("09:00:00" in fire for fire in told["fires"])
+    task = made(admin_client, **cron)
+    assert jobs.get("by hand").definition["schedule"] == {"cron": line, "timezone": "Europe/Rome"}
+    page = admin_client.get(change_url(task))
+    assert page.context["adminform"].form["cron"].value() == line
+    assert line in page.context["subtitle"]
+    assert line in admin_client.get(LIST).content.decode()
+    edited = typed(**cron, description="changed")
+    assert admin_client.post(change_url(task), edited).status_code == 302
+    assert jobs.get("by hand").definition["schedule"]["cron"] == line
+    plain = typed(**{**cron, "cron": "0 0 * * *"})  # the row that stood for it
+    assert admin_client.post(change_url(task), plain).status_code == 302
+    assert jobs.get("by hand").definition["schedule"]["cron"] == "0 0 * * *"
+    assert admin_client.post(change_url(task), edited).status_code == 302
+    assert jobs.get("by hand").definition["schedule"]["cron"] == line
+
+
+def test_a_rule_that_cannot_be_typed_is_shown_and_survives_an_edit(admin_client: Client) -> None:
+    rule = {"rrule": "FREQ=MONTHLY;BYDAY=-1FR", "timezone": "Europe/Rome"}
+    jobs.define({"name": "by hand", "handler": "jobs.note", "schedule": rule})
+    task = PeriodicTask.objects.get(name="by hand")
+    page = admin_client.get(change_url(task))
+    assert page.context["adminform"].form["when"].value() == "row"
+    assert "FREQ=MONTHLY;BYDAY=-1FR Europe/Rome" in page.content.decode()
+    assert "FREQ=MONTHLY" in admin_client.get(LIST).content.decode()
+    values = typed(when="row", crontab=str(task.crontab_id), description="changed")
+    assert admin_client.post(change_url(task), values).status_code == 302
+    assert jobs.get("by hand").definition["schedule"] == rule
+
+
+def test_a_jitter_as_long_as_the_typed_rules_gap_is_refused(admin_client: Client) -> None:
+    minute = {"when": "every", "every": "1", "period": "minutes"}
+    answer = admin_client.post(ADD, typed(**minute, **{"firing-0-jitter_seconds": "61"}))
+    assert answer.status_code == 200
+    assert "below the time" in answer.content.decode()
+    assert not PeriodicTask.objects.exists()
+    jitter = {"firing-0-jitter_seconds": "61"}
+    task = made(admin_client, **{**minute, "period": "hours"}, **jitter)
+    kept = {"firing-0-periodic_task": str(task.pk), "firing-INITIAL_FORMS": "1"}
+    answer = admin_client.post(change_url(task), typed(**minute, **jitter, **kept))
+    assert "below the time" in answer.content.decode()
 
 
 def test_saving_without_touching_the_rule_keeps_its_row(admin_client: Client, make: Make) -> None:
