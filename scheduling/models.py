@@ -4,7 +4,6 @@ A *schedule* is a django-celery-beat ``PeriodicTask``; people create and pause i
 here stand beside it and belong to the schedulers.
 """
 
-
 import uuid_utils.compat as uuid_utils
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
