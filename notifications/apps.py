@@ -23,10 +23,14 @@ class NotificationsConfig(AppConfig):
         from notifications.monitoring import processes  # noqa: F401 -- its signal handlers
         from notifications.operations import batches, bulk_replays, holds, template_tests
         from notifications.queueing import allocation
-        from notifications.submission import scheduled_sends  # noqa: F401 -- its decorators register them
+        from notifications.submission import (
+            projects,
+            scheduled_sends,  # noqa: F401 -- its decorators register them
+        )
         from notifications.worker import checks as settings_checks  # noqa: F401 -- as above
         from notifications.worker import requeues
         from scheduling import ticker, watch
+        from templates_engine.folders import namespace_checks
         from templates_engine.preview import test_senders
 
         # Not the archive: who reads or prunes it keeps nobody from sending.
@@ -34,6 +38,7 @@ class NotificationsConfig(AppConfig):
         watch.need(apps.get_app_config("templates_engine").get_models())
         watch.write_too(probe.write)
         test_senders["*"] = template_tests.send_preview
+        namespace_checks.append(projects.is_namespace)
 
         requeues.connect()
         ticker.register("notifications.sweep", sweep.sweep)

@@ -9,7 +9,7 @@ NAME/de/subject.txt           another locale's
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
@@ -35,6 +35,8 @@ from templates_engine.parts import (
 from templates_engine.publishing import create_version, draft_of, publish
 
 PARTIALS = "partials"
+# Each tells whether a namespace is one. The delivering package registers its own here.
+namespace_checks: list[Callable[[str], bool]] = []
 Files = dict[str, str]
 """Path inside a folder → text."""
 

@@ -4,7 +4,7 @@ import time
 
 from notifications.core.errors import UnknownProject
 from notifications.core.text import shown
-from notifications.core.world import DEFAULT_PROJECT
+from notifications.core.world import DEFAULT_PROJECT, World
 from notifications.models import Project
 
 KNOWN_FOR = 60.0  # seconds for which a process believes that a project is there: none ever goes
@@ -25,6 +25,12 @@ def check(name: object) -> str:
         field="project",
         hint="manage.py create_project NAME makes one; without a name it is the default.",
     )
+
+
+def is_namespace(name: str) -> bool:
+    """Tell whether templates of this namespace are looked for by any project."""
+    world = World.of(name)
+    return world.namespace == name and world.project in names()
 
 
 def names() -> list[str]:

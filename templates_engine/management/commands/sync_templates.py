@@ -36,6 +36,8 @@ class Command(BaseCommand):
         **__: Any,
     ) -> None:
         """Run it."""
+        if namespace and not all(is_one(namespace) for is_one in folders.namespace_checks):
+            raise CommandError(f"There is no project {namespace!r} beside the default one.")
         if write:
             for path in folders.write(folder, namespace):
                 self.stdout.write(str(path))

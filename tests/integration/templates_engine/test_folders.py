@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from notifications.models import Project
 from templates_engine import catalog
 from templates_engine.models import Partial, Status, Template, TemplateVersion
 
@@ -44,6 +45,10 @@ def test_a_folder_is_loaded_and_published(folder: Path) -> None:
 
 
 def test_a_folder_is_a_projects_own_where_that_is_named(folder: Path, tmp_path: Path) -> None:
+    for name in ("shop", "default"):
+        with pytest.raises(CommandError, match="no project"):
+            sync(folder, "--namespace", name)
+    Project.objects.bulk_create([Project(name="shop"), Project(name="bank")])
     sync(folder, "--namespace", "shop")
     assert [*Template.objects.values_list("name", "namespace")] == [("otp", "shop")]
     assert sync(folder, "--namespace", "shop").split()[-2:] == ["unchanged", "otp"]
