@@ -90,8 +90,8 @@ def refresh(
         mark(schedule, error, now)
 
 
-def plan_next(schedule: Schedule, now: datetime) -> None:
-    """Set ``next_fire_at`` from ``answered_until``.
+def plan_next(schedule: Schedule, now: datetime, *, has_fired: bool = False) -> None:
+    """Set ``next_fire_at`` from ``answered_until``; a rule that ``has_fired`` may be over.
 
     Raises ``ImpossibleScheduleError`` if the rule is broken or will never be due, or its policy
     is unknown.
@@ -101,7 +101,10 @@ def plan_next(schedule: Schedule, now: datetime) -> None:
     answered_until = schedule.answered_until
     assert answered_until is not None  # noqa: S101 -- set by count_from before
     schedule.next_fire_at = planning.next_fire(
-        timetable, answered_until, now, is_moment=bool(schedule.periodic_task.clocked_id)
+        timetable,
+        answered_until,
+        now,
+        is_moment=has_fired or bool(schedule.periodic_task.clocked_id),
     )
 
 

@@ -95,7 +95,7 @@ def _plan(schedule: Schedule, now: datetime) -> list[Fire]:
             planned = planned[-1:]
         if planned:
             schedule.answered_until = planned[-1].scheduled_for
-        plan_next(schedule, now)
+        plan_next(schedule, now, has_fired=bool(planned))
     except Exception as error:  # noqa: BLE001 -- the boundary: one broken row stops no other
         mark(schedule, error, now)
         return []

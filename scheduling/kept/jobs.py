@@ -252,15 +252,17 @@ def by_hand(job: Job, now: datetime) -> Fire:
     )
 
 
-def planned(job: Job, now: datetime) -> Job:
+def planned(job: Job, now: datetime, *, has_fired: bool = False) -> Job:
     """Return a job with the moment at which it fires next; its quarantine is over.
+
+    A rule that ``has_fired`` may be over.
 
     Raises ``ImpossibleScheduleError`` if it will never be due.
     """
     if job.answered_until is None:
         job = replace(job, answered_until=_first_count(job, now))
     assert job.answered_until is not None  # noqa: S101 -- set above
-    is_moment = "at" in job.rule
+    is_moment = has_fired or "at" in job.rule
     due = planning.next_fire(job.timetable, job.answered_until, now, is_moment=is_moment)
     return replace(job, next_fire_at=due, quarantined_at=None, quarantine_reason="")
 

@@ -326,7 +326,7 @@ def _planned_fires(job: Job, now: datetime) -> tuple[list[Fire], Job]:
         found = found[-1:]
     if found:
         job = replace(job, answered_until=found[-1].scheduled_for)
-    job = planned(job, now)
+    job = planned(job, now, has_fired=bool(found))
     expires = job.timetable.expires
     if (found and job.fires_once) or (expires is not None and expires < now):
         job = replace(job, enabled=False, paused_at=now, next_fire_at=None)

@@ -14,7 +14,15 @@ from scheduling.kept.protocol import Backend
 from scheduling.pace import SLOW, Pace
 from tests.integration.scheduling.backends import Stage
 from tests.integration.scheduling.conftest import queued_messages
-from tests.integration.scheduling.contract.acts import MINUTE, TASK, at_once, due, fired, tick
+from tests.integration.scheduling.contract.acts import (
+    MINUTE,
+    TASK,
+    at_once,
+    due,
+    fired,
+    tick,
+    tick_until,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -183,6 +191,15 @@ def test_run_now_from_many_places_never_overlaps_where_that_is_forbidden(
     at_once(lambda: jobs.run_now("job"))
     statuses = sorted(fire.status for fire in jobs.fires("job"))
     assert statuses == ["claimed", *["skipped_overlap"] * 3]
+
+
+def test_the_last_time_of_a_rule_that_ends_fires(backend: Backend, app: Celery) -> None:
+    begin = (backend.now() + timedelta(seconds=2)).isoformat()
+    jobs.register("job", TASK, {"rrule": "FREQ=MINUTELY;COUNT=1", "from": begin})
+    tick_until(backend, app, lambda: jobs.fires("job"))
+    assert [fire.status for fire in jobs.fires("job")] == ["dispatched"]
+    assert jobs.next_fires("job") == []
+    assert not jobs.get("job").quarantined_at
 
 
 def test_jitter_delays_a_fire_and_not_its_due_time(stage: Stage, app: Celery) -> None:
