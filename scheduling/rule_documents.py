@@ -129,8 +129,16 @@ def refuse_past(definition: dict[str, Any], keys: Collection[str], now: datetime
 
 
 def begin_of(rule: Rule, origin: datetime) -> datetime:
-    """Return the moment that an RRULE counts from: its ``from``, else the minute of ``origin``."""
+    """Return the moment that an RRULE counts from: its ``from``, else the minute of ``origin``.
+
+    Raises ``InvalidJobError`` where its due times are counted and it does not say from when:
+    ``origin`` moves on with each of them.
+    """
     text = rule.get("from")
+    if text is None and "COUNT=" in str(rule["rrule"]).upper():
+        raise InvalidJobError(
+            "A rule with COUNT needs a moment to count from.", field="schedule.from"
+        )
     if text is None:
         return origin.replace(second=0, microsecond=0)
     return moment_of(text, field="schedule.from")

@@ -153,6 +153,7 @@ def test_only_what_differs_from_the_previous_definition_is_written(backend: Back
         ({"schedule": {"rrule": "FREQ=NEVER"}}, "schedule.rrule"),
         ({"schedule": {"rrule": "FREQ=SECONDLY"}}, "schedule.rrule"),
         ({"schedule": {"rrule": "FREQ=DAILY;INTERVAL=0"}}, "schedule.rrule"),
+        ({"schedule": {"rrule": "FREQ=DAILY;COUNT=3"}}, "schedule.from"),
         ({"schedule": {"rrule": "FREQ=MINUTELY;BYMONTH=2;BYMONTHDAY=30"}}, "schedule.rrule"),
         ({"schedule": {"rrule": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"}}, "schedule"),
         ({"schedule": {"every": 60, "between": ["8", "late"]}}, "schedule.between"),
