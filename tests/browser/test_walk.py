@@ -15,7 +15,7 @@ def make_a_template(page, shoot):
     page.click("text=Templates >> nth=0")
     page.click("a[href$='/template/add/'] >> visible=true >> nth=0")
     page.fill("[name=name]", "parcel")
-    page.fill("[name=channel]", "email")
+    page.select_option("[name=channel]", "email")
     page.click("button[name=_save]")
     page.wait_for_selector("text=Sample context")
     shoot(page, "walk-template-draft")

@@ -95,7 +95,7 @@ def test_the_slot_time_of_each_queue_is_known_however_its_messages_ended(system,
     for result in ("ok", "permanent", "transient"):
         send(channel="simulator", recipient=f"ada?latency=0.5&result={result}", body="x")
     system.worker("-c", SLOTS)
-    wait_until(lambda: messages_of("simulator.medium") == 3)
+    wait_until(lambda: messages_of("simulator.medium") >= 3)
     assert share_of("simulator.medium").share == 1
     assert share_of("simulator.medium").service_time > 0
     assert share_of("simulator.low").share == 0
