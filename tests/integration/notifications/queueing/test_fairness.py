@@ -73,7 +73,7 @@ def test_a_hanging_provider_does_not_stop_the_other_channels(system, wait_until)
 
 def test_an_operators_weight_is_followed_by_running_workers(system, wait_until):
     for priority in ("high", "low"):
-        many = [{"recipient": "ada?latency=0.005"}] * 3000
+        many = [{"recipient": "ada?latency=0.2"}] * 3000  # for ten seconds, not one
         send_many(many, channel="simulator", body="x", priority=priority)
     system.worker("-c", SLOTS)
     wait_until(lambda: sent(priority="high").count() > 200)
