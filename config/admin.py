@@ -1,4 +1,4 @@
-"""The page of the audit log: to read, to filter, and to take along as CSV."""
+"""The page of the audit log: to read, to filter and to download as CSV."""
 
 import csv
 import io
