@@ -50,7 +50,7 @@ def _issuer() -> Iterator[Error]:
         parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
     ):
         yield Error(
-            "ADMIN_OIDC_ISSUER does not begin with https://: anybody on the network path could forge a login.",
+            "ADMIN_OIDC_ISSUER must begin with https://: else a man in the middle can log in.",
             hint="Set ADMIN_OIDC_ISSUER=https://login.example.org.",
             id="config.E006",
         )

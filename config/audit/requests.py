@@ -46,7 +46,7 @@ class Act(NamedTuple):
 
 
 class Audit:
-    """The middleware; the last one, for it has to know who asks."""
+    """The audit middleware. It must be the last one, because it needs the user of the request."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer

@@ -4,14 +4,14 @@ from django.db import migrations
 
 
 def let_see(apps, _schema_editor):
-    """Give it to each role that may see the living ones."""
+    """Give the permission to each role that may see live notifications."""
     see = _permission(apps)
     for group in _who_sees_notifications(apps):
         group.permissions.add(see)
 
 
 def let_not_see(apps, _schema_editor):
-    """Take it back."""
+    """Take the permission back."""
     see = _permission(apps)
     for group in _who_sees_notifications(apps):
         group.permissions.remove(see)

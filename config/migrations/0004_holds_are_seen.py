@@ -11,14 +11,14 @@ GIVEN = [
 
 
 def let(apps, _schema_editor):
-    """Give them to the roles."""
+    """Give the permissions to the roles."""
     for has, gets in GIVEN:
         for group in _groups(apps, has):
             group.permissions.add(_permission(apps, gets))
 
 
 def let_not(apps, _schema_editor):
-    """Take them back."""
+    """Take the permissions back."""
     for has, gets in GIVEN:
         for group in _groups(apps, has):
             group.permissions.remove(_permission(apps, gets))

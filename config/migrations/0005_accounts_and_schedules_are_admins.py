@@ -17,14 +17,14 @@ TAKEN = [
 
 
 def take(apps, _schema_editor):
-    """Take them from the role of operators."""
+    """Take the permissions from the role of operators."""
     group, permissions = _found(apps)
     if group is not None:
         group.permissions.remove(*permissions)
 
 
 def give_back(apps, _schema_editor):
-    """Give them back."""
+    """Give the permissions back."""
     group, permissions = _found(apps)
     if group is not None:
         group.permissions.add(*permissions)

@@ -4,13 +4,13 @@ from django.db import migrations
 
 
 def let(apps, _schema_editor):
-    """Give it to the roles that publish."""
+    """Give the permission to the roles that publish."""
     for group in _groups(apps):
         group.permissions.add(_permission(apps))
 
 
 def let_not(apps, _schema_editor):
-    """Take it back."""
+    """Take the permission back."""
     for group in _groups(apps):
         group.permissions.remove(_permission(apps))
 

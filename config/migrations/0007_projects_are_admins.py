@@ -4,14 +4,14 @@ from django.db import migrations
 
 
 def let(apps, _schema_editor):
-    """Give it to the role that makes keys."""
+    """Give the permission to the role that makes keys."""
     for verb in ("add", "change", "view"):
         for group in _groups(apps, verb):
             group.permissions.add(_permission(apps, verb))
 
 
 def let_not(apps, _schema_editor):
-    """Take it back."""
+    """Take the permission back."""
     for verb in ("add", "change", "view"):
         for group in _groups(apps, verb):
             group.permissions.remove(_permission(apps, verb))

@@ -16,13 +16,13 @@ def remove(apps, schema_editor):
 
 
 def let(apps, _schema_editor):
-    """Give it to the roles that see users."""
+    """Give the permission to the roles that see users."""
     for group in _groups(apps):
         group.permissions.add(*_permissions(apps))
 
 
 def let_not(apps, _schema_editor):
-    """Take it back."""
+    """Take the permission back."""
     for group in _groups(apps):
         group.permissions.remove(*_permissions(apps))
 

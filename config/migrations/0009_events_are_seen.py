@@ -8,14 +8,14 @@ GIVEN += [("add_apikey", verb, "eventrule") for verb in ("add", "change", "delet
 
 
 def let(apps, _schema_editor):
-    """Give it to the roles."""
+    """Give the permission to the roles."""
     for holds, verb, model in GIVEN:
         for group in _groups(apps, holds):
             group.permissions.add(_permission(apps, verb, model))
 
 
 def let_not(apps, _schema_editor):
-    """Take it back."""
+    """Take the permission back."""
     for holds, verb, model in GIVEN:
         for group in _groups(apps, holds):
             group.permissions.remove(_permission(apps, verb, model))
