@@ -45,7 +45,8 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 from tests import emptying, leftovers
 from tests.servers import process
-from tests.servers.postgres import PostgresServer, migrated_server
+from tests.servers.plugin import POSTGRES
+from tests.servers.postgres import PostgresServer, migrated_data, migrated_server
 from tests.servers.processes import TAIL_CHARACTERS, Processes
 from tests.servers.redis import RedisServer
 from tests.servers.smtp import SmtpServer
@@ -69,6 +70,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         begin = longest[number::count]
         items += [*begin, *islice(others, max(0, part - len(begin)))]
     items += others
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, pytestconfig: pytest.Config
+) -> None:
+    """Have the test database copied from one that is migrated once in the whole run."""
+    server = pytestconfig.stash.get(POSTGRES, None)
+    if server is not None:
+        server.start_anew(migrated_data())
+        connection.settings_dict["TEST"]["TEMPLATE"] = connection.settings_dict["NAME"]
 
 
 # Of this scope, so that it begins before and ends after every fixture of a test's own.

@@ -13,6 +13,7 @@ import pytest
 from tests.servers.postgres import PostgresServer
 from tests.servers.reaper import temporary_folder
 from tests.servers.redis import RedisServer
+from tests.servers.shared import shared_folder
 
 # What a developer has set for a running system must not reach the tests: no mail to real people.
 FROM_OUTSIDE = (
@@ -20,6 +21,9 @@ FROM_OUTSIDE = (
     *("ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "TIME_ZONE", "ADMIN_PASSWORD", "PORT"),
 )
 
+
+# The run's own Postgres, if none was named.
+POSTGRES = pytest.StashKey[PostgresServer]()
 
 # Where no server is: what tries to reach one fails at once.
 UNREACHABLE_POSTGRES = "postgres://nobody@127.0.0.1:1/none"
@@ -43,11 +47,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         os.environ["TEST_DATABASE_URL"] = UNREACHABLE_POSTGRES
         os.environ["TEST_REDIS_URL"] = UNREACHABLE_REDIS
     with contextlib.ExitStack() as servers:
-        _point_settings_at(servers)
+        _point_settings_at(servers, early_config)
         early_config.add_cleanup(servers.pop_all().close)
 
 
-def _point_settings_at(servers: contextlib.ExitStack) -> None:
+def _point_settings_at(servers: contextlib.ExitStack, config: pytest.Config) -> None:
+    shared_folder()  # before xdist starts other processes, which inherit it
     for name in FROM_OUTSIDE:
         os.environ.pop(name, None)
         os.environ.pop(f"{name}_FILE", None)
@@ -57,12 +62,12 @@ def _point_settings_at(servers: contextlib.ExitStack) -> None:
     os.environ["OUTGOING_PRIVATE_HOSTS"] = "localhost,127.0.0.0/8,::1"  # the tests' own servers
     # A Redis that a busy machine holds up is not away: what it was not told, only beat would find.
     os.environ["BROKER_TIMEOUT"] = "20"
-    os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or _postgres(servers)
+    os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or _postgres(servers, config)
     os.environ["BROKER_URL"] = os.environ.get("TEST_REDIS_URL") or _redis(servers)
 
 
-def _postgres(servers: contextlib.ExitStack) -> str:
-    server = PostgresServer()
+def _postgres(servers: contextlib.ExitStack, config: pytest.Config) -> str:
+    server = config.stash[POSTGRES] = PostgresServer()
     servers.callback(server.stop)
     return server.start().url
 

@@ -18,6 +18,7 @@ import psycopg
 
 from tests.servers.process import ServerProcess, ServerStartError
 from tests.servers.reaper import temporary_folder
+from tests.servers.shared import once
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -112,12 +113,27 @@ class PostgresServer(ServerProcess):
         super().__init__(base, user)
         self._binaries = _reachable(folder_of_binaries or binaries(), user)
         self.data = base / "data"
-        if data is None:
-            self._initialise()
+        if data is not None:
+            self._copy(data)
+        elif folder_of_binaries is not None:
+            self._initdb()
         else:
-            subprocess.run(["cp", "-a", data, self.data], check=True)  # with its owner
+            self._initialise()
 
     def _initialise(self) -> None:
+        self._copy(once("postgres-empty", self._initdb))
+
+    def _copy(self, data: Path) -> None:
+        subprocess.run(["cp", "-a", data, self.data], check=True)  # with its owner
+
+    def start_anew(self, data: Path) -> None:
+        """Stop, and start with a copy of the ``data`` of a server that has ended."""
+        self.stop()
+        shutil.rmtree(self.data)
+        self._copy(data)
+        self.start()
+
+    def _initdb(self) -> Path:
         made = subprocess.run(
             [
                 self._binaries / "initdb",
@@ -132,6 +148,7 @@ class PostgresServer(ServerProcess):
         )
         if made.returncode:
             raise ServerStartError(f"initdb ended with {made.returncode}:\n{made.stderr[-2000:]}")
+        return self.data
 
     @property
     def url(self) -> str:
@@ -205,11 +222,15 @@ class Standby(PostgresServer):
 
 def migrated_server() -> PostgresServer:
     """Make a server, not started, whose database has the tables of this project."""
-    return PostgresServer(data=_migrated())
+    return PostgresServer(data=migrated_data())
 
 
-@functools.cache
-def _migrated() -> Path:
+def migrated_data() -> Path:
+    """Return the data of a server that has ended, with the tables of this project."""
+    return once("postgres-migrated", _migrate)
+
+
+def _migrate() -> Path:
     server = PostgresServer().start()
     subprocess.run(
         [sys.executable, ROOT / "manage.py", "migrate", "--verbosity=0"],
