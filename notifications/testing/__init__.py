@@ -147,13 +147,14 @@ class SentNotifications(Sequence[Sent]):
         self.deliver()
         end = self._moved + wait
         while (due_at := self._next_due()) is not None:
-            ahead = max(due_at - clock.now(), timedelta())
-            if self._moved + ahead > end:
+            if self._moved + (due_at - clock.now()) > end:
                 break
-            self._move_to(self._moved + ahead)
+            # Each move measures the distance to the database's clock anew, and may find less.
+            while (ahead := due_at - clock.now()) > timedelta():
+                self._move_to(self._moved + ahead)
             if not self.deliver():
                 break  # it is held
-        self._move_to(end)
+        self._move_to(max(end, self._moved))
         self.deliver()
 
     def deliver(self) -> int:
