@@ -16,10 +16,11 @@ class SchedulingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from scheduling import chosen_backend, execution, ticker, watch, workers
+        from scheduling import change_marks, chosen_backend, execution, ticker, watch, workers
         from scheduling.housekeeping import Housekeeping
 
         watch.need(self.get_models())
+        change_marks.set_after_commit()
         execution.connect()
         workers.connect()
         ticker.register("scheduling.housekeeping", Housekeeping().tick)

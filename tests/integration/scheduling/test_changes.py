@@ -1,11 +1,20 @@
 """A change made by any route is noted by the database, and the schedule is computed anew."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
-from django_celery_beat.models import ClockedSchedule, CrontabSchedule, PeriodicTask
+from django.test.utils import CaptureQueriesContext
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    PeriodicTasks,
+)
 
 from scheduling import housekeeping, triggers
 from scheduling.clock import database_now
@@ -29,6 +38,47 @@ def test_a_saved_schedule_is_planned(make: Make) -> None:
     assert when is not None
     # SQLite notes a change to the millisecond.
     assert abs(when - task.date_changed - timedelta(seconds=10)) < timedelta(milliseconds=1)
+
+
+def test_who_saves_a_schedule_waits_for_nobody_else_who_does(make: Make) -> None:
+    first, second = make("first"), make("second")
+
+    def save_second() -> None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '3s'")
+            second.description = "saved meanwhile"
+            second.save()
+            IntervalSchedule.objects.create(every=3, period="days")
+        finally:
+            connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor() as pool:
+        first.save()
+        pool.submit(save_second).result()
+    second.refresh_from_db()
+    assert second.description == "saved meanwhile"
+
+
+def test_the_mark_of_django_celery_beat_is_set_once_a_change_is_committed(make: Make) -> None:
+    task = make()
+    before = PeriodicTasks.last_change()
+    assert before is not None
+    with suppress(ZeroDivisionError), transaction.atomic():
+        task.save()
+        raise ZeroDivisionError
+    assert PeriodicTasks.last_change() == before
+    with CaptureQueriesContext(connection) as queries, transaction.atomic():
+        with suppress(ZeroDivisionError), transaction.atomic():
+            task.save()
+            raise ZeroDivisionError
+        task.save()
+        task.interval.save()
+    after = PeriodicTasks.last_change()
+    assert after is not None
+    assert after > before
+    marks = [query for query in queries if PeriodicTasks._meta.db_table in query["sql"]]
+    assert len(marks) == 1
 
 
 def test_bulk_created_schedules_are_planned(make: Make) -> None:
