@@ -86,7 +86,7 @@ class RedisAddress:
         tls: dict[str, Any] = {"ssl": True, **self.tls} if self.tls else {}
         if self.kind == "sentinel":
             waits = {name: options[name] for name in options if name.startswith("socket_")}
-            sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py's own lack
+            sentinels: Any = Sentinel(
                 list(self.hosts), sentinel_kwargs={**self.sentinel_login, **tls, **waits}
             )
             client: redis.Redis = sentinels.master_for(self.master_name, **common, **tls)

@@ -6,10 +6,14 @@ Set SCREENSHOTS to a folder to keep a picture of each page.
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+
+from tests.servers.processes import Processes
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = (
@@ -20,7 +24,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "notifi
 
 
 @pytest.fixture(scope="package")
-def chromium():
+def chromium() -> Iterator[Any]:
     """The browser, gone with these tests: its loop is in others' way. Skips where there is none."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not here: apt-get install chromium")
@@ -35,7 +39,7 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def axe():
+def axe() -> str:
     """The source of axe-core, fetched once by npm into a cache. Skips where it cannot be had."""
     script = CACHE / "node_modules" / "axe-core" / "axe.min.js"
     if not script.exists():
@@ -55,7 +59,7 @@ def axe():
 
 
 @pytest.fixture
-def system(processes, monkeypatch):
+def system(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Web, worker and scheduler, with the outbox for every channel; return the web's address."""
     _, address = processes.web(OUTBOX="1")
     processes.worker("-c", "2", OUTBOX="1")
@@ -64,16 +68,16 @@ def system(processes, monkeypatch):
 
 
 @pytest.fixture
-def admin_user(transactional_db):
+def admin_user(transactional_db: None) -> User:
     return User.objects.create_superuser("admin", password="correct horse")
 
 
 @pytest.fixture
-def shoot():
+def shoot() -> Callable[..., None]:
     """Keep a picture of a page, where SCREENSHOTS names a folder."""
     folder = os.environ.get("SCREENSHOTS")
 
-    def shoot(page, name):
+    def shoot(page: Any, name: str) -> None:
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)
             page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
@@ -82,11 +86,11 @@ def shoot():
 
 
 @pytest.fixture
-def open_page(chromium, system, admin_user):
+def open_page(chromium: Any, system: Any, admin_user: User) -> Iterator[Callable[..., Any]]:
     """A logged-in page: ``open_page(width=…, dark=…)``; it fails on an error or outside request."""
     contexts = []
 
-    def open_page(*, width=1280, height=900, dark=False):
+    def open_page(*, width: int = 1280, height: int = 900, dark: bool = False) -> Any:
         context = chromium.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
@@ -112,16 +116,16 @@ def open_page(chromium, system, admin_user):
         context.close()
 
 
-def _note_outside(page, request, system):
+def _note_outside(page: Any, request: Any, system: str) -> None:
     if not request.url.startswith((system, "data:", "about:", "blob:")):
         page.troubles.append(f"asks outside: {request.url}")
 
 
-def _note_policy(page, message):
+def _note_policy(page: Any, message: Any) -> None:
     if "Content Security Policy" in message.text:
         page.troubles.append(f"against the policy: {message.text}")
 
 
-def _note_failure(page, response):
+def _note_failure(page: Any, response: Any) -> None:
     if response.status >= 400:
         page.troubles.append(f"{response.status}: {response.url}")

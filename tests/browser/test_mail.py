@@ -1,8 +1,11 @@
 """A mail as somebody reads it: what arrives at a mail server, shown by Chromium."""
 
 import base64
+from collections.abc import Iterator
 from email import policy
+from email.message import EmailMessage
 from email.parser import BytesParser
+from typing import Any
 
 import pytest
 
@@ -10,6 +13,7 @@ from notifications.delivery import claims, pipeline
 from notifications.models import ProviderAccount
 from notifications.providers import accounts
 from notifications.submission import send
+from tests.servers.smtp import SmtpServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -22,7 +26,9 @@ HTML = """<h1>Grüße, Ada</h1><p>Your bill <b>4711</b> of 12 €</p>
 
 
 @pytest.fixture
-def arrived(transactional_db, smtp_server, monkeypatch):
+def arrived(
+    transactional_db: None, smtp_server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[EmailMessage]:
     """Send a mail with everything, and return it as it arrived."""
     monkeypatch.setenv("SECRET_MAIL_URL", smtp_server.url)
     ProviderAccount.objects.create(
@@ -51,7 +57,9 @@ def arrived(transactional_db, smtp_server, monkeypatch):
     accounts.forget()
 
 
-def test_a_mail_with_everything_is_shown_as_it_was_written(arrived, chromium):
+def test_a_mail_with_everything_is_shown_as_it_was_written(
+    arrived: EmailMessage, chromium: Any
+) -> None:
     page = chromium.new_page(viewport={"width": 390, "height": 800})
     try:
         page.set_content(as_a_mail_program_shows_it(arrived))
@@ -66,7 +74,7 @@ def test_a_mail_with_everything_is_shown_as_it_was_written(arrived, chromium):
     assert bill.get_filename() == "Rechnung März.pdf"
 
 
-def as_a_mail_program_shows_it(message):
+def as_a_mail_program_shows_it(message: Any) -> Any:
     """Return the HTML, with each inline picture where ``cid:`` names it (RFC 2392)."""
     html = message.get_body(("html",)).get_content()
     for part in message.walk():

@@ -1,8 +1,11 @@
 """Every page of the admin: readable, reachable, at each width and in each light."""
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from notifications.models import FailedDelivery, Notification, Status
@@ -21,7 +24,7 @@ if "SCREENSHOTS" in os.environ:
 
 
 @pytest.fixture
-def content(system, admin_user, wait_until):
+def content(system: Any, admin_user: User, wait_until: Callable[..., Any]) -> dict[Any, Any]:
     """Something of everything: sent, waiting and failed; return the pages to look at."""
     send(channel="email", recipient="ada@example.org", subject="Your receipt", body="Thank you.")
     send(channel="sms", recipient="+436641234567", body="Your code is 4711", priority="high")
@@ -84,7 +87,7 @@ def content(system, admin_user, wait_until):
     }
 
 
-def serious(page, axe):
+def serious(page: Any, axe: str) -> list[Any]:
     """What axe-core finds serious or worse, by rule and place."""
     page.evaluate(axe)
     # Select2's own boxes are Django's; their faults are not ours to mend.
@@ -97,7 +100,9 @@ def serious(page, axe):
     ]
 
 
-def test_every_page_is_readable_at_each_width_and_in_each_light(content, open_page, shoot, axe):
+def test_every_page_is_readable_at_each_width_and_in_each_light(
+    content: dict[Any, Any], open_page: Callable[..., Any], shoot: Callable[..., None], axe: str
+) -> None:
     troubles = []
     for view, (width, dark) in VIEWS.items():
         page = open_page(width=width, dark=dark)
@@ -112,7 +117,9 @@ def test_every_page_is_readable_at_each_width_and_in_each_light(content, open_pa
     assert not troubles, "\n".join(troubles)
 
 
-def test_the_first_page_renews_itself(content, open_page):
+def test_the_first_page_renews_itself(
+    content: dict[Any, Any], open_page: Callable[..., Any]
+) -> None:
     page = open_page()
     before = page.inner_text(".ntf-numbers")
     send(channel="simulator", recipient="ada?result=permanent&code=571", body="Hello")

@@ -1,6 +1,8 @@
 """The walk of somebody who has never seen the system: by looking alone, from login to replay."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from scheduling.models import Fire
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
-def make_a_template(page, shoot):
+def make_a_template(page: Any, shoot: Callable[..., None]) -> None:
     page.click("text=Templates >> nth=0")
     page.click("a[href$='/template/add/'] >> visible=true >> nth=0")
     page.fill("[name=name]", "parcel")
@@ -21,7 +23,7 @@ def make_a_template(page, shoot):
     shoot(page, "walk-template-draft")
 
 
-def preview_and_publish(page, shoot):
+def preview_and_publish(page: Any, shoot: Callable[..., None]) -> None:
     page.click("a:has-text('Preview') >> visible=true >> nth=0")
     page.wait_for_selector("iframe")
     frame = page.frame_locator("iframe >> nth=0")
@@ -33,7 +35,7 @@ def preview_and_publish(page, shoot):
     page.wait_for_selector("text=published")
 
 
-def schedule_it(page, shoot):
+def schedule_it(page: Any, shoot: Callable[..., None]) -> None:
     page.goto("/admin/")
     page.click("a:has-text('Schedules') >> visible=true >> nth=0")
     page.click("a[href$='/periodictask/add/'] >> visible=true >> nth=0")
@@ -63,7 +65,7 @@ def schedule_it(page, shoot):
     page.wait_for_selector("text=was added successfully")
 
 
-def pause_it(page, shoot):
+def pause_it(page: Any, shoot: Callable[..., None]) -> None:
     page.goto("/admin/django_celery_beat/periodictask/")
     page.click("a:has-text('tell about the parcel')")
     page.wait_for_selector("text=All fires")
@@ -73,7 +75,7 @@ def pause_it(page, shoot):
     page.wait_for_selector("text=Paused.")
 
 
-def replay_the_failure(page, shoot):
+def replay_the_failure(page: Any, shoot: Callable[..., None]) -> None:
     page.click("a:has-text('Failed deliveries') >> visible=true >> nth=0")
     page.click("text=Replay…")
     page.click("button:has-text('Dry run')")
@@ -84,7 +86,9 @@ def replay_the_failure(page, shoot):
     shoot(page, "walk-replayed")
 
 
-def test_from_login_to_replay(open_page, shoot, wait_until):
+def test_from_login_to_replay(
+    open_page: Callable[..., Any], shoot: Callable[..., None], wait_until: Callable[..., Any]
+) -> None:
     page = open_page()
     make_a_template(page, shoot)
     preview_and_publish(page, shoot)

@@ -76,7 +76,7 @@ def submit(world: World, count: int, first: int) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_every_text_arrives_before_its_deadline_while_one_provider_is_up(tmp_path: Path):
+def test_every_text_arrives_before_its_deadline_while_one_provider_is_up(tmp_path: Path) -> None:
     world = World(tmp_path)
     try:
         configure(world)

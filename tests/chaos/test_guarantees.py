@@ -1,5 +1,8 @@
 """The promises under harm: a short run of what ``make chaos`` runs for long."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from tests.chaos.run import KINDS, run
@@ -11,7 +14,9 @@ RABBITMQ = pytest.param(
 
 
 @pytest.mark.parametrize("broker", ["redis", RABBITMQ])
-def test_nothing_is_lost_stuck_or_doubled_beyond_what_was_in_flight(tmp_path, broker):
+def test_nothing_is_lost_stuck_or_doubled_beyond_what_was_in_flight(
+    tmp_path: Path, broker: Any
+) -> None:
     world, verdict = run(
         count=600, minutes=1, seed=1, chance=0.0005, folder=tmp_path, broker=broker
     )

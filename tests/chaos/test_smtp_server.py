@@ -3,12 +3,16 @@
 import smtplib
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
+from typing import Any
 
 import psycopg
 
+from tests.servers.postgres import PostgresServer
 from tests.servers.process import free_port
+from tests.servers.processes import Processes
 
 CLIENTS = 8
 EACH = 40  # mails that are accepted before the next harm
@@ -73,8 +77,8 @@ def stored(url: str) -> Counter[str]:
 
 
 def test_a_mail_that_was_accepted_is_there_once_and_half_a_mail_is_not(
-    migrated_postgres_server, processes, wait_until
-):
+    migrated_postgres_server: PostgresServer, processes: Processes, wait_until: Callable[..., Any]
+) -> None:
     port, database = free_port(), migrated_postgres_server
     processes.env |= {"DATABASE_URL": database.url, "OUTBOX": "1"}
     made = processes.run(
@@ -82,7 +86,7 @@ def test_a_mail_that_was_accepted_is_there_once_and_half_a_mail_is_not(
     )
     token = next(word for word in made.split() if word.startswith("ntf_live_"))
 
-    def serve():
+    def serve() -> Any:
         server = processes.start("smtp", "python", "manage.py", "smtp_server", "--port", str(port))
         server.wait_for_output("SMTP on")
         return server
@@ -90,11 +94,11 @@ def test_a_mail_that_was_accepted_is_there_once_and_half_a_mail_is_not(
     server = serve()
     with Clients(port, token) as clients:
 
-        def more_accepted():
+        def more_accepted() -> None:
             before = len(clients.accepted)
             wait_until(lambda: len(clients.accepted) >= before + EACH)
 
-        def leave_halves(first):
+        def leave_halves(first: Any) -> None:
             for number in range(first, first + 3):
                 session = clients.session()
                 half_sent(session, number)

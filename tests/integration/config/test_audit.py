@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib import admin
@@ -14,6 +15,7 @@ from django.db.utils import IntegrityError
 from django.test import Client
 from django_celery_beat.models import PeriodicTask
 from notifications_python_client.authentication import create_jwt_token
+from pytest_django import Settings
 
 from config.audit import acts, commands, log, requests
 from config.models import AuditEntry
@@ -22,27 +24,28 @@ from notifications.gateways.govuk import client_keys
 from notifications.models import ProviderAccount, Suppression
 from notifications.operations import api_keys
 from notifications.submission import send
+from tests.servers.processes import Processes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_seen():
+def _nothing_seen() -> None:
     requests._seen.clear()
 
 
 @pytest.fixture
-def boss(client):
+def boss(client: Client) -> Client:
     client.force_login(User.objects.create_superuser("boss", password="secret"))
     return client
 
 
 @pytest.fixture
-def called():
+def called() -> Any:
     """Call the API with a new key: gives what calls it, and the key's prefix."""
     key = api_keys.create("shop")
 
-    def call(method, path, body=None):
+    def call(method: str, path: Any, body: Any = None) -> Any:
         ask = getattr(Client(), method)
         headers = {"Authorization": f"Bearer {key.token}"}
         return ask(f"/api/v1/{path}", body, content_type="application/json", headers=headers)
@@ -50,7 +53,7 @@ def called():
     return call, key.row.prefix
 
 
-def entries(*names):
+def entries(*names: Any) -> list[Any]:
     return [
         tuple(row)
         for row in AuditEntry.objects.exclude(act__startswith="session.")
@@ -59,11 +62,11 @@ def entries(*names):
     ]
 
 
-def became(entry, column):
+def became(entry: Any, column: Any) -> Any:
     return (entry.before or {})[column], (entry.after or {})[column]
 
 
-def test_a_change_in_the_admin_is_written_with_before_and_after(boss):
+def test_a_change_in_the_admin_is_written_with_before_and_after(boss: Client) -> None:
     row = ProviderAccount.objects.create(name="mail-a", channel="email", kind="smtp", weight=1)
     group = Group.objects.create(name="night shift")
     boss.post(f"/admin/auth/group/{group.pk}/change/", {"name": "day shift"})
@@ -77,13 +80,13 @@ def test_a_change_in_the_admin_is_written_with_before_and_after(boss):
     assert entry.after is None
 
 
-def test_what_a_form_refuses_is_no_act(boss):
+def test_what_a_form_refuses_is_no_act(boss: Client) -> None:
     group = Group.objects.create(name="night shift")
     assert boss.post(f"/admin/auth/group/{group.pk}/change/", {"name": ""}).status_code == 200
     assert entries("act") == []
 
 
-def test_an_action_on_rows_is_written_for_each_row_that_it_changed(boss):
+def test_an_action_on_rows_is_written_for_each_row_that_it_changed(boss: Client) -> None:
     rows = [send(channel="simulator", recipient="ada", body="B", countdown=600) for _ in "ab"]
     ids = [str(row.id) for row in rows]
     boss.post(
@@ -97,7 +100,7 @@ def test_an_action_on_rows_is_written_for_each_row_that_it_changed(boss):
     assert became(entry, "status") == ("scheduled", "cancelled")
 
 
-def test_contents_and_recipients_are_masked_and_their_changes_seen(boss):
+def test_contents_and_recipients_are_masked_and_their_changes_seen(boss: Client) -> None:
     User.objects.create_user("eve", email="eve@example.org", password="first-secret")
     eve = User.objects.get(username="eve")
     form = {"username": "eve", "email": "lovelace@example.org", "is_staff": "on"}
@@ -120,7 +123,7 @@ def test_contents_and_recipients_are_masked_and_their_changes_seen(boss):
         assert word not in everything
 
 
-def test_who_looks_at_contents_is_written_once_a_minute(boss):
+def test_who_looks_at_contents_is_written_once_a_minute(boss: Client) -> None:
     row = send(channel="email", recipient="ada@example.org", subject="S", body="B")
     page = f"/admin/notifications/notification/{row.id}/change/"
     for _ in range(3):
@@ -134,7 +137,7 @@ def test_who_looks_at_contents_is_written_once_a_minute(boss):
     ]
 
 
-def test_a_viewer_who_sees_no_contents_writes_nothing(client):
+def test_a_viewer_who_sees_no_contents_writes_nothing(client: Client) -> None:
     viewer = User.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.set(Permission.objects.filter(codename="view_notification"))
     client.force_login(viewer)
@@ -143,7 +146,7 @@ def test_a_viewer_who_sees_no_contents_writes_nothing(client):
     assert entries("act") == []
 
 
-def test_acts_of_a_key_are_written_with_its_prefix(called):
+def test_acts_of_a_key_are_written_with_its_prefix(called: Any) -> None:
     call, prefix = called
     row = send(channel="simulator", recipient="ada", body="B", countdown=600)
     assert call("post", f"notifications/{row.id}/cancel").status_code == 200
@@ -173,7 +176,7 @@ def test_acts_of_a_key_are_written_with_its_prefix(called):
     assert became(cancelled, "status") == ("scheduled", "cancelled")
 
 
-def test_what_clients_of_gov_uk_notify_look_at_is_written():
+def test_what_clients_of_gov_uk_notify_look_at_is_written() -> None:
     row = send(channel="email", recipient="ada@example.org", subject="S", body="4711")
     key = api_keys.create("old system").row
     token = client_keys.of(key)
@@ -187,7 +190,7 @@ def test_what_clients_of_gov_uk_notify_look_at_is_written():
     ]
 
 
-def test_what_is_refused_is_no_act_and_a_send_is_its_own_record(called):
+def test_what_is_refused_is_no_act_and_a_send_is_its_own_record(called: Any) -> None:
     call, _ = called
     sent = call("post", "notifications", {"channel": "simulator", "recipient": "a", "body": "B"})
     assert sent.status_code in (200, 201, 202)
@@ -196,7 +199,7 @@ def test_what_is_refused_is_no_act_and_a_send_is_its_own_record(called):
     assert entries("act") == []
 
 
-def test_every_operation_of_the_api_is_known():
+def test_every_operation_of_the_api_is_known() -> None:
     names = set(requests.operations().values())
     reading = {name for (_, method), name in requests.operations().items() if method == "GET"}
     assert reading - acts.PLAIN_OPERATIONS == {
@@ -212,7 +215,7 @@ def test_every_operation_of_the_api_is_known():
     }
 
 
-def test_every_command_that_reveals_or_changes_is_written():
+def test_every_command_that_reveals_or_changes_is_written() -> None:
     ours = {
         name
         for name, app in get_commands().items()
@@ -222,7 +225,7 @@ def test_every_command_that_reveals_or_changes_is_written():
     assert ours >= acts.SHOWN_ARGUMENTS
 
 
-def test_a_command_is_written_without_what_it_was_given():
+def test_a_command_is_written_without_what_it_was_given() -> None:
     commands.note(["send", "email", "ada@example.org", "--body=4711", "--wait", "30"])
     commands.note(["hold", "queue", "email.low", "--reason", "asked by ada@example.org"])
     commands.note(["status", "--once"])
@@ -234,14 +237,14 @@ def test_a_command_is_written_without_what_it_was_given():
     ]
 
 
-def test_a_real_command_is_written_when_it_has_ended_well(processes):
+def test_a_real_command_is_written_when_it_has_ended_well(processes: Processes) -> None:
     failed = processes.start("hold", "python", "manage.py", "hold", "queue", "no-such")
     processes.run("key", "python", "manage.py", "create_api_key", "shop")
     assert failed.wait() != 0
     assert entries("kind", "act", "detail") == [("command", "create_api_key", "shop")]
 
 
-def test_logins_are_written_and_wrong_passwords_for_names_that_exist(client):
+def test_logins_are_written_and_wrong_passwords_for_names_that_exist(client: Client) -> None:
     User.objects.create_user("ada", password="right", is_staff=True)
     for name, password in (("ada", "wrong"), ("typed-my-password-here", "x"), ("ada", "right")):
         client.post("/admin/login/", {"username": name, "password": password})
@@ -262,7 +265,7 @@ def test_logins_are_written_and_wrong_passwords_for_names_that_exist(client):
         "TRUNCATE config_auditentry",
     ],
 )
-def test_nobody_changes_the_log(statement):
+def test_nobody_changes_the_log(statement: str) -> None:
     log.record(log.Who(log.Kind.PERSON, "ada"), "hold.add")
     refused = pytest.raises((InternalError, IntegrityError), match="only ever added to")
     with refused, transaction.atomic(), connection.cursor() as cursor:
@@ -270,7 +273,7 @@ def test_nobody_changes_the_log(statement):
     assert entries("who") == [("ada",)]
 
 
-def test_old_entries_are_pruned_by_the_setting(settings):
+def test_old_entries_are_pruned_by_the_setting(settings: Settings) -> None:
     with connection.cursor() as cursor:
         for days in (1, 29, 31, 400):
             log.record(log.Who(log.Kind.PERSON, f"of {days}"), "hold.add")
@@ -287,15 +290,15 @@ def test_old_entries_are_pruned_by_the_setting(settings):
     assert entries("who") == [("of 1",), ("of 29",)]
 
 
-def test_the_log_is_filtered_and_taken_along_as_csv(boss):
+def test_the_log_is_filtered_and_taken_along_as_csv(boss: Client) -> None:
     log.record(log.Who(log.Kind.KEY, "=1+1", "abc"), "cancel_batch", detail="d")
     log.record(log.Who(log.Kind.PERSON, "ada"), "hold.add", after={"scope": "everything"})
     page = boss.get("/admin/config/auditentry/", {"act": "cancel_batch"})
     assert "=1+1" in page.content.decode()
     assert boss.get("/admin/config/auditentry/", {"at__gte": "2026-01-01"}).status_code == 200
     answer = boss.get("/admin/config/auditentry/export/", {"kind__exact": "key"})
-    rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
+    rows = list(csv.DictReader(io.StringIO(b"".join(answer).decode())))
     assert [(row["who"], row["act"]) for row in rows] == [("'=1+1", "cancel_batch")]
     everything = boss.get("/admin/config/auditentry/export/")
-    assert "everything" in b"".join(everything.streaming_content).decode()
+    assert "everything" in b"".join(everything).decode()
     assert ("auditentry.export",) in entries("act")

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from celery import current_app
@@ -15,12 +17,13 @@ from celery import current_app
 from config import flower_guard
 from notifications.models import Notification
 from notifications.tasks import send_to_each
+from tests.servers.processes import Processes
 
 ROOT = Path(__file__).resolve().parents[3]
 PERSONAL = ("lovelace", "4711", "hopper")
 
 
-def options(**given):
+def options(**given: Any) -> SimpleNamespace:
     plain = {"basic_auth": [], "auth": "", "unix_socket": "", "address": "127.0.0.1"}
     return SimpleNamespace(**{**plain, **given})
 
@@ -45,7 +48,9 @@ def options(**given):
         ({"unix_socket": "/run/flower.sock", "address": "0.0.0.0"}, False, False),
     ],
 )
-def test_flower_is_refused_where_everybody_could_use_it(given, in_production, opens):
+def test_flower_is_refused_where_everybody_could_use_it(
+    given: dict[str, Any], in_production: bool, opens: bool
+) -> None:
     said = flower_guard.problem(options(**given), in_production=in_production)
     assert bool(said) is opens
 
@@ -65,7 +70,9 @@ def test_flower_is_refused_where_everybody_could_use_it(given, in_production, op
         ),
     ],
 )
-def test_an_open_flower_ends_at_once_whatever_its_options_come_by(arguments, env):
+def test_an_open_flower_ends_at_once_whatever_its_options_come_by(
+    arguments: list[Any], env: dict[str, Any]
+) -> None:
     own = {name: value for name, value in os.environ.items() if not name.startswith("FLOWER_")}
     command = [str(Path(sys.executable).parent / "celery"), "-A", "config", "flower", *arguments]
     ended = subprocess.run(
@@ -76,7 +83,7 @@ def test_an_open_flower_ends_at_once_whatever_its_options_come_by(arguments, env
     assert "Traceback" not in ended.stderr
 
 
-def listens(pid):
+def listens(pid: Any) -> set[Any]:
     """Return the addresses on which a process listens."""
     inodes = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
@@ -95,13 +102,13 @@ def listens(pid):
 
 
 def test_flower_listens_on_loopback_wants_its_login_and_shows_nothing_personal(
-    processes, wait_until
-):
+    processes: Processes, wait_until: Callable[..., Any]
+) -> None:
     processes.worker("-c", "1", "-n", "one@host")
     process, flower = processes.flower(FLOWER_BASIC_AUTH="boss:secret", FLOWER_ADDRESS="")
     assert listens(process.pid) == {"0100007F"}
 
-    def ask(path, login="Ym9zczpzZWNyZXQ="):
+    def ask(path: Any, login: str = "Ym9zczpzZWNyZXQ=") -> Any:
         asked = urllib.request.Request(
             f"{flower}{path}", headers={"Authorization": f"Basic {login}"}
         )
@@ -120,7 +127,7 @@ def test_flower_listens_on_loopback_wants_its_login_and_shows_nothing_personal(
         kwargs={"channel": "simulator", **good}, args=[], countdown=600
     )
 
-    def seen():
+    def seen() -> Any:
         tasks = json.loads(ask("/api/tasks"))
         states = {tasks[one.id]["state"] for one in (sent, bad, later) if one.id in tasks}
         return tasks if states == {"SUCCESS", "FAILURE", "RECEIVED"} else None

@@ -1,31 +1,42 @@
 """``sentinel://``: broker, limits and health follow the primary through a real failover."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
+from pytest_django import Settings
 
 from notifications.api import limits
 from notifications.db import shared_state
 from notifications.models import ApiKey, Notification, Status
 from notifications.submission import send
+from tests.servers.processes import Processes
 from tests.servers.redis import RedisServer, Sentinel
 
 
 @pytest.fixture
-def replica(redis_server):
+def replica(redis_server: RedisServer) -> Iterator[RedisServer]:
     server = RedisServer(replica_of=redis_server).start()
     yield server
     server.stop()
 
 
 @pytest.fixture
-def sentinel(redis_server, replica):
+def sentinel(redis_server: RedisServer, replica: RedisServer) -> Iterator[Sentinel]:
     server = Sentinel(redis_server).start()
     yield server
     server.stop()
 
 
 def test_everything_follows_the_new_primary(
-    processes, redis_server, replica, sentinel, wait_until, settings, monkeypatch
-):
+    processes: Processes,
+    redis_server: RedisServer,
+    replica: RedisServer,
+    sentinel: Sentinel,
+    wait_until: Callable[..., Any],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     settings.REDIS_URL = sentinel.url
     settings.REDIS_KEY_PREFIX = "house:"
     monkeypatch.setattr(shared_state, "_away_until", 0.0)

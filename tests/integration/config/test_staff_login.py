@@ -7,6 +7,8 @@ import os
 import re
 import struct
 import time
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -14,6 +16,7 @@ import pytest
 import redis
 from django.conf import settings
 from django.test import RequestFactory
+from pytest_httpserver import HTTPServer
 
 from config import login_throttle
 from notifications.db.shared_state import key_of
@@ -39,7 +42,7 @@ User.objects.create(username="customer", email="customer@example.org", password=
 
 
 @pytest.fixture(scope="module")
-def issuer():
+def issuer() -> Iterator[HTTPServer]:
     """An OpenID issuer that says of everybody what the test has it say."""
     from pytest_httpserver import HTTPServer  # noqa: PLC0415 -- one of its own for the module
 
@@ -59,7 +62,7 @@ def issuer():
 
 
 @pytest.fixture(scope="module")
-def system(issuer, tmp_path_factory):
+def system(issuer: HTTPServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Start the web with both, over a database and a Redis of the test run."""
     folder = tmp_path_factory.mktemp("staff_login")
     server = migrated_server().start()
@@ -86,12 +89,12 @@ def system(issuer, tmp_path_factory):
 
 
 @pytest.fixture
-def browser(system):
+def browser(system: Any) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=system[2], follow_redirects=True) as client:
         yield client
 
 
-def post(browser, path, form, **options):
+def post(browser: httpx.Client, path: Any, form: Any, **options: Any) -> Any:
     if "csrftoken" not in browser.cookies:
         browser.get("/accounts/login/")
     token = browser.cookies["csrftoken"]
@@ -101,11 +104,11 @@ def post(browser, path, form, **options):
     )
 
 
-def log_in(browser, name, password=PASSWORD):
+def log_in(browser: httpx.Client, name: str, password: Any = PASSWORD) -> Any:
     return post(browser, "/accounts/login/", {"login": name, "password": password})
 
 
-def code_of(secret):
+def code_of(secret: Any) -> str:
     """RFC 6238, with its defaults."""
     counter = struct.pack(">Q", int(time.time()) // 30)
     digest = hmac.digest(base64.b32decode(secret), counter, "sha1")
@@ -114,7 +117,7 @@ def code_of(secret):
     return f"{number % 1_000_000:06}"
 
 
-def set_up(browser):
+def set_up(browser: httpx.Client) -> str:
     """Set up a second factor on the page one was led to, and return its secret."""
     post(browser, "/accounts/reauthenticate/", {"password": PASSWORD})
     page = browser.get("/accounts/2fa/totp/activate/").text
@@ -126,7 +129,7 @@ def set_up(browser):
     return secret
 
 
-def by_issuer(browser, issuer, about, process="login"):
+def by_issuer(browser: httpx.Client, issuer: HTTPServer, about: Any, process: str = "login") -> Any:
     """Come back from the issuer, who says this about the person; return the last answer."""
     claims = {"iss": issuer.url_for(""), "aud": "us", "exp": time.time() + 60, **about}
     parts = ({"alg": "HS256", "typ": "JWT"}, claims)
@@ -145,7 +148,9 @@ def by_issuer(browser, issuer, about, process="login"):
     )
 
 
-def test_no_page_of_the_admin_without_a_second_factor_where_it_is_required(system, browser):
+def test_no_page_of_the_admin_without_a_second_factor_where_it_is_required(
+    system: Any, browser: httpx.Client
+) -> None:
     _, _, address = system
     assert browser.get("/admin/").url.path == "/accounts/login/"
     assert browser.post("/admin/login/", follow_redirects=False).status_code == 403  # no token
@@ -166,7 +171,9 @@ def test_no_page_of_the_admin_without_a_second_factor_where_it_is_required(syste
         assert came.url.path == "/admin/", came.text
 
 
-def test_who_knows_the_password_cannot_try_code_after_code(system, browser):
+def test_who_knows_the_password_cannot_try_code_after_code(
+    system: Any, browser: httpx.Client
+) -> None:
     processes, _, address = system
     log_in(browser, "ben")
     secret = set_up(browser)
@@ -188,8 +195,8 @@ def test_who_knows_the_password_cannot_try_code_after_code(system, browser):
 
 
 def test_the_issuer_lets_in_staff_by_their_verified_address_and_nobody_else(
-    system, browser, issuer
-):
+    system: Any, browser: httpx.Client, issuer: HTTPServer
+) -> None:
     _, web, address = system
     eve = {"sub": "1", "email": "EVE@example.org", "email_verified": True}
     strangers = (
@@ -223,14 +230,16 @@ CLOSED = (
 )
 
 
-def test_pages_by_which_people_would_make_accounts_or_addresses_are_closed(system, browser):
+def test_pages_by_which_people_would_make_accounts_or_addresses_are_closed(
+    system: Any, browser: httpx.Client
+) -> None:
     for path in CLOSED:
         assert browser.get(f"/accounts/{path}").status_code == 404, path
     policy = browser.get("/accounts/login/").headers["Content-Security-Policy"]
     assert "form-action 'self' http://localhost" in policy
 
 
-def test_wrong_passwords_are_counted_on_this_page_too(system, browser):
+def test_wrong_passwords_are_counted_on_this_page_too(system: Any, browser: httpx.Client) -> None:
     request = RequestFactory().get("/")
     by_name, _by_address = login_throttle._keys(request, "mia")
     with redis.Redis.from_url(settings.REDIS_URL) as shared:

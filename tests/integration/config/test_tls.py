@@ -1,11 +1,17 @@
 """Postgres and Redis over TLS, as docs/operating.md says: verified, and refused if unknown."""
 
 import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from notifications.models import Notification, Status
 from notifications.submission import send
+from tests.servers.postgres import PostgresServer
+from tests.servers.processes import Processes
+from tests.servers.redis import RedisServer
 from tests.servers.tls import Authority, TlsDoor, trusted
 
 ASK = (
@@ -15,44 +21,52 @@ ASK = (
 
 
 @pytest.fixture(scope="module")
-def authority():
+def authority() -> Authority:
     return Authority()
 
 
 @pytest.fixture(scope="module")
-def stranger():
+def stranger() -> Authority:
     return Authority()
 
 
 @pytest.fixture
-def postgres_address(postgres_server, authority):
+def postgres_address(postgres_server: PostgresServer, authority: Authority) -> Iterator[str]:
     door = TlsDoor(postgres_server.port, authority, asked=True).start()
     yield f"postgres://postgres@localhost:{door.port}/notifications"
     door.stop()
 
 
 @pytest.fixture
-def redis_address(redis_server, authority):
+def redis_address(redis_server: RedisServer, authority: Authority) -> Iterator[str]:
     door = TlsDoor(redis_server.port, authority).start()
     yield f"rediss://localhost:{door.port}/0"
     door.stop()
 
 
-def test_the_database_is_reached_by_a_verified_connection(processes, postgres_address, authority):
+def test_the_database_is_reached_by_a_verified_connection(
+    processes: Processes, postgres_address: str, authority: Authority
+) -> None:
     url = trusted(postgres_address, sslmode="verify-full", sslrootcert=authority.file)
     asked = processes.run("ask", "python", "manage.py", "shell", "-v0", "-c", ASK, DATABASE_URL=url)
     assert "over tls: True" in asked
 
 
-def test_a_database_of_an_unknown_authority_is_refused(processes, postgres_address, stranger):
+def test_a_database_of_an_unknown_authority_is_refused(
+    processes: Processes, postgres_address: str, stranger: Authority
+) -> None:
     url = trusted(postgres_address, sslmode="verify-full", sslrootcert=stranger.file)
     with pytest.raises(RuntimeError, match="certificate verify failed"):
         processes.run("ask", "python", "manage.py", "shell", "-v0", "-c", ASK, DATABASE_URL=url)
 
 
 def test_a_notification_is_delivered_by_a_broker_over_tls(
-    processes, redis_address, authority, wait_until, settings
-):
+    processes: Processes,
+    redis_address: str,
+    authority: Authority,
+    wait_until: Callable[..., Any],
+    settings: Settings,
+) -> None:
     url = trusted(redis_address, ssl_cert_reqs="required", ssl_ca_certs=authority.file)
     worker = processes.worker(BROKER_URL=url)
     processes.beat(BROKER_URL=url)
@@ -62,7 +76,9 @@ def test_a_notification_is_delivered_by_a_broker_over_tls(
 
 
 @pytest.mark.parametrize("options", [{}, {"ssl_cert_reqs": "required"}])
-def test_a_broker_of_an_unknown_authority_is_refused(processes, redis_address, stranger, options):
+def test_a_broker_of_an_unknown_authority_is_refused(
+    processes: Processes, redis_address: str, stranger: Authority, options: dict[str, Any]
+) -> None:
     url = trusted(redis_address, ssl_ca_certs=stranger.file, **options)
     doctor = processes.start("doctor", "python", "manage.py", "doctor", "--json", BROKER_URL=url)
     doctor.wait()

@@ -6,14 +6,16 @@ whoever may changes something. V, A, O and D are the viewer, the author, the ope
 """
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 from django.db import connection, transaction
-from django.test import override_settings
+from django.test import Client, override_settings
 from django.urls import get_resolver, reverse
 from django_celery_beat.models import (
     ClockedSchedule,
@@ -180,19 +182,19 @@ NOT_OFFERED = (200, 302, 403)  # the list again, without the action
 BESIDE = ("django_session", "django_admin_log", "config_auditentry")
 
 
-def label(model):
+def label(model: Any) -> Any:
     return model._meta.label_lower
 
 
-def page_of(model, verb, *args):
+def page_of(model: Any, verb: str, *args: Any) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{verb}", args=args)
 
 
-def where_of(name, args):
+def where_of(name: str, args: Any) -> str:
     return reverse(name if name in BESIDE_ADMIN else f"admin:{name}", args=args)
 
 
-def elsewhere(resolver, before=""):
+def elsewhere(resolver: Any, before: str = "") -> Iterator[str]:
     """Name every address beside the admin's and the APIs'."""
     for one in resolver.url_patterns:
         address = f"{before}{one.pattern}"
@@ -202,7 +204,7 @@ def elsewhere(resolver, before=""):
             yield address
 
 
-def named_pages():
+def named_pages() -> Iterator[str]:
     """Name every URL of the admin, and of the pages beside it that want a login."""
     for model, page in admin.site._registry.items():
         prefix = f"{model._meta.app_label}_{model._meta.model_name}_"
@@ -213,7 +215,7 @@ def named_pages():
     yield from BESIDE_ADMIN
 
 
-def test_every_page_and_action_is_in_the_tables():
+def test_every_page_and_action_is_in_the_tables() -> None:
     assert {label(model) for model in admin.site._registry} == MODELS.keys()
     assert {*named_pages()} == PAGES.keys() | ROW_ACTIONS.keys() | OPEN
     actions = {
@@ -227,13 +229,15 @@ def test_every_page_and_action_is_in_the_tables():
 
 
 @pytest.fixture(autouse=True)
-def _no_contexts_are_kept(monkeypatch):
+def _no_contexts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     # The test client would copy the context of each of a page's hundred templates.
     monkeypatch.setattr("django.test.client.store_rendered_templates", lambda *_, **__: None)
 
 
 @pytest.fixture(autouse=True)
-def _only_the_viewer_and_the_admin_have_pages_drawn(monkeypatch, request):
+def _only_the_viewer_and_the_admin_have_pages_drawn(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     # What the others may is told by the answer's status, before its template is rendered.
     if getattr(request.node, "callspec", None) and request.node.callspec.params["letter"] in "AO":
         empty = property(lambda _: "")
@@ -243,7 +247,7 @@ def _only_the_viewer_and_the_admin_have_pages_drawn(monkeypatch, request):
 
 
 @pytest.fixture(scope="module")
-def world(django_db_setup, django_db_blocker):
+def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[Any]:
     """Make the rows once, in a transaction that the module's tests share: each undoes its own."""
     given = {
         "OUTBOX": True,
@@ -257,19 +261,19 @@ def world(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture(scope="module")
-def people(world):
+def people(world: Any) -> dict[Any, Any]:
     """Make a member of staff of each role, and one of none."""
     nobody = User.objects.create_user("nobody", is_staff=True)
     return {"": nobody, **{letter: roles.person(name) for letter, name in LETTERS.items()}}
 
 
-def furnished():
+def furnished() -> Any:
     """Make a row of each model, in a state from which each action can move it on."""
     cache.clear()
     roles.make()
     now = datetime.now(UTC)
 
-    def ended(status, **fields):
+    def ended(status: str, **fields: Any) -> Notification:
         row = send(subject="S", body="B", **fields)
         Notification.objects.filter(pk=row.pk).update(status=status, due_at=None, finished_at=now)
         return row
@@ -378,7 +382,7 @@ def furnished():
     return rows, others, addresses
 
 
-def writes():
+def writes() -> dict[Any, Any]:
     """Count the rows that this test's transaction has written so far, by table."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -390,20 +394,21 @@ def writes():
 class Walker:
     """A browser of one role that tries things, each undone afterwards, and notes what is wrong."""
 
-    def __init__(self, client, letter):
-        self.client, self.letter, self.wrong = client, letter, []
+    def __init__(self, client: Client, letter: str) -> None:
+        self.client, self.letter = client, letter
+        self.wrong: list[str] = []
         self.written = writes()
 
-    def may(self, who):
+    def may(self, who: Any) -> bool:
         return who is STAFF or (bool(self.letter) and self.letter in who)
 
-    def look(self, what, where, who):
+    def look(self, what: Any, where: Any, who: Any) -> None:
         may = self.may(who)
         status = self.client.get(where).status_code
         if (status in (200, 302)) is not may or (not may and status != 403):
             self.wrong.append(f"looks at {what}: {status}, may: {may}")
 
-    def act(self, what, where, form, who, *, refused=(403,)):
+    def act(self, what: Any, where: Any, form: Any, who: Any, *, refused: Any = (403,)) -> None:
         may, before = self.may(who), self.written
         with transaction.atomic():
             status = self.client.post(where, form).status_code
@@ -416,7 +421,7 @@ class Walker:
             self.wrong.append(f"may not {what}: {status}, changed: {changed}")
 
 
-def row_action(name):
+def row_action(name: str) -> Any:
     for model in admin.site._registry:
         prefix = f"{model._meta.app_label}_{model._meta.model_name}_"
         if name.startswith(prefix):
@@ -425,7 +430,7 @@ def row_action(name):
 
 
 @pytest.fixture
-def walk(client, world, people, letter):
+def walk(client: Client, world: Any, people: dict[Any, Any], letter: Any) -> Iterator[Walker]:
     """A browser of one role."""
     with transaction.atomic():
         client.force_login(people[letter])
@@ -437,7 +442,9 @@ each_role = pytest.mark.parametrize("letter", ["", *ALL], ids=["nobody", *roles.
 
 
 @each_role
-def test_each_role_sees_and_deletes_the_rows_it_may_and_no_others(walk, world, letter):
+def test_each_role_sees_and_deletes_the_rows_it_may_and_no_others(
+    walk: Walker, world: Any, letter: Any
+) -> None:
     rows, _, _ = world
     for model, row in rows.items():
         see, add, _change, delete = MODELS[label(model)]
@@ -456,7 +463,9 @@ def test_each_role_sees_and_deletes_the_rows_it_may_and_no_others(walk, world, l
 
 
 @each_role
-def test_each_role_opens_the_pages_it_may_and_no_others(walk, world, letter):
+def test_each_role_opens_the_pages_it_may_and_no_others(
+    walk: Walker, world: Any, letter: Any
+) -> None:
     _, _, addresses = world
     for name, who in PAGES.items():
         walk.look(
@@ -466,7 +475,7 @@ def test_each_role_opens_the_pages_it_may_and_no_others(walk, world, letter):
 
 
 @each_role
-def test_each_role_does_what_it_may_and_nothing_else(walk, world, letter):
+def test_each_role_does_what_it_may_and_nothing_else(walk: Walker, world: Any, letter: Any) -> None:
     rows, others, addresses = world
     for name, who in ROW_ACTIONS.items():
         model, verb = row_action(name)
@@ -509,7 +518,9 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("letter", list(ALL), ids=roles.NAMES)
-def test_each_role_changes_by_forms_what_it_may_and_nothing_else(walk, world, letter):
+def test_each_role_changes_by_forms_what_it_may_and_nothing_else(
+    walk: Walker, world: Any, letter: Any
+) -> None:
     rows, _, _ = world
     for model, row in rows.items():
         _, _, change, _ = MODELS[label(model)]
@@ -520,7 +531,7 @@ def test_each_role_changes_by_forms_what_it_may_and_nothing_else(walk, world, le
     assert walk.wrong == []
 
 
-def test_nobody_gets_anywhere_without_a_login(client, world):
+def test_nobody_gets_anywhere_without_a_login(client: Client, world: Any) -> None:
     rows, _, addresses = world
     before = writes()
     tried = 0

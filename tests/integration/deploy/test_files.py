@@ -4,6 +4,9 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,12 +20,12 @@ PROGRAM = "/opt/notifications/.venv/bin/notifications"
 SECRET = "notifications"
 
 
-def needs(program):
+def needs(program: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not here")
 
 
 @needs("systemd-analyze")
-def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     units = sorted((DEPLOY / "systemd").iterdir())
     for unit in units:
         assert PROGRAM in unit.read_text() or "ExecStart" not in unit.read_text()
@@ -34,7 +37,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_the_target_starts_what_make_up_starts():
+def test_the_target_starts_what_make_up_starts() -> None:
     wanted = re.findall(
         r"notifications-(\w+)", (DEPLOY / "systemd/notifications.target").read_text()
     )
@@ -44,20 +47,20 @@ def test_the_target_starts_what_make_up_starts():
 
 
 @needs("amtool")
-def test_alertmanager_takes_its_example():
+def test_alertmanager_takes_its_example() -> None:
     file = str(DEPLOY / "alertmanager" / "alertmanager.yml")
     checked = subprocess.run(["amtool", "check-config", file], capture_output=True, check=False)
     assert checked.returncode == 0, checked.stderr
 
 
 @pytest.fixture(scope="module")
-def manifests():
+def manifests() -> list[Any]:
     folder = str(DEPLOY / "kubernetes")
     made = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, check=True)
     return list(yaml.safe_load_all(made.stdout))
 
 
-def pods(manifests):
+def pods(manifests: list[Any]) -> Iterator[Any]:
     for one in manifests:
         if template := one["spec"].get("template") if "spec" in one else None:
             (container,) = template["spec"]["containers"]
@@ -65,7 +68,7 @@ def pods(manifests):
 
 
 @needs("kubectl")
-def test_the_kubernetes_base_names_only_what_it_has(manifests):
+def test_the_kubernetes_base_names_only_what_it_has(manifests: list[Any]) -> None:
     names = {(one["kind"], one["metadata"]["name"]) for one in manifests}
     labels = {name: template["metadata"]["labels"] for name, template, _ in pods(manifests)}
     for one in manifests:
@@ -87,7 +90,7 @@ def test_the_kubernetes_base_names_only_what_it_has(manifests):
 
 
 @needs("kubectl")
-def test_kubernetes_runs_the_systems_own_processes_and_two_schedulers(manifests):
+def test_kubernetes_runs_the_systems_own_processes_and_two_schedulers(manifests: list[Any]) -> None:
     commands = {name: tuple(container["command"]) for name, _, container in pods(manifests)}
     assert commands["web"] == processes.WEB
     assert commands["worker"][: len(processes.WORKER)] == processes.WORKER
@@ -101,7 +104,7 @@ def test_kubernetes_runs_the_systems_own_processes_and_two_schedulers(manifests)
 
 
 @needs("kubectl")
-def test_settings_of_kubernetes_and_systemd_are_settings(manifests):
+def test_settings_of_kubernetes_and_systemd_are_settings(manifests: list[Any]) -> None:
     (config,) = [one for one in manifests if one["kind"] == "ConfigMap"]
     known = (ROOT / "docs" / "settings.md").read_text()
     units = "".join(path.read_text() for path in (DEPLOY / "systemd").iterdir())

@@ -6,6 +6,8 @@ import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +17,12 @@ from notifications.models import Notification, Status
 from notifications.operations import api_keys
 from tests.integration.deploy.test_rules import DASHBOARDS, PROMETHEUS
 from tests.servers.process import free_port
+from tests.servers.processes import Processes
+
+PROGRAM = shutil.which("prometheus") or ""
 
 pytestmark = pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="Prometheus is not here: apt-get install prometheus"
+    not PROGRAM, reason="Prometheus is not here: apt-get install prometheus"
 )
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
@@ -25,7 +30,7 @@ SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body":
 class Prometheus:
     """A Prometheus that scrapes these addresses every second, with our rules."""
 
-    def __init__(self, processes, folder, targets):
+    def __init__(self, processes: Processes, folder: Any, targets: Any) -> None:
         self.port = free_port()
         rules = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())
         for group in rules["groups"]:
@@ -45,22 +50,22 @@ class Prometheus:
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self.process = processes.start(
             "prometheus",
-            shutil.which("prometheus"),
+            PROGRAM,
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'tsdb'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
         )
 
-    def query(self, expression):
+    def query(self, expression: Any) -> Any:
         found = self._get("query", query=expression)
         return found["result"] if found else []
 
-    def firing(self):
+    def firing(self) -> set[Any]:
         found = self._get("alerts")
         alerts = found["alerts"] if found else []
         return {a["labels"]["alertname"] for a in alerts if a["state"] == "firing"}
 
-    def _get(self, what, **query):
+    def _get(self, what: Any, **query: Any) -> Any:
         address = f"http://127.0.0.1:{self.port}/api/v1/{what}?{urllib.parse.urlencode(query)}"
         try:
             with urllib.request.urlopen(address, timeout=10) as response:
@@ -74,7 +79,7 @@ class Prometheus:
 
 
 @pytest.fixture
-def system(processes, tmp_path):
+def system(processes: Processes, tmp_path: Path) -> Any:
     """Web, worker and scheduler under a Prometheus."""
     _, address = processes.web()
     worker = processes.worker("-c", "2")
@@ -90,14 +95,14 @@ def system(processes, tmp_path):
     )
 
 
-def post(address, token, fields):
+def post(address: str, token: str, fields: Any) -> None:
     """Accept over HTTP, so that it is the web that counts."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(address, json.dumps(fields).encode(), headers)
     urllib.request.urlopen(request, timeout=20).close()
 
 
-def queries():
+def queries() -> Iterator[Any]:
     for path in DASHBOARDS:
         for panel in json.loads(path.read_text())["panels"]:
             for target in panel["targets"]:
@@ -112,12 +117,12 @@ def queries():
 
 
 def test_every_panel_has_data_after_a_run_and_a_dead_worker_and_scheduler_are_alerts(
-    system, wait_until
-):
+    system: Any, wait_until: Callable[..., Any]
+) -> None:
     prometheus, (worker, beat), accept = system
     wait_until(lambda: prometheus.query("notifications_schedulers_alive > 0"))
 
-    def some_of_each():
+    def some_of_each() -> None:
         for priority in ("high", "medium", "low"):
             accept(**{**SIMULATED, "priority": priority})
         accept(**{**SIMULATED, "recipient": "ada?result=permanent&code=550"})
@@ -125,7 +130,7 @@ def test_every_panel_has_data_after_a_run_and_a_dead_worker_and_scheduler_are_al
         hopeless = {"recipient": "ada?result=transient", "expires": 3}
         accept(**{**SIMULATED, **hopeless, "priority": "high"})
 
-    def without_data():
+    def without_data() -> list[Any]:
         some_of_each()
         return [name for name, expression in queries() if not prometheus.query(expression)]
 

@@ -3,14 +3,16 @@
 import re
 import shutil
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from django.contrib.auth.models import User
 
 from tests.servers.process import free_port
-from tests.servers.processes import ROOT
+from tests.servers.processes import ROOT, Processes
 from tests.servers.tls import Authority
 
 DEPLOY = ROOT / "deploy"
@@ -55,7 +57,9 @@ def caddy(folder: Path, ports: tuple[int, int], web: str, authority: Authority) 
 
 
 @pytest.mark.parametrize("proxy", [nginx, caddy])
-def test_behind_the_proxy_of_deploy_one_logs_in_by_tls(proxy, processes, tmp_path, wait_until):
+def test_behind_the_proxy_of_deploy_one_logs_in_by_tls(
+    proxy: Any, processes: Processes, tmp_path: Path, wait_until: Callable[..., Any]
+) -> None:
     if not (NGINX if proxy is nginx else CADDY):
         pytest.skip(f"{proxy.__name__} is not here: apt-get install {proxy.__name__}")
     User.objects.create_superuser("ada", "ada@example.org", "a-long-password")
@@ -70,7 +74,7 @@ def test_behind_the_proxy_of_deploy_one_logs_in_by_tls(proxy, processes, tmp_pat
     site = f"https://localhost:{ports[1]}"
     with httpx.Client(verify=context, base_url=site, trust_env=False) as client:
 
-        def answers():
+        def answers() -> Any:
             assert started.returncode is None, started.output()
             try:
                 return client.get("/healthz/live").status_code == 200

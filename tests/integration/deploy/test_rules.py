@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,7 +19,7 @@ needs_promtool = pytest.mark.skipif(
 )
 
 
-def promtool(*arguments):
+def promtool(*arguments: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["promtool", *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False
     )
@@ -33,18 +34,18 @@ def promtool(*arguments):
         ("test", "rules", "alerts_test.yml"),
     ],
 )
-def test_prometheus_own_tool_finds_nothing_wrong(arguments):
+def test_prometheus_own_tool_finds_nothing_wrong(arguments: Any) -> None:
     checked = promtool(*arguments)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def alerts():
+def alerts() -> list[Any]:
     groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
-def test_every_alert_leads_to_a_runbook_that_exists(rule):
+def test_every_alert_leads_to_a_runbook_that_exists(rule: Any) -> None:
     page, _, anchor = rule["annotations"]["runbook"].partition("#")
     headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(), re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in headings}
@@ -52,7 +53,7 @@ def test_every_alert_leads_to_a_runbook_that_exists(rule):
     assert rule["labels"]["severity"] in {"page", "ticket"}
 
 
-def test_every_alert_is_seen_to_fire_in_a_test_of_the_rules():
+def test_every_alert_is_seen_to_fire_in_a_test_of_the_rules() -> None:
     tests = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
     cases = [case for test in tests for case in test["alert_rule_test"]]
     fired = {case["alertname"] for case in cases if case["exp_alerts"]}
@@ -60,7 +61,7 @@ def test_every_alert_is_seen_to_fire_in_a_test_of_the_rules():
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
-def test_a_dashboard_names_what_it_shows(path):
+def test_a_dashboard_names_what_it_shows(path: Any) -> None:
     dashboard = json.loads(path.read_text())
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids))

@@ -3,6 +3,9 @@
 import re
 import shlex
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django_celery_beat.models import PeriodicTask
@@ -10,23 +13,27 @@ from django_celery_beat.models import PeriodicTask
 from notifications.models import Notification, Status
 from scheduling.models import Fire, FireStatus, SchedulerProcess
 from tests.pages import DOCS, examples, files, marked
+from tests.servers.processes import Processes
 
 
 @pytest.fixture
-def run(processes):
+def run(processes: Processes) -> Callable[..., Any]:
     """Run a block as its page says: in Django's shell, or in a shell."""
 
-    def run(kind, code, **env):
+    def run(kind: str, code: Any, **env: Any) -> Any:
         if kind == "shell":
             return processes.run("shell", "python", "manage.py", "shell", "-v0", "-c", code, **env)
         script = f"set -eu\n{code}"
-        return processes.run("sh", shutil.which("bash"), "-o", "pipefail", "-c", script, **env)
+        shell = shutil.which("bash") or "/bin/bash"
+        return processes.run("sh", shell, "-o", "pipefail", "-c", script, **env)
 
     return run
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
-def test_the_quickstart_leads_to_delivered_notifications(processes, run, wait_until):
+def test_the_quickstart_leads_to_delivered_notifications(
+    processes: Processes, run: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
     _, address = processes.web(OUTBOX="1")
     processes.worker("-c", "1", OUTBOX="1")
     processes.beat(OUTBOX="1")
@@ -46,7 +53,9 @@ def test_the_quickstart_leads_to_delivered_notifications(processes, run, wait_un
     assert (state, sent.get(id=id_).priority) == ("SUCCESS", "high")
 
 
-def test_an_app_of_ones_own_extends_the_system(processes, run, wait_until, tmp_path):
+def test_an_app_of_ones_own_extends_the_system(
+    processes: Processes, run: Callable[..., Any], wait_until: Callable[..., Any], tmp_path: Path
+) -> None:
     for name, code in files("extending.md").items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(code)
@@ -73,7 +82,7 @@ def test_an_app_of_ones_own_extends_the_system(processes, run, wait_until, tmp_p
     wait_until(lambda: not Notification.objects.filter(continuation__isnull=False).exists())
 
 
-def test_the_jobs_of_the_page_are_made_and_steered(run, tmp_path):
+def test_the_jobs_of_the_page_are_made_and_steered(run: Callable[..., Any], tmp_path: Path) -> None:
     for name, code in files("scheduling.md").items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(code)
@@ -93,7 +102,7 @@ def test_the_jobs_of_the_page_are_made_and_steered(run, tmp_path):
     assert Fire.objects.get().by_hand
 
 
-def test_the_page_for_adopters_has_each_line_that_its_example_needs():
+def test_the_page_for_adopters_has_each_line_that_its_example_needs() -> None:
     page = (DOCS / "adopting.md").read_text()
     shop = DOCS.parent / "examples" / "shop" / "shop"
     for name in ("celery.py", "urls.py"):
@@ -104,7 +113,7 @@ def test_the_page_for_adopters_has_each_line_that_its_example_needs():
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
-def test_every_link_of_a_page_leads_somewhere(page):
+def test_every_link_of_a_page_leads_somewhere(page: Any) -> None:
     for target in re.findall(r"\]\(([^)#\s]*)(#[^)]*)?\)", page.read_text()):
         path, anchor = target
         if path.startswith("http"):

@@ -3,14 +3,18 @@
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from tests.pages import files, marked
 from tests.servers.postgres import PostgresServer, binaries
-from tests.servers.processes import ROOT
+from tests.servers.processes import ROOT, Processes
+from tests.servers.redis import RedisServer
 
 SUBMIT = """
 from notifications.submission import send
@@ -26,26 +30,28 @@ SETTINGS = "/etc/notifications.env"
 class Page:
     """Runs the blocks of the page, each once; ``left`` are those that were not run yet."""
 
-    def __init__(self, blocks, processes, folder):
+    def __init__(self, blocks: Any, processes: Processes, folder: Any) -> None:
         self.left = blocks
         self._processes, self._folder = processes, folder
 
-    def settings(self):
+    def settings(self) -> dict[Any, Any]:
         """Return what the settings' file says, as systemd reads it."""
         lines = (self._folder / "notifications.env").read_text().splitlines()
         return {name: value.strip("'") for name, value in (line.split("=", 1) for line in lines)}
 
-    def __call__(self, name, **env):
+    def __call__(self, name: str, **env: Any) -> Any:
         return self.run(self.left.pop(name), **env)
 
-    def run(self, block, **env):
+    def run(self, block: Any, **env: Any) -> Any:
         block = block.replace(SETTINGS, str(self._folder / "notifications.env"))
         code = f"set -eu\ncd {self._folder}\n{block}"
-        return self._processes.run("page", shutil.which("bash"), "-c", code, **env)
+        return self._processes.run("page", shutil.which("bash") or "/bin/bash", "-c", code, **env)
 
 
 @pytest.fixture
-def production(processes, postgres_server, redis_server, tmp_path):
+def production(
+    processes: Processes, postgres_server: PostgresServer, redis_server: RedisServer, tmp_path: Path
+) -> Page:
     """A machine with the settings' file of the page, on servers of the test's own."""
     here = {
         "DATABASE_URL": postgres_server.url,
@@ -72,14 +78,18 @@ def production(processes, postgres_server, redis_server, tmp_path):
     return Page(blocks, processes, tmp_path)
 
 
-def states(url):
+def states(url: str) -> dict[Any, Any]:
     with psycopg.connect(url) as connection:
         return dict(connection.execute(STATES).fetchall())
 
 
 def test_the_page_leads_to_a_system_that_is_restored_and_sends_nothing_unasked(
-    production, processes, postgres_server, tmp_path, wait_until
-):
+    production: Page,
+    processes: Processes,
+    postgres_server: PostgresServer,
+    tmp_path: Path,
+    wait_until: Callable[..., Any],
+) -> None:
     with pytest.raises(RuntimeError, match=r"config\.W001(?s:.*)config\.W009"):
         production.run(production.left["check"])
     production("secrets")

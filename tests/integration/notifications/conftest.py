@@ -3,7 +3,7 @@
 import json
 import logging
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +12,10 @@ import redis
 from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Least
+from pytest_django import Settings
 
 from notifications.delivery import claims, pipeline
+from notifications.delivery.outcomes import Recorded
 from notifications.models import Notification
 from notifications.queueing import release_window, slot_time
 from notifications.queueing.slot_time import Spent
@@ -23,29 +25,29 @@ SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body":
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered():
+def _nothing_remembered() -> None:
     """Each test starts with rooms that nobody has looked into yet."""
     release_window._rooms.clear()
 
 
 @pytest.fixture
-def accepted(transactional_db):
+def accepted(transactional_db: None) -> Callable[..., Notification]:
     """Accept a simulated notification; keywords change it."""
     return lambda **changes: send(**{**SIMULATED, **changes})
 
 
 @pytest.fixture
-def deliver():
+def deliver() -> Callable[..., Any]:
     """Claim and deliver these notifications in this process."""
 
-    def deliver(*notifications: Notification):
+    def deliver(*notifications: Notification) -> list[Recorded]:
         return pipeline.deliver(claims.claim([n.id for n in notifications]), worker="test")
 
     return deliver
 
 
 @pytest.fixture
-def age():
+def age() -> Callable[..., None]:
     """Move a notification's due time into the past, as if that much time had gone by.
 
     Its first due time goes along where it would come to lie behind.
@@ -60,13 +62,13 @@ def age():
 
 
 @pytest.fixture
-def set_(settings):
+def set_(settings: Settings) -> Callable[..., None]:
     """Set one of the NOTIFICATIONS_ figures for this test."""
     return lambda name, value: setattr(settings, f"NOTIFICATIONS_{name}", value)
 
 
 @pytest.fixture
-def took(db):
+def took(db: None) -> Callable[..., None]:
     """Tell what slot time each queue took, as workers do: ``took({"email.low": (3.0, 6)})``."""
     with redis.Redis.from_url(settings.BROKER_URL) as broker:
         broker.flushdb()
@@ -74,7 +76,7 @@ def took(db):
 
 
 @pytest.fixture
-def messages_on_the_broker(transactional_db):
+def messages_on_the_broker(transactional_db: None) -> Iterator[Callable[..., list[dict[str, Any]]]]:
     """Read what waits in a queue, with each body decoded; the broker is empty at first."""
     with redis.Redis.from_url(settings.BROKER_URL) as broker:
         broker.flushdb()
@@ -87,7 +89,7 @@ def messages_on_the_broker(transactional_db):
 
 
 @pytest.fixture
-def redis_client():
+def redis_client() -> Iterator[redis.Redis]:
     """A connection to the broker of this run."""
     with redis.Redis.from_url(settings.BROKER_URL) as client:
         yield client

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pytest_django import Settings
+
 HERE = Path(__file__).parent
 PROMISES = (
     "submission/test_bulk.py",
@@ -24,7 +26,7 @@ PROMISES = (
 )
 
 
-def test_the_promises_hold_on_sqlite(tmp_path, settings):
+def test_the_promises_hold_on_sqlite(tmp_path: Path, settings: Settings) -> None:
     files = [str(HERE / name) for name in PROMISES]
     run = subprocess.run(
         [

@@ -2,9 +2,16 @@
 
 import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+
+from tests.servers.postgres import PostgresServer
+from tests.servers.processes import Processes
+from tests.servers.redis import RedisServer
 
 SUBMIT = """
 import django; django.setup()
@@ -18,7 +25,12 @@ ATTEMPTS = "SELECT count(*) FROM notifications_attempt"
 
 
 @pytest.fixture
-def system(processes, redis_server, migrated_postgres_server, tmp_path):
+def system(
+    processes: Processes,
+    redis_server: RedisServer,
+    migrated_postgres_server: PostgresServer,
+    tmp_path: Path,
+) -> Any:
     """Processes on a broker and a database of their own, which may be taken away."""
     processes.env |= {
         "DATABASE_URL": migrated_postgres_server.url,
@@ -34,7 +46,7 @@ def system(processes, redis_server, migrated_postgres_server, tmp_path):
 
 
 @pytest.fixture
-def submit(system):
+def submit(system: Any) -> Callable[..., Any]:
     """Accept so many from a process of its own; ``how`` is the simulator's behaviour."""
     return lambda count, how="": system.run(
         "submit", "python", "-c", SUBMIT.format(count=count, how=how)
@@ -42,7 +54,7 @@ def submit(system):
 
 
 @pytest.fixture
-def count(migrated_postgres_server):
+def count(migrated_postgres_server: PostgresServer) -> Callable[..., int]:
     def count(sql: str) -> int:
         try:
             with psycopg.connect(migrated_postgres_server.url, connect_timeout=2) as connection:
@@ -55,8 +67,12 @@ def count(migrated_postgres_server):
 
 
 def test_what_was_accepted_without_a_broker_is_sent_once_it_returns(
-    system, submit, count, redis_server, wait_until
-):
+    system: Any,
+    submit: Callable[..., Any],
+    count: Callable[..., int],
+    redis_server: RedisServer,
+    wait_until: Callable[..., Any],
+) -> None:
     system.beat()
     system.worker()
     redis_server.stop()
@@ -67,8 +83,12 @@ def test_what_was_accepted_without_a_broker_is_sent_once_it_returns(
 
 
 def test_a_broker_that_hangs_does_not_hold_up_the_door(
-    system, submit, count, redis_server, wait_until
-):
+    system: Any,
+    submit: Callable[..., Any],
+    count: Callable[..., int],
+    redis_server: RedisServer,
+    wait_until: Callable[..., Any],
+) -> None:
     os.kill(redis_server.pid, signal.SIGSTOP)
     try:
         assert "accepted" in submit(5)
@@ -80,8 +100,12 @@ def test_a_broker_that_hangs_does_not_hold_up_the_door(
 
 
 def test_without_a_database_nothing_is_half_accepted_and_workers_resume_by_themselves(
-    system, submit, count, migrated_postgres_server, wait_until
-):
+    system: Any,
+    submit: Callable[..., Any],
+    count: Callable[..., int],
+    migrated_postgres_server: PostgresServer,
+    wait_until: Callable[..., Any],
+) -> None:
     system.beat()
     system.worker()
     submit(3)
@@ -96,8 +120,12 @@ def test_without_a_database_nothing_is_half_accepted_and_workers_resume_by_thems
 
 
 def test_sigterm_finishes_what_is_being_sent_and_gives_the_rest_back(
-    system, submit, count, wait_until, tmp_path
-):
+    system: Any,
+    submit: Callable[..., Any],
+    count: Callable[..., int],
+    wait_until: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
     system.beat()
     first = system.worker("-c", "1", NOTIFICATIONS_BATCH_TIME_LIMIT="1")
     submit(400, how="?latency=0.5")  # the simulator takes 64 at once
@@ -112,7 +140,12 @@ def test_sigterm_finishes_what_is_being_sent_and_gives_the_rest_back(
     assert len(ids) == len(set(ids)) == 400
 
 
-def test_a_second_sigterm_hurries(system, submit, count, wait_until):
+def test_a_second_sigterm_hurries(
+    system: Any,
+    submit: Callable[..., Any],
+    count: Callable[..., int],
+    wait_until: Callable[..., Any],
+) -> None:
     system.beat()
     system.env |= {"NOTIFICATIONS_PROVIDER_TIMEOUT": "900", "NOTIFICATIONS_LEASE": "999"}
     worker = system.worker("-c", "1")

@@ -1,5 +1,6 @@
 """One notification's way, through real worker and scheduler processes."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -8,25 +9,29 @@ from celery import chain, group
 
 from notifications.models import FailedDelivery, Notification, Status
 from notifications.tasks import send_notification
+from tests.servers.processes import Processes
+from tests.servers.smtp import SmtpServer
 
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
-def reaches(id_, status):
+def reaches(id_: Any, status: str) -> Callable[..., Notification | None]:
     return lambda: Notification.objects.filter(id=id_, status=status).first()
 
 
 @pytest.fixture
-def worker(processes):
+def worker(processes: Processes) -> Any:
     return processes.worker()
 
 
 @pytest.fixture
-def beat(processes):
+def beat(processes: Processes) -> Any:
     return processes.beat()
 
 
-def test_apply_async_persists_first_and_a_worker_sends_it(worker, wait_until):
+def test_apply_async_persists_first_and_a_worker_sends_it(
+    worker: Any, wait_until: Callable[..., Any]
+) -> None:
     result = send_notification.apply_async(kwargs=SIMULATED, priority="high")
     row = Notification.objects.get(id=result.id)
     assert (row.priority, row.channel) == ("high", "simulator")
@@ -36,13 +41,15 @@ def test_apply_async_persists_first_and_a_worker_sends_it(worker, wait_until):
     assert result.get(timeout=1) == result.id
 
 
-def test_delay_signatures_and_groups_work(worker, wait_until):
+def test_delay_signatures_and_groups_work(worker: Any, wait_until: Callable[..., Any]) -> None:
     ids = [send_notification.delay(**SIMULATED).id]
     ids += [r.id for r in group(send_notification.s(**SIMULATED) for _ in range(3))()]
     wait_until(lambda: Notification.objects.filter(id__in=ids, status=Status.SENT).count() == 4)
 
 
-def test_a_chain_sends_the_second_only_after_the_first_was_sent(worker, beat, wait_until):
+def test_a_chain_sends_the_second_only_after_the_first_was_sent(
+    worker: Any, beat: Any, wait_until: Callable[..., Any]
+) -> None:
     slow = {**SIMULATED, "recipient": "ada?times=1&result=transient", "retry": {"base": 1}}
     chain(send_notification.s(**slow), send_notification.s(**SIMULATED, reference="second"))()
     second = wait_until(lambda: Notification.objects.filter(reference="second").first())
@@ -53,7 +60,9 @@ def test_a_chain_sends_the_second_only_after_the_first_was_sent(worker, beat, wa
     assert not Notification.objects.filter(reference="", sent_at__gt=second.created_at).exists()
 
 
-def test_a_countdown_waits_in_the_row_until_it_is_due(worker, beat, wait_until):
+def test_a_countdown_waits_in_the_row_until_it_is_due(
+    worker: Any, beat: Any, wait_until: Callable[..., Any]
+) -> None:
     result = send_notification.apply_async(kwargs=SIMULATED, countdown=2)
     row = Notification.objects.get(id=result.id)
     assert row.status == Status.SCHEDULED
@@ -62,7 +71,9 @@ def test_a_countdown_waits_in_the_row_until_it_is_due(worker, beat, wait_until):
     assert sent.sent_at >= row.scheduled_at
 
 
-def test_a_transient_failure_is_retried_and_the_wait_lives_in_the_row(worker, beat, wait_until):
+def test_a_transient_failure_is_retried_and_the_wait_lives_in_the_row(
+    worker: Any, beat: Any, wait_until: Callable[..., Any]
+) -> None:
     result = send_notification.apply_async(
         kwargs={
             **SIMULATED,
@@ -79,7 +90,9 @@ def test_a_transient_failure_is_retried_and_the_wait_lives_in_the_row(worker, be
     assert "retry: planned in the row" in worker.output()
 
 
-def test_a_permanent_failure_goes_straight_to_the_dead_letters(worker, wait_until):
+def test_a_permanent_failure_goes_straight_to_the_dead_letters(
+    worker: Any, wait_until: Callable[..., Any]
+) -> None:
     result = send_notification.apply_async(
         kwargs={**SIMULATED, "recipient": "ada?result=permanent&code=550"}
     )
@@ -89,7 +102,9 @@ def test_a_permanent_failure_goes_straight_to_the_dead_letters(worker, wait_unti
     assert result.state == "FAILURE"
 
 
-def test_a_message_of_another_application_is_accepted_and_stays_idempotent(worker, wait_until):
+def test_a_message_of_another_application_is_accepted_and_stays_idempotent(
+    worker: Any, wait_until: Callable[..., Any]
+) -> None:
     app = send_notification.app
     for _ in range(2):
         app.send_task(
@@ -102,7 +117,9 @@ def test_a_message_of_another_application_is_accepted_and_stays_idempotent(worke
     assert row.attempt_count == 1
 
 
-def test_a_bad_message_of_another_application_is_kept_as_a_dead_letter(worker, wait_until):
+def test_a_bad_message_of_another_application_is_kept_as_a_dead_letter(
+    worker: Any, wait_until: Callable[..., Any]
+) -> None:
     bad: dict[str, dict[str, object]] = {
         "UnknownChannel": {"channel": "pigeon"},
         "InvalidContext": {"context": {"lines": [{"price": float("nan")}]}},
@@ -127,7 +144,9 @@ def test_a_bad_message_of_another_application_is_kept_as_a_dead_letter(worker, w
     assert Notification.objects.count() == 0
 
 
-def test_email_goes_out_over_smtp_with_text_and_html(processes, smtp_server, wait_until):
+def test_email_goes_out_over_smtp_with_text_and_html(
+    processes: Processes, smtp_server: SmtpServer, wait_until: Callable[..., Any]
+) -> None:
     processes.worker(EMAIL_URL=smtp_server.url)
     result = send_notification.delay(
         channel="email", recipient="ada@example.org", subject="Hello", body="Dear Ada"

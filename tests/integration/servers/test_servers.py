@@ -186,7 +186,7 @@ def test_a_started_process_is_killed_with_its_children(
     assert process.returncode == -signal.SIGKILL
 
 
-def test_two_runs_of_one_seed_are_not_after_the_same_ports():
+def test_two_runs_of_one_seed_are_not_after_the_same_ports() -> None:
     chosen = []
     for _ in range(2):
         random.seed(1)

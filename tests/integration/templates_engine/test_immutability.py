@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.db.utils import ConnectionHandler
 
 from templates_engine import triggers
-from templates_engine.models import Status, Template, TemplateVersion
+from templates_engine.models import Status, Template, TemplateVersion, VersionQuerySet
 from templates_engine.publishing import create_version, publish, roll_back
 
 pytestmark = pytest.mark.django_db
@@ -28,19 +30,19 @@ ATTACKS = [
 
 
 @pytest.fixture
-def versions():
+def versions() -> VersionQuerySet:
     template = Template.objects.create(name="receipt", channel="sms")
     for text in ("first", "second"):
         publish(create_version(template, {"text": text}))
     return template.versions.order_by("number")
 
 
-def told(versions):
+def told(versions: VersionQuerySet) -> list[Any]:
     return [(v.number, v.status, v.compiled) for v in versions.all()]
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_sql_changes_nothing_that_was_published(versions, attack):
+def test_sql_changes_nothing_that_was_published(versions: VersionQuerySet, attack: str) -> None:
     before = told(versions)
     with (
         pytest.raises(DatabaseError, match="published keeps its content"),
@@ -51,10 +53,10 @@ def test_sql_changes_nothing_that_was_published(versions, attack):
     assert told(versions) == before
 
 
-def test_no_way_of_django_goes_round_it(versions):
+def test_no_way_of_django_goes_round_it(versions: VersionQuerySet) -> None:
     before = told(versions)
     everything = TemplateVersion.objects.all()
-    first = versions.first()
+    first = versions.get(number=1)
     for attack in (
         everything.delete,
         lambda: everything.filter(status=Status.ARCHIVED)._raw_delete("default"),
@@ -74,8 +76,8 @@ def test_no_way_of_django_goes_round_it(versions):
     assert told(versions) == before
 
 
-def test_drafts_change_and_versions_go_live_and_back(versions):
-    template = versions.first().template
+def test_drafts_change_and_versions_go_live_and_back(versions: VersionQuerySet) -> None:
+    template = versions.get(number=1).template
     draft = create_version(template, {"text": "third"})
     TemplateVersion.objects.filter(pk=draft.pk).update(sample_context={"a": 1})
     TemplateVersion.objects.filter(pk=draft.pk).delete()
@@ -83,7 +85,7 @@ def test_drafts_change_and_versions_go_live_and_back(versions):
     assert [v.status for v in versions.all()] == [Status.PUBLISHED, Status.ARCHIVED]
 
 
-def test_the_triggers_can_be_taken_away_and_put_back(versions):
+def test_the_triggers_can_be_taken_away_and_put_back(versions: VersionQuerySet) -> None:
     triggers.remove(connection)
     versions.filter(number=1)._raw_delete("default")
     triggers.install(connection)
@@ -92,7 +94,7 @@ def test_the_triggers_can_be_taken_away_and_put_back(versions):
         versions._raw_delete("default")
 
 
-def test_sqlite_refuses_new_content_too(tmp_path):
+def test_sqlite_refuses_new_content_too(tmp_path: Path) -> None:
     database = {"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "db"}
     sqlite = ConnectionHandler({"default": database})["default"]
     with sqlite.schema_editor() as editor:
@@ -136,7 +138,7 @@ for _ in range(2):
 """
 
 
-def test_a_sqlite_database_is_emptied_all_the_same(tmp_path):
+def test_a_sqlite_database_is_emptied_all_the_same(tmp_path: Path) -> None:
     """``manage.py flush`` means published versions, too; the triggers stand again after it."""
     env = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db'}", "VAR_DIR": str(tmp_path)}
     done = subprocess.run(

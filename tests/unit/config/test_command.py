@@ -11,7 +11,9 @@ from config import command
     ("name", "package"),
     [("check", "whitenoise"), ("web", "granian"), ("flower", "flower"), ("up", "honcho")],
 )
-def test_what_an_extra_would_bring_is_named(monkeypatch, name, package):
+def test_what_an_extra_would_bring_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, package: str
+) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # as where it is not installed
     monkeypatch.setattr(sys, "argv", ["notifications", name])
     with pytest.raises(SystemExit) as ended:

@@ -2,6 +2,8 @@
 
 import logging
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
@@ -27,8 +29,8 @@ PASSING = [
 ]
 
 
-def raising(error, at=7):
-    def work(row):
+def raising(error: Any, at: int = 7) -> Callable[..., Any]:
+    def work(row: Any) -> Any:
         if row == at:
             raise error
         return row * 2
@@ -36,8 +38,8 @@ def raising(error, at=7):
     return work
 
 
-def all_or_nothing(error, done, at=7):
-    def work(rows):
+def all_or_nothing(error: Any, done: Any, at: int = 7) -> Callable[..., None]:
+    def work(rows: Any) -> None:
         if at in rows:
             raise error
         done.extend(rows)
@@ -46,7 +48,7 @@ def all_or_nothing(error, done, at=7):
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
-def test_a_fault_costs_the_row_that_it_came_from(error):
+def test_a_fault_costs_the_row_that_it_came_from(error: Any) -> None:
     done, faults = isolation.each(range(60), raising(error), stage="rendering", key=str)
     assert done == [row * 2 for row in range(60) if row != 7]
     assert [(row, fault.stage, fault.error) for row, fault in faults] == [
@@ -55,17 +57,17 @@ def test_a_fault_costs_the_row_that_it_came_from(error):
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
-def test_of_work_on_many_at_once_only_the_row_that_faults_is_left_out(error):
+def test_of_work_on_many_at_once_only_the_row_that_faults_is_left_out(error: Any) -> None:
     done: list[int] = []
     faults = isolation.halving(range(60), all_or_nothing(error, done), stage="recording", key=str)
     assert done == [row for row in range(60) if row != 7]
     assert [row for row, _ in faults] == [7]
 
 
-def test_one_row_of_many_is_found_in_few_steps():
+def test_one_row_of_many_is_found_in_few_steps() -> None:
     calls = []
 
-    def work(rows):
+    def work(rows: Any) -> None:
         calls.append(len(rows))
         if 7 in rows:
             raise ValueError
@@ -75,14 +77,16 @@ def test_one_row_of_many_is_found_in_few_steps():
 
 
 @pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
-def test_what_concerns_everybody_passes(error):
+def test_what_concerns_everybody_passes(error: Any) -> None:
     with pytest.raises(type(error)):
         isolation.each(range(60), raising(error), stage="rendering", key=str)
     with pytest.raises(type(error)):
         isolation.halving(range(60), all_or_nothing(error, []), stage="recording", key=str)
 
 
-def test_the_log_tells_class_place_stage_and_keys_but_not_the_text(caplog):
+def test_the_log_tells_class_place_stage_and_keys_but_not_the_text(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with caplog.at_level(logging.ERROR):
         isolation.each(range(60), raising(FAULTS[1]), stage="rendering", key=lambda row: f"#{row}")
     assert "UnicodeEncodeError in stage rendering cost 1 rows (#7)" in caplog.text
@@ -91,7 +95,7 @@ def test_the_log_tells_class_place_stage_and_keys_but_not_the_text(caplog):
     assert "Traceback" not in caplog.text
 
 
-def test_many_rows_of_one_fault_are_one_line(caplog):
+def test_many_rows_of_one_fault_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
     isolation.each("x" * 60, int, stage="rendering", key=str)
     assert len(caplog.records) == 1
     assert "ValueError in stage rendering cost 60 rows (x, x, x, x, x)" in caplog.text

@@ -72,6 +72,6 @@ def test_typography_gives_way_where_that_keeps_a_text_in_gsm(given: str, sent: s
 
 @pytest.mark.parametrize("letter", ["a", "€", "|", "\\", "\f", "ä", "ж", "😀", "\x1b", "\ud800"])
 @pytest.mark.parametrize("count", [0, 1, 35, 36, 70, 71, 80, 81, 160, 161, 320])
-def test_segments_are_counted_as_a_text_is_measured(letter, count):
+def test_segments_are_counted_as_a_text_is_measured(letter: str, count: int) -> None:
     for text in (letter * count, "a" + letter * count, letter * count + "]"):
         assert sms.segments(text) == sms.measure(text).segments

@@ -1,23 +1,27 @@
 """A person at the admin, with what there is to look at."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.test import Client
 
-from notifications.models import FailedDelivery
+from notifications.models import FailedDelivery, Notification
 
 
 @pytest.fixture
-def boss(client, transactional_db):
+def boss(client: Client, transactional_db: None) -> Client:
     """The browser of a logged-in superuser."""
     client.force_login(User.objects.create_superuser("boss", password="secret"))
     return client
 
 
 @pytest.fixture
-def browser_of(client, transactional_db):
+def browser_of(client: Client, transactional_db: None) -> Callable[..., Any]:
     """``browser_of("view_notification", …)``: a staff member with just these permissions."""
 
-    def browser(*codenames):
+    def browser(*codenames: Any) -> Any:
         user = User.objects.create_user("staff", password="secret", is_staff=True)
         permissions = Permission.objects.filter(
             codename__in=codenames, content_type__app_label="notifications"
@@ -31,10 +35,10 @@ def browser_of(client, transactional_db):
 
 
 @pytest.fixture
-def dead(accepted, deliver):
+def dead(accepted: Callable[..., Notification], deliver: Callable[..., Any]) -> Callable[..., Any]:
     """A dead letter: a notification that its provider refused for good."""
 
-    def dead(code="550", **changes):
+    def dead(code: str = "550", **changes: Any) -> FailedDelivery:
         row = accepted(**{"recipient": f"ada?result=permanent&code={code}", **changes})
         deliver(row)
         return FailedDelivery.objects.get(notification_id=row.id)

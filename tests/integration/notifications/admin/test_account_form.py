@@ -1,7 +1,10 @@
 """The form of a provider account: pick a kind, fill its fields, read what is wrong beside them."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 
 from notifications.models import ProviderAccount
 
@@ -22,19 +25,19 @@ TWILIO = {
 
 
 @pytest.fixture
-def boss(client):
+def boss(client: Client) -> Client:
     client.force_login(User.objects.create_superuser("boss", password="a long one"))
     return client
 
 
-def test_the_kind_is_picked_first(boss):
+def test_the_kind_is_picked_first(boss: Client) -> None:
     page = boss.get(ADD).content.decode()
     assert "?kind=twilio&amp;channel=sms" in page
     assert "settings" not in page.split("<main")[-1].lower() or "decides" in page
     assert boss.get(ADD, {"kind": "nothing"}).context["kinds"]["sms"]
 
 
-def test_a_kind_has_its_own_fields_which_are_kept_as_it_needs_them(boss):
+def test_a_kind_has_its_own_fields_which_are_kept_as_it_needs_them(boss: Client) -> None:
     given = TWILIO | {"settings_connections": "4", "settings_senders": '{"+43": "Shop"}'}
     answer = boss.post(f"{ADD}?kind=twilio", given)
     assert answer.status_code == 302, answer.context["adminform"].form.errors
@@ -67,14 +70,16 @@ def test_a_kind_has_its_own_fields_which_are_kept_as_it_needs_them(boss):
         ({"rate_limit": "fast"}, "rate_limit"),
     ],
 )
-def test_what_is_wrong_is_said_beside_its_field(boss, given, field):
+def test_what_is_wrong_is_said_beside_its_field(
+    boss: Client, given: dict[str, Any], field: str
+) -> None:
     answer = boss.post(f"{ADD}?kind=twilio", TWILIO | given)
     assert answer.status_code == 200
     assert list(answer.context["adminform"].form.errors) == [field]
     assert not ProviderAccount.objects.exists()
 
 
-def test_an_account_of_a_kind_that_is_not_installed_can_still_be_seen(boss):
+def test_an_account_of_a_kind_that_is_not_installed_can_still_be_seen(boss: Client) -> None:
     row = ProviderAccount.objects.create(name="old", channel="sms", kind="gone", settings={"a": 1})
     page = boss.get(f"/admin/notifications/provideraccount/{row.pk}/change/")
     assert page.status_code == 200

@@ -1,10 +1,13 @@
 """Every action is checked against a permission, and written to the admin's log."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 from notifications.admin.urls import urlpatterns
 from notifications.models import FailedDelivery, Notification, Suppression
@@ -25,11 +28,11 @@ ACTIONS = [
 @pytest.mark.parametrize(
     ("page", "name"), ACTIONS, ids=[f"{page.model.__name__}-{name}" for page, name in ACTIONS]
 )
-def test_every_action_of_every_page_names_its_permission(page, name):
+def test_every_action_of_every_page_names_its_permission(page: Any, name: Any) -> None:
     assert getattr(page, name).allowed_permissions
 
 
-def test_a_viewer_is_offered_no_action(as_role):
+def test_a_viewer_is_offered_no_action(as_role: Any) -> None:
     as_role("viewer")
     request = RequestFactory().get("/")
     request.user = User.objects.get(username="viewer")
@@ -50,7 +53,9 @@ def test_a_viewer_is_offered_no_action(as_role):
         ("notification/{row}/suppress/", {}, "Suppressed"),
     ],
 )
-def test_what_is_done_on_a_page_is_written_to_the_log(boss, dead, path, form, said):
+def test_what_is_done_on_a_page_is_written_to_the_log(
+    boss: Client, dead: Callable[..., Any], path: str, form: dict[str, Any], said: str
+) -> None:
     one = dead()
     where = path.format(dead=one.pk, cause=one.fingerprint, row=one.notification_id)
     boss.post(f"{BASE}/{where}", {"_form_submitted": "on", **form})
@@ -59,12 +64,14 @@ def test_what_is_done_on_a_page_is_written_to_the_log(boss, dead, path, form, sa
     assert entry.user.username == "boss"
 
 
-def act(client, model, action, row):
+def act(client: Client, model: Any, action: Any, row: Any) -> None:
     data = {"action": action, "_selected_action": [row.pk]}
     assert client.post(f"{BASE}/{model}/", data, follow=True).status_code == 200
 
 
-def test_what_is_done_to_chosen_rows_is_written_to_the_log(boss, dead):
+def test_what_is_done_to_chosen_rows_is_written_to_the_log(
+    boss: Client, dead: Callable[..., Any]
+) -> None:
     act(boss, "faileddelivery", "replay_selected", dead())
     held = Suppression.objects.create(
         channel="email", recipient="ada@example.org", reason="operator", source="test"
@@ -77,7 +84,9 @@ def test_what_is_done_to_chosen_rows_is_written_to_the_log(boss, dead):
 
 
 @pytest.mark.parametrize(("role", "sees"), [("viewer", False), ("operator", True)])
-def test_a_suppressed_recipient_is_masked_without_the_permission(as_role, role, sees):
+def test_a_suppressed_recipient_is_masked_without_the_permission(
+    as_role: Any, role: str, sees: bool
+) -> None:
     held = Suppression.objects.create(
         channel="email", recipient="ada@example.org", reason="operator", source="test"
     )
@@ -88,7 +97,7 @@ def test_a_suppressed_recipient_is_masked_without_the_permission(as_role, role, 
         assert ("a…@example.org" in page) is not sees
 
 
-def test_what_lies_beside_the_admin_wants_a_login(client, db):
+def test_what_lies_beside_the_admin_wants_a_login(client: Client, db: None) -> None:
     for pattern in urlpatterns:
         if pattern.name and "uuid" not in str(pattern.pattern):
             answer = client.get(f"/{pattern.pattern}")

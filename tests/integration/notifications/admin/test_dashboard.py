@@ -1,21 +1,29 @@
 """The first page: what happens now, without an outside request."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.test import Client
 
+from notifications.models import Notification
 from notifications.monitoring import throughput
 from notifications.queueing import allocation
 
 
 @pytest.fixture(autouse=True)
-def _no_minute_is_remembered():
+def _no_minute_is_remembered() -> None:
     throughput.forget()
 
 
 def test_the_first_page_shows_flow_queues_providers_and_troubles(
-    boss, accepted, deliver, age, dead
-):
+    boss: Client,
+    accepted: Callable[..., Notification],
+    deliver: Callable[..., Any],
+    age: Callable[..., None],
+    dead: Callable[..., Any],
+) -> None:
     deliver(accepted(priority="high"))
     dead()
     age(accepted(priority="low"), 600)
@@ -29,7 +37,9 @@ def test_the_first_page_shows_flow_queues_providers_and_troubles(
     assert charts == {"Accepted": 3, "Sent": 1, "Failed": 1}
 
 
-def test_the_first_page_shows_each_queues_weight_and_share(boss, took):
+def test_the_first_page_shows_each_queues_weight_and_share(
+    boss: Client, took: Callable[..., None]
+) -> None:
     took({"simulator.low": (3.0, 6), "simulator.high": (1.0, 10)})
     allocation.override("simulator.low", 3)
     lines = {line.queue.name: line.queue for line in boss.get("/admin/").context["lines"]}
@@ -39,7 +49,9 @@ def test_the_first_page_shows_each_queues_weight_and_share(boss, took):
     assert "3 (operator)" in page
 
 
-def test_an_operator_gives_a_queue_a_weight_in_the_admin(boss, took):
+def test_an_operator_gives_a_queue_a_weight_in_the_admin(
+    boss: Client, took: Callable[..., None]
+) -> None:
     added = boss.post(
         "/admin/notifications/queueweight/add/", {"queue": "email.low", "weight": "3"}
     )
@@ -47,7 +59,7 @@ def test_an_operator_gives_a_queue_a_weight_in_the_admin(boss, took):
     assert allocation.read()["email.low"].source == "operator"
 
 
-def test_it_renews_itself_and_asks_nobody_outside(boss):
+def test_it_renews_itself_and_asks_nobody_outside(boss: Client) -> None:
     page = boss.get("/admin/").content.decode()
     assert 'hx-get="/dashboard/live/"' in page
     assert boss.get("/dashboard/live/").status_code == 200
@@ -56,11 +68,13 @@ def test_it_renews_itself_and_asks_nobody_outside(boss):
     assert fetched == []
 
 
-def test_only_staff_sees_it(client, transactional_db):
+def test_only_staff_sees_it(client: Client, transactional_db: None) -> None:
     assert client.get("/dashboard/live/").status_code == 302
 
 
-def test_a_recipient_can_be_suppressed_from_its_notification(boss, accepted):
+def test_a_recipient_can_be_suppressed_from_its_notification(
+    boss: Client, accepted: Callable[..., Notification]
+) -> None:
     row = accepted(channel="email", recipient="ada@example.org")
     boss.post(f"/admin/notifications/notification/{row.pk}/suppress/", {"_form_submitted": "on"})
     again = accepted(channel="email", recipient="ada@example.org")

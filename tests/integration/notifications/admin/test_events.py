@@ -1,5 +1,7 @@
 """Events in the admin: what each has caused, and rules that are checked as the API checks them."""
 
+from typing import Any
+
 import pytest
 from django.urls import reverse
 
@@ -27,13 +29,13 @@ RULE = {
 
 
 @pytest.fixture(autouse=True)
-def _template(db):
+def _template(db: None) -> None:
     catalog.clear()
     made = Template.objects.create(name="reminder", channel="simulator")
     publish(create_version(made, {"body": "Please pay"}))
 
 
-def test_a_rule_is_made_by_its_form_and_a_bad_one_is_refused_by_field(as_role):
+def test_a_rule_is_made_by_its_form_and_a_bad_one_is_refused_by_field(as_role: Any) -> None:
     client = as_role("admin")
     page = reverse("admin:notifications_eventrule_add")
     for field, value in (("condition", "data.x >"), ("context", '{"a": "nope()"}')):
@@ -43,7 +45,7 @@ def test_a_rule_is_made_by_its_form_and_a_bad_one_is_refused_by_field(as_role):
     assert EventRule.objects.get().template == "reminder"
 
 
-def test_an_events_page_links_to_what_it_caused_and_hides_its_data(as_role):
+def test_an_events_page_links_to_what_it_caused_and_hides_its_data(as_role: Any) -> None:
     EventRule.objects.create(
         **{k: RULE[k] for k in ("name", "event", "channel", "recipients", "template")}
     )
@@ -57,7 +59,9 @@ def test_an_events_page_links_to_what_it_caused_and_hides_its_data(as_role):
 
 
 @pytest.mark.parametrize(("role", "sees"), [("viewer", False), ("operator", True)])
-def test_an_address_in_a_rule_is_shown_to_who_may_see_contents(as_role, role, sees):
+def test_an_address_in_a_rule_is_shown_to_who_may_see_contents(
+    as_role: Any, role: str, sees: bool
+) -> None:
     rule = EventRule.objects.create(
         name="tell the shop",
         event="order.paid",

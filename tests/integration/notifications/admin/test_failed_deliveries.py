@@ -1,10 +1,13 @@
 """Failed deliveries by cause: dry run, replay at a rate, discard with a reason."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.test import Client
 
 from notifications.core.errors import InvalidField
 from notifications.models import BulkReplay, FailedDelivery, Notification
@@ -14,12 +17,14 @@ CAUSES = "/admin/notifications/faileddelivery/causes/"
 LIST = "/admin/notifications/faileddelivery/"
 
 
-def work_off():
+def work_off() -> None:
     while bulk_replays.tick() == 0:
         pass
 
 
-def test_failures_are_grouped_by_cause_the_biggest_first(boss, dead):
+def test_failures_are_grouped_by_cause_the_biggest_first(
+    boss: Client, dead: Callable[..., Any]
+) -> None:
     small, big = dead(code="553"), [dead(), dead(), dead()]
     shown = [cause for cause, _ in boss.get(CAUSES).context["causes"]]
     assert [(c.fingerprint, c.count) for c in shown] == [
@@ -29,7 +34,9 @@ def test_failures_are_grouped_by_cause_the_biggest_first(boss, dead):
     assert shown[0].hourly[-1] == 3
 
 
-def test_a_dry_run_tells_what_would_happen_and_does_nothing(boss, dead):
+def test_a_dry_run_tells_what_would_happen_and_does_nothing(
+    boss: Client, dead: Callable[..., Any]
+) -> None:
     fingerprint = dead().fingerprint
     response = boss.post(f"{CAUSES}{fingerprint}/replay/", {"per_second": "5", "dry": ""})
     assert "Dry run" in response.content.decode()
@@ -37,7 +44,9 @@ def test_a_dry_run_tells_what_would_happen_and_does_nothing(boss, dead):
     assert FailedDelivery.objects.get().state == "open"
 
 
-def test_a_replay_spreads_the_cause_over_time_and_leaves_the_others(boss, dead):
+def test_a_replay_spreads_the_cause_over_time_and_leaves_the_others(
+    boss: Client, dead: Callable[..., Any]
+) -> None:
     other = dead(code="553")
     ones = [dead() for _ in range(4)]
     boss.post(f"{CAUSES}{ones[0].fingerprint}/replay/", {"per_second": "0.5", "go": ""})
@@ -57,7 +66,9 @@ def test_a_replay_spreads_the_cause_over_time_and_leaves_the_others(boss, dead):
     assert "Replay of 4" in LogEntry.objects.get().change_message
 
 
-def test_an_order_goes_on_where_a_killed_scheduler_left_it(dead, monkeypatch):
+def test_an_order_goes_on_where_a_killed_scheduler_left_it(
+    dead: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bulk_replays, "BATCH", 2)
     for _ in range(5):
         dead()
@@ -71,7 +82,7 @@ def test_an_order_goes_on_where_a_killed_scheduler_left_it(dead, monkeypatch):
     assert FailedDelivery.objects.filter(state="replayed").count() == 5
 
 
-def test_each_of_many_is_linked_to_its_own_replay(dead):
+def test_each_of_many_is_linked_to_its_own_replay(dead: Callable[..., Any]) -> None:
     ones = [dead(recipient=f"user{n}?result=permanent&code=550") for n in range(5)]
     bulk_replays.order("", 1000)
     work_off()
@@ -82,7 +93,9 @@ def test_each_of_many_is_linked_to_its_own_replay(dead):
         assert one.replayed_as.recipient == one.notification.recipient
 
 
-def test_a_forecast_goes_by_the_rate_or_by_the_pace_seen_where_that_is_slower(boss, dead):
+def test_a_forecast_goes_by_the_rate_or_by_the_pace_seen_where_that_is_slower(
+    boss: Client, dead: Callable[..., Any]
+) -> None:
     fingerprint = dead().fingerprint
     assert bulk_replays.seconds_for(600, 10) == 60
     slow = bulk_replays.order("", 10_000)
@@ -98,7 +111,9 @@ def test_a_forecast_goes_by_the_rate_or_by_the_pace_seen_where_that_is_slower(bo
     assert "due in about 100 s" in response.content.decode()
 
 
-def test_what_is_past_its_expiry_is_refused_and_counted_by_reason(dead, age):
+def test_what_is_past_its_expiry_is_refused_and_counted_by_reason(
+    dead: Callable[..., Any], age: Callable[..., None]
+) -> None:
     one = dead(expires=3600)
     Notification.objects.filter(pk=one.notification_id).update(expires_at=one.created_at)
     order = bulk_replays.order("", 100)
@@ -109,12 +124,12 @@ def test_what_is_past_its_expiry_is_refused_and_counted_by_reason(dead, age):
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), 1e9])
-def test_an_impossible_rate_is_refused(dead, rate):
+def test_an_impossible_rate_is_refused(dead: Callable[..., Any], rate: Any) -> None:
     with pytest.raises(InvalidField):
         bulk_replays.order("", rate)
 
 
-def test_discarding_wants_a_reason_and_keeps_it(boss, dead):
+def test_discarding_wants_a_reason_and_keeps_it(boss: Client, dead: Callable[..., Any]) -> None:
     one = dead()
     boss.post(f"{CAUSES}{one.fingerprint}/discard/", {"reason": ""})
     one.refresh_from_db()
@@ -128,7 +143,9 @@ def test_discarding_wants_a_reason_and_keeps_it(boss, dead):
     )
 
 
-def test_one_is_replayed_from_its_page_and_only_once(boss, dead):
+def test_one_is_replayed_from_its_page_and_only_once(
+    boss: Client, dead: Callable[..., Any]
+) -> None:
     one = dead()
     for _ in range(2):
         boss.post(f"{LIST}{one.pk}/replay/", {"_form_submitted": "on"})
@@ -136,7 +153,9 @@ def test_one_is_replayed_from_its_page_and_only_once(boss, dead):
 
 
 @pytest.mark.parametrize("verb", ["replay", "discard"])
-def test_who_may_only_look_can_neither_replay_nor_discard(browser_of, dead, verb):
+def test_who_may_only_look_can_neither_replay_nor_discard(
+    browser_of: Callable[..., Any], dead: Callable[..., Any], verb: str
+) -> None:
     one = dead()
     viewer = browser_of("view_faileddelivery")
     assert viewer.get(CAUSES).status_code == 200
@@ -147,7 +166,7 @@ def test_who_may_only_look_can_neither_replay_nor_discard(browser_of, dead, verb
     assert one.state == "open"
 
 
-def test_each_page_of_a_dead_letter_opens(boss, dead):
+def test_each_page_of_a_dead_letter_opens(boss: Client, dead: Callable[..., Any]) -> None:
     one = dead()
     for where in (LIST, f"{LIST}{one.pk}/change/", "/admin/notifications/bulkreplay/"):
         assert boss.get(where).status_code == 200

@@ -1,7 +1,10 @@
 """Lists over large tables: never counted, and never a dropdown of all there is."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
@@ -11,7 +14,7 @@ LISTS = ("notifications_notification", "notifications_faileddelivery", "scheduli
 
 
 @pytest.fixture
-def much(transactional_db):
+def much(transactional_db: None) -> None:
     """Many notifications, many schedules with their fires, made by the database itself."""
     every = IntervalSchedule.objects.create(every=1, period="days")
     PeriodicTask.objects.bulk_create(
@@ -43,7 +46,7 @@ def much(transactional_db):
         cursor.execute("ANALYZE")
 
 
-def test_no_list_counts_or_walks_a_large_table(boss, much):
+def test_no_list_counts_or_walks_a_large_table(boss: Client, much: None) -> None:
     for name in LISTS:
         with CaptureQueriesContext(
             connection,
@@ -56,7 +59,7 @@ def test_no_list_counts_or_walks_a_large_table(boss, much):
                 assert walked(sql) < 5_000, sql
 
 
-def test_a_page_of_twenty_thousand_schedules_reads_one_page(boss, much):
+def test_a_page_of_twenty_thousand_schedules_reads_one_page(boss: Client, much: None) -> None:
     url = reverse("admin:django_celery_beat_periodictask_changelist")
     with CaptureQueriesContext(connection) as asked:
         page = boss.get(url)
@@ -66,7 +69,7 @@ def test_a_page_of_twenty_thousand_schedules_reads_one_page(boss, much):
     assert form.content.decode().count("<option") < 150
 
 
-def walked(sql):
+def walked(sql: Any) -> Any:
     """How many rows the database reads to answer this."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
@@ -74,6 +77,6 @@ def walked(sql):
     return _rows(plan)
 
 
-def _rows(node):
+def _rows(node: Any) -> Any:
     below = [_rows(child) for child in node.get("Plans", ())]
     return max([node["Actual Rows"] * node["Actual Loops"], *below])

@@ -1,6 +1,8 @@
 """What a query string may ask of the admin: what a page lists as its filters, on every page."""
 
+from collections.abc import Callable, Iterator
 from itertools import cycle
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -10,11 +12,12 @@ from django.contrib.admin.options import ModelAdmin
 from django.contrib.admin.sites import AdminSite
 from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django_celery_results.models import TaskResult
 
 from notifications.admin_site import Narrowed, Site
-from notifications.models import Attempt, FailedDelivery, Suppression
+from notifications.models import Attempt, FailedDelivery, Notification, Suppression
 
 HIDDEN = {
     *("args", "attachments", "body", "content", "context", "detail", "errors", "history", "kwargs"),
@@ -24,11 +27,11 @@ HIDDEN = {
 GARBAGE = ("'", "\x00", "-1", "9" * 40, "[", "{}", "\ud7ff", "a" * 3000, "%", "2026-13-99", "NaN")
 
 
-def changelist(model):
+def changelist(model: Any) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
 
 
-def lookups_of(model):
+def lookups_of(model: Any) -> Iterator[str]:
     for field in model._meta.get_fields():
         yield from (f"{field.name}{form}" for form in ("", "__startswith", "__contains", "__gt"))
         if field.is_relation and field.related_model:
@@ -36,7 +39,7 @@ def lookups_of(model):
                 yield f"{field.name}__{inner.name}__startswith"
 
 
-def parameters(listed):
+def parameters(listed: Any) -> Iterator[Any]:
     """Name what a page's filters ask by."""
     for one in listed.list_filter:
         yield one if isinstance(one, str) else one.parameter_name
@@ -46,7 +49,7 @@ ADMINS = [*admin.site._registry.values()]
 
 
 @pytest.mark.parametrize("listed", ADMINS, ids=lambda listed: listed.model._meta.label)
-def test_no_page_can_be_filtered_by_what_it_does_not_list(listed, rf):
+def test_no_page_can_be_filtered_by_what_it_does_not_list(listed: Any, rf: RequestFactory) -> None:
     assert isinstance(listed, Narrowed)
     known = {*parameters(listed), *getattr(listed, "listed_lookups", ())}
     for lookup in {*lookups_of(listed.model), "pk__gt", "no_such__startswith"} - known:
@@ -55,7 +58,7 @@ def test_no_page_can_be_filtered_by_what_it_does_not_list(listed, rf):
 
 
 @pytest.mark.parametrize("listed", ADMINS, ids=lambda listed: listed.model._meta.label)
-def test_no_page_is_ordered_searched_or_filtered_by_what_it_hides(listed):
+def test_no_page_is_ordered_searched_or_filtered_by_what_it_hides(listed: Any) -> None:
     by = [*listed.search_fields, *(listed.ordering or ()), *parameters(listed)]
     for column in listed.list_display:
         method = getattr(listed, column, None)
@@ -67,7 +70,7 @@ def test_no_page_is_ordered_searched_or_filtered_by_what_it_hides(listed):
     assert {name for name in names if set(name.split("__")) & HIDDEN} == set()
 
 
-def test_garbage_in_a_query_string_is_no_error_of_ours(admin_client):
+def test_garbage_in_a_query_string_is_no_error_of_ours(admin_client: Client) -> None:
     admin_client.raise_request_exception = False
     garbage = cycle(GARBAGE)
     failed = []
@@ -80,7 +83,9 @@ def test_garbage_in_a_query_string_is_no_error_of_ours(admin_client):
     assert failed == []
 
 
-def test_an_action_on_an_id_that_is_none_is_not_found_or_refused(admin_client, rf, admin_user):
+def test_an_action_on_an_id_that_is_none_is_not_found_or_refused(
+    admin_client: Client, rf: RequestFactory, admin_user: User
+) -> None:
     admin_client.raise_request_exception = False
     request = rf.get("/")
     request.user = admin_user
@@ -109,7 +114,7 @@ def test_an_action_on_an_id_that_is_none_is_not_found_or_refused(admin_client, r
 
 
 @pytest.mark.parametrize("row", ["0", "zzz", "9" * 40, "..%2f"])
-def test_a_page_of_an_action_on_no_row_is_not_found(admin_client, row):
+def test_a_page_of_an_action_on_no_row_is_not_found(admin_client: Client, row: str) -> None:
     for page, verb in (
         ("notifications/notification", "cancel"),
         ("notifications/faileddelivery", "discard"),
@@ -124,13 +129,13 @@ def test_a_page_of_an_action_on_no_row_is_not_found(admin_client, row):
 
 
 @pytest.mark.parametrize("row", ["1", "zzz", "9" * 40])
-def test_nothing_is_found_on_the_site_by_no_id(admin_client, row):
+def test_nothing_is_found_on_the_site_by_no_id(admin_client: Client, row: str) -> None:
     for kind in ContentType.objects.all():
         assert admin_client.get(f"/admin/r/{kind.pk}/{row}/").status_code == 404, kind
     assert admin_client.get(f"/admin/r/{10**6}/{row}/").status_code == 404
 
 
-def test_a_new_admin_class_cannot_forget_it():
+def test_a_new_admin_class_cannot_forget_it() -> None:
     site = Site()
     site.register(Attempt, ModelAdmin)
     site.register([Suppression])
@@ -139,7 +144,9 @@ def test_a_new_admin_class_cannot_forget_it():
     assert isinstance(site, AdminSite)
 
 
-def test_a_viewer_reads_nothing_hidden_character_by_character(browser_of, accepted):
+def test_a_viewer_reads_nothing_hidden_character_by_character(
+    browser_of: Callable[..., Any], accepted: Callable[..., Notification]
+) -> None:
     accepted(recipient="ada", body="the secret body", metadata={"card": "4111"})
     viewer = browser_of("view_notification", "view_batch", "view_suppression")
     for lookup in (
@@ -157,7 +164,9 @@ def test_a_viewer_reads_nothing_hidden_character_by_character(browser_of, accept
     assert viewer.get("/admin/notifications/batch/", {"errors__contains": "{"}).status_code == 400
 
 
-def test_addresses_in_what_a_server_said_are_masked_with_the_rest(browser_of, dead):
+def test_addresses_in_what_a_server_said_are_masked_with_the_rest(
+    browser_of: Callable[..., Any], dead: Callable[..., Any]
+) -> None:
     row = dead()
     words = "550 5.1.1 <ada.lovelace@example.org> (+43 664 1234567): unknown"
     Attempt.objects.update(detail=words)
@@ -178,7 +187,9 @@ def test_addresses_in_what_a_server_said_are_masked_with_the_rest(browser_of, de
         assert "1234567" not in text
 
 
-def test_what_a_job_was_given_is_shown_to_who_may_see_contents_alone(browser_of):
+def test_what_a_job_was_given_is_shown_to_who_may_see_contents_alone(
+    browser_of: Callable[..., Any],
+) -> None:
     row = TaskResult.objects.create(task_id="x", task_kwargs='{"to": "ada@example.org"}')
     page = f"/admin/django_celery_results/taskresult/{row.pk}/change/"
     person = browser_of("view_batch")

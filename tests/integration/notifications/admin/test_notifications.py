@@ -1,8 +1,12 @@
 """The notifications' pages: found by index, read without a form, changed by two verbs."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from notifications.models import Notification, Status
@@ -13,15 +17,15 @@ from scheduling.models import Fire
 LIST = "/admin/notifications/notification/"
 
 
-def page(notification):
+def page(notification: Any) -> str:
     return f"{LIST}{notification.pk}/change/"
 
 
-def listed(response):
+def listed(response: Any) -> list[Any]:
     return [row.pk for row in response.context["cl"].result_list]
 
 
-def test_the_list_counts_no_rows(boss, accepted):
+def test_the_list_counts_no_rows(boss: Client, accepted: Callable[..., Notification]) -> None:
     accepted()
     with CaptureQueriesContext(
         connection,
@@ -33,24 +37,32 @@ def test_the_list_counts_no_rows(boss, accepted):
 
 
 @pytest.mark.parametrize("field", ["id", "recipient", "reference", "idempotency_key"])
-def test_a_notification_is_found_by_what_identifies_it(boss, accepted, field):
+def test_a_notification_is_found_by_what_identifies_it(
+    boss: Client, accepted: Callable[..., Notification], field: str
+) -> None:
     wanted = accepted(recipient="ada", reference="order 7", idempotency_key="key-7")
     accepted(recipient="bob", reference="order 8", idempotency_key="key-8")
     found = boss.get(LIST, {"q": str(getattr(wanted, field))})
     assert listed(found) == [wanted.pk]
 
 
-def test_a_phone_number_is_found_as_people_write_it(boss, accepted):
+def test_a_phone_number_is_found_as_people_write_it(
+    boss: Client, accepted: Callable[..., Notification]
+) -> None:
     wanted = accepted(channel="sms", recipient="+436641234567", body="Hi")
     assert listed(boss.get(LIST, {"q": "+43 664 1234567"})) == [wanted.pk]
 
 
-def test_a_part_of_a_recipient_finds_nothing(boss, accepted):
+def test_a_part_of_a_recipient_finds_nothing(
+    boss: Client, accepted: Callable[..., Notification]
+) -> None:
     accepted(recipient="ada-lovelace")
     assert listed(boss.get(LIST, {"q": "ada"})) == []
 
 
-def test_the_list_is_filtered_by_status_channel_and_priority(boss, accepted, deliver):
+def test_the_list_is_filtered_by_status_channel_and_priority(
+    boss: Client, accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     sent, waiting = accepted(priority="high"), accepted(countdown=600)
     deliver(sent)
     assert listed(boss.get(LIST, {"status": "sent"})) == [sent.pk]
@@ -59,7 +71,9 @@ def test_the_list_is_filtered_by_status_channel_and_priority(boss, accepted, del
     assert listed(boss.get(LIST, {"channel__exact": "email"})) == []
 
 
-def test_the_page_tells_the_story_with_attempts_and_content(boss, accepted, deliver):
+def test_the_page_tells_the_story_with_attempts_and_content(
+    boss: Client, accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     row = accepted(recipient="ada?result=transient&code=503", body="the body")
     deliver(row)
     text = boss.get(page(row)).content.decode()
@@ -67,7 +81,9 @@ def test_the_page_tells_the_story_with_attempts_and_content(boss, accepted, deli
         assert word in text
 
 
-def test_the_page_leads_to_the_schedule_the_batch_and_what_it_replays(boss, accepted):
+def test_the_page_leads_to_the_schedule_the_batch_and_what_it_replays(
+    boss: Client, accepted: Callable[..., Notification]
+) -> None:
     jobs.allow("notifications.send_notification", "notifications.send_to_each")
     message = {"channel": "simulator", "body": "Hello"}
     asked = {
@@ -90,7 +106,11 @@ def test_the_page_leads_to_the_schedule_the_batch_and_what_it_replays(boss, acce
     assert page(alone) in shown[2]
 
 
-def test_content_and_recipients_are_hidden_without_the_permission(browser_of, accepted, deliver):
+def test_content_and_recipients_are_hidden_without_the_permission(
+    browser_of: Callable[..., Any],
+    accepted: Callable[..., Notification],
+    deliver: Callable[..., Any],
+) -> None:
     row = accepted(body="the secret body", recipient="ada-lovelace", metadata={"pin": "4711"})
     viewer = browser_of("view_notification")
     text = viewer.get(page(row)).content.decode() + viewer.get(LIST).content.decode()
@@ -99,14 +119,18 @@ def test_content_and_recipients_are_hidden_without_the_permission(browser_of, ac
     assert "Hidden" in text
 
 
-def test_the_captured_mail_is_shut_into_a_frame_without_rights(boss, accepted, deliver):
+def test_the_captured_mail_is_shut_into_a_frame_without_rights(
+    boss: Client, accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     row = accepted(channel="email", recipient="ada@example.org", body="<b>not markup</b>")
     deliver(row)
     text = boss.get(f"/outbox/{row.pk}/").content.decode()
     assert "&lt;b&gt;not markup&lt;/b&gt;" in text
 
 
-def test_cancel_asks_first_and_is_written_to_the_log(boss, accepted):
+def test_cancel_asks_first_and_is_written_to_the_log(
+    boss: Client, accepted: Callable[..., Notification]
+) -> None:
     row = accepted(countdown=600)
     assert boss.get(f"{LIST}{row.pk}/cancel/").status_code == 200
     row.refresh_from_db()
@@ -117,7 +141,9 @@ def test_cancel_asks_first_and_is_written_to_the_log(boss, accepted):
     assert LogEntry.objects.get(object_id=str(row.pk)).change_message == "Cancelled."
 
 
-def test_sending_again_makes_a_new_notification_linked_to_the_old(boss, accepted, deliver):
+def test_sending_again_makes_a_new_notification_linked_to_the_old(
+    boss: Client, accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     row = accepted(reference="order 7")
     deliver(row)
     boss.post(f"{LIST}{row.pk}/resend/", {"_form_submitted": "on"})
@@ -127,7 +153,9 @@ def test_sending_again_makes_a_new_notification_linked_to_the_old(boss, accepted
 
 
 @pytest.mark.parametrize("verb", ["cancel", "resend"])
-def test_who_may_only_look_is_refused_every_action(browser_of, accepted, verb):
+def test_who_may_only_look_is_refused_every_action(
+    browser_of: Callable[..., Any], accepted: Callable[..., Notification], verb: str
+) -> None:
     row = accepted(countdown=600)
     viewer = browser_of("view_notification")
     assert viewer.post(f"{LIST}{row.pk}/{verb}/", {"_form_submitted": "on"}).status_code == 403
@@ -137,33 +165,41 @@ def test_who_may_only_look_is_refused_every_action(browser_of, accepted, verb):
     assert Notification.objects.count() == 1
 
 
-def test_the_chosen_ones_are_cancelled_together(boss, accepted):
+def test_the_chosen_ones_are_cancelled_together(
+    boss: Client, accepted: Callable[..., Notification]
+) -> None:
     rows = [accepted(countdown=600) for _ in range(3)]
     boss.post(LIST, {"action": "cancel_selected", "_selected_action": [str(r.pk) for r in rows]})
     assert Notification.objects.filter(status=Status.CANCELLED).count() == 3
     assert LogEntry.objects.count() == 3
 
 
-def test_rows_cannot_be_added_edited_or_deleted(boss, accepted):
+def test_rows_cannot_be_added_edited_or_deleted(
+    boss: Client, accepted: Callable[..., Notification]
+) -> None:
     row = accepted(countdown=600)
     assert boss.get(f"{LIST}add/").status_code == 403
     assert boss.post(page(row), {"subject": "other"}).status_code == 403
     assert boss.post(f"{LIST}{row.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
-def test_the_outbox_wants_a_login_and_the_permission(client, browser_of, transactional_db):
+def test_the_outbox_wants_a_login_and_the_permission(
+    client: Client, browser_of: Callable[..., Any], transactional_db: None
+) -> None:
     assert client.get("/outbox/").status_code == 302
     assert browser_of("view_notification").get("/outbox/").status_code == 403
 
 
-def test_the_outbox_shows_what_was_captured(boss, accepted, deliver):
+def test_the_outbox_shows_what_was_captured(
+    boss: Client, accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     row = accepted(channel="sms", recipient="+436641234567", body="Hello Ada")
     deliver(row)
     assert "Hello Ada" in boss.get("/outbox/").content.decode()
     assert "Hello Ada" in boss.get(f"/outbox/{row.pk}/").content.decode()
 
 
-def test_every_list_that_the_sidebar_leads_to_opens(boss):
+def test_every_list_that_the_sidebar_leads_to_opens(boss: Client) -> None:
     for model in (
         *("auth/user", "auth/group", "django_celery_results/taskresult"),
         *("django_celery_results/groupresult", "django_celery_beat/periodictask"),

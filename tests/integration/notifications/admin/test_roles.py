@@ -1,10 +1,14 @@
 """Roles: each may do its own, and nothing beyond."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Group
+from django.test import Client
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from notifications.models import ProviderAccount, Status
+from notifications.models import Notification, ProviderAccount, Status
 from scheduling.models import Schedule
 from tests import roles
 
@@ -13,11 +17,11 @@ ARCHIVE = "/admin/notifications/archivednotification/"
 
 
 @pytest.fixture
-def as_role(client, transactional_db):
+def as_role(client: Client, transactional_db: None) -> Callable[..., Any]:
     """The browser of somebody with one role; the table is made anew, as tests empty it."""
     roles.make()
 
-    def as_role(role):
+    def as_role(role: str) -> Any:
         client.force_login(roles.person(role))
         return client
 
@@ -39,7 +43,12 @@ def as_role(client, transactional_db):
         ("admin", {"see": True, "content": True, "cancel": True, "write": True, "users": True}),
     ],
 )
-def test_a_role_may_do_its_own_and_nothing_beyond(as_role, accepted, role, may):
+def test_a_role_may_do_its_own_and_nothing_beyond(
+    as_role: Callable[..., Any],
+    accepted: Callable[..., Notification],
+    role: str,
+    may: dict[str, Any],
+) -> None:
     row = accepted(countdown=600, body="the secret body")
     person = as_role(role)
     page = person.get(f"{LIST}{row.pk}/change/")
@@ -54,7 +63,7 @@ def test_a_role_may_do_its_own_and_nothing_beyond(as_role, accepted, role, may):
     assert (person.get("/admin/auth/user/").status_code == 200) is may["users"]
 
 
-def test_making_the_roles_twice_changes_nothing(as_role):
+def test_making_the_roles_twice_changes_nothing(as_role: Callable[..., Any]) -> None:
     before = {g.name: g.permissions.count() for g in Group.objects.all()}
     roles.make()
     assert {g.name: g.permissions.count() for g in Group.objects.all()} == before
@@ -62,7 +71,9 @@ def test_making_the_roles_twice_changes_nothing(as_role):
 
 
 @pytest.mark.parametrize("role", ["viewer", "author", "operator", "admin"])
-def test_every_page_of_the_sidebar_opens_for_who_sees_it(as_role, role):
+def test_every_page_of_the_sidebar_opens_for_who_sees_it(
+    as_role: Callable[..., Any], role: str
+) -> None:
     person = as_role(role)
     page = person.get("/admin/")
     links = {
@@ -77,7 +88,9 @@ def test_every_page_of_the_sidebar_opens_for_who_sees_it(as_role, role):
 
 
 @pytest.mark.parametrize(("role", "may"), [("operator", False), ("admin", True)])
-def test_accounts_and_what_schedules_do_are_an_administrators(as_role, role, may):
+def test_accounts_and_what_schedules_do_are_an_administrators(
+    as_role: Callable[..., Any], role: str, may: bool
+) -> None:
     row = ProviderAccount.objects.create(name="chat-a", channel="chat", kind="slack")
     task = PeriodicTask.objects.create(
         name="tidy", task="shop.tidy", interval=IntervalSchedule.objects.create(every=9)
@@ -97,7 +110,7 @@ def test_accounts_and_what_schedules_do_are_an_administrators(as_role, role, may
     assert refused == {not may}
 
 
-def test_an_operator_pauses_a_schedule(as_role):
+def test_an_operator_pauses_a_schedule(as_role: Callable[..., Any]) -> None:
     task = PeriodicTask.objects.create(
         name="tidy", task="shop.tidy", interval=IntervalSchedule.objects.create(every=9)
     )

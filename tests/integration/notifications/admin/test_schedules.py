@@ -1,13 +1,17 @@
 """A schedule of notifications is made in one form, and checked as if it were sent now."""
 
 import json
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from pytest_django import Settings
 
 from notifications import tasks
 from notifications.core import routing
@@ -22,7 +26,7 @@ LIST = reverse("admin:django_celery_beat_periodictask_changelist")
 
 
 @pytest.fixture
-def receipt(transactional_db):
+def receipt(transactional_db: None) -> Iterator[Template]:
     catalog.clear()
     template = Template.objects.create(name="receipt", channel="email")
     sources = {"subject": "Receipt", "text": "{{ name }}: {{ amount }}"}
@@ -31,7 +35,7 @@ def receipt(transactional_db):
     catalog.clear()
 
 
-def filled(**values):
+def filled(**values: Any) -> dict[Any, Any]:
     return {
         "name": "monthly receipt",
         "enabled": "on",
@@ -59,20 +63,22 @@ def filled(**values):
     }
 
 
-def saved(boss, **values):
+def saved(boss: Client, **values: Any) -> Any:
     answer = boss.post(ADD, filled(**values))
     assert answer.status_code == 302, answer.context["adminform"].form.errors
     return PeriodicTask.objects.get()
 
 
-def refused(boss, **values):
+def refused(boss: Client, **values: Any) -> Any:
     answer = boss.post(ADD, filled(**values))
     assert answer.status_code == 200
     assert not PeriodicTask.objects.exists()
     return answer.context["adminform"].form.errors
 
 
-def test_a_template_its_recipient_and_its_context_become_the_task(boss, receipt):
+def test_a_template_its_recipient_and_its_context_become_the_task(
+    boss: Client, receipt: Template
+) -> None:
     context = {"name": "Ada", "amount": "5 EUR"}
     task = saved(boss, template=receipt.pk, context=json.dumps(context), urgency="high")
     assert task.task == routing.SEND_TASK
@@ -85,7 +91,7 @@ def test_a_template_its_recipient_and_its_context_become_the_task(boss, receipt)
     }
 
 
-def test_a_missing_variable_is_named_beside_the_context(boss, receipt):
+def test_a_missing_variable_is_named_beside_the_context(boss: Client, receipt: Template) -> None:
     errors = refused(boss, template=receipt.pk, context='{"name": "Ada"}')
     assert "amount" in errors["context"][0]
 
@@ -104,27 +110,33 @@ def test_a_missing_variable_is_named_beside_the_context(boss, receipt):
         ({"more": "[]"}, "more", "object"),
     ],
 )
-def test_what_the_door_would_refuse_is_refused_beside_its_field(boss, values, field, words):
+def test_what_the_door_would_refuse_is_refused_beside_its_field(
+    boss: Client, values: dict[str, Any], field: str, words: str
+) -> None:
     errors = refused(boss, **{"channel": "email", "subject": "Hi", "body": "Hi", **values})
     assert words in " ".join(errors[field])
 
 
 @pytest.fixture
-def shop_allowed(settings):
+def shop_allowed(settings: Settings) -> None:
     settings.SCHEDULING_ALLOWED_TASKS = ["notifications.send_notification", "shop.*"]
 
 
-def test_a_task_that_may_not_be_scheduled_is_refused_in_admin_too(boss, shop_allowed):
+def test_a_task_that_may_not_be_scheduled_is_refused_in_admin_too(
+    boss: Client, shop_allowed: None
+) -> None:
     errors = refused(boss, what="task", task="config.debug", recipients="")
     assert "may not be scheduled" in str(errors)
 
 
-def test_another_task_stays_as_it_is_typed(boss, shop_allowed):
+def test_another_task_stays_as_it_is_typed(boss: Client, shop_allowed: None) -> None:
     task = saved(boss, what="task", task="shop.tidy", recipients="", kwargs='{"deep": true}')
     assert (task.task, task.kwargs) == ("shop.tidy", '{"deep": true}')
 
 
-def test_a_plain_row_of_celery_beat_stays_visible_and_editable(boss, shop_allowed):
+def test_a_plain_row_of_celery_beat_stays_visible_and_editable(
+    boss: Client, shop_allowed: None
+) -> None:
     every = IntervalSchedule.objects.create(every=5, period="minutes")
     task = PeriodicTask.objects.create(name="plain", task="shop.tidy", interval=every)
     assert "plain" in boss.get(LIST).content.decode()
@@ -137,7 +149,9 @@ def test_a_plain_row_of_celery_beat_stays_visible_and_editable(boss, shop_allowe
     assert (task.task, task.interval) == ("shop.sweep", every)
 
 
-def test_a_form_opened_again_shows_what_was_typed_and_loses_nothing(boss, receipt):
+def test_a_form_opened_again_shows_what_was_typed_and_loses_nothing(
+    boss: Client, receipt: Template
+) -> None:
     more = {"locale": "it", "reference": "order-7"}
     context = {"name": "Ada", "amount": "5"}
     values = {
@@ -158,7 +172,9 @@ def test_a_form_opened_again_shows_what_was_typed_and_loses_nothing(boss, receip
     assert json.loads(task.kwargs) == before
 
 
-def test_several_recipients_are_sent_as_one_batch_and_a_repeated_run_doubles_nobody(boss):
+def test_several_recipients_are_sent_as_one_batch_and_a_repeated_run_doubles_nobody(
+    boss: Client,
+) -> None:
     whom = "ada@example.org\nbob@example.org"
     task = saved(boss, channel="email", recipients=whom, subject="Hi", body="Hello")
     assert task.task == routing.SEND_TO_EACH_TASK
@@ -169,7 +185,7 @@ def test_several_recipients_are_sent_as_one_batch_and_a_repeated_run_doubles_nob
     assert list(Batch.objects.values_list("accepted", "duplicates")) == [(2, 0)]
 
 
-def test_a_run_that_nobody_can_be_sent_by_fails(transactional_db):
+def test_a_run_that_nobody_can_be_sent_by_fails(transactional_db: None) -> None:
     fields = {"recipients": ["nobody"], "channel": "email", "subject": "Hi", "body": "Hello"}
     for _ in range(2):  # the run, and its repetition
         with pytest.raises(MalformedRecipient):
@@ -177,7 +193,9 @@ def test_a_run_that_nobody_can_be_sent_by_fails(transactional_db):
     assert Batch.objects.get().refused == 1
 
 
-def test_a_run_with_the_id_of_another_that_sent_something_else_is_a_conflict(transactional_db):
+def test_a_run_with_the_id_of_another_that_sent_something_else_is_a_conflict(
+    transactional_db: None,
+) -> None:
     fields = {"channel": "simulator", "body": "Hello"}
     tasks.send_to_each.apply((["ada"],), fields, task_id="run-3").get()
     with pytest.raises(IdempotencyConflict):
@@ -185,14 +203,16 @@ def test_a_run_with_the_id_of_another_that_sent_something_else_is_a_conflict(tra
     assert Notification.objects.get().recipient == "ada"
 
 
-def test_the_list_says_what_a_schedule_sends_with_its_recipient_masked(boss):
+def test_the_list_says_what_a_schedule_sends_with_its_recipient_masked(boss: Client) -> None:
     saved(boss, channel="email", subject="Happy birthday", body="Cake")
     page = boss.get(LIST).content.decode()
     assert "email: Happy birthday to a…@example.org" in page
     assert "ada@example.org" not in page
 
 
-def test_the_form_tells_what_a_template_needs(boss, receipt, browser_of):
+def test_the_form_tells_what_a_template_needs(
+    boss: Client, receipt: Template, browser_of: Callable[..., Any]
+) -> None:
     url = reverse("admin:notifications_template_variables", args=[receipt.pk])
     found = boss.get(url).json()
     assert found == {"needed": ["amount", "name"], "sample": {"name": "Ada", "amount": "5"}}
@@ -202,7 +222,7 @@ def test_the_form_tells_what_a_template_needs(boss, receipt, browser_of):
     assert browser_of("view_notification").get(url).status_code == 403
 
 
-def test_a_schedule_is_found_by_typing_and_no_dropdown_holds_all_templates(boss):
+def test_a_schedule_is_found_by_typing_and_no_dropdown_holds_all_templates(boss: Client) -> None:
     Template.objects.bulk_create(Template(name=f"t{n}", channel="sms") for n in range(300))
     assert boss.get(ADD).content.decode().count("<option") < 150
     found = boss.get(
@@ -217,7 +237,7 @@ def test_a_schedule_is_found_by_typing_and_no_dropdown_holds_all_templates(boss)
     assert [one["text"] for one in found.json()["results"]] == ["t299"]
 
 
-def test_who_may_only_look_sees_no_recipient_and_no_context(boss):
+def test_who_may_only_look_sees_no_recipient_and_no_context(boss: Client) -> None:
     task = saved(boss, channel="email", subject="Hi", body="the secret body")
     looker = User.objects.create_user("looker", is_staff=True)
     looker.user_permissions.add(Permission.objects.get(codename="view_periodictask"))
@@ -229,7 +249,7 @@ def test_who_may_only_look_sees_no_recipient_and_no_context(boss):
     assert "ada@example.org" not in page
 
 
-def test_a_moment_just_past_can_still_be_edited(boss):
+def test_a_moment_just_past_can_still_be_edited(boss: Client) -> None:
     task = saved(
         boss,
         channel="email",
@@ -250,7 +270,7 @@ def test_a_moment_just_past_can_still_be_edited(boss):
     assert task.description == "changed"
 
 
-def test_a_send_that_is_typed_as_a_plain_task_is_checked_too(boss):
+def test_a_send_that_is_typed_as_a_plain_task_is_checked_too(boss: Client) -> None:
     typed = {"what": "task", "task": routing.SEND_TASK, "kwargs": '{"channel": "email"}'}
     response = boss.post(ADD, filled(**typed))
     assert "recipient" in str(response.context["adminform"].form.errors["kwargs"])

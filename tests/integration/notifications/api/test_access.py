@@ -1,7 +1,8 @@
 """Who may do what: every path of the document, with every kind of key."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ each_operation = pytest.mark.parametrize(
 )
 
 
-def test_every_path_needs_a_key_but_those_that_only_explain():
+def test_every_path_needs_a_key_but_those_that_only_explain() -> None:
     document = api.get_openapi_schema()
     prefix = "/api/v1"
     open_ones = {
@@ -56,7 +57,7 @@ def test_every_path_needs_a_key_but_those_that_only_explain():
 
 
 @each_operation
-def test_without_a_key(method, path, scope, db):
+def test_without_a_key(method: Any, path: Any, scope: Any, db: None) -> None:
     response = Caller(None)(method, address(path))
     assert response.status_code == 401
     assert response["WWW-Authenticate"] == "Bearer"
@@ -64,7 +65,9 @@ def test_without_a_key(method, path, scope, db):
 
 
 @each_operation
-def test_with_a_wrong_key(method, path, scope, caller):
+def test_with_a_wrong_key(
+    method: Any, path: Any, scope: Any, caller: Callable[..., Caller]
+) -> None:
     right = caller().headers["Authorization"].removeprefix("Bearer ")
     for wrong in (right[:-1] + ("A" if right[-1] != "A" else "B"), "nonsense", "\xff"):
         response = Caller(wrong)(method, address(path))
@@ -73,7 +76,9 @@ def test_with_a_wrong_key(method, path, scope, caller):
 
 
 @each_operation
-def test_with_a_key_that_lacks_the_scope(method, path, scope, caller):
+def test_with_a_key_that_lacks_the_scope(
+    method: Any, path: Any, scope: Any, caller: Callable[..., Caller]
+) -> None:
     others = [other for other in ApiKey.Scope.values if other != scope]
     response = caller(scopes=others)(method, address(path))
     assert response.status_code == 403
@@ -82,6 +87,8 @@ def test_with_a_key_that_lacks_the_scope(method, path, scope, caller):
 
 
 @each_operation
-def test_with_a_key_that_has_only_this_scope(method, path, scope, caller):
+def test_with_a_key_that_has_only_this_scope(
+    method: Any, path: Any, scope: Any, caller: Callable[..., Caller]
+) -> None:
     response = caller(scopes=[scope])(method, address(path), {})
     assert response.status_code in {200, 201, 202, 204, 404, 409, 422}, response.content

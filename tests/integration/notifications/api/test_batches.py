@@ -4,18 +4,20 @@ import csv
 import io
 import json
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
+from pytest_django import Settings
 
 from notifications.delivery import claims
 from notifications.models import Batch, Notification
 from notifications.submission import acceptance
-from templates_engine.models import Template
+from templates_engine.models import Template, TemplateVersion
 from templates_engine.publishing import create_version, publish
-from tests.integration.notifications.api.conftest import SIMULATED
+from tests.integration.notifications.api.conftest import SIMULATED, Caller
 
 CSV = """\
 recipient,name,idempotency_key
@@ -28,12 +30,12 @@ eve,Eve,d
 
 
 @pytest.fixture
-def greeting(db):
+def greeting(db: None) -> TemplateVersion:
     template = Template.objects.create(name="greeting", channel="simulator")
     return publish(create_version(template, {"body": "Hello {{ name }}", "subject": "Hi"}))
 
 
-def post_csv(call, text, **query):
+def post_csv(call: Caller, text: str | bytes, **query: Any) -> Any:
     return Client().post(
         "/api/v1/notifications/batch",
         text if isinstance(text, bytes) else text.encode(),
@@ -43,7 +45,7 @@ def post_csv(call, text, **query):
     )
 
 
-def test_a_list_becomes_a_batch(call):
+def test_a_list_becomes_a_batch(call: Caller) -> None:
     rows = [{**SIMULATED, "recipient": name} for name in ("ada", "bob")]
     made = call.ok("POST", "/notifications/batch", rows, query={"name": "news"})
     assert (made["accepted"], made["refused"], made["state"]) == (2, 0, "active")
@@ -54,7 +56,7 @@ def test_a_list_becomes_a_batch(call):
     assert len(listed["items"]) == 2
 
 
-def test_a_csv_fills_the_template_row_by_row(call, greeting):
+def test_a_csv_fills_the_template_row_by_row(call: Caller, greeting: TemplateVersion) -> None:
     response = post_csv(call, CSV, channel="simulator", template="greeting")
     assert response.status_code == 202, response.content
     made = response.json()
@@ -65,7 +67,7 @@ def test_a_csv_fills_the_template_row_by_row(call, greeting):
     assert bob.template_version == greeting
 
 
-def test_a_refused_row_is_named_with_its_line(call, greeting):
+def test_a_refused_row_is_named_with_its_line(call: Caller, greeting: TemplateVersion) -> None:
     made = post_csv(call, CSV, channel="simulator", template="greeting").json()
     (error,) = made["errors"]
     assert (error["row"], error["line"], error["field"]) == (3, 5, "recipient")
@@ -92,7 +94,7 @@ def test_a_refused_row_is_named_with_its_line(call, greeting):
     ],
     ids=str,
 )
-def test_a_row_of_the_wrong_kind_stops_no_other(call, row):
+def test_a_row_of_the_wrong_kind_stops_no_other(call: Caller, row: dict[str, Any]) -> None:
     good = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
     made = call.ok(
         "POST", "/notifications/batch", [good, {"channel": "simulator", "body": "x", **row}]
@@ -104,11 +106,11 @@ def test_a_row_of_the_wrong_kind_stops_no_other(call, row):
 ROWS = [{**SIMULATED, "recipient": name} for name in ("ada", "bob", "eve", "mia", "zoe")]
 
 
-def repeated(call, body=ROWS, key="news-1", **query):
+def repeated(call: Caller, body: Any = ROWS, key: str = "news-1", **query: Any) -> Any:
     return call("POST", "/notifications/batch", body, query=query, Idempotency_Key=key)
 
 
-def test_a_repeated_batch_gives_the_first_back_and_sends_nothing_twice(call):
+def test_a_repeated_batch_gives_the_first_back_and_sends_nothing_twice(call: Caller) -> None:
     rows = [*ROWS, {**SIMULATED, "recipient": ""}, 7]
     first, again = repeated(call, rows), repeated(call, rows)
     assert (first.status_code, again.status_code) == (202, 200)
@@ -119,7 +121,9 @@ def test_a_repeated_batch_gives_the_first_back_and_sends_nothing_twice(call):
     assert cancelled["progress"] == {"cancelled": 5}
 
 
-def test_a_csv_that_is_uploaded_again_gives_the_first_batch_back(call, greeting):
+def test_a_csv_that_is_uploaded_again_gives_the_first_batch_back(
+    call: Caller, greeting: TemplateVersion
+) -> None:
     headers = call.headers
     call.headers = {**headers, "Idempotency-Key": "april"}
     first = post_csv(call, CSV, channel="simulator", template="greeting")
@@ -144,7 +148,9 @@ def test_a_csv_that_is_uploaded_again_gives_the_first_batch_back(call, greeting)
     ],
     ids=["fewer", "more", "another order", "another text", "a bad row", "shared field", "name"],
 )
-def test_a_batch_key_with_another_content_is_a_conflict(call, body, query):
+def test_a_batch_key_with_another_content_is_a_conflict(
+    call: Caller, body: Any, query: dict[str, Any]
+) -> None:
     first = repeated(call).json()
     refused = repeated(call, body, **query)
     assert refused.status_code == 409
@@ -154,7 +160,9 @@ def test_a_batch_key_with_another_content_is_a_conflict(call, body, query):
     assert Batch.objects.get().accepted == first["accepted"] == Notification.objects.count()
 
 
-def test_a_test_key_does_not_get_the_batch_of_another(call, caller):
+def test_a_test_key_does_not_get_the_batch_of_another(
+    call: Caller, caller: Callable[..., Caller]
+) -> None:
     first = repeated(call).json()
     again = repeated(caller(kind="test"))
     assert again.status_code == 202
@@ -162,7 +170,7 @@ def test_a_test_key_does_not_get_the_batch_of_another(call, caller):
     assert (again.json()["accepted"], again.json()["test"]) == (len(ROWS), True)
 
 
-def test_a_batch_is_the_same_however_it_is_written_and_whenever_it_is_due(call):
+def test_a_batch_is_the_same_however_it_is_written_and_whenever_it_is_due(call: Caller) -> None:
     first = repeated(call, [{**row, "eta": "2090-01-01T09:00:00Z"} for row in ROWS]).json()
     turned = [dict(reversed(row.items())) for row in ROWS]
     again = repeated(call, turned, expires="2091-01-01T09:00:00Z")
@@ -170,12 +178,12 @@ def test_a_batch_is_the_same_however_it_is_written_and_whenever_it_is_due(call):
     assert repeated(call, key="news-2").json()["id"] != first["id"]
 
 
-def test_batches_without_a_key_are_all_new(call):
+def test_batches_without_a_key_are_all_new(call: Caller) -> None:
     ids = {call.ok("POST", "/notifications/batch", ROWS)["id"] for _ in range(2)}
     assert (len(ids), Notification.objects.count()) == (2, 10)
 
 
-def test_batches_with_a_key_are_listed_newest_first_like_others(call):
+def test_batches_with_a_key_are_listed_newest_first_like_others(call: Caller) -> None:
     made = [repeated(call, key=key).json()["id"] for key in ("b", "a", "", "c", "d")]
     pages: list[str] = []
     cursor: Any = ""
@@ -187,12 +195,12 @@ def test_batches_with_a_key_are_listed_newest_first_like_others(call):
 
 
 @pytest.fixture
-def broken(call, monkeypatch):
+def broken(call: Caller, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Break the acceptance after the first of three chunks; return what mends it."""
     accept = acceptance.accept_many
     accepted: list[Any] = []
 
-    def accept_a_chunk(*args, **options):
+    def accept_a_chunk(*args: Any, **options: Any) -> list[acceptance.Answer]:
         if accepted:
             raise MemoryError
         accepted.append(args)
@@ -205,7 +213,9 @@ def broken(call, monkeypatch):
 
 
 @pytest.mark.parametrize("row", [{}, {"idempotency_key": ""}], ids=["no key", "an empty key"])
-def test_a_repeat_completes_what_a_crash_has_left_under_the_same_batch(call, broken, row):
+def test_a_repeat_completes_what_a_crash_has_left_under_the_same_batch(
+    call: Caller, broken: Any, row: dict[str, Any]
+) -> None:
     rows = [{**one, **row} for one in (*ROWS, {**SIMULATED, "recipient": ""})]
     assert repeated(call, rows).status_code == 500
     half = Batch.objects.get()
@@ -225,15 +235,15 @@ def test_a_repeat_completes_what_a_crash_has_left_under_the_same_batch(call, bro
 
 @pytest.mark.parametrize("row", [{}, {"idempotency_key": ""}], ids=["no key", "an empty key"])
 def test_a_batch_that_is_asked_for_by_many_at_once_is_accepted_once(
-    transactional_db, call, monkeypatch, row
-):
+    transactional_db: None, call: Caller, monkeypatch: pytest.MonkeyPatch, row: dict[str, Any]
+) -> None:
     monkeypatch.setattr("notifications.submission.bulk.CHUNK", 3)
     bad = {**SIMULATED, "recipient": ""}
     rows = [{**SIMULATED, "reference": str(n), **row} for n in range(9)] + [bad] * 4
     answers = []
     together = threading.Barrier(4)
 
-    def ask():
+    def ask() -> None:
         try:
             together.wait(60)
             answers.append(repeated(call, rows))
@@ -254,7 +264,7 @@ def test_a_batch_that_is_asked_for_by_many_at_once_is_accepted_once(
     assert Notification.objects.count() == 9
 
 
-def test_a_batch_is_paused_resumed_and_cancelled(call):
+def test_a_batch_is_paused_resumed_and_cancelled(call: Caller) -> None:
     made = call.ok("POST", "/notifications/batch", [SIMULATED] * 3)
     path = f"/notifications/batch/{made['id']}"
     paused = call.ok("POST", f"{path}/pause")
@@ -277,14 +287,14 @@ def test_a_batch_is_paused_resumed_and_cancelled(call):
     ],
     ids=["no recipient", "twice", "empty", "quotes"],
 )
-def test_a_csv_that_cannot_be_read_says_why(call, text, detail):
+def test_a_csv_that_cannot_be_read_says_why(call: Caller, text: str, detail: str) -> None:
     response = post_csv(call, text, channel="simulator", template="x")
     assert response.status_code == 422
     assert detail in response.json()["detail"]
     assert not Batch.objects.exists()
 
 
-def test_what_is_not_an_object_in_a_list_costs_its_row(call):
+def test_what_is_not_an_object_in_a_list_costs_its_row(call: Caller) -> None:
     rows = [7, SIMULATED, None, [SIMULATED], {**SIMULATED, "recipient": "bob"}, "ada"]
     made = call.ok("POST", "/notifications/batch", rows, Idempotency_Key="mixed")
     assert (made["accepted"], made["refused"]) == (2, 4)
@@ -294,7 +304,9 @@ def test_what_is_not_an_object_in_a_list_costs_its_row(call):
     }
 
 
-def test_a_row_of_a_csv_that_cannot_be_read_stops_no_other(call, greeting):
+def test_a_row_of_a_csv_that_cannot_be_read_stops_no_other(
+    call: Caller, greeting: TemplateVersion
+) -> None:
     text = b'sep=;\nrecipient;name;\nada; Ada ;\nbob\n\neve;"E"v"e";\nmia;J\xf6rg;\n;;\nzoe;"Zoe'
     made = post_csv(call, text, channel="simulator", template="greeting").json()
     assert (made["accepted"], made["refused"], made["blank"]) == (1, 4, 2)
@@ -307,7 +319,7 @@ def test_a_row_of_a_csv_that_cannot_be_read_stops_no_other(call, greeting):
     ]
 
 
-def test_a_csv_without_a_template_has_texts_of_its_own(call):
+def test_a_csv_without_a_template_has_texts_of_its_own(call: Caller) -> None:
     text = "recipient,subject,body,eta,reference\nada,Hi,Hello,2030-01-01T09:00:00Z,r1\n"
     made = post_csv(call, text, channel="simulator").json()
     assert (made["accepted"], made["refused"]) == (1, 0)
@@ -317,11 +329,13 @@ def test_a_csv_without_a_template_has_texts_of_its_own(call):
 
 
 @pytest.mark.parametrize("body", [[], {}, "x"], ids=str)
-def test_json_that_is_no_list_of_rows_is_refused(call, body):
+def test_json_that_is_no_list_of_rows_is_refused(
+    call: Caller, body: dict[str, Any] | list[Any] | str
+) -> None:
     assert call("POST", "/notifications/batch", body).status_code == 422
 
 
-def test_a_batch_is_bounded(call, settings):
+def test_a_batch_is_bounded(call: Caller, settings: Settings) -> None:
     settings.NOTIFICATIONS_API_BATCH_ROWS = 2
     refused = call("POST", "/notifications/batch", [SIMULATED] * 3)
     assert (refused.status_code, refused.json()["hint"]) == (413, "Send it in several parts.")
@@ -330,13 +344,15 @@ def test_a_batch_is_bounded(call, settings):
     assert call("POST", "/notifications/batch", [SIMULATED]).status_code == 413
 
 
-def test_a_batch_may_be_larger_than_another_body(call):
+def test_a_batch_may_be_larger_than_another_body(call: Caller) -> None:
     rows = [{**SIMULATED, "body": "x" * 1000}] * 3000
     assert call.ok("POST", "/notifications/batch", rows)["accepted"] == 3000
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_the_report_has_all_refused_rows(call, monkeypatch, kind):
+def test_the_report_has_all_refused_rows(
+    call: Caller, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     monkeypatch.setattr("notifications.submission.bulk.ERRORS_KEPT", 2)
     monkeypatch.setattr("notifications.operations.refusal_report._AT_ONCE", 3)
     bad = [{**SIMULATED, "=1+1": "x"} for _ in range(7)]
@@ -354,7 +370,9 @@ def test_the_report_has_all_refused_rows(call, monkeypatch, kind):
     assert [int(row["row"]) for row in rows] == list(range(2, 9))
 
 
-def test_a_cancelled_batch_answers_what_is_never_sent(call, monkeypatch):
+def test_a_cancelled_batch_answers_what_is_never_sent(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("notifications.operations.batches.CHUNK", 2)
     made = call.ok("POST", "/notifications/batch", [SIMULATED] * 9)
     claims.claim_due("simulator", "medium", 1)

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -13,6 +15,7 @@ from notifications.api.application import api
 from notifications.callbacks import outbound
 from notifications.models import Notification
 from notifications.operations import api_keys
+from tests.servers.processes import Processes
 
 BIN = Path(sys.executable).parent
 # What the schema cannot say (a template's name, an address of the channel) is said by a 422, and
@@ -24,17 +27,19 @@ positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409",
 
 
 @pytest.fixture
-def key(transactional_db):
+def key(transactional_db: None) -> str:
     return api_keys.create("contract", rate=100_000).token
 
 
 @pytest.fixture
-def web(processes):
+def web(processes: Processes) -> Any:
     _, address = processes.web()
     return address
 
 
-def test_a_fuzzer_finds_no_fault_and_no_undocumented_answer(key, web, tmp_path):
+def test_a_fuzzer_finds_no_fault_and_no_undocumented_answer(
+    key: str, web: Any, tmp_path: Path
+) -> None:
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG)
     run = subprocess.run(
@@ -54,7 +59,9 @@ def test_a_fuzzer_finds_no_fault_and_no_undocumented_answer(key, web, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["", "?result=permanent&code=550"])
-def test_the_document_describes_the_callback_that_is_sent(how, accepted, deliver):
+def test_the_document_describes_the_callback_that_is_sent(
+    how: str, accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     row = accepted(
         recipient=f"ada{how}", callback_url="https://shop.example.org/told", metadata={"order": 7}
     )
@@ -102,7 +109,7 @@ print(made.id)
 """
 
 
-def test_a_public_generator_makes_a_client_that_works(key, web, tmp_path):
+def test_a_public_generator_makes_a_client_that_works(key: str, web: Any, tmp_path: Path) -> None:
     options = tmp_path / "options.yaml"
     options.write_text(
         "package_name_override: notifications_client\npost_hooks: []\n"

@@ -6,18 +6,22 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.test import Client
+from pytest_django import Settings
 
 from notifications.models import FailedDelivery, Notification
 from notifications.operations import api_keys
 from tests.pages import DOCS, examples
+from tests.servers.processes import Processes
 
 PAGE = DOCS / "api.md"
 
 
 @pytest.fixture
-def world(processes, tmp_path):
+def world(processes: Processes, tmp_path: Path) -> Any:
     """A live server with a worker, as after ``make up``, and a key."""
     processes.worker("-c", "1", OUTBOX="1")
     _, address = processes.web(OUTBOX="1")
@@ -29,7 +33,7 @@ def world(processes, tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
-def test_a_person_with_only_curl_can_follow_the_page(world, tmp_path):
+def test_a_person_with_only_curl_can_follow_the_page(world: Any, tmp_path: Path) -> None:
     script = "set -eu\n" + "\n".join([*examples("api.md", "curl"), *examples("events.md", "curl")])
     run = subprocess.run(
         ["bash", "-o", "pipefail", "-c", script],
@@ -48,7 +52,7 @@ def test_a_person_with_only_curl_can_follow_the_page(world, tmp_path):
     assert FailedDelivery.objects.filter(state="replayed").count() == 1
 
 
-def test_the_python_examples_run(world, tmp_path):
+def test_the_python_examples_run(world: Any, tmp_path: Path) -> None:
     for code in examples("api.md", "python"):
         run = subprocess.run(
             [sys.executable, "-c", code],
@@ -62,7 +66,7 @@ def test_the_python_examples_run(world, tmp_path):
         assert run.stdout
 
 
-def test_the_page_names_every_limit_that_holds(settings):
+def test_the_page_names_every_limit_that_holds(settings: Settings) -> None:
     text = PAGE.read_text()
     assert f"{settings.NOTIFICATIONS_API_BATCH_ROWS:,} rows" in text
     assert f"{settings.NOTIFICATIONS_API_BATCH_BYTES // 1_000_000} MB" in text
@@ -70,7 +74,7 @@ def test_the_page_names_every_limit_that_holds(settings):
     assert f"{settings.NOTIFICATIONS_API_RATE} by default" in text
 
 
-def test_the_page_needs_nothing_from_elsewhere(client, db):
+def test_the_page_needs_nothing_from_elsewhere(client: Client, db: None) -> None:
     page = client.get("/api/v1/docs")
     assert page.status_code == 200
     sources = re.findall(r'(?:src|href)="([^"]+)"', page.content.decode())

@@ -1,8 +1,12 @@
 """Events and their rules over HTTP."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from notifications.models import Event, EventRule, Notification
+from tests.integration.notifications.api.conftest import Caller
 from tests.integration.notifications.api.test_projects import publish
 
 pytestmark = pytest.mark.django_db
@@ -21,12 +25,12 @@ EVENT = {"name": "invoice.issued", "key": "k", "data": {"customer": "ada", "invo
 
 
 @pytest.fixture
-def rule(call):
+def rule(call: Caller) -> Any:
     publish(call, "reminder", "Please pay")
     return call.ok("POST", "/event-rules", RULE)
 
 
-def test_an_event_says_what_it_caused_and_what_cancelled_it(call, rule):
+def test_an_event_says_what_it_caused_and_what_cancelled_it(call: Caller, rule: Any) -> None:
     first = call("POST", "/events", EVENT)
     again = call("POST", "/events", EVENT)
     assert (first.status_code, again.status_code) == (201, 200)
@@ -52,7 +56,9 @@ def test_an_event_says_what_it_caused_and_what_cancelled_it(call, rule):
         ({"key": "one"}, {"Idempotency_Key": "another"}, 422, "key"),
     ],
 )
-def test_what_is_no_event_is_refused_by_field(call, changes, headers, status, field):
+def test_what_is_no_event_is_refused_by_field(
+    call: Caller, changes: dict[str, Any], headers: dict[str, Any], status: int, field: str
+) -> None:
     call.ok("POST", "/events", EVENT)
     refused = call("POST", "/events", {**EVENT, **changes}, **headers)
     assert (refused.status_code, refused.json()["field"]) == (status, field)
@@ -71,7 +77,9 @@ def test_what_is_no_event_is_refused_by_field(call, changes, headers, status, fi
         ({"name": "taken"}, 409, "name"),
     ],
 )
-def test_a_rule_is_refused_by_field_when_made_and_when_changed(call, rule, changes, status, field):
+def test_a_rule_is_refused_by_field_when_made_and_when_changed(
+    call: Caller, rule: Any, changes: dict[str, Any], status: int, field: str
+) -> None:
     call.ok("POST", "/event-rules", {**RULE, "name": "taken"})
     made = call("POST", "/event-rules", {**RULE, "name": "new", **changes})
     changed = call("PATCH", f"/event-rules/{rule['id']}", changes)
@@ -80,7 +88,7 @@ def test_a_rule_is_refused_by_field_when_made_and_when_changed(call, rule, chang
     assert call.ok("GET", f"/event-rules/{rule['id']}") == rule
 
 
-def test_a_rule_is_changed_and_deleted(call, rule):
+def test_a_rule_is_changed_and_deleted(call: Caller, rule: Any) -> None:
     where = f"/event-rules/{rule['id']}"
     assert call.ok("PATCH", where, {"enabled": False}) == {**rule, "enabled": False}
     assert call.ok("POST", "/events", EVENT)["effects"] == []
@@ -89,7 +97,9 @@ def test_a_rule_is_changed_and_deleted(call, rule):
     assert not EventRule.objects.exists()
 
 
-def test_a_test_keys_event_sends_tests_and_its_rules_serve_tests_alone(caller, call, rule):
+def test_a_test_keys_event_sends_tests_and_its_rules_serve_tests_alone(
+    caller: Callable[..., Caller], call: Caller, rule: Any
+) -> None:
     tester = caller(kind="test")
     tester.ok("POST", "/event-rules", {**RULE, "name": "mine"})
     assert len(call.ok("POST", "/events", EVENT)["effects"]) == 1

@@ -1,21 +1,24 @@
 """Failed runs over HTTP: listed with their attempts, by cause, replayed and discarded."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from scheduling import jobs, ledger
 from scheduling.clock import database_now
 from scheduling.models import Fire
+from tests.integration.notifications.api.conftest import Caller
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def fail(call):
+def fail(call: Caller) -> Callable[..., Any]:
     """Let a job's run fail for good."""
 
-    def one(name="report", error="no order 17"):
+    def one(name: str = "report", error: str = "no order 17") -> Fire:
         jobs.allow("jobs.note")
         later = database_now() + timedelta(days=1)
         jobs.register(name, "jobs.note", later)
@@ -26,7 +29,9 @@ def fail(call):
     return one
 
 
-def test_a_failed_run_is_listed_with_its_attempts_until_it_is_replayed(call, fail):
+def test_a_failed_run_is_listed_with_its_attempts_until_it_is_replayed(
+    call: Caller, fail: Callable[..., Any]
+) -> None:
     run = fail()
     (listed,) = call.ok("GET", "/failed-runs")["items"]
     assert (listed["id"], listed["name"], listed["handler"]) == (str(run.pk), "report", "jobs.note")
@@ -39,7 +44,9 @@ def test_a_failed_run_is_listed_with_its_attempts_until_it_is_replayed(call, fai
     assert call("POST", f"/failed-runs/{run.pk}/replay").status_code == 409
 
 
-def test_failed_runs_of_one_cause_are_replayed_together(call, fail):
+def test_failed_runs_of_one_cause_are_replayed_together(
+    call: Caller, fail: Callable[..., Any]
+) -> None:
     fail("a", "no order 17")
     fail("b", "no order 18")
     fail("c", "the disk is full")
@@ -54,7 +61,7 @@ def test_failed_runs_of_one_cause_are_replayed_together(call, fail):
     assert call("POST", f"/failed-runs/{left['id']}/discard", {"reason": "x"}).status_code == 409
 
 
-def test_what_did_not_fail_is_no_failed_run(call, fail):
+def test_what_did_not_fail_is_no_failed_run(call: Caller, fail: Callable[..., Any]) -> None:
     run = fail()
     Fire.objects.update(status="succeeded")
     assert call("GET", f"/failed-runs/{run.pk}").status_code == 404

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import jsonschema
 import pytest
@@ -10,7 +11,7 @@ from django_celery_beat.models import PeriodicTask
 
 from notifications.core.routing import SEND_TASK
 from scheduling.models import Fire
-from tests.integration.notifications.api.conftest import SIMULATED
+from tests.integration.notifications.api.conftest import SIMULATED, Caller
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +23,7 @@ JOB = {
 }
 
 
-def test_a_job_is_created_and_says_when_it_fires(call):
+def test_a_job_is_created_and_says_when_it_fires(call: Caller) -> None:
     made = call.ok("POST", "/jobs", {**JOB, "misfire": "skip", "timeout": 30})
     assert made["definition"] == {**JOB, "enabled": True, "misfire": "skip", "timeout": 30}
     assert call.ok("GET", f"/jobs/{made['id']}") == made
@@ -39,20 +40,22 @@ def test_a_job_is_created_and_says_when_it_fires(call):
     ],
     ids=lambda schedule: next(iter(schedule)),
 )
-def test_a_definition_that_was_read_makes_the_same_job(call, schedule):
+def test_a_definition_that_was_read_makes_the_same_job(
+    call: Caller, schedule: dict[str, Any]
+) -> None:
     made = call.ok("POST", "/jobs", {**JOB, "schedule": schedule})
     assert made["definition"]["schedule"] == schedule
     copied = call.ok("POST", "/jobs", {**made["definition"], "name": "copy"})
     assert {**copied["definition"], "name": "reminder"} == made["definition"]
 
 
-def test_the_schema_describes_what_is_accepted(call):
+def test_the_schema_describes_what_is_accepted(call: Caller) -> None:
     schema = call.ok("GET", "/jobs/schema")
     jsonschema.validate(JOB, schema)
     assert SEND_TASK in schema["properties"]["handler"]["enum"]
 
 
-def test_a_job_changes_in_part(call):
+def test_a_job_changes_in_part(call: Caller) -> None:
     made = call.ok("POST", "/jobs", {**JOB, "timeout": 30, "priority": 3})
     changed = call.ok(
         "PATCH", f"/jobs/{made['id']}", {"schedule": {"every": 60.0}, "timeout": None}
@@ -65,14 +68,14 @@ def test_a_job_changes_in_part(call):
     }
 
 
-def test_a_job_rests_and_goes_on(call):
+def test_a_job_rests_and_goes_on(call: Caller) -> None:
     made = call.ok("POST", "/jobs", JOB)
     assert call.ok("POST", f"/jobs/{made['id']}/pause")["enabled"] is False
     assert call.ok("GET", f"/jobs/{made['id']}/next")["next"] == []
     assert call.ok("POST", f"/jobs/{made['id']}/resume")["enabled"] is True
 
 
-def test_a_job_is_run_by_hand_and_its_fires_are_listed(call):
+def test_a_job_is_run_by_hand_and_its_fires_are_listed(call: Caller) -> None:
     made = call.ok("POST", "/jobs", JOB)
     run = call.ok("POST", f"/jobs/{made['id']}/run")
     fires = call.ok("GET", f"/jobs/{made['id']}/fires")["items"]
@@ -80,7 +83,7 @@ def test_a_job_is_run_by_hand_and_its_fires_are_listed(call):
     assert Fire.objects.get().schedule_id == made["id"]
 
 
-def test_a_deleted_job_is_gone(call):
+def test_a_deleted_job_is_gone(call: Caller) -> None:
     made = call.ok("POST", "/jobs", JOB)
     assert call("DELETE", f"/jobs/{made['id']}").status_code == 204
     assert call("GET", f"/jobs/{made['id']}").status_code == 404
@@ -122,7 +125,9 @@ def test_a_deleted_job_is_gone(call):
     ],
     ids=str,
 )
-def test_what_is_no_job_is_refused_by_name_and_field(call, change, type_, field):
+def test_what_is_no_job_is_refused_by_name_and_field(
+    call: Caller, change: dict[str, Any], type_: str, field: str
+) -> None:
     response = call("POST", "/jobs", {**JOB, **change})
     assert response.status_code == 422, response.content
     problem = response.json()
@@ -130,13 +135,13 @@ def test_what_is_no_job_is_refused_by_name_and_field(call, change, type_, field)
     assert problem["field"] == field
 
 
-def test_a_name_is_taken_once_and_kept(call):
+def test_a_name_is_taken_once_and_kept(call: Caller) -> None:
     made = call.ok("POST", "/jobs", JOB)
     assert call("POST", "/jobs", JOB).status_code == 409
     assert call("PATCH", f"/jobs/{made['id']}", {"name": "other"}).status_code == 409
 
 
-def test_jobs_are_found_by_name(call):
+def test_jobs_are_found_by_name(call: Caller) -> None:
     call.ok("POST", "/jobs", JOB)
     call.ok("POST", "/jobs", {**JOB, "name": "other"})
     names = [item["name"] for item in call.ok("GET", "/jobs", query={"name": "remind"})["items"]]
@@ -151,7 +156,9 @@ def test_jobs_are_found_by_name(call):
         ({**SIMULATED, "priority": "urgent"}, "kwargs.priority"),
     ],
 )
-def test_a_send_that_would_be_refused_is_refused_with_its_field(call, kwargs, field):
+def test_a_send_that_would_be_refused_is_refused_with_its_field(
+    call: Caller, kwargs: dict[str, Any], field: str
+) -> None:
     refused = call("POST", "/jobs", {**JOB, "kwargs": kwargs})
     assert refused.status_code == 422
     problem = refused.json()
@@ -161,7 +168,7 @@ def test_a_send_that_would_be_refused_is_refused_with_its_field(call, kwargs, fi
     assert (refused.status_code, refused.json()["field"]) == (422, field)
 
 
-def _broken(call, column, value):
+def _broken(call: Caller, column: Any, value: Any) -> Any:
     """Make a job, and write what no program of ours would into its row."""
     made = call.ok("POST", "/jobs", {**JOB, "name": "broken"})
     with connection.cursor() as cursor:
@@ -177,7 +184,9 @@ def _broken(call, column, value):
     ("column", "value"),
     [("kwargs", "{bad"), ("start_time", "infinity"), ("start_time", "9999-12-31 23:59:59+00")],
 )
-def test_a_row_that_cannot_be_read_shows_its_fault_and_hides_no_other(call, column, value):
+def test_a_row_that_cannot_be_read_shows_its_fault_and_hides_no_other(
+    call: Caller, column: str, value: str
+) -> None:
     good = call.ok("POST", "/jobs", JOB)
     id_ = _broken(call, column, value)
     items = {item["name"]: item for item in call.ok("GET", "/jobs")["items"]}
@@ -211,13 +220,15 @@ def test_a_row_that_cannot_be_read_shows_its_fault_and_hides_no_other(call, colu
     ],
     ids=str,
 )
-def test_what_cannot_be_kept_or_sent_is_refused_by_name(call, change):
+def test_what_cannot_be_kept_or_sent_is_refused_by_name(
+    call: Caller, change: dict[str, Any]
+) -> None:
     refused = call("POST", "/jobs", {**JOB, **change})
     assert refused.status_code == 422, refused.content
     assert not PeriodicTask.objects.exists()
 
 
-def test_a_patch_that_names_an_old_version_changes_nothing(call):
+def test_a_patch_that_names_an_old_version_changes_nothing(call: Caller) -> None:
     made = call.ok("POST", "/jobs", JOB)
     read = call("GET", f"/jobs/{made['id']}")
     version = read["ETag"]
@@ -234,8 +245,8 @@ def test_a_patch_that_names_an_old_version_changes_nothing(call):
 class TestAtOnce:
     """Many callers, each in a thread with a connection of its own."""
 
-    def together(self, *calls):
-        def one(do):
+    def together(self, *calls: Any) -> list[Any]:
+        def one(do: Any) -> Any:
             try:
                 return do()
             finally:
@@ -244,12 +255,12 @@ class TestAtOnce:
         with ThreadPoolExecutor(len(calls)) as pool:
             return list(pool.map(one, calls))
 
-    def test_of_ten_jobs_of_one_name_one_is_made(self, call):
+    def test_of_ten_jobs_of_one_name_one_is_made(self, call: Caller) -> None:
         answers = self.together(*[partial(call, "POST", "/jobs", JOB)] * 10)
         assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
         assert PeriodicTask.objects.count() == 1
 
-    def test_patches_and_a_pause_lose_nothing_of_each_other(self, call):
+    def test_patches_and_a_pause_lose_nothing_of_each_other(self, call: Caller) -> None:
         made = call.ok("POST", "/jobs", JOB)
         path = f"/jobs/{made['id']}"
         for number in range(1, 6):
@@ -268,7 +279,7 @@ class TestAtOnce:
             assert definition["description"] == f"{number}"
 
 
-def test_a_run_by_hand_keeps_to_the_overlap_policy(call):
+def test_a_run_by_hand_keeps_to_the_overlap_policy(call: Caller) -> None:
     for policy, answer in (("skip", "skipped_overlap"), ("queue", "waiting"), ("allow", "claimed")):
         made = call.ok("POST", "/jobs", {**JOB, "name": policy, "overlap": policy})
         assert call.ok("POST", f"/jobs/{made['id']}/run")["status"] == "claimed"

@@ -1,9 +1,12 @@
 """Keys: shown once, kept hashed, limited in scope, time and rate."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from pytest_django import Settings
 from throttled import MemoryStore
 
 from notifications.api import limits
@@ -13,7 +16,7 @@ from notifications.operations import api_keys
 from tests.integration.notifications.api.conftest import SIMULATED, Caller
 
 
-def test_the_key_itself_is_not_kept(db):
+def test_the_key_itself_is_not_kept(db: None) -> None:
     row, token = api_keys.create("shop")
     secret = token.rpartition(f"_{row.prefix}_")[2]
     stored = ApiKey.objects.values().get(pk=row.pk)
@@ -22,7 +25,7 @@ def test_the_key_itself_is_not_kept(db):
     assert api_keys.find(token) == row
 
 
-def test_a_key_ends_at_its_time(db):
+def test_a_key_ends_at_its_time(db: None) -> None:
     row, token = api_keys.create("shop", expires_at=clock.now() + timedelta(hours=1))
     assert api_keys.find(token) == row
     ApiKey.objects.filter(pk=row.pk).update(expires_at=clock.now())
@@ -30,7 +33,9 @@ def test_a_key_ends_at_its_time(db):
     assert api_keys.find(token) is None
 
 
-def test_a_key_revoked_elsewhere_ends_within_two_seconds(db, wait_until):
+def test_a_key_revoked_elsewhere_ends_within_two_seconds(
+    db: None, wait_until: Callable[..., Any]
+) -> None:
     row, token = api_keys.create("shop")
     assert api_keys.find(token) == row
     ApiKey.objects.filter(pk=row.pk).update(expires_at=clock.now())  # as another process does
@@ -38,13 +43,13 @@ def test_a_key_revoked_elsewhere_ends_within_two_seconds(db, wait_until):
     assert api_keys.FRESH_SECONDS < 2
 
 
-def test_a_revoked_key_opens_nothing(db):
+def test_a_revoked_key_opens_nothing(db: None) -> None:
     row, token = api_keys.create("shop")
     api_keys.revoke(row)
     assert Caller(token)("GET", "/queues").status_code == 401
 
 
-def test_a_rotated_key_overlaps_with_the_new_one(db):
+def test_a_rotated_key_overlaps_with_the_new_one(db: None) -> None:
     old, old_token = api_keys.create("shop", scopes=["read"], rate=7)
     new, new_token = api_keys.rotate(old, overlap=timedelta(hours=1))
     assert api_keys.find(old_token) == old
@@ -56,7 +61,7 @@ def test_a_rotated_key_overlaps_with_the_new_one(db):
     assert clock.now() < old.expires_at <= clock.now() + timedelta(hours=1)
 
 
-def test_rotation_does_not_lengthen_a_key(db):
+def test_rotation_does_not_lengthen_a_key(db: None) -> None:
     soon = clock.now() + timedelta(minutes=5)
     old, _ = api_keys.create("shop", expires_at=soon)
     api_keys.rotate(old, overlap=timedelta(hours=1))
@@ -65,8 +70,8 @@ def test_rotation_does_not_lengthen_a_key(db):
 
 
 def test_the_last_use_is_noted_but_not_on_every_request(
-    call, monkeypatch, django_assert_num_queries
-):
+    call: Caller, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Callable[..., Any]
+) -> None:
     monkeypatch.setattr(api_keys, "FRESH_SECONDS", 60)  # also where a second passes in between
     call.ok("GET", "/queues")
     row = ApiKey.objects.get()
@@ -86,7 +91,7 @@ def test_the_last_use_is_noted_but_not_on_every_request(
     assert clock.now() - noted < timedelta(minutes=1)
 
 
-def test_a_key_may_call_only_so_often(caller):
+def test_a_key_may_call_only_so_often(caller: Callable[..., Caller]) -> None:
     call = caller(rate=1)
     answers = [call("GET", "/problems/not-found") for _ in range(4)]
     assert {answer.status_code for answer in answers} == {200}  # nobody is asked for a key there
@@ -97,7 +102,7 @@ def test_a_key_may_call_only_so_often(caller):
     assert "Retry-After" in answers[-1].json()["hint"]
 
 
-def test_the_limit_is_shared_by_all_processes(caller):
+def test_the_limit_is_shared_by_all_processes(caller: Callable[..., Caller]) -> None:
     call = caller(rate=1)
     for _ in range(2):
         call.ok("GET", "/jobs/schema")
@@ -106,7 +111,12 @@ def test_the_limit_is_shared_by_all_processes(caller):
 
 
 @pytest.mark.parametrize("url", ["", "redis+socket:///nowhere/b.sock?virtual_host=1"])
-def test_without_a_redis_each_process_counts_for_itself(caller, settings, url, monkeypatch):
+def test_without_a_redis_each_process_counts_for_itself(
+    caller: Callable[..., Caller],
+    settings: Settings,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(limits, "_away_until", 0.0)
     settings.REDIS_URL = url
     call = caller(rate=1)
@@ -114,7 +124,7 @@ def test_without_a_redis_each_process_counts_for_itself(caller, settings, url, m
     assert answers == [200, 200, 429]
 
 
-def test_the_command_shows_the_key_once(db, capsys):
+def test_the_command_shows_the_key_once(db: None, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("create_api_key", "shop", scopes="send,read", test=True, days=30)
     shown = capsys.readouterr()
     row = api_keys.find(shown.out.strip())
@@ -124,7 +134,7 @@ def test_the_command_shows_the_key_once(db, capsys):
     assert shown.out.strip() not in shown.err
 
 
-def test_the_command_rotates(db, capsys):
+def test_the_command_rotates(db: None, capsys: pytest.CaptureFixture[str]) -> None:
     old, _ = api_keys.create("shop", scopes=["read"])
     call_command("create_api_key", "shop", rotate=old.prefix)
     new = api_keys.find(capsys.readouterr().out.strip())
@@ -135,19 +145,21 @@ def test_the_command_rotates(db, capsys):
 @pytest.mark.parametrize(
     "options", [{"scopes": "fly"}, {"rate": 0}, {"rotate": "000000000000"}, {"days": -1}]
 )
-def test_the_command_refuses_what_makes_no_sense(db, options):
+def test_the_command_refuses_what_makes_no_sense(db: None, options: dict[str, Any]) -> None:
     with pytest.raises(CommandError):
         call_command("create_api_key", "shop", **options)
     assert not ApiKey.objects.exists()
 
 
-def test_a_created_key_sends(db, capsys):
+def test_a_created_key_sends(db: None, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("create_api_key", "shop")
     made = Caller(capsys.readouterr().out.strip()).ok("POST", "/notifications", SIMULATED)
     assert made["status"] == "queued"
 
 
-def test_wrong_keys_are_logged_and_slowed_down_and_valid_ones_are_not(caller, caplog):
+def test_wrong_keys_are_logged_and_slowed_down_and_valid_ones_are_not(
+    caller: Callable[..., Caller], caplog: pytest.LogCaptureFixture
+) -> None:
     right = caller()
     token = right.headers["Authorization"].removeprefix("Bearer ")
     wrong = Caller(token[:-1] + ("A" if token[-1] != "A" else "B"))

@@ -1,8 +1,10 @@
 """Keys in the admin: shown once, rotated, revoked."""
 
 import re
+from typing import Any
 
 import pytest
+from django.test import Client
 
 from notifications.core.world import World
 from notifications.models import ApiKey, Project
@@ -11,12 +13,12 @@ from notifications.operations import api_keys
 ADMIN = "/admin/notifications/apikey/"
 
 
-def shown(response) -> list[str]:
+def shown(response: Any) -> list[str]:
     return re.findall(r"ntf_(?:live|test)_\w{12}_[\w-]{43}", response.content.decode())
 
 
 @pytest.fixture
-def made(admin_client):
+def made(admin_client: Client) -> str:
     Project.objects.create(name="shop")
     form = {"name": "shop", "kind": "test", "scopes": ["read", "send"], "rate": "5"}
     form["project"] = "shop"
@@ -27,7 +29,7 @@ def made(admin_client):
     return token
 
 
-def test_a_key_made_in_the_admin_is_shown_once_and_works(admin_client, made):
+def test_a_key_made_in_the_admin_is_shown_once_and_works(admin_client: Client, made: str) -> None:
     row = api_keys.find(made)
     assert row is not None
     assert (row.name, row.kind, row.scopes, row.rate) == ("shop", "test", ["read", "send"], 5)
@@ -39,7 +41,9 @@ def test_a_key_made_in_the_admin_is_shown_once_and_works(admin_client, made):
 
 
 @pytest.mark.parametrize("action", ["rotate", "revoke"])
-def test_keys_are_rotated_and_revoked_by_action(admin_client, made, action):
+def test_keys_are_rotated_and_revoked_by_action(
+    admin_client: Client, made: str, action: str
+) -> None:
     row = ApiKey.objects.get()
     response = admin_client.post(ADMIN, {"action": action, "_selected_action": [row.pk]})
     assert not any("ntf_" in cookie.value for cookie in admin_client.cookies.values())
@@ -49,7 +53,7 @@ def test_keys_are_rotated_and_revoked_by_action(admin_client, made, action):
     assert (api_keys.find(made) is None) == (action == "revoke")
 
 
-def test_a_change_keeps_the_secret(admin_client, made):
+def test_a_change_keeps_the_secret(admin_client: Client, made: str) -> None:
     row = ApiKey.objects.get()
     admin_client.post(f"{ADMIN}{row.pk}/change/", {"name": "shop", "scopes": ["read"]})
     found = api_keys.find(made)

@@ -4,22 +4,28 @@ import asyncio
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from django.test import Client
 
 from notifications.models import Notification, Status
 from notifications.operations import api_keys
 from tests.integration.notifications.api.conftest import SIMULATED
+from tests.servers.postgres import PostgresServer
+from tests.servers.processes import Processes
+from tests.servers.redis import RedisServer
 
 CLIENTS, EACH = 50, 20
 MANY = 100_000
 
 
 @pytest.fixture
-def key(transactional_db):
+def key(transactional_db: None) -> str:
     return api_keys.create("live", rate=100_000).token
 
 
@@ -28,7 +34,9 @@ def session(address: str, key: str, **options: object) -> httpx.Client:
     return httpx.Client(base_url=f"{address}/api/v1", headers=headers, timeout=60)
 
 
-def test_fifty_clients_at_once_get_no_error_and_lose_nothing(processes, key):
+def test_fifty_clients_at_once_get_no_error_and_lose_nothing(
+    processes: Processes, key: str
+) -> None:
     _, address = processes.web()
 
     async def one(client: httpx.AsyncClient, number: int) -> list[int]:
@@ -56,7 +64,7 @@ def test_fifty_clients_at_once_get_no_error_and_lose_nothing(processes, key):
     assert len(references) == CLIENTS * EACH
 
 
-def test_fifty_repetitions_at_once_make_one_notification(processes, key):
+def test_fifty_repetitions_at_once_make_one_notification(processes: Processes, key: str) -> None:
     _, address = processes.web()
 
     async def everyone() -> list[httpx.Response]:
@@ -96,7 +104,9 @@ def peak_megabytes(pid: int) -> float:
 
 
 @pytest.mark.parametrize("write", [as_json, as_csv])
-def test_a_hundred_thousand_come_in_one_request_and_the_bad_rows_are_named(processes, key, write):
+def test_a_hundred_thousand_come_in_one_request_and_the_bad_rows_are_named(
+    processes: Processes, key: str, write: Any
+) -> None:
     rows = [{"recipient": f"user{n}", "reference": f"order {n}"} for n in range(MANY)]
     rows[4999] = rows[MANY - 1] = {"recipient": "", "reference": "nobody"}
     body, content_type = write(rows)
@@ -144,7 +154,9 @@ def test_a_hundred_thousand_come_in_one_request_and_the_bad_rows_are_named(proce
     assert peak_megabytes(web.pid) - before < 30
 
 
-def test_a_request_is_followed_by_its_id_from_web_to_worker(processes, key, wait_until):
+def test_a_request_is_followed_by_its_id_from_web_to_worker(
+    processes: Processes, key: str, wait_until: Callable[..., Any]
+) -> None:
     web, address = processes.web()
     worker = processes.worker()
     with session(address, key) as api:
@@ -158,8 +170,8 @@ def test_a_request_is_followed_by_its_id_from_web_to_worker(processes, key, wait
 
 
 def test_what_nobody_has_to_mend_is_neither_an_error_nor_a_traceback_in_the_log(
-    processes, key, wait_until
-):
+    processes: Processes, key: str, wait_until: Callable[..., Any]
+) -> None:
     web, address = processes.web()
     worker = processes.worker()
     with session(address, key) as api:
@@ -183,8 +195,12 @@ def test_what_nobody_has_to_mend_is_neither_an_error_nor_a_traceback_in_the_log(
 
 
 def test_what_is_away_is_said_and_what_can_be_accepted_is(
-    processes, migrated_postgres_server, redis_server, transactional_db, wait_until
-):
+    processes: Processes,
+    migrated_postgres_server: PostgresServer,
+    redis_server: RedisServer,
+    transactional_db: None,
+    wait_until: Callable[..., Any],
+) -> None:
     env = {"DATABASE_URL": migrated_postgres_server.url, "BROKER_URL": redis_server.url}
     manage = ("python", "manage.py")
     made = processes.run("key", *manage, "create_api_key", "live", **env)
@@ -222,7 +238,9 @@ def test_what_is_away_is_said_and_what_can_be_accepted_is(
         assert api.post("/notifications", json=SIMULATED).status_code == 201
 
 
-def test_missing_migrations_are_not_ready(processes, postgres_server, transactional_db):
+def test_missing_migrations_are_not_ready(
+    processes: Processes, postgres_server: PostgresServer, transactional_db: None
+) -> None:
     processes.run(
         "migrate",
         *("python", "manage.py", "migrate", "--no-input", "notifications", "0001"),
@@ -234,7 +252,7 @@ def test_missing_migrations_are_not_ready(processes, postgres_server, transactio
     assert os.environ.get("DATABASE_URL") != postgres_server.url
 
 
-def test_the_root_page_leads_everywhere(client, db):
+def test_the_root_page_leads_everywhere(client: Client, db: None) -> None:
     page = client.get("/").content.decode()
     for address in re.findall(r'href="([^"]+)"', page):
         assert client.get(address).status_code in (200, 302), address

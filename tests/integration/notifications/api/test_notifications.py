@@ -2,9 +2,11 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
+from pytest_django import Settings
 
 from notifications import tasks
 from notifications.api.notifications import NotificationIn
@@ -13,10 +15,10 @@ from notifications.channels.mail import FIELDS
 from notifications.core.errors import TransientError
 from notifications.models import Notification, Status
 from notifications.submission import requests
-from tests.integration.notifications.api.conftest import SIMULATED
+from tests.integration.notifications.api.conftest import SIMULATED, Caller
 
 
-def test_what_was_created_is_a_row(call):
+def test_what_was_created_is_a_row(call: Caller) -> None:
     response = call("POST", "/notifications", {**SIMULATED, "reference": "order 7"})
     assert response.status_code == 201
     row = Notification.objects.get(id=response.json()["id"])
@@ -24,13 +26,13 @@ def test_what_was_created_is_a_row(call):
     assert (row.reference, row.priority, row.status) == ("order 7", "medium", Status.QUEUED)
 
 
-def test_every_field_of_the_python_door_is_there(call):
+def test_every_field_of_the_python_door_is_there(call: Caller) -> None:
     python = set(requests.Request._fields)
     of_others = {"mail", "project"}  # which is read one by one; which is the key's
     assert set(NotificationIn.model_fields) == python - of_others | set(FIELDS)
 
 
-def test_the_same_key_and_content_gives_the_first_answer(call):
+def test_the_same_key_and_content_gives_the_first_answer(call: Caller) -> None:
     body = {**SIMULATED, "countdown": 60}
     first = call("POST", "/notifications", body, Idempotency_Key="k1")
     again = call("POST", "/notifications", body, Idempotency_Key="k1")
@@ -39,14 +41,14 @@ def test_the_same_key_and_content_gives_the_first_answer(call):
     assert Notification.objects.count() == 1
 
 
-def test_the_first_answer_is_given_again_after_it_was_sent(call):
+def test_the_first_answer_is_given_again_after_it_was_sent(call: Caller) -> None:
     first = call.ok("POST", "/notifications", {**SIMULATED, "idempotency_key": "k1"})
     tasks.deliver_one(UUID(first["id"]), worker="test")
     again = call.ok("POST", "/notifications", SIMULATED, Idempotency_Key="k1")
     assert again == first
 
 
-def test_the_same_key_with_another_content_is_refused(call):
+def test_the_same_key_with_another_content_is_refused(call: Caller) -> None:
     call.ok("POST", "/notifications", SIMULATED, Idempotency_Key="k1")
     response = call("POST", "/notifications", {**SIMULATED, "body": "Other"}, Idempotency_Key="k1")
     assert response.status_code == 409
@@ -54,12 +56,12 @@ def test_the_same_key_with_another_content_is_refused(call):
     assert Notification.objects.count() == 1
 
 
-def test_an_empty_key_in_the_body_leaves_it_to_the_header(call):
+def test_an_empty_key_in_the_body_leaves_it_to_the_header(call: Caller) -> None:
     call.ok("POST", "/notifications", {**SIMULATED, "idempotency_key": ""}, Idempotency_Key="k1")
     assert Notification.objects.get().idempotency_key == "k1"
 
 
-def test_header_and_body_may_not_name_different_keys(call):
+def test_header_and_body_may_not_name_different_keys(call: Caller) -> None:
     body = {**SIMULATED, "idempotency_key": "k2"}
     response = call("POST", "/notifications", body, Idempotency_Key="k1")
     assert response.json()["field"] == "idempotency_key"
@@ -85,7 +87,9 @@ def test_header_and_body_may_not_name_different_keys(call):
         ({"body": "\ud800"}, "invalid-field", "body"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_field(call, change, type_, field):
+def test_what_is_wrong_is_named_with_its_field(
+    call: Caller, change: dict[str, Any], type_: str, field: str
+) -> None:
     response = call("POST", "/notifications", {**SIMULATED, **change})
     assert response.status_code == 422
     problem = response.json()
@@ -94,7 +98,7 @@ def test_what_is_wrong_is_named_with_its_field(call, change, type_, field):
     assert not Notification.objects.exists()
 
 
-def test_a_notification_for_later_is_scheduled_and_can_be_cancelled(call):
+def test_a_notification_for_later_is_scheduled_and_can_be_cancelled(call: Caller) -> None:
     eta = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     made = call.ok("POST", "/notifications", {**SIMULATED, "eta": eta})
     assert made["status"] == "scheduled"
@@ -103,7 +107,7 @@ def test_a_notification_for_later_is_scheduled_and_can_be_cancelled(call):
     assert call("POST", f"/notifications/{made['id']}/cancel").status_code == 200
 
 
-def test_what_was_sent_cannot_be_cancelled(call):
+def test_what_was_sent_cannot_be_cancelled(call: Caller) -> None:
     made = call.ok("POST", "/notifications", SIMULATED)
     tasks.deliver_one(UUID(made["id"]), worker="test")
     response = call("POST", f"/notifications/{made['id']}/cancel")
@@ -111,7 +115,7 @@ def test_what_was_sent_cannot_be_cancelled(call):
     assert "sent" in response.json()["detail"]
 
 
-def test_a_notification_tells_its_attempts(call):
+def test_a_notification_tells_its_attempts(call: Caller) -> None:
     made = call.ok("POST", "/notifications", SIMULATED)
     tasks.deliver_one(UUID(made["id"]), worker="a worker")
     seen = call.ok("GET", f"/notifications/{made['id']}")
@@ -125,7 +129,7 @@ def test_a_notification_tells_its_attempts(call):
     ]
 
 
-def test_a_notification_tells_why_it_is_where_it_is(call):
+def test_a_notification_tells_why_it_is_where_it_is(call: Caller) -> None:
     unlucky = {**SIMULATED, "recipient": "ada?result=transient&code=503"}
     made = call.ok("POST", "/notifications", unlucky)
     with pytest.raises(TransientError):
@@ -139,7 +143,7 @@ def test_a_notification_tells_why_it_is_where_it_is(call):
     assert seen["trace"][-1]["at"] == seen["due_at"]
 
 
-def test_a_callback_url_is_told_how_it_ended(call, settings):
+def test_a_callback_url_is_told_how_it_ended(call: Caller, settings: Settings) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
     url = "http://127.0.0.1:9/told"
     made = call.ok("POST", "/notifications", {**SIMULATED, "callback_url": url})
@@ -152,7 +156,7 @@ def test_a_callback_url_is_told_how_it_ended(call, settings):
     assert (told["type"], told["data"]["id"]) == ("notification.sent", made["id"])
 
 
-def test_options_are_kept_and_refused_by_name(call, settings):
+def test_options_are_kept_and_refused_by_name(call: Caller, settings: Settings) -> None:
     settings.OUTBOX = True
     push = {"channel": "push", "recipient": "token-1", "subject": "S", "body": "B"}
     made = call.ok("POST", "/notifications", {**push, "options": {"ttl": 60, "topic": "a"}})
@@ -167,24 +171,24 @@ def test_options_are_kept_and_refused_by_name(call, settings):
 
 
 @pytest.mark.parametrize("url", ["nowhere", "ftp://example.org/x", 7])
-def test_a_callback_url_that_cannot_be_told_is_refused(call, url):
+def test_a_callback_url_that_cannot_be_told_is_refused(call: Caller, url: int | str) -> None:
     refused = call("POST", "/notifications", {**SIMULATED, "callback_url": url})
     assert refused.status_code == 422
     assert refused.json()["field"] == "callback_url"
 
 
-def test_an_unknown_notification_is_not_found(call):
+def test_an_unknown_notification_is_not_found(call: Caller) -> None:
     response = call("GET", "/notifications/11111111-2222-4333-8444-555555555555")
     assert response.status_code == 404
     assert response["Content-Type"] == "application/problem+json"
 
 
-def test_lists_are_filtered(call):
+def test_lists_are_filtered(call: Caller) -> None:
     wanted = call.ok("POST", "/notifications", {**SIMULATED, "reference": "a"})
     call.ok("POST", "/notifications", {**SIMULATED, "reference": "b", "recipient": "bob"})
     call.ok("POST", "/notifications", {**SIMULATED, "countdown": 60, "priority": "low"})
 
-    def found(**filters):
+    def found(**filters: Any) -> list[Any]:
         return [item["id"] for item in call.ok("GET", "/notifications", query=filters)["items"]]
 
     assert found(reference="a") == [wanted["id"]]

@@ -1,19 +1,23 @@
 """Queues, providers and suppressions over HTTP."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from django.test import Client
 
 from notifications.models import Notification, ProviderAccount, Suppression
 from notifications.providers import health
 from notifications.providers.health import Tally
 from notifications.queueing import allocation
-from tests.integration.notifications.api.conftest import SIMULATED
+from tests.integration.notifications.api.conftest import SIMULATED, Caller
 
 pytestmark = pytest.mark.django_db
 
 LONG_AGO = "2020-01-01T00:00:00Z"
 
 
-def test_a_queue_tells_what_it_gets_of_the_workers(call, took):
+def test_a_queue_tells_what_it_gets_of_the_workers(call: Caller, took: Callable[..., None]) -> None:
     took({"simulator.low": (3.0, 6), "jobs": (1.0, 1)})
     allocation.override("email.low", 3)
     found = {queue["name"]: queue["allocation"] for queue in call.ok("GET", "/queues")}
@@ -23,7 +27,7 @@ def test_a_queue_tells_what_it_gets_of_the_workers(call, took):
     assert found["email.high"] == {**usual, "weight": 16}
 
 
-def test_a_queue_tells_what_waits_and_for_how_long(call):
+def test_a_queue_tells_what_waits_and_for_how_long(call: Caller) -> None:
     for _ in range(3):
         call.ok("POST", "/notifications", {**SIMULATED, "priority": "low"})
     call.ok("POST", "/notifications", {**SIMULATED, "priority": "low", "countdown": 3600})
@@ -37,7 +41,7 @@ def test_a_queue_tells_what_waits_and_for_how_long(call):
     assert (queues["email.high"]["depth"], queues["email.high"]["oldest_age"]) == (0, None)
 
 
-def test_a_provider_tells_its_health(call):
+def test_a_provider_tells_its_health(call: Caller) -> None:
     ProviderAccount.objects.create(name="sim-a", channel="sms", kind="simulator")
     health.forget()
     health.report("sim-a", Tally(bad=6, seconds=3.0, trailing=6))
@@ -48,7 +52,7 @@ def test_a_provider_tells_its_health(call):
     assert found["simulator"]["state"] == "ready"
 
 
-def test_a_suppressed_recipient_is_not_written_to_until_it_is_lifted(call):
+def test_a_suppressed_recipient_is_not_written_to_until_it_is_lifted(call: Caller) -> None:
     made = call.ok("POST", "/suppressions", {"channel": "email", "recipient": "Ada@Example.org"})
     assert (made["scope"], made["reason"]) == ("everything", "operator")
     body = {"channel": "email", "recipient": "ada@example.org", "body": "Hi", "subject": "x"}
@@ -71,7 +75,9 @@ def test_a_suppressed_recipient_is_not_written_to_until_it_is_lifted(call):
         ("sms", "+447700900123", "+44 (0)7700 900123"),
     ],
 )
-def test_a_recipient_is_found_however_it_is_written(call, admin_client, channel, kept, asked):
+def test_a_recipient_is_found_however_it_is_written(
+    call: Caller, admin_client: Client, channel: str, kept: str, asked: str
+) -> None:
     body = {"channel": channel, "recipient": kept}
     made = call.ok("POST", "/suppressions", body)
     text = {"body": "Hi"} | ({"subject": "x"} if channel == "email" else {})
@@ -86,7 +92,7 @@ def test_a_recipient_is_found_however_it_is_written(call, admin_client, channel,
     assert call.ok("GET", "/suppressions", query={"recipient": "bob@example.org"})["items"] == []
 
 
-def test_suppressing_twice_changes_nothing(call):
+def test_suppressing_twice_changes_nothing(call: Caller) -> None:
     body = {"channel": "sms", "recipient": "+393331234567", "scope": "marketing"}
     assert call.ok("POST", "/suppressions", body) == call.ok("POST", "/suppressions", body)
     assert Suppression.objects.count() == 1
@@ -100,5 +106,5 @@ def test_suppressing_twice_changes_nothing(call):
         {"channel": "email", "recipient": "a@b.example", "scope": "some"},
     ],
 )
-def test_what_is_no_suppression_is_refused(call, body):
+def test_what_is_no_suppression_is_refused(call: Caller, body: dict[str, Any]) -> None:
     assert call("POST", "/suppressions", body).status_code == 422

@@ -1,7 +1,11 @@
 """Refusals: one form for all of them, whoever refuses."""
 
+from collections.abc import Callable, Iterator
+from typing import Any, Never
+
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from notifications import submission
 from notifications.api import problems
@@ -10,10 +14,10 @@ from notifications.api.refusals import to_problem
 from notifications.core.errors import InvalidNotification
 from notifications.metrics.series import series
 from notifications.models import Notification
-from tests.integration.notifications.api.conftest import SIMULATED
+from tests.integration.notifications.api.conftest import SIMULATED, Caller
 
 
-def counted(problem):
+def counted(problem: Any) -> Any:
     return sum(
         sample.value
         for metric in series().api_problems.collect()
@@ -22,13 +26,13 @@ def counted(problem):
     )
 
 
-def subclasses(kind):
-    for one in kind.__subclasses__():
-        yield one
-        yield from subclasses(one)
+def subclasses(kind: type[Any]) -> Iterator[type[Any]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from subclasses(subclass)
 
 
-def test_every_error_of_the_door_has_a_problem_of_its_own():
+def test_every_error_of_the_door_has_a_problem_of_its_own() -> None:
     for kind in subclasses(InvalidNotification):
         problem = to_problem(kind("no", field="body", hint="Do this."))
         assert problem.kind in problems.KINDS, kind
@@ -49,14 +53,16 @@ def test_every_error_of_the_door_has_a_problem_of_its_own():
     ],
     ids=["cut off", "no UTF-8", "NaN", "endless", "deep", "a list", "nothing", "huge"],
 )
-def test_a_body_that_cannot_be_read(call, body, type_, status):
+def test_a_body_that_cannot_be_read(call: Caller, body: bytes, type_: str, status: int) -> None:
     response = call("POST", "/notifications", body)
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
     assert response.json()["type"] == f"/api/v1/problems/{type_}"
 
 
-def test_a_send_by_plain_http_is_refused_rather_than_redirected(call, settings):
+def test_a_send_by_plain_http_is_refused_rather_than_redirected(
+    call: Caller, settings: Settings
+) -> None:
     settings.SECURE_SSL_REDIRECT = True
     client = Client(headers=call.headers)
     sent = client.post("/api/v1/notifications", SIMULATED, "application/json")
@@ -66,7 +72,7 @@ def test_a_send_by_plain_http_is_refused_rather_than_redirected(call, settings):
     assert by_tls.status_code == 201
 
 
-def test_a_form_is_no_json(call):
+def test_a_form_is_no_json(call: Caller) -> None:
     response = Client().post("/api/v1/notifications", SIMULATED, headers=call.headers)
     assert response.status_code == 415
 
@@ -81,7 +87,7 @@ def test_a_form_is_no_json(call):
         ("GET", "/api/v1/jobs/x", 404),
     ],
 )
-def test_there_is_no_html_anywhere(call, method, path, status):
+def test_there_is_no_html_anywhere(call: Caller, method: str, path: str, status: int) -> None:
     response = Client().generic(method, path, headers=call.headers)
     assert response.status_code == status
     assert response["Content-Type"] == "application/problem+json"
@@ -101,26 +107,30 @@ def test_there_is_no_html_anywhere(call, method, path, status):
         ("GET", "/nowhere", None, "not-found"),
     ],
 )
-def test_every_refusal_is_counted_whatever_was_asked(call, method, path, body, problem):
+def test_every_refusal_is_counted_whatever_was_asked(
+    call: Caller, method: str, path: str, body: dict[str, Any] | None, problem: str
+) -> None:
     before = counted(problem)
     assert call(method, path, body).json()["type"].endswith(problem)
     assert counted(problem) == before + 1
 
 
-def test_a_refused_key_is_counted(caller):
+def test_a_refused_key_is_counted(caller: Callable[..., Caller]) -> None:
     before = counted("missing-scope")
     assert caller(scopes=["read"])("POST", "/notifications", SIMULATED).status_code == 403
     assert counted("missing-scope") == before + 1
 
 
-def test_a_host_that_is_not_ours_gets_a_problem_too(call):
+def test_a_host_that_is_not_ours_gets_a_problem_too(call: Caller) -> None:
     response = Client().get("/api/v1/queues", headers={**call.headers, "Host": "evil.example"})
     assert response.status_code == 400
     assert response["Content-Type"] == "application/problem+json"
 
 
-def test_a_fault_of_ours_tells_nothing_of_itself(call, monkeypatch):
-    def fail(*_, **__):
+def test_a_fault_of_ours_tells_nothing_of_itself(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Never:
         raise RuntimeError("the password is 1234")
 
     monkeypatch.setattr(submission, "submit", fail)
@@ -131,13 +141,13 @@ def test_a_fault_of_ours_tells_nothing_of_itself(call, monkeypatch):
     assert not Notification.objects.exists()
 
 
-def test_a_request_keeps_the_id_it_came_with(call):
+def test_a_request_keeps_the_id_it_came_with(call: Caller) -> None:
     assert call("GET", "/queues", X_Request_ID="abc-1")["X-Request-ID"] == "abc-1"
     forged = call("GET", "/queues", X_Request_ID="a b\tc" * 30)
     assert forged["X-Request-ID"] != "a b\tc" * 30
 
 
-def test_each_type_is_explained_at_its_address(db):
+def test_each_type_is_explained_at_its_address(db: None) -> None:
     for name, kind in problems.KINDS.items():
         answer = Client().get(problems.PATH + name)
         assert answer.json() == {
@@ -148,7 +158,7 @@ def test_each_type_is_explained_at_its_address(db):
     assert Client().get(problems.PATH + "nonsense").status_code == 404
 
 
-def test_every_operation_documents_its_refusals():
+def test_every_operation_documents_its_refusals() -> None:
     document = api.get_openapi_schema()
     for methods in document["paths"].values():
         for operation in methods.values():
@@ -164,7 +174,7 @@ def test_every_operation_documents_its_refusals():
 @pytest.mark.parametrize(
     "path", ["/notifications", "/suppressions", "/queues", "/failed-deliveries", "/jobs/schema"]
 )
-def test_a_query_with_an_unknown_name_is_refused(caller, path):
+def test_a_query_with_an_unknown_name_is_refused(caller: Callable[..., Caller], path: str) -> None:
     refused = caller()("GET", path, query={"statuss": "failed"})
     assert refused.status_code == 422
     assert refused.json()["field"] == "statuss"

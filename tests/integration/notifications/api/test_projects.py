@@ -1,6 +1,7 @@
 """Projects do not meet: not by idempotency keys, not by names, not by what a provider reports."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from notifications.models import FailedDelivery, Notification, Project, Status, 
 from notifications.submission import insert, requests, send, send_many, validation
 from templates_engine import catalog
 from templates_engine.models import Template
-from tests.integration.notifications.api.conftest import SIMULATED
+from tests.integration.notifications.api.conftest import SIMULATED, Caller
 
 pytestmark = pytest.mark.django_db
 
@@ -28,17 +29,17 @@ JOB = {"name": "report", "handler": SEND_TASK, "schedule": {"every": 60}, "kwarg
 
 
 @pytest.fixture
-def shop(caller):
+def shop(caller: Callable[..., Caller]) -> Any:
     Project.objects.create(name="shop")
     return caller(project="shop")
 
 
 @pytest.fixture
-def rehearse(shop, caller):
+def rehearse(shop: Any, caller: Callable[..., Caller]) -> Any:
     return caller(kind="test")
 
 
-def publish(who, name, text):
+def publish(who: Any, name: str, text: str) -> None:
     who.ok("POST", "/templates", {"name": name, "channel": "simulator"})
     who.ok("POST", f"/templates/{name}/versions", {"parts": {"body": text}})
     who.ok("POST", f"/templates/{name}/versions/1/publish")
@@ -51,7 +52,9 @@ def pinned(row: Notification) -> str:
     return str(row.template_version.variants)
 
 
-def test_the_same_idempotency_key_is_another_projects_own(call, shop, rehearse):
+def test_the_same_idempotency_key_is_another_projects_own(
+    call: Caller, shop: Any, rehearse: Any
+) -> None:
     made = {
         who.ok("POST", "/notifications", {**SIMULATED, "body": body}, Idempotency_Key="k")["id"]
         for who, body in ((call, "a"), (shop, "b"), (rehearse, "c"))
@@ -66,7 +69,7 @@ def test_the_same_idempotency_key_is_another_projects_own(call, shop, rehearse):
         assert (again.status_code, again.json()["id"] in made) == (200, True)
 
 
-def test_a_row_of_a_batch_cannot_be_another_projects(shop):
+def test_a_row_of_a_batch_cannot_be_another_projects(shop: Any) -> None:
     rows = [{**SIMULATED, "project": project} for project in ("default", "shop", "none")]
     batch = shop.ok("POST", "/notifications/batch", rows)
     assert (batch["accepted"], batch["refused"]) == (1, 2)
@@ -74,12 +77,14 @@ def test_a_row_of_a_batch_cannot_be_another_projects(shop):
     assert Notification.objects.get().project == "shop"
 
 
-def test_a_key_says_whose_a_notification_is_and_the_body_does_not(shop):
+def test_a_key_says_whose_a_notification_is_and_the_body_does_not(shop: Any) -> None:
     refused = shop("POST", "/notifications", {**SIMULATED, "project": "default"})
     assert (refused.status_code, Notification.objects.count()) == (422, 0)
 
 
-def test_the_same_names_of_templates_and_jobs_are_each_projects_own(call, shop, rehearse):
+def test_the_same_names_of_templates_and_jobs_are_each_projects_own(
+    call: Caller, shop: Any, rehearse: Any
+) -> None:
     for number, who in enumerate((call, shop, rehearse)):
         publish(who, "receipt", f"text {number}")
         made = who.ok("POST", "/jobs", JOB)
@@ -93,7 +98,9 @@ def test_the_same_names_of_templates_and_jobs_are_each_projects_own(call, shop, 
     assert PeriodicTask.objects.count() == Template.objects.count() == 3
 
 
-def test_a_test_is_sent_by_a_live_template_until_there_is_one_for_tests(call, rehearse, shop):
+def test_a_test_is_sent_by_a_live_template_until_there_is_one_for_tests(
+    call: Caller, rehearse: Any, shop: Any
+) -> None:
     publish(call, "otp", "live")
     body = {"channel": "simulator", "recipient": "ada", "template": "otp"}
     rehearse.ok("POST", "/notifications", body)
@@ -106,7 +113,9 @@ def test_a_test_is_sent_by_a_live_template_until_there_is_one_for_tests(call, re
     assert ["for tests" in text for text in used] == [False, True, False]
 
 
-def test_a_job_of_a_project_sends_for_it_whatever_its_arguments_say(shop, call, rehearse):
+def test_a_job_of_a_project_sends_for_it_whatever_its_arguments_say(
+    shop: Any, call: Caller, rehearse: Any
+) -> None:
     made = shop.ok("POST", "/jobs", JOB)
     assert made["definition"]["kwargs"]["project"] == "shop"
     for who in (call, shop):
@@ -119,7 +128,9 @@ def test_a_job_of_a_project_sends_for_it_whatever_its_arguments_say(shop, call, 
     assert rehearse("POST", "/jobs", {**JOB, "handler": "x.y"}).status_code == 403
 
 
-def test_a_send_that_people_schedule_for_a_project_is_not_the_default_projects(call, shop):
+def test_a_send_that_people_schedule_for_a_project_is_not_the_default_projects(
+    call: Caller, shop: Any
+) -> None:
     kwargs = json.dumps({**SIMULATED, "project": "shop"})
     rule = call.ok("POST", "/jobs", JOB)
     task = PeriodicTask.objects.get(pk=rule["id"])
@@ -130,7 +141,7 @@ def test_a_send_that_people_schedule_for_a_project_is_not_the_default_projects(c
     assert PeriodicTask.objects.get().enabled
 
 
-def test_a_suppression_holds_back_its_project_alone(call, shop, rehearse):
+def test_a_suppression_holds_back_its_project_alone(call: Caller, shop: Any, rehearse: Any) -> None:
     shop.ok("POST", "/suppressions", {"channel": "simulator", "recipient": "ada"})
     rehearse.ok("POST", "/suppressions", {"channel": "simulator", "recipient": "bob"})
     statuses = [
@@ -141,7 +152,7 @@ def test_a_suppression_holds_back_its_project_alone(call, shop, rehearse):
     assert statuses == ["queued", "queued", "suppressed", "queued", "queued", "suppressed"]
 
 
-def test_what_a_test_reports_suppresses_nobody_who_lives(rehearse):
+def test_what_a_test_reports_suppresses_nobody_who_lives(rehearse: Any) -> None:
     dead = {**SIMULATED, "recipient": "ada?result=permanent&reason=invalid_recipient"}
     made = rehearse.ok("POST", "/notifications", dead)
     with pytest.raises(DeliveryFailed):
@@ -151,7 +162,7 @@ def test_what_a_test_reports_suppresses_nobody_who_lives(rehearse):
     assert (dead_letter.project, dead_letter.test) == ("default", True)
 
 
-def test_a_callback_is_its_projects_own(shop):
+def test_a_callback_is_its_projects_own(shop: Any) -> None:
     row = send(**SIMULATED, project="shop", callback_url="https://shop.example.org/told")
     Notification.objects.filter(id=row.id).update(
         status=Status.SENT, finished_at=clock.now(), due_at=None
@@ -160,7 +171,7 @@ def test_a_callback_is_its_projects_own(shop):
     assert Notification.objects.get(channel="callback").world == SHOP
 
 
-def test_python_names_a_project_that_there_is(shop):
+def test_python_names_a_project_that_there_is(shop: Any) -> None:
     assert send(**SIMULATED).world == LIVE
     assert send(**SIMULATED, project="shop").world == SHOP
     batch = send_many([SIMULATED, {**SIMULATED, "project": "default"}], project="shop")
@@ -171,14 +182,14 @@ def test_python_names_a_project_that_there_is(shop):
             send(**SIMULATED, project=name)
 
 
-def test_rows_of_code_that_knows_no_projects_are_the_default_projects(db):
+def test_rows_of_code_that_knows_no_projects_are_the_default_projects(db: None) -> None:
     old = Table(Notification, "project")
     accepted = validation.check(requests.read(SIMULATED), clock.now())
     old.insert([insert.build(accepted, clock.now())])
     assert Notification.objects.get().world == LIVE
 
 
-def test_projects_are_made_by_a_command(capsys):
+def test_projects_are_made_by_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("create_project", "shop")
     call_command("create_api_key", "web", "--project", "shop")
     assert "project shop" in capsys.readouterr().err
@@ -190,7 +201,9 @@ def test_projects_are_made_by_a_command(capsys):
 
 
 @pytest.mark.parametrize("scopes", [["manage"], ["send", "read", "replay"]])
-def test_a_job_that_sends_needs_what_it_does(call, caller, scopes):
+def test_a_job_that_sends_needs_what_it_does(
+    call: Caller, caller: Callable[..., Caller], scopes: list[Any]
+) -> None:
     made = call.ok("POST", "/jobs", JOB)
     who = caller(scopes=scopes)
     for method, path, body in (

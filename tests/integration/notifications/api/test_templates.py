@@ -1,12 +1,14 @@
 """Templates over HTTP: write, preview, publish, go back."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from notifications.monitoring.diagnosis import delivery
 from templates_engine.models import TemplateVersion
-from tests.integration.notifications.api.conftest import SIMULATED
+from tests.integration.notifications.api.conftest import SIMULATED, Caller
 
 pytestmark = pytest.mark.django_db
 
@@ -16,7 +18,7 @@ CONTEXT = {"number": 7, "name": "Ada"}
 
 
 @pytest.fixture
-def receipt(call):
+def receipt(call: Caller) -> None:
     call.ok("POST", "/templates", RECEIPT)
     version = call.ok(
         "POST", "/templates/receipt/versions", {"parts": PARTS, "sample_context": CONTEXT}
@@ -25,7 +27,7 @@ def receipt(call):
     call.ok("POST", "/templates/receipt/versions/1/publish")
 
 
-def test_a_published_version_is_what_gets_sent(call, receipt):
+def test_a_published_version_is_what_gets_sent(call: Caller, receipt: None) -> None:
     seen = call.ok("GET", "/templates/receipt")
     assert [(v["number"], v["status"]) for v in seen["versions"]] == [(1, "published")]
     assert seen["versions"][0]["required"] == ["name", "number"]
@@ -38,7 +40,7 @@ def test_a_published_version_is_what_gets_sent(call, receipt):
     assert "number" in response.json()["detail"]
 
 
-def test_a_preview_shows_what_the_recipient_would_see(call, receipt):
+def test_a_preview_shows_what_the_recipient_would_see(call: Caller, receipt: None) -> None:
     shown = call.ok("POST", "/templates/receipt/preview", {})
     assert shown["content"]["subject"] == "Receipt 7"
     other = call.ok(
@@ -47,7 +49,7 @@ def test_a_preview_shows_what_the_recipient_would_see(call, receipt):
     assert other["content"]["text"].strip() == "Dear <b>"
 
 
-def test_a_template_goes_back_to_a_version(call, receipt):
+def test_a_template_goes_back_to_a_version(call: Caller, receipt: None) -> None:
     call.ok("POST", "/templates/receipt/versions", {"parts": {**PARTS, "subject": "New"}})
     call.ok("POST", "/templates/receipt/versions/2/publish")
     back = call.ok("POST", "/templates/receipt/roll-back", {"version": 1})
@@ -55,7 +57,7 @@ def test_a_template_goes_back_to_a_version(call, receipt):
     assert call.ok("GET", "/templates/receipt/versions/2")["status"] == "archived"
 
 
-def test_an_sms_preview_counts_its_segments(call):
+def test_an_sms_preview_counts_its_segments(call: Caller) -> None:
     call.ok("POST", "/templates", {"name": "otp", "channel": "sms"})
     call.ok("POST", "/templates/otp/versions", {"parts": {"text": "Code {{ code }}"}})
     shown = call.ok("POST", "/templates/otp/preview", {"version": 1, "context": {"code": "1234"}})
@@ -79,13 +81,15 @@ def test_an_sms_preview_counts_its_segments(call):
         ("/templates/nothing/preview", {}, 404),
     ],
 )
-def test_what_is_wrong_is_a_problem(call, receipt, path, body, status):
+def test_what_is_wrong_is_a_problem(
+    call: Caller, receipt: None, path: str, body: Any, status: int
+) -> None:
     response = call("POST", path, body)
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
 
 
-def test_a_broken_source_is_named_with_its_place(call, receipt):
+def test_a_broken_source_is_named_with_its_place(call: Caller, receipt: None) -> None:
     response = call(
         "POST", "/templates/receipt/versions", {"parts": {"subject": "x", "text": "a\n{{ b"}}
     )
@@ -95,7 +99,7 @@ def test_a_broken_source_is_named_with_its_place(call, receipt):
     assert "line 2" in problem["detail"]
 
 
-def test_a_draft_alone_cannot_be_sent(call):
+def test_a_draft_alone_cannot_be_sent(call: Caller) -> None:
     call.ok("POST", "/templates", {"name": "draft", "channel": "simulator"})
     call.ok("POST", "/templates/draft/versions", {"parts": {"body": "x", "subject": "y"}})
     body = {**SIMULATED, "body": "", "template": "draft"}
@@ -121,7 +125,9 @@ BOMBS = {
         {"not": {"not": {"$ref": "#/nowhere"}}},
     ],
 )
-def test_a_schema_without_a_bound_is_refused_when_it_is_written(call, schema):
+def test_a_schema_without_a_bound_is_refused_when_it_is_written(
+    call: Caller, schema: dict[str, Any]
+) -> None:
     call.ok("POST", "/templates", RECEIPT)
     body = {"parts": PARTS, "context_schema": schema}
     refused = call("POST", "/templates/receipt/versions", body)
@@ -130,7 +136,9 @@ def test_a_schema_without_a_bound_is_refused_when_it_is_written(call, schema):
     assert "context schema cannot be used" in refused.json()["detail"]
 
 
-def test_no_context_makes_a_schema_slow_or_an_error(call, caller):
+def test_no_context_makes_a_schema_slow_or_an_error(
+    call: Caller, caller: Callable[..., Caller]
+) -> None:
     call.ok("POST", "/templates", {"name": "bombs", "channel": "simulator"})
     rules = {name: rule for name, (rule, _) in BOMBS.items()}
     version = {"parts": {"subject": "s", "body": "b"}, "context_schema": {"properties": rules}}
@@ -148,7 +156,9 @@ def test_no_context_makes_a_schema_slow_or_an_error(call, caller):
     assert time.process_time() - begun < 10  # the first alone took 52 s
 
 
-def test_a_stored_schema_without_a_bound_refuses_contexts_and_is_named_by_the_doctor(call):
+def test_a_stored_schema_without_a_bound_refuses_contexts_and_is_named_by_the_doctor(
+    call: Caller,
+) -> None:
     call.ok("POST", "/templates", {"name": "old", "channel": "simulator"})
     call.ok("POST", "/templates/old/versions", {"parts": {"subject": "s", "body": "b"}})
     TemplateVersion.objects.update(context_schema={"$ref": "#"})  # as an older release took it

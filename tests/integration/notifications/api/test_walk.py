@@ -153,7 +153,7 @@ OPERATIONS = {
 }
 
 
-def test_the_table_knows_every_operation_and_every_scope():
+def test_the_table_knows_every_operation_and_every_scope() -> None:
     documented = {
         operation["operationId"]
         for methods in api.get_openapi_schema()["paths"].values()
@@ -173,7 +173,7 @@ SCOPES = [
 
 
 @pytest.fixture(scope="module")
-def walks(django_db_setup, django_db_blocker):
+def walks(django_db_setup: None, django_db_blocker: Any) -> Iterator[Any]:
     """Make the worlds once, in a transaction that the module's tests share: each undoes its own."""
     with django_db_blocker.unblock(), transaction.atomic():
         yield Walks(worlds.furnish_all())
@@ -245,7 +245,9 @@ class Walk:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_an_operation_does_its_own_for_who_may_and_nothing_for_anybody_else(name, walks):
+def test_an_operation_does_its_own_for_who_may_and_nothing_for_anybody_else(
+    name: str, walks: Walks
+) -> None:
     walk = Walk(name, walks)
     _for_who_may(walk)
     with walks.undone() as changed:

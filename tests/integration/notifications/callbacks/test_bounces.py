@@ -8,12 +8,15 @@ import itertools
 import subprocess
 import sys
 from base64 import encodebytes
+from collections.abc import Callable
 from pathlib import Path
 from quopri import encodestring
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
+from pytest_django import Settings
 
 from notifications.callbacks import bounces, receipts
 from notifications.channels import return_paths
@@ -21,16 +24,19 @@ from notifications.maintenance import archive
 from notifications.models import ArchivedNotification, Notification, PendingReceipt, Suppression
 from notifications.submission import send
 from tests.servers import dovecot, postfix
+from tests.servers.smtp import SmtpServer
 
 RETURNED = Path(__file__).parent / "returned"
 ADA = "ada@example.org"
 
 
 @pytest.fixture
-def mailer(account, smtp_server, monkeypatch):
+def mailer(
+    account: Any, smtp_server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
     """Make an account at a mail server, with a return path."""
 
-    def mailer(url):
+    def mailer(url: str) -> Any:
         monkeypatch.setenv("SECRET_MAIL_URL", url)
         settings = {"from": "Shop <shop@shop.example>", "return_path": "bounces@shop.example"}
         return account("shop", "smtp", "email", settings=settings, secrets={"url": SECRET})
@@ -42,11 +48,13 @@ SECRET = "env:SECRET_MAIL_URL"
 
 
 @pytest.fixture
-def sent(mailer, deliver, smtp_server):
+def sent(
+    mailer: Callable[..., Any], deliver: Callable[..., Any], smtp_server: SmtpServer
+) -> Callable[..., Any]:
     """Send a mail, and return its row."""
     mailer(smtp_server.url)
 
-    def sent(**fields):
+    def sent(**fields: Any) -> Any:
         [row] = deliver(accept(**fields))
         assert row.status == "sent"
         return row
@@ -54,22 +62,24 @@ def sent(mailer, deliver, smtp_server):
     return sent
 
 
-def accept(**fields):
+def accept(**fields: Any) -> Notification:
     return send(channel="email", **{"recipient": ADA, "subject": "Hello", "body": "Dear", **fields})
 
 
-def returned(name, row, recipient=ADA):
+def returned(name: str, row: Any, recipient: Any = ADA) -> bytes:
     """Write a mail that came back about a row's."""
     text = (RETURNED / f"{name}.eml").read_text()
     text = text.replace("{return_path}", path_of(row)).replace("{id}", str(row.id))
     return text.replace("{recipient}", recipient).encode()
 
 
-def path_of(row):
+def path_of(row: Any) -> str:
     return return_paths.of_mail("bounces@shop.example", row.id)
 
 
-def test_each_mail_has_a_return_path_of_its_own(sent, smtp_server):
+def test_each_mail_has_a_return_path_of_its_own(
+    sent: Callable[..., Any], smtp_server: SmtpServer
+) -> None:
     rows = [sent(), sent(cc=["bob@example.org"])]
     senders = [got.sender for got in smtp_server.messages]
     assert list(map(return_paths.read, senders)) == [row.id for row in rows]
@@ -94,8 +104,14 @@ def test_each_mail_has_a_return_path_of_its_own(sent, smtp_server):
 )
 @pytest.mark.parametrize("told_recipient", [True, False], ids=["envelope", "alone"])
 def test_what_came_back_is_applied_once(
-    sent, name, kind, status, reason, suppressed, told_recipient
-):
+    sent: Callable[..., Any],
+    name: str,
+    kind: str,
+    status: str,
+    reason: str,
+    suppressed: str | None,
+    told_recipient: bool,
+) -> None:
     row = sent()
     for _ in range(2):
         assert bounces.take(returned(name, row), path_of(row) if told_recipient else "") == kind
@@ -111,7 +127,7 @@ def test_what_came_back_is_applied_once(
         assert (row.status, row.reason) == ("failed", "bounced")
 
 
-def test_a_forwarded_address_is_known_by_the_return_path_alone(sent):
+def test_a_forwarded_address_is_known_by_the_return_path_alone(sent: Callable[..., Any]) -> None:
     row = sent()
     report = returned("exim_gone", row, recipient="ada.lovelace@forwarded.example")
     bounces.take(report, path_of(row))
@@ -119,7 +135,7 @@ def test_a_forwarded_address_is_known_by_the_return_path_alone(sent):
 
 
 @pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
-def test_a_bounce_is_read_whose_parts_are_encoded(sent, encoding):
+def test_a_bounce_is_read_whose_parts_are_encoded(sent: Callable[..., Any], encoding: str) -> None:
     row = sent()
     report = returned("exchange_gone", row)
     encode = {"base64": encodebytes, "quoted-printable": encodestring}[encoding]
@@ -133,7 +149,9 @@ def test_a_bounce_is_read_whose_parts_are_encoded(sent, encoding):
     assert (row.status, row.reason) == ("failed", "bounced")
 
 
-def test_a_copy_that_bounces_costs_its_recipient_and_not_the_notification(sent):
+def test_a_copy_that_bounces_costs_its_recipient_and_not_the_notification(
+    sent: Callable[..., Any],
+) -> None:
     row = sent(cc=["Bob <Bob@Example.org>"])
     bounces.take(returned("exim_gone", row, recipient="bob@example.org"), path_of(row))
     row.refresh_from_db()
@@ -141,7 +159,9 @@ def test_a_copy_that_bounces_costs_its_recipient_and_not_the_notification(sent):
     assert Suppression.objects.get().recipient == "bob@example.org"
 
 
-def test_a_bounce_of_a_mail_in_the_archive_suppresses_and_changes_nothing_there(sent, set_):
+def test_a_bounce_of_a_mail_in_the_archive_suppresses_and_changes_nothing_there(
+    sent: Callable[..., Any], set_: Callable[..., None]
+) -> None:
     set_("ARCHIVE_MONTHS", 12)
     row = sent(cc=["bob@example.org"])
     with transaction.atomic():
@@ -158,7 +178,9 @@ def test_a_bounce_of_a_mail_in_the_archive_suppresses_and_changes_nothing_there(
     archive.drop(keep_months=-1)
 
 
-def test_a_bounce_that_is_quicker_than_the_record_waits_for_it(sent, deliver):
+def test_a_bounce_that_is_quicker_than_the_record_waits_for_it(
+    sent: Callable[..., Any], deliver: Callable[..., Any]
+) -> None:
     sent()
     row = accept()
     bounces.take(returned("exim_gone", row), path_of(row))
@@ -171,7 +193,7 @@ def test_a_bounce_that_is_quicker_than_the_record_waits_for_it(sent, deliver):
     assert Suppression.objects.get().source == "shop"
 
 
-def test_a_return_path_that_we_did_not_make_tells_nothing(sent):
+def test_a_return_path_that_we_did_not_make_tells_nothing(sent: Callable[..., Any]) -> None:
     row = sent()
     forged = path_of(row).replace("@", "a@")[:-1]
     swapped = return_paths.of_mail("bounces@shop.example", accept().id)
@@ -198,14 +220,14 @@ def test_a_return_path_that_we_did_not_make_tells_nothing(sent):
         b"Content-Type: message/delivery-status\nContent-Transfer-Encoding: base64\n\n!!!\n",
     ],
 )
-def test_what_nobody_can_read_changes_nothing(sent, raw):
+def test_what_nobody_can_read_changes_nothing(sent: Callable[..., Any], raw: bytes) -> None:
     row = sent()
     assert bounces.take(raw, path_of(row)) in ("bounce", "complaint", "other")
     row.refresh_from_db()
     assert (row.status, row.reason) == ("sent", "")
 
 
-def piped(raw, env, *arguments):
+def piped(raw: Any, env: Any, *arguments: Any) -> subprocess.CompletedProcess[Any]:
     return subprocess.run(
         [sys.executable, "manage.py", "receive_mail", *arguments],
         input=raw,
@@ -216,7 +238,9 @@ def piped(raw, env, *arguments):
     )
 
 
-def test_a_pipe_takes_a_bounce_and_keeps_it_while_the_database_is_away(sent, child_env):
+def test_a_pipe_takes_a_bounce_and_keeps_it_while_the_database_is_away(
+    sent: Callable[..., Any], child_env: dict[str, str]
+) -> None:
     row = sent()
     report = returned("exim_gone", row)
     away = child_env | {"DATABASE_URL": "postgres://nobody:x@127.0.0.1:9/none"}
@@ -230,7 +254,12 @@ def test_a_pipe_takes_a_bounce_and_keeps_it_while_the_database_is_away(sent, chi
 
 
 @pytest.mark.skipif(bool(postfix.why_absent()), reason=postfix.why_absent())
-def test_a_bounce_of_postfix_is_understood(mailer, deliver, smtp_server, wait_until):
+def test_a_bounce_of_postfix_is_understood(
+    mailer: Callable[..., Any],
+    deliver: Callable[..., Any],
+    smtp_server: SmtpServer,
+    wait_until: Callable[..., Any],
+) -> None:
     refusals = itertools.repeat(f"550 5.1.1 <{ADA}>: Recipient address rejected: User unknown")
     smtp_server.answer(ADA, refusals)
     server = postfix.PostfixServer(onward=smtp_server.port)
@@ -252,7 +281,9 @@ def test_a_bounce_of_postfix_is_understood(mailer, deliver, smtp_server, wait_un
 
 
 @pytest.mark.skipif(bool(dovecot.why_absent()), reason=dovecot.why_absent())
-def test_a_mailbox_is_read_and_what_was_read_is_seen(sent, settings, capsys):
+def test_a_mailbox_is_read_and_what_was_read_is_seen(
+    sent: Callable[..., Any], settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [sent(), sent(recipient="bob@example.org"), sent(recipient="eve@example.org")]
     told = zip(["exim_gone", "out_of_office", "complaint"], rows, strict=True)
     server = dovecot.DovecotServer().start()

@@ -1,12 +1,15 @@
 """Status callbacks: each final state is told once, signed, and through queues of their own."""
 
 import json
+from collections.abc import Callable
 from io import StringIO
+from typing import Any
 
 import pytest
 import svix
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
+from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 
 from notifications.callbacks import outbound
@@ -17,21 +20,21 @@ from notifications.submission import cancel, send
 
 
 @pytest.fixture(autouse=True)
-def _local(settings):
+def _local(settings: Settings) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
 
 
 @pytest.fixture
-def url(httpserver: HTTPServer):
+def url(httpserver: HTTPServer) -> str:
     httpserver.expect_request("/status", method="POST").respond_with_data("", 200)
     return httpserver.url_for("/status")
 
 
 @pytest.fixture
-def call_back(deliver):
+def call_back(deliver: Callable[..., Any]) -> Callable[..., Any]:
     """Make the callbacks that are due, and deliver them."""
 
-    def call_back():
+    def call_back() -> Any:
         outbound.tick()
         waiting = Notification.objects.filter(channel="callback", status="queued")
         return deliver(*waiting)
@@ -40,8 +43,14 @@ def call_back(deliver):
 
 
 def test_the_final_state_is_told_once_and_another_implementation_verifies_it(
-    account, text, deliver, call_back, url, httpserver, settings
-):
+    account: Any,
+    text: Any,
+    deliver: Callable[..., Any],
+    call_back: Callable[..., Any],
+    url: str,
+    httpserver: HTTPServer,
+    settings: Settings,
+) -> None:
     account("sms-a")
     [row] = deliver(text(callback_url=url, reference="order 7", metadata={"shop": 1}))
     [callback] = call_back()
@@ -64,8 +73,15 @@ def test_the_final_state_is_told_once_and_another_implementation_verifies_it(
 
 @pytest.mark.parametrize(("behaviour", "expected"), [("result=permanent", "failed"), ("", "sent")])
 def test_whatever_ends_a_notification_is_told(
-    account, text, deliver, call_back, url, httpserver, behaviour, expected
-):
+    account: Any,
+    text: Any,
+    deliver: Callable[..., Any],
+    call_back: Callable[..., Any],
+    url: str,
+    httpserver: HTTPServer,
+    behaviour: str,
+    expected: str,
+) -> None:
     account("sms-a", settings={"behaviour": behaviour})
     cancelled = text(callback_url=url, countdown=60)
     cancel(cancelled.id)
@@ -75,7 +91,14 @@ def test_whatever_ends_a_notification_is_told(
     assert types == sorted(["notification.cancelled", f"notification.{expected}"])
 
 
-def test_a_receipt_is_told_after_the_sending(account, text, deliver, call_back, url, httpserver):
+def test_a_receipt_is_told_after_the_sending(
+    account: Any,
+    text: Any,
+    deliver: Callable[..., Any],
+    call_back: Callable[..., Any],
+    url: str,
+    httpserver: HTTPServer,
+) -> None:
     account("sms-a")
     [row] = deliver(text(callback_url=url))
     call_back()
@@ -86,8 +109,12 @@ def test_a_receipt_is_told_after_the_sending(account, text, deliver, call_back, 
 
 
 def test_a_refused_callback_is_retried_and_has_queues_of_its_own(
-    account, text, deliver, call_back, httpserver
-):
+    account: Any,
+    text: Any,
+    deliver: Callable[..., Any],
+    call_back: Callable[..., Any],
+    httpserver: HTTPServer,
+) -> None:
     account("sms-a")
     httpserver.expect_request("/down").respond_with_data("", 503)
     deliver(text(callback_url=httpserver.url_for("/down")))
@@ -96,7 +123,7 @@ def test_a_refused_callback_is_retried_and_has_queues_of_its_own(
     assert callback.attempts.get().code == "HTTP 503"
 
 
-def test_a_callback_has_no_callback(url, transactional_db):
+def test_a_callback_has_no_callback(url: str, transactional_db: None) -> None:
     with pytest.raises(InvalidField, match="no callback"):
         send(channel="callback", recipient=url, body="{}", callback_url=url)
     row = send(channel="callback", recipient=url, body="{}")
@@ -105,16 +132,18 @@ def test_a_callback_has_no_callback(url, transactional_db):
 
 
 @pytest.mark.parametrize("bad", ["ftp://example.org", "example.org", "http://a:b@example.org/"])
-def test_what_is_no_url_is_refused_at_the_door(text, bad):
+def test_what_is_no_url_is_refused_at_the_door(text: Any, bad: str) -> None:
     with pytest.raises(InvalidField, match="callback_url"):
         text(callback_url=bad)
 
 
-def test_two_sweeps_tell_once(account, text, deliver, url, in_threads):
+def test_two_sweeps_tell_once(
+    account: Any, text: Any, deliver: Callable[..., Any], url: str, in_threads: Any
+) -> None:
     account("sms-a")
     deliver(*(text(callback_url=url) for _ in range(5)))
 
-    def sweep():
+    def sweep() -> float:
         try:
             return outbound.tick()
         finally:
@@ -125,8 +154,13 @@ def test_two_sweeps_tell_once(account, text, deliver, url, in_threads):
 
 
 def test_each_project_signs_by_a_secret_of_its_own(
-    account, text, deliver, call_back, url, httpserver
-):
+    account: Any,
+    text: Any,
+    deliver: Callable[..., Any],
+    call_back: Callable[..., Any],
+    url: str,
+    httpserver: HTTPServer,
+) -> None:
     account("sms-a")
     for name in ("shop", "bank"):
         Project.objects.create(name=name)
@@ -150,7 +184,7 @@ def test_each_project_signs_by_a_secret_of_its_own(
         call_command("webhook_secrets", "--project", "nobody")
 
 
-def test_receivers_of_a_project_have_time_to_take_a_new_secret(settings):
+def test_receivers_of_a_project_have_time_to_take_a_new_secret(settings: Settings) -> None:
     before = accounts.webhook_secrets("shop")
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another"

@@ -2,11 +2,16 @@
 
 import base64
 import json
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from django.db.models import F
+from django.test import Client
+from pytest_django import Settings
+from pytest_httpserver import HTTPServer
 
 from notifications.callbacks import receipts
 from notifications.channels.base import Receipt
@@ -24,32 +29,32 @@ from notifications.submission import send
 PUBLIC = "https://n.example.org"
 
 
-def told(event, sent, **more):
+def told(event: Any, sent: Any, **more: Any) -> Receipt:
     [attempt] = sent.attempts.all()
     return Receipt(event, provider_message_id=attempt.provider_message_id, **more)
 
 
 @pytest.fixture
-def sent(account, text, deliver):
+def sent(account: Any, text: Any, deliver: Callable[..., Any]) -> Any:
     account("sms-a")
     return deliver(text())[0]
 
 
-def take(*given):
+def take(*given: Any) -> None:
     receipts.take(given, account="sms-a", channel="sms")
 
 
-def fresh(row):
+def fresh(row: Any) -> Any:
     row.refresh_from_db()
     return row
 
 
-def test_a_receipt_moves_sent_to_delivered(sent):
+def test_a_receipt_moves_sent_to_delivered(sent: Any) -> None:
     take(told("delivered", sent))
     assert fresh(sent).status == "delivered"
 
 
-def test_a_failed_one_becomes_a_dead_letter_with_its_history(sent):
+def test_a_failed_one_becomes_a_dead_letter_with_its_history(sent: Any) -> None:
     take(told("failed", sent, code="30003", detail="Unreachable"))
     assert (fresh(sent).status, sent.reason) == ("failed", "failed")
     dead = FailedDelivery.objects.get()
@@ -65,21 +70,23 @@ def test_a_failed_one_becomes_a_dead_letter_with_its_history(sent):
         ("unsubscribed", "delivered", "unsubscribed", "marketing"),
     ],
 )
-def test_bounces_complaints_and_opt_outs_suppress(sent, event, status, reason, scope):
+def test_bounces_complaints_and_opt_outs_suppress(
+    sent: Any, event: str, status: str, reason: str, scope: str
+) -> None:
     take(told(event, sent))
     assert fresh(sent).status == status
     kept = Suppression.objects.get()
     assert (kept.recipient, kept.reason, kept.scope) == (sent.recipient, reason, scope)
 
 
-def test_doubled_and_contradicting_receipts_change_nothing_more(sent):
+def test_doubled_and_contradicting_receipts_change_nothing_more(sent: Any) -> None:
     take(told("delivered", sent), told("delivered", sent), told("failed", sent))
     assert fresh(sent).status == "delivered"
     assert not FailedDelivery.objects.exists()
     assert not PendingReceipt.objects.exists()
 
 
-def test_an_unknown_message_does_no_harm_and_is_forgotten_after_an_hour(sent):
+def test_an_unknown_message_does_no_harm_and_is_forgotten_after_an_hour(sent: Any) -> None:
     take(Receipt("delivered", provider_message_id="never ours"))
     assert fresh(sent).status == "sent"
     hours = timedelta(hours=2)
@@ -88,12 +95,14 @@ def test_an_unknown_message_does_no_harm_and_is_forgotten_after_an_hour(sent):
     assert not PendingReceipt.objects.exists()
 
 
-def test_another_accounts_message_is_not_touched(sent):
+def test_another_accounts_message_is_not_touched(sent: Any) -> None:
     receipts.take([told("failed", sent)], account="sms-b", channel="sms")
     assert fresh(sent).status == "sent"
 
 
-def test_a_receipt_that_is_quicker_than_the_worker_counts_later(account, text, deliver):
+def test_a_receipt_that_is_quicker_than_the_worker_counts_later(
+    account: Any, text: Any, deliver: Callable[..., Any]
+) -> None:
     account("sms-a")
     row = text()
     take(Receipt("delivered", provider_message_id=f"simulated-{row.id}"))
@@ -105,7 +114,9 @@ def test_a_receipt_that_is_quicker_than_the_worker_counts_later(account, text, d
     assert not PendingReceipt.objects.exists()
 
 
-def test_the_simulator_sends_late_and_failing_receipts(account, text, deliver):
+def test_the_simulator_sends_late_and_failing_receipts(
+    account: Any, text: Any, deliver: Callable[..., Any]
+) -> None:
     account("sms-a", settings={"behaviour": "receipt=bounced&receipt_after=30"})
     [row] = deliver(text())
     receipts.tick()
@@ -118,7 +129,7 @@ def test_the_simulator_sends_late_and_failing_receipts(account, text, deliver):
 # --- through the web ----------------------------------------------------------------------
 
 
-def test_twilios_own_example_has_this_signature():
+def test_twilios_own_example_has_this_signature() -> None:
     # The example of https://www.twilio.com/docs/usage/security, as its libraries test it.
     form = {
         "CallSid": "CA1234567890ABCDE",
@@ -132,7 +143,13 @@ def test_twilios_own_example_has_this_signature():
 
 
 @pytest.fixture
-def twilio(account, text, deliver, settings, monkeypatch):
+def twilio(
+    account: Any,
+    text: Any,
+    deliver: Callable[..., Any],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
     """A text that Twilio took as SM1."""
     settings.PUBLIC_URL = PUBLIC
     monkeypatch.setenv("SECRET_TWILIO", "12345")
@@ -147,10 +164,10 @@ def twilio(account, text, deliver, settings, monkeypatch):
     return sent
 
 
-AS_A_FORM = {"content_type": "application/x-www-form-urlencoded"}
+AS_A_FORM: Any = {"content_type": "application/x-www-form-urlencoded"}
 
 
-def test_twilios_callback_is_believed_when_signed(client, twilio):
+def test_twilios_callback_is_believed_when_signed(client: Client, twilio: Any) -> None:
     form = {"MessageSid": "SM1", "MessageStatus": "delivered", "To": "+4366412345678"}
     signed = signature("12345", f"{PUBLIC}/webhooks/sms-a", list(form.items()))
     answer = client.post(
@@ -161,7 +178,7 @@ def test_twilios_callback_is_believed_when_signed(client, twilio):
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "12345 of another body"])
-def test_a_forged_callback_gets_403(client, twilio, token):
+def test_a_forged_callback_gets_403(client: Client, twilio: Any, token: str) -> None:
     form = {"MessageSid": "SM1", "MessageStatus": "failed"}
     signed = signature(token, f"{PUBLIC}/webhooks/sms-a", list(form.items())) if token else ""
     if token.startswith("12345"):
@@ -173,7 +190,7 @@ def test_a_forged_callback_gets_403(client, twilio, token):
     assert fresh(twilio).status == "sent"
 
 
-def test_a_status_on_the_way_is_no_receipt(client, twilio):
+def test_a_status_on_the_way_is_no_receipt(client: Client, twilio: Any) -> None:
     form = {"MessageSid": "SM1", "MessageStatus": "queued"}
     signed = signature("12345", f"{PUBLIC}/webhooks/sms-a", list(form.items()))
     headers = {"X-Twilio-Signature": signed}
@@ -181,19 +198,24 @@ def test_a_status_on_the_way_is_no_receipt(client, twilio):
     assert (answer.status_code, fresh(twilio).status) == (204, "sent")
 
 
-def test_garbage_gets_400_and_an_unknown_account_404(client, twilio):
+def test_garbage_gets_400_and_an_unknown_account_404(client: Client, twilio: Any) -> None:
     assert client.post("/webhooks/sms-a", b"\xff", **AS_A_FORM).status_code == 400
     assert client.post("/webhooks/nobody").status_code == 404
     assert client.get("/webhooks/sms-a").status_code == 405
 
 
-def test_a_provider_without_callbacks_believes_nobody(client, account):
+def test_a_provider_without_callbacks_believes_nobody(client: Client, account: Any) -> None:
     account("sms-a")
     assert client.post("/webhooks/sms-a", "{}", "application/json").status_code == 403
 
 
 @pytest.fixture
-def postmark(account, deliver, monkeypatch, transactional_db):
+def postmark(
+    account: Any,
+    deliver: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    transactional_db: None,
+) -> Any:
     """A mail that Postmark took as message 1, with its callbacks protected by a password."""
     monkeypatch.setenv("SECRET_CREDENTIALS", '{"server_token": "x"}')
     monkeypatch.setenv("SECRET_HOOK", "hook:password")
@@ -218,11 +240,11 @@ BOUNCE = {
 }
 
 
-def basic(credentials):
+def basic(credentials: Any) -> dict[Any, Any]:
     return {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
 
 
-def test_a_services_bounce_fails_the_mail_and_suppresses(client, postmark):
+def test_a_services_bounce_fails_the_mail_and_suppresses(client: Client, postmark: Any) -> None:
     answer = client.post(
         "/webhooks/mail-a",
         json.dumps(BOUNCE),
@@ -234,7 +256,7 @@ def test_a_services_bounce_fails_the_mail_and_suppresses(client, postmark):
     assert Suppression.objects.get().reason == "hard_bounce"
 
 
-def test_a_services_soft_bounce_fails_the_mail_only(client, postmark):
+def test_a_services_soft_bounce_fails_the_mail_only(client: Client, postmark: Any) -> None:
     soft = json.dumps({**BOUNCE, "Type": "SoftBounce"})
     client.post("/webhooks/mail-a", soft, "application/json", headers=basic("hook:password"))
     assert (fresh(postmark).status, postmark.reason) == ("failed", "failed")
@@ -242,7 +264,7 @@ def test_a_services_soft_bounce_fails_the_mail_only(client, postmark):
 
 
 @pytest.mark.parametrize("headers", [{}, basic("hook:guess")])
-def test_a_forged_bounce_gets_403(client, postmark, headers):
+def test_a_forged_bounce_gets_403(client: Client, postmark: Any, headers: Any) -> None:
     answer = client.post(
         "/webhooks/mail-a", json.dumps(BOUNCE), "application/json", headers=headers
     )
@@ -251,7 +273,7 @@ def test_a_forged_bounce_gets_403(client, postmark, headers):
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", "nonsense", '{"RecordType": 7}'])
-def test_a_services_garbage_gets_400(client, postmark, body):
+def test_a_services_garbage_gets_400(client: Client, postmark: Any, body: str) -> None:
     answer = client.post(
         "/webhooks/mail-a", body, "application/json", headers=basic("hook:password")
     )
@@ -263,7 +285,12 @@ def test_a_services_garbage_gets_400(client, postmark, body):
 
 
 @pytest.fixture
-def ses(account, deliver, monkeypatch, transactional_db):
+def ses(
+    account: Any,
+    deliver: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    transactional_db: None,
+) -> Any:
     """A mail that SES took as message ses-1; its events come by SNS, with a password."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     monkeypatch.setenv("SECRET_CREDENTIALS", json.dumps({"client_params": keys}))
@@ -284,10 +311,10 @@ def ses(account, deliver, monkeypatch, transactional_db):
 
 
 @pytest.fixture
-def sns_tells(client):
+def sns_tells(client: Client) -> Callable[..., Any]:
     """Post an event of SES as SNS does."""
 
-    def tell(kind, event, credentials="hook:password"):
+    def tell(kind: str, event: Any, credentials: str = "hook:password") -> Any:
         mail = {"messageId": "ses-1", "destination": ["ada@example.org"], "headers": [], "tags": {}}
         told = {"eventType": kind, "mail": mail, kind.lower(): event}
         notification = {
@@ -348,13 +375,22 @@ def sns_tells(client):
         ),
     ],
 )
-def test_what_ses_tells_by_sns_moves_the_mail(ses, sns_tells, kind, event, status, reasons):
+def test_what_ses_tells_by_sns_moves_the_mail(
+    ses: Any,
+    sns_tells: Callable[..., Any],
+    kind: str,
+    event: dict[str, Any],
+    status: str,
+    reasons: list[Any],
+) -> None:
     assert sns_tells(kind, event).status_code == 204
     assert fresh(ses).status == status
     assert [s.reason for s in Suppression.objects.all()] == reasons
 
 
-def test_a_subscription_of_sns_is_confirmed_with_the_accounts_keys(ses, client, httpserver):
+def test_a_subscription_of_sns_is_confirmed_with_the_accounts_keys(
+    ses: Any, client: Client, httpserver: HTTPServer
+) -> None:
     confirmed = """<ConfirmSubscriptionResponse><ConfirmSubscriptionResult>
         <SubscriptionArn>arn:aws:sns:eu-west-1:123456789012:ses:1</SubscriptionArn>
         </ConfirmSubscriptionResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>
@@ -370,7 +406,7 @@ def test_a_subscription_of_sns_is_confirmed_with_the_accounts_keys(ses, client, 
         "Token": "t-1",
     }
 
-    def ask(password):
+    def ask(password: str) -> Any:
         headers = {"X-Amz-Sns-Message-Type": wish["Type"], **basic(f"hook:{password}")}
         body = json.dumps(wish)
         return client.post("/webhooks/mail-a", body, "text/plain", headers=headers).status_code
@@ -385,14 +421,16 @@ def test_a_subscription_of_sns_is_confirmed_with_the_accounts_keys(ses, client, 
 
 
 @pytest.mark.parametrize("body", ["", "nonsense", "[]", '{"Type": "Notification", "Message": 7}'])
-def test_what_is_no_event_of_ses_gets_400(ses, client, body):
+def test_what_is_no_event_of_ses_gets_400(ses: Any, client: Client, body: str) -> None:
     headers = {"X-Amz-Sns-Message-Type": "Notification", **basic("hook:password")}
     answer = client.post("/webhooks/mail-a", body, "text/plain", headers=headers)
     assert answer.status_code == 400
     assert fresh(ses).status == "sent"
 
 
-def test_an_event_that_somebody_else_posts_gets_403(ses, sns_tells):
+def test_an_event_that_somebody_else_posts_gets_403(
+    ses: Any, sns_tells: Callable[..., Any]
+) -> None:
     event = {"recipients": ["ada@example.org"]}
     assert sns_tells("Delivery", event, "hook:guess").status_code == 403
     assert fresh(ses).status == "sent"

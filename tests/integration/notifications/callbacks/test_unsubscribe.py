@@ -1,23 +1,34 @@
 """One-click unsubscribe (RFC 8058)."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.test import Client
+from pytest_django import Settings
+from pytest_httpserver import HTTPServer
 
 from notifications.core.errors import InvalidContext
 from notifications.models import ProviderAccount, Suppression
 from notifications.providers import accounts
 from notifications.submission import send
 from templates_engine.errors import InvalidTemplate
-from templates_engine.models import Template
+from templates_engine.models import Template, TemplateVersion
 from templates_engine.preview import preview
 from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.providers.templates import published
+from tests.servers.smtp import SmtpServer
 
 
 @pytest.fixture
-def mail(account, deliver, settings, smtp_server, monkeypatch):
+def mail(
+    account: Any,
+    deliver: Callable[..., Any],
+    settings: Settings,
+    smtp_server: SmtpServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Any]:
     """Send a mail of a category over real SMTP, and give it as it arrived."""
     settings.PUBLIC_URL = "https://n.example.org"
     monkeypatch.setenv("SECRET_MAIL", smtp_server.url)
@@ -29,7 +40,7 @@ def mail(account, deliver, settings, smtp_server, monkeypatch):
         secrets={"url": "env:SECRET_MAIL"},
     )
 
-    def mail(category):
+    def mail(category: Any) -> Any:
         published(category, category)
         deliver(send(channel="email", recipient="ada@example.org", template=category))
         return smtp_server.messages[-1].message
@@ -37,20 +48,24 @@ def mail(account, deliver, settings, smtp_server, monkeypatch):
     return mail
 
 
-def path_of(message):
+def path_of(message: Any) -> Any:
     found = re.fullmatch(r"<https://n\.example\.org(.*)>", message["List-Unsubscribe"])
     assert found is not None
     return found[1]
 
 
-def test_marketing_mail_carries_the_headers_and_transactional_does_not(mail):
+def test_marketing_mail_carries_the_headers_and_transactional_does_not(
+    mail: Callable[..., Any],
+) -> None:
     marketing = mail("marketing")
     assert marketing["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert path_of(marketing).startswith("/unsubscribe/")
     assert mail("transactional")["List-Unsubscribe"] is None
 
 
-def test_mail_says_that_a_program_sent_it_and_marketing_which_list_it_is_of(mail):
+def test_mail_says_that_a_program_sent_it_and_marketing_which_list_it_is_of(
+    mail: Callable[..., Any],
+) -> None:
     marketing, transactional = mail("marketing"), mail("transactional")
     for each in (marketing, transactional):
         assert each.get_all("Auto-Submitted") == ["auto-generated"]
@@ -60,7 +75,7 @@ def test_mail_says_that_a_program_sent_it_and_marketing_which_list_it_is_of(mail
     assert (transactional["List-Id"], transactional["Feedback-ID"]) == (None, None)
 
 
-def test_an_account_names_its_lists_and_itself(mail):
+def test_an_account_names_its_lists_and_itself(mail: Callable[..., Any]) -> None:
     settings = {"from": "shop@xn--bcher-kva.example", "list_domain": "lists.example.org"}
     ProviderAccount.objects.update(settings={**settings, "feedback_id": "shop-7"})
     accounts.forget()
@@ -69,7 +84,7 @@ def test_an_account_names_its_lists_and_itself(mail):
     assert marketing["Feedback-ID"] == "marketing:marketing:shop-7"
 
 
-def test_a_mail_programs_one_click_unsubscribes(mail, client):
+def test_a_mail_programs_one_click_unsubscribes(mail: Callable[..., Any], client: Client) -> None:
     path = path_of(mail("marketing"))
     answer = client.post(path, {"List-Unsubscribe": "One-Click"})
     assert answer.status_code == 200
@@ -83,20 +98,22 @@ def test_a_mail_programs_one_click_unsubscribes(mail, client):
     assert again.status == "suppressed"
 
 
-def test_following_the_link_only_asks_for_scanners_follow_links_too(mail, client):
+def test_following_the_link_only_asks_for_scanners_follow_links_too(
+    mail: Callable[..., Any], client: Client
+) -> None:
     answer = client.get(path_of(mail("marketing")))
     assert answer.status_code == 200
     assert b'method="post"' in answer.content
     assert not Suppression.objects.exists()
 
 
-def test_unsubscribing_twice_is_fine(mail, client):
+def test_unsubscribing_twice_is_fine(mail: Callable[..., Any], client: Client) -> None:
     path = path_of(mail("marketing"))
     assert [client.post(path).status_code for _ in range(2)] == [200, 200]
     assert Suppression.objects.count() == 1
 
 
-def test_a_forged_link_unsubscribes_nobody(mail, client):
+def test_a_forged_link_unsubscribes_nobody(mail: Callable[..., Any], client: Client) -> None:
     path = path_of(mail("marketing"))
     for forged in (path[:-1], "/unsubscribe/x", path.replace("unsubscribe/", "unsubscribe/a")):
         assert client.post(forged).status_code == 404
@@ -112,13 +129,15 @@ SOURCES = {
 }
 
 
-def sale(channel, category="marketing", sources=None):
+def sale(channel: str, category: str = "marketing", sources: Any = None) -> TemplateVersion:
     template = Template.objects.create(name=f"sale-{channel}", channel=channel, category=category)
     parts = sources or SOURCES[channel]
     return publish(create_version(template, parts, sample_context={"name": "Ada"}))
 
 
-def test_the_link_in_a_mails_text_is_that_of_its_header(mail, deliver, client, smtp_server):
+def test_the_link_in_a_mails_text_is_that_of_its_header(
+    mail: Callable[..., Any], deliver: Callable[..., Any], client: Client, smtp_server: SmtpServer
+) -> None:
     sale("email")
     request: dict[str, Any] = {
         "recipient": "ada@example.org",
@@ -128,7 +147,8 @@ def test_the_link_in_a_mails_text_is_that_of_its_header(mail, deliver, client, s
     deliver(send(channel="email", **request))
     arrived = smtp_server.messages[-1].message
     link = arrived["List-Unsubscribe"].strip("<>")
-    html, text = (arrived.get_body((kind,)).get_content() for kind in ("html", "plain"))
+    bodies = [arrived.get_body((kind,)) for kind in ("html", "plain")]
+    html, text = (body.get_content() for body in bodies if body is not None)
     assert f'href="{link}"' in html
     assert link in text.replace("\n", "")
     assert client.post(path_of(arrived)).status_code == 200
@@ -136,8 +156,13 @@ def test_the_link_in_a_mails_text_is_that_of_its_header(mail, deliver, client, s
 
 
 def test_the_link_in_a_text_message_unsubscribes_its_number(
-    account, deliver, client, settings, httpserver, monkeypatch
-):
+    account: Any,
+    deliver: Callable[..., Any],
+    client: Client,
+    settings: Settings,
+    httpserver: HTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     settings.PUBLIC_URL = "https://n.example.org"
     sale("sms")
     monkeypatch.setenv("SECRET_TWILIO", "1")
@@ -156,7 +181,9 @@ def test_the_link_in_a_text_message_unsubscribes_its_number(
     assert send(channel="sms", **request).status == "suppressed"
 
 
-def test_without_a_public_url_a_template_that_needs_the_link_is_refused_by_name(account, settings):
+def test_without_a_public_url_a_template_that_needs_the_link_is_refused_by_name(
+    account: Any, settings: Settings
+) -> None:
     settings.PUBLIC_URL = ""
     sale("sms")
     account("texts")
@@ -172,7 +199,7 @@ def test_without_a_public_url_a_template_that_needs_the_link_is_refused_by_name(
     assert send(**request, context=own).status == "queued"
 
 
-def test_what_nobody_can_unsubscribe_from_has_no_link(transactional_db):
+def test_what_nobody_can_unsubscribe_from_has_no_link(transactional_db: None) -> None:
     with pytest.raises(InvalidTemplate, match="marketing messages alone") as refused:
         sale("sms", "transactional")
     assert "is defined" in refused.value.hint
@@ -182,7 +209,7 @@ def test_what_nobody_can_unsubscribe_from_has_no_link(transactional_db):
     assert preview(version).content == {"text": "Ada"}
 
 
-def test_a_preview_shows_a_sample_of_the_link(transactional_db, settings):
+def test_a_preview_shows_a_sample_of_the_link(transactional_db: None, settings: Settings) -> None:
     version = sale("sms")
     assert str(preview(version).content["text"]).endswith("/unsubscribe/sample")
     draft = create_version(version.template, SOURCES["sms"], sample_context={"name": "Ada"})

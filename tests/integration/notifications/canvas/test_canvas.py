@@ -1,10 +1,12 @@
 """Celery's canvas over sends: the effect of each form, by one worker and one scheduler."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import celery
 import pytest
+import redis
 from celery import chain, chord, group
 from celery.exceptions import ChordError
 from celery.result import AsyncResult
@@ -14,27 +16,30 @@ from notifications.models import Notification, Status
 from notifications.tasks import send_notification
 from tests.integration.notifications.canvas import tasks
 from tests.integration.notifications.canvas.tasks import calls, errback, fail, note
+from tests.servers.processes import Processes
 
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 REFUSED = {**SIMULATED, "recipient": "ada?result=permanent&code=550"}
 
 
-def send(reference="", **changes):
+def send(reference: str = "", **changes: Any) -> Any:
     return send_notification.s(**{**SIMULATED, "reference": reference, **changes})
 
 
-def row(reference):
-    return Notification.objects.filter(reference=reference).first()
+def row(reference: str) -> Notification:
+    return Notification.objects.get(reference=reference)
 
 
 @pytest.fixture
-def running(processes):
+def running(processes: Processes) -> Any:
     """A worker that knows the application's tasks, and a scheduler."""
     processes.worker("-c", "2", "-I", tasks.__name__)
     return processes.beat()
 
 
-def test_every_form_of_canvas_has_its_effect(running, wait_until, redis_client):
+def test_every_form_of_canvas_has_its_effect(
+    running: Any, wait_until: Callable[..., Any], redis_client: redis.Redis
+) -> None:
     result = {
         "link": send_notification.apply_async(kwargs=SIMULATED, link=note.s(what="link")),
         "links": send_notification.apply_async(

@@ -1,5 +1,6 @@
 """A follower that faults costs itself, and none is called twice."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,31 +22,33 @@ SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body":
 
 
 @pytest.fixture
-def broken(monkeypatch):
+def broken(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A follower that cannot be published: what it raises is not an outage."""
     error = UnicodeEncodeError("ascii", "ü", 0, 1, "on purpose")
     monkeypatch.setattr(unpublishable, "error", error)
     return unpublishable.s()
 
 
-def send(**changes):
+def send(**changes: Any) -> Any:
     return send_notification.s(**SIMULATED, **changes)
 
 
-def accept(**options):
+def accept(**options: Any) -> Any:
     return send_notification.apply_async(kwargs=SIMULATED, **options).notification
 
 
-def deliver_without_followers(*rows):
+def deliver_without_followers(*rows: Any) -> None:
     """Deliver, and die before what follows is called."""
     pipeline.deliver(claims.claim([row.id for row in rows]), worker="test")
 
 
-def sent(reference):
+def sent(reference: Any) -> int:
     return Notification.objects.filter(reference=reference).count()
 
 
-def test_a_follower_that_faults_costs_itself_only(transactional_db, broken, set_):
+def test_a_follower_that_faults_costs_itself_only(
+    transactional_db: None, broken: Any, set_: Callable[..., None]
+) -> None:
     set_("PICKUP_GRACE", 0.0)
     row = accept(link=[send(reference="before"), broken, send(reference="after")])
     deliver_one(row.id, worker="test")
@@ -65,7 +68,7 @@ def test_a_follower_that_faults_costs_itself_only(transactional_db, broken, set_
     assert followers.call_overdue(10) == 0
 
 
-def test_a_batch_goes_on_after_a_follower_that_faults(transactional_db, broken):
+def test_a_batch_goes_on_after_a_follower_that_faults(transactional_db: None, broken: Any) -> None:
     accept(link=broken)
     for number in range(3):
         accept(link=send(reference=f"batch {number}"))
@@ -74,12 +77,14 @@ def test_a_batch_goes_on_after_a_follower_that_faults(transactional_db, broken):
     assert [sent(f"batch {number}") for number in range(3)] == [1, 1, 1]
 
 
-def test_what_a_dead_worker_left_is_called_by_the_sweep_and_once(transactional_db, set_):
+def test_what_a_dead_worker_left_is_called_by_the_sweep_and_once(
+    transactional_db: None, set_: Callable[..., None]
+) -> None:
     set_("PICKUP_GRACE", 0.0)
     row = accept(link=[send(reference="one"), send(reference="two")])
     deliver_without_followers(row)
 
-    def sweep(_):
+    def sweep(_: Any) -> None:
         try:
             followers.call_overdue(10)
         finally:
@@ -94,7 +99,9 @@ def test_what_a_dead_worker_left_is_called_by_the_sweep_and_once(transactional_d
 
 
 @pytest.mark.parametrize("end", ["expired", "suppressed", "cancelled"])
-def test_what_ends_without_a_provider_call_fails_its_chord(transactional_db, set_, end):
+def test_what_ends_without_a_provider_call_fails_its_chord(
+    transactional_db: None, set_: Callable[..., None], end: str
+) -> None:
     set_("PICKUP_GRACE", 0.0)
     result = chord([send(), send(reference="other")])(send(reference="body"))
     first, other = Notification.objects.order_by("reference")
@@ -111,7 +118,9 @@ def test_what_ends_without_a_provider_call_fails_its_chord(transactional_db, set
     assert sent("body") == 0
 
 
-def test_error_links_hear_of_an_expired_one(transactional_db, set_):
+def test_error_links_hear_of_an_expired_one(
+    transactional_db: None, set_: Callable[..., None]
+) -> None:
     set_("PICKUP_GRACE", 0.0)
     row = accept(link_error=send(reference="told"), link=send(reference="never"))
     Notification.objects.filter(id=row.id).update(
@@ -121,7 +130,9 @@ def test_error_links_hear_of_an_expired_one(transactional_db, set_):
     assert (sent("told"), sent("never")) == (1, 0)
 
 
-def test_a_part_that_is_noted_twice_counts_once(transactional_db, set_):
+def test_a_part_that_is_noted_twice_counts_once(
+    transactional_db: None, set_: Callable[..., None]
+) -> None:
     set_("PICKUP_GRACE", 0.0)
     chord([send(), send(), send()])(send(reference="body"))
     first, second, third = Notification.objects.all()
@@ -135,7 +146,7 @@ def test_a_part_that_is_noted_twice_counts_once(transactional_db, set_):
     assert sent("body") == 1
 
 
-def test_a_send_that_cannot_be_accepted_any_more_is_a_dead_letter(transactional_db):
+def test_a_send_that_cannot_be_accepted_any_more_is_a_dead_letter(transactional_db: None) -> None:
     row = accept(chain=[send(reference="last").set(task_id="last"), send().set(task_id="middle")])
     (last, middle) = row.continuation["chain"]
     middle["kwargs"]["channel"] = "pigeon"
@@ -147,7 +158,9 @@ def test_a_send_that_cannot_be_accepted_any_more_is_a_dead_letter(transactional_
     assert not QuarantinedRow.objects.exists()
 
 
-def test_followers_wait_for_a_broker_that_is_away(transactional_db, monkeypatch):
+def test_followers_wait_for_a_broker_that_is_away(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = accept(link=[unpublishable.s()])
     with monkeypatch.context() as patch:
         patch.setattr(unpublishable, "error", OperationalError("away"))
@@ -162,7 +175,9 @@ def test_followers_wait_for_a_broker_that_is_away(transactional_db, monkeypatch)
     assert row.continuation is None
 
 
-def test_a_round_ends_with_the_first_that_meets_an_outage(transactional_db, monkeypatch, set_):
+def test_a_round_ends_with_the_first_that_meets_an_outage(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch, set_: Callable[..., None]
+) -> None:
     set_("PICKUP_GRACE", 0.0)
     rows = [accept(link=[unpublishable.s()]) for _ in range(3)]
     deliver_without_followers(*rows)
@@ -173,7 +188,7 @@ def test_a_round_ends_with_the_first_that_meets_an_outage(transactional_db, monk
     assert followers.call_overdue(10) == 2
 
 
-def test_a_row_of_an_earlier_version_has_one_link_alone(transactional_db):
+def test_a_row_of_an_earlier_version_has_one_link_alone(transactional_db: None) -> None:
     row = accept(link=send(reference="alone"))
     (link,) = row.continuation["link"]
     Notification.objects.filter(id=row.id).update(continuation={"link": link})
@@ -181,7 +196,7 @@ def test_a_row_of_an_earlier_version_has_one_link_alone(transactional_db):
     assert sent("alone") == 1
 
 
-def test_the_content_of_a_send_is_in_no_result(transactional_db):
+def test_the_content_of_a_send_is_in_no_result(transactional_db: None) -> None:
     row = accept(chain=[send(reference="secret").set(task_id="never")])
     Notification.objects.filter(id=row.id).update(status=Status.FAILED, finished_at=row.created_at)
     followers.call(row.id)

@@ -4,6 +4,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 from celery import current_app
@@ -11,6 +12,7 @@ from celery import current_app
 from notifications.core.routing import SEND_TASK
 from notifications.models import Notification
 from notifications.tasks import send_notification
+from tests.servers.processes import Processes
 
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 WITHOUT_BROKER = """
@@ -25,7 +27,7 @@ send.set(countdown=600).delay().revoke()
 """
 
 
-def post(address, **fields):
+def post(address: str, **fields: Any) -> Any:
     """Return the status of a POST, and what it answers; a refusal is a status, too."""
     body = urllib.parse.urlencode(fields).encode()
     try:
@@ -35,7 +37,9 @@ def post(address, **fields):
         return error.code, {}
 
 
-def test_flower_cancels_a_send_and_changes_the_rate_limit(processes, wait_until):
+def test_flower_cancels_a_send_and_changes_the_rate_limit(
+    processes: Processes, wait_until: Callable[..., Any]
+) -> None:
     processes.worker("-c", "1", "-n", "one@host")
     _, flower = processes.flower(FLOWER_UNAUTHENTICATED_API="1")
     result = send_notification.apply_async(kwargs=SIMULATED, countdown=600)
@@ -47,7 +51,7 @@ def test_flower_cancels_a_send_and_changes_the_rate_limit(processes, wait_until)
     assert f"{SEND_TASK} [rate_limit=7/s]" in registered["one@host"]
 
 
-def test_a_canvas_is_accepted_and_revoked_while_the_broker_is_away(processes):
+def test_a_canvas_is_accepted_and_revoked_while_the_broker_is_away(processes: Processes) -> None:
     env = {"BROKER_URL": "redis://127.0.0.1:1/0"}
     processes.run("shell", "python", "manage.py", "shell", "-v0", "-c", WITHOUT_BROKER, **env)
     statuses = Notification.objects.values_list("status", flat=True)

@@ -1,5 +1,6 @@
 """Deliveries in the caller's own process: eager mode, ``apply`` and a plain call."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ REFUSED = {**SIMULATED, "recipient": "ada?result=permanent"}
 
 
 @pytest.fixture(params=[False, True], ids=["silent", "propagates"])
-def propagates(request, transactional_db):
+def propagates(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[Any]:
     """Eager mode, and whether it propagates errors."""
     conf = current_app.conf
     before = conf.task_always_eager, conf.task_eager_propagates
@@ -35,12 +36,14 @@ FORMS = {
 }
 
 
-def status(id_):
+def status(id_: Any) -> str:
     return Notification.objects.get(id=id_).status
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_eager_forms_deliver_on_commit_and_nothing_after_a_rollback(propagates, form):
+def test_eager_forms_deliver_on_commit_and_nothing_after_a_rollback(
+    propagates: Any, form: Any
+) -> None:
     assert status(form(SIMULATED)) == Status.SENT
     with transaction.atomic():
         id_ = form(SIMULATED)
@@ -58,7 +61,9 @@ def test_eager_forms_deliver_on_commit_and_nothing_after_a_rollback(propagates, 
     [(DOWN, TransientError, Status.SCHEDULED), (REFUSED, DeliveryFailed, Status.FAILED)],
     ids=["down", "refused"],
 )
-def test_eager_errors_are_raised_where_celery_is_told_to(propagates, form, fields, error, end):
+def test_eager_errors_are_raised_where_celery_is_told_to(
+    propagates: Any, form: Any, fields: Any, error: Any, end: Any
+) -> None:
     if propagates:
         with pytest.raises(error):
             form(fields)
@@ -67,13 +72,13 @@ def test_eager_errors_are_raised_where_celery_is_told_to(propagates, form, field
     assert Notification.objects.get().status == end
 
 
-def test_an_eager_batch_is_delivered_whole(propagates):
+def test_an_eager_batch_is_delivered_whole(propagates: Any) -> None:
     submitted = send_many([SIMULATED] * 1000)
     assert Notification.objects.filter(batch=submitted.batch, status=Status.SENT).count() == 1000
 
 
-def test_an_eager_canvas_sends_each_once(propagates):
-    def sig(reference):
+def test_an_eager_canvas_sends_each_once(propagates: Any) -> None:
+    def sig(reference: Any) -> Any:
         return send_notification.s(**SIMULATED, reference=reference)
 
     chain(sig("1"), sig("2"))()
@@ -86,7 +91,7 @@ def test_an_eager_canvas_sends_each_once(propagates):
     assert sorted(map(int, sent.values_list("reference", flat=True))) == list(range(1, 11))
 
 
-def test_apply_delivers_here_and_its_result_waits_for_nobody(transactional_db):
+def test_apply_delivers_here_and_its_result_waits_for_nobody(transactional_db: None) -> None:
     result = send_notification.apply(kwargs=SIMULATED)
     assert (result.state, result.get()) == ("SUCCESS", result.id)
     waiting = send_notification.apply(kwargs=DOWN)
@@ -99,7 +104,7 @@ def test_apply_delivers_here_and_its_result_waits_for_nobody(transactional_db):
         send_notification.apply(kwargs=REFUSED, throw=True)
 
 
-def test_a_plain_call_delivers_here_and_gives_the_id(transactional_db):
+def test_a_plain_call_delivers_here_and_gives_the_id(transactional_db: None) -> None:
     assert status(send_notification(**SIMULATED)) == Status.SENT
     with pytest.raises(TransientError):
         send_notification(**DOWN)

@@ -1,8 +1,10 @@
 """A notification that is revoked is cancelled, by whichever way Celery has for it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 from celery import chain, current_app, group
 from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
@@ -11,21 +13,22 @@ from notifications.delivery import claims
 from notifications.models import Notification, Status
 from notifications.tasks import send_notification
 from tests.integration.notifications.canvas import tasks
+from tests.servers.processes import Processes
 
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
-def later(**options):
+def later(**options: Any) -> Any:
     return send_notification.apply_async(kwargs=SIMULATED, countdown=600, **options)
 
 
-def statuses(*results):
+def statuses(*results: Any) -> list[Any]:
     rows = Notification.objects.in_bulk([result.id for result in results])
     return [str(row.status) for row in rows.values()]
 
 
 @pytest.mark.parametrize("terminate", [False, True])
-def test_revoke_cancels_what_no_worker_has(transactional_db, terminate):
+def test_revoke_cancels_what_no_worker_has(transactional_db: None, terminate: bool) -> None:
     results = [later() for _ in range(4)]
     results[0].revoke(terminate=terminate)
     AsyncResult(results[1].id).revoke(terminate=terminate)
@@ -36,27 +39,29 @@ def test_revoke_cancels_what_no_worker_has(transactional_db, terminate):
         results[0].get(timeout=1)
 
 
-def test_a_group_is_revoked_whole(transactional_db):
+def test_a_group_is_revoked_whole(transactional_db: None) -> None:
     result = group(send_notification.s(**SIMULATED).set(countdown=600) for _ in range(3))()
     result.revoke()
     assert statuses(*result.results) == ["cancelled"] * 3
 
 
-def test_an_id_of_ones_own_is_revoked(transactional_db):
+def test_an_id_of_ones_own_is_revoked(transactional_db: None) -> None:
     result = later(task_id="order-7")
     current_app.control.revoke("order-7")
     assert AsyncResult("order-7").state == "REVOKED"
     assert statuses(result) == ["cancelled"]
 
 
-def test_what_is_being_sent_is_not_called_back(transactional_db):
+def test_what_is_being_sent_is_not_called_back(transactional_db: None) -> None:
     result = send_notification.delay(**SIMULATED)
     claims.claim([result.notification.id])
     result.revoke(terminate=True)
     assert statuses(result) == ["sending"]
 
 
-def test_workers_cancel_what_a_broadcast_revokes(processes, wait_until, redis_client):
+def test_workers_cancel_what_a_broadcast_revokes(
+    processes: Processes, wait_until: Callable[..., Any], redis_client: redis.Redis
+) -> None:
     """As ``celery control revoke`` does, and applications with a Celery app of their own."""
     processes.worker("-c", "1", "-I", tasks.__name__)
     result = later()

@@ -1,10 +1,12 @@
 """One signature, used twice, is two intents: what is sent by it is sent twice."""
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
+import redis
 from celery import chain, chord, current_app, group
 
 from notifications import submission
@@ -13,31 +15,32 @@ from notifications.models import WAITING, FailedDelivery, Notification, Status
 from notifications.tasks import deliver_one, send_notification, send_to_each
 from tests.integration.notifications.canvas import tasks
 from tests.integration.notifications.canvas.tasks import fail, note
+from tests.servers.processes import Processes
 
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
-def parts(form):
+def parts(form: Any) -> Callable[..., Any]:
     """Return what makes the signatures of a form's sends, by a letter each."""
 
-    def send(letter, **changes):
+    def send(letter: Any, **changes: Any) -> Any:
         fields = {**SIMULATED, "reference": letter, "metadata": {"form": form}, **changes}
         return send_notification.s(**fields)
 
     return send
 
 
-def frozen(signature):
+def frozen(signature: Any) -> Any:
     signature.freeze()
     return signature
 
 
-def one_link_twice(send):
+def one_link_twice(send: Any) -> Any:
     link = frozen(send("b"))
     return send("a").set(link=[link, link])
 
 
-FORMS = {
+FORMS: dict[str, Callable[..., Any]] = {
     "chain": lambda s: chain(s("a"), s("b")),
     "long chain": lambda s: chain(s("a"), s("b"), s("c")),
     "chain of one": lambda s: chain([s("a")]),
@@ -62,25 +65,25 @@ FORMS = {
 COUNTS = {("one link twice", "b"): 4}
 
 
-def deliver_all():
+def deliver_all() -> None:
     while ids := list(Notification.objects.filter(status__in=WAITING).values_list("id", flat=True)):
         for id_ in ids:
             deliver_one_quietly(id_)
 
 
-def deliver_one_quietly(id_):
+def deliver_one_quietly(id_: Any) -> None:
     with suppress(DeliveryFailed):
         deliver_one(id_, worker="test")
 
 
-def sent():
+def sent() -> Counter[Any]:
     """Count what was sent, by form and part of it."""
     done = Notification.objects.exclude(reference="").filter(finished_at__isnull=False)
     return Counter(done.values_list("metadata__form", "reference"))
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["one after the other", "at once"])
-def test_each_use_of_a_canvas_sends_all_of_it(transactional_db, together):
+def test_each_use_of_a_canvas_sends_all_of_it(transactional_db: None, together: bool) -> None:
     for name, make in FORMS.items():
         if together and name == "frozen chord, again":
             continue
@@ -95,7 +98,9 @@ def test_each_use_of_a_canvas_sends_all_of_it(transactional_db, together):
     assert {one: count for one, count in counts.items() if count != COUNTS.get(one, 2)} == {}
 
 
-def test_a_chord_with_an_id_of_its_own_is_refused_while_its_first_use_runs(transactional_db):
+def test_a_chord_with_an_id_of_its_own_is_refused_while_its_first_use_runs(
+    transactional_db: None,
+) -> None:
     send = parts("frozen chord")
     canvas = frozen(chord([send("a"), send("b")], send("c")))
     canvas.apply_async()
@@ -105,7 +110,9 @@ def test_a_chord_with_an_id_of_its_own_is_refused_while_its_first_use_runs(trans
     assert set(sent().values()) == {1}
 
 
-def test_an_id_of_ones_own_is_used_once_and_for_other_content_refused(transactional_db):
+def test_an_id_of_ones_own_is_used_once_and_for_other_content_refused(
+    transactional_db: None,
+) -> None:
     send = parts("own id")
     for _ in range(2):
         send("a").set(task_id="order-7").apply_async()
@@ -117,7 +124,7 @@ def test_an_id_of_ones_own_is_used_once_and_for_other_content_refused(transactio
     assert [row.reference for row in Notification.objects.all()] == ["a"]
 
 
-def test_a_key_says_what_is_the_same_whichever_use_it_is_in(transactional_db):
+def test_a_key_says_what_is_the_same_whichever_use_it_is_in(transactional_db: None) -> None:
     send = parts("key")
     keyed = chain(send("a"), send("b", idempotency_key="the one"))
     for _ in range(2):
@@ -126,7 +133,7 @@ def test_a_key_says_what_is_the_same_whichever_use_it_is_in(transactional_db):
     assert sent() == {("key", "a"): 2, ("key", "b"): 1}
 
 
-def test_a_further_use_is_not_revoked_with_the_first(transactional_db):
+def test_a_further_use_is_not_revoked_with_the_first(transactional_db: None) -> None:
     send = parts("revoked")
     canvas = chain(send("a"), send("b", countdown=600))
     first = canvas.apply_async()
@@ -139,7 +146,7 @@ def test_a_further_use_is_not_revoked_with_the_first(transactional_db):
     assert sorted(last) == [Status.CANCELLED, Status.SCHEDULED]
 
 
-def test_each_use_that_cannot_be_accepted_is_a_dead_letter(transactional_db):
+def test_each_use_that_cannot_be_accepted_is_a_dead_letter(transactional_db: None) -> None:
     send = parts("refused")
     canvas = chain(send("a"), send("b"))
     for _ in range(2):
@@ -152,11 +159,11 @@ def test_each_use_that_cannot_be_accepted_is_a_dead_letter(transactional_db):
 
 
 def test_workers_send_each_use_and_a_message_that_comes_again_once(
-    processes, wait_until, redis_client
-):
+    processes: Processes, wait_until: Callable[..., Any], redis_client: redis.Redis
+) -> None:
     """Where it is Celery's worker that calls the send."""
     processes.worker("-c", "2", "-I", tasks.__name__)
-    forms = {
+    forms: dict[str, Callable[..., Any]] = {
         "after a job": lambda s: chain(note.si(), s("a")),
         "linked to a job": lambda s: note.si().set(link=frozen(s("a"))),
         "body of jobs": lambda s: chord([note.si(), note.si()], s("a")),

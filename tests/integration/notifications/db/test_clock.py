@@ -52,7 +52,9 @@ def _pass_on(source: socket.socket, sink: socket.socket) -> None:
         return
 
 
-def test_the_server_gives_up_a_client_that_vanished_as_early_as_we_a_server(transactional_db):
+def test_the_server_gives_up_a_client_that_vanished_as_early_as_we_a_server(
+    transactional_db: None,
+) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT name, setting FROM pg_settings WHERE name ~ 'tcp_(keepalives|user)' ORDER BY 1"
@@ -65,7 +67,9 @@ def test_the_server_gives_up_a_client_that_vanished_as_early_as_we_a_server(tran
         }
 
 
-def test_the_time_that_it_takes_to_connect_does_not_set_it_wrong(slow_door, monkeypatch):
+def test_the_time_that_it_takes_to_connect_does_not_set_it_wrong(
+    slow_door: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(clock, "_anchor", None)
     before, kept, after = clock.now(), database_now(), clock.now()
     assert abs((before + (after - before) / 2 - kept).total_seconds()) < CONNECTING / 4

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 from django.db import connection
+from django.test import Client
 from kombu.connection import Connection
 
 from config import celery_app
@@ -23,7 +25,9 @@ from scheduling.models import SchedulerProcess
 from tests import leftovers
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import suspended, wait_until
-from tests.servers.processes import RunningProcess
+from tests.servers.processes import Processes, RunningProcess
+from tests.servers.redis import RedisServer
+from tests.servers.smtp import SmtpServer
 
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 SENT = "SELECT count(*) FROM notifications_notification WHERE status = 'sent'"
@@ -133,12 +137,12 @@ STATES: dict[str, Callable[[Database], AbstractContextManager[None]]] = {
 
 
 @pytest.fixture
-def database(migrated_postgres_server) -> Database:
+def database(migrated_postgres_server: PostgresServer) -> Database:
     return Database(migrated_postgres_server)
 
 
 @pytest.fixture
-def knock(redis_server):
+def knock(redis_server: RedisServer) -> Callable[..., None]:
     """Have a worker look for due rows."""
 
     def knock() -> None:
@@ -154,7 +158,7 @@ def knock(redis_server):
 
 
 @pytest.fixture
-def system(processes, redis_server, database):
+def system(processes: Processes, redis_server: RedisServer, database: Database) -> Any:
     processes.env |= {
         "DATABASE_URL": database.url,
         "BROKER_URL": redis_server.url,
@@ -163,7 +167,9 @@ def system(processes, redis_server, database):
     return processes
 
 
-def test_every_error_that_the_database_answers_is_waited_out(system, database, knock):
+def test_every_error_that_the_database_answers_is_waited_out(
+    system: Any, database: Database, knock: Callable[..., None]
+) -> None:
     made = system.run("key", "python", "manage.py", "create_api_key", "tests")
     key = next(word for word in made.split() if word.startswith("ntf_live_"))
     web, address = system.web()
@@ -210,11 +216,13 @@ def test_every_error_that_the_database_answers_is_waited_out(system, database, k
         assert process.first_traceback() == ""
 
 
-def test_what_a_provider_took_in_an_outage_is_recorded_and_sent_once(system, database, smtp_server):
+def test_what_a_provider_took_in_an_outage_is_recorded_and_sent_once(
+    system: Any, database: Database, smtp_server: SmtpServer
+) -> None:
     """Each child has one mail with the provider, and batches beside it, as its database goes."""
     system.beat()
     worker = system.worker("-c", "2", EMAIL_URL=smtp_server.url, NOTIFICATIONS_BATCH_TIME_LIMIT="1")
-    harms = {
+    harms: dict[str, Callable[[], AbstractContextManager[Any]]] = {
         "connections end": lambda: database.state("", ""),
         "read-only": lambda: STATES["it is read-only"](database),
     }
@@ -237,7 +245,9 @@ def test_what_a_provider_took_in_an_outage_is_recorded_and_sent_once(system, dat
     assert "broke" not in worker.output()
 
 
-def test_an_error_that_ends_one_transaction_delays_and_doubles_nothing(processes, tmp_path):
+def test_an_error_that_ends_one_transaction_delays_and_doubles_nothing(
+    processes: Processes, tmp_path: Path
+) -> None:
     simulated = tmp_path / "simulated.log"
     processes.env["SIMULATOR"] = f"record={simulated}"
     running = [processes.beat(), processes.worker("-c", "1")]
@@ -263,7 +273,7 @@ def test_an_error_that_ends_one_transaction_delays_and_doubles_nothing(processes
         assert process.first_traceback() == ""
 
 
-def test_the_doctor_finds_a_database_that_takes_no_write(transactional_db):
+def test_the_doctor_finds_a_database_that_takes_no_write(transactional_db: None) -> None:
     assert list(storage.database()) == []
     with connection.cursor() as cursor:
         cursor.execute("SET SESSION default_transaction_read_only = on")
@@ -284,8 +294,8 @@ def test_the_doctor_finds_a_database_that_takes_no_write(transactional_db):
     ],
 )
 def test_a_table_that_takes_no_write_is_told_of_wherever_one_looks(
-    transactional_db, client, table, event
-):
+    transactional_db: None, client: Client, table: str, event: str
+) -> None:
     with connection.cursor() as cursor:
         cursor.execute(OF_A_ROW.format("true", event, table))
     leftovers.forget()
@@ -312,7 +322,7 @@ def figures() -> dict[str, float]:
     return {one.name: one.value for family in families for one in family.samples}
 
 
-def test_the_doctor_names_the_session_that_has_a_table_locked(child_env):
+def test_the_doctor_names_the_session_that_has_a_table_locked(child_env: dict[str, str]) -> None:
     with psycopg.connect(child_env["DATABASE_URL"], application_name="psql of ada") as other:
         other.execute(f"{LOCK}; SELECT 'ada@example.org'")
         (finding,) = storage.database()
@@ -323,7 +333,9 @@ def test_the_doctor_names_the_session_that_has_a_table_locked(child_env):
     assert list(storage.database()) == []
 
 
-def test_the_doctor_knows_of_no_scheduler_while_its_rows_are_locked(child_env):
+def test_the_doctor_knows_of_no_scheduler_while_its_rows_are_locked(
+    child_env: dict[str, str],
+) -> None:
     long_ago = database_now() - timedelta(hours=1)
     SchedulerProcess.objects.create(name="beat", started_at=long_ago, seen_at=long_ago)
     with psycopg.connect(child_env["DATABASE_URL"]) as other:
@@ -332,7 +344,9 @@ def test_the_doctor_knows_of_no_scheduler_while_its_rows_are_locked(child_env):
     assert [finding.id for finding in schedules.schedulers()] == ["scheduler.none"]
 
 
-def test_the_doctor_names_the_session_that_others_wait_for(child_env, monkeypatch):
+def test_the_doctor_names_the_session_that_others_wait_for(
+    child_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(locks, "LONG", "0 seconds")
     with (
         closing(psycopg.connect(child_env["DATABASE_URL"], autocommit=True)) as other,
@@ -347,7 +361,7 @@ def test_the_doctor_names_the_session_that_others_wait_for(child_env, monkeypatc
         assert finding.problem.endswith("BEGIN; SELECT pg_advisory_xact_lock(….")
 
 
-def test_a_statement_is_told_of_without_its_values():
+def test_a_statement_is_told_of_without_its_values() -> None:
     for query, told in {
         "DELETE  FROM a\nWHERE b = 'ada'": "DELETE FROM a WHERE b = …",
         "SELECT /* ada */ 1": "SELECT …",

@@ -1,9 +1,14 @@
 """A standby is promoted: processes that were given both addresses go on, with no restart."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import psycopg
 import pytest
 
-from tests.servers.postgres import Standby
+from tests.servers.postgres import PostgresServer, Standby
+from tests.servers.processes import Processes
+from tests.servers.redis import RedisServer
 
 SUBMIT = """
 import django; django.setup()
@@ -15,15 +20,19 @@ SENT = "SELECT count(*) FROM notifications_notification WHERE status = 'sent'"
 
 
 @pytest.fixture
-def standby(migrated_postgres_server):
+def standby(migrated_postgres_server: PostgresServer) -> Iterator[Standby]:
     server = Standby(migrated_postgres_server).start()
     yield server
     server.stop()
 
 
 def test_work_goes_on_at_the_new_primary(
-    processes, migrated_postgres_server, standby, redis_server, wait_until
-):
+    processes: Processes,
+    migrated_postgres_server: PostgresServer,
+    standby: Standby,
+    redis_server: RedisServer,
+    wait_until: Callable[..., Any],
+) -> None:
     primary = migrated_postgres_server
 
     def sent() -> int:

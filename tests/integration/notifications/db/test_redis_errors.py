@@ -2,8 +2,9 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 import redis
@@ -14,7 +15,8 @@ from notifications.models import Notification, Status
 from notifications.queueing.publisher import DELIVER_DUE_TASK
 from notifications.submission import send
 from tests.servers.process import free_port, wait_until
-from tests.servers.processes import RunningProcess
+from tests.servers.processes import Processes, RunningProcess
+from tests.servers.redis import RedisServer
 
 ADMIN = ("admin", "nobody knows")
 
@@ -22,7 +24,7 @@ ADMIN = ("admin", "nobody knows")
 class Broker:
     """A Redis that is put into each state by an administrator, who may do so in any state."""
 
-    def __init__(self, server) -> None:
+    def __init__(self, server: Any) -> None:
         self._server = server
         with server.client() as client:
             client.execute_command(
@@ -50,7 +52,7 @@ class Broker:
 
 
 @pytest.fixture
-def knock(redis_server):
+def knock(redis_server: RedisServer) -> Callable[..., None]:
     """Have a worker look for due rows."""
 
     def knock() -> None:
@@ -66,7 +68,7 @@ def knock(redis_server):
 
 
 @pytest.fixture
-def broker(redis_server):
+def broker(redis_server: RedisServer) -> Iterator[Broker]:
     made = Broker(redis_server)
     yield made
     made.admin.config_set("save", "")  # it would not end without
@@ -101,7 +103,9 @@ def _states(broker: Broker) -> dict[str, tuple[Callable[[], None], Callable[[], 
     }
 
 
-def test_every_error_that_redis_answers_is_waited_out(processes, redis_server, broker, knock):
+def test_every_error_that_redis_answers_is_waited_out(
+    processes: Processes, redis_server: RedisServer, broker: Broker, knock: Callable[..., None]
+) -> None:
     processes.env |= {
         "BROKER_URL": redis_server.url,
         "REDIS_URL": redis_server.url,

@@ -1,6 +1,8 @@
 """Dead letters: grouped by cause, replayed once, at a rate, or discarded."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -13,10 +15,12 @@ from notifications.operations import bulk_replays, replays
 
 
 @pytest.fixture
-def dead(accepted, deliver):
+def dead(
+    accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> Callable[..., FailedDelivery]:
     """A notification that was refused for good; keywords change it."""
 
-    def dead(**changes) -> FailedDelivery:
+    def dead(**changes: Any) -> FailedDelivery:
         row = accepted(**{"recipient": "ada?result=permanent&code=550", **changes})
         deliver(row)
         return FailedDelivery.objects.get(notification_id=row.id)
@@ -24,7 +28,7 @@ def dead(accepted, deliver):
     return dead
 
 
-def test_failures_of_one_cause_share_a_fingerprint(dead):
+def test_failures_of_one_cause_share_a_fingerprint(dead: Callable[..., FailedDelivery]) -> None:
     assert dead().fingerprint == dead(reference="other").fingerprint
     assert dead().fingerprint != dead(recipient="ada?result=permanent&code=553").fingerprint
 
@@ -37,22 +41,25 @@ def test_failures_of_one_cause_share_a_fingerprint(dead):
         ("mailbox full", "no such user", False),
     ],
 )
-def test_a_fingerprint_looks_past_addresses_and_numbers(one, other, same):
+def test_a_fingerprint_looks_past_addresses_and_numbers(one: str, other: str, same: bool) -> None:
     prints = [fingerprint("email", "smtp", "rejected", "550", d) for d in (one, other)]
     assert (prints[0] == prints[1]) is same
 
 
-def test_a_replay_is_a_new_notification_linked_to_the_old(dead):
+def test_a_replay_is_a_new_notification_linked_to_the_old(
+    dead: Callable[..., FailedDelivery],
+) -> None:
     letter = dead(reference="order 7", metadata={"a": 1})
     again = replays.replay(letter)
     letter.refresh_from_db()
     assert again.replay_of_id == letter.notification_id
     assert (again.reference, again.metadata) == ("order 7", {"a": 1})
     assert (letter.state, letter.replayed_as_id) == ("replayed", again.id)
+    assert letter.notification_id is not None
     assert Notification.objects.get(id=letter.notification_id).status == Status.FAILED
 
 
-def test_a_dead_letter_is_replayed_once(dead):
+def test_a_dead_letter_is_replayed_once(dead: Callable[..., FailedDelivery]) -> None:
     letter = dead()
     replays.replay(letter)
     with pytest.raises(ReplayRefused):
@@ -60,7 +67,9 @@ def test_a_dead_letter_is_replayed_once(dead):
     assert Notification.objects.count() == 2
 
 
-def test_what_is_past_its_expiry_is_refused_and_stays_open(dead):
+def test_what_is_past_its_expiry_is_refused_and_stays_open(
+    dead: Callable[..., FailedDelivery],
+) -> None:
     letter = dead(expires=3600)
     Notification.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     letter = FailedDelivery.objects.get(pk=letter.pk)
@@ -70,7 +79,7 @@ def test_what_is_past_its_expiry_is_refused_and_stays_open(dead):
     assert letter.state == "open"
 
 
-def test_many_are_replayed_at_a_chosen_rate(dead):
+def test_many_are_replayed_at_a_chosen_rate(dead: Callable[..., FailedDelivery]) -> None:
     for _ in range(4):
         dead()
     order = bulk_replays.order("", 2)
@@ -82,7 +91,9 @@ def test_many_are_replayed_at_a_chosen_rate(dead):
     assert 1.4 < (due[-1] - due[0]).total_seconds() < 2.5
 
 
-def test_a_letter_that_cannot_even_be_read_costs_itself_only(dead):
+def test_a_letter_that_cannot_even_be_read_costs_itself_only(
+    dead: Callable[..., FailedDelivery],
+) -> None:
     unreadable, good = dead(), dead()
     FailedDelivery.objects.filter(pk=unreadable.pk).update(notification=None, request=[1])
     order = bulk_replays.order("", 100)
@@ -93,7 +104,9 @@ def test_a_letter_that_cannot_even_be_read_costs_itself_only(dead):
     assert FailedDelivery.objects.get(pk=unreadable.pk).state == "open"
 
 
-def test_a_discarded_letter_keeps_the_reason_and_is_not_replayed(dead):
+def test_a_discarded_letter_keeps_the_reason_and_is_not_replayed(
+    dead: Callable[..., FailedDelivery],
+) -> None:
     letter = dead()
     assert failed_deliveries.discard(FailedDelivery.objects.all(), why="typo in the list") == 1
     letter.refresh_from_db()

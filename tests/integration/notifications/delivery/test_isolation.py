@@ -5,9 +5,13 @@ it among them); all else is real: rows, claims, accounts, the simulator's file o
 """
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
 from notifications import tasks
 from notifications.canvas import followers
@@ -24,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("no_content_in_logs")
 
 
 @pytest.fixture
-def sent(settings, tmp_path):
+def sent(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Counter[Any]]]:
     """Have the simulator note what it sends; count the times by id."""
     path = tmp_path / "simulated.log"
     settings.SIMULATOR = f"record={path}"
@@ -34,10 +38,10 @@ def sent(settings, tmp_path):
 
 
 @pytest.fixture
-def batch(transactional_db, sent):
+def batch(transactional_db: None, sent: Callable[..., Counter[Any]]) -> Callable[..., Any]:
     """Accept 60 messages at once; return their rows."""
 
-    def accept(count=60, **common):
+    def accept(count: int = 60, **common: Any) -> list[Any]:
         each = [{"recipient": f"p{number}"} for number in range(count)]
         fields = {"channel": "simulator", "body": "Hello", **common}
         submitted = send_many(each, **fields)
@@ -47,10 +51,10 @@ def batch(transactional_db, sent):
 
 
 @pytest.fixture
-def each_error(batch, monkeypatch):
+def each_error(batch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Accept 60 messages for each error, which a function then raises for the eighth of them."""
 
-    def each(owner, name, **common):
+    def each(owner: Any, name: str, **common: Any) -> Iterator[Any]:
         for error in ERRORS:
             Notification.objects.all().delete()
             rows = batch(**common)
@@ -61,11 +65,11 @@ def each_error(batch, monkeypatch):
     return each
 
 
-def deliver_all():
+def deliver_all() -> Any:
     return tasks.deliver_due("simulator", "medium", 100)
 
 
-def assert_others_were_sent(rows, one, sent):
+def assert_others_were_sent(rows: Any, one: Any, sent: Callable[..., Counter[Any]]) -> None:
     times = sent()
     assert {times[str(row.id)] for row in rows if row != one} == {1}
     others = Notification.objects.exclude(id=one.id)
@@ -82,7 +86,13 @@ STAGES = [
 
 
 @pytest.mark.parametrize(("stage", "owner", "name"), STAGES, ids=[stage for stage, *_ in STAGES])
-def test_before_the_handover_an_exception_costs_one_attempt(each_error, sent, stage, owner, name):
+def test_before_the_handover_an_exception_costs_one_attempt(
+    each_error: Callable[..., Any],
+    sent: Callable[..., Counter[Any]],
+    stage: str,
+    owner: Any,
+    name: str,
+) -> None:
     for error, rows, bad in each_error(owner, name):
         assert deliver_all() == 60
         assert_others_were_sent(rows, bad, sent)
@@ -94,7 +104,9 @@ def test_before_the_handover_an_exception_costs_one_attempt(each_error, sent, st
         assert stage in attempt.detail
 
 
-def test_after_the_handover_an_exception_leaves_what_the_provider_said(each_error, sent):
+def test_after_the_handover_an_exception_leaves_what_the_provider_said(
+    each_error: Callable[..., Any], sent: Callable[..., Counter[Any]]
+) -> None:
     for _, rows, bad in each_error(account_sending, "_follow"):
         assert deliver_all() == 60
         assert_others_were_sent(rows, bad, sent)
@@ -103,7 +115,9 @@ def test_after_the_handover_an_exception_leaves_what_the_provider_said(each_erro
 
 
 @pytest.mark.parametrize("name", ["_decide", "_keep_attempts"])
-def test_what_cannot_be_recorded_as_it_is_is_recorded_plainly(each_error, sent, name):
+def test_what_cannot_be_recorded_as_it_is_is_recorded_plainly(
+    each_error: Callable[..., Any], sent: Callable[..., Counter[Any]], name: str
+) -> None:
     for _, rows, bad in each_error(outcomes, name):
         assert deliver_all() == 60
         assert_others_were_sent(rows, bad, sent)
@@ -112,7 +126,9 @@ def test_what_cannot_be_recorded_as_it_is_is_recorded_plainly(each_error, sent, 
         assert (bad.status, bad.reason) == (Status.SENT, "error_in_record")
 
 
-def test_what_follows_one_message_costs_no_other(each_error, sent):
+def test_what_follows_one_message_costs_no_other(
+    each_error: Callable[..., Any], sent: Callable[..., Counter[Any]]
+) -> None:
     link = {"task": "celery.ping", "args": [], "kwargs": {}, "options": {}, "immutable": True}
     for _, rows, bad in each_error(followers, "_request"):
         followed = [row.id for row in rows[5:10]]
@@ -123,7 +139,9 @@ def test_what_follows_one_message_costs_no_other(each_error, sent):
         assert list(left.values_list("id", "status")) == [(bad.id, Status.SENT)]
 
 
-def test_what_cannot_be_recorded_as_refused_becomes_a_dead_letter(batch, monkeypatch, sent):
+def test_what_cannot_be_recorded_as_refused_becomes_a_dead_letter(
+    batch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, sent: Callable[..., Counter[Any]]
+) -> None:
     rows = batch()
     Notification.objects.filter(id=rows[7].id).update(recipient="p?result=transient")
     plant(monkeypatch, outcomes, "_decide", {rows[7].id: ValueError()})
@@ -144,7 +162,9 @@ BROKEN = [
 @pytest.mark.parametrize(
     ("column", "value"), BROKEN, ids=["digits", "nested", "infinity", "expires at infinity"]
 )
-def test_a_row_that_cannot_be_read_ends_by_itself(batch, sent, column, value):
+def test_a_row_that_cannot_be_read_ends_by_itself(
+    batch: Callable[..., Any], sent: Callable[..., Counter[Any]], column: str, value: str
+) -> None:
     rows = batch()
     with connection.cursor() as cursor:
         cursor.execute(
@@ -169,8 +189,13 @@ WRONG = [
 
 @pytest.mark.parametrize(("column", "value", "status", "reason"), WRONG)
 def test_a_value_of_the_wrong_kind_costs_its_own_message(
-    batch, sent, column, value, status, reason
-):
+    batch: Callable[..., Any],
+    sent: Callable[..., Counter[Any]],
+    column: str,
+    value: str,
+    status: Any,
+    reason: str,
+) -> None:
     template = Template.objects.create(name="hello", channel="simulator")
     publish(create_version(template, {"subject": "Hi", "body": "Hello {{ name }}"}))
     rows = batch(body="", template="hello", context={"name": "Ada"})
@@ -185,7 +210,12 @@ def test_a_value_of_the_wrong_kind_costs_its_own_message(
     assert (rows[7].status, rows[7].reason) == (status, reason)
 
 
-def test_a_fault_is_logged_without_recipient_or_content(batch, monkeypatch, sent, caplog):
+def test_a_fault_is_logged_without_recipient_or_content(
+    batch: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    sent: Callable[..., Counter[Any]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     rows = batch(body="Dear Ada")
     error = UnicodeEncodeError("ascii", "Dear Ada p7 ada@example.org", 0, 1, "not in range")
     for owner, name in [(pipeline, "_ready"), (outcomes, "_decide")]:

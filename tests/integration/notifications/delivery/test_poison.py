@@ -1,13 +1,17 @@
 """A message that kills the workers that try it, beside others."""
 
+from collections.abc import Callable
 from typing import Any
 
 from notifications.core.retry import SUSPECT_AFTER
 from notifications.models import AccountRule, Notification, ProviderAccount, Status
 from notifications.submission import send
+from tests.servers.processes import Processes
 
 
-def test_a_message_that_kills_workers_takes_no_other_along(processes, wait_until):
+def test_a_message_that_kills_workers_takes_no_other_along(
+    processes: Processes, wait_until: Callable[..., Any]
+) -> None:
     simulated = {"channel": "sms", "kind": "simulator"}
     ProviderAccount.objects.create(name="good", **simulated)
     bad = ProviderAccount.objects.create(

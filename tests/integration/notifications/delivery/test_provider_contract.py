@@ -4,7 +4,9 @@ Each of these sends real batches of 60 and keeps what it was asked to send.
 """
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any, Never
 
 import pytest
 
@@ -31,18 +33,18 @@ class Pigeons(Provider):
     channels = ("chat",)
     flown: Counter[str] = Counter()
 
-    def send_many(self, messages):
+    def send_many(self, messages: Any) -> Iterator[Any]:
         for message in messages:
             if message.recipient.endswith("bad"):
                 yield from self.trouble(message)
             else:
                 yield message, self.fly(message)
 
-    def fly(self, message):
+    def fly(self, message: Any) -> Any:
         self.flown[message.recipient] += 1
         return SENT
 
-    def trouble(self, message):
+    def trouble(self, message: Any) -> Iterator[Any]:
         raise NotImplementedError
 
 
@@ -51,28 +53,28 @@ class Raises(Pigeons):
 
     error: Exception = ValueError("Dear Ada")
 
-    def trouble(self, message):
+    def trouble(self, message: Any) -> Iterator[Any]:
         raise self.error
 
 
 class RaisesAfterwards(Pigeons):
     """Raises when the message is sent already."""
 
-    def trouble(self, message):
+    def trouble(self, message: Any) -> Iterator[Any]:
         raise ValueError(self.fly(message))
 
 
 class Forgets(Pigeons):
     """Yields fewer outcomes than it was given messages."""
 
-    def trouble(self, message):
+    def trouble(self, message: Any) -> Iterator[Any]:
         yield from ()
 
 
 class TellsTwice(Pigeons):
     """Yields a message twice, the second time as refused."""
 
-    def trouble(self, message):
+    def trouble(self, message: Any) -> Iterator[Any]:
         yield message, self.fly(message)
         yield message, Outcome(Result.PERMANENT)
 
@@ -80,7 +82,7 @@ class TellsTwice(Pigeons):
 class TellsOfAStranger(Pigeons):
     """Yields a message that it was never given."""
 
-    def trouble(self, message):
+    def trouble(self, message: Any) -> Iterator[Any]:
         yield message._replace(id=message.id.__class__(int=7)), SENT
         yield message, self.fly(message)
 
@@ -88,14 +90,14 @@ class TellsOfAStranger(Pigeons):
 class TellsNonsense(Pigeons):
     """Yields something else than an outcome."""
 
-    def trouble(self, message):
+    def trouble(self, message: Any) -> Iterator[Any]:
         yield message, "sent"
 
 
 class TellsNoPair(Pigeons):
     """Yields something else than a message with its outcome."""
 
-    def trouble(self, message):
+    def trouble(self, message: Any) -> Iterator[Any]:
         yield None
         yield message, self.fly(message)
 
@@ -103,7 +105,7 @@ class TellsNoPair(Pigeons):
 class Stops(Pigeons):
     """Ends early, and leaves the rest unread."""
 
-    def send_many(self, messages):
+    def send_many(self, messages: Any) -> Iterator[Any]:
         for message in messages:
             yield message, self.fly(message)
             if message.recipient.endswith("bad"):
@@ -113,7 +115,7 @@ class Stops(Pigeons):
 class ReadsAll(Pigeons):
     """Reads all that it is given before it sends, and raises in the middle."""
 
-    def send_many(self, messages):
+    def send_many(self, messages: Any) -> Iterator[Any]:
         for message in list(messages):
             if message.recipient.endswith("bad"):
                 raise ValueError
@@ -123,15 +125,17 @@ class ReadsAll(Pigeons):
 class DoesNotBegin(Pigeons):
     """Raises at the call, before it read a message."""
 
-    def send_many(self, messages):
+    def send_many(self, messages: Any) -> Never:
         raise ValueError
 
 
 @pytest.fixture
-def sent_by(transactional_db, monkeypatch):
+def sent_by(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Any]]:
     """Send 60 messages by a provider of this class; return the one to ``bad`` and the others."""
 
-    def send(provider, **common):
+    def send(provider: Any, **common: Any) -> Any:
         provider.flown = Counter()
         monkeypatch.setitem(kinds.KINDS, "pigeons", f"{__name__}.{provider.__name__}")
         kinds.provider_class.cache_clear()
@@ -152,11 +156,11 @@ def sent_by(transactional_db, monkeypatch):
     health.forget()
 
 
-def deliver_all():
+def deliver_all() -> None:
     pipeline.deliver(claims.claim_due("chat", "medium", 100), worker="test")
 
 
-def assert_sent_once(others, flown):
+def assert_sent_once(others: Any, flown: Any) -> None:
     assert set(others.values_list("status", "attempt_count")) == {(Status.SENT, 1)}
     assert [flown[row.recipient] for row in others] == [1] * 59
 
@@ -174,7 +178,9 @@ def assert_sent_once(others, flown):
         (Stops, "sent", ""),
     ],
 )
-def test_a_breach_costs_the_message_that_it_is_about(sent_by, provider, result, code):
+def test_a_breach_costs_the_message_that_it_is_about(
+    sent_by: Callable[..., Any], provider: Any, result: str, code: Any
+) -> None:
     one, others = sent_by(provider)
     assert_sent_once(others, provider.flown)
     attempt = one.attempts.get()
@@ -184,28 +190,30 @@ def test_a_breach_costs_the_message_that_it_is_about(sent_by, provider, result, 
 @pytest.mark.parametrize(
     "error", [*ERRORS, ConnectionError("Dear Ada")], ids=lambda error: type(error).__name__
 )
-def test_it_may_raise_anything(sent_by, error):
+def test_it_may_raise_anything(sent_by: Callable[..., Any], error: Any) -> None:
     Raises.error = error
     one, others = sent_by(Raises)
     assert_sent_once(others, Raises.flown)
     assert (one.attempts.get().code, one.reason) == (type(error).__name__, "provider_error")
 
 
-def test_an_error_of_ours_that_it_raises_means_what_it_says(sent_by):
+def test_an_error_of_ours_that_it_raises_means_what_it_says(sent_by: Callable[..., Any]) -> None:
     Raises.error = PermanentError("There is no such loft.", code="404")
     one, others = sent_by(Raises)
     assert_sent_once(others, Raises.flown)
     assert (one.status, one.attempts.get().code) == (Status.FAILED, "404")
 
 
-def test_at_most_once_holds_for_what_it_tells_nothing_of(sent_by):
+def test_at_most_once_holds_for_what_it_tells_nothing_of(sent_by: Callable[..., Any]) -> None:
     one, others = sent_by(RaisesAfterwards, guarantee="at_most_once")
     assert_sent_once(others, RaisesAfterwards.flown)
     assert (one.status, one.reason) == (Status.FAILED, "outcome_unknown")
     assert RaisesAfterwards.flown["p7bad"] == 1
 
 
-def test_what_it_reads_ahead_is_bounded_and_the_rest_is_sent_one_by_one(sent_by):
+def test_what_it_reads_ahead_is_bounded_and_the_rest_is_sent_one_by_one(
+    sent_by: Callable[..., Any],
+) -> None:
     _, others = sent_by(ReadsAll)
     assert max(ReadsAll.flown.values()) == 1
     waiting = others.filter(status=Status.SCHEDULED)
@@ -217,7 +225,7 @@ def test_what_it_reads_ahead_is_bounded_and_the_rest_is_sent_one_by_one(sent_by)
     assert [ReadsAll.flown[row.recipient] for row in others] == [1] * 59
 
 
-def test_one_that_does_not_begin_has_delivered_nothing(sent_by):
+def test_one_that_does_not_begin_has_delivered_nothing(sent_by: Callable[..., Any]) -> None:
     one, others = sent_by(DoesNotBegin, guarantee="at_most_once")
     assert not DoesNotBegin.flown
     assert one.status == Status.SCHEDULED

@@ -1,7 +1,8 @@
 """A provider may do what it likes with the session of its thread; outcomes are recorded at once."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -31,7 +32,7 @@ class Spoiling(Provider):
     harm: Callable[[], object]
     called: Counter[str] = Counter()
 
-    def send_many(self, messages):
+    def send_many(self, messages: Any) -> Iterator[Any]:
         for message in messages:
             if not self.called:
                 type(self).harm()
@@ -40,7 +41,7 @@ class Spoiling(Provider):
 
 
 @pytest.fixture
-def _spoiling(transactional_db, monkeypatch):
+def _spoiling(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(kinds.KINDS, Spoiling.kind, f"{__name__}.Spoiling")
     kinds.provider_class.cache_clear()
     ProviderAccount.objects.create(name="spoiling", channel="chat", kind=Spoiling.kind)
@@ -54,7 +55,7 @@ def _spoiling(transactional_db, monkeypatch):
 
 
 @pytest.mark.usefixtures("_spoiling")
-def test_what_a_provider_tells_is_recorded_at_its_first_attempt():
+def test_what_a_provider_tells_is_recorded_at_its_first_attempt() -> None:
     for name, harm in harms_of_this_database().items():
         Spoiling.harm, Spoiling.called = staticmethod(harm), Counter()
         to = [f"{outcome}-{number}" for outcome in OUTCOMES for number in range(3)]

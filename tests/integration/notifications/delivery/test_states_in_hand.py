@@ -1,7 +1,8 @@
 """What is cancelled, paused or held while a worker has it in hand is not given to a provider."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
@@ -11,6 +12,7 @@ from notifications.channels.base import Provider
 from notifications.db import clock
 from notifications.delivery import claims, in_hand, pipeline
 from notifications.models import Notification, ProviderAccount, Status
+from notifications.models.batch import Batch
 from notifications.operations import batches, holds
 from notifications.providers import accounts, health
 from notifications.submission import send_many
@@ -29,7 +31,7 @@ class Slow(Provider):
     sent: list[str] = []
     meanwhile: Callable[[], object] | None = None
 
-    def send(self, message):
+    def send(self, message: Any) -> str:
         self.sent.append(message.recipient)
         if len(self.sent) == 1 and Slow.meanwhile is not None:
             Slow.meanwhile()
@@ -38,7 +40,7 @@ class Slow(Provider):
 
 
 @pytest.fixture
-def batch(transactional_db, monkeypatch):
+def batch(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Batch]:
     """A batch of five by a template, made by a schedule's run, with a provider that is slow."""
     monkeypatch.setattr(in_hand, "LOOK_EVERY", 0.0)
     monkeypatch.setattr(claims, "_holds_until", 0.0)
@@ -62,11 +64,11 @@ def batch(transactional_db, monkeypatch):
     kinds.provider_class.cache_clear()
 
 
-def deliver():
+def deliver() -> None:
     pipeline.deliver(claims.claim_due("chat", "medium", 10), worker="test")
 
 
-def states():
+def states() -> Counter[Any]:
     return Counter(Notification.objects.values_list("status", "attempt_count"))
 
 
@@ -81,7 +83,9 @@ HELD = {
 
 
 @pytest.mark.parametrize("scope", HELD.values(), ids=HELD)
-def test_what_is_held_is_given_back_untried_and_sent_after_the_release(batch, monkeypatch, scope):
+def test_what_is_held_is_given_back_untried_and_sent_after_the_release(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch, scope: Any
+) -> None:
     monkeypatch.setattr(Slow, "meanwhile", lambda: holds.hold(*scope))
     deliver()
     assert len(Slow.sent) == 1
@@ -97,7 +101,9 @@ def test_what_is_held_is_given_back_untried_and_sent_after_the_release(batch, mo
 @pytest.mark.parametrize(
     ("turn", "state"), [(batches.cancel, "cancelled"), (batches.pause, "scheduled")]
 )
-def test_what_is_cancelled_or_paused_is_not_sent(batch, monkeypatch, turn, state):
+def test_what_is_cancelled_or_paused_is_not_sent(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch, turn: Any, state: str
+) -> None:
     monkeypatch.setattr(Slow, "meanwhile", lambda: turn(batch))
     deliver()
     batches.tick()
@@ -107,6 +113,6 @@ def test_what_is_cancelled_or_paused_is_not_sent(batch, monkeypatch, turn, state
     assert len(Slow.sent) == 1
 
 
-def test_without_a_change_all_are_sent(batch):
+def test_without_a_change_all_are_sent(batch: Batch) -> None:
     deliver()
     assert states() == {("sent", 1): 5}

@@ -7,13 +7,16 @@ others are open, and in which order, is seen by the service itself.
 import itertools
 import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Any, Never
 from urllib.parse import parse_qs
 
 import pytest
 import redis
 from django.db import connections
+from pytest_django import Settings
 from pytest_httpserver import HTTPServer
-from werkzeug import Response
+from werkzeug import Request, Response
 
 from notifications.delivery import background, claims, pipeline
 from notifications.models import Notification, ProviderAccount, Status
@@ -21,7 +24,8 @@ from notifications.providers import accounts, health, senders
 from notifications.queueing import making_way
 from notifications.queueing.making_way import Slot
 from notifications.submission import send, send_many
-from tests.servers.smtp import HANG
+from tests.servers.processes import Processes
+from tests.servers.smtp import HANG, SmtpServer
 
 LOW = Slot("sms.low").queue
 
@@ -35,17 +39,19 @@ class Service:
         self._may_answer = threading.Semaphore(0)
         server.expect_request("/2010-04-01/Accounts/AC/Messages.json").respond_with_handler(self)
 
-    def __call__(self, request):
+    def __call__(self, request: Request) -> Response:
         self.called.append(parse_qs(request.get_data(as_text=True))["To"][0])
         self._may_answer.acquire()
         return Response('{"sid": "SM1"}', 201)
 
-    def answer(self, count=1):
+    def answer(self, count: int = 1) -> None:
         self._may_answer.release(count)
 
 
 @pytest.fixture
-def service(transactional_db, monkeypatch, settings):
+def service(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> Iterator[Service]:
     """An account of the channel sms with three connections, and the service that it calls."""
     with redis.Redis.from_url(settings.BROKER_URL) as client:
         client.flushdb()
@@ -77,12 +83,12 @@ def service(transactional_db, monkeypatch, settings):
 
 
 @pytest.fixture
-def slots(service):
+def slots(service: Service) -> Iterator[Callable[..., Any]]:
     """Deliver in threads, as slots of a worker do; ``slots(call)`` gives the thread."""
     threads = []
 
-    def begin(call):
-        def run():
+    def begin(call: Any) -> threading.Thread:
+        def run() -> None:
             try:
                 call()
             finally:
@@ -99,26 +105,28 @@ def slots(service):
         assert not thread.is_alive()
 
 
-def accept_low(count):
+def accept_low(count: int) -> None:
     rows = [{"recipient": f"+43660{number:07}"} for number in range(count)]
     send_many(rows, channel="sms", body="Sale", priority="low")
 
 
-def deliver_low():
+def deliver_low() -> None:
     pipeline.deliver(claims.claim_due("sms", "low", 500), worker="test", slot=Slot(LOW))
 
 
-def deliver_high():
+def deliver_high() -> None:
     row = send(channel="sms", recipient="+436991111111", body="4711", priority="high")
     slot = Slot("sms.high")
     pipeline.deliver(claims.claim([row.id]), worker="test", slot=slot)
 
 
-def statuses(**which):
+def statuses(**which: Any) -> set[Any]:
     return set(Notification.objects.filter(**which).values_list("status", "attempt_count"))
 
 
-def test_a_slot_is_given_up_during_a_call_to_a_more_urgent_message(service, slots, wait_until):
+def test_a_slot_is_given_up_during_a_call_to_a_more_urgent_message(
+    service: Service, slots: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
     accept_low(20)
     slot = slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
@@ -133,8 +141,8 @@ def test_a_slot_is_given_up_during_a_call_to_a_more_urgent_message(service, slot
 
 
 def test_a_slot_is_not_given_up_to_what_waited_before_or_is_of_the_same_queue(
-    service, slots, wait_until
-):
+    service: Service, slots: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
     accept_low(12)
     making_way.write(["email.high"], time.monotonic())
     slot = slots(deliver_low)
@@ -145,7 +153,9 @@ def test_a_slot_is_not_given_up_to_what_waited_before_or_is_of_the_same_queue(
     assert slot.is_alive()
 
 
-def test_a_more_urgent_message_gets_the_next_call_of_an_account(service, slots, wait_until):
+def test_a_more_urgent_message_gets_the_next_call_of_an_account(
+    service: Service, slots: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
     accept_low(20)
     slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
@@ -156,7 +166,9 @@ def test_a_more_urgent_message_gets_the_next_call_of_an_account(service, slots, 
     assert service.called[3] == "+436991111111"
 
 
-def test_an_account_has_as_many_calls_at_once_as_its_setting_says(service, slots, wait_until):
+def test_an_account_has_as_many_calls_at_once_as_its_setting_says(
+    service: Service, slots: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
     accept_low(8)
     slots(deliver_low)
     for answered in range(6):
@@ -165,7 +177,9 @@ def test_an_account_has_as_many_calls_at_once_as_its_setting_says(service, slots
     assert len(service.called) <= 8
 
 
-def test_the_next_batch_of_a_queue_waits_until_the_one_before_is_sent(service, slots, wait_until):
+def test_the_next_batch_of_a_queue_waits_until_the_one_before_is_sent(
+    service: Service, slots: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
     accept_low(5)
     slot = slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
@@ -184,8 +198,8 @@ def test_the_next_batch_of_a_queue_waits_until_the_one_before_is_sent(service, s
 
 
 def test_an_urgent_message_without_a_free_connection_waits_untried_where_none_answers(
-    service, slots, wait_until
-):
+    service: Service, slots: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
     accept_low(3)
     slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
@@ -197,7 +211,9 @@ def test_an_urgent_message_without_a_free_connection_waits_untried_where_none_an
     assert Notification.objects.get(priority="high").reason == "account_busy"
 
 
-def test_a_process_that_ends_gives_back_what_it_has_not_sent(service, slots, wait_until):
+def test_a_process_that_ends_gives_back_what_it_has_not_sent(
+    service: Service, slots: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
     accept_low(20)
     slot = slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
@@ -212,15 +228,18 @@ def test_a_process_that_ends_gives_back_what_it_has_not_sent(service, slots, wai
 
 
 def test_what_breaks_in_the_background_costs_each_message_one_attempt(
-    service, slots, wait_until, monkeypatch
-):
+    service: Service,
+    slots: Callable[..., Any],
+    wait_until: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     accept_low(5)
     slot = slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
     making_way.write(["email.high"], time.monotonic())
     slot.join(20)
 
-    def breaks(*_):
+    def breaks(*_: Any) -> Never:
         raise LookupError("+4366012345")
 
     monkeypatch.setattr("notifications.delivery.sending.BatchSending._take_in", breaks)
@@ -232,8 +251,12 @@ def test_what_breaks_in_the_background_costs_each_message_one_attempt(
 
 
 def test_a_worker_whose_slots_all_send_to_providers_that_hang_takes_what_is_urgent(
-    service, smtp_server, processes, httpserver, wait_until
-):
+    service: Service,
+    smtp_server: SmtpServer,
+    processes: Processes,
+    httpserver: HTTPServer,
+    wait_until: Callable[..., Any],
+) -> None:
     """Both slots call a mail server and an endpoint that never answer, and a slow service."""
     httpserver.expect_request("/hook").respond_with_data("", 200)
     processes.env |= {

@@ -1,5 +1,6 @@
 """A published template, and rules that send it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,14 +28,14 @@ REMINDER: dict[str, Any] = {
 
 
 @pytest.fixture
-def template(transactional_db):
+def template(transactional_db: None) -> None:
     made = Template.objects.create(name="reminder", channel="simulator")
     publish(create_version(made, {"body": "Please pay {{ invoice }}"}))
     catalog.clear()
 
 
 @pytest.fixture
-def rule(template):
+def rule(template: None) -> Callable[..., EventRule]:
     """Make a rule as every way in does; keywords change it."""
 
     def make(**changes: Any) -> EventRule:

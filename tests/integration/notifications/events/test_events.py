@@ -1,6 +1,8 @@
 """What an event causes, and what cancels it."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -16,11 +18,13 @@ from tests.integration.notifications.events.conftest import REMINDER, RULE
 DATA = {"customer": "ada", "invoice": 7}
 
 
-def effects():
+def effects() -> list[Any]:
     return list(EventEffect.objects.order_by("pk").values_list("outcome", "field", "cancellation"))
 
 
-def test_an_event_sends_a_rules_template_to_the_addresses_in_its_data(rule, deliver):
+def test_an_event_sends_a_rules_template_to_the_addresses_in_its_data(
+    rule: Callable[..., EventRule], deliver: Callable[..., Any]
+) -> None:
     rule(recipients="data.customers", condition="data.invoice > 5", priority="high")
     emission = events.emit("invoice.issued", {"customers": ["ada", "bob", "ada"], "invoice": 7})
     sent = list(Notification.objects.order_by("recipient"))
@@ -34,7 +38,9 @@ def test_an_event_sends_a_rules_template_to_the_addresses_in_its_data(rule, deli
     assert {row.status for row in Notification.objects.all()} == {Status.SENT}
 
 
-def test_a_rule_waits_as_long_as_it_says_and_names_the_variables(rule):
+def test_a_rule_waits_as_long_as_it_says_and_names_the_variables(
+    rule: Callable[..., EventRule],
+) -> None:
     rule(delay=3600, context={"invoice": "'no. ' + string(data.invoice)"})
     events.emit("invoice.issued", DATA)
     row = Notification.objects.get()
@@ -42,7 +48,9 @@ def test_a_rule_waits_as_long_as_it_says_and_names_the_variables(rule):
     assert 3590 < (row.scheduled_at - row.created_at).total_seconds() < 3610
 
 
-def test_a_condition_that_is_false_and_a_rule_that_is_off_send_nothing(rule):
+def test_a_condition_that_is_false_and_a_rule_that_is_off_send_nothing(
+    rule: Callable[..., EventRule],
+) -> None:
     rule(condition="data.invoice > 100")
     rule(name="off", enabled=False)
     events.emit("invoice.issued", DATA)
@@ -64,7 +72,9 @@ def test_a_condition_that_is_false_and_a_rule_that_is_off_send_nothing(rule):
         ({}, {"customer": "", "invoice": 7}, "recipient"),
     ],
 )
-def test_a_rules_fault_is_written_down_and_stops_no_other(rule, changes, data, field):
+def test_a_rules_fault_is_written_down_and_stops_no_other(
+    rule: Callable[..., EventRule], changes: dict[str, Any], data: Any, field: str
+) -> None:
     rule(**changes)
     rule(name="whole", recipients="'bob'", context={"invoice": "'x'"})
     events.emit("invoice.issued", data)
@@ -72,7 +82,7 @@ def test_a_rules_fault_is_written_down_and_stops_no_other(rule, changes, data, f
     assert {effect[:2] for effect in effects()} == {("refused", field), ("caused", "")}
 
 
-def test_the_same_key_is_the_same_event(rule):
+def test_the_same_key_is_the_same_event(rule: Callable[..., EventRule]) -> None:
     rule()
     first = events.emit("invoice.issued", DATA, key="k")
     again = events.emit("invoice.issued", DATA, key="k")
@@ -84,7 +94,7 @@ def test_the_same_key_is_the_same_event(rule):
     assert Notification.objects.count() == 1
 
 
-def test_an_event_is_of_its_project_and_of_its_tests(rule):
+def test_an_event_is_of_its_project_and_of_its_tests(rule: Callable[..., EventRule]) -> None:
     Project.objects.create(name="shop")
     rule()
     events.emit("invoice.issued", DATA, key="k", project="shop")
@@ -94,7 +104,9 @@ def test_an_event_is_of_its_project_and_of_its_tests(rule):
     assert events.emit("invoice.issued", DATA, key="k").created
 
 
-def test_the_other_event_cancels_what_waits_and_nothing_else(rule):
+def test_the_other_event_cancels_what_waits_and_nothing_else(
+    rule: Callable[..., EventRule],
+) -> None:
     rule(**REMINDER)
     for invoice in (7, 8):
         events.emit("invoice.issued", {**DATA, "invoice": invoice})
@@ -108,7 +120,9 @@ def test_the_other_event_cancels_what_waits_and_nothing_else(rule):
     assert Notification.objects.filter(status="scheduled").count() == 2
 
 
-def test_what_is_being_sent_is_not_cancelled_and_not_tried_again(rule, age, deliver):
+def test_what_is_being_sent_is_not_cancelled_and_not_tried_again(
+    rule: Callable[..., EventRule], age: Callable[..., None], deliver: Callable[..., Any]
+) -> None:
     rule(**{**REMINDER, "delay": 0})
     events.emit("invoice.issued", DATA)
     row = Notification.objects.get()
@@ -141,7 +155,9 @@ def test_what_is_being_sent_is_not_cancelled_and_not_tried_again(rule, age, deli
         ({"cancel_on": "x", "match": "data.invoice", "cancel_match": "y"}, "cancel_match"),
     ],
 )
-def test_a_rule_that_could_not_work_is_refused_by_field(template, changes, field):
+def test_a_rule_that_could_not_work_is_refused_by_field(
+    template: None, changes: dict[str, Any], field: str
+) -> None:
     with pytest.raises(InvalidNotification) as refused:
         rules.check(EventRule(**{**RULE, **changes}))
     assert refused.value.field == field
@@ -159,14 +175,18 @@ def test_a_rule_that_could_not_work_is_refused_by_field(template, changes, field
         ("a", DATA, "k" * 256, "key"),
     ],
 )
-def test_what_is_no_event_is_refused_by_field(transactional_db, name, data, key, field):
+def test_what_is_no_event_is_refused_by_field(
+    transactional_db: None, name: str, data: Any, key: str, field: str
+) -> None:
     with pytest.raises(InvalidNotification) as refused:
         events.emit(name, data, key=key)
     assert refused.value.field == field
     assert not Event.objects.exists()
 
 
-def test_an_old_event_leaves_once_nothing_that_it_caused_waits(rule):
+def test_an_old_event_leaves_once_nothing_that_it_caused_waits(
+    rule: Callable[..., EventRule],
+) -> None:
     rule(delay=3600)
     events.emit("invoice.issued", DATA)
     events.emit("other.event", DATA)

@@ -2,14 +2,17 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from django.db import connection, connections, transaction
 
 from notifications import events
 from notifications.delivery import claims
-from notifications.models import Event, EventEffect, Notification, Status
+from notifications.models import Event, EventEffect, EventRule, Notification, Status
 from tests.integration.notifications.events.conftest import REMINDER
+from tests.servers.processes import Processes
 
 THREADS = 6
 WAITING = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -26,10 +29,10 @@ for number in itertools.count():
 """
 
 
-def together(work, items):
+def together(work: Any, items: Any) -> list[Any]:
     """Work on the items in several threads, each with a connection of its own."""
 
-    def one(item):
+    def one(item: Any) -> Any:
         try:
             return work(item)
         finally:
@@ -39,7 +42,9 @@ def together(work, items):
         return list(pool.map(one, items))
 
 
-def test_an_event_accepted_under_kills_causes_exactly_its_notifications(rule, processes):
+def test_an_event_accepted_under_kills_causes_exactly_its_notifications(
+    rule: Callable[..., EventRule], processes: Processes
+) -> None:
     rule(recipients="data.customers")
     accepted: dict[str, str] = {}
     for kill in range(3):
@@ -68,7 +73,7 @@ def test_an_event_accepted_under_kills_causes_exactly_its_notifications(rule, pr
     assert known == set(Notification.objects.values_list("pk", flat=True))
 
 
-def test_one_key_at_once_is_one_event(rule):
+def test_one_key_at_once_is_one_event(rule: Callable[..., EventRule]) -> None:
     rule()
     data = {"customer": "ada", "invoice": 7}
     made = together(
@@ -77,14 +82,14 @@ def test_one_key_at_once_is_one_event(rule):
     assert sum(made) == Event.objects.count() == Notification.objects.count() == 5
 
 
-def test_a_cancelling_event_and_a_claim_have_one_winner(rule):
+def test_a_cancelling_event_and_a_claim_have_one_winner(rule: Callable[..., EventRule]) -> None:
     rule(**{**REMINDER, "delay": 0})
     invoices = range(40)
     for number in invoices:
         events.emit("invoice.issued", {"customer": "ada", "invoice": number})
     rows = list(Notification.objects.order_by("pk").values_list("pk", flat=True))
 
-    def settle_or_claim(place):
+    def settle_or_claim(place: Any) -> list[Any]:
         number, claims_it = divmod(place, 2)
         if claims_it:
             return [claim.id for claim in claims.claim([rows[number]])]
@@ -99,7 +104,9 @@ def test_a_cancelling_event_and_a_claim_have_one_winner(rule):
     assert len(ended) == 40
 
 
-def test_an_event_that_cancels_waits_for_one_about_the_same_matter(rule, wait_until):
+def test_an_event_that_cancels_waits_for_one_about_the_same_matter(
+    rule: Callable[..., EventRule], wait_until: Callable[..., Any]
+) -> None:
     rule(**REMINDER)
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
         events.emit("invoice.issued", {"customer": "ada", "invoice": 7})  # not committed yet
@@ -110,5 +117,5 @@ def test_an_event_that_cancels_waits_for_one_about_the_same_matter(rule, wait_un
     assert Notification.objects.get().status == Status.CANCELLED
 
 
-def _settle(invoice):
+def _settle(invoice: Any) -> None:
     events.emit("payment.settled", {"paid": invoice})

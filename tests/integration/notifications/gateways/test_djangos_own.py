@@ -4,25 +4,28 @@ What they ask of a backend is in https://github.com/django/django/blob/stable/5.
 ``BaseEmailBackendTests``; what arrives is what our worker hands to a mail server.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection, send_mass_mail
 from django.utils.translation import gettext_lazy
+from pytest_django import Settings
 
 from notifications.models import Notification
+from tests.servers.smtp import SmtpServer
 
 FROM = "shop@example.org"
 
 
 @pytest.fixture(autouse=True)
-def _one_changed_line(settings, account):
+def _one_changed_line(settings: Settings, account: Any) -> None:
     settings.EMAIL_BACKEND = "notifications.email_backend.EmailBackend"
 
 
 @pytest.fixture
-def sent(deliver, smtp_server):
-    def sent():
+def sent(deliver: Callable[..., Any], smtp_server: SmtpServer) -> Callable[..., Any]:
+    def sent() -> list[Any]:
         rows = Notification.objects.filter(status="queued").order_by("id")
         assert {one.status for one in deliver(*rows)} == {"sent"}
         return sorted(smtp_server.messages, key=lambda one: one.recipients)
@@ -30,7 +33,7 @@ def sent(deliver, smtp_server):
     return sent
 
 
-def test_send(sent):
+def test_send(sent: Callable[..., Any]) -> None:
     email = EmailMessage("Subject", "Content\n", FROM, ["to@example.org"])
     assert get_connection().send_messages([email]) == 1
     [one] = sent()
@@ -40,7 +43,7 @@ def test_send(sent):
     assert one.message.get_all("to") == ["to@example.org"]
 
 
-def test_send_unicode(sent):
+def test_send_unicode(sent: Callable[..., Any]) -> None:
     email = EmailMessage("Chère maman", "Je t'aime très fort\n", FROM, ["to@example.org"])
     assert get_connection().send_messages([email]) == 1
     [one] = sent()
@@ -48,7 +51,7 @@ def test_send_unicode(sent):
     assert one.message.get_content().strip() == "Je t'aime très fort"
 
 
-def test_send_long_lines(sent):
+def test_send_long_lines(sent: Callable[..., Any]) -> None:
     email = EmailMessage("Subject", "Comment ça va? " * 100, FROM, ["to@example.org"])
     email.send()
     [one] = sent()
@@ -56,7 +59,7 @@ def test_send_long_lines(sent):
     assert one.message.get_content().strip() == ("Comment ça va? " * 100).strip()
 
 
-def test_send_many(sent):
+def test_send_many(sent: Callable[..., Any]) -> None:
     first = EmailMessage("Subject", "Content1", FROM, ["to-1@example.org"])
     second = EmailMessage("Subject", "Content2", FROM, ["to-2@example.org"])
     # send_messages() may take a list or an iterator.
@@ -66,20 +69,20 @@ def test_send_many(sent):
     assert len(sent()) == 4
 
 
-def test_send_mass_mail():
+def test_send_mass_mail() -> None:
     messages = [("S", "B", FROM, [f"u{n}@example.org"]) for n in range(3)]
     assert send_mass_mail(messages) == 3
     assert Notification.objects.count() == 3
 
 
-def test_send_verbose_name(sent):
+def test_send_verbose_name(sent: Callable[..., Any]) -> None:
     name = '"Firstname Sürname" <shop@example.org>'
     EmailMessage("Subject", "Content", name, ["to@example.org"]).send()
     [one] = sent()
     assert one.message["from"].addresses[0].display_name == "Firstname Sürname"
 
 
-def test_plaintext_send_html(sent):
+def test_plaintext_send_html(sent: Callable[..., Any]) -> None:
     html = EmailMultiAlternatives("S", "Content", FROM, ["to@example.org"])
     html.attach_alternative("<p>Content</p>", "text/html")
     html.send()
@@ -91,7 +94,7 @@ def test_plaintext_send_html(sent):
     assert alone.message.get_content_type() == "text/html"
 
 
-def test_message_cc_header(sent):
+def test_message_cc_header(sent: Callable[..., Any]) -> None:
     EmailMessage("S", "B", FROM, ["to@example.org"], cc=["cc@example.org"]).send()
     copied, addressed = sent()
     for one in (copied, addressed):
@@ -100,19 +103,19 @@ def test_message_cc_header(sent):
     assert (copied.recipients, addressed.recipients) == (["cc@example.org"], ["to@example.org"])
 
 
-def test_idn_send(sent):
+def test_idn_send(sent: Callable[..., Any]) -> None:
     EmailMessage("S", "B", FROM, ["to@öäü.com"], cc=["cc@öäü.com"]).send()
     for one in sent():
         assert one.message["to"] == "to@xn--4ca9at.com"
         assert one.message["cc"] == "cc@xn--4ca9at.com"
 
 
-def test_recipient_without_domain():
+def test_recipient_without_domain() -> None:
     with pytest.raises(ValueError, match="recipient is not an email address"):
         EmailMessage("S", "B", FROM, ["django"]).send()
 
 
-def test_lazy_addresses(sent):
+def test_lazy_addresses(sent: Callable[..., Any]) -> None:
     sender: Any = gettext_lazy(FROM)
     recipient: Any = gettext_lazy("to@example.org")
     EmailMessage("S", "B", sender, [recipient]).send()
@@ -120,7 +123,7 @@ def test_lazy_addresses(sent):
     assert (one.sender, one.recipients) == (FROM, ["to@example.org"])
 
 
-def test_close_connection():
+def test_close_connection() -> None:
     connection = get_connection()
     with connection as opened:
         assert opened is connection
@@ -128,7 +131,7 @@ def test_close_connection():
 
 
 @pytest.mark.parametrize("at", ["subject", "from_email", "to"])
-def test_header_injection(at):
+def test_header_injection(at: str) -> None:
     given: dict[str, Any] = {"subject": "S", "from_email": FROM, "to": ["to@example.org"]}
     wrong = "x\nInjection Test"
     email = EmailMessage(body="B", **{**given, at: [wrong] if at == "to" else wrong})

@@ -1,10 +1,13 @@
 """Django's mail, sent as a Django project sends it, as it arrives at a mail server."""
 
+from collections.abc import Callable
 from email import message_from_bytes
+from email.message import Message
 from email.mime.application import MIMEApplication
 from email.mime.image import MIMEImage
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
+from typing import Any
 
 import pytest
 from django.contrib.auth.forms import PasswordResetForm
@@ -12,26 +15,29 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.core.mail import EmailMessage, EmailMultiAlternatives, send_mail
 from django.db import transaction
+from django.test import RequestFactory
+from pytest_django import Settings
 
 from notifications.core import errors
 from notifications.models import FailedDelivery, MailContent, Notification
 from notifications.recipients import suppressions
 from tests.integration.notifications.mails.test_complete_mail import PNG
 from tests.integration.notifications.providers.templates import published
+from tests.servers.smtp import SmtpServer
 
 SENDER = "billing@example.org"
 
 
 @pytest.fixture(autouse=True)
-def _one_changed_line(settings, account):
+def _one_changed_line(settings: Settings, account: Any) -> None:
     settings.EMAIL_BACKEND = "notifications.email_backend.EmailBackend"
 
 
 @pytest.fixture
-def arrive(deliver, smtp_server):
+def arrive(deliver: Callable[..., Any], smtp_server: SmtpServer) -> Callable[..., Any]:
     """Deliver what was accepted, and return it as it arrived, in order of acceptance."""
 
-    def arrive():
+    def arrive() -> Any:
         rows = list(Notification.objects.filter(status="queued").order_by("id"))
         recorded = deliver(*rows)
         assert {one.status for one in recorded} == {"sent"}
@@ -40,7 +46,7 @@ def arrive(deliver, smtp_server):
     return arrive
 
 
-def test_send_mail_is_one_line_and_one_row(arrive):
+def test_send_mail_is_one_line_and_one_row(arrive: Callable[..., Any]) -> None:
     assert send_mail("Héllo", "Dear Ada", SENDER, ["Ada <ada@example.org>"]) == 1
     [got] = arrive()
     message = got.message
@@ -51,7 +57,7 @@ def test_send_mail_is_one_line_and_one_row(arrive):
     assert (row.recipient, row.subject, row.body) == ("ada@example.org", "Héllo", "Dear Ada")
 
 
-def test_each_recipient_has_a_row_and_all_see_to_and_cc(arrive):
+def test_each_recipient_has_a_row_and_all_see_to_and_cc(arrive: Callable[..., Any]) -> None:
     message = EmailMessage(
         "S",
         "B",
@@ -77,21 +83,23 @@ def test_each_recipient_has_a_row_and_all_see_to_and_cc(arrive):
     assert MailContent.objects.count() == 1
 
 
-def test_a_mailbox_that_is_named_twice_gets_one_mail(arrive):
+def test_a_mailbox_that_is_named_twice_gets_one_mail(arrive: Callable[..., Any]) -> None:
     names = ["ada@example.org", "Ada <ada@EXAMPLE.org>", "x@xn--bcher-kva.example"]
     message = EmailMessage("S", "B", SENDER, to=names, bcc=["x@bücher.example", names[0]])
     assert message.send() == 1
     assert sorted(one.recipients[0] for one in arrive()) == [names[0], names[2]]
 
 
-def test_a_suppressed_recipient_costs_no_other(arrive):
+def test_a_suppressed_recipient_costs_no_other(arrive: Callable[..., Any]) -> None:
     suppressions.suppress("email", "bob@example.org", "hard_bounce")
     assert send_mail("S", "B", SENDER, ["ada@example.org", "bob@example.org"]) == 1
     assert [one.recipients for one in arrive()] == [["ada@example.org"]]
     assert Notification.objects.get(recipient="bob@example.org").status == "suppressed"
 
 
-def test_a_recipient_that_is_none_costs_no_other_and_is_a_failed_delivery(arrive):
+def test_a_recipient_that_is_none_costs_no_other_and_is_a_failed_delivery(
+    arrive: Callable[..., Any],
+) -> None:
     assert send_mail("S", "B", SENDER, ["ada@example.org", "nobody"]) == 0
     assert [one.recipients for one in arrive()] == [["ada@example.org"]]
     assert FailedDelivery.objects.filter(request__recipient="nobody").exists()
@@ -99,7 +107,7 @@ def test_a_recipient_that_is_none_costs_no_other_and_is_a_failed_delivery(arrive
         send_mail("S", "B", SENDER, ["nobody"])
 
 
-def test_html_attachments_and_inline_pictures(arrive):
+def test_html_attachments_and_inline_pictures(arrive: Callable[..., Any]) -> None:
     message = EmailMultiAlternatives("S", "text", SENDER, ["ada@example.org"])
     message.attach_alternative('<img src="cid:logo">', "text/html")
     message.attach("bill.pdf", b"%PDF\x00\xff", "application/pdf")
@@ -125,7 +133,7 @@ def test_html_attachments_and_inline_pictures(arrive):
     assert MailContent.objects.get().attachments.count() == 5
 
 
-def signed():
+def signed() -> EmailMessage:
     message = EmailMessage("S", "", SENDER, ["ada@example.org"])
     setattr(message, "mixed_subtype", "signed")  # noqa: B010 -- Django's stubs do not know it
     message.attach(MIMEText("the text"))
@@ -133,17 +141,17 @@ def signed():
     return message
 
 
-def with_other_header():
+def with_other_header() -> EmailMessage:
     return EmailMessage("S", "B", SENDER, ["ada@example.org"], headers={"Message-ID": "<1@a.b>"})
 
 
-def in_another_charset():
+def in_another_charset() -> EmailMessage:
     message = EmailMessage("S", "Grüße", SENDER, ["ada@example.org"])
     message.encoding = "iso-8859-1"
     return message
 
 
-def with_parts_in_a_part():
+def with_parts_in_a_part() -> EmailMessage:
     part = MIMEMultipart("related")
     part.attach(MIMEText("<p>x</p>", "html"))
     message = EmailMessage("S", "B", SENDER, ["ada@example.org"])
@@ -151,11 +159,11 @@ def with_parts_in_a_part():
     return message
 
 
-def without_anything():
+def without_anything() -> EmailMessage:
     return EmailMessage("", "", SENDER, ["ada@example.org"])
 
 
-def with_a_forwarded_mail():
+def with_a_forwarded_mail() -> EmailMessage:
     message = EmailMessage("S", "B", SENDER, ["ada@example.org"])
     message.attach("mail.eml", EmailMessage("Inner", "I", SENDER, ["x@y.example"]).message())
     return message
@@ -172,7 +180,9 @@ def with_a_forwarded_mail():
         with_a_forwarded_mail,
     ],
 )
-def test_what_fields_cannot_hold_arrives_as_django_writes_it(arrive, make):
+def test_what_fields_cannot_hold_arrives_as_django_writes_it(
+    arrive: Callable[..., Any], make: Any
+) -> None:
     message = make()
     message.extra_headers["Bcc"] = "carol@example.org"
     message.extra_headers["X-Notification-Priority"] = "high"
@@ -188,7 +198,7 @@ def test_what_fields_cannot_hold_arrives_as_django_writes_it(arrive, make):
     assert Notification.objects.get().priority == "high"
 
 
-def _without_boundaries(octets):
+def _without_boundaries(octets: Any) -> Any:
     boundary = mail_of(octets).get_boundary()
     for part in mail_of(octets).walk():
         if inner := part.get_boundary():
@@ -196,18 +206,18 @@ def _without_boundaries(octets):
     return octets.replace((boundary or "\0").encode(), b"-")
 
 
-def mail_of(octets):
+def mail_of(octets: bytes) -> Message:
     return message_from_bytes(octets)
 
 
-def test_a_rolled_back_transaction_sends_nothing():
+def test_a_rolled_back_transaction_sends_nothing() -> None:
     with transaction.atomic():
         send_mail("S", "B", SENDER, ["ada@example.org"])
         transaction.set_rollback(True)
     assert Notification.objects.count() == 0
 
 
-def test_headers_steer_it_and_are_not_sent(arrive):
+def test_headers_steer_it_and_are_not_sent(arrive: Callable[..., Any]) -> None:
     headers = {
         "X-Notification-Priority": "high",
         "X-Notification-Reference": "order 7",
@@ -227,7 +237,7 @@ def test_headers_steer_it_and_are_not_sent(arrive):
     assert b"X-Notification-Pri" not in got[0].octets
 
 
-def test_a_template_takes_the_place_of_the_text(arrive):
+def test_a_template_takes_the_place_of_the_text(arrive: Callable[..., Any]) -> None:
     published("welcome", "transactional")
     headers = {
         "X-Notification-Template": "welcome",
@@ -251,7 +261,9 @@ def test_a_template_takes_the_place_of_the_text(arrive):
         ({"X-Order": "7\r\nBcc: x@y.example"}, "headers.X-Order"),
     ],
 )
-def test_what_is_refused_names_its_field_and_leaves_nothing(headers, field):
+def test_what_is_refused_names_its_field_and_leaves_nothing(
+    headers: dict[str, Any], field: str
+) -> None:
     message = EmailMessage("S", "B", SENDER, ["a@example.org", "b@example.org"], headers=headers)
     with pytest.raises(errors.InvalidNotification) as raised:
         message.send()
@@ -262,7 +274,7 @@ def test_what_is_refused_names_its_field_and_leaves_nothing(headers, field):
     assert FailedDelivery.objects.count() == 0
 
 
-def test_a_call_of_many_messages_is_accepted_whole_or_not_at_all():
+def test_a_call_of_many_messages_is_accepted_whole_or_not_at_all() -> None:
     good = EmailMessage("S", "B", SENDER, ["ada@example.org"])
     bad = EmailMessage("S", "B", "ceo@bank.example", ["ada@example.org"])
     nobody = EmailMessage("S", "B", SENDER, [])
@@ -273,7 +285,9 @@ def test_a_call_of_many_messages_is_accepted_whole_or_not_at_all():
     assert mail.get_connection().send_messages([]) == 0
 
 
-def test_password_resets_and_mails_to_admins(arrive, settings, rf):
+def test_password_resets_and_mails_to_admins(
+    arrive: Callable[..., Any], settings: Settings, rf: RequestFactory
+) -> None:
     settings.ROOT_URLCONF = "django.contrib.auth.urls"
     settings.ADMINS = [("Root", "root@example.org"), ("Ops", "ops@example.org")]
     mail.mail_admins("Broken", "Traceback", html_message="<pre>Traceback</pre>")
@@ -291,7 +305,7 @@ def test_password_resets_and_mails_to_admins(arrive, settings, rf):
     assert "/reset/" in reset.message.get_content()
 
 
-def test_the_same_attachment_in_many_mails_is_stored_once():
+def test_the_same_attachment_in_many_mails_is_stored_once() -> None:
     messages = []
     for number in range(20):
         message = EmailMessage(f"Bill {number}", "B", SENDER, [f"u{number}@example.org"])
@@ -302,7 +316,7 @@ def test_the_same_attachment_in_many_mails_is_stored_once():
     assert content.attachments.count() == 1
 
 
-def test_a_program_is_refused_also_in_a_mail_that_fields_cannot_hold():
+def test_a_program_is_refused_also_in_a_mail_that_fields_cannot_hold() -> None:
     message = EmailMessage("S", "B", SENDER, ["ada@example.org"], headers={"Sensitivity": "x"})
     message.attach("a.exe", b"MZ", "application/x-any")
     with pytest.raises(errors.InvalidField, match=r"\.exe"):

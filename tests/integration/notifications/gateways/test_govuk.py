@@ -6,13 +6,19 @@ import secrets
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import jwt
 import pytest
 from django.core.management import call_command
+from django.test import Client
 from notifications_python_client.errors import HTTPError
 from notifications_python_client.notifications import NotificationsAPIClient
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
 
 from notifications.gateways.govuk import client_keys, documents, views
 from notifications.models import ApiKey, Notification, Status
@@ -36,17 +42,17 @@ PERSONAL = {"First name": "Ada", "NUMBER": 7}
 
 
 @pytest.fixture(autouse=True)
-def _templates(db):
+def _templates(db: None) -> None:
     for (name, channel), parts in PARTS.items():
         template = Template.objects.create(name=name, channel=channel)
         publishing.publish(publishing.create_version(template, parts))
 
 
 @pytest.fixture
-def client_of(live_server):
+def client_of(live_server: LiveServer) -> Callable[..., Any]:
     """Make a client of GOV.UK Notify with a key of its own."""
 
-    def client_of(**options):
+    def client_of(**options: Any) -> NotificationsAPIClient:
         row = api_keys.create("program", **options).row
         return NotificationsAPIClient(client_keys.of(row), base_url=live_server.url)
 
@@ -54,11 +60,11 @@ def client_of(live_server):
 
 
 @pytest.fixture
-def notify(client_of):
+def notify(client_of: Callable[..., Any]) -> Any:
     return client_of()
 
 
-def refusal(call):
+def refusal(call: Any) -> Any:
     """Return the status and the first error of a call that is refused."""
     with pytest.raises(HTTPError) as caught:
         call()
@@ -68,7 +74,9 @@ def refusal(call):
     return response.status_code, said["error"], said["message"]
 
 
-def test_the_python_client_sends_and_follows_an_email(notify, deliver):
+def test_the_python_client_sends_and_follows_an_email(
+    notify: Any, deliver: Callable[..., Any]
+) -> None:
     made = notify.send_email_notification(
         email_address="ada@example.org",
         template_id="receipt",
@@ -93,18 +101,20 @@ def test_the_python_client_sends_and_follows_an_email(notify, deliver):
 
 
 @pytest.mark.parametrize("number", ["07700 900123", "00447700900123", "+44 7700 900123"])
-def test_the_python_client_sends_a_text_to_a_british_number(notify, number):
+def test_the_python_client_sends_a_text_to_a_british_number(notify: Any, number: str) -> None:
     made = notify.send_sms_notification(number, "code", personalisation={"code": 4711})
     assert made["content"]["body"] == "Your code is 4711"
     assert Notification.objects.get(id=made["id"]).recipient == "+447700900123"
 
 
-def test_a_british_number_that_lacks_a_digit_is_refused(notify):
+def test_a_british_number_that_lacks_a_digit_is_refused(notify: Any) -> None:
     status, *_ = refusal(lambda: notify.send_sms_notification("07700 90012", "code"))
     assert status == 400
 
 
-def test_the_python_client_turns_the_pages_and_filters(notify, monkeypatch):
+def test_the_python_client_turns_the_pages_and_filters(
+    notify: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(views, "PAGE", 2)
     ids = [
         notify.send_sms_notification(
@@ -116,7 +126,7 @@ def test_the_python_client_turns_the_pages_and_filters(notify, monkeypatch):
     Notification.objects.filter(id=ids[0]).update(status=Status.FAILED, reason="rejected")
     Notification.objects.filter(id=ids[1]).update(status=Status.FAILED, reason="render_error")
 
-    def found(**filters):
+    def found(**filters: Any) -> list[Any]:
         return [one["id"] for one in notify.get_all_notifications_iterator(**filters)]
 
     assert found(status="permanent-failure") == [ids[0]]
@@ -130,7 +140,7 @@ def test_the_python_client_turns_the_pages_and_filters(notify, monkeypatch):
 
 
 @pytest.mark.parametrize("status", Status)
-def test_each_status_has_one_word_which_finds_it_again(db, status):
+def test_each_status_has_one_word_which_finds_it_again(db: None, status: Any) -> None:
     for reason in ("", "rejected", "attempts_exhausted", "error_in_send", "cancelled"):
         row = send(channel="sms", recipient="+447700900123", body="x")
         Notification.objects.filter(id=row.id).update(status=status, reason=reason)
@@ -143,7 +153,7 @@ def test_each_status_has_one_word_which_finds_it_again(db, status):
         assert words == [documents.status_of(row)]
 
 
-def test_the_python_client_reads_and_previews_templates(notify):
+def test_the_python_client_reads_and_previews_templates(notify: Any) -> None:
     one = notify.get_template("receipt")
     assert one["body"] == "Dear ((first_name)), thank you."
     assert one["personalisation"]["first_name"] == {"required": True}
@@ -164,7 +174,9 @@ def test_the_python_client_reads_and_previews_templates(notify):
         ("ada", PERSONAL, "recipient"),
     ],
 )
-def test_a_refusal_is_in_the_words_of_its_clients(notify, address, given, message):
+def test_a_refusal_is_in_the_words_of_its_clients(
+    notify: Any, address: str, given: Any, message: str
+) -> None:
     status, _, said = refusal(
         lambda: notify.send_email_notification(address, "receipt", personalisation=given)
     )
@@ -173,7 +185,7 @@ def test_a_refusal_is_in_the_words_of_its_clients(notify, address, given, messag
     assert not Notification.objects.exists()
 
 
-def test_what_is_not_here_is_refused(notify):
+def test_what_is_not_here_is_refused(notify: Any) -> None:
     assert refusal(lambda: notify.send_email_notification("a@b.example", "nothing")) == (
         *(400, "BadRequestError", "Template not found"),
     )
@@ -200,7 +212,7 @@ CALLS = {
 }
 
 
-def answer_of(call, client):
+def answer_of(call: Any, client: Any) -> int:
     try:
         call(client)
     except HTTPError as error:
@@ -208,7 +220,7 @@ def answer_of(call, client):
     return 200
 
 
-def test_each_operation_asks_for_its_scope(client_of):
+def test_each_operation_asks_for_its_scope(client_of: Callable[..., Any]) -> None:
     assert views.OPERATIONS.keys() == CALLS.keys()
     for scope in ApiKey.Scope:
         client = client_of(scopes=[scope])
@@ -217,7 +229,9 @@ def test_each_operation_asks_for_its_scope(client_of):
             assert (answer_of(call, client) == 403) is not may, (scope, name)
 
 
-def test_a_key_that_is_not_one_reaches_nothing(client_of, live_server, settings):
+def test_a_key_that_is_not_one_reaches_nothing(
+    client_of: Callable[..., Any], live_server: LiveServer, settings: Settings
+) -> None:
     row = api_keys.create("ended").row
     client = NotificationsAPIClient(client_keys.of(row), base_url=live_server.url)
     assert answer_of(CALLS["list_templates"], client) == 200
@@ -245,7 +259,7 @@ def test_a_key_that_is_not_one_reaches_nothing(client_of, live_server, settings)
         ({"iat": "soon"}, "iat field not provided"),
     ],
 )
-def test_a_token_is_of_now(client, claims, said):
+def test_a_token_is_of_now(client: Client, claims: dict[str, Any], said: str) -> None:
     row = api_keys.create("program").row
     _, _, rest = client_keys.of(row).partition("-")
     service, secret = rest[:36], rest[37:]
@@ -264,7 +278,7 @@ def test_a_token_is_of_now(client, claims, said):
         assert (said if algorithm == "HS256" else "API key not found") in message
 
 
-def test_a_project_and_its_tests_see_their_own(client_of):
+def test_a_project_and_its_tests_see_their_own(client_of: Callable[..., Any]) -> None:
     call_command("create_project", "other")
     live, test, other = client_of(), client_of(kind=ApiKey.Kind.TEST), client_of(project="other")
     id_ = live.send_sms_notification("+447700900123", "code", {"code": 1})["id"]
@@ -277,14 +291,18 @@ def test_a_project_and_its_tests_see_their_own(client_of):
     assert [n["id"] for n in test.get_all_notifications()["notifications"]] == [tried]
 
 
-def test_a_key_is_printed_for_the_clients(capsys, live_server):
+def test_a_key_is_printed_for_the_clients(
+    capsys: pytest.CaptureFixture[str], live_server: LiveServer
+) -> None:
     call_command("create_api_key", "legacy", "--govuk")
     key = capsys.readouterr().out.strip()
     client = NotificationsAPIClient(key, base_url=live_server.url)
     assert client.get_all_templates()["templates"]
 
 
-def test_the_page_leads_to_an_email(live_server, monkeypatch):
+def test_the_page_leads_to_an_email(
+    live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BASE", live_server.url)
     monkeypatch.setenv("GOVUK_KEY", client_keys.of(api_keys.create("page").row))
     for kind in ("shell", "python"):
@@ -313,7 +331,7 @@ const client = new NotifyClient(process.argv[1], process.argv[2]);
 """
 
 
-def test_the_node_client_works_unchanged(live_server, tmp_path):
+def test_the_node_client_works_unchanged(live_server: LiveServer, tmp_path: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("needs npm")

@@ -4,26 +4,32 @@ Which behaviours: https://github.com/ui/django-post_office/tree/master/tests, te
 test_models.py and test_mail.py, without its own settings, signals, forms and process pools.
 """
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from django.core.mail import EmailMessage, EmailMultiAlternatives
+from pytest_django import Settings
 
 from notifications.core import errors
 from notifications.models import Attachment, MailContent, Notification
+from tests.servers.smtp import SmtpServer
 
 FROM, ADA = "billing@example.org", "ada@example.org"
 
 
 @pytest.fixture(autouse=True)
-def _one_changed_line(settings, account):
+def _one_changed_line(settings: Settings, account: Any) -> None:
     settings.EMAIL_BACKEND = "notifications.email_backend.EmailBackend"
     settings.DEFAULT_FROM_EMAIL = "Shop <news@news.example>"
 
 
 @pytest.fixture
-def arrive(deliver, smtp_server):
+def arrive(deliver: Callable[..., Any], smtp_server: SmtpServer) -> Callable[..., Any]:
     """Send a message, and return it as it arrived."""
 
-    def arrive(message):
+    def arrive(message: Any) -> Any:
         assert message.send() == 1
         assert {one.status for one in deliver(*Notification.objects.all())} == {"sent"}
         return smtp_server.messages[-1].message
@@ -31,24 +37,26 @@ def arrive(deliver, smtp_server):
     return arrive
 
 
-def test_the_projects_default_sender_is_used(arrive):
+def test_the_projects_default_sender_is_used(arrive: Callable[..., Any]) -> None:
     assert str(arrive(EmailMessage("S", "B", to=[ADA]))["From"]) == "Shop <news@news.example>"
 
 
-def test_a_reply_to_among_the_headers_wins(arrive):
+def test_a_reply_to_among_the_headers_wins(arrive: Callable[..., Any]) -> None:
     headers = {"Reply-To": "header@example.org"}
     message = EmailMessage("S", "B", FROM, [ADA], headers=headers, reply_to=["list@example.org"])
     assert arrive(message).get_all("Reply-To") == ["header@example.org"]
 
 
-def test_names_of_recipients_and_subjects_stay_as_they_were_written(arrive):
+def test_names_of_recipients_and_subjects_stay_as_they_were_written(
+    arrive: Callable[..., Any],
+) -> None:
     got = arrive(EmailMessage("Bücher & Co", "B", FROM, ['"Ada, Countess" <ada@example.org>']))
     assert got["Subject"] == "Bücher & Co"
     [box] = got["To"].addresses
     assert (box.display_name, box.addr_spec) == ("Ada, Countess", ADA)
 
 
-def test_html_may_stand_alone_or_beside_a_text(arrive):
+def test_html_may_stand_alone_or_beside_a_text(arrive: Callable[..., Any]) -> None:
     alone = EmailMessage("S", "<p>Hi</p>", FROM, [ADA])
     alone.content_subtype = "html"
     assert arrive(alone).get_content_type() == "text/html"
@@ -59,7 +67,9 @@ def test_html_may_stand_alone_or_beside_a_text(arrive):
     assert types == ["text/plain", "text/html"]
 
 
-def test_attachments_keep_name_and_type_and_are_stored_once_for_all(arrive, tmp_path):
+def test_attachments_keep_name_and_type_and_are_stored_once_for_all(
+    arrive: Callable[..., Any], tmp_path: Path
+) -> None:
     path = tmp_path / "terms.csv"
     path.write_text("a,b\n")
     message = EmailMessage("S", "B", FROM, [ADA, "bob@example.org"])
@@ -76,7 +86,7 @@ def test_attachments_keep_name_and_type_and_are_stored_once_for_all(arrive, tmp_
     assert (MailContent.objects.count(), Attachment.objects.count()) == (1, 3)
 
 
-def test_a_priority_that_is_none_is_refused_and_the_default_is_medium():
+def test_a_priority_that_is_none_is_refused_and_the_default_is_medium() -> None:
     EmailMessage("S", "B", FROM, [ADA]).send()
     assert Notification.objects.get().priority == "medium"
     with pytest.raises(errors.InvalidNotification):
@@ -88,8 +98,12 @@ def test_a_priority_that_is_none_is_refused_and_the_default_is_medium():
     ("answer", "status"), [("550 5.1.1 No such user", "failed"), ("451 4.3.0 Later", "scheduled")]
 )
 def test_what_the_server_said_is_kept_and_a_temporary_refusal_is_tried_again(
-    deliver, smtp_server, age, answer, status
-):
+    deliver: Callable[..., Any],
+    smtp_server: SmtpServer,
+    age: Callable[..., None],
+    answer: str,
+    status: str,
+) -> None:
     smtp_server.answer(ADA, [answer])
     EmailMessage("S", "B", FROM, [ADA]).send()
     row = Notification.objects.get()
@@ -103,7 +117,9 @@ def test_what_the_server_said_is_kept_and_a_temporary_refusal_is_tried_again(
         assert len(smtp_server.messages) == 1
 
 
-def test_a_mail_waits_for_its_time_and_is_not_sent_after_its_end(deliver, smtp_server, age):
+def test_a_mail_waits_for_its_time_and_is_not_sent_after_its_end(
+    deliver: Callable[..., Any], smtp_server: SmtpServer, age: Callable[..., None]
+) -> None:
     for header in ("Countdown", "Expires"):
         EmailMessage("S", header, FROM, [ADA], headers={f"X-Notification-{header}": "60"}).send()
     later, short = Notification.objects.order_by("id")

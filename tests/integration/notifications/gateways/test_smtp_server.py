@@ -7,9 +7,12 @@ import smtplib
 import ssl
 import subprocess
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email import policy
 from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -21,17 +24,18 @@ from notifications.operations import api_keys
 from notifications.providers import accounts
 from notifications.submission import send
 from tests.servers import postfix
+from tests.servers.smtp import SmtpServer
 
 SENDER = "billing@example.org"
 
 
 @pytest.fixture
-def authority():
+def authority() -> trustme.CA:
     return trustme.CA()
 
 
 @pytest.fixture
-def certificate(authority, tmp_path):
+def certificate(authority: trustme.CA, tmp_path: Path) -> str:
     path = tmp_path / "server.pem"
     authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
         str(path)
@@ -40,19 +44,19 @@ def certificate(authority, tmp_path):
 
 
 @pytest.fixture
-def start(account):
+def start(account: Any) -> Iterator[Callable[..., Any]]:
     """Start the SMTP server in a thread, and return its port."""
     ends: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
     threads: list[threading.Thread] = []
 
-    def start(**options):
+    def start(**options: Any) -> Any:
         ready, found = threading.Event(), []
 
-        async def serve():
+        async def serve() -> None:
             stopped = asyncio.Event()
             ends.append((asyncio.get_running_loop(), stopped))
 
-            def listening(port):
+            def listening(port: int) -> None:
                 found.append(port)
                 ready.set()
 
@@ -74,19 +78,19 @@ def start(account):
 
 
 @pytest.fixture
-def token(account):
+def token(account: Any) -> str:
     return api_keys.create("legacy", scopes=["send"]).token
 
 
 @pytest.fixture
-def client(start, token):
+def client(start: Callable[..., Any], token: str) -> Iterator[smtplib.SMTP]:
     """A session that is logged in, over a connection on this machine."""
     with smtplib.SMTP("127.0.0.1", start()) as session:
         session.login("any name", token)
         yield session
 
 
-def mail(**headers):
+def mail(**headers: Any) -> EmailMessage:
     message = EmailMessage()
     message["From"] = f"Billing <{SENDER}>"
     message["To"] = "Ada <ada@example.org>"
@@ -101,13 +105,15 @@ def mail(**headers):
     return message
 
 
-def refused(call, *arguments):
+def refused(call: Any, *arguments: Any) -> Any:
     with pytest.raises(smtplib.SMTPResponseException) as raised:
         call(*arguments)
     return raised.value.smtp_code, raised.value.smtp_error
 
 
-def test_each_recipient_is_a_row_and_the_mail_arrives_unchanged(client, deliver, smtp_server):
+def test_each_recipient_is_a_row_and_the_mail_arrives_unchanged(
+    client: smtplib.SMTP, deliver: Callable[..., Any], smtp_server: SmtpServer
+) -> None:
     message = mail()
     client.send_message(message, SENDER, ["ada@example.org", "bob@example.org"])
     rows = list(Notification.objects.order_by("id"))
@@ -126,7 +132,9 @@ def test_each_recipient_is_a_row_and_the_mail_arrives_unchanged(client, deliver,
         assert got.sender == SENDER
 
 
-def test_headers_for_us_steer_it_and_are_taken_out(client, deliver, smtp_server):
+def test_headers_for_us_steer_it_and_are_taken_out(
+    client: smtplib.SMTP, deliver: Callable[..., Any], smtp_server: SmtpServer
+) -> None:
     message = mail(
         X_Notification_Priority="high",
         X_Notification_Reference="order 7 " + "x" * 100,
@@ -155,7 +163,9 @@ def test_headers_for_us_steer_it_and_are_taken_out(client, deliver, smtp_server)
         (SENDER, {"Sender": "ceo@bank.example"}, b"5.7.1"),
     ],
 )
-def test_what_is_refused_is_told_at_once_and_leaves_no_row(client, sender, headers, code):
+def test_what_is_refused_is_told_at_once_and_leaves_no_row(
+    client: smtplib.SMTP, sender: Any, headers: dict[str, Any], code: bytes
+) -> None:
     found, words = refused(client.send_message, mail(**headers), sender, ["ada@example.org"])
     assert 550 <= found <= 554
     assert words.startswith(code)
@@ -163,7 +173,9 @@ def test_what_is_refused_is_told_at_once_and_leaves_no_row(client, sender, heade
 
 
 @pytest.mark.parametrize("end", [b"\n.\r\n", b"\r.\r\n", b"\n.\n", b"\r.\r"])
-def test_a_line_that_ends_otherwise_than_by_crlf_is_refused(client, end):
+def test_a_line_that_ends_otherwise_than_by_crlf_is_refused(
+    client: smtplib.SMTP, end: bytes
+) -> None:
     """Servers that take it for a line's end would read what follows as commands."""
     forged = f"From: {SENDER}\r\n\r\nx".encode() + end + b"MAIL FROM:<ceo@bank.example>\r\n"
     client.ehlo()
@@ -177,7 +189,7 @@ def test_a_line_that_ends_otherwise_than_by_crlf_is_refused(client, end):
     assert Notification.objects.count() == 0
 
 
-def test_a_forged_author_is_refused(client):
+def test_a_forged_author_is_refused(client: smtplib.SMTP) -> None:
     message = mail()
     message.replace_header("From", "CEO <ceo@bank.example>")
     assert refused(client.send_message, message, SENDER, ["ada@example.org"])[0] == 550
@@ -185,7 +197,9 @@ def test_a_forged_author_is_refused(client):
 
 
 @pytest.mark.parametrize("name", ["a.EXE", "=?utf-8?q?a=2Eexe?="])
-def test_a_program_is_refused_also_in_a_mail_that_somebody_else_wrote(client, name):
+def test_a_program_is_refused_also_in_a_mail_that_somebody_else_wrote(
+    client: smtplib.SMTP, name: str
+) -> None:
     message = mail()
     message.add_attachment(b"MZ", maintype="application", subtype="x-any", filename="a.bin")
     written = message.as_bytes(policy=policy.SMTP).replace(b"a.bin", name.encode())
@@ -195,7 +209,9 @@ def test_a_program_is_refused_also_in_a_mail_that_somebody_else_wrote(client, na
     assert Notification.objects.count() == 0
 
 
-def test_addresses_are_looked_at_one_by_one(client, set_):
+def test_addresses_are_looked_at_one_by_one(
+    client: smtplib.SMTP, set_: Callable[..., None]
+) -> None:
     set_("MAIL_RECIPIENTS", 2)
     client.ehlo()
     client.mail(SENDER)
@@ -205,7 +221,7 @@ def test_addresses_are_looked_at_one_by_one(client, set_):
     assert client.rcpt("carol@example.org")[0] == 452
 
 
-def test_nobody_sends_without_a_key_that_may(start, account):
+def test_nobody_sends_without_a_key_that_may(start: Callable[..., Any], account: Any) -> None:
     port = start()
     reader = api_keys.create("reader", scopes=["read"]).token
     with smtplib.SMTP("127.0.0.1", port) as session:
@@ -216,7 +232,9 @@ def test_nobody_sends_without_a_key_that_may(start, account):
         assert Notification.objects.count() == 0
 
 
-def test_a_key_goes_over_the_network_only_in_tls(start, authority, certificate, token):
+def test_a_key_goes_over_the_network_only_in_tls(
+    start: Callable[..., Any], authority: trustme.CA, certificate: str, token: str
+) -> None:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     with smtplib.SMTP("localhost", start(certificate=certificate)) as session:
@@ -233,7 +251,7 @@ def test_a_key_goes_over_the_network_only_in_tls(start, authority, certificate, 
     assert Notification.objects.count() == 2
 
 
-def test_a_test_key_reaches_nobody(start, account):
+def test_a_test_key_reaches_nobody(start: Callable[..., Any], account: Any) -> None:
     token = api_keys.create("trial", scopes=["send"], kind="test").token
     with smtplib.SMTP("127.0.0.1", start()) as session:
         session.login("a", token)
@@ -241,7 +259,7 @@ def test_a_test_key_reaches_nobody(start, account):
     assert Notification.objects.get().test
 
 
-def test_a_session_that_breaks_off_leaves_no_row(start, token):
+def test_a_session_that_breaks_off_leaves_no_row(start: Callable[..., Any], token: str) -> None:
     session = smtplib.SMTP("127.0.0.1", start())
     session.login("a", token)
     session.mail(SENDER)
@@ -252,7 +270,9 @@ def test_a_session_that_breaks_off_leaves_no_row(start, token):
     assert Notification.objects.count() == 0
 
 
-def test_a_mail_that_is_too_large_is_refused(start, token, set_):
+def test_a_mail_that_is_too_large_is_refused(
+    start: Callable[..., Any], token: str, set_: Callable[..., None]
+) -> None:
     set_("MAIL_BYTES", 1000)
     with smtplib.SMTP("127.0.0.1", start()) as session:
         session.login("a", token)
@@ -264,10 +284,10 @@ def test_a_mail_that_is_too_large_is_refused(start, token, set_):
     assert Notification.objects.count() == 0
 
 
-def test_mails_from_many_connections_are_all_there(start, token):
+def test_mails_from_many_connections_are_all_there(start: Callable[..., Any], token: str) -> None:
     port = start()
 
-    def send_ten(number):
+    def send_ten(number: int) -> None:
         with smtplib.SMTP("127.0.0.1", port) as session:
             session.login("a", token)
             for place in range(10):
@@ -278,10 +298,12 @@ def test_mails_from_many_connections_are_all_there(start, token):
     assert Notification.objects.values("recipient").distinct().count() == 100
 
 
-def test_mails_that_come_at_once_are_taken_up_to_the_rate_of_their_key(start, account):
+def test_mails_that_come_at_once_are_taken_up_to_the_rate_of_their_key(
+    start: Callable[..., Any], account: Any
+) -> None:
     port, token = start(), api_keys.create("slow", scopes=["send"], rate=1).token
 
-    def send_one(number):
+    def send_one(number: int) -> int:
         with smtplib.SMTP("127.0.0.1", port) as session:
             session.login("a", token)
             try:
@@ -296,7 +318,7 @@ def test_mails_that_come_at_once_are_taken_up_to_the_rate_of_their_key(start, ac
     assert Notification.objects.count() == codes.count(250)
 
 
-def test_more_connections_than_may_be_are_told_to_come_later(start):
+def test_more_connections_than_may_be_are_told_to_come_later(start: Callable[..., Any]) -> None:
     port = start(connections=1)
     with smtplib.SMTP("127.0.0.1", port), pytest.raises(smtplib.SMTPConnectError) as raised:
         smtplib.SMTP("127.0.0.1", port)
@@ -319,7 +341,9 @@ Status: 5.1.1
 """
 
 
-def test_a_server_returns_mail_without_a_login_to_addresses_that_we_made(start, account, deliver):
+def test_a_server_returns_mail_without_a_login_to_addresses_that_we_made(
+    start: Callable[..., Any], account: Any, deliver: Callable[..., Any]
+) -> None:
     with smtplib.SMTP("127.0.0.1", start()) as session:
         assert refused(session.sendmail, "shop@example.org", ["ada@example.org"], "")[0] == 530
         account.settings["return_path"] = "bounces@shop.example"
@@ -349,8 +373,8 @@ def why_no_swaks() -> str:
 
 @pytest.mark.skipif(bool(why_no_swaks()), reason=why_no_swaks())
 def test_swaks_hands_over_a_mail_in_plain_and_over_starttls(
-    start, token, certificate, authority, tmp_path
-):
+    start: Callable[..., Any], token: str, certificate: str, authority: trustme.CA, tmp_path: Path
+) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     trusted = ["--tls", "--tls-verify", "--tls-ca-path", str(tmp_path / "authority.pem")]
     for port, mechanism, tls in (
@@ -395,7 +419,7 @@ const program = nodemailer.createTransport({
 
 
 @pytest.fixture
-def nodemailer(tmp_path):
+def nodemailer(tmp_path: Path) -> Any:
     """Fetch nodemailer into a folder, and return the folder."""
     npm = shutil.which("npm")
     if npm is None:
@@ -413,8 +437,14 @@ def nodemailer(tmp_path):
 
 
 def test_nodemailer_hands_over_mails_from_a_pool_over_starttls(
-    start, token, certificate, authority, nodemailer, deliver, smtp_server
-):
+    start: Callable[..., Any],
+    token: str,
+    certificate: str,
+    authority: trustme.CA,
+    nodemailer: Any,
+    deliver: Callable[..., Any],
+    smtp_server: SmtpServer,
+) -> None:
     authority.cert_pem.write_to_path(str(nodemailer / "authority.pem"))
     port = start(certificate=certificate)
     run = subprocess.run(
@@ -434,12 +464,16 @@ def test_nodemailer_hands_over_mails_from_a_pool_over_starttls(
     assert {(row.subject, row.priority) for row in rows} == {("Grüße", "high")}
     deliver(*rows)
     for got in smtp_server.messages:
-        assert got.message.get_body(("plain",)).get_content().split() == ["Dear", "Ada", "."]
+        plain = got.message.get_body(("plain",))
+        assert plain is not None
+        assert plain.get_content().split() == ["Dear", "Ada", "."]
         assert [one.get_filename() for one in got.message.iter_attachments()] == ["März.pdf"]
 
 
 @pytest.mark.skipif(bool(postfix.why_without_login()), reason=postfix.why_without_login())
-def test_a_postfix_hands_its_mail_on_to_us(start, token, wait_until):
+def test_a_postfix_hands_its_mail_on_to_us(
+    start: Callable[..., Any], token: str, wait_until: Callable[..., Any]
+) -> None:
     server = postfix.PostfixServer(start(), login=("legacy", token)).start()
     try:
         with smtplib.SMTP("127.0.0.1", server.port) as session:

@@ -1,17 +1,21 @@
 """An account at a real mail server, and mails as they arrive there."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 
 from notifications.models import ProviderAccount
 from notifications.providers import accounts, health
 from notifications.recipients import suppressions
 from notifications.submission import send
+from tests.servers.smtp import SmtpServer
 
 FROM = "Shop <shop@example.org>"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered():
+def _nothing_remembered() -> Iterator[None]:
     accounts.forget()
     suppressions.forget()
     health.forget()
@@ -20,7 +24,9 @@ def _nothing_remembered():
 
 
 @pytest.fixture
-def account(transactional_db, smtp_server, monkeypatch):
+def account(
+    transactional_db: None, smtp_server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> ProviderAccount:
     """Make an account at the mail server, which may send for all of news.example, too."""
     monkeypatch.setenv("SECRET_MAIL_URL", smtp_server.url)
     made = ProviderAccount.objects.create(
@@ -35,10 +41,12 @@ def account(transactional_db, smtp_server, monkeypatch):
 
 
 @pytest.fixture
-def mail(account, deliver, smtp_server):
+def mail(
+    account: ProviderAccount, deliver: Callable[..., Any], smtp_server: SmtpServer
+) -> Callable[..., Any]:
     """Send a mail and return it as it arrived; keywords change it."""
 
-    def mail(**fields):
+    def mail(**fields: Any) -> Any:
         given = {"channel": "email", "recipient": "ada@example.org", "subject": "Hello"}
         row = send(**{**given, "body": "Dear Ada", **fields})
         [recorded] = deliver(row)

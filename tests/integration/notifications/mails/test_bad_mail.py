@@ -5,9 +5,10 @@ import io
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from notifications.core import errors
-from notifications.models import MailContent, Notification
+from notifications.models import MailContent, Notification, ProviderAccount
 from notifications.operations import api_keys
 from notifications.submission import send, send_many
 from notifications.submission.scheduled_sends import check_send
@@ -17,11 +18,11 @@ FILE: Any = {"filename": "a.pdf", "content": b"x"}
 FIRST = "attachments.0"
 
 
-def of(**wrong):
+def of(**wrong: Any) -> dict[Any, Any]:
     return {"attachments": [{**FILE, **wrong}]}
 
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a sender that no account allows": ({"from_email": "ceo@bank.example"}, "from_email"),
     "a sender that is not an address": ({"from_email": "shop"}, "from_email"),
     "a sender with a line break": (
@@ -74,7 +75,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_wrong_field_is_named_and_leaves_no_row(account, case):
+def test_a_wrong_field_is_named_and_leaves_no_row(account: ProviderAccount, case: str) -> None:
     fields, field = BAD[case]
     with pytest.raises(errors.InvalidNotification) as raised:
         send(channel="email", recipient="ada@example.org", body="B", **fields)
@@ -83,7 +84,7 @@ def test_a_wrong_field_is_named_and_leaves_no_row(account, case):
     assert (Notification.objects.count(), MailContent.objects.count()) == (0, 0)
 
 
-def test_other_channels_have_none_of_it(transactional_db):
+def test_other_channels_have_none_of_it(transactional_db: None) -> None:
     with pytest.raises(errors.InvalidField) as raised:
         send(channel="sms", recipient="+436641234567", body="B", cc=["a@example.org"])
     assert raised.value.field == "cc"
@@ -91,7 +92,7 @@ def test_other_channels_have_none_of_it(transactional_db):
     assert sent.mail_id is None
 
 
-def test_in_a_batch_each_row_pays_for_itself(account):
+def test_in_a_batch_each_row_pays_for_itself(account: ProviderAccount) -> None:
     rows: list[dict[str, Any]] = [
         {"recipient": "a@example.org"},
         {"recipient": "b@example.org", "attachments": [{**FILE, "content": "%"}]},
@@ -108,12 +109,12 @@ def test_in_a_batch_each_row_pays_for_itself(account):
     assert shared.errors[0].field == "attachments.0.content"
 
 
-def test_the_api_names_the_field_too(client, account):
+def test_the_api_names_the_field_too(client: Client, account: ProviderAccount) -> None:
     token = api_keys.create("mails", scopes=["send", "read"]).token
     headers = {"Authorization": f"Bearer {token}"}
     given = {"channel": "email", "recipient": "Ada <ada@example.org>", "body": "B"}
 
-    def post(**more):
+    def post(**more: Any) -> Any:
         return client.post(
             "/api/v1/notifications", {**given, **more}, "application/json", headers=headers
         )
@@ -130,7 +131,7 @@ def test_the_api_names_the_field_too(client, account):
     assert "content" not in found["mail"]["attachments"][0]
 
 
-def test_a_batch_over_http_shares_an_attachment(client, account):
+def test_a_batch_over_http_shares_an_attachment(client: Client, account: ProviderAccount) -> None:
     token = api_keys.create("mails", scopes=["send", "read"]).token
     headers = {"Authorization": f"Bearer {token}"}
     body = {
@@ -147,7 +148,7 @@ def test_a_batch_over_http_shares_an_attachment(client, account):
         assert (refused.status_code, refused.json()["field"]) == (422, f"common.{name}")
 
 
-def test_a_schedule_is_checked_as_a_send_is(account):
+def test_a_schedule_is_checked_as_a_send_is(account: ProviderAccount) -> None:
     fields = {"channel": "email", "recipient": "a@example.org", "body": "B"}
     check_send([], {**fields, "attachments": [{"filename": "a.pdf", "content": "JVBERg=="}]})
     with pytest.raises(InvalidArgumentsError) as raised:

@@ -2,18 +2,20 @@
 
 import base64
 import io
+from collections.abc import Callable
 from email import message_from_bytes, policy
 from typing import Any
 
 import pytest
 
 from notifications.core import errors
-from notifications.models import Attachment, Attempt, MailContent, Notification
+from notifications.models import Attachment, Attempt, MailContent, Notification, ProviderAccount
 from notifications.operations.replays import resend
 from notifications.providers import accounts, mail_body
 from notifications.recipients import suppressions
 from notifications.submission import send, send_many
 from tests.integration.notifications.providers.templates import published
+from tests.servers.smtp import SmtpServer
 
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 40
 PNG = base64.b64decode(
@@ -22,7 +24,7 @@ PNG = base64.b64decode(
 INVITATION = b"BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n"
 
 
-def test_a_mail_with_everything_arrives_with_everything(mail):
+def test_a_mail_with_everything_arrives_with_everything(mail: Callable[..., Any]) -> None:
     got = mail(
         recipient="Ada Lovelace, Dr. <ada@example.org>",
         from_email="Rechnungen Grün <billing@example.org>",
@@ -86,7 +88,9 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content_id", ["", "logo"])
-def test_a_file_has_the_name_that_was_given_letter_by_letter(mail, name, content_id):
+def test_a_file_has_the_name_that_was_given_letter_by_letter(
+    mail: Callable[..., Any], name: Any, content_id: str
+) -> None:
     file = {"filename": name, "content": b"x", "content_id": content_id}
     kind = {"content_type": f'text/plain; name="{ENCODED}"'} if name == ENCODED else {}
     got = mail(html="<p>x</p>", attachments=[{**file, **kind}])
@@ -102,14 +106,16 @@ def test_a_file_has_the_name_that_was_given_letter_by_letter(mail, name, content
     assert max(map(len, got.octets.split(b"\r\n"))) <= 78
 
 
-def test_html_stands_beside_the_body_or_alone(mail):
+def test_html_stands_beside_the_body_or_alone(mail: Callable[..., Any]) -> None:
     both = mail(html="<p>Dear Ada</p>").message
     assert both.get_content_type() == "multipart/alternative"
     alone = mail(body="", html="<p>Dear Ada</p>").message
     assert alone.get_content_type() == "text/html"
 
 
-def test_a_template_takes_the_fields_of_a_mail_but_no_html_of_its_own(mail):
+def test_a_template_takes_the_fields_of_a_mail_but_no_html_of_its_own(
+    mail: Callable[..., Any],
+) -> None:
     published("welcome", "transactional")
     files = [{"filename": "a.txt", "content": b"a"}]
     got = mail(subject="", body="", template="welcome", attachments=files).message
@@ -120,14 +126,18 @@ def test_a_template_takes_the_fields_of_a_mail_but_no_html_of_its_own(mail):
     assert raised.value.field == "html"
 
 
-def test_a_copy_that_is_refused_is_told_and_costs_nobody_else(mail, smtp_server):
+def test_a_copy_that_is_refused_is_told_and_costs_nobody_else(
+    mail: Callable[..., Any], smtp_server: SmtpServer
+) -> None:
     smtp_server.answer("bob@example.org", ["550 5.1.1 No such user"])
     got = mail(cc=["bob@example.org"], bcc=["carol@example.org"])
     assert got.recipients == ["ada@example.org", "carol@example.org"]
     assert "b…@example.org was refused: 550 5.1.1" in Attempt.objects.get().detail
 
 
-def test_an_address_gets_one_copy_however_often_and_in_whatever_form_it_is_named(mail):
+def test_an_address_gets_one_copy_however_often_and_in_whatever_form_it_is_named(
+    mail: Callable[..., Any],
+) -> None:
     got = mail(
         recipient="ada@bücher.example",
         cc=["Ada <ada@XN--BCHER-KVA.example>", "bob@example.org"],
@@ -136,14 +146,16 @@ def test_an_address_gets_one_copy_however_often_and_in_whatever_form_it_is_named
     assert got.recipients == ["ada@xn--bcher-kva.example", "bob@example.org"]
 
 
-def test_a_suppressed_copy_is_left_out(mail):
+def test_a_suppressed_copy_is_left_out(mail: Callable[..., Any]) -> None:
     suppressions.suppress("email", "Bob@example.org", "hard_bounce")
     got = mail(cc=["Bob <bob@example.org>", "carol@example.org"])
     assert got.recipients == ["ada@example.org", "carol@example.org"]
     assert got.message["Cc"] == "carol@example.org"
 
 
-def test_a_refused_recipient_gets_no_copy_either(account, deliver, smtp_server):
+def test_a_refused_recipient_gets_no_copy_either(
+    account: ProviderAccount, deliver: Callable[..., Any], smtp_server: SmtpServer
+) -> None:
     smtp_server.answer("ada@example.org", ["550 5.7.1 Not you"])
     row = send(channel="email", recipient="ada@example.org", body="B", cc=["bob@example.org"])
     [recorded] = deliver(row)
@@ -151,7 +163,9 @@ def test_a_refused_recipient_gets_no_copy_either(account, deliver, smtp_server):
     assert smtp_server.messages == []
 
 
-def test_a_mail_larger_than_the_server_takes_is_not_sent(account, deliver, smtp_server):
+def test_a_mail_larger_than_the_server_takes_is_not_sent(
+    account: ProviderAccount, deliver: Callable[..., Any], smtp_server: SmtpServer
+) -> None:
     # aiosmtpd says SIZE 33554432
     smtp_server._controller.SMTP_kwargs["data_size_limit"] = 1000
     row = send(
@@ -165,7 +179,9 @@ def test_a_mail_larger_than_the_server_takes_is_not_sent(account, deliver, smtp_
     assert smtp_server.messages == []
 
 
-def test_a_thousand_rows_share_one_attachment_and_the_last_one_takes_it_along(account):
+def test_a_thousand_rows_share_one_attachment_and_the_last_one_takes_it_along(
+    account: ProviderAccount,
+) -> None:
     shared: list[Any] = [{"filename": "offer.pdf", "content": PDF}]
     rows = [{"recipient": f"u{n}@example.org"} for n in range(1000)]
     sent = send_many(rows, channel="email", body="B", attachments=shared)
@@ -184,7 +200,9 @@ def test_a_thousand_rows_share_one_attachment_and_the_last_one_takes_it_along(ac
     assert Attachment.objects.count() == 1
 
 
-def test_a_mail_that_is_sent_again_has_what_it_had(mail, deliver, smtp_server):
+def test_a_mail_that_is_sent_again_has_what_it_had(
+    mail: Callable[..., Any], deliver: Callable[..., Any], smtp_server: SmtpServer
+) -> None:
     mail(cc=["bob@example.org"], attachments=[{"filename": "a.pdf", "content": PDF}])
     first = Notification.objects.get()
     [recorded] = deliver(resend(first))
@@ -195,7 +213,7 @@ def test_a_mail_that_is_sent_again_has_what_it_had(mail, deliver, smtp_server):
     assert MailContent.objects.count() == 1
 
 
-def test_the_same_key_with_another_attachment_is_a_conflict(account):
+def test_the_same_key_with_another_attachment_is_a_conflict(account: ProviderAccount) -> None:
     fields: dict[str, Any] = {
         "channel": "email",
         "recipient": "a@example.org",
@@ -210,7 +228,7 @@ def test_the_same_key_with_another_attachment_is_a_conflict(account):
         send(**fields, attachments=[{"filename": "a.pdf", "content": PDF + b"x"}])
 
 
-def test_nobody_reaches_what_is_stored_by_its_hash(account):
+def test_nobody_reaches_what_is_stored_by_its_hash(account: ProviderAccount) -> None:
     send(
         channel="email",
         recipient="a@example.org",
@@ -232,8 +250,11 @@ def test_nobody_reaches_what_is_stored_by_its_hash(account):
 
 
 def test_the_sender_decides_which_account_carries_it(
-    account, deliver, make_smtp_server, monkeypatch
-):
+    account: ProviderAccount,
+    deliver: Callable[..., Any],
+    make_smtp_server: Callable[..., SmtpServer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     other = make_smtp_server()
     monkeypatch.setenv("SECRET_OTHER_URL", other.url)
     made = type(account).objects.create(
@@ -252,7 +273,7 @@ def test_the_sender_decides_which_account_carries_it(
     accounts.forget()
 
 
-def test_two_parsers_read_the_same(mail):
+def test_two_parsers_read_the_same(mail: Callable[..., Any]) -> None:
     got = mail(html="<p>ä</p>", attachments=[{"filename": "ä b.txt", "content": "Grüße".encode()}])
     one = message_from_bytes(got.octets, policy=policy.default)
     other = message_from_bytes(got.octets, policy=policy.compat32)
@@ -261,7 +282,7 @@ def test_two_parsers_read_the_same(mail):
     ]
 
 
-def test_for_a_server_without_8bitmime_names_stay_as_they_were_written():
+def test_for_a_server_without_8bitmime_names_stay_as_they_were_written() -> None:
     raw = (
         "From: a@b.example\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nGrüße\r\n"
         "--x\r\nContent-Type: image/png; name=ä\r\n"

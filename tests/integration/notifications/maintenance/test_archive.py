@@ -1,7 +1,9 @@
 """The archive: what retention takes from the live table is kept by month, and goes by month."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -9,6 +11,7 @@ from celery.result import AsyncResult
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -32,22 +35,24 @@ on_postgres = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def _no_month_yet(transactional_db):
+def _no_month_yet(transactional_db: None) -> None:
     """Partitions outlive the emptying of tables: those of the test before go."""
     archive.drop(keep_months=-1)
 
 
 @pytest.fixture
-def archiving(set_):
+def archiving(set_: Callable[..., None]) -> None:
     """The archive is on, for a year."""
     set_("ARCHIVE_MONTHS", 12)
 
 
 @pytest.fixture
-def finished(accepted, deliver):
+def finished(
+    accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> Callable[..., Any]:
     """A notification that ended at a moment, or so many days ago; keywords change it."""
 
-    def finished(when: datetime | float, **changes):
+    def finished(when: datetime | float, **changes: Any) -> Any:
         row = accepted(**changes)
         deliver(row)
         ended = when if isinstance(when, datetime) else timezone.now() - timedelta(days=when)
@@ -60,11 +65,11 @@ def finished(accepted, deliver):
 
 
 @pytest.fixture
-def seen(client, transactional_db):
+def seen(client: Client, transactional_db: None) -> Callable[..., Any]:
     """What the API answers to a path, as JSON."""
     token = api_keys.create("reader", scopes=["read"]).token
 
-    def seen(path, **query):
+    def seen(path: Any, **query: Any) -> Any:
         answer = client.get(
             f"/api/v1{path}", query_params=query, headers={"Authorization": f"Bearer {token}"}
         )
@@ -83,7 +88,7 @@ def archived() -> set[UUID]:
     return set(ArchivedNotification.objects.values_list("id", flat=True))
 
 
-def test_without_an_archive_what_is_old_is_deleted(finished):
+def test_without_an_archive_what_is_old_is_deleted(finished: Callable[..., Any]) -> None:
     finished(31)
     assert retention.prune(days=30) == 1
     assert not Notification.objects.exists()
@@ -91,7 +96,9 @@ def test_without_an_archive_what_is_old_is_deleted(finished):
 
 
 @pytest.mark.usefixtures("archiving")
-def test_the_result_of_what_is_in_the_archive_is_its_true_state(finished):
+def test_the_result_of_what_is_in_the_archive_is_its_true_state(
+    finished: Callable[..., Any],
+) -> None:
     ends = {"sent": "SUCCESS", "permanent": "FAILURE"}
     ids = {end: str(finished(31, recipient=f"ada?result={end}").id) for end in ends}
     FailedDelivery.objects.all().delete()  # an open one keeps its notification
@@ -105,7 +112,7 @@ def test_the_result_of_what_is_in_the_archive_is_its_true_state(finished):
 
 
 @pytest.mark.usefixtures("archiving")
-def test_what_leaves_is_kept_as_it_was_with_its_attempts(finished):
+def test_what_leaves_is_kept_as_it_was_with_its_attempts(finished: Callable[..., Any]) -> None:
     row = finished(
         31,
         recipient="ada?result=sent&code=250",
@@ -131,7 +138,9 @@ def test_what_leaves_is_kept_as_it_was_with_its_attempts(finished):
 
 
 @pytest.mark.usefixtures("archiving")
-def test_a_dead_letter_and_its_notification_come_when_both_leave(finished):
+def test_a_dead_letter_and_its_notification_come_when_both_leave(
+    finished: Callable[..., Any],
+) -> None:
     row = finished(200, recipient="ada?result=permanent")
     assert retention.prune(days=30, failed_days=180) == 1
     assert archived() == {row.id}
@@ -139,14 +148,16 @@ def test_a_dead_letter_and_its_notification_come_when_both_leave(finished):
 
 
 @pytest.mark.usefixtures("archiving")
-def test_what_is_older_than_the_archive_reaches_is_deleted(finished):
+def test_what_is_older_than_the_archive_reaches_is_deleted(finished: Callable[..., Any]) -> None:
     finished(first_of_the_month(12) - timedelta(seconds=1))
     oldest = finished(first_of_the_month(12))
     assert retention.prune(days=30) == 2
     assert archived() == {oldest.id}
 
 
-def test_old_months_go_and_the_others_stay(finished, set_):
+def test_old_months_go_and_the_others_stay(
+    finished: Callable[..., Any], set_: Callable[..., None]
+) -> None:
     set_("ARCHIVE_MONTHS", 12)
     times = [first_of_the_month(n) for n in (12, 7, 2)]
     rows = [finished(when) for when in times]
@@ -161,7 +172,9 @@ def test_old_months_go_and_the_others_stay(finished, set_):
 
 
 @pytest.mark.usefixtures("archiving")
-def test_an_idle_scheduler_lets_old_months_go(finished, set_):
+def test_an_idle_scheduler_lets_old_months_go(
+    finished: Callable[..., Any], set_: Callable[..., None]
+) -> None:
     finished(first_of_the_month(7))
     assert retention.tick() == retention.BUSY
     set_("ARCHIVE_MONTHS", 6)
@@ -170,7 +183,12 @@ def test_an_idle_scheduler_lets_old_months_go(finished, set_):
 
 
 @pytest.mark.usefixtures("archiving")
-def test_an_id_may_come_again_when_the_first_left(finished, deliver, seen, client):
+def test_an_id_may_come_again_when_the_first_left(
+    finished: Callable[..., Any],
+    deliver: Callable[..., Any],
+    seen: Callable[..., Any],
+    client: Client,
+) -> None:
     first = finished(100, reference="first")
     retention.prune(days=30)
     second = submit({**SIMULATED, "reference": "second"}, id_=first.id).notification
@@ -185,7 +203,9 @@ def test_an_id_may_come_again_when_the_first_left(finished, deliver, seen, clien
 
 
 @pytest.mark.usefixtures("archiving")
-def test_the_command_archives_and_drops(finished, capsys):
+def test_the_command_archives_and_drops(
+    finished: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     finished(first_of_the_month(3))
     call_command("prune", "--days", "1", "--no-input")
     assert "Archived 1 notifications." in capsys.readouterr().out
@@ -196,7 +216,7 @@ def test_the_command_archives_and_drops(finished, capsys):
 
 @on_postgres
 @pytest.mark.usefixtures("archiving")
-def test_each_month_is_a_partition_that_goes_at_once(finished):
+def test_each_month_is_a_partition_that_goes_at_once(finished: Callable[..., Any]) -> None:
     for months in (2, 2, 5):
         finished(first_of_the_month(months) + timedelta(days=3))
     retention.prune(days=1)
@@ -212,13 +232,15 @@ def test_each_month_is_a_partition_that_goes_at_once(finished):
 
 @on_postgres
 @pytest.mark.usefixtures("archiving")
-def test_who_reads_the_archive_keeps_its_months_and_nobody_waits_for_him(finished):
+def test_who_reads_the_archive_keeps_its_months_and_nobody_waits_for_him(
+    finished: Callable[..., Any],
+) -> None:
     finished(first_of_the_month(5))
     retention.prune(days=1)
     later = finished(first_of_the_month(3))
     reading, done = threading.Event(), threading.Event()
 
-    def read():
+    def read() -> None:
         with transaction.atomic():
             archived()
             reading.set()
@@ -241,13 +263,15 @@ def test_who_reads_the_archive_keeps_its_months_and_nobody_waits_for_him(finishe
 
 @on_postgres
 @pytest.mark.usefixtures("archiving")
-def test_several_share_the_work_and_each_row_comes_once(finished, monkeypatch):
+def test_several_share_the_work_and_each_row_comes_once(
+    finished: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retention, "BATCH", 50)
     first = finished(100)
     multiply(first, 1999, timedelta(minutes=40))  # over nearly two months
     left: list[int] = []
 
-    def prune():
+    def prune() -> None:
         left.append(retention.prune(days=30))
         connection.close()
 
@@ -265,7 +289,9 @@ def test_several_share_the_work_and_each_row_comes_once(finished, monkeypatch):
 
 
 @pytest.mark.usefixtures("archiving")
-def test_the_api_gives_an_archived_one_with_its_story(finished, seen):
+def test_the_api_gives_an_archived_one_with_its_story(
+    finished: Callable[..., Any], seen: Callable[..., Any]
+) -> None:
     row = finished(31, reference="order 7")
     before = seen(f"/notifications/{row.id}")
     retention.prune(days=30)
@@ -275,7 +301,9 @@ def test_the_api_gives_an_archived_one_with_its_story(finished, seen):
 
 
 @pytest.mark.usefixtures("archiving")
-def test_the_api_lists_the_archive_when_it_is_asked_to(finished, seen):
+def test_the_api_lists_the_archive_when_it_is_asked_to(
+    finished: Callable[..., Any], seen: Callable[..., Any]
+) -> None:
     old, new = finished(70, reference="order 7"), finished(40, reference="order 7")
     retention.prune(days=30)
     finished(1, reference="order 7")
@@ -288,7 +316,7 @@ def test_the_api_lists_the_archive_when_it_is_asked_to(finished, seen):
 
 
 @pytest.mark.usefixtures("archiving")
-def test_what_left_is_not_cancelled(finished, client):
+def test_what_left_is_not_cancelled(finished: Callable[..., Any], client: Client) -> None:
     row = finished(31)
     retention.prune(days=30)
     token = api_keys.create("sender", scopes=["send"]).token
@@ -300,7 +328,9 @@ def test_what_left_is_not_cancelled(finished, client):
 
 @pytest.mark.usefixtures("archiving")
 @pytest.mark.parametrize("field", ["id", "recipient", "reference", "idempotency_key"])
-def test_the_admin_finds_an_archived_one_and_tells_its_story(client, finished, field):
+def test_the_admin_finds_an_archived_one_and_tells_its_story(
+    client: Client, finished: Callable[..., Any], field: str
+) -> None:
     client.force_login(User.objects.create_superuser("boss", password="secret"))
     row = finished(
         31, recipient="ada", reference="order 7", idempotency_key="only once", body="Buongiorno"
@@ -318,7 +348,9 @@ def test_the_admin_finds_an_archived_one_and_tells_its_story(client, finished, f
 
 
 @pytest.mark.usefixtures("archiving")
-def test_a_batch_is_archived_with_the_batch_it_came_in(transactional_db, deliver):
+def test_a_batch_is_archived_with_the_batch_it_came_in(
+    transactional_db: None, deliver: Callable[..., Any]
+) -> None:
     sent = send_many([SIMULATED] * 3)
     rows = list(Notification.objects.all())
     deliver(*rows)

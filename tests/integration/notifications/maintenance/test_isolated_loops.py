@@ -1,11 +1,15 @@
 """Every loop that works on more than one row: one that faults costs itself, then is quarantined."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from typing import Any, Never
 
 import pytest
 from django.db import connection
 from django.db.models import F
+from pytest_django import Settings
 
 from notifications import submission
 from notifications.callbacks import outbound, receipts
@@ -35,10 +39,10 @@ pytestmark = pytest.mark.usefixtures("no_content_in_logs")
 
 
 @pytest.fixture
-def rows(transactional_db):
+def rows(transactional_db: None) -> Iterator[Callable[..., Any]]:
     """Accept some notifications at once; return their ids in order."""
 
-    def accept(**common):
+    def accept(**common: Any) -> Any:
         each = [{"recipient": f"p{number}"} for number in range(COUNT)]
         fields = {"channel": "simulator", "body": "Hello", **common}
         return submission.send_many(each, **fields).ids
@@ -48,7 +52,7 @@ def rows(transactional_db):
 
 
 @pytest.fixture
-def claimed(rows):
+def claimed(rows: Callable[..., Any]) -> Any:
     """Claim some notifications, whose leases are over."""
     ids = rows(priority="high")
     claims.claim(ids)
@@ -58,10 +62,10 @@ def claimed(rows):
 
 
 @pytest.fixture
-def sent(rows):
+def sent(rows: Callable[..., Any]) -> Callable[..., Any]:
     """Deliver some notifications."""
 
-    def deliver(**common):
+    def deliver(**common: Any) -> Any:
         ids = rows(**common)
         pipeline.deliver(claims.claim(ids), worker="test")
         return ids
@@ -69,30 +73,32 @@ def sent(rows):
     return deliver
 
 
-def rested():
+def rested() -> None:
     """Let the time go by that a row rests after a fault."""
     QuarantinedRow.objects.update(retry_at=F("retry_at") - timedelta(hours=1))
 
 
-def bad_ones(ids):
+def bad_ones(ids: Any) -> dict[Any, Any]:
     """Give each error one of the rows: it is raised wherever that one is worked on."""
     return dict(zip(ids[2::3], ERRORS, strict=False))
 
 
-def states(ids, bad=()):
+def states(ids: Any, bad: Any = ()) -> set[Any]:
     """The states of all rows but these."""
     rows = Notification.objects.filter(id__in=set(ids) - set(bad))
     return set(rows.values_list("status", flat=True))
 
 
-def assert_quarantined(loop, bad):
+def assert_quarantined(loop: Any, bad: Any) -> None:
     held = QuarantinedRow.objects.open().filter(loop=loop).values_list("key", "reason")
     assert set(held) == {
         (quarantine.key_of(key), type(error).__name__) for key, error in bad.items()
     }
 
 
-def test_one_lease_that_cannot_be_ended_costs_no_other(claimed, monkeypatch):
+def test_one_lease_that_cannot_be_ended_costs_no_other(
+    claimed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bad = bad_ones(claimed)
     plant(monkeypatch, outcomes, "_update", bad)
     sweep.sweep()
@@ -105,7 +111,7 @@ def test_one_lease_that_cannot_be_ended_costs_no_other(claimed, monkeypatch):
     assert claims.expired(100) == []
 
 
-def test_one_lease_whose_row_cannot_be_read_is_ended(claimed):
+def test_one_lease_whose_row_cannot_be_read_is_ended(claimed: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE notifications_notification SET expires_at = 'infinity' WHERE id = %s",
@@ -116,7 +122,9 @@ def test_one_lease_whose_row_cannot_be_read_is_ended(claimed):
     assert FailedDelivery.objects.get().reason == "unreadable"
 
 
-def test_one_follower_that_cannot_be_called_costs_no_other(sent, monkeypatch):
+def test_one_follower_that_cannot_be_called_costs_no_other(
+    sent: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = sent()
     link = {"task": "celery.ping", "args": [], "kwargs": {}, "options": {}, "immutable": True}
     ended = clock.now() - timedelta(hours=1)
@@ -132,7 +140,9 @@ def test_one_follower_that_cannot_be_called_costs_no_other(sent, monkeypatch):
     assert_quarantined("followers", bad)
 
 
-def test_one_status_callback_that_cannot_be_made_costs_no_other(sent, settings, monkeypatch):
+def test_one_status_callback_that_cannot_be_made_costs_no_other(
+    sent: Callable[..., Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
     ids = sent(callback_url="http://127.0.0.1:9/status")
     bad = bad_ones(ids)
@@ -144,7 +154,9 @@ def test_one_status_callback_that_cannot_be_made_costs_no_other(sent, settings, 
     assert_quarantined("status_callbacks", bad)
 
 
-def test_one_early_receipt_that_cannot_be_applied_costs_no_other(sent, monkeypatch):
+def test_one_early_receipt_that_cannot_be_applied_costs_no_other(
+    sent: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = sent()
     past = clock.now() - timedelta(seconds=1)
     PendingReceipt.objects.bulk_create(
@@ -169,7 +181,9 @@ def test_one_early_receipt_that_cannot_be_applied_costs_no_other(sent, monkeypat
     assert_quarantined("receipts", {kept[f"simulated-{id_}"]: bad[id_] for id_ in bad})
 
 
-def test_one_receipt_of_many_that_faults_is_kept_and_tried_again(sent, monkeypatch):
+def test_one_receipt_of_many_that_faults_is_kept_and_tried_again(
+    sent: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = sent()
     provider = Notification.objects.filter(id=ids[0]).values_list("provider", flat=True).get()
     told = [Receipt("delivered", provider_message_id=f"simulated-{id_}") for id_ in ids]
@@ -184,7 +198,12 @@ def test_one_receipt_of_many_that_faults_is_kept_and_tried_again(sent, monkeypat
 
 
 @pytest.mark.parametrize("archived", [0, 3], ids=["deleted", "archived"])
-def test_one_row_that_cannot_leave_keeps_no_other(sent, set_, monkeypatch, archived):
+def test_one_row_that_cannot_leave_keeps_no_other(
+    sent: Callable[..., Any],
+    set_: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    archived: int,
+) -> None:
     set_("ARCHIVE_MONTHS", archived)
     ids = sent()
     ended = clock.now() - timedelta(days=40)
@@ -198,10 +217,12 @@ def test_one_row_that_cannot_leave_keeps_no_other(sent, set_, monkeypatch, archi
     assert_quarantined("retention", bad)
 
 
-def test_one_row_of_many_that_cannot_be_accepted_costs_no_other(transactional_db, monkeypatch):
+def test_one_row_of_many_that_cannot_be_accepted_costs_no_other(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bad = bad_ones([f"p{number}" for number in range(COUNT)])
 
-    def clean(recipient):
+    def clean(recipient: str) -> Any:
         if recipient in bad:
             raise bad[recipient]
         return recipient
@@ -214,7 +235,7 @@ def test_one_row_of_many_that_cannot_be_accepted_costs_no_other(transactional_db
     assert (submitted.accepted, refused) == (COUNT - len(bad), set(bad))
 
 
-def test_one_dead_letter_that_cannot_be_read_costs_no_other(sent):
+def test_one_dead_letter_that_cannot_be_read_costs_no_other(sent: Callable[..., Any]) -> None:
     ids = sent(metadata={})
     Notification.objects.update(status=Status.FAILED)
     FailedDelivery.objects.bulk_create(
@@ -241,7 +262,9 @@ def test_one_dead_letter_that_cannot_be_read_costs_no_other(sent):
     assert list(order.refused.values()) == [1]
 
 
-def test_one_order_of_replays_that_cannot_be_read_holds_up_no_other(sent):
+def test_one_order_of_replays_that_cannot_be_read_holds_up_no_other(
+    sent: Callable[..., Any],
+) -> None:
     ids = sent()
     Notification.objects.update(status=Status.FAILED)
     FailedDelivery.objects.bulk_create(
@@ -271,10 +294,14 @@ def test_one_order_of_replays_that_cannot_be_read_holds_up_no_other(sent):
     assert bulk_replays.tick() == bulk_replays.IDLE
 
 
-def test_a_part_of_the_sweep_that_raises_stops_no_other(rows, monkeypatch, messages_on_the_broker):
+def test_a_part_of_the_sweep_that_raises_stops_no_other(
+    rows: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    messages_on_the_broker: Callable[..., list[dict[str, Any]]],
+) -> None:
     rows()
 
-    def broken():
+    def broken() -> Never:
         raise ValueError
 
     monkeypatch.setattr(sweep, "_leases", isolation.Part("leases", broken, 0))
@@ -282,7 +309,9 @@ def test_a_part_of_the_sweep_that_raises_stops_no_other(rows, monkeypatch, messa
     assert messages_on_the_broker("simulator.medium")
 
 
-def test_one_process_whose_counts_cannot_be_read_leaves_those_of_the_others(tmp_path, monkeypatch):
+def test_one_process_whose_counts_cannot_be_read_leaves_those_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("web-0", "worker-0"):
         (tmp_path / name).mkdir()
     (tmp_path / "worker-0" / "counter_1.db").write_bytes(b"\xff" * 8)

@@ -1,9 +1,12 @@
 """Retention: what is finished leaves, dead letters stay longer, sensitive content goes first."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from notifications.maintenance import retention
 from notifications.models import (
@@ -17,10 +20,12 @@ from notifications.models import (
 
 
 @pytest.fixture
-def finished(accepted, deliver):
+def finished(
+    accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> Callable[..., Any]:
     """A notification that ended so many days ago; keywords change it."""
 
-    def finished(days: float, **changes):
+    def finished(days: float, **changes: Any) -> Any:
         row = accepted(**changes)
         deliver(row)
         ended = timezone.now() - timedelta(days=days)
@@ -31,11 +36,13 @@ def finished(accepted, deliver):
     return finished
 
 
-def left():
+def left() -> set[Any]:
     return set(Notification.objects.values_list("id", flat=True))
 
 
-def test_finished_notifications_leave_with_their_attempts_after_a_while(finished):
+def test_finished_notifications_leave_with_their_attempts_after_a_while(
+    finished: Callable[..., Any],
+) -> None:
     finished(days=31)
     young = finished(days=29)
     assert retention.prune(days=30) == 1
@@ -43,7 +50,9 @@ def test_finished_notifications_leave_with_their_attempts_after_a_while(finished
     assert list(Attempt.objects.values_list("notification_id", flat=True)) == [young.id]
 
 
-def test_what_points_at_one_that_leaves_stays_without_the_pointer(finished, accepted, settings):
+def test_what_points_at_one_that_leaves_stays_without_the_pointer(
+    finished: Callable[..., Any], accepted: Callable[..., Notification], settings: Settings
+) -> None:
     settings.OUTBOX = True
     old = finished(days=31, channel="email", recipient="ada@example.org")
     assert OutboxMessage.objects.filter(notification_id=old.id).exists()
@@ -63,14 +72,16 @@ def test_what_points_at_one_that_leaves_stays_without_the_pointer(finished, acce
     assert not OutboxMessage.objects.exists()
 
 
-def test_what_is_not_finished_stays(accepted):
+def test_what_is_not_finished_stays(accepted: Callable[..., Notification]) -> None:
     row = accepted(countdown=3600)
     Notification.objects.update(created_at=timezone.now() - timedelta(days=999))
     assert retention.prune(days=0) == 0
     assert left() == {row.id}
 
 
-def test_a_dead_letter_stays_longer_and_keeps_its_notification(finished):
+def test_a_dead_letter_stays_longer_and_keeps_its_notification(
+    finished: Callable[..., Any],
+) -> None:
     old = finished(days=31, recipient="ada?result=permanent")
     finished(days=200, recipient="ada?result=permanent")
     retention.prune(days=30, failed_days=180)
@@ -78,7 +89,9 @@ def test_a_dead_letter_stays_longer_and_keeps_its_notification(finished):
     assert FailedDelivery.objects.get().notification_id == old.id
 
 
-def test_many_leave_in_batches_and_a_limit_ends_a_round(finished, monkeypatch):
+def test_many_leave_in_batches_and_a_limit_ends_a_round(
+    finished: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retention, "BATCH", 2)
     for _ in range(5):
         finished(days=31)
@@ -86,7 +99,9 @@ def test_many_leave_in_batches_and_a_limit_ends_a_round(finished, monkeypatch):
     assert retention.prune(days=30) == 1
 
 
-def test_content_can_be_forgotten_as_soon_as_it_was_sent(accepted, deliver, set_):
+def test_content_can_be_forgotten_as_soon_as_it_was_sent(
+    accepted: Callable[..., Notification], deliver: Callable[..., Any], set_: Callable[..., None]
+) -> None:
     set_("FORGET_CONTENT", True)
     sent, failed = accepted(body="4711"), accepted(body="4712", recipient="a?result=permanent")
     deliver(sent, failed)

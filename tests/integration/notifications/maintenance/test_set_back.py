@@ -1,7 +1,9 @@
 """The database's clock was an hour ahead, and is set back: nothing waits for that hour."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -19,26 +21,28 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def _an_hour_ahead(accepted, monkeypatch):
+def _an_hour_ahead(accepted: Callable[..., Notification], monkeypatch: pytest.MonkeyPatch) -> None:
     connection.ensure_connection()
     clock.now()
     monkeypatch.setattr(clock, "_anchor", (time.monotonic(), database_now() + HOUR))
 
 
-def set_back():
+def set_back() -> None:
     """Have this process connect anew, as it does to a standby that was promoted."""
     connection.close()
     for _ in range(2):  # the second finds nothing more to put right
         sweep.sweep()
 
 
-def waits(row):
+def waits(row: Any) -> Any:
     row.refresh_from_db()
     return (row.due_at - database_now()).total_seconds()
 
 
 @pytest.mark.usefixtures("_an_hour_ahead")
-def test_what_was_planned_meanwhile_waits_as_long_as_it_was_to(accepted):
+def test_what_was_planned_meanwhile_waits_as_long_as_it_was_to(
+    accepted: Callable[..., Notification],
+) -> None:
     retried, limited, lost, later, called = (accepted() for _ in range(5))
     ids = [retried.id, limited.id, lost.id]
     found = {claim.id: claim for claim in claims.claim(ids)}
@@ -61,7 +65,9 @@ def test_what_was_planned_meanwhile_waits_as_long_as_it_was_to(accepted):
 
 
 @pytest.mark.usefixtures("_an_hour_ahead")
-def test_a_countdown_begins_anew_and_a_named_time_stays(accepted, monkeypatch):
+def test_a_countdown_begins_anew_and_a_named_time_stays(
+    accepted: Callable[..., Notification], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("notifications.maintenance.set_back.AT_A_TIME", 2)
     named = clock.now().replace(microsecond=123) + timedelta(seconds=90)
     counted = [accepted(countdown=60.5, expires=90) for _ in range(5)]
@@ -69,6 +75,8 @@ def test_a_countdown_begins_anew_and_a_named_time_stays(accepted, monkeypatch):
     assert min(waits(row) for row in counted) > 3600
     set_back()
     for row in counted:
+        assert row.expires_at is not None
+        assert row.due_at is not None
         assert 0 < waits(row) <= 60.5
         assert (row.scheduled_at, row.expires_at - row.due_at) == (
             row.due_at,
@@ -79,7 +87,7 @@ def test_a_countdown_begins_anew_and_a_named_time_stays(accepted, monkeypatch):
     assert at_a_time.due_at == named
 
 
-def test_a_clock_that_is_right_changes_nothing(accepted):
+def test_a_clock_that_is_right_changes_nothing(accepted: Callable[..., Notification]) -> None:
     lost = accepted()
     claims.claim([lost.id])
     before = clock.times_set_back

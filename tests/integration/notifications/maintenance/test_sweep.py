@@ -1,9 +1,12 @@
 """The sweep: due rows are rung, a backlog is not rung again, and a loss is noticed."""
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import redis
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
@@ -17,7 +20,7 @@ from notifications.queueing import publisher
 from tests.multiply import multiply
 
 
-def backlog_of(count: int, **changes) -> None:
+def backlog_of(count: int, **changes: Any) -> None:
     """Have that many due rows, as a large batch would leave them."""
     now = clock.now()
     first = Notification.objects.create(
@@ -32,7 +35,11 @@ def backlog_of(count: int, **changes) -> None:
     multiply(first, count - 1)
 
 
-def test_a_future_notification_is_rung_when_it_is_due(accepted, age, messages_on_the_broker):
+def test_a_future_notification_is_rung_when_it_is_due(
+    accepted: Callable[..., Notification],
+    age: Callable[..., None],
+    messages_on_the_broker: Callable[..., list[dict[str, Any]]],
+) -> None:
     row = accepted(countdown=3600)
     sweep.sweep()
     assert messages_on_the_broker("simulator.medium") == []
@@ -43,8 +50,8 @@ def test_a_future_notification_is_rung_when_it_is_due(accepted, age, messages_on
 
 
 def test_a_backlog_leaves_at_most_the_window_on_the_broker(
-    transactional_db, messages_on_the_broker
-):
+    transactional_db: None, messages_on_the_broker: Callable[..., list[dict[str, Any]]]
+) -> None:
     backlog_of(200_000)
     sweep.sweep()
     released = len(messages_on_the_broker("simulator.low"))
@@ -54,8 +61,10 @@ def test_a_backlog_leaves_at_most_the_window_on_the_broker(
 
 
 def test_calls_without_a_worker_leave_at_most_the_window_on_the_broker(
-    accepted, set_, messages_on_the_broker
-):
+    accepted: Callable[..., Notification],
+    set_: Callable[..., None],
+    messages_on_the_broker: Callable[..., list[dict[str, Any]]],
+) -> None:
     set_("QUEUE_WINDOW", 20)
     for _ in range(100):
         accepted()
@@ -67,16 +76,21 @@ def test_calls_without_a_worker_leave_at_most_the_window_on_the_broker(
 
 
 def test_a_new_notification_waits_behind_those_that_wait_already(
-    transactional_db, accepted, messages_on_the_broker
-):
+    transactional_db: None,
+    accepted: Callable[..., Notification],
+    messages_on_the_broker: Callable[..., list[dict[str, Any]]],
+) -> None:
     backlog_of(3, priority="medium")
     accepted()
     assert messages_on_the_broker("simulator.medium") == []
 
 
 def test_a_flushed_broker_is_refilled_by_the_next_sweep(
-    accepted, age, redis_client, messages_on_the_broker
-):
+    accepted: Callable[..., Notification],
+    age: Callable[..., None],
+    redis_client: redis.Redis,
+    messages_on_the_broker: Callable[..., list[dict[str, Any]]],
+) -> None:
     rows = [accepted() for _ in range(3)]
     redis_client.flushdb()
     for row in rows:
@@ -86,11 +100,11 @@ def test_a_flushed_broker_is_refilled_by_the_next_sweep(
     assert len(claims.claim_due("simulator", "medium", 10)) == 3
 
 
-def test_the_oldest_are_taken_first_and_never_twice(transactional_db):
+def test_the_oldest_are_taken_first_and_never_twice(transactional_db: None) -> None:
     backlog_of(300)
     taken: list[list[Claim]] = []
 
-    def take():
+    def take() -> None:
         try:
             taken.extend(claims.claim_due("simulator", "low", 20) for _ in range(5))
         finally:
@@ -106,7 +120,9 @@ def test_the_oldest_are_taken_first_and_never_twice(transactional_db):
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="about Postgres' plans")
-def test_no_more_are_taken_than_asked_for_whatever_the_database_plans(transactional_db):
+def test_no_more_are_taken_than_asked_for_whatever_the_database_plans(
+    transactional_db: None,
+) -> None:
     # What it may choose where a table grew since it was last analyzed: to run the subquery again
     # for each row, which passes over what it has locked itself, and so takes the whole backlog.
     backlog_of(50)
@@ -116,7 +132,9 @@ def test_no_more_are_taken_than_asked_for_whatever_the_database_plans(transactio
         assert len(claims.claim_due("simulator", "low", 7)) == 7
 
 
-def test_a_broker_that_is_away_costs_the_sweep_nothing(accepted, age, monkeypatch):
+def test_a_broker_that_is_away_costs_the_sweep_nothing(
+    accepted: Callable[..., Notification], age: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = accepted(countdown=3600)
     age(row, 3601)
     monkeypatch.setattr(settings, "CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
@@ -126,7 +144,7 @@ def test_a_broker_that_is_away_costs_the_sweep_nothing(accepted, age, monkeypatc
     assert row.status == Status.SCHEDULED
 
 
-def test_an_idle_sweep_wakes_for_what_falls_due_next(accepted):
+def test_an_idle_sweep_wakes_for_what_falls_due_next(accepted: Callable[..., Notification]) -> None:
     assert sweep.sweep() == sweep.IDLE
     Notification.objects.filter(id=accepted(countdown=60).id).update(
         due_at=timezone.now() + timedelta(seconds=0.2)

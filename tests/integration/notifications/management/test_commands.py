@@ -1,20 +1,24 @@
 """The operator's commands, run as an operator runs them."""
 
 import json
+from collections.abc import Callable
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from pytest_django import Settings
 from rich.console import Console
 
 from notifications.management.commands import status
 from notifications.models import FailedDelivery, Notification, QueueWeight, Status
 from notifications.monitoring import overview, throughput
+from tests.servers.processes import Processes
 
 
 @pytest.fixture
-def run():
-    def run(name, *arguments):
+def run() -> Callable[..., Any]:
+    def run(name: str, *arguments: Any) -> str:
         out = StringIO()
         call_command(name, *arguments, stdout=out, stderr=StringIO())
         return out.getvalue()
@@ -23,13 +27,13 @@ def run():
 
 
 @pytest.fixture(autouse=True)
-def _no_minute_is_remembered():
+def _no_minute_is_remembered() -> None:
     throughput.forget()
 
 
 @pytest.fixture
-def dead(accepted, deliver):
-    def dead(code="550", **changes):
+def dead(accepted: Callable[..., Notification], deliver: Callable[..., Any]) -> Callable[..., Any]:
+    def dead(code: str = "550", **changes: Any) -> FailedDelivery:
         row = accepted(**{"recipient": f"ada?result=permanent&code={code}", **changes})
         deliver(row)
         return FailedDelivery.objects.get(notification_id=row.id)
@@ -37,7 +41,12 @@ def dead(accepted, deliver):
     return dead
 
 
-def test_status_tells_what_waits_and_what_to_see_to(run, accepted, age, dead):
+def test_status_tells_what_waits_and_what_to_see_to(
+    run: Callable[..., Any],
+    accepted: Callable[..., Notification],
+    age: Callable[..., None],
+    dead: Callable[..., Any],
+) -> None:
     age(accepted(priority="low"), 600)
     dead()
     told = json.loads(run("status", "--json"))
@@ -46,7 +55,12 @@ def test_status_tells_what_waits_and_what_to_see_to(run, accepted, age, dead):
     assert told["dead_letters"] == 1
 
 
-def test_status_fits_on_a_screen(run, accepted, deliver, capsys):
+def test_status_fits_on_a_screen(
+    run: Callable[..., Any],
+    accepted: Callable[..., Notification],
+    deliver: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     deliver(accepted())
     run("status", "--once")
     lines = capsys.readouterr().out.splitlines()
@@ -55,7 +69,9 @@ def test_status_fits_on_a_screen(run, accepted, deliver, capsys):
     assert any("No scheduler is alive" in line for line in lines)
 
 
-def test_status_names_each_queue_whole_however_narrow_the_terminal(accepted, age, transactional_db):
+def test_status_names_each_queue_whole_however_narrow_the_terminal(
+    accepted: Callable[..., Notification], age: Callable[..., None], transactional_db: None
+) -> None:
     for channel in ("simulator", "callback"):
         to = {"simulator": "ada", "callback": "https://example.org/hook"}[channel]
         age(accepted(channel=channel, recipient=to, priority="medium"), 600)
@@ -67,13 +83,17 @@ def test_status_names_each_queue_whole_however_narrow_the_terminal(accepted, age
     assert "…" not in shown
 
 
-def test_an_outbox_for_several_channels_is_shown_once(settings, transactional_db):
+def test_an_outbox_for_several_channels_is_shown_once(
+    settings: Settings, transactional_db: None
+) -> None:
     settings.OUTBOX = True
     [outbox] = [one for one in overview.providers() if one.name == "outbox"]
     assert {"sms", "push", "chat"} <= set(outbox.channel.split(", "))
 
 
-def test_the_minutes_count_what_was_accepted_sent_and_failed(accepted, deliver, dead):
+def test_the_minutes_count_what_was_accepted_sent_and_failed(
+    accepted: Callable[..., Notification], deliver: Callable[..., Any], dead: Callable[..., Any]
+) -> None:
     deliver(accepted(priority="high"))
     dead()
     minutes = throughput.last(3)
@@ -82,31 +102,41 @@ def test_the_minutes_count_what_was_accepted_sent_and_failed(accepted, deliver, 
     assert sum(m.failed.get(("simulator", "medium"), 0) for m in minutes) == 1
 
 
-def test_send_prints_the_id_of_what_it_accepted(run, transactional_db):
+def test_send_prints_the_id_of_what_it_accepted(
+    run: Callable[..., Any], transactional_db: None
+) -> None:
     id_ = run("send", "simulator", "ada", "--body", "Hello", "--priority", "high").strip()
     assert Notification.objects.get(id=id_).priority == "high"
 
 
-def test_send_refuses_bad_input_with_its_name(run, transactional_db):
+def test_send_refuses_bad_input_with_its_name(
+    run: Callable[..., Any], transactional_db: None
+) -> None:
     with pytest.raises(CommandError, match="MalformedRecipient"):
         run("send", "email", "nobody", "--body", "Hello")
     assert not Notification.objects.exists()
 
 
-def test_send_that_waits_says_so_when_nobody_comes(run, transactional_db):
+def test_send_that_waits_says_so_when_nobody_comes(
+    run: Callable[..., Any], transactional_db: None
+) -> None:
     with pytest.raises(CommandError, match="doctor"):
         run("send", "simulator", "ada", "--body", "Hello", "--wait", "0.2")
 
 
 @pytest.mark.parametrize("what", ["everything", "channel simulator", "queue simulator.high"])
-def test_send_that_waits_under_a_hold_names_it(run, transactional_db, what):
+def test_send_that_waits_under_a_hold_names_it(
+    run: Callable[..., Any], transactional_db: None, what: str
+) -> None:
     run("hold", *what.split())
     options = ("--body", "Hello", "--priority", "high", "--wait", "0.2")
     with pytest.raises(CommandError, match=f"it is held. To end that: manage.py release {what}"):
         run("send", "simulator", "ada", *options)
 
 
-def test_replay_lists_causes_tells_a_dry_run_and_replays_one_cause(run, dead):
+def test_replay_lists_causes_tells_a_dry_run_and_replays_one_cause(
+    run: Callable[..., Any], dead: Callable[..., Any]
+) -> None:
     one, other = dead(), dead(code="553")
     assert one.fingerprint[:12] in run("replay")
     assert "Would look at 1" in run("replay", one.fingerprint[:8], "--dry-run")
@@ -116,12 +146,16 @@ def test_replay_lists_causes_tells_a_dry_run_and_replays_one_cause(run, dead):
     assert other.state == "open"
 
 
-def test_replay_of_an_unknown_cause_is_refused(run, transactional_db):
+def test_replay_of_an_unknown_cause_is_refused(
+    run: Callable[..., Any], transactional_db: None
+) -> None:
     with pytest.raises(CommandError, match="No open cause"):
         run("replay", "abcdef")
 
 
-def test_prune_deletes_what_is_finished_and_old_only(run, accepted, deliver):
+def test_prune_deletes_what_is_finished_and_old_only(
+    run: Callable[..., Any], accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     done, waiting = accepted(), accepted(countdown=600)
     deliver(done)
     assert "Deleted 0" in run("prune")
@@ -133,18 +167,25 @@ def test_prune_deletes_what_is_finished_and_old_only(run, accepted, deliver):
     assert list(Notification.objects.values_list("id", flat=True)) == [waiting.id]
 
 
-def test_allocation_shows_who_has_work(run, accepted, age, capsys):
+def test_allocation_shows_who_has_work(
+    run: Callable[..., Any],
+    accepted: Callable[..., Notification],
+    age: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     age(accepted(priority="low"), 600)
     run("allocation")
     assert "simulator.low" in capsys.readouterr().out
 
 
-def told(run):
+def told(run: Callable[..., Any]) -> Any:
     found = json.loads(run("allocation", "--json"))
     return found["on"], found["queues"]
 
 
-def test_allocation_shows_the_weights_and_who_had_the_slots(run, took, capsys):
+def test_allocation_shows_the_weights_and_who_had_the_slots(
+    run: Callable[..., Any], took: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     took({"simulator.low": (3.0, 6), "simulator.high": (1.0, 10)})
     run("allocation")
     out = capsys.readouterr().out
@@ -154,7 +195,9 @@ def test_allocation_shows_the_weights_and_who_had_the_slots(run, took, capsys):
     assert "email.low" not in lines
 
 
-def test_allocation_overrides_a_weight_and_gives_it_back(run, took):
+def test_allocation_overrides_a_weight_and_gives_it_back(
+    run: Callable[..., Any], took: Callable[..., None]
+) -> None:
     run("allocation", "--set", "email.low=3", "--set", "jobs=0.5")
     on, queues = told(run)
     assert on
@@ -177,28 +220,38 @@ def test_allocation_overrides_a_weight_and_gives_it_back(run, took):
         ("--clear", "email.low"),
     ],
 )
-def test_allocation_refuses_what_is_no_weight_or_no_queue(run, took, arguments):
+def test_allocation_refuses_what_is_no_weight_or_no_queue(
+    run: Callable[..., Any], took: Callable[..., None], arguments: Any
+) -> None:
     with pytest.raises(CommandError):
         run("allocation", *arguments)
     assert not QueueWeight.objects.exists()
 
 
-def test_allocation_tells_when_weights_are_off(run, took, settings, capsys):
+def test_allocation_tells_when_weights_are_off(
+    run: Callable[..., Any],
+    took: Callable[..., None],
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     settings.NOTIFICATIONS_FAIR_QUEUES = False
     assert told(run)[0] is False
     run("allocation")
     assert "Weights are off" in capsys.readouterr().out
 
 
-def test_hold_says_so_where_nothing_is_held(db, run):
+def test_hold_says_so_where_nothing_is_held(db: None, run: Callable[..., Any]) -> None:
     assert run("hold") == "Nothing is held.\n"
     run("hold", "channel", "sms", "--reason", "maintenance")
     assert "maintenance" in run("hold")
 
 
 def test_with_a_worker_send_tells_the_end_and_a_slow_provider_holds_no_slot(
-    run, processes, accepted, wait_until
-):
+    run: Callable[..., Any],
+    processes: Processes,
+    accepted: Callable[..., Notification],
+    wait_until: Callable[..., Any],
+) -> None:
     processes.worker("-c", "1")
     refused = ("send", "simulator", "ada?result=permanent&code=550", "--body", "x", "--wait", "60")
     with pytest.raises(CommandError) as failed:

@@ -5,7 +5,10 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import dns.message
 import dns.resolver
@@ -15,8 +18,9 @@ import redis
 from django.db import connection
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from pytest_django import Settings
 
-from notifications.models import ProviderAccount
+from notifications.models import Notification, ProviderAccount
 from notifications.monitoring import overview
 from notifications.monitoring.diagnosis import broker, delivery, mail_records, schedules, storage
 from notifications.operations import holds
@@ -27,13 +31,16 @@ from templates_engine.models import Template
 from tests.integration.notifications.monitoring.test_state import value
 from tests.integration.notifications.providers import test_dkim
 from tests.servers.process import free_port
+from tests.servers.processes import Processes
+from tests.servers.redis import RedisServer
+from tests.servers.smtp import SmtpServer
 
 
 @pytest.fixture
-def examined(processes):
+def examined(processes: Processes) -> Callable[..., Any]:
     """Run the doctor in a process with this environment; return each finding's cure by id."""
 
-    def examined(**env):
+    def examined(**env: Any) -> dict[Any, Any]:
         process = processes.start("doctor", "python", "manage.py", "doctor", "--json", **env)
         process.wait()
         output = process.output()
@@ -44,14 +51,19 @@ def examined(processes):
 
 
 @pytest.fixture
-def cures(transactional_db):
+def cures(transactional_db: None) -> Iterator[Callable[..., dict[Any, Any]]]:
     """What some probes find in this process: each finding's cure by id."""
     accounts.forget()
     yield lambda probe: {finding.id: finding.cure for finding in probe()}
     accounts.forget()
 
 
-def test_a_healthy_system_has_nothing_wrong(processes, examined, wait_until, redis_server):
+def test_a_healthy_system_has_nothing_wrong(
+    processes: Processes,
+    examined: Callable[..., Any],
+    wait_until: Callable[..., Any],
+    redis_server: RedisServer,
+) -> None:
     url = redis_server.url
     processes.worker(BROKER_URL=url)
     processes.beat(BROKER_URL=url)
@@ -59,21 +71,21 @@ def test_a_healthy_system_has_nothing_wrong(processes, examined, wait_until, red
     assert examined(BROKER_URL=url) == {}
 
 
-def test_a_setting_that_means_nothing(examined):
+def test_a_setting_that_means_nothing(examined: Callable[..., Any]) -> None:
     assert "TIME_ZONE" in examined(TIME_ZONE="Mars/Olympus")["config.E001"]
 
 
-def test_a_database_that_is_away(examined):
+def test_a_database_that_is_away(examined: Callable[..., Any]) -> None:
     found = examined(DATABASE_URL=f"postgres://nobody@127.0.0.1:{free_port()}/nothing")
     assert "DATABASE_URL" in found["database.away"]
 
 
-def test_migrations_that_are_not_applied(examined, tmp_path):
+def test_migrations_that_are_not_applied(examined: Callable[..., Any], tmp_path: Path) -> None:
     found = examined(DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
     assert "manage.py migrate" in found["database.migrations"]
 
 
-def test_a_database_that_is_newer_than_the_code(cures):
+def test_a_database_that_is_newer_than_the_code(cures: Callable[..., dict[Any, Any]]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO django_migrations (app, name, applied)"
@@ -86,32 +98,40 @@ def test_a_database_that_is_newer_than_the_code(cures):
             cursor.execute("DELETE FROM django_migrations WHERE name = '9999_from_the_future'")
 
 
-def test_a_broker_that_is_away(examined):
+def test_a_broker_that_is_away(examined: Callable[..., Any]) -> None:
     found = examined(BROKER_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert "BROKER_URL" in found["broker.away"]
 
 
-def test_a_redis_that_throws_messages_away(examined, redis_server):
+def test_a_redis_that_throws_messages_away(
+    examined: Callable[..., Any], redis_server: RedisServer
+) -> None:
     with redis.Redis.from_url(redis_server.url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
     assert "noeviction" in examined(BROKER_URL=redis_server.url)["broker.eviction"]
 
 
-def test_a_redis_that_forgets_at_a_restart(examined, redis_server):
+def test_a_redis_that_forgets_at_a_restart(
+    examined: Callable[..., Any], redis_server: RedisServer
+) -> None:
     with redis.Redis.from_url(redis_server.url) as client:
         client.config_set("appendonly", "no")
     assert "--appendonly yes" in examined(BROKER_URL=redis_server.url)["broker.persistence"]
 
 
-def test_no_worker_and_no_scheduler(examined):
+def test_no_worker_and_no_scheduler(examined: Callable[..., Any]) -> None:
     found = examined()
     assert "celery -A config worker" in found["workers.none"]
     assert "celery -A config beat" in found["scheduler.none"]
 
 
 def test_a_queue_that_no_worker_serves_and_a_worker_that_hangs(
-    processes, examined, cures, accepted, wait_until
-):
+    processes: Processes,
+    examined: Callable[..., Any],
+    cures: Callable[..., dict[Any, Any]],
+    accepted: Callable[..., Notification],
+    wait_until: Callable[..., Any],
+) -> None:
     assert any("No worker is alive" in trouble for trouble in overview.read().troubles)
     worker = processes.worker("-Q", "email.high")
     assert "without -Q" in examined()["workers.queues"]
@@ -131,25 +151,33 @@ def test_a_queue_that_no_worker_serves_and_a_worker_that_hangs(
     assert WorkerProcess.objects.count() == 0
 
 
-def test_a_mail_server_that_is_away(cures, settings):
+def test_a_mail_server_that_is_away(
+    cures: Callable[..., dict[Any, Any]], settings: Settings
+) -> None:
     settings.EMAIL_URL = f"smtp://127.0.0.1:{free_port()}"
     assert "EMAIL_URL" in cures(delivery.providers)["provider.away"]
 
 
-def test_a_mail_server_that_refuses_the_password(cures, settings, make_smtp_server):
+def test_a_mail_server_that_refuses_the_password(
+    cures: Callable[..., dict[Any, Any]],
+    settings: Settings,
+    make_smtp_server: Callable[..., SmtpServer],
+) -> None:
     server = make_smtp_server(login=("user", "right"))
     settings.EMAIL_URL = f"smtp://user:wrong@127.0.0.1:{server.port}?starttls=never"
     assert "password" in cures(delivery.providers)["provider.login"]
 
 
-def test_an_account_whose_secret_is_not_there(cures):
+def test_an_account_whose_secret_is_not_there(cures: Callable[..., dict[Any, Any]]) -> None:
     ProviderAccount.objects.create(
         name="mail", channel="email", kind="smtp", secrets={"url": "env:SECRET_NO_SUCH_SECRET"}
     )
     assert "Provider accounts" in cures(delivery.providers)["provider.unusable"]
 
 
-def test_an_address_that_providers_and_marketing_mail_need(cures, settings):
+def test_an_address_that_providers_and_marketing_mail_need(
+    cures: Callable[..., dict[Any, Any]], settings: Settings
+) -> None:
     assert cures(delivery.public_address) == {}
     ProviderAccount.objects.create(
         name="texts",
@@ -167,7 +195,7 @@ def test_an_address_that_providers_and_marketing_mail_need(cures, settings):
     assert cures(delivery.public_address) == {}
 
 
-def test_a_schedule_that_was_set_aside(cures):
+def test_a_schedule_that_was_set_aside(cures: Callable[..., dict[Any, Any]]) -> None:
     every, _ = IntervalSchedule.objects.get_or_create(every=1, period="hours")
     task = PeriodicTask.objects.create(name="nightly", task="no.such.task", interval=every)
     Schedule.objects.update_or_create(
@@ -178,7 +206,9 @@ def test_a_schedule_that_was_set_aside(cures):
     assert "Schedules" in cures(schedules.quarantined)["scheduler.quarantined"]
 
 
-def test_what_an_operator_holds_is_told_until_it_is_released(cures):
+def test_what_an_operator_holds_is_told_until_it_is_released(
+    cures: Callable[..., dict[Any, Any]],
+) -> None:
     hold = holds.hold("channel", "sms", reason="The provider is being changed.")
     told = f"Held since {hold.created_at:%Y-%m-%d %H:%M} UTC: channel sms: The provider is being"
     assert [f.problem for f in delivery.held()] == [f"{told} changed."]
@@ -189,7 +219,9 @@ def test_what_an_operator_holds_is_told_until_it_is_released(cures):
     assert value("holds") == 0
 
 
-def test_schedules_that_fail_are_skipped_or_are_of_a_task_that_no_worker_knows(cures):
+def test_schedules_that_fail_are_skipped_or_are_of_a_task_that_no_worker_knows(
+    cures: Callable[..., dict[Any, Any]],
+) -> None:
     every, _ = IntervalSchedule.objects.get_or_create(every=1, period="hours")
     now = timezone.now()
     for name, task, counts in (
@@ -225,26 +257,30 @@ def test_schedules_that_fail_are_skipped_or_are_of_a_task_that_no_worker_knows(c
         assert trouble in troubles
 
 
-def test_a_backlog_that_nobody_works_off(cures, accepted, age):
+def test_a_backlog_that_nobody_works_off(
+    cures: Callable[..., dict[Any, Any]],
+    accepted: Callable[..., Notification],
+    age: Callable[..., None],
+) -> None:
     age(accepted(), 3600)
     assert "manage.py allocation" in cures(delivery.backlog)["delivery.late"]
 
 
 @pytest.mark.parametrize("ahead", [timedelta(seconds=30), timedelta(seconds=-30)])
-def test_clocks_that_disagree(ahead):
+def test_clocks_that_disagree(ahead: Any) -> None:
     (finding,) = storage.skew(ahead.total_seconds())
     assert "NTP" in finding.cure
     assert list(storage.skew(0.3)) == []
 
 
 @pytest.fixture
-def name_server():
+def name_server() -> Iterator[Any]:
     """A name server on this machine; returns a resolver that asks it, and what it answers."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", 0))
     records: dict[tuple[str, str], str] = {}
 
-    def serve():
+    def serve() -> None:
         while True:
             try:
                 asked, peer = server.recvfrom(4096)
@@ -266,7 +302,9 @@ def name_server():
     server.close()
 
 
-def test_what_dns_says_of_the_senders_domains(cures, name_server, monkeypatch):
+def test_what_dns_says_of_the_senders_domains(
+    cures: Callable[..., dict[Any, Any]], name_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resolver, records = name_server
     monkeypatch.setenv("SECRET_DKIM", test_dkim.PEM)
     monkeypatch.setenv("SECRET_MAIL_URL", "smtp://127.0.0.1")
@@ -283,7 +321,7 @@ def test_what_dns_says_of_the_senders_domains(cures, name_server, monkeypatch):
     )
     accounts.forget()
 
-    def found():
+    def found() -> Any:
         return cures(lambda: mail_records.examined(resolver))
 
     assert found().keys() == {"mail.spf", "mail.dkim", "mail.dmarc", "mail.return_path"}

@@ -6,15 +6,20 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from notifications.models import Notification
 from tests.servers.process import wait_until
 from tests.servers.processes import ROOT
 
 
 @pytest.mark.usefixtures("transactional_db")
-def test_the_screen_shows_what_happens_while_it_is_looked_at(child_env, accepted, deliver):
+def test_the_screen_shows_what_happens_while_it_is_looked_at(
+    child_env: dict[str, str], accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     shown, terminal = pty.openpty()
     output = bytearray()
 

@@ -3,17 +3,21 @@
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from notifications.models import Notification, Status
 from notifications.operations import api_keys
+from tests.servers.processes import Processes
+from tests.servers.smtp import SmtpServer
 
 RECIPIENT = "ada.lovelace@example.org"
 SECRET = "the code is 4711"
 
 
-def lines(process):
+def lines(process: Any) -> list[Any]:
     found = []
     for line in process.output().splitlines():
         try:
@@ -24,8 +28,8 @@ def lines(process):
 
 
 def test_one_id_leads_from_the_request_to_the_provider_and_no_secret_is_told(
-    processes, smtp_server, wait_until
-):
+    processes: Processes, smtp_server: SmtpServer, wait_until: Callable[..., Any]
+) -> None:
     env = {"LOG_STYLE": "json", "EMAIL_URL": smtp_server.url}
     smtp_server.answer(RECIPIENT, [f"550 5.1.1 no such user {RECIPIENT}"], at="RCPT")
     web, address = processes.web(**env)

@@ -3,16 +3,21 @@
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pytest_django import Settings
 
 from notifications.metrics import process_folders
 from notifications.models import Notification, ProviderAccount, Status
 from notifications.submission import send, send_many
 from tests.servers.process import free_port
+from tests.servers.processes import Processes
+from tests.servers.redis import RedisServer
 
 # A program of somebody's own that embeds us, and that counts for itself, too.
 PRODUCER = """
@@ -27,13 +32,13 @@ time.sleep(120)
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
-def scrape(address, **headers):
+def scrape(address: str, **headers: Any) -> list[Any]:
     request = urllib.request.Request(address, headers=headers)
     with urllib.request.urlopen(request, timeout=10) as response:
         return list(text_string_to_metric_families(response.read().decode()))
 
 
-def total(families, name, **labels):
+def total(families: Any, name: str, **labels: Any) -> Any:
     return sum(
         sample.value
         for family in families
@@ -42,11 +47,11 @@ def total(families, name, **labels):
     )
 
 
-def has_sent(count):
+def has_sent(count: int) -> Callable[..., Any]:
     return lambda: Notification.objects.filter(status=Status.SENT).count() == count
 
 
-def kill_a_child(worker):
+def kill_a_child(worker: Any) -> bool:
     """Kill -9 one, and say whether there was one: both may be recycled at the same time."""
     children = psutil.Process(worker.pid).children()
     for child in children[:1]:
@@ -55,11 +60,13 @@ def kill_a_child(worker):
 
 
 @pytest.fixture
-def port():
+def port() -> int:
     return free_port()
 
 
-def test_what_happened_is_counted_once(processes, wait_until, port):
+def test_what_happened_is_counted_once(
+    processes: Processes, wait_until: Callable[..., Any], port: int
+) -> None:
     processes.worker("-c", "2", METRICS_PORT=str(port))
     for _ in range(20):
         send(**SIMULATED)
@@ -74,7 +81,9 @@ def test_what_happened_is_counted_once(processes, wait_until, port):
     assert {s.labels["process"] for f in seen for s in f.samples} == {"worker-0"}
 
 
-def test_counts_stay_exact_when_children_are_recycled_and_killed(processes, wait_until, port):
+def test_counts_stay_exact_when_children_are_recycled_and_killed(
+    processes: Processes, wait_until: Callable[..., Any], port: int
+) -> None:
     worker = processes.worker("-c", "2", "--max-tasks-per-child", "5", METRICS_PORT=str(port))
     done = 0
     for _ in range(6):
@@ -89,7 +98,9 @@ def test_counts_stay_exact_when_children_are_recycled_and_killed(processes, wait
     assert total(seen, "due_to_sent_seconds_count") == done
 
 
-def test_a_killed_childs_slot_is_not_busy_for_ever(processes, wait_until, port):
+def test_a_killed_childs_slot_is_not_busy_for_ever(
+    processes: Processes, wait_until: Callable[..., Any], port: int
+) -> None:
     # A slot is busy while not all of its messages are handed over: here by one call at a time.
     ProviderAccount.objects.create(
         name="one", channel="simulator", kind="simulator", settings={"connections": 1}
@@ -106,7 +117,9 @@ def test_a_killed_childs_slot_is_not_busy_for_ever(processes, wait_until, port):
 
 
 @pytest.mark.parametrize("place", ["read only", "their own"])
-def test_a_program_whose_folder_is_not_ours_goes_on(place, tmp_path, settings, monkeypatch):
+def test_a_program_whose_folder_is_not_ours_goes_on(
+    place: str, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(process_folders, "_held", [])
     monkeypatch.setenv(process_folders.VARIABLE, str(tmp_path) if place == "their own" else "")
     settings.VAR_DIR = "/proc/nowhere"
@@ -114,7 +127,9 @@ def test_a_program_whose_folder_is_not_ours_goes_on(place, tmp_path, settings, m
     assert os.environ[process_folders.VARIABLE] == (str(tmp_path) if place == "their own" else "")
 
 
-def test_the_web_gives_state_and_what_every_process_beside_it_counted(processes, wait_until):
+def test_the_web_gives_state_and_what_every_process_beside_it_counted(
+    processes: Processes, wait_until: Callable[..., Any]
+) -> None:
     _, address = processes.web()
     processes.worker()
     processes.beat()
@@ -134,7 +149,9 @@ def test_the_web_gives_state_and_what_every_process_beside_it_counted(processes,
     assert total(seen, "schedulers_alive") == 1
 
 
-def test_a_restarted_process_begins_at_nought_in_its_old_slot(processes, wait_until, port):
+def test_a_restarted_process_begins_at_nought_in_its_old_slot(
+    processes: Processes, wait_until: Callable[..., Any], port: int
+) -> None:
     first = processes.worker(METRICS_PORT=str(port))
     send(**SIMULATED)
     wait_until(has_sent(1))
@@ -146,13 +163,15 @@ def test_a_restarted_process_begins_at_nought_in_its_old_slot(processes, wait_un
     assert total(seen, "ended_total", process="worker-0", status="sent") == 1
 
 
-def test_a_scrape_answers_while_broker_and_database_are_away(processes, redis_server, port):
+def test_a_scrape_answers_while_broker_and_database_are_away(
+    processes: Processes, redis_server: RedisServer, port: int
+) -> None:
     _, address = processes.web(BROKER_URL=redis_server.url)
     redis_server.stop()
     assert total(scrape(f"{address}/metrics"), "broker_up") == 0
 
 
-def test_with_a_token_set_nobody_else_may_look(processes, port):
+def test_with_a_token_set_nobody_else_may_look(processes: Processes, port: int) -> None:
     processes.worker(METRICS_PORT=str(port), METRICS_TOKEN="open sesame")
     address = f"http://127.0.0.1:{port}/metrics"
     with pytest.raises(urllib.error.HTTPError) as refusal:

@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +34,7 @@ print("alive")
 """
 
 
-def count(var_dir, how):
+def count(var_dir: Any, how: Any) -> str:
     run = subprocess.run(
         [sys.executable, "-c", COUNT, how],
         env={"VAR_DIR": str(var_dir), "DJANGO_SETTINGS_MODULE": "config.settings", "PATH": ""},
@@ -43,12 +46,12 @@ def count(var_dir, how):
     return run.stderr + run.stdout
 
 
-def test_a_process_counts_on_where_its_files_cannot_grow(tmp_path):
+def test_a_process_counts_on_where_its_files_cannot_grow(tmp_path: Path) -> None:
     count(tmp_path, "no file grows")
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(tmp_path: Path) -> Iterator[Any]:
     """A disk of 256 kB. Skips where none can be mounted."""
     mounted = subprocess.run(
         ["/bin/mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path],
@@ -61,5 +64,5 @@ def small_disk(tmp_path):
     subprocess.run(["/bin/umount", tmp_path], check=True)
 
 
-def test_a_process_counts_on_when_the_disk_is_full(small_disk):
+def test_a_process_counts_on_when_the_disk_is_full(small_disk: Any) -> None:
     count(small_disk, "full later")

@@ -1,7 +1,7 @@
 """What is looked at often costs what it shows, however many rows there are."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ FEW = 500  # a short time may be read whole, and sorted
 
 
 @pytest.fixture
-def a_month_of_finished_rows(transactional_db):
+def a_month_of_finished_rows(transactional_db: None) -> datetime:
     began = clock.now() - timedelta(days=30)
     first = Notification.objects.create(
         channel="simulator",
@@ -48,7 +48,7 @@ def page_of(**filters: Any) -> tuple[list[Notification], str | None]:
     return cut_by_age(_filtered(LIVE, read), read)
 
 
-def rows_touched(run) -> int:
+def rows_touched(run: Any) -> int:
     """Run it, and count the rows of notifications that its queries read, filtered out or not."""
     with CaptureQueriesContext(connection) as captured:
         run()
@@ -70,7 +70,9 @@ def _touched(node: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("days", [(20, 19.9), (29, 10), (29, None), (None, 25), (None, 40)])
-def test_a_page_of_any_time_reads_little_more_than_it_shows(a_month_of_finished_rows, days):
+def test_a_page_of_any_time_reads_little_more_than_it_shows(
+    a_month_of_finished_rows: datetime, days: Any
+) -> None:
     now = clock.now()
     after, before = (ago and (now - timedelta(days=ago)).isoformat() for ago in days)
     times = {"created_after": after, "created_before": before}
@@ -79,7 +81,9 @@ def test_a_page_of_any_time_reads_little_more_than_it_shows(a_month_of_finished_
     assert rows_touched(lambda: page_of(**times, cursor=cursor or "")) <= FEW
 
 
-def test_a_look_at_the_backlog_reads_no_more_than_its_limit(a_month_of_finished_rows):
+def test_a_look_at_the_backlog_reads_no_more_than_its_limit(
+    a_month_of_finished_rows: datetime,
+) -> None:
     now = clock.now()
     due = Notification.objects.create(
         channel="email",
@@ -95,7 +99,7 @@ def test_a_look_at_the_backlog_reads_no_more_than_its_limit(a_month_of_finished_
     assert rows_touched(lambda: backlog.look(1000)) <= 1000 + 100
 
 
-def test_a_hot_table_is_vacuumed_long_before_a_fifth_of_it_is_dead(transactional_db):
+def test_a_hot_table_is_vacuumed_long_before_a_fifth_of_it_is_dead(transactional_db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT reloptions FROM pg_class WHERE relname = 'notifications_notification'"
@@ -104,7 +108,7 @@ def test_a_hot_table_is_vacuumed_long_before_a_fifth_of_it_is_dead(transactional
     assert "autovacuum_vacuum_scale_factor=0.1" in options
 
 
-def test_pages_by_age_show_each_row_once_although_many_came_at_once(transactional_db):
+def test_pages_by_age_show_each_row_once_although_many_came_at_once(transactional_db: None) -> None:
     now = clock.now()
     first = Notification.objects.create(
         channel="email", priority="low", recipient="ada", status=Status.SENT, scheduled_at=now

@@ -1,7 +1,10 @@
 """Whom ``/metrics`` answers."""
 
+from typing import Any
+
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +29,7 @@ OPEN, REFUSED = 200, 401
     ],
 )
 def test_metrics_are_for_who_has_the_token_or_is_on_the_machine(
-    settings, in_production, token, asked, answer
-):
+    settings: Settings, in_production: bool, token: str, asked: dict[str, Any], answer: Any
+) -> None:
     settings.IN_PRODUCTION, settings.METRICS_TOKEN = in_production, token
     assert Client().get("/metrics", **asked).status_code == answer

@@ -1,12 +1,16 @@
 """What is read at a scrape: exact per queue, and cheap however much waits."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import redis
 from django.conf import settings
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from notifications import metrics
 from notifications.callbacks import receipts
@@ -28,7 +32,7 @@ HOUR = timedelta(hours=1)
 NO_PROVIDER = "no_provider"
 
 
-def value(name, **labels):
+def value(name: str, **labels: Any) -> Any:
     return sum(
         sample.value
         for family in StateCollector().collect()
@@ -44,7 +48,9 @@ def value(name, **labels):
         ("min-replicas-to-write", "0", "1", "it has too few replicas"),
     ],
 )
-def test_a_broker_that_answers_and_takes_no_message_is_down(db, client, setting, before, harm, why):
+def test_a_broker_that_answers_and_takes_no_message_is_down(
+    db: None, client: Client, setting: str, before: str, harm: str, why: str
+) -> None:
     with redis.Redis.from_url(settings.BROKER_URL) as broker:
         broker.config_set(setting, harm)
         try:
@@ -60,7 +66,9 @@ def test_a_broker_that_answers_and_takes_no_message_is_down(db, client, setting,
     assert value("broker_up") == 1
 
 
-def test_the_backlog_is_counted_per_queue_with_its_age(accepted, age):
+def test_the_backlog_is_counted_per_queue_with_its_age(
+    accepted: Callable[..., Notification], age: Callable[..., None]
+) -> None:
     for _ in range(3):
         age(accepted(priority="low"), 600)
     accepted(countdown=3600)
@@ -69,7 +77,9 @@ def test_the_backlog_is_counted_per_queue_with_its_age(accepted, age):
     assert 590 < value("oldest_waiting_seconds", channel="simulator", priority="low") < 700
 
 
-def test_age_counts_from_the_first_due_time_however_often_a_row_is_deferred(accepted, deliver):
+def test_age_counts_from_the_first_due_time_however_often_a_row_is_deferred(
+    accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     retried = accepted(recipient="ada?result=transient&retry_after=60", priority="high")
     deliver(retried)
     blocked = accepted(priority="high")
@@ -90,7 +100,9 @@ def test_age_counts_from_the_first_due_time_however_often_a_row_is_deferred(acce
     assert (high.due, high.retrying, high.blocked) == (0, 1, 1)
 
 
-def test_how_long_rows_wait_is_asked_of_an_index_alone(accepted):
+def test_how_long_rows_wait_is_asked_of_an_index_alone(
+    accepted: Callable[..., Notification],
+) -> None:
     """Were it not, a million rows that wait for their time would be read at each scrape."""
     with CaptureQueriesContext(connection) as asked:
         waiting.look(10)
@@ -104,7 +116,9 @@ def test_how_long_rows_wait_is_asked_of_an_index_alone(accepted):
     assert "Sort" not in plan
 
 
-def test_a_row_in_a_workers_hands_is_not_backlog(accepted, age, deliver):
+def test_a_row_in_a_workers_hands_is_not_backlog(
+    accepted: Callable[..., Notification], age: Callable[..., None], deliver: Callable[..., Any]
+) -> None:
     row = accepted()
     deliver(row)
     age(accepted(), 60)
@@ -113,8 +127,10 @@ def test_a_row_in_a_workers_hands_is_not_backlog(accepted, age, deliver):
     assert set(waits) == {("simulator", "medium")}
 
 
-def test_a_scrape_asks_the_same_number_of_questions_whatever_waits(accepted, age):
-    def questions():
+def test_a_scrape_asks_the_same_number_of_questions_whatever_waits(
+    accepted: Callable[..., Notification], age: Callable[..., None]
+) -> None:
+    def questions() -> int:
         """Count them, three times: now and then something kept for a while is read anew."""
         counts = []
         for _ in range(3):
@@ -133,7 +149,7 @@ def test_a_scrape_asks_the_same_number_of_questions_whatever_waits(accepted, age
 @pytest.mark.parametrize(
     ("word", "kept"), [("rejected", "rejected"), ("", ""), ("550 5.1.1 <ada@x.org>", "other")]
 )
-def test_a_providers_own_words_are_no_label(word, kept):
+def test_a_providers_own_words_are_no_label(word: str, kept: str) -> None:
     assert metrics.reason(word) == kept
 
 
@@ -141,13 +157,15 @@ STAGES = ("expire", "suppress", "render", "choose", "prepare", "send", "record")
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_fault_of_ours_is_counted_by_its_stage(stage):
+def test_a_fault_of_ours_is_counted_by_its_stage(stage: str) -> None:
     reason = attempt.error_in(stage)
     assert metrics.reason(reason) == reason
 
 
 @pytest.mark.parametrize("reason", Suppression.Reason.values)
-def test_a_suppressed_one_is_counted_by_its_reason(accepted, deliver, reason):
+def test_a_suppressed_one_is_counted_by_its_reason(
+    accepted: Callable[..., Notification], deliver: Callable[..., Any], reason: Any
+) -> None:
     before = counted(series().ended, status="suppressed", reason=reason)
     row = accepted()
     suppressions.suppress("simulator", "ada", reason)
@@ -155,7 +173,7 @@ def test_a_suppressed_one_is_counted_by_its_reason(accepted, deliver, reason):
     assert counted(series().ended, status="suppressed", reason=reason) == before + 1
 
 
-def test_the_share_and_the_weight_of_each_queue_are_told(took):
+def test_the_share_and_the_weight_of_each_queue_are_told(took: Callable[..., None]) -> None:
     took({"simulator.low": (3.0, 6), "jobs": (1.0, 1)})
     allocation.override("email.low", 3)
     assert value("queue_slot_share", queue="simulator.low") == 0.75
@@ -165,13 +183,15 @@ def test_the_share_and_the_weight_of_each_queue_are_told(took):
     assert value("queue_weight", queue="email.high", source="settings") == 16
 
 
-def test_slot_time_is_not_known_without_a_redis_and_nothing_else_is_missed(db, settings):
+def test_slot_time_is_not_known_without_a_redis_and_nothing_else_is_missed(
+    db: None, settings: Settings
+) -> None:
     settings.REDIS_URL = ""
     assert value("queue_slot_share") == 0
     assert value("queue_weight", queue="email.high") == 16
 
 
-def counted(family, **labels):
+def counted(family: Any, **labels: Any) -> Any:
     return sum(
         sample.value
         for metric in family.collect()
@@ -180,7 +200,9 @@ def counted(family, **labels):
     )
 
 
-def test_a_receipt_is_counted_once_however_often_it_comes(accepted, deliver):
+def test_a_receipt_is_counted_once_however_often_it_comes(
+    accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     families = series()
     before = counted(families.receipts), counted(families.due_to_delivered)
     row = accepted()
@@ -192,7 +214,7 @@ def test_a_receipt_is_counted_once_however_often_it_comes(accepted, deliver):
     assert counted(families.due_to_delivered) == before[1] + 1
 
 
-def test_a_double_in_a_batch_is_counted_as_a_double_alone(transactional_db):
+def test_a_double_in_a_batch_is_counted_as_a_double_alone(transactional_db: None) -> None:
     families = series()
     rows = [{"recipient": "ada", "idempotency_key": f"key {n}"} for n in range(3)]
     send_many(rows, channel="simulator", body="x")
@@ -202,7 +224,7 @@ def test_a_double_in_a_batch_is_counted_as_a_double_alone(transactional_db):
     assert counted(families.doubles) == before[1] + 3
 
 
-def test_doubles_refusals_and_waits_are_counted(accepted):
+def test_doubles_refusals_and_waits_are_counted(accepted: Callable[..., Notification]) -> None:
     families = series()
     names = ("UnknownChannel", "UnknownArgument", "IdempotencyConflict")
     before = (
@@ -227,7 +249,7 @@ def test_doubles_refusals_and_waits_are_counted(accepted):
 
 @pytest.mark.django_db
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no infinity")
-def test_a_hold_that_cannot_be_read_is_named_and_hides_no_other():
+def test_a_hold_that_cannot_be_read_is_named_and_hides_no_other() -> None:
     for scope, value in (("channel", "sms"), ("channel", "email")):
         holds.hold(scope, value, reason="a test")
     with connection.cursor() as cursor:

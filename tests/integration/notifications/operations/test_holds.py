@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -28,19 +29,19 @@ OTHER: dict[str, Any] = {**SIMULATED, "priority": "low"}
 
 
 @pytest.fixture(autouse=True)
-def _nothing_believed(monkeypatch):
+def _nothing_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "_holds_until", 0.0)
 
 
 @pytest.fixture
-def template(db):
+def template(db: None) -> Template:
     made = Template.objects.create(name="news", channel="simulator")
     publish(create_version(made, {"body": "Hello", "subject": "Hi"}))
     return made
 
 
 @pytest.fixture
-def fire(db):
+def fire(db: None) -> Fire:
     every = IntervalSchedule.objects.create(every=1, period="days")
     task = PeriodicTask.objects.create(name="nightly", task="x", interval=every)
     schedule, _ = Schedule.objects.get_or_create(periodic_task=task)
@@ -48,7 +49,7 @@ def fire(db):
     return Fire.objects.create(schedule=schedule, scheduled_for=now, fire_at=now)
 
 
-def claimed(row) -> bool:
+def claimed(row: Any) -> bool:
     """Return whether a worker that hears of this row, or of its queue, may take it."""
     by_queue = claims.claim_due(row.channel, row.priority, 100)
     return bool(claims.claim([row.id])) or row.id in {claim.id for claim in by_queue}
@@ -59,8 +60,11 @@ def claimed(row) -> bool:
     [("everything", ""), ("channel", "simulator"), ("queue", "simulator.medium")],
 )
 def test_of_a_held_queue_nothing_is_claimed_or_counted_as_due(
-    transactional_db, scope, value, messages_on_the_broker
-):
+    transactional_db: None,
+    scope: str,
+    value: str,
+    messages_on_the_broker: Callable[..., list[dict[str, Any]]],
+) -> None:
     [row] = Notification.objects.filter(batch=send_many([SIMULATED]).batch)
     messages = len(messages_on_the_broker("simulator.medium"))
     holds.hold(scope, value)
@@ -74,14 +78,16 @@ def test_of_a_held_queue_nothing_is_claimed_or_counted_as_due(
     assert {claim.id for claim in claims.claim_due("simulator", "medium", 9)} == {row.id, late.id}
 
 
-def test_a_hold_lets_other_queues_go_on(transactional_db):
+def test_a_hold_lets_other_queues_go_on(transactional_db: None) -> None:
     held, free = send(**SIMULATED), send(**OTHER)
     holds.hold("queue", "simulator.medium")
     assert not claimed(held)
     assert claimed(free)
 
 
-def test_a_held_template_waits_in_every_version_and_beside_others(transactional_db, template):
+def test_a_held_template_waits_in_every_version_and_beside_others(
+    transactional_db: None, template: Template
+) -> None:
     fields: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "template": "news"}
     first = send(**fields)
     publish(create_version(template, {"body": "Hello again", "subject": "Hi"}))
@@ -92,7 +98,7 @@ def test_a_held_template_waits_in_every_version_and_beside_others(transactional_
     assert claimed(send(**SIMULATED))
 
 
-def test_a_held_schedules_sends_wait(transactional_db, fire):
+def test_a_held_schedules_sends_wait(transactional_db: None, fire: Fire) -> None:
     one = submission.submit(SIMULATED, id_=fire.id).notification
     many = send_many([SIMULATED], batch=batches.of_run(str(fire.id))).batch
     holds.hold("schedule", "nightly")
@@ -103,7 +109,9 @@ def test_a_held_schedules_sends_wait(transactional_db, fire):
     assert claimed(one)
 
 
-def test_rows_of_a_hold_are_parked_and_due_again_after_it(transactional_db, template, age):
+def test_rows_of_a_hold_are_parked_and_due_again_after_it(
+    transactional_db: None, template: Template, age: Callable[..., None]
+) -> None:
     fields: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "template": "news"}
     row, later = send(**fields), send(**fields, countdown=3600)
     age(row)
@@ -122,8 +130,8 @@ def test_rows_of_a_hold_are_parked_and_due_again_after_it(transactional_db, temp
 
 
 def test_a_held_account_is_passed_over_and_without_another_its_messages_wait(
-    transactional_db, deliver
-):
+    transactional_db: None, deliver: Callable[..., Any]
+) -> None:
     for name in ("a", "b"):
         ProviderAccount.objects.create(name=name, channel="simulator", kind="simulator")
     accounts.forget()
@@ -153,13 +161,13 @@ def test_a_held_account_is_passed_over_and_without_another_its_messages_wait(
         ("everything", "x"),
     ],
 )
-def test_what_is_not_there_cannot_be_held(transactional_db, scope, value):
+def test_what_is_not_there_cannot_be_held(transactional_db: None, scope: str, value: str) -> None:
     with pytest.raises(errors.InvalidField):
         holds.hold(scope, value)
     assert not Hold.objects.exists()
 
 
-def test_held_twice_it_keeps_its_first_reason_and_is_released_once(transactional_db):
+def test_held_twice_it_keeps_its_first_reason_and_is_released_once(transactional_db: None) -> None:
     holds.hold("channel", "email", reason="first")
     assert holds.hold("channel", "email", reason="second").reason == "first"
     assert holds.release("channel", "email")
@@ -168,8 +176,8 @@ def test_held_twice_it_keeps_its_first_reason_and_is_released_once(transactional
 
 @pytest.mark.parametrize("turn", ["pause", "cancel"])
 def test_the_answer_counts_what_can_never_be_sent_before_the_rows_have_followed(
-    transactional_db, monkeypatch, turn
-):
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch, turn: str
+) -> None:
     monkeypatch.setattr(batches, "CHUNK", 2)
     batch = send_many([SIMULATED] * 9).batch
     assert len(claims.claim_due("simulator", "medium", 1)) == 1
@@ -180,7 +188,7 @@ def test_the_answer_counts_what_can_never_be_sent_before_the_rows_have_followed(
     assert claims.claim_due("simulator", "medium", 100) == []
 
 
-def test_a_retry_that_comes_back_to_a_paused_batch_is_parked(transactional_db):
+def test_a_retry_that_comes_back_to_a_paused_batch_is_parked(transactional_db: None) -> None:
     batch = send_many([SIMULATED]).batch
     [taken] = claims.claim_due("simulator", "medium", 1)
     batches.pause(batch)
@@ -190,7 +198,7 @@ def test_a_retry_that_comes_back_to_a_paused_batch_is_parked(transactional_db):
     assert Notification.objects.get(id=taken.id).due_at is None
 
 
-def claiming(stop, taken):
+def claiming(stop: Any, taken: Any) -> None:
     """Claim as a worker does, noting when each claim was there."""
     try:
         while not stop.is_set():
@@ -201,7 +209,9 @@ def claiming(stop, taken):
 
 
 @pytest.mark.parametrize("what", ["cancel", "pause", "hold", "template"])
-def test_after_the_answer_no_worker_claims_another(transactional_db, template, what):
+def test_after_the_answer_no_worker_claims_another(
+    transactional_db: None, template: Template, what: str
+) -> None:
     rows = 3000
     fields: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "template": "news"}
     batch = send_many([fields] * rows).batch

@@ -1,14 +1,17 @@
 """A recipient's data is handed out whole, and forgotten everywhere; suppressions still hold."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import Client
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from django_celery_results.models import TaskResult
+from pytest_django import Settings
 
 from notifications.maintenance import retention
 from notifications.models import (
@@ -34,7 +37,7 @@ WORDS = ("lovelace", "c4711x")
 OTHER = "grace@example.org"
 
 
-def dump():
+def dump() -> list[tuple[str, Any]]:
     """Read every text of every table."""
     with connection.cursor() as cursor:
         rows = []
@@ -44,12 +47,17 @@ def dump():
     return rows
 
 
-def told(*words):
+def told(*words: Any) -> set[Any]:
     return {table for table, row in dump() if any(word in row.lower() for word in words)}
 
 
 @pytest.fixture
-def everything(transactional_db, settings, deliver, set_):
+def everything(
+    transactional_db: None,
+    settings: Settings,
+    deliver: Callable[..., Any],
+    set_: Callable[..., None],
+) -> dict[Any, Any]:
     """Ada in every table that can hold her."""
     settings.OUTBOX = True
     suppressions.forget()
@@ -98,7 +106,9 @@ def everything(transactional_db, settings, deliver, set_):
     return {"sent": sent, "copy": copy, "failed": failed, "waits": waits, "old": old}
 
 
-def test_all_that_is_kept_of_a_recipient_is_handed_out(everything, capsys):
+def test_all_that_is_kept_of_a_recipient_is_handed_out(
+    everything: dict[Any, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert ArchivedNotification.objects.filter(pk=everything["old"].pk).exists()
     call_command("export", ADA)
     kept = json.loads(capsys.readouterr().out)
@@ -123,7 +133,9 @@ def test_all_that_is_kept_of_a_recipient_is_handed_out(everything, capsys):
     assert personal_data.export("nobody@example.org")["notifications"] == []
 
 
-def test_a_forgotten_recipient_is_in_no_table_and_stays_suppressed(everything, deliver, capsys):
+def test_a_forgotten_recipient_is_in_no_table_and_stays_suppressed(
+    everything: dict[Any, Any], deliver: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert len(told(*WORDS)) >= 8
     call_command("forget", ADA)
     assert told("lovelace") == set()
@@ -148,7 +160,9 @@ def test_a_forgotten_recipient_is_in_no_table_and_stays_suppressed(everything, d
     assert FailedDelivery.objects.filter(state="open").count() == 0
 
 
-def test_a_hash_holds_after_a_new_secret_key_and_is_no_plain_one(everything, settings):
+def test_a_hash_holds_after_a_new_secret_key_and_is_no_plain_one(
+    everything: dict[Any, Any], settings: Settings
+) -> None:
     personal_data.forget(ADA)
     kept = Suppression.objects.get()
     assert kept.recipient.startswith(suppressions.HASHED)
@@ -158,7 +172,9 @@ def test_a_hash_holds_after_a_new_secret_key_and_is_no_plain_one(everything, set
     assert suppressions.reason("email", ADA, marketing=False) == ""
 
 
-def test_forgetting_twice_or_once_more_after_a_new_suppression_keeps_one(everything):
+def test_forgetting_twice_or_once_more_after_a_new_suppression_keeps_one(
+    everything: dict[Any, Any],
+) -> None:
     personal_data.forget(ADA)
     suppressions.suppress("email", ADA, "operator")
     personal_data.forget(ADA)
@@ -167,7 +183,9 @@ def test_forgetting_twice_or_once_more_after_a_new_suppression_keeps_one(everyth
     assert personal_data.forget("nobody@example.org") == {}
 
 
-def test_what_cannot_be_forgotten_yet_is_said(everything, accepted):
+def test_what_cannot_be_forgotten_yet_is_said(
+    everything: dict[Any, Any], accepted: Callable[..., Notification]
+) -> None:
     row = send(channel="email", recipient=ADA, subject="S", body="B", countdown=600)
     Notification.objects.filter(pk=row.pk).update(status="sending")
     PeriodicTask.objects.create(
@@ -180,7 +198,9 @@ def test_what_cannot_be_forgotten_yet_is_said(everything, accepted):
         call_command("forget", ADA)
 
 
-def test_the_page_hands_out_and_forgets_for_who_may(everything, admin_client, client):
+def test_the_page_hands_out_and_forgets_for_who_may(
+    everything: dict[Any, Any], admin_client: Client, client: Client
+) -> None:
     page = "/personal-data/"
     assert client.get(page).status_code == 302
     got = admin_client.post(page, {"recipient": ADA, "export": "1"})

@@ -2,6 +2,8 @@
 
 import json
 import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -10,9 +12,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.conf import settings
 from py_vapid import Vapid
+from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 
-from notifications.channels.base import Account, Message
+from notifications.channels.base import Account, Message, Provider
 from notifications.channels.kinds import provider_class
 from notifications.delivery import background, claims, pipeline
 from notifications.models import Notification, ProviderAccount
@@ -23,7 +26,7 @@ from tests.integration.notifications.providers.peers import Peer
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered():
+def _nothing_remembered() -> None:
     """Each test starts with empty caches and an empty Redis."""
     accounts.forget()
     suppressions.forget()
@@ -34,10 +37,15 @@ def _nothing_remembered():
 
 
 @pytest.fixture
-def message():
+def message() -> Callable[..., Any]:
     """Make a message; keywords change it."""
 
-    def make(channel="email", recipient="ada@example.org", timeout=5.0, **changes):
+    def make(
+        channel: str = "email",
+        recipient: str = "ada@example.org",
+        timeout: float = 5.0,
+        **changes: Any,
+    ) -> Any:
         given = {
             "id": uuid4(),
             "content": {"subject": "Hello", "text": "Dear Ada"},
@@ -50,11 +58,11 @@ def message():
 
 
 @pytest.fixture
-def provider():
+def provider() -> Iterator[Callable[..., Any]]:
     """Make a provider of a kind from settings and secrets, and close it after the test."""
     made = []
 
-    def make(kind, channel="", settings=None, secrets=None):
+    def make(kind: str, channel: str = "", settings: Any = None, secrets: Any = None) -> Provider:
         cls = provider_class(kind)
         account = Account(
             f"test-{kind}", channel or cls.channels[0], kind, settings or {}, secrets or {}
@@ -68,11 +76,11 @@ def provider():
 
 
 @pytest.fixture
-def peer():
+def peer() -> Iterator[Callable[..., Any]]:
     """Start servers that do with each connection what a function says."""
     started = []
 
-    def make(handle):
+    def make(handle: Any) -> Peer:
         started.append(Peer(handle).start())
         return started[-1]
 
@@ -83,10 +91,12 @@ def peer():
 
 
 @pytest.fixture
-def account(transactional_db):
+def account(transactional_db: None) -> Callable[..., Any]:
     """Keep a provider account as a row, seen at once."""
 
-    def make(name, kind="simulator", channel="sms", **fields):
+    def make(
+        name: str, kind: str = "simulator", channel: str = "sms", **fields: Any
+    ) -> ProviderAccount:
         row = ProviderAccount.objects.create(name=name, kind=kind, channel=channel, **fields)
         accounts.forget()
         return row
@@ -95,10 +105,10 @@ def account(transactional_db):
 
 
 @pytest.fixture
-def deliver():
+def deliver() -> Callable[..., Any]:
     """Claim and deliver these notifications in this process, and give them as they are then."""
 
-    def deliver(*notifications):
+    def deliver(*notifications: Any) -> list[Any]:
         ids = [n.id for n in notifications]
         pipeline.deliver(claims.claim(ids), worker="test")
         rows = Notification.objects.in_bulk(ids)
@@ -108,7 +118,7 @@ def deliver():
 
 
 @pytest.fixture
-def text(transactional_db):
+def text(transactional_db: None) -> Callable[..., Notification]:
     """Accept a text message; keywords change it."""
     return lambda **changes: send(
         **{"channel": "sms", "recipient": "+4366412345678", "body": "Hello", **changes}
@@ -116,10 +126,10 @@ def text(transactional_db):
 
 
 @pytest.fixture
-def in_threads():
+def in_threads() -> Callable[..., Any]:
     """Call a function so many times at once, and give what came back."""
 
-    def run(count, function):
+    def run(count: int, function: Any) -> list[Any]:
         results = []
         threads = [
             threading.Thread(target=lambda: results.append(function())) for _ in range(count)
@@ -134,10 +144,10 @@ def in_threads():
 
 
 @pytest.fixture
-def redis_calls():
+def redis_calls() -> Callable[..., Any]:
     """Count how often Redis was given a command."""
 
-    def count(command):
+    def count(command: Any) -> Any:
         with redis.Redis.from_url(settings.BROKER_URL) as client:
             return client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0)
 
@@ -145,7 +155,7 @@ def redis_calls():
 
 
 @pytest.fixture(scope="session")
-def service_key():
+def service_key() -> str:
     """The private key of a service account: it takes a while to make."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return key.private_bytes(
@@ -156,7 +166,13 @@ def service_key():
 
 
 @pytest.fixture
-def push_accounts(account, httpserver: HTTPServer, monkeypatch, settings, service_key):
+def push_accounts(
+    account: Callable[..., Any],
+    httpserver: HTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    service_key: str,
+) -> None:
     """FCM and Web Push side by side; everything they are asked works."""
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
     service_account = {

@@ -41,7 +41,9 @@ class Peer:
             self.handle(connection)
 
 
-def smtp_until(phase: str, end: Callable[[socket.socket], None], ehlo: bytes = b"250 me\r\n"):
+def smtp_until(
+    phase: str, end: Callable[[socket.socket], None], ehlo: bytes = b"250 me\r\n"
+) -> Callable[..., None]:
     """Speak SMTP properly up to ``phase`` (banner, EHLO, MAIL, RCPT, DATA, dot), then ``end``."""
     answers = {
         b"EHLO": ehlo,

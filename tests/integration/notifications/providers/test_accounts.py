@@ -1,11 +1,15 @@
 """Provider accounts as rows, and failover between them."""
 
 import itertools
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from pytest_django import Settings
 
 from notifications.channels.base import Account
 from notifications.channels.outgoing import Reach
@@ -18,33 +22,45 @@ from notifications.monitoring.diagnosis import delivery as diagnosis
 from notifications.providers import accounts, health
 from notifications.providers.health import Tally
 from notifications.submission import send
+from tests.servers.smtp import SmtpServer
 
 
-def attempts(notification):
+def attempts(notification: Any) -> list[Any]:
     found = notification.attempts.all()
     return [(a.number, a.provider, a.result) for a in found]
 
 
-def test_without_an_account_a_channel_goes_to_the_outbox(text, deliver):
+def test_without_an_account_a_channel_goes_to_the_outbox(
+    text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     [row] = deliver(text())
     assert (row.status, row.provider) == ("sent", "outbox")
     assert row.outbox_message.recipient == "+4366412345678"
 
 
-def test_without_an_account_and_without_the_outbox_it_is_refused(transactional_db, settings):
+def test_without_an_account_and_without_the_outbox_it_is_refused(
+    transactional_db: None, settings: Settings
+) -> None:
     settings.OUTBOX = False
     with pytest.raises(NoProvider, match="Add a provider account"):
         send(channel="sms", recipient="+4366412345678", body="Hello")
     assert Notification.objects.count() == 0
 
 
-def test_a_disabled_account_pauses_its_channel_and_spends_no_attempt(account, text, deliver):
+def test_a_disabled_account_pauses_its_channel_and_spends_no_attempt(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a", enabled=False)
     [row] = deliver(text())
     assert (row.status, row.reason, row.attempt_count) == ("scheduled", "no_provider", 0)
 
 
-def test_a_change_is_seen_without_a_restart(account, text, deliver, wait_until):
+def test_a_change_is_seen_without_a_restart(
+    account: Callable[..., Any],
+    text: Callable[..., Notification],
+    deliver: Callable[..., Any],
+    wait_until: Callable[..., Any],
+) -> None:
     row = account("sms-a")
     assert deliver(text())[0].provider == "sms-a"
     ProviderAccount.objects.filter(pk=row.pk).update(name="renamed")
@@ -52,7 +68,9 @@ def test_a_change_is_seen_without_a_restart(account, text, deliver, wait_until):
     assert accounts.FRESH_SECONDS < 2
 
 
-def test_a_provider_is_made_anew_when_its_account_changes(account, text, deliver):
+def test_a_provider_is_made_anew_when_its_account_changes(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     row = account("sms-a", settings={"behaviour": "result=permanent"})
     assert deliver(text())[0].status == "failed"
     row.settings = {}
@@ -61,7 +79,12 @@ def test_a_provider_is_made_anew_when_its_account_changes(account, text, deliver
     assert deliver(text())[0].status == "sent"
 
 
-def test_secrets_come_from_the_environment_or_a_file(account, monkeypatch, tmp_path, settings):
+def test_secrets_come_from_the_environment_or_a_file(
+    account: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    settings: Settings,
+) -> None:
     settings.SECRETS_DIR = str(tmp_path)
     (tmp_path / "secret").write_text("from a file\n")
     monkeypatch.setenv("SECRET_A_TOKEN", "from the environment")
@@ -73,8 +96,8 @@ def test_secrets_come_from_the_environment_or_a_file(account, monkeypatch, tmp_p
 
 
 def test_an_account_of_an_older_release_is_told_how_to_name_its_secret(
-    account, monkeypatch, settings
-):
+    account: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
     monkeypatch.setenv("TWILIO_TOKEN", "12345")
     account("sms-a", secrets={"token": "env:TWILIO_TOKEN"})
     [candidate] = accounts.candidates("sms")
@@ -85,13 +108,17 @@ def test_an_account_of_an_older_release_is_told_how_to_name_its_secret(
     assert accounts.candidates("sms")[0].account.secrets == {"token": "12345"}
 
 
-def test_an_account_whose_secret_is_missing_is_passed_over(account, text, deliver):
+def test_an_account_whose_secret_is_missing_is_passed_over(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a", secrets={"token": "env:SECRET_NOT_SET_ANYWHERE"})
     account("sms-b")
     assert {row.provider for row in deliver(*(text() for _ in range(10)))} == {"sms-b"}
 
 
-def test_an_account_that_cannot_be_made_fails_over(account, text, deliver):
+def test_an_account_that_cannot_be_made_fails_over(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a", kind="twilio")  # nothing of what it needs
     account("sms-b", weight=0)
     [row] = deliver(text())
@@ -150,14 +177,18 @@ def test_an_account_that_cannot_be_made_fails_over(account, text, deliver):
         ),
     ],
 )
-def test_an_account_that_makes_no_sense_is_refused_with_a_hint(db, fields, complaint):
+def test_an_account_that_makes_no_sense_is_refused_with_a_hint(
+    db: None, fields: Any, complaint: Any
+) -> None:
     row = ProviderAccount(**{"name": "a", "channel": "sms", "kind": "simulator", **fields})
     with pytest.raises(ValidationError, match=complaint) as refused:
         row.full_clean()
     assert "s3cret" not in str(refused.value)
 
 
-def test_rules_choose_by_priority_and_country(account, text, deliver):
+def test_rules_choose_by_priority_and_country(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("rest")
     urgent = account("urgent")
     austria = account("austria")
@@ -171,7 +202,9 @@ def test_rules_choose_by_priority_and_country(account, text, deliver):
     assert rows[0].attempts.get().choice == "rule"
 
 
-def test_a_transient_failure_goes_on_to_the_next_provider_at_once(account, text, deliver):
+def test_a_transient_failure_goes_on_to_the_next_provider_at_once(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a", settings={"behaviour": "result=transient&code=503"})
     account("sms-b", weight=0)
     [row] = deliver(text(retry={"max_attempts": 1}))
@@ -181,8 +214,12 @@ def test_a_transient_failure_goes_on_to_the_next_provider_at_once(account, text,
 
 
 def test_what_is_about_an_account_goes_by_another_and_opens_its_breaker(
-    account, deliver, make_smtp_server, monkeypatch, transactional_db
-):
+    account: Callable[..., Any],
+    deliver: Callable[..., Any],
+    make_smtp_server: Callable[..., SmtpServer],
+    monkeypatch: pytest.MonkeyPatch,
+    transactional_db: None,
+) -> None:
     refusing, working = make_smtp_server(), make_smtp_server()
     monkeypatch.setenv("SECRET_REFUSING", refusing.url)
     monkeypatch.setenv("SECRET_WORKING", working.url)
@@ -203,14 +240,18 @@ def test_what_is_about_an_account_goes_by_another_and_opens_its_breaker(
     assert not Suppression.objects.exists()
 
 
-def test_when_all_have_failed_the_retry_policy_counts_one_attempt(account, text, deliver):
+def test_when_all_have_failed_the_retry_policy_counts_one_attempt(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     for name in "abc":
         account(f"sms-{name}", settings={"behaviour": "result=transient"})
     [row] = deliver(text(retry={"max_attempts": 2}))
     assert (row.status, row.attempt_count, row.failover_count) == ("scheduled", 3, 2)
 
 
-def test_permanent_and_unknown_outcomes_do_not_fail_over(account, text, deliver):
+def test_permanent_and_unknown_outcomes_do_not_fail_over(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     for result, status in (("permanent", "failed"), ("unknown", "scheduled")):
         ProviderAccount.objects.all().delete()
         account("sms-a", settings={"behaviour": f"result={result}"})
@@ -219,7 +260,9 @@ def test_permanent_and_unknown_outcomes_do_not_fail_over(account, text, deliver)
         assert (row.status, len(attempts(row))) == (status, 1)
 
 
-def test_a_retry_goes_to_the_account_that_has_not_failed_it_yet(account, text, deliver):
+def test_a_retry_goes_to_the_account_that_has_not_failed_it_yet(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     for name in "abc":
         account(f"sms-{name}", settings={"behaviour": "result=unknown"})
     row = text(priority="high")
@@ -229,7 +272,9 @@ def test_a_retry_goes_to_the_account_that_has_not_failed_it_yet(account, text, d
     assert {a.provider for a in row.attempts.all()} == {"sms-a", "sms-b", "sms-c"}
 
 
-def test_a_worker_that_dies_during_a_failover_leaves_a_row_that_is_due(account, text):
+def test_a_worker_that_dies_during_a_failover_leaves_a_row_that_is_due(
+    account: Callable[..., Any], text: Callable[..., Notification]
+) -> None:
     account("sms-a", settings={"behaviour": "result=transient"})
     account("sms-b")
     row = text()
@@ -243,8 +288,8 @@ def test_a_worker_that_dies_during_a_failover_leaves_a_row_that_is_due(account, 
 
 
 def test_an_account_that_keeps_failing_rests_and_its_rows_wait_without_spending(
-    account, text, deliver
-):
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a", settings={"behaviour": "result=transient"})
     rows = deliver(*(text() for _ in range(12)))
     spent = [row for row in rows if row.attempt_count]
@@ -262,14 +307,16 @@ def test_an_account_that_keeps_failing_rests_and_its_rows_wait_without_spending(
     assert told["Until then the account sms-a has an open circuit"] == f"its last error: {words}"
 
 
-def test_what_an_account_said_names_nobody(account):
+def test_what_an_account_said_names_nobody(account: Callable[..., Any]) -> None:
     said = "451 4.7.1 <ada@example.org>: try later, not +43 664 1234567 of message 4711-ab"
     health.report("sms-a", Tally(bad=1, trailing=1, error=said))
     words = health.last_errors(["sms-a", "sms-b"])["sms-a"].words
     assert words == "451 4.7.1 … try later, not … of message 4711-ab"
 
 
-def test_a_rested_account_gets_one_probe_and_is_back_when_it_succeeds(account, text, deliver):
+def test_a_rested_account_gets_one_probe_and_is_back_when_it_succeeds(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     row = account("sms-a", settings={"behaviour": "result=transient"})
     deliver(*(text() for _ in range(6)))
     row.settings = {}
@@ -282,7 +329,9 @@ def test_a_rested_account_gets_one_probe_and_is_back_when_it_succeeds(account, t
     assert {r.status for r in deliver(*(text() for _ in range(3)))} == {"sent"}
 
 
-def test_what_one_worker_learns_all_know(account, text, deliver):
+def test_what_one_worker_learns_all_know(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a")
     health.report("sms-a", Tally(bad=5, trailing=5))
     health.forget()  # as another process
@@ -290,7 +339,12 @@ def test_what_one_worker_learns_all_know(account, text, deliver):
     assert row.reason == "no_provider"
 
 
-def test_without_redis_each_worker_learns_by_itself(account, text, deliver, settings):
+def test_without_redis_each_worker_learns_by_itself(
+    account: Callable[..., Any],
+    text: Callable[..., Notification],
+    deliver: Callable[..., Any],
+    settings: Settings,
+) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
     account("sms-a", settings={"behaviour": "result=transient"})
     account("sms-b", weight=0)
@@ -299,7 +353,9 @@ def test_without_redis_each_worker_learns_by_itself(account, text, deliver, sett
     assert sum(row.failover_count for row in rows) == health.TRIP_AFTER
 
 
-def test_a_recipients_own_trouble_does_not_rest_the_provider(account, deliver, transactional_db):
+def test_a_recipients_own_trouble_does_not_rest_the_provider(
+    account: Callable[..., Any], deliver: Callable[..., Any], transactional_db: None
+) -> None:
     account("sim", channel="simulator")
     bad = [
         send(channel="simulator", recipient="ada?result=transient", body="Hi") for _ in range(10)
@@ -309,13 +365,17 @@ def test_a_recipients_own_trouble_does_not_rest_the_provider(account, deliver, t
     assert good.status == "sent"
 
 
-def test_the_expiry_bounds_the_providers_time(account, text, deliver):
+def test_the_expiry_bounds_the_providers_time(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a", settings={"behaviour": "result=hang"})
     [row] = deliver(text(expires=timezone.now() + timedelta(seconds=1)))
     assert (row.status, row.reason) == ("expired", "expires_before_retry")
 
 
-def test_the_default_accounts_are_those_of_the_settings(transactional_db, settings):
+def test_the_default_accounts_are_those_of_the_settings(
+    transactional_db: None, settings: Settings
+) -> None:
     settings.EMAIL_URL = "smtp://127.0.0.1:25"
     settings.OUTBOX = False
     assert accounts.candidates("email")[0].account == Account(

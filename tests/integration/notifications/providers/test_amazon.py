@@ -1,13 +1,16 @@
 """Amazon's SNS and SES against moto's server, which speaks their protocols."""
 
 import json
+from collections.abc import Callable, Iterator
 from email import message_from_string, policy
+from typing import Any
 from urllib.parse import parse_qs
 
 import boto3
 import pytest
 import requests
 from moto.server import ThreadedMotoServer
+from pytest_httpserver import HTTPServer
 
 from notifications.channels.mail import StoredFile
 from notifications.core.attempt import Result
@@ -17,7 +20,7 @@ KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
 
 @pytest.fixture(scope="module")
-def moto():
+def moto() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     _, port = server.get_host_and_port()
@@ -26,16 +29,16 @@ def moto():
 
 
 @pytest.fixture(autouse=True)
-def _empty(moto):
+def _empty(moto: str) -> None:
     requests.post(f"{moto}/moto-api/reset", timeout=10)
 
 
-def client(moto, service):
+def client(moto: str, service: Any) -> Any:
     return boto3.client(service, region_name="eu-central-1", endpoint_url=moto, **KEYS)
 
 
 @pytest.fixture
-def sns(provider, moto):
+def sns(provider: Callable[..., Any], moto: str) -> Any:
     return provider(
         "sns",
         settings={"region": "eu-central-1", "url": moto, "sender_id": "Shop"},
@@ -44,11 +47,11 @@ def sns(provider, moto):
 
 
 @pytest.fixture
-def sms(message):
+def sms(message: Callable[..., Any]) -> Any:
     return message("sms", "+4366412345678", content={"text": "Grüße & <b>"})
 
 
-def test_sns_takes_a_text(sns, sms, moto):
+def test_sns_takes_a_text(sns: Any, sms: Any, moto: str) -> None:
     outcome = sns.outcome_of(sms)
     assert outcome.result is Result.SENT
     assert len(outcome.provider_message_id) == 36
@@ -65,8 +68,13 @@ def test_sns_takes_a_text(sns, sms, moto):
     ],
 )
 def test_sns_is_told_the_sender_of_the_country(
-    provider, message, httpserver, number, attribute, value
-):
+    provider: Callable[..., Any],
+    message: Callable[..., Any],
+    httpserver: HTTPServer,
+    number: str,
+    attribute: str,
+    value: str,
+) -> None:
     answer = "<PublishResponse><MessageId>1</MessageId></PublishResponse>"
     httpserver.expect_request("/", method="POST").respond_with_data(answer)
     settings = {
@@ -87,14 +95,18 @@ def test_sns_is_told_the_sender_of_the_country(
     assert senders == {attribute: value}
 
 
-def test_snss_api_takes_a_senders_number(provider, message, moto):
+def test_snss_api_takes_a_senders_number(
+    provider: Callable[..., Any], message: Callable[..., Any], moto: str
+) -> None:
     settings = {"region": "eu-central-1", "url": moto, "senders": {"+1": "+15005550006"}}
     sns = provider("sns", settings=settings, secrets=SECRETS)
     outcome = sns.outcome_of(message("sms", "+12025550123", content={"text": "Hi"}))
     assert outcome.result is Result.SENT
 
 
-def test_sns_refuses_a_number_that_opted_out(sns, sms, message, moto):
+def test_sns_refuses_a_number_that_opted_out(
+    sns: Any, sms: Any, message: Callable[..., Any], moto: str
+) -> None:
     bad = message("sms", "not a number", content={"text": "Hi"})
     outcome = sns.outcome_of(bad)
     assert (outcome.result, outcome.code) == (Result.PERMANENT, "InvalidParameter")
@@ -110,7 +122,15 @@ def test_sns_refuses_a_number_that_opted_out(sns, sms, message, moto):
         (200, "", Result.UNKNOWN, ""),
     ],
 )
-def test_snss_refusals_are_classed(provider, sms, httpserver, status, code, expected, reason):
+def test_snss_refusals_are_classed(
+    provider: Callable[..., Any],
+    sms: Any,
+    httpserver: HTTPServer,
+    status: int,
+    code: str,
+    expected: Any,
+    reason: str,
+) -> None:
     body = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>"
     httpserver.expect_request("/", method="POST").respond_with_data(body, status)
     sns = provider(
@@ -123,7 +143,7 @@ def test_snss_refusals_are_classed(provider, sms, httpserver, status, code, expe
 
 
 @pytest.fixture
-def ses(provider, moto):
+def ses(provider: Callable[..., Any], moto: str) -> Any:
     return provider(
         "anymail",
         settings={
@@ -135,7 +155,7 @@ def ses(provider, moto):
     )
 
 
-def test_ses_takes_a_mail(ses, message, moto):
+def test_ses_takes_a_mail(ses: Any, message: Callable[..., Any], moto: str) -> None:
     client(moto, "ses").verify_email_identity(EmailAddress="shop@example.org")
     content = {"subject": "Grüße", "text": "Dear Ada", "html": "<p>Dear Ada</p>"}
     name = "=?utf-8?q?evil=2Eexe?="
@@ -151,12 +171,14 @@ def test_ses_takes_a_mail(ses, message, moto):
     assert [part.get_filename() for part in read.walk() if part.get_filename()] == [name, name]
 
 
-def test_ses_refuses_a_sender_that_it_does_not_know(ses, message):
+def test_ses_refuses_a_sender_that_it_does_not_know(ses: Any, message: Callable[..., Any]) -> None:
     outcome = ses.outcome_of(message())
     assert (outcome.result, outcome.code) == (Result.PERMANENT, "MessageRejected")
 
 
-def test_ses_away_is_a_transient_failure(provider, message):
+def test_ses_away_is_a_transient_failure(
+    provider: Callable[..., Any], message: Callable[..., Any]
+) -> None:
     away = {"endpoint_url": "http://127.0.0.1:9", "region_name": "eu-central-1"}
     ses = provider(
         "anymail",
@@ -181,8 +203,12 @@ def test_ses_away_is_a_transient_failure(provider, message):
     ],
 )
 def test_a_service_over_http_is_classed_by_its_status(
-    provider, message, httpserver, status, expected
-):
+    provider: Callable[..., Any],
+    message: Callable[..., Any],
+    httpserver: HTTPServer,
+    status: int,
+    expected: Any,
+) -> None:
     httpserver.expect_request("/email").respond_with_data("<html>", status)
     postmark = provider(
         "anymail",
@@ -197,8 +223,8 @@ def test_a_service_over_http_is_classed_by_its_status(
 
 
 def test_a_service_is_told_each_copy_once_and_the_headers_of_marketing_mail(
-    provider, message, httpserver
-):
+    provider: Callable[..., Any], message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     httpserver.expect_request("/email").respond_with_json({"MessageID": "1", "ErrorCode": 0})
     postmark = provider(
         "anymail",

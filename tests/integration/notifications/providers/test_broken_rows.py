@@ -1,5 +1,9 @@
 """A row of accounts or limits that holds what no program of ours writes costs itself alone."""
 
+from collections.abc import Callable
+from typing import Any, Never
+
+import pytest
 from django.db import connection
 
 from notifications.models import Notification, RateLimit
@@ -17,7 +21,7 @@ BROKEN = [
 ]
 
 
-def write(column, value):
+def write(column: Any, value: Any) -> None:
     """Write by SQL, as a hand or another program would."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -26,11 +30,13 @@ def write(column, value):
     accounts.forget()
 
 
-def findings(probe):
+def findings(probe: Any) -> dict[Any, Any]:
     return {finding.id: finding.problem for finding in probe()}
 
 
-def test_an_account_that_cannot_be_read_is_passed_over(account, deliver, caplog):
+def test_an_account_that_cannot_be_read_is_passed_over(
+    account: Callable[..., Any], deliver: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     bad = account("bad")
     account("good")
     for column, value in BROKEN:
@@ -56,7 +62,9 @@ def test_an_account_that_cannot_be_read_is_passed_over(account, deliver, caplog)
         assert b"notifications_state_parts_faulty 0.0" in exposition.exposed(with_state=True)
 
 
-def test_what_only_such_an_account_could_send_waits_untried(account, text, deliver):
+def test_what_only_such_an_account_could_send_waits_untried(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("bad")
     write("rate_limit", "often")
     [row] = deliver(text())
@@ -67,7 +75,9 @@ def test_what_only_such_an_account_could_send_waits_untried(account, text, deliv
     assert (row.status, row.provider) == ("sent", "bad")
 
 
-def test_a_limit_that_cannot_be_read_is_named_and_the_others_hold(account, text, deliver):
+def test_a_limit_that_cannot_be_read_is_named_and_the_others_hold(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("good")
     for scope, rate in (("recipient", "1/h"), ("template", "often")):
         RateLimit.objects.create(channel="sms", scope=scope, rate=rate)
@@ -77,8 +87,10 @@ def test_a_limit_that_cannot_be_read_is_named_and_the_others_hold(account, text,
     assert "sms per template" in findings(delivery.limits)["provider.limit"]
 
 
-def test_what_reads_all_tables_leaves_out_what_cannot_be_read(transactional_db, monkeypatch):
-    def broken():
+def test_what_reads_all_tables_leaves_out_what_cannot_be_read(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Never:
         """No table is broken."""
         raise OverflowError("ada@example.org")
 

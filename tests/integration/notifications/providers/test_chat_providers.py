@@ -1,8 +1,11 @@
 """Telegram, Discord and Teams, each against a local server that answers like the real one."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
@@ -16,12 +19,14 @@ R = Result
 DEAD = InvalidRecipient.reason
 
 
-def answers(httpserver, path, body, status=200, headers=None):
+def answers(
+    httpserver: HTTPServer, path: Any, body: Any, status: int = 200, headers: Any = None
+) -> None:
     text = body if isinstance(body, str) else json.dumps(body)
     httpserver.expect_request(path).respond_with_response(Response(text, status, headers=headers))
 
 
-def last(httpserver):
+def last(httpserver: HTTPServer) -> Any:
     return httpserver.log[-1][0]
 
 
@@ -49,8 +54,8 @@ NO, POSSIBLE, CERTAIN = Fit
     ],
 )
 def test_a_chat_recipient_goes_to_the_service_whose_form_it_has(
-    recipient, telegram, discord, teams, slack
-):
+    recipient: Any, telegram: Any, discord: Any, teams: Any, slack: Any
+) -> None:
     fits = [fit(kind, recipient) for kind in ("telegram", "discord", "teams", "slack")]
     assert fits == [telegram, discord, teams, slack]
 
@@ -61,18 +66,20 @@ TELEGRAM_PATH = "/bot123:ABC/sendMessage"
 
 
 @pytest.fixture
-def telegram(provider, httpserver: HTTPServer):
+def telegram(provider: Callable[..., Any], httpserver: HTTPServer) -> Any:
     return provider(
         "telegram", settings={"url": httpserver.url_for("")}, secrets={"token": "123:ABC"}
     )
 
 
-def refused(code, description, **parameters):
+def refused(code: Any, description: Any, **parameters: Any) -> dict[Any, Any] | dict[str, Any]:
     said = {"ok": False, "error_code": code, "description": description}
     return {**said, "parameters": parameters} if parameters else said
 
 
-def test_telegram_takes_a_text_in_which_no_value_is_markup(telegram, message, httpserver):
+def test_telegram_takes_a_text_in_which_no_value_is_markup(
+    telegram: Any, message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     answers(httpserver, TELEGRAM_PATH, {"ok": True, "result": {"message_id": 42, "chat": {}}})
     content = version("chat", text="Hi {{ name }} & all").render({"name": "<b>*Eve*</b>"})
     outcome = telegram.outcome_of(message("chat", "-1001234567890", content=content))
@@ -106,8 +113,15 @@ def test_telegram_takes_a_text_in_which_no_value_is_markup(telegram, message, ht
     ],
 )
 def test_telegrams_refusals_are_classed_by_whom_they_concern(
-    telegram, message, httpserver, body, expected, reason, elsewhere, wait
-):
+    telegram: Any,
+    message: Callable[..., Any],
+    httpserver: HTTPServer,
+    body: Any,
+    expected: Any,
+    reason: Any,
+    elsewhere: Any,
+    wait: Any,
+) -> None:
     answers(httpserver, TELEGRAM_PATH, body, body["error_code"])
     outcome = telegram.outcome_of(message("chat", "1234", content={"text": "Hi"}))
     assert (outcome.result, outcome.reason, outcome.elsewhere) == (expected, reason, elsewhere)
@@ -125,29 +139,29 @@ ESCAPED = "\\[Sign in\\](https://evil.example) @everyone \\\\\\[x\\](y)"
 
 
 @pytest.fixture
-def chat_with(provider, settings):
+def chat_with(provider: Callable[..., Any], settings: Settings) -> Callable[..., Any]:
     """Make an account of a kind; its URL is optional."""
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
 
-    def make(kind, **secrets):
+    def make(kind: str, **secrets: Any) -> Any:
         return provider(kind, secrets=secrets)
 
     return make
 
 
 @pytest.fixture
-def discord(chat_with):
+def discord(chat_with: Callable[..., Any]) -> Any:
     return chat_with("discord")
 
 
 @pytest.fixture
-def teams(chat_with):
+def teams(chat_with: Callable[..., Any]) -> Any:
     return chat_with("teams")
 
 
 def test_discord_takes_a_text_whose_values_ping_nobody_and_link_nowhere(
-    discord, message, httpserver
-):
+    discord: Any, message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     answers(httpserver, DISCORD_PATH, {"id": "99", "channel_id": "5"})
     content = version("chat", text="*Hi* [all](https://x.example) {{ name }}").render({"name": EVE})
     url = httpserver.url_for(DISCORD_PATH) + "?thread_id=9"
@@ -160,7 +174,9 @@ def test_discord_takes_a_text_whose_values_ping_nobody_and_link_nowhere(
     assert last(httpserver).args.to_dict() == {"thread_id": "9", "wait": "true"}
 
 
-def test_teams_takes_a_card_whose_values_link_nowhere(teams, message, httpserver):
+def test_teams_takes_a_card_whose_values_link_nowhere(
+    teams: Any, message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     answers(httpserver, TEAMS_PATH, "", 202)
     content = version("chat", text="**Hi** {{ name }}\n\nBye").render({"name": EVE})
     url = httpserver.url_for(TEAMS_PATH) + "?sig=s"
@@ -172,7 +188,9 @@ def test_teams_takes_a_card_whose_values_link_nowhere(teams, message, httpserver
 
 
 @pytest.mark.parametrize("kind", PATHS)
-def test_a_recipient_that_is_no_url_is_put_into_the_accounts(chat_with, message, httpserver, kind):
+def test_a_recipient_that_is_no_url_is_put_into_the_accounts(
+    chat_with: Callable[..., Any], message: Callable[..., Any], httpserver: HTTPServer, kind: str
+) -> None:
     answers(httpserver, PATHS[kind], {"id": "99"})
     given = chat_with(kind, url=httpserver.url_for(PATHS[kind]) + "?thread_id={recipient}")
     assert given.outcome_of(message("chat", "a&b", content={"text": "Hi"})).result is R.SENT
@@ -181,15 +199,22 @@ def test_a_recipient_that_is_no_url_is_put_into_the_accounts(chat_with, message,
 
 @pytest.mark.parametrize("kind", PATHS)
 @pytest.mark.parametrize("recipient", ["general", "https://example.org/hook"])
-def test_without_a_webhook_another_account_is_asked(chat_with, message, kind, recipient):
+def test_without_a_webhook_another_account_is_asked(
+    chat_with: Callable[..., Any], message: Callable[..., Any], kind: str, recipient: str
+) -> None:
     outcome = chat_with(kind).outcome_of(message("chat", recipient, content={"text": "Hi"}))
     assert (outcome.result, outcome.elsewhere, outcome.reason) == (R.PERMANENT, True, "")
 
 
 @pytest.mark.parametrize("kind", PATHS)
 def test_a_webhook_into_the_private_network_is_refused(
-    chat_with, provider, message, httpserver, settings, kind
-):
+    chat_with: Callable[..., Any],
+    provider: Callable[..., Any],
+    message: Callable[..., Any],
+    httpserver: HTTPServer,
+    settings: Settings,
+    kind: str,
+) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = False
     url = httpserver.url_for(PATHS[kind])
     outcome = provider(kind).outcome_of(message("chat", url, content={"text": "Hi"}))
@@ -224,8 +249,16 @@ SLOW = {"message": "You are being rate limited.", "retry_after": 0.75, "global":
     ],
 )
 def test_a_webhooks_refusals_are_classed_by_whom_they_concern(
-    chat_with, message, httpserver, kind, status, body, expected, reason, wait
-):
+    chat_with: Callable[..., Any],
+    message: Callable[..., Any],
+    httpserver: HTTPServer,
+    kind: str,
+    status: int,
+    body: Any,
+    expected: Any,
+    reason: Any,
+    wait: float | None,
+) -> None:
     answers(httpserver, PATHS[kind], body, status, {"Retry-After": "7"})
     url = httpserver.url_for(PATHS[kind])
     outcome = chat_with(kind).outcome_of(message("chat", url, content={"text": "Hi"}))
@@ -235,15 +268,21 @@ def test_a_webhooks_refusals_are_classed_by_whom_they_concern(
 
 @pytest.mark.parametrize(("kind", "body"), [("discord", GONE), ("teams", "")])
 def test_the_accounts_own_webhook_that_is_gone_is_the_accounts_trouble(
-    chat_with, message, httpserver, kind, body
-):
+    chat_with: Callable[..., Any],
+    message: Callable[..., Any],
+    httpserver: HTTPServer,
+    kind: str,
+    body: Any,
+) -> None:
     answers(httpserver, PATHS[kind], body, 404)
     given = chat_with(kind, url=httpserver.url_for(PATHS[kind]))
     outcome = given.outcome_of(message("chat", "ops", content={"text": "Hi"}))
     assert (outcome.result, outcome.local) == (R.TRANSIENT, False)
 
 
-def test_only_the_limit_of_one_webhook_leaves_the_account_well(discord, message, httpserver):
+def test_only_the_limit_of_one_webhook_leaves_the_account_well(
+    discord: Any, message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     url = httpserver.url_for(DISCORD_PATH)
     for limit, local in ((SLOW, True), ({**SLOW, "global": True}, False)):
         httpserver.clear()
@@ -258,8 +297,12 @@ def test_only_the_limit_of_one_webhook_leaves_the_account_well(discord, message,
     ("kind", "text"), [("telegram", "x" * 4097), ("discord", "x" * 2001), ("teams", "ü" * 14_300)]
 )
 def test_what_a_chat_service_cannot_take_is_permanent_before_any_call(
-    request, message, httpserver, kind, text
-):
+    request: pytest.FixtureRequest,
+    message: Callable[..., Any],
+    httpserver: HTTPServer,
+    kind: str,
+    text: str,
+) -> None:
     outcome = request.getfixturevalue(kind).outcome_of(
         message("chat", "1234", content={"text": text})
     )

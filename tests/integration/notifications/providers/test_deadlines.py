@@ -3,32 +3,35 @@
 import json
 import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from notifications.core.attempt import Result
 from notifications.providers import smtp
 from notifications.submission import send
 from tests.integration.notifications.providers import peers
-from tests.servers.smtp import HANG
+from tests.servers.smtp import HANG, SmtpServer
 
 FROM = {"from": "Shop <shop@example.org>"}
 EHLOS = {"one by one": b"250 me\r\n", "pipelined": b"250-me\r\n250 PIPELINING\r\n"}
 
 
 @pytest.fixture(params=EHLOS)
-def moody(peer, request):
+def moody(peer: Callable[..., Any], request: pytest.FixtureRequest) -> Callable[..., Any]:
     """A mail server of which the connections do, one after the other, what it is told.
 
     It lists in ``mails`` by which of them a mail came; after the last it serves properly.
     """
 
-    def make(*moods):
+    def make(*moods: Any) -> Any:
         ehlo = EHLOS[request.param]
         left = iter(moods)
 
-        def handle(connection):
+        def handle(connection: Any) -> Any:
             number = len(server.connections)
             mood = next(left, None)
             if mood is not None:
@@ -36,7 +39,7 @@ def moody(peer, request):
             ended = peers.smtp_until("dot", lambda same: note(same, number), ehlo=ehlo)
             return ended(connection)
 
-        def note(connection, number):
+        def note(connection: Any, number: int) -> None:
             server.mails.append(number)
             connection.sendall(b"250 Queued\r\n")
 
@@ -48,16 +51,18 @@ def moody(peer, request):
 
 
 @pytest.fixture
-def mailer(provider):
+def mailer(provider: Callable[..., Any]) -> Callable[..., Any]:
     """Make a provider of mail for a port."""
     return lambda port: provider("smtp", settings=FROM, secrets={"url": f"smtp://127.0.0.1:{port}"})
 
 
-def results(provider, *messages):
+def results(provider: Any, *messages: Any) -> list[Any]:
     return [outcome.result for _, outcome in provider.send_many(messages)]
 
 
-def test_an_attempt_whose_connection_gets_no_banner_makes_no_second_one(moody, mailer, message):
+def test_an_attempt_whose_connection_gets_no_banner_makes_no_second_one(
+    moody: Callable[..., Any], mailer: Callable[..., Any], message: Callable[..., Any]
+) -> None:
     server = moody(peers.hang)
     provider = mailer(server.port)
     assert results(provider, message(timeout=0.5)) == [Result.TRANSIENT]
@@ -66,7 +71,9 @@ def test_an_attempt_whose_connection_gets_no_banner_makes_no_second_one(moody, m
     assert server.mails == [2]
 
 
-def test_a_refused_connection_is_tried_once_for_each_message(moody, mailer, message):
+def test_a_refused_connection_is_tried_once_for_each_message(
+    moody: Callable[..., Any], mailer: Callable[..., Any], message: Callable[..., Any]
+) -> None:
     server = moody(peers.hang_up, peers.hang_up)
     assert results(mailer(server.port), message(), message(), message()) == [
         Result.TRANSIENT,
@@ -77,8 +84,11 @@ def test_a_refused_connection_is_tried_once_for_each_message(moody, mailer, mess
 
 
 def test_a_kept_connection_that_died_gives_its_message_no_more_time(
-    moody, mailer, message, monkeypatch
-):
+    moody: Callable[..., Any],
+    mailer: Callable[..., Any],
+    message: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     server = moody(peers.smtp_until("NOOP", peers.hang_up), peers.hang)
     provider = mailer(server.port)
     assert results(provider, message()) == [Result.SENT]
@@ -88,8 +98,11 @@ def test_a_kept_connection_that_died_gives_its_message_no_more_time(
 
 
 def test_a_mail_that_expires_while_its_connection_is_made_never_arrives(
-    moody, account, deliver, monkeypatch
-):
+    moody: Callable[..., Any],
+    account: Callable[..., Any],
+    deliver: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     server = moody(peers.hang)
     monkeypatch.setenv("SECRET_MAIL", f"smtp://127.0.0.1:{server.port}")
     account("mail", "smtp", "email", settings=FROM, secrets={"url": "env:SECRET_MAIL"})
@@ -101,11 +114,13 @@ def test_a_mail_that_expires_while_its_connection_is_made_never_arrives(
     assert server.mails == []
 
 
-def test_a_mail_whose_time_ends_right_before_its_content_is_not_begun(peer, mailer, message):
+def test_a_mail_whose_time_ends_right_before_its_content_is_not_begun(
+    peer: Callable[..., Any], mailer: Callable[..., Any], message: Callable[..., Any]
+) -> None:
     server = peer(peers.smtp_until("never", peers.hang, ehlo=EHLOS["pipelined"]))
     late, other = message(timeout=1.0), message(recipient="bob@example.org")
 
-    def messages():
+    def messages() -> Iterator[Any]:
         yield late
         time.sleep(1.0)  # so long that the first one's time is over, whoever measures it
         yield other
@@ -116,8 +131,10 @@ def test_a_mail_whose_time_ends_right_before_its_content_is_not_begun(peer, mail
 
 
 def test_a_mail_that_waits_for_another_ones_answer_is_held_to_its_own_deadline(
-    make_smtp_server, mailer, message
-):
+    make_smtp_server: Callable[..., SmtpServer],
+    mailer: Callable[..., Any],
+    message: Callable[..., Any],
+) -> None:
     server = make_smtp_server(pipelining=True)
     server.answer("slow@example.org", [HANG], at="DATA")
     slow = message(recipient="slow@example.org", timeout=1.0)
@@ -130,7 +147,9 @@ def test_a_mail_that_waits_for_another_ones_answer_is_held_to_its_own_deadline(
     assert [mail.recipients for mail in server.messages] == [["bob@example.org"]]
 
 
-def test_no_request_is_begun_after_its_deadline(provider, message, httpserver):
+def test_no_request_is_begun_after_its_deadline(
+    provider: Callable[..., Any], message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     url = httpserver.url_for("")
     slack = provider("slack", settings={"url": url}, secrets={"token": "xoxb-1"})
     over = message("chat", "C012345", content={"text": "Hello"}, deadline=time.monotonic())
@@ -141,7 +160,7 @@ def test_no_request_is_begun_after_its_deadline(provider, message, httpserver):
 
 
 @pytest.fixture
-def fcm(provider, httpserver, service_key):
+def fcm(provider: Callable[..., Any], httpserver: HTTPServer, service_key: str) -> Any:
     service_account = {
         "type": "service_account",
         "project_id": "shop",
@@ -157,17 +176,21 @@ def fcm(provider, httpserver, service_key):
     )
 
 
-def test_a_token_is_asked_for_once_in_an_attempt(fcm, message, httpserver):
+def test_a_token_is_asked_for_once_in_an_attempt(
+    fcm: Any, message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     httpserver.expect_request("/token").respond_with_json({"error": "internal_failure"}, 503)
     push = message("push", "device-token", content={"title": "Hello", "body": "Ada"})
     assert results(fcm, push) == [Result.TRANSIENT]
     assert [request.path for request, _ in httpserver.log] == ["/token"]
 
 
-def test_a_message_waits_no_longer_for_anothers_token_than_it_has_time(fcm, message, httpserver):
+def test_a_message_waits_no_longer_for_anothers_token_than_it_has_time(
+    fcm: Any, message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     asked, answer = threading.Event(), threading.Event()
 
-    def token(_):
+    def token(_: Any) -> Response:
         asked.set()
         answer.wait(20)
         given = {"access_token": "ya29", "expires_in": 3600, "token_type": "Bearer"}

@@ -1,6 +1,8 @@
 """Mail that is signed by an account's key arrives with a signature that holds (RFC 6376)."""
 
 from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
 
 import dkim
 import pytest
@@ -9,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from notifications.channels.mail import StoredFile
 from notifications.core.attempt import Result
+from tests.servers.smtp import SmtpServer
 
 KEY = rsa.generate_private_key(65537, 2048)
 PEM = KEY.private_bytes(
@@ -25,23 +28,26 @@ RAW = "From: shop@shop.example\r\nSubject: =?utf-8?q?x?=\r\n\r\nGrüße\r\n.\r\n
 
 
 @pytest.fixture
-def signing(provider):
-    def make(url, key=PEM, **settings):
+def signing(provider: Callable[..., Any]) -> Callable[..., Any]:
+    def make(url: str, key: Any = PEM, **settings: Any) -> Any:
         given = {"from": "Shop <shop@shop.example>", "dkim_selector": "s1", **settings}
         return provider("smtp", settings=given, secrets={"url": url, "dkim_key": key})
 
     return make
 
 
-def record(name, timeout=0):
+def record(name: bytes, timeout: int = 0) -> bytes:
     assert name == b"s1._domainkey.shop.example."
     return RECORD
 
 
 @pytest.mark.parametrize("pipelining", [False, True])
 def test_every_sort_of_mail_arrives_with_a_signature_that_holds(
-    signing, make_smtp_server, message, pipelining
-):
+    signing: Callable[..., Any],
+    make_smtp_server: Callable[..., SmtpServer],
+    message: Callable[..., Any],
+    pipelining: bool,
+) -> None:
     server = make_smtp_server(pipelining=pipelining)
     file = StoredFile(4, "x", lambda: b"%PDF", "a.pdf", "application/pdf")
     raw = StoredFile(len(RAW), "y", lambda: RAW)
@@ -77,8 +83,12 @@ def test_every_sort_of_mail_arrives_with_a_signature_that_holds(
     ],
 )
 def test_a_key_that_cannot_be_used_is_told_and_sends_nothing_unsigned(
-    signing, smtp_server, key, settings, problem
-):
+    signing: Callable[..., Any],
+    smtp_server: SmtpServer,
+    key: Any,
+    settings: dict[str, Any],
+    problem: str,
+) -> None:
     with pytest.raises(ValueError, match=problem):
         signing(smtp_server.url, key, **settings)
     assert smtp_server.greetings == 0

@@ -3,11 +3,13 @@
 import json
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 from pytest_httpserver import HTTPServer
-from werkzeug import Response
+from werkzeug import Request, Response
 
 from notifications.delivery import background
 from notifications.models import Attempt, Notification
@@ -16,23 +18,24 @@ from notifications.providers.endpoints import AT_ONCE, FairCalls, endpoint_of
 from notifications.providers.webhook import WebhookProvider
 from notifications.submission import send
 from tests.integration.notifications.providers import peers
+from tests.servers.processes import Processes
 
 
 @pytest.fixture(autouse=True)
-def _local(settings):
+def _local(settings: Settings) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
     settings.NOTIFICATIONS_BATCH_TIME_LIMIT = 2  # so long may an endpoint take
 
 
 @pytest.fixture
-def called(httpserver: HTTPServer):
+def called(httpserver: HTTPServer) -> Callable[..., list[Any]]:
     """Return which bodies the healthy endpoint got so far."""
     httpserver.expect_request("/status").respond_with_data("", 200)
     return lambda: [json.loads(request.data)["n"] for request, _ in httpserver.log]
 
 
 @pytest.fixture
-def call(httpserver, transactional_db):
+def call(httpserver: HTTPServer, transactional_db: None) -> Callable[..., Notification]:
     """Accept a callback for the healthy endpoint."""
     return lambda n: send(
         channel="callback",
@@ -43,11 +46,11 @@ def call(httpserver, transactional_db):
 
 
 @pytest.fixture
-def hung(peer, transactional_db):
+def hung(peer: Callable[..., Any], transactional_db: None) -> Callable[..., Any]:
     """Accept callbacks for an endpoint that never answers; it counts who called."""
     endpoint = peer(peers.hang)
 
-    def hung(count):
+    def hung(count: int) -> Any:
         url = f"http://127.0.0.1:{endpoint.port}/"
         common: dict[str, Any] = {"channel": "callback", "body": "{}", "priority": "low"}
         return endpoint, [send(recipient=url, **common) for _ in range(count)]
@@ -55,18 +58,18 @@ def hung(peer, transactional_db):
     return hung
 
 
-def again(rows):
+def again(rows: Any) -> list[Any]:
     Notification.objects.filter(id__in=[r.id for r in rows]).update(status="queued")
     return [Notification.objects.get(id=r.id) for r in rows]
 
 
-def test_an_endpoint_is_a_server():
+def test_an_endpoint_is_a_server() -> None:
     assert endpoint_of("callback", "https://Example.org:8443/a?b") == "example.org:8443"
     assert endpoint_of("webhook", "https://example.org/a") == "example.org"
     assert endpoint_of("email", "ada@example.org") == ""
 
 
-def test_whose_calls_are_all_open_leaves_room_for_those_that_answer():
+def test_whose_calls_are_all_open_leaves_room_for_those_that_answer() -> None:
     calls = FairCalls([("hung", n) for n in range(20)] + [("well", 100 + n) for n in range(20)], ())
     fed = []
     while (row := calls.popleft()) is not None:
@@ -80,8 +83,13 @@ def test_whose_calls_are_all_open_leaves_room_for_those_that_answer():
 
 
 def test_within_a_batch_the_others_are_called_while_one_hangs(
-    hung, call, called, deliver, wait_until, settings
-):
+    hung: Callable[..., Any],
+    call: Callable[..., Notification],
+    called: Callable[..., list[Any]],
+    deliver: Callable[..., Any],
+    wait_until: Callable[..., Any],
+    settings: Settings,
+) -> None:
     settings.NOTIFICATIONS_BATCH_TIME_LIMIT = 8  # enough on a slow machine
     endpoint, rows = hung(60)
     healthy = [call(n) for n in range(20)]
@@ -95,7 +103,9 @@ def test_within_a_batch_the_others_are_called_while_one_hangs(
         delivering.join()
 
 
-def test_who_does_not_answer_rests_and_its_messages_wait_untried(hung, deliver):
+def test_who_does_not_answer_rests_and_its_messages_wait_untried(
+    hung: Callable[..., Any], deliver: Callable[..., Any]
+) -> None:
     endpoint, rows = hung(1)
     deliver(*rows)
     _, more = hung(5)
@@ -107,8 +117,11 @@ def test_who_does_not_answer_rests_and_its_messages_wait_untried(hung, deliver):
 
 
 def test_after_its_rest_one_message_finds_out_and_the_others_follow(
-    account, transactional_db, httpserver, deliver
-):
+    account: Callable[..., Any],
+    transactional_db: None,
+    httpserver: HTTPServer,
+    deliver: Callable[..., Any],
+) -> None:
     url = httpserver.url_for("/status")
     httpserver.expect_request("/status").respond_with_data("", 200)
     endpoints.report(endpoint_of("callback", url), 0.01, answers=True, known=False)  # says nothing
@@ -121,9 +134,9 @@ def test_after_its_rest_one_message_finds_out_and_the_others_follow(
 
 
 def test_a_slow_endpoint_that_answers_gets_a_turn_now_and_then(
-    httpserver, transactional_db, deliver
-):
-    def slowly(request):
+    httpserver: HTTPServer, transactional_db: None, deliver: Callable[..., Any]
+) -> None:
+    def slowly(request: Request) -> Response:
         time.sleep(1.2)
         return Response("", 200)
 
@@ -140,12 +153,16 @@ def test_a_slow_endpoint_that_answers_gets_a_turn_now_and_then(
 
 
 def test_an_endpoint_that_takes_longer_than_a_batch_gets_one_call_and_holds_no_slot(
-    httpserver, transactional_db, deliver, settings, wait_until
-):
+    httpserver: HTTPServer,
+    transactional_db: None,
+    deliver: Callable[..., Any],
+    settings: Settings,
+    wait_until: Callable[..., Any],
+) -> None:
     settings.NOTIFICATIONS_BATCH_TIME_LIMIT = 0.5
     answer = threading.Event()
 
-    def late(request):
+    def late(request: Request) -> Response:
         answer.wait(15)
         return Response("", 200)
 
@@ -161,11 +178,14 @@ def test_an_endpoint_that_takes_longer_than_a_batch_gets_one_call_and_holds_no_s
 
 
 def test_a_worker_that_is_stopped_hears_the_late_answer(
-    httpserver, transactional_db, processes, wait_until
-):
+    httpserver: HTTPServer,
+    transactional_db: None,
+    processes: Processes,
+    wait_until: Callable[..., Any],
+) -> None:
     answer = threading.Event()
 
-    def late(request):
+    def late(request: Request) -> Response:
         answer.wait(15)
         return Response("", 200)
 
@@ -188,7 +208,9 @@ def test_a_worker_that_is_stopped_hears_the_late_answer(
     assert [r.path for r, _ in httpserver.log].count("/late") == 1
 
 
-def test_without_redis_each_worker_learns_by_itself(hung, deliver, settings):
+def test_without_redis_each_worker_learns_by_itself(
+    hung: Callable[..., Any], deliver: Callable[..., Any], settings: Settings
+) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
     endpoint, rows = hung(1)
     deliver(*rows)
@@ -197,7 +219,9 @@ def test_without_redis_each_worker_learns_by_itself(hung, deliver, settings):
     assert len(endpoint.connections) == 1
 
 
-def test_what_waits_for_an_endpoint_past_its_deadline_is_dead_lettered(hung, deliver):
+def test_what_waits_for_an_endpoint_past_its_deadline_is_dead_lettered(
+    hung: Callable[..., Any], deliver: Callable[..., Any]
+) -> None:
     _, rows = hung(1)
     deliver(*rows)
     endpoint, [late] = hung(1)
@@ -209,8 +233,12 @@ def test_what_waits_for_an_endpoint_past_its_deadline_is_dead_lettered(hung, del
 
 
 def test_healthy_callbacks_arrive_while_another_endpoint_hangs(
-    hung, call, called, processes, wait_until
-):
+    hung: Callable[..., Any],
+    call: Callable[..., Notification],
+    called: Callable[..., list[Any]],
+    processes: Processes,
+    wait_until: Callable[..., Any],
+) -> None:
     """One after the other: each waits for no more than the batch that is under way."""
     processes.env |= {
         "WEBHOOK_ALLOW_PRIVATE_ADDRESSES": "1",

@@ -3,11 +3,15 @@
 import gzip
 import json
 from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from py_vapid import Vapid
+from pytest_django import Settings
+from pytest_httpserver import HTTPServer
 
 from notifications.channels.http_client import ANSWER_LIMIT
 from notifications.core.attempt import Result
@@ -17,7 +21,9 @@ from tests.integration.notifications.providers.test_http_providers import Browse
 HTML = b"<!doctype html><title>502 Bad Gateway</title>"
 
 
-def answer(status, body, length=None, more=b""):
+def answer(
+    status: bytes, body: bytes, length: int | None = None, more: bytes = b""
+) -> Callable[..., None]:
     length = len(body) if length is None else length
     return peers.http(
         b"HTTP/1.1 %b\r\nContent-Length: %d\r\n%b\r\n%b" % (status, length, more, body)
@@ -25,37 +31,37 @@ def answer(status, body, length=None, more=b""):
 
 
 @pytest.fixture
-def token_uri(httpserver):
+def token_uri(httpserver: HTTPServer) -> Any:
     told = {"access_token": "ya29", "expires_in": 3600, "token_type": "Bearer"}
     httpserver.expect_request("/token").respond_with_json(told)
     return httpserver.url_for("/token")
 
 
-def twilio(url, _):
+def twilio(url: str, _: Any) -> Any:
     return {"account_sid": "AC1", "from": "+15005550006", "url": url}, {"auth_token": "1"}
 
 
-def sns(url, _):
+def sns(url: str, _: Any) -> Any:
     return {"region": "eu-central-1", "url": url}, {"access_key_id": "a", "secret_access_key": "b"}
 
 
-def slack(url, _):
+def slack(url: str, _: Any) -> Any:
     return {"url": url}, {"token": "xoxb"}
 
 
-def telegram(url, _):
+def telegram(url: str, _: Any) -> Any:
     return {"url": url}, {"token": "123:ABC"}
 
 
-def discord(url, _):
+def discord(url: str, _: Any) -> Any:
     return {}, {"url": f"{url}/api/webhooks/1/{{recipient}}"}
 
 
-def teams(url, _):
+def teams(url: str, _: Any) -> Any:
     return {}, {"url": f"{url}/workflows/ab/triggers/manual/paths/invoke?to={{recipient}}"}
 
 
-def fcm(url, token_uri):
+def fcm(url: str, token_uri: Any) -> Any:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -71,7 +77,7 @@ def fcm(url, token_uri):
     return {"url": url}, {"service_account": json.dumps(service_account)}
 
 
-def webpush(url, _):
+def webpush(url: str, _: Any) -> Any:
     vapid = Vapid()
     vapid.generate_keys()
     return {"subject": "mailto:push@example.org"}, {
@@ -79,18 +85,18 @@ def webpush(url, _):
     }
 
 
-def webhook(url, _):
+def webhook(url: str, _: Any) -> Any:
     return {}, {"signing": "whsec_" + b64encode(b"1" * 32).decode()}
 
 
-def postmark(url, _):
+def postmark(url: str, _: Any) -> Any:
     options = {"api_url": f"{url}/"}
     return {"service": "postmark", "from": "a@example.org", "options": options}, {
         "credentials": '{"server_token": "x"}'
     }
 
 
-def ses(url, _):
+def ses(url: str, _: Any) -> Any:
     place = {"endpoint_url": url, "region_name": "eu-central-1"}
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     options = {"client_params": place}
@@ -99,7 +105,7 @@ def ses(url, _):
     }
 
 
-def apprise(url, _):
+def apprise(url: str, _: Any) -> Any:
     scheme, _, place = url.partition("://")
     return {}, {"url": f"{'jsons' if scheme == 'https' else 'json'}://{place}/?verify=no"}
 
@@ -124,16 +130,22 @@ U, T, P, SENT = Result.UNKNOWN, Result.TRANSIENT, Result.PERMANENT, Result.SENT
 
 
 @pytest.fixture(params=READS + HEARS, ids=lambda kind: kind.__name__)
-def kind(request):
+def kind(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
 @pytest.fixture
-def outcome_at(kind, provider, message, token_uri, settings):
+def outcome_at(
+    kind: Any,
+    provider: Callable[..., Any],
+    message: Callable[..., Any],
+    token_uri: Any,
+    settings: Settings,
+) -> Callable[..., Any]:
     """Send one message by this kind to a URL."""
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
 
-    def outcome_at(url):
+    def outcome_at(url: str) -> Any:
         given, secrets = kind(url, token_uri)
         channel = CHANNEL.get(kind, "chat")
         made = provider(KIND.get(kind, kind.__name__), channel, given, secrets)
@@ -151,8 +163,12 @@ def outcome_at(kind, provider, message, token_uri, settings):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_no_provider_reaches_a_private_address_that_is_not_exempt(
-    kind, outcome_at, peer, settings, host
-):
+    kind: Any,
+    outcome_at: Callable[..., Any],
+    peer: Callable[..., Any],
+    settings: Settings,
+    host: str,
+) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = False
     settings.OUTGOING_PRIVATE_HOSTS = []
     connected: list[object] = []
@@ -185,7 +201,14 @@ def test_no_provider_reaches_a_private_address_that_is_not_exempt(
         *("long_head", "hang_up", "hang", "drip"),
     ],
 )
-def test_garbage_is_a_classed_outcome(kind, outcome_at, peer, behaviour, reads, hears):
+def test_garbage_is_a_classed_outcome(
+    kind: Any,
+    outcome_at: Callable[..., Any],
+    peer: Callable[..., Any],
+    behaviour: Any,
+    reads: Any,
+    hears: Any,
+) -> None:
     outcome = outcome_at(f"http://127.0.0.1:{peer(behaviour).port}")
     expected = reads if kind in READS else hears
     if (kind, outcome.code) == (webhook, "HTTP 302"):
@@ -198,15 +221,19 @@ def test_garbage_is_a_classed_outcome(kind, outcome_at, peer, behaviour, reads, 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("behaviour", [peers.say(b"not tls"), peers.hang_up], ids=["no_tls", "cut"])
-def test_tls_that_fails_hands_nothing_over(outcome_at, peer, behaviour):
+def test_tls_that_fails_hands_nothing_over(
+    outcome_at: Callable[..., Any], peer: Callable[..., Any], behaviour: Any
+) -> None:
     outcome = outcome_at(f"https://127.0.0.1:{peer(behaviour).port}")
     assert (outcome.result, outcome.reason) == (T, ""), outcome
 
 
-def test_nobody_is_asked_to_pack_an_answer_that_is_cut_off(outcome_at, peer):
+def test_nobody_is_asked_to_pack_an_answer_that_is_cut_off(
+    outcome_at: Callable[..., Any], peer: Callable[..., Any]
+) -> None:
     heads = []
 
-    def packed(connection):
+    def packed(connection: Any) -> None:
         heads.append(connection.recv(65536).lower())
         body = gzip.compress(b"x" * 100 * ANSWER_LIMIT)
         connection.sendall(b"HTTP/1.1 500 No\r\nContent-Encoding: gzip\r\n")

@@ -6,6 +6,7 @@ Whatever passes a channel's check goes to its provider, over a real socket, and 
 import email
 import email.policy
 import json
+from collections.abc import Callable
 from email.header import decode_header, make_header
 from html import unescape
 from typing import Any
@@ -39,6 +40,7 @@ from tests.integration.notifications.providers.test_http_providers import (  # n
     webpush,
 )
 from tests.integration.notifications.providers.test_webhook import webhook  # noqa: F401 -- a fixture
+from tests.servers.smtp import SmtpServer
 from tests.unit.templates_engine.content import version
 
 bounded = settings(
@@ -77,7 +79,7 @@ NUMBERS = st.builds(
 ADDRESSES = st.builds("{}@{}".format, LOCALS, DOMAINS)
 
 
-def accepted(check, text):
+def accepted(check: Any, text: str) -> Any:
     try:
         return check(text)
     except MalformedRecipient:
@@ -87,7 +89,7 @@ def accepted(check, text):
 
 @bounded
 @given(ADDRESSES)
-def test_an_accepted_address_has_one_form_that_servers_can_be_told(address):
+def test_an_accepted_address_has_one_form_that_servers_can_be_told(address: Any) -> None:
     kept = accepted(recipients.email, address)
     assert recipients.email(kept) == kept
     wired = addresses.wire(kept)
@@ -98,7 +100,9 @@ def test_an_accepted_address_has_one_form_that_servers_can_be_told(address):
 
 @bounded
 @given(LONG, LONG, LONG, st.text(CHARACTERS, max_size=200))
-def test_a_mail_parses_to_what_was_written_by_two_parsers(subject, text, html, name):
+def test_a_mail_parses_to_what_was_written_by_two_parsers(
+    subject: str, text: str, html: str, name: str
+) -> None:
     name = single_line(name).replace('"', "").replace("\\", "")
     writer = MailWriter(addresses.Sender(name, "shop@shop.example"))
     content = {"subject": subject, "text": text, "html": html}
@@ -123,24 +127,26 @@ def test_a_mail_parses_to_what_was_written_by_two_parsers(subject, text, html, n
                 assert unix(decoded.decode()) == unix(written)
 
 
-def unix(text):
+def unix(text: str) -> Any:
     return text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
 
 @pytest.fixture
-def mail_server(make_smtp_server):
+def mail_server(make_smtp_server: Callable[..., SmtpServer]) -> Any:
     return make_smtp_server(pipelining=True)
 
 
 @pytest.fixture
-def mailer(provider, mail_server):
+def mailer(provider: Callable[..., Any], mail_server: Any) -> Any:
     sender = {"from": "Müller, Shop & Co <shop@shop.example>"}
     return provider("smtp", settings=sender, secrets={"url": mail_server.url})
 
 
 @bounded
 @given(LONG, LONG, ADDRESSES)
-def test_an_accepted_mail_arrives(mail_server, mailer, subject, text, address):
+def test_an_accepted_mail_arrives(
+    mail_server: Any, mailer: Any, subject: str, text: str, address: str
+) -> None:
     kept = accepted(recipients.email, address)
     content = {"subject": subject, "text": text}
     messages = [Message(uuid4(), "email", kept, content, 1, 5.0) for _ in range(2)]
@@ -152,12 +158,12 @@ def test_an_accepted_mail_arrives(mail_server, mailer, subject, text, address):
 
 
 @pytest.fixture
-def discord(chat_with, httpserver):  # noqa: F811 -- a fixture
+def discord(chat_with: Any, httpserver: HTTPServer) -> Any:  # noqa: F811 -- a fixture
     return chat_with("discord", url=httpserver.url_for("/api/webhooks/1/a?thread_id={recipient}"))
 
 
 @pytest.fixture
-def teams(chat_with, httpserver):  # noqa: F811 -- as above
+def teams(chat_with: Any, httpserver: HTTPServer) -> Any:  # noqa: F811 -- as above
     url = "/workflows/ab/triggers/manual/paths/invoke?to={recipient}"
     return chat_with("teams", url=httpserver.url_for(url))
 
@@ -177,7 +183,7 @@ OPTIONS = st.fixed_dictionaries(
 
 @bounded
 @given(OPTIONS)
-def test_accepted_options_are_headers_that_can_be_sent(given):
+def test_accepted_options_are_headers_that_can_be_sent(given: Any) -> None:
     try:
         options.check("push", given)
     except InvalidField:
@@ -198,7 +204,9 @@ BLOCKS = """[{"type": "section", "text": {"type": "mrkdwn", "text": "*{{ a }}*|{
 
 @bounded
 @given(LONG, LONG, st.lists(TEXTS, max_size=60), st.one_of(st.integers(), st.floats()))
-def test_values_in_blocks_neither_end_a_text_nor_are_markup(a, b, cs, n):
+def test_values_in_blocks_neither_end_a_text_nor_are_markup(
+    a: Any, b: Any, cs: Any, n: Any
+) -> None:
     made = version("chat", text="{{ b }}", blocks=BLOCKS)
     try:
         content = made.render({"a": a, "b": b, "cs": cs, "n": n})
@@ -218,7 +226,7 @@ def test_values_in_blocks_neither_end_a_text_nor_are_markup(a, b, cs, n):
     assert slack_blocks.problem(blocks) == ""
 
 
-def escaped(text):
+def escaped(text: str) -> Any:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -229,8 +237,14 @@ KINDS = ["twilio", "slack", "telegram", "discord", "teams", "fcm", "webpush", "w
 @bounded
 @given(LONG, LONG, st.dictionaries(TEXTS, TEXTS, max_size=2), TEXTS)
 def test_accepted_content_never_breaks_a_provider(
-    request, httpserver: HTTPServer, kind, title, body, data, recipient
-):
+    request: pytest.FixtureRequest,
+    httpserver: HTTPServer,
+    kind: str,
+    title: Any,
+    body: Any,
+    data: Any,
+    recipient: Any,
+) -> None:
     provider = request.getfixturevalue(kind)
     if not httpserver.handlers:
         httpserver.expect_request("/token").respond_with_json(
@@ -260,14 +274,14 @@ def test_accepted_content_never_breaks_a_provider(
 
 @bounded
 @given(st.builds("https://{}{}".format, HOSTS, TEXTS))
-def test_an_accepted_url_can_be_called(url):
+def test_an_accepted_url_can_be_called(url: Any) -> None:
     kept = accepted(recipients.url, url)
     assert httpx.Request("POST", kept).url.host
 
 
 @bounded
 @given(NUMBERS)
-def test_an_accepted_number_is_in_e164_form(number):
+def test_an_accepted_number_is_in_e164_form(number: Any) -> None:
     kept = accepted(recipients.phone, number)
     assert kept[0] == "+"
     assert kept[1:].isascii()

@@ -4,7 +4,10 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -17,13 +20,13 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @pytest.fixture
-def client():
+def client() -> Iterator[HttpClient]:
     client = HttpClient(reach=Reach.SETTINGS)
     yield client
     client.close()
 
 
-def has_asked(connection):
+def has_asked(connection: Any) -> bool:
     """Read a request to the end of its body."""
     asked = b""
     while not asked.endswith(b"body"):
@@ -37,10 +40,10 @@ def has_asked(connection):
 class Kept:
     """Answers one request of each connection, and closes it when it has read the next."""
 
-    def __init__(self):
-        self.requests = []
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
 
-    def __call__(self, connection):
+    def __call__(self, connection: Any) -> None:
         for number in range(2):
             if not has_asked(connection):
                 return
@@ -49,11 +52,13 @@ class Kept:
                 connection.sendall(OK)
 
 
-def post(client, port, **options):
+def post(client: HttpClient, port: int, **options: Any) -> Any:
     return client.request("POST", f"http://127.0.0.1:{port}/", timeout=20, **options)
 
 
-def test_what_a_kept_connection_took_before_it_broke_is_not_sent_again(client, peer):
+def test_what_a_kept_connection_took_before_it_broke_is_not_sent_again(
+    client: HttpClient, peer: Callable[..., Any]
+) -> None:
     behaviour = Kept()
     port = peer(behaviour).port
     assert post(client, port, content=b"body").status == 200
@@ -63,10 +68,12 @@ def test_what_a_kept_connection_took_before_it_broke_is_not_sent_again(client, p
     assert post(client, port, content=b"body").status == 200  # on a connection of its own
 
 
-def test_a_connection_is_kept_for_the_next_request(client, peer):
+def test_a_connection_is_kept_for_the_next_request(
+    client: HttpClient, peer: Callable[..., Any]
+) -> None:
     connections = []
 
-    def behaviour(connection):
+    def behaviour(connection: Any) -> None:
         connections.append(connection)
         while has_asked(connection):
             connection.sendall(OK)
@@ -77,10 +84,12 @@ def test_a_connection_is_kept_for_the_next_request(client, peer):
     assert len(connections) == 1
 
 
-def test_a_kept_connection_that_the_server_closed_is_replaced(client, peer):
+def test_a_kept_connection_that_the_server_closed_is_replaced(
+    client: HttpClient, peer: Callable[..., Any]
+) -> None:
     connections = []
 
-    def behaviour(connection):
+    def behaviour(connection: Any) -> None:
         connections.append(connection)
         has_asked(connection)
         connection.sendall(OK)
@@ -93,7 +102,9 @@ def test_a_kept_connection_that_the_server_closed_is_replaced(client, peer):
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Other: b", "a\nb", "a\0b"])
-def test_a_header_with_a_line_break_is_refused(client, peer, value):
+def test_a_header_with_a_line_break_is_refused(
+    client: HttpClient, peer: Callable[..., Any], value: str
+) -> None:
     with pytest.raises(PermanentError, match="line break"):
         post(client, peer(Kept()).port, content=b"body", headers={"X-One": value})
 
@@ -107,8 +118,10 @@ def test_a_header_with_a_line_break_is_refused(client, peer, value):
         b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
     ],
 )
-def test_an_answer_that_is_not_final_leaves_the_outcome_open(client, peer, answer):
-    def behaviour(connection):
+def test_an_answer_that_is_not_final_leaves_the_outcome_open(
+    client: HttpClient, peer: Callable[..., Any], answer: bytes
+) -> None:
+    def behaviour(connection: Any) -> None:
         has_asked(connection)
         connection.sendall(answer)
 
@@ -116,22 +129,26 @@ def test_an_answer_that_is_not_final_leaves_the_outcome_open(client, peer, answe
         post(client, peer(behaviour).port, content=b"body")
 
 
-def test_an_interim_answer_is_followed_by_the_final_one(client, peer):
-    def behaviour(connection):
+def test_an_interim_answer_is_followed_by_the_final_one(
+    client: HttpClient, peer: Callable[..., Any]
+) -> None:
+    def behaviour(connection: Any) -> None:
         has_asked(connection)
         connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
 
     assert post(client, peer(behaviour).port, content=b"body").status == 200
 
 
-def test_the_attempt_says_what_kept_a_connection_from_being_made(client, tmp_path):
+def test_the_attempt_says_what_kept_a_connection_from_being_made(
+    client: HttpClient, tmp_path: Path
+) -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
 
-        def handshake():
+        def handshake() -> None:
             with suppress(OSError), context.wrap_socket(server.accept()[0], server_side=True):
                 pass
 

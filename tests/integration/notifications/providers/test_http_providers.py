@@ -2,7 +2,9 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qs
 
 import http_ece
@@ -10,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from py_vapid import Vapid
+from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
@@ -22,12 +25,14 @@ from tests.unit.templates_engine.content import version
 R = Result
 
 
-def answers(httpserver, path, body, status=200, headers=None):
+def answers(
+    httpserver: HTTPServer, path: Any, body: Any, status: int = 200, headers: Any = None
+) -> None:
     text = body if isinstance(body, str) else json.dumps(body)
     httpserver.expect_request(path).respond_with_response(Response(text, status, headers=headers))
 
 
-def last(httpserver):
+def last(httpserver: HTTPServer) -> Any:
     return httpserver.log[-1][0]
 
 
@@ -37,7 +42,7 @@ TWILIO_PATH = "/2010-04-01/Accounts/AC1/Messages.json"
 
 
 @pytest.fixture
-def twilio(provider, httpserver: HTTPServer):
+def twilio(provider: Callable[..., Any], httpserver: HTTPServer) -> Any:
     return provider(
         "twilio",
         settings={"account_sid": "AC1", "from": "+15005550006", "url": httpserver.url_for("")},
@@ -46,11 +51,13 @@ def twilio(provider, httpserver: HTTPServer):
 
 
 @pytest.fixture
-def sms(message):
+def sms(message: Callable[..., Any]) -> Callable[..., Any]:
     return lambda **changes: message("sms", "+4366412345678", content={"text": "Grüße"}, **changes)
 
 
-def test_twilio_takes_a_text_with_its_time_to_live(twilio, sms, httpserver, settings):
+def test_twilio_takes_a_text_with_its_time_to_live(
+    twilio: Any, sms: Callable[..., Any], httpserver: HTTPServer, settings: Settings
+) -> None:
     settings.PUBLIC_URL = "https://n.example.org"
     answers(httpserver, TWILIO_PATH, {"sid": "SM1", "status": "queued"}, 201)
     outcome = twilio.outcome_of(sms(ttl=90))
@@ -80,14 +87,23 @@ def test_twilio_takes_a_text_with_its_time_to_live(twilio, sms, httpserver, sett
     ],
 )
 def test_twilios_refusals_are_classed(
-    twilio, sms, httpserver, status, body, expected, code, reason
-):
+    twilio: Any,
+    sms: Callable[..., Any],
+    httpserver: HTTPServer,
+    status: int,
+    body: dict[str, Any] | str,
+    expected: Any,
+    code: str,
+    reason: str,
+) -> None:
     answers(httpserver, TWILIO_PATH, body, status)
     outcome = twilio.outcome_of(sms())
     assert (outcome.result, outcome.code, outcome.reason) == (expected, code, reason)
 
 
-def test_twilio_is_told_the_sender_of_the_country(provider, message, httpserver):
+def test_twilio_is_told_the_sender_of_the_country(
+    provider: Callable[..., Any], message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     service = "MG" + "0" * 32
     senders = {"+43": "Shop", "+43664": "+4366400", "+1": service}
     twilio = provider(
@@ -119,16 +135,16 @@ def test_twilio_is_told_the_sender_of_the_country(provider, message, httpserver)
 
 
 @pytest.fixture
-def slack(provider, httpserver: HTTPServer):
+def slack(provider: Callable[..., Any], httpserver: HTTPServer) -> Any:
     return provider("slack", settings={"url": httpserver.url_for("")}, secrets={"token": "xoxb-1"})
 
 
 @pytest.fixture
-def chat(message):
+def chat(message: Callable[..., Any]) -> Any:
     return message("chat", "#alerts", content={"text": "Disk full"})
 
 
-def test_slack_takes_a_message(slack, chat, httpserver):
+def test_slack_takes_a_message(slack: Any, chat: Any, httpserver: HTTPServer) -> None:
     answers(httpserver, "/api/chat.postMessage", {"ok": True, "channel": "C1", "ts": "17.5"})
     outcome = slack.outcome_of(chat)
     assert (outcome.result, outcome.provider_message_id) == (R.SENT, "C1:17.5")
@@ -136,7 +152,9 @@ def test_slack_takes_a_message(slack, chat, httpserver):
     assert last(httpserver).headers["Authorization"] == "Bearer xoxb-1"
 
 
-def test_slack_answers_in_the_thread_of_a_message_that_it_took(slack, message, httpserver):
+def test_slack_answers_in_the_thread_of_a_message_that_it_took(
+    slack: Any, message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     ts = "1503435956.000247"
     answers(httpserver, "/api/chat.postMessage", {"ok": True, "channel": "C024BE91L", "ts": ts})
     content = {"text": "Disk full"}
@@ -163,7 +181,9 @@ def test_slack_answers_in_the_thread_of_a_message_that_it_took(slack, message, h
         ("{{ name|upper }}", "EVE &lt;!CHANNEL&gt; &amp; CO"),
     ],
 )
-def test_a_value_is_no_markup_for_slack(slack, message, httpserver, source, text):
+def test_a_value_is_no_markup_for_slack(
+    slack: Any, message: Callable[..., Any], httpserver: HTTPServer, source: str, text: str
+) -> None:
     answers(httpserver, "/api/chat.postMessage", {"ok": True, "channel": "C1", "ts": "17.5"})
     content = version("chat", text=source).render(
         {
@@ -190,7 +210,15 @@ def test_a_value_is_no_markup_for_slack(slack, message, httpserver, source, text
         (429, {"ok": False, "error": "ratelimited"}, R.TRANSIENT, "HTTP 429"),
     ],
 )
-def test_slacks_refusals_are_classed(slack, chat, httpserver, status, body, expected, code):
+def test_slacks_refusals_are_classed(
+    slack: Any,
+    chat: Any,
+    httpserver: HTTPServer,
+    status: int,
+    body: dict[str, Any] | str,
+    expected: Any,
+    code: str,
+) -> None:
     answers(httpserver, "/api/chat.postMessage", body, status, {"Retry-After": "30"})
     outcome = slack.outcome_of(chat)
     assert (outcome.result, outcome.code) == (expected, code)
@@ -203,7 +231,7 @@ FCM_PATH = "/v1/projects/shop/messages:send"
 
 
 @pytest.fixture(scope="module")
-def rsa_key():
+def rsa_key() -> str:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return key.private_bytes(
         serialization.Encoding.PEM,
@@ -213,7 +241,7 @@ def rsa_key():
 
 
 @pytest.fixture
-def fcm(provider, httpserver: HTTPServer, rsa_key):
+def fcm(provider: Callable[..., Any], httpserver: HTTPServer, rsa_key: str) -> Any:
     service_account = {
         "type": "service_account",
         "project_id": "shop",
@@ -230,19 +258,21 @@ def fcm(provider, httpserver: HTTPServer, rsa_key):
 
 
 @pytest.fixture
-def push(message):
+def push(message: Callable[..., Any]) -> Callable[..., Any]:
     content = {"title": "Hello", "body": "World", "data": {"order": "7"}}
     return lambda **changes: message("push", "device-token", content=content, **changes)
 
 
 @pytest.fixture
-def token(httpserver):
+def token(httpserver: HTTPServer) -> None:
     answers(
         httpserver, "/token", {"access_token": "ya29", "expires_in": 3600, "token_type": "Bearer"}
     )
 
 
-def test_fcm_takes_a_message_with_its_time_to_live(fcm, push, token, httpserver):
+def test_fcm_takes_a_message_with_its_time_to_live(
+    fcm: Any, push: Callable[..., Any], token: None, httpserver: HTTPServer
+) -> None:
     answers(httpserver, FCM_PATH, {"name": "projects/shop/messages/1"})
     expires = datetime.now(UTC) + timedelta(seconds=60)
     outcome = fcm.outcome_of(push(ttl=60))
@@ -256,7 +286,9 @@ def test_fcm_takes_a_message_with_its_time_to_live(fcm, push, token, httpserver)
     assert last(httpserver).headers["Authorization"] == "Bearer ya29"
 
 
-def test_fcm_fetches_one_token_for_many_messages(fcm, push, token, httpserver):
+def test_fcm_fetches_one_token_for_many_messages(
+    fcm: Any, push: Callable[..., Any], token: None, httpserver: HTTPServer
+) -> None:
     answers(httpserver, FCM_PATH, {"name": "projects/shop/messages/1"})
     outcomes = [outcome for _, outcome in fcm.send_many(push() for _ in range(20))]
     assert {outcome.result for outcome in outcomes} == {R.SENT}
@@ -267,7 +299,7 @@ NO_TOKEN = "The registration token is not a valid FCM registration token"
 DEAD = InvalidRecipient.reason
 
 
-def fcm_error(status, code=None, message=""):
+def fcm_error(status: str, code: Any = None, message: str = "") -> dict[Any, Any]:
     details = [{"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": code}]
     return {"error": {"status": status, "message": message, "details": details if code else []}}
 
@@ -292,14 +324,24 @@ def fcm_error(status, code=None, message=""):
     ],
 )
 def test_fcms_refusals_are_classed(
-    fcm, push, token, httpserver, status, body, expected, code, reason
-):
+    fcm: Any,
+    push: Callable[..., Any],
+    token: None,
+    httpserver: HTTPServer,
+    status: int,
+    body: Any,
+    expected: Any,
+    code: str,
+    reason: Any,
+) -> None:
     answers(httpserver, FCM_PATH, body, status)
     outcome = fcm.outcome_of(push())
     assert (outcome.result, outcome.code, outcome.reason) == (expected, code, reason)
 
 
-def test_without_a_token_nothing_is_handed_over(fcm, push, httpserver):
+def test_without_a_token_nothing_is_handed_over(
+    fcm: Any, push: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     answers(httpserver, "/token", {"error": "invalid_grant"}, 400)
     outcome = fcm.outcome_of(push())
     assert (outcome.result, outcome.code) == (R.TRANSIENT, "RefreshError")
@@ -311,7 +353,7 @@ def test_without_a_token_nothing_is_handed_over(fcm, push, httpserver):
 class Browser:
     """What a browser keeps: it alone can read what was encrypted for it."""
 
-    def __init__(self, endpoint):
+    def __init__(self, endpoint: Any) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.secret = b"0123456789abcdef"
         public = self.key.public_key().public_bytes(
@@ -320,7 +362,7 @@ class Browser:
         keys = {"p256dh": _text(public), "auth": _text(self.secret)}
         self.subscription = json.dumps({"endpoint": endpoint, "keys": keys})
 
-    def read(self, data):
+    def read(self, data: Any) -> Any:
         return json.loads(
             http_ece.decrypt(
                 data, private_key=self.key, auth_secret=self.secret, version="aes128gcm"
@@ -328,12 +370,12 @@ class Browser:
         )
 
 
-def _text(raw):
+def _text(raw: Any) -> str:
     return urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 @pytest.fixture
-def webpush(provider, settings):
+def webpush(provider: Callable[..., Any], settings: Settings) -> Any:
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
     vapid = Vapid()
     vapid.generate_keys()
@@ -345,11 +387,13 @@ def webpush(provider, settings):
 
 
 @pytest.fixture
-def browser(httpserver):
+def browser(httpserver: HTTPServer) -> Browser:
     return Browser(httpserver.url_for("/push/1"))
 
 
-def test_web_push_reaches_a_browser_that_alone_can_read_it(webpush, browser, message, httpserver):
+def test_web_push_reaches_a_browser_that_alone_can_read_it(
+    webpush: Any, browser: Browser, message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     answers(httpserver, "/push/1", "", 201, {"Location": "https://push.example/m/9"})
     content = {"title": "Hello", "body": "Wörld"}
     outcome = webpush.outcome_of(message("push", browser.subscription, content=content, ttl=30))
@@ -373,8 +417,14 @@ def test_web_push_reaches_a_browser_that_alone_can_read_it(webpush, browser, mes
     ],
 )
 def test_a_push_services_refusals_are_classed(
-    webpush, browser, message, httpserver, status, expected, reason
-):
+    webpush: Any,
+    browser: Browser,
+    message: Callable[..., Any],
+    httpserver: HTTPServer,
+    status: int,
+    expected: Any,
+    reason: str,
+) -> None:
     answers(httpserver, "/push/1", "", status)
     outcome = webpush.outcome_of(message("push", browser.subscription, content={"title": "Hi"}))
     assert (outcome.result, outcome.reason) == (expected, reason)
@@ -384,23 +434,25 @@ def test_a_push_services_refusals_are_classed(
     "recipient",
     ["token", "[]", "{}", '{"endpoint": "x", "keys": {"p256dh": "AAAA", "auth": "AAAA"}}'],
 )
-def test_what_is_not_a_subscription_is_refused_but_not_dead(webpush, message, recipient):
+def test_what_is_not_a_subscription_is_refused_but_not_dead(
+    webpush: Any, message: Callable[..., Any], recipient: str
+) -> None:
     outcome = webpush.outcome_of(message("push", recipient, content={"title": "Hi"}))
     assert (outcome.result, outcome.reason) == (R.PERMANENT, "")
     assert outcome.elsewhere
 
 
 def test_a_subscription_is_not_a_token_of_fcm_but_not_dead(
-    fcm, webpush, browser, message, httpserver
-):
+    fcm: Any, webpush: Any, browser: Browser, message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     outcome = fcm.outcome_of(message("push", browser.subscription, content={"title": "Hi"}))
     assert (outcome.result, outcome.reason, outcome.elsewhere) == (R.PERMANENT, "", True)
     assert httpserver.log == []
 
 
 def test_a_push_in_any_script_takes_up_to_what_push_services_take(
-    webpush, browser, message, httpserver
-):
+    webpush: Any, browser: Browser, message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     answers(httpserver, "/push/1", "", 201)
     text = "Ж" * 1980
     outcome = webpush.outcome_of(message("push", browser.subscription, content={"body": text}))
@@ -409,7 +461,9 @@ def test_a_push_in_any_script_takes_up_to_what_push_services_take(
     assert browser.read(last(httpserver).data) == {"body": text}
 
 
-def test_vapid_is_signed_for_less_than_a_day(webpush, browser, message, httpserver):
+def test_vapid_is_signed_for_less_than_a_day(
+    webpush: Any, browser: Browser, message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     answers(httpserver, "/push/1", "", 201)
     webpush.outcome_of(message("push", browser.subscription, content={"title": "Hi"}))
     token = last(httpserver).headers["Authorization"].partition("t=")[2].partition(",")[0]
@@ -430,8 +484,14 @@ def test_vapid_is_signed_for_less_than_a_day(webpush, browser, message, httpserv
     ],
 )
 def test_what_a_provider_cannot_take_is_permanent_before_any_call(
-    request, browser, message, httpserver, kind, recipient, content
-):
+    request: pytest.FixtureRequest,
+    browser: Browser,
+    message: Callable[..., Any],
+    httpserver: HTTPServer,
+    kind: str,
+    recipient: str | None,
+    content: dict[str, Any],
+) -> None:
     provider = request.getfixturevalue(kind)
     channel = provider.account.channel
     outcome = provider.outcome_of(
@@ -442,8 +502,13 @@ def test_what_a_provider_cannot_take_is_permanent_before_any_call(
 
 
 def test_a_subscription_into_the_private_network_is_refused(
-    webpush, provider, browser, message, httpserver, settings
-):
+    webpush: Any,
+    provider: Callable[..., Any],
+    browser: Browser,
+    message: Callable[..., Any],
+    httpserver: HTTPServer,
+    settings: Settings,
+) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = False
     guarded = provider(
         "webpush", settings=webpush.account.settings, secrets=webpush.account.secrets
@@ -456,7 +521,9 @@ def test_a_subscription_into_the_private_network_is_refused(
 # --- Apprise ------------------------------------------------------------------------------
 
 
-def test_apprise_notifies_the_service_of_its_url(provider, message, httpserver):
+def test_apprise_notifies_the_service_of_its_url(
+    provider: Callable[..., Any], message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     answers(httpserver, "/team/room-1", "")
     url = f"json://127.0.0.1:{httpserver.port}/team/{{recipient}}"
     apprise = provider("apprise", secrets={"url": url})
@@ -470,8 +537,12 @@ def test_apprise_notifies_the_service_of_its_url(provider, message, httpserver):
     [(400, R.PERMANENT), (401, R.TRANSIENT), (429, R.TRANSIENT), (500, R.TRANSIENT)],
 )
 def test_apprises_refusal_is_classed_by_its_services_answer(
-    provider, message, httpserver, status, expected
-):
+    provider: Callable[..., Any],
+    message: Callable[..., Any],
+    httpserver: HTTPServer,
+    status: int,
+    expected: Any,
+) -> None:
     answers(httpserver, "/", "", status)
     apprise = provider("apprise", secrets={"url": f"json://127.0.0.1:{httpserver.port}/"})
     outcome = apprise.outcome_of(message("chat", "room-1", content={"text": "Disk full"}))
@@ -479,7 +550,9 @@ def test_apprises_refusal_is_classed_by_its_services_answer(
 
 
 @pytest.mark.timeout(60)
-def test_apprise_is_given_up_on_when_the_message_has_no_more_time(provider, message, peer):
+def test_apprise_is_given_up_on_when_the_message_has_no_more_time(
+    provider: Callable[..., Any], message: Callable[..., Any], peer: Callable[..., Any]
+) -> None:
     url = f"json://127.0.0.1:{peer(peers.drip).port}/"
     apprise = provider("apprise", secrets={"url": url})
     outcome = apprise.outcome_of(message("chat", "a", content={"text": "Hi"}, timeout=0.5))
@@ -487,6 +560,6 @@ def test_apprise_is_given_up_on_when_the_message_has_no_more_time(provider, mess
 
 
 @pytest.mark.parametrize("url", ["syslog://", "dbus://", "file:///etc/passwd", "exec://x", "x"])
-def test_apprise_refuses_what_is_not_on_its_list(provider, url):
+def test_apprise_refuses_what_is_not_on_its_list(provider: Callable[..., Any], url: str) -> None:
     with pytest.raises(ValueError, match="not among the schemas"):
         provider("apprise", secrets={"url": url})

@@ -2,9 +2,11 @@
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 
 from notifications.core import errors
@@ -12,7 +14,7 @@ from notifications.models import FailedDelivery, Notification, OutboxMessage
 from notifications.operations.replays import resend
 from notifications.submission import send
 from templates_engine.errors import InvalidTemplate
-from templates_engine.models import Template
+from templates_engine.models import Template, TemplateVersion
 from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.providers.test_http_providers import Browser
 
@@ -20,17 +22,17 @@ IMAGE = "https://shop.example/i/7.png"
 
 
 @pytest.fixture
-def browser(httpserver):
+def browser(httpserver: HTTPServer) -> Browser:
     return Browser(httpserver.url_for("/browser"))
 
 
-def push(recipient, **options):
+def push(recipient: str, **options: Any) -> Notification:
     return send(
         channel="push", recipient=recipient, subject="S", body="B", expires=600, options=options
     )
 
 
-def at(httpserver, path):
+def at(httpserver: HTTPServer, path: Any) -> Any:
     return [request for request, _ in httpserver.log if request.path == path][-1]
 
 
@@ -46,8 +48,13 @@ def at(httpserver, path):
     ],
 )
 def test_web_push_is_told_how_urgent_a_message_is_and_which_it_replaces(
-    push_accounts, browser, deliver, httpserver, options, told
-):
+    push_accounts: None,
+    browser: Browser,
+    deliver: Callable[..., Any],
+    httpserver: HTTPServer,
+    options: dict[str, Any],
+    told: dict[str, Any],
+) -> None:
     [row] = deliver(push(browser.subscription, **options))
     assert row.status == "sent"
     headers = at(httpserver, "/browser").headers
@@ -58,8 +65,8 @@ def test_web_push_is_told_how_urgent_a_message_is_and_which_it_replaces(
 
 
 def test_web_push_shows_an_image_and_a_long_collapse_key_has_one_topic(
-    push_accounts, browser, deliver, httpserver
-):
+    push_accounts: None, browser: Browser, deliver: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     topics = []
     for key in ("order 7 of " + "a" * 50, "order 7 of " + "a" * 50, "order 8 of " + "a" * 50):
         deliver(push(browser.subscription, collapse_key=key, image=IMAGE))
@@ -70,7 +77,9 @@ def test_web_push_shows_an_image_and_a_long_collapse_key_has_one_topic(
     assert browser.read(request.data) == {"title": "S", "body": "B", "image": IMAGE}
 
 
-def test_fcm_is_told_the_same_for_every_kind_of_device(push_accounts, deliver, httpserver):
+def test_fcm_is_told_the_same_for_every_kind_of_device(
+    push_accounts: None, deliver: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     options = {"ttl": 90, "priority": "high", "collapse_key": "order 7", "image": IMAGE}
     deliver(push("token-1", **options))
     sent = at(httpserver, "/v1/projects/shop/messages:send").json["message"]
@@ -103,7 +112,7 @@ WRONG = [
 ]
 
 
-def test_an_option_that_push_does_not_take_is_refused_by_name(push_accounts):
+def test_an_option_that_push_does_not_take_is_refused_by_name(push_accounts: None) -> None:
     for name, value in WRONG:
         with pytest.raises(errors.InvalidField) as refused:
             push("token-1", **{name: value})
@@ -111,7 +120,7 @@ def test_an_option_that_push_does_not_take_is_refused_by_name(push_accounts):
     assert not Notification.objects.exists()
 
 
-def test_a_channel_without_options_says_so(account):
+def test_a_channel_without_options_says_so(account: Callable[..., Any]) -> None:
     channels: list[tuple[Any, str]] = [
         ("sms", "+4366412345678"),
         ("email", "ada@example.org"),
@@ -125,7 +134,9 @@ def test_a_channel_without_options_says_so(account):
         assert refused.value.field == "options.ttl"
 
 
-def test_an_option_that_no_account_of_the_recipient_carries_is_refused(account, monkeypatch):
+def test_an_option_that_no_account_of_the_recipient_carries_is_refused(
+    account: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SECRET_TEAM", "json://127.0.0.1/{recipient}")
     account("team-a", "apprise", "push", secrets={"url": "env:SECRET_TEAM"})
     with pytest.raises(errors.InvalidField, match="carries the option") as refused:
@@ -133,7 +144,7 @@ def test_an_option_that_no_account_of_the_recipient_carries_is_refused(account, 
     assert refused.value.field == "options.ttl"
 
 
-def test_an_image_counts_for_the_size_that_a_push_may_have(push_accounts):
+def test_an_image_counts_for_the_size_that_a_push_may_have(push_accounts: None) -> None:
     near: dict[str, Any] = {
         "channel": "push",
         "recipient": "token-1",
@@ -145,7 +156,9 @@ def test_an_image_counts_for_the_size_that_a_push_may_have(push_accounts):
         send(**near, options={"image": "https://a.example/" + "x" * 100})
 
 
-def test_options_are_part_of_what_was_asked_for(push_accounts, deliver, httpserver):
+def test_options_are_part_of_what_was_asked_for(
+    push_accounts: None, deliver: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     asked: dict[str, Any] = {
         "channel": "push",
         "recipient": "token-1",
@@ -166,7 +179,9 @@ def test_options_are_part_of_what_was_asked_for(push_accounts, deliver, httpserv
 
 
 @pytest.fixture
-def slack_account(account, httpserver: HTTPServer, monkeypatch):
+def slack_account(
+    account: Callable[..., Any], httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SECRET_SLACK", "xoxb-1")
     url = {"url": httpserver.url_for("")}
     account("slack-a", "slack", "chat", settings=url, secrets={"token": "env:SECRET_SLACK"})
@@ -186,15 +201,15 @@ BLOCKS = """[
 ]"""
 
 
-def blocks_template(blocks, sample=None):
+def blocks_template(blocks: Any, sample: Any = None) -> TemplateVersion:
     template, _ = Template.objects.get_or_create(name="order", defaults={"channel": "chat"})
     parts = {"text": "Order {{ order }} of {{ name }}", "blocks": blocks}
     return publish(create_version(template, parts, sample_context=sample))
 
 
 def test_slack_shows_a_templates_blocks_in_which_no_value_is_markup(
-    slack_account, deliver, httpserver
-):
+    slack_account: None, deliver: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     blocks_template(BLOCKS)
     context = {
         "order": 7,
@@ -235,7 +250,9 @@ def test_slack_shows_a_templates_blocks_in_which_no_value_is_markup(
     ]
 
 
-def test_a_callers_own_blocks_reach_slack_as_they_are(slack_account, deliver, httpserver):
+def test_a_callers_own_blocks_reach_slack_as_they_are(
+    slack_account: None, deliver: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": "<https://a.example|A> & b"}}]
     options = {"blocks": blocks}
     deliver(send(channel="chat", recipient="#orders", body="A <b>", options=options))
@@ -243,7 +260,7 @@ def test_a_callers_own_blocks_reach_slack_as_they_are(slack_account, deliver, ht
     assert (arrived["blocks"], arrived["text"]) == (blocks, "A &lt;b&gt;")
 
 
-def section(text):
+def section(text: str) -> dict[Any, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
 
 
@@ -280,7 +297,7 @@ REFUSED = [
 ]
 
 
-def test_blocks_that_slack_would_refuse_are_refused_with_their_place(slack_account):
+def test_blocks_that_slack_would_refuse_are_refused_with_their_place(slack_account: None) -> None:
     for blocks, words in REFUSED:
         with pytest.raises(errors.InvalidField) as refused:
             send(channel="chat", recipient="#orders", body="B", options={"blocks": blocks})
@@ -288,7 +305,7 @@ def test_blocks_that_slack_would_refuse_are_refused_with_their_place(slack_accou
         assert words in str(refused.value)
 
 
-def test_a_template_whose_blocks_slack_would_refuse_is_not_saved(transactional_db):
+def test_a_template_whose_blocks_slack_would_refuse_is_not_saved(transactional_db: None) -> None:
     for blocks, words in (
         (json.dumps([section("x")] * 51), "51 blocks"),
         (json.dumps([section("x" * 3001 + "{{ name }}")]), r"blocks\[0\]\.text\.text has"),
@@ -299,7 +316,9 @@ def test_a_template_whose_blocks_slack_would_refuse_is_not_saved(transactional_d
         assert refused.value.part == "blocks"
 
 
-def test_blocks_that_a_context_makes_too_long_are_refused_at_submission(slack_account):
+def test_blocks_that_a_context_makes_too_long_are_refused_at_submission(
+    slack_account: None,
+) -> None:
     blocks_template(BLOCKS)
     context = {"order": 7, "name": "Ada", "url": "https://a.example", "items": ["x"] * 60}
     with pytest.raises(errors.InvalidContext, match="63 blocks") as refused:
@@ -307,7 +326,9 @@ def test_blocks_that_a_context_makes_too_long_are_refused_at_submission(slack_ac
     assert refused.value.field == "context"
 
 
-def test_blocks_are_slacks_and_others_get_the_text(account, deliver, monkeypatch):
+def test_blocks_are_slacks_and_others_get_the_text(
+    account: Callable[..., Any], deliver: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     account("discord-a", "discord", "chat", secrets={"url": "env:SECRET_HOOK"})
     monkeypatch.setenv("SECRET_HOOK", "https://discord.com/api/webhooks/1/abc")
     with pytest.raises(errors.InvalidField, match="carries the option") as refused:
@@ -315,7 +336,9 @@ def test_blocks_are_slacks_and_others_get_the_text(account, deliver, monkeypatch
     assert refused.value.field == "options.blocks"
 
 
-def test_the_outbox_keeps_the_options_where_people_look(settings, transactional_db, deliver):
+def test_the_outbox_keeps_the_options_where_people_look(
+    settings: Settings, transactional_db: None, deliver: Callable[..., Any]
+) -> None:
     settings.OUTBOX = True
     deliver(push("token-1", ttl=90))
     assert OutboxMessage.objects.get().content["options"] == {"ttl": 90}

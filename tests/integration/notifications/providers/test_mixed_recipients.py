@@ -2,21 +2,25 @@
 
 import json
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from pytest_django import Settings
+from pytest_httpserver import HTTPServer
 
 from notifications.core import errors
 from notifications.core.attempt import Outcome, Report, Result
 from notifications.db import clock
 from notifications.delivery import claims, outcomes
-from notifications.models import OutboxMessage, Suppression
+from notifications.models import Notification, OutboxMessage, Suppression
 from notifications.submission import send
 
 
 @pytest.fixture
-def subscription(httpserver):
+def subscription(httpserver: HTTPServer) -> str:
     public = (
         ec.generate_private_key(ec.SECP256R1())
         .public_key()
@@ -30,8 +34,8 @@ def subscription(httpserver):
 
 
 def test_tokens_and_subscriptions_go_each_to_their_own_provider(
-    push_accounts, subscription, deliver
-):
+    push_accounts: None, subscription: str, deliver: Callable[..., Any]
+) -> None:
     recipients = ["token-1", subscription] * 4
     rows = deliver(*(send(channel="push", recipient=r, subject="S", body="B") for r in recipients))
     assert [(row.status, row.provider) for row in rows] == [
@@ -42,7 +46,12 @@ def test_tokens_and_subscriptions_go_each_to_their_own_provider(
     assert not Suppression.objects.exists()
 
 
-def test_slack_beside_apprise_gets_what_is_slacks(account, httpserver, monkeypatch, deliver):
+def test_slack_beside_apprise_gets_what_is_slacks(
+    account: Callable[..., Any],
+    httpserver: HTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+    deliver: Callable[..., Any],
+) -> None:
     monkeypatch.setenv("SECRET_SLACK", "xoxb-1")
     monkeypatch.setenv("SECRET_TEAM", f"json://127.0.0.1:{httpserver.port}/team/{{recipient}}")
     url = {"url": httpserver.url_for("")}
@@ -57,14 +66,16 @@ def test_slack_beside_apprise_gets_what_is_slacks(account, httpserver, monkeypat
     assert {(row.status, row.provider) for row in rows} == {("sent", "slack-a")}
 
 
-def test_a_recipient_that_no_account_takes_is_refused_at_once(push_accounts, account):
+def test_a_recipient_that_no_account_takes_is_refused_at_once(
+    push_accounts: None, account: Callable[..., Any]
+) -> None:
     with pytest.raises(errors.MalformedRecipient, match="takes such a recipient"):
         send(channel="push", recipient='{"endpoint": 7}', subject="S", body="B")
 
 
 def test_a_recipient_that_no_account_takes_any_more_ends_without_a_suppression(
-    account, deliver, monkeypatch
-):
+    account: Callable[..., Any], deliver: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = account("any-a", channel="push")
     waiting = send(channel="push", recipient="token-1", subject="S", body="B")
     row.delete()
@@ -75,7 +86,9 @@ def test_a_recipient_that_no_account_takes_any_more_ends_without_a_suppression(
     assert not Suppression.objects.exists()
 
 
-def test_a_push_that_no_account_could_take_is_refused_at_once(push_accounts, subscription):
+def test_a_push_that_no_account_could_take_is_refused_at_once(
+    push_accounts: None, subscription: str
+) -> None:
     for recipient in ("token-1", subscription):
         with pytest.raises(errors.InvalidField) as refused:
             send(channel="push", recipient=recipient, subject="S", body="Ж" * 2500)
@@ -83,12 +96,14 @@ def test_a_push_that_no_account_could_take_is_refused_at_once(push_accounts, sub
 
 
 @pytest.fixture
-def endpoint(httpserver, settings, transactional_db):
+def endpoint(
+    httpserver: HTTPServer, settings: Settings, transactional_db: None
+) -> Callable[..., Any]:
     """Accept a webhook to an endpoint that answers with these statuses, one after the other."""
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
     settings.WEBHOOK_SECRETS = ["whsec_" + b64encode(bytes(32)).decode()]
 
-    def accept(*statuses, **fields):
+    def accept(*statuses: Any, **fields: Any) -> Notification:
         for status in statuses:
             httpserver.expect_ordered_request("/hook").respond_with_data("", status)
         url = httpserver.url_for("/hook")
@@ -98,7 +113,9 @@ def endpoint(httpserver, settings, transactional_db):
 
 
 @pytest.mark.parametrize("status", [400, 404, 302, 401, 500])
-def test_an_endpoint_in_a_deploy_is_tried_until_the_deadline(endpoint, deliver, status):
+def test_an_endpoint_in_a_deploy_is_tried_until_the_deadline(
+    endpoint: Callable[..., Any], deliver: Callable[..., Any], status: int
+) -> None:
     row = endpoint(status)
     [row] = deliver(row)
     assert (row.status, row.attempt_count) == ("scheduled", 1)
@@ -108,12 +125,16 @@ def test_an_endpoint_in_a_deploy_is_tried_until_the_deadline(endpoint, deliver, 
     assert not Suppression.objects.exists()
 
 
-def test_an_endpoints_own_number_of_attempts_holds(endpoint, deliver):
+def test_an_endpoints_own_number_of_attempts_holds(
+    endpoint: Callable[..., Any], deliver: Callable[..., Any]
+) -> None:
     [row] = deliver(endpoint(404, retry={"max_attempts": 1}))
     assert row.status == "failed"
 
 
-def test_gone_disables_an_endpoint_until_somebody_lifts_it(endpoint, deliver):
+def test_gone_disables_an_endpoint_until_somebody_lifts_it(
+    endpoint: Callable[..., Any], deliver: Callable[..., Any]
+) -> None:
     [gone] = deliver(endpoint(410))
     assert gone.status == "failed"
     kept = Suppression.objects.get()
@@ -121,7 +142,9 @@ def test_gone_disables_an_endpoint_until_somebody_lifts_it(endpoint, deliver):
     assert endpoint().status == "suppressed"
 
 
-def test_a_success_enables_an_endpoint_again(endpoint, deliver):
+def test_a_success_enables_an_endpoint_again(
+    endpoint: Callable[..., Any], deliver: Callable[..., Any]
+) -> None:
     [under_way] = claims.claim([endpoint(410).id])
     deliver(endpoint())
     assert Suppression.objects.filter(lifted_at=None).exists()
@@ -130,7 +153,12 @@ def test_a_success_enables_an_endpoint_again(endpoint, deliver):
     assert not Suppression.objects.filter(lifted_at=None).exists()
 
 
-def test_an_own_text_is_made_as_cheap_as_a_templates(account, text, deliver, settings):
+def test_an_own_text_is_made_as_cheap_as_a_templates(
+    account: Callable[..., Any],
+    text: Callable[..., Notification],
+    deliver: Callable[..., Any],
+    settings: Settings,
+) -> None:
     account("box", "outbox")
     dear = "It\u2019s\u00a0\u201cready\u201d \u2013 call us\u2026"
     [row] = deliver(text(body=dear))

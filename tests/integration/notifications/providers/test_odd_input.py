@@ -6,10 +6,13 @@ letters piled up, and marks of direction.
 
 import email
 import json
+from collections.abc import Callable
 from email.header import decode_header, make_header
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from notifications.channels import addresses, recipients
@@ -30,6 +33,7 @@ from tests.integration.notifications.providers.test_http_providers import (  # n
     webpush,
 )
 from tests.integration.notifications.providers.test_webhook import webhook  # noqa: F401 -- a fixture
+from tests.servers.smtp import SmtpServer
 from tests.unit.templates_engine.content import version
 
 WRITTEN = {
@@ -50,13 +54,13 @@ WRITTEN = {
 }
 
 
-def delivered(provider, message, **given):
+def delivered(provider: Any, message: Callable[..., Any], **given: Any) -> None:
     outcome = provider.outcome_of(message(provider.account.channel, **given))
     assert outcome.result is Result.SENT, outcome
 
 
 @pytest.fixture
-def told(httpserver):
+def told(httpserver: HTTPServer) -> Callable[..., Any]:
     """A peer that takes everything; return the last request that it got."""
     httpserver.expect_request("/token").respond_with_json(
         {"access_token": "ya29", "expires_in": 3600, "token_type": "Bearer"}
@@ -67,7 +71,11 @@ def told(httpserver):
     return lambda: httpserver.log[-1][0]
 
 
-def test_a_mail_reads_as_it_was_written(provider, message, make_smtp_server):
+def test_a_mail_reads_as_it_was_written(
+    provider: Callable[..., Any],
+    message: Callable[..., Any],
+    make_smtp_server: Callable[..., SmtpServer],
+) -> None:
     server = make_smtp_server(pipelining=True)
     for name in WRITTEN.values():
         sender = {"from": f"{name} <shop@shop.example>"}
@@ -85,18 +93,24 @@ def test_a_mail_reads_as_it_was_written(provider, message, make_smtp_server):
         old = email.message_from_bytes(server.messages[-1].octets)["From"]
         read = str(make_header(decode_header(old.replace("\r\n", ""))))
         assert read.replace('"', "") == f"{single_line(name)} <shop@shop.example>"
-        assert name.split()[0] in arrived.get_body(("plain",)).get_content()
+        plain = arrived.get_body(("plain",))
+        assert plain is not None
+        assert name.split()[0] in plain.get_content()
         assert not arrived.defects
 
 
-def test_an_sms_holds_what_was_written(twilio, message, told):  # noqa: F811 -- a fixture
+def test_an_sms_holds_what_was_written(
+    twilio: Any, message: Callable[..., Any], told: Callable[..., Any]
+) -> None:
     for text in WRITTEN.values():
         content = version("sms", text="{{ a }}").render({"a": text})
         delivered(twilio, message, recipient="+4366412345678", content=content)
         assert parse_qs(told().data.decode())["Body"] == [sendable(text)]
 
 
-def test_a_push_shows_what_was_written(fcm, webpush, browser, message, told):  # noqa: F811 -- as above
+def test_a_push_shows_what_was_written(
+    fcm: Any, webpush: Any, browser: Any, message: Callable[..., Any], told: Callable[..., Any]
+) -> None:
     made = version("push", title="{{ a }}", body="{{ a }}!", data='{"a": {{ a|tojson }}}')
     for text in WRITTEN.values():
         content = made.render({"a": text})
@@ -112,7 +126,14 @@ def test_a_push_shows_what_was_written(fcm, webpush, browser, message, told):  #
         }
 
 
-def test_a_chat_shows_what_was_written(slack, telegram, chat_with, message, told, httpserver):  # noqa: F811 -- as above
+def test_a_chat_shows_what_was_written(
+    slack: Any,
+    telegram: Any,
+    chat_with: Any,
+    message: Callable[..., Any],
+    told: Callable[..., Any],
+    httpserver: HTTPServer,
+) -> None:
     made = version(
         "chat",
         text="*{{ a }}*",
@@ -135,7 +156,9 @@ def test_a_chat_shows_what_was_written(slack, telegram, chat_with, message, told
         assert card["body"][0]["text"] == f"*{text}*"
 
 
-def test_a_webhook_is_told_what_was_written(webhook, message, told, httpserver):  # noqa: F811 -- as above
+def test_a_webhook_is_told_what_was_written(
+    webhook: Any, message: Callable[..., Any], told: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     url = httpserver.url_for("/พัสดุ/👩‍🚀?q=ü")
     for text in WRITTEN.values():
         for body, wanted in ((text, {"subject": text, "body": text}), (json.dumps([text]), [text])):
@@ -160,7 +183,7 @@ def test_a_webhook_is_told_what_was_written(webhook, message, told, httpserver):
         ("ada@STRAẞE.example", "ada@straße.example", "ada@xn--strae-oqa.example"),
     ],
 )
-def test_an_address_has_one_form_however_it_is_typed(written, kept, wired):
+def test_an_address_has_one_form_however_it_is_typed(written: str, kept: str, wired: str) -> None:
     assert recipients.email(written) == kept
     assert addresses.wire(kept) == wired
     assert recipients.email(wired) == kept
@@ -179,7 +202,7 @@ def test_an_address_has_one_form_however_it_is_typed(written, kept, wired):
         *("tel:+43-664-123-45-678", "+43.664.12345678", "+43 664\u30001234 5678"),
     ],
 )
-def test_a_number_has_one_form_in_the_digits_of_any_script(written):
+def test_a_number_has_one_form_in_the_digits_of_any_script(written: Any) -> None:
     assert recipients.phone(written) == "+4366412345678"
 
 
@@ -191,20 +214,20 @@ def test_a_number_has_one_form_in_the_digits_of_any_script(written):
         "+4366412345678 (Ada)",
     ],
 )
-def test_of_a_number_nothing_is_dropped_silently(written):
+def test_of_a_number_nothing_is_dropped_silently(written: Any) -> None:
     with pytest.raises(MalformedRecipient):
         recipients.phone(written)
 
 
 @pytest.mark.parametrize("hidden", ["\u200b", "\u202d", "\u00ad", "\u2060", "\ufe0f"])
-def test_what_nobody_sees_inside_a_number_is_refused_by_name(hidden):
+def test_what_nobody_sees_inside_a_number_is_refused_by_name(hidden: str) -> None:
     with pytest.raises(MalformedRecipient) as refused:
         recipients.phone(f"+43664{hidden}12345678")
     assert f"U+{ord(hidden):04X}" in refused.value.hint
 
 
 @pytest.mark.parametrize("check", [recipients.token, recipients.url])
-def test_what_nobody_sees_inside_a_recipient_is_refused_by_name(check):
+def test_what_nobody_sees_inside_a_recipient_is_refused_by_name(check: Any) -> None:
     with pytest.raises(MalformedRecipient, match="U\\+202E RIGHT-TO-LEFT OVERRIDE"):
         check("https://example.org/\u202egro.live")
     for seen in (

@@ -7,25 +7,30 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from pytest_django import Settings
+from pytest_httpserver import HTTPServer
 
 from notifications.channels import outgoing
 from notifications.channels.outgoing import AddressRefused, Reach
 from notifications.core.attempt import Result
 from notifications.core.errors import AccountRefused
 from notifications.providers.smtp_connection import connect, read_url
+from tests.servers.smtp import SmtpServer
 
 SIGNING = {"signing": "whsec_" + "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="}
 
 
 @pytest.fixture
-def silent(monkeypatch):
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Have the name servers of ``*.silent.example`` never answer."""
     over = threading.Event()
     real = socket.getaddrinfo
 
-    def resolve(host, *args, **options):
+    def resolve(host: str, *args: Any, **options: Any) -> Any:
         if str(host).endswith("silent.example"):
             over.wait(60)
             raise socket.gaierror(-3, "no answer")
@@ -36,11 +41,13 @@ def silent(monkeypatch):
     over.set()
 
 
-def lookups():
+def lookups() -> list[Any]:
     return [thread for thread in threading.enumerate() if thread.name == "name lookup"]
 
 
-def test_a_silent_name_server_costs_no_more_than_the_time_of_the_call(silent, provider, message):
+def test_a_silent_name_server_costs_no_more_than_the_time_of_the_call(
+    silent: threading.Event, provider: Callable[..., Any], message: Callable[..., Any]
+) -> None:
     webhook = provider("webhook", secrets=SIGNING)
     outcome = webhook.outcome_of(message("webhook", "http://a.silent.example/", timeout=0.2))
     assert outcome.result is Result.TRANSIENT
@@ -50,7 +57,7 @@ def test_a_silent_name_server_costs_no_more_than_the_time_of_the_call(silent, pr
         connect(mail, time.monotonic() + 0.2)
 
 
-def test_a_name_server_that_is_really_silent_is_left_to_its_thread():
+def test_a_name_server_that_is_really_silent_is_left_to_its_thread() -> None:
     """With the library's own resolver and a socket that answers nothing."""
     namespaces = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.getuid() else [])]
     if subprocess.run([*namespaces, "true"], capture_output=True, check=False).returncode:
@@ -63,7 +70,9 @@ def test_a_name_server_that_is_really_silent_is_left_to_its_thread():
     assert told == {"error": "TimeoutError", "asked": True, "waits": True}
 
 
-def test_silent_name_servers_pile_up_no_threads_and_hold_up_no_account(silent, httpserver):
+def test_silent_name_servers_pile_up_no_threads_and_hold_up_no_account(
+    silent: threading.Event, httpserver: HTTPServer
+) -> None:
     for n in range(40):
         with pytest.raises(TimeoutError):
             outgoing.addresses(f"n{n}.silent.example", 80, time.monotonic() + 0.01, Reach.RECIPIENT)
@@ -73,7 +82,9 @@ def test_silent_name_servers_pile_up_no_threads_and_hold_up_no_account(silent, h
     assert set(found) <= {"127.0.0.1", "::1"}
 
 
-def test_an_account_reaches_private_hosts_by_name_address_and_network(settings):
+def test_an_account_reaches_private_hosts_by_name_address_and_network(
+    settings: Settings,
+) -> None:
     settings.OUTGOING_PRIVATE_HOSTS = ["localhost", "10.1.0.0/16", "fd00::/8", "192.168.7.7"]
     deadline = time.monotonic() + 60
     for host in ("localhost", "10.1.2.3", "fd12::1", "192.168.7.7"):
@@ -87,8 +98,8 @@ def test_an_account_reaches_private_hosts_by_name_address_and_network(settings):
 
 
 def test_a_mail_server_of_an_account_is_guarded_and_that_of_the_settings_is_not(
-    smtp_server, settings
-):
+    smtp_server: SmtpServer, settings: Settings
+) -> None:
     settings.OUTGOING_PRIVATE_HOSTS = []
     with pytest.raises(AccountRefused, match="private address"):
         connect(read_url(smtp_server.url), time.monotonic() + 60)

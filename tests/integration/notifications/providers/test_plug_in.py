@@ -1,5 +1,9 @@
 """A provider of another package, as docs/adding-a-provider.md says: nothing of ours is touched."""
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 from pytest_httpserver import HTTPServer
 
@@ -32,7 +36,7 @@ class PigeonProvider(HttpProvider):
 
 
 @pytest.fixture
-def pigeons(tmp_path, monkeypatch):
+def pigeons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Install the package, as pip would leave it."""
     (tmp_path / "pigeons.py").write_text(SOURCE)
     metadata = tmp_path / "pigeons-1.0.dist-info"
@@ -48,8 +52,13 @@ def pigeons(tmp_path, monkeypatch):
 
 
 def test_a_provider_from_outside_sends(
-    pigeons, account, deliver, monkeypatch, httpserver: HTTPServer, transactional_db
-):
+    pigeons: None,
+    account: Callable[..., Any],
+    deliver: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    httpserver: HTTPServer,
+    transactional_db: None,
+) -> None:
     monkeypatch.setenv("SECRET_RING", "AT-7")
     httpserver.expect_request("/loft", headers={"X-Ring": "AT-7"}).respond_with_json(
         {"flight": "9"}
@@ -68,10 +77,10 @@ def test_a_provider_from_outside_sends(
     assert httpserver.log[0][0].json == {"to": "Ada", "text": "Coo"}
 
 
-def test_it_is_named_among_the_kinds(pigeons):
+def test_it_is_named_among_the_kinds(pigeons: None) -> None:
     assert {"pigeon", "smtp"} <= set(kinds.names())
 
 
-def test_an_entry_point_that_is_no_provider_is_refused_by_name(pigeons):
+def test_an_entry_point_that_is_no_provider_is_refused_by_name(pigeons: None) -> None:
     with pytest.raises(kinds.UnknownKind, match="no Provider"):
         kinds.provider_class("broken")

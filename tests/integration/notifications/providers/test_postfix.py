@@ -1,10 +1,14 @@
 """What is accepted passes a Postfix with all strict switches, and arrives behind it."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 
 from notifications.channels import addresses
 from notifications.core.attempt import Result
 from tests.servers import postfix
+from tests.servers.smtp import SmtpServer
 
 pytestmark = pytest.mark.skipif(bool(postfix.why_absent()), reason=postfix.why_absent())
 
@@ -19,7 +23,7 @@ MAILS = [
 
 
 @pytest.fixture
-def strict(smtp_server):
+def strict(smtp_server: SmtpServer) -> Iterator[postfix.PostfixServer]:
     server = postfix.PostfixServer(smtp_server.port)
     try:
         yield server.start()
@@ -27,7 +31,13 @@ def strict(smtp_server):
         server.stop()  # also one that did not answer: its master has left our process group
 
 
-def test_a_strict_postfix_takes_every_mail(strict, smtp_server, provider, message, wait_until):
+def test_a_strict_postfix_takes_every_mail(
+    strict: postfix.PostfixServer,
+    smtp_server: SmtpServer,
+    provider: Callable[..., Any],
+    message: Callable[..., Any],
+    wait_until: Callable[..., Any],
+) -> None:
     mails = [
         message(recipient=addresses.canonical(to), content={"subject": subject, "text": text})
         for to, subject, text in MAILS

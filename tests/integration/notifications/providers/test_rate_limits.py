@@ -3,23 +3,27 @@
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from notifications.core.rates import Rate, RateError
 from notifications.db import shared_state
-from notifications.models import RateLimit
+from notifications.models import Notification, RateLimit
 from notifications.providers import accounts, rate_limits
 from notifications.providers.rate_limits import LimitRequest, LocalLimits, ask, bursty, steady
 from notifications.submission import send
+from tests.servers.processes import Processes
 
 ONE_A_SECOND = steady("test:account", Rate(1, 1))
 
 
 @pytest.fixture(params=["redis", "local"])
-def limits(request, settings):
+def limits(request: pytest.FixtureRequest, settings: Settings) -> Callable[..., list[float]]:
     """The algorithm in Redis, and the same one of a single process."""
     return ask if request.param == "redis" else LocalLimits().ask
 
@@ -28,17 +32,19 @@ def limits(request, settings):
     ("text", "count", "seconds"),
     [("100/s", 100, 1), ("5/m", 5, 60), ("9/h", 9, 3600), ("1/d", 1, 86400)],
 )
-def test_a_rate_is_read(text, count, seconds):
+def test_a_rate_is_read(text: str, count: int, seconds: int) -> None:
     assert Rate.parse(text) == Rate(count, seconds)
 
 
 @pytest.mark.parametrize("text", ["", "fast", "0/s", "-1/s", "1.5/s", "1/y", "1/s "])
-def test_what_is_no_rate_is_refused(text):
+def test_what_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(RateError):
         Rate.parse(text)
 
 
-def test_those_that_wait_get_one_slot_each_in_their_order(limits):
+def test_those_that_wait_get_one_slot_each_in_their_order(
+    limits: Callable[..., list[float]],
+) -> None:
     waits = limits([LimitRequest((ONE_A_SECOND,))] * 4)
     assert waits[0] == 0
     assert waits[1:] == pytest.approx([1, 2, 3], abs=0.1)
@@ -46,7 +52,7 @@ def test_those_that_wait_get_one_slot_each_in_their_order(limits):
     assert limits([LimitRequest((ONE_A_SECOND,))]) == pytest.approx([4], abs=0.5)
 
 
-def test_a_row_that_comes_at_its_slot_books_no_other(limits):
+def test_a_row_that_comes_at_its_slot_books_no_other(limits: Callable[..., list[float]]) -> None:
     quick = steady("test:quick", Rate(5, 1))
     waits = limits([LimitRequest((quick,))] * 3)
     time.sleep(max(waits) + 0.01)
@@ -55,28 +61,32 @@ def test_a_row_that_comes_at_its_slot_books_no_other(limits):
     assert again == [0, pytest.approx(0.2, abs=0.05)]
 
 
-def test_a_burst_per_recipient_goes_at_once_and_then_evenly(limits):
+def test_a_burst_per_recipient_goes_at_once_and_then_evenly(
+    limits: Callable[..., list[float]],
+) -> None:
     five_an_hour = bursty("test:recipient", Rate(5, 3600))
     waits = limits([LimitRequest((five_an_hour,))] * 7)
     assert waits[:5] == [0] * 5
     assert waits[5:] == pytest.approx([720, 1440], abs=1)
 
 
-def test_who_is_stopped_by_one_limit_spends_nothing_of_another(limits):
+def test_who_is_stopped_by_one_limit_spends_nothing_of_another(
+    limits: Callable[..., list[float]],
+) -> None:
     full, free = bursty("test:full", Rate(1, 60)), bursty("test:free", Rate(1, 60))
     assert limits([LimitRequest((full,))]) == [0]
     assert limits([LimitRequest((full, free))])[0] > 0
     assert limits([LimitRequest((free,))]) == [0]
 
 
-def test_it_is_exact_under_load(in_threads):
+def test_it_is_exact_under_load(in_threads: Callable[..., Any]) -> None:
     """Of eight askers at once, no more get through than the rate allows."""
     bucket = steady("test:load", Rate(100, 1))
     started = time.monotonic()
     ends = threading.Event()
     threading.Timer(1.0, ends.set).start()
 
-    def hammer():
+    def hammer() -> int:
         passed = 0
         while not ends.is_set():
             passed += ask([LimitRequest((bucket,), reserved=True)] * 10).count(0)
@@ -101,7 +111,7 @@ print("RESULT", passed, first, time.time(), flush=True)
 """
 
 
-def test_it_is_exact_for_several_processes(processes):
+def test_it_is_exact_for_several_processes(processes: Processes) -> None:
     hammers = [
         processes.start(
             f"hammer-{n}", "python", "-c", HAMMER, DJANGO_SETTINGS_MODULE="config.settings"
@@ -119,7 +129,7 @@ def test_it_is_exact_for_several_processes(processes):
     assert passed <= elapsed * 100 + rate_limits.EVENNESS * 100 + 1
 
 
-def test_who_only_looks_takes_no_slot(limits):
+def test_who_only_looks_takes_no_slot(limits: Callable[..., list[float]]) -> None:
     bucket = steady("test:looks", Rate(1, 1))
     waits = limits(
         [
@@ -131,7 +141,9 @@ def test_who_only_looks_takes_no_slot(limits):
     assert waits == [0, *[pytest.approx(1, abs=0.1)] * 4]
 
 
-def test_an_account_beyond_its_rate_puts_rows_back_at_their_slots(account, text, deliver):
+def test_an_account_beyond_its_rate_puts_rows_back_at_their_slots(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a", rate_limit="60/m")
     rows = deliver(*(text(priority="high") for _ in range(4)))
     assert [row.status for row in rows] == ["sent"] + ["scheduled"] * 3
@@ -143,7 +155,9 @@ def test_an_account_beyond_its_rate_puts_rows_back_at_their_slots(account, text,
     assert gaps == pytest.approx([1.0, 1.0], abs=0.01)
 
 
-def test_a_message_goes_to_the_account_that_has_room(account, text, deliver):
+def test_a_message_goes_to_the_account_that_has_room(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a", rate_limit="1/h")
     account("sms-b", weight=0)
     rows = deliver(*(text(priority="high") for _ in range(5)))
@@ -152,7 +166,9 @@ def test_a_message_goes_to_the_account_that_has_room(account, text, deliver):
     assert rows[1].attempt_count == 1
 
 
-def test_where_all_accounts_are_full_each_waits_at_one_slot(account, text, deliver):
+def test_where_all_accounts_are_full_each_waits_at_one_slot(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a", rate_limit="60/m")
     account("sms-b", rate_limit="60/m")
     rows = deliver(*(text(priority="high") for _ in range(12)))
@@ -165,7 +181,9 @@ def test_where_all_accounts_are_full_each_waits_at_one_slot(account, text, deliv
     assert sum(waits) <= sum(range(1, 11)) + 1
 
 
-def test_what_stops_a_recipient_stops_it_at_every_account(account, text, deliver):
+def test_what_stops_a_recipient_stops_it_at_every_account(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a", rate_limit="100/s")
     account("sms-b", rate_limit="100/s")
     RateLimit.objects.create(scope="recipient", channel="sms", rate="2/h")
@@ -174,14 +192,18 @@ def test_what_stops_a_recipient_stops_it_at_every_account(account, text, deliver
     assert sorted(row.status for row in rows) == ["scheduled"] * 3 + ["sent"] * 2
 
 
-def test_high_priority_has_a_share_that_nobody_else_can_use_up(account, text, deliver):
+def test_high_priority_has_a_share_that_nobody_else_can_use_up(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a", rate_limit="100/s")
     bulk = deliver(*(text(priority="low") for _ in range(40)))
     assert "scheduled" in {row.status for row in bulk}  # the shared part is used up
     assert {row.status for row in deliver(*(text(priority="high") for _ in range(3)))} == {"sent"}
 
 
-def test_one_recipient_gets_no_more_than_its_limit(account, text, deliver):
+def test_one_recipient_gets_no_more_than_its_limit(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a")
     RateLimit.objects.create(scope="recipient", channel="sms", rate="2/h")
     accounts.forget()
@@ -191,7 +213,9 @@ def test_one_recipient_gets_no_more_than_its_limit(account, text, deliver):
     assert other.status == "sent"
 
 
-def test_one_recipient_has_one_limit_however_it_is_spelled(account, deliver):
+def test_one_recipient_has_one_limit_however_it_is_spelled(
+    account: Callable[..., Any], deliver: Callable[..., Any]
+) -> None:
     account("mail-a", channel="email")
     RateLimit.objects.create(scope="recipient", channel="email", rate="1/h")
     accounts.forget()
@@ -200,7 +224,9 @@ def test_one_recipient_has_one_limit_however_it_is_spelled(account, deliver):
     assert [row.status for row in deliver(*mails)] == ["sent", "scheduled"]
 
 
-def test_a_slot_after_the_expiry_ends_the_row_at_once(account, text, deliver):
+def test_a_slot_after_the_expiry_ends_the_row_at_once(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     account("sms-a", rate_limit="1/h")
     soon = timezone.now() + timedelta(minutes=5)
     first, second = deliver(text(priority="high"), text(priority="high", expires=soon))
@@ -209,8 +235,13 @@ def test_a_slot_after_the_expiry_ends_the_row_at_once(account, text, deliver):
 
 
 def test_without_redis_the_limit_holds_in_each_worker_and_a_warning_shows(
-    account, text, deliver, settings, monkeypatch, caplog
-):
+    account: Callable[..., Any],
+    text: Callable[..., Notification],
+    deliver: Callable[..., Any],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
     shared_state.watch._reset()  # of what an earlier test took away
     monkeypatch.setattr("notifications.db.shared_state._away_until", 0.0)
@@ -220,7 +251,12 @@ def test_without_redis_the_limit_holds_in_each_worker_and_a_warning_shows(
     assert "redis_away" in caplog.text
 
 
-def test_many_rows_and_limits_cost_one_round_trip(account, text, deliver, redis_calls):
+def test_many_rows_and_limits_cost_one_round_trip(
+    account: Callable[..., Any],
+    text: Callable[..., Notification],
+    deliver: Callable[..., Any],
+    redis_calls: Callable[..., Any],
+) -> None:
     account("sms-a", rate_limit="1000/s")
     RateLimit.objects.create(scope="recipient", channel="sms", rate="9/h")
     accounts.forget()

@@ -3,14 +3,19 @@
 import os
 import warnings
 from base64 import b64encode
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from pytest_django import Settings
+from pytest_httpserver import HTTPServer
 
 from notifications.submission import send
+from tests.servers.smtp import SmtpServer
 
 
 @pytest.fixture
-def left(monkeypatch):
+def left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave what a job may leave in the process, until the test is over."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
@@ -22,8 +27,14 @@ def left(monkeypatch):
 
 
 def test_mail_and_webhooks_do_not_depend_on_settings_of_the_process(
-    account, deliver, make_smtp_server, httpserver, settings, request, monkeypatch
-):
+    account: Callable[..., Any],
+    deliver: Callable[..., Any],
+    make_smtp_server: Callable[..., SmtpServer],
+    httpserver: HTTPServer,
+    settings: Settings,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
     httpserver.expect_request("/hook").respond_with_data("ok")
     monkeypatch.setenv("SECRET_SMTP", make_smtp_server().url)

@@ -1,6 +1,10 @@
 """What a service takes no more of: refused at submission, or ended before the service is called."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 
 from notifications.core import errors
@@ -23,14 +27,21 @@ FITS = {
 
 
 @pytest.fixture
-def sending(account, httpserver: HTTPServer, monkeypatch, settings, service_key, request):
+def sending(
+    account: Callable[..., Any],
+    httpserver: HTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    service_key: str,
+    request: pytest.FixtureRequest,
+) -> Callable[..., Any]:
     """Return a channel, a recipient and a text's part, with an account of a kind behind it."""
     settings.TEMPLATES_MAX_SMS_SEGMENTS = 100
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
     here = httpserver.url_for("")
     monkeypatch.setenv("SECRET_A", "s")
 
-    def sending(kind):
+    def sending(kind: str) -> Any:
         hook = httpserver.url_for("/api/webhooks/1/a")
         url = {"url": here}
         number, token = "+4366412345678", {"token": "env:SECRET_A"}
@@ -59,7 +70,7 @@ def sending(account, httpserver: HTTPServer, monkeypatch, settings, service_key,
     return sending
 
 
-def looping(channel):
+def looping(channel: str) -> None:
     """Publish a template whose length its source and context do not tell."""
     text = "{% for i in range(times) %}Жжжжжжжжжж{% endfor %}"
     parts = {"title": "T", "body": text} if channel == "push" else {"text": text}
@@ -70,7 +81,9 @@ def looping(channel):
 
 
 @pytest.mark.parametrize("kind", FITS)
-def test_a_text_is_as_long_as_its_service_takes_and_no_longer(sending, kind, deliver, httpserver):
+def test_a_text_is_as_long_as_its_service_takes_and_no_longer(
+    sending: Callable[..., Any], kind: str, deliver: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     channel, to = sending(kind)
     looping(channel)
     most = FITS[kind]
@@ -90,7 +103,9 @@ def test_a_text_is_as_long_as_its_service_takes_and_no_longer(sending, kind, del
     assert [r.path for r, _ in httpserver.log if r.path != "/token"] == []
 
 
-def test_a_template_without_a_context_that_is_too_long_is_named_itself(sending):
+def test_a_template_without_a_context_that_is_too_long_is_named_itself(
+    sending: Callable[..., Any],
+) -> None:
     channel, to = sending("telegram")
     template = Template.objects.create(name="long", channel=channel)
     publish(create_version(template, {"text": "Ж" * 4097}))
@@ -99,7 +114,9 @@ def test_a_template_without_a_context_that_is_too_long_is_named_itself(sending):
     assert refused.value.field == "template"
 
 
-def test_segments_that_a_context_makes_too_many_are_refused_at_submission(sending, settings):
+def test_segments_that_a_context_makes_too_many_are_refused_at_submission(
+    sending: Callable[..., Any], settings: Settings
+) -> None:
     channel, to = sending("twilio")
     settings.TEMPLATES_MAX_SMS_SEGMENTS = 10
     looping(channel)

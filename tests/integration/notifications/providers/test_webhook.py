@@ -4,10 +4,13 @@ import json
 import socket
 import ssl
 from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import svix
 import trustme
+from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
@@ -19,14 +22,14 @@ OLD, NEW = ("whsec_" + b64encode(bytes([n]) * 32).decode() for n in (1, 2))
 
 
 @pytest.fixture
-def webhook(provider, settings):
+def webhook(provider: Callable[..., Any], settings: Settings) -> Any:
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
     return provider("webhook", secrets={"signing": f"{NEW} {OLD}"})
 
 
 @pytest.fixture
-def send(webhook, message):
-    def send(url, body="Hello", **changes):
+def send(webhook: Any, message: Callable[..., Any]) -> Callable[..., Any]:
+    def send(url: str, body: str = "Hello", **changes: Any) -> Any:
         content = {"subject": "", "body": body}
         return webhook.outcome_of(message("webhook", url, content=content, **changes))
 
@@ -34,8 +37,8 @@ def send(webhook, message):
 
 
 def test_another_implementation_verifies_the_signature_with_either_secret(
-    send, httpserver: HTTPServer
-):
+    send: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     httpserver.expect_request("/hook", method="POST").respond_with_data("", 204)
     assert send(httpserver.url_for("/hook"), '{"order": 7}').result is Result.SENT
     request = httpserver.log[0][0]
@@ -48,8 +51,8 @@ def test_another_implementation_verifies_the_signature_with_either_secret(
 
 
 def test_the_id_is_the_notifications_on_each_try_and_text_is_wrapped(
-    webhook, message, httpserver: HTTPServer
-):
+    webhook: Any, message: Callable[..., Any], httpserver: HTTPServer
+) -> None:
     httpserver.expect_request("/hook").respond_with_data("", 503)
     one = message("webhook", httpserver.url_for("/hook"), content={"subject": "S", "body": "B"})
     webhook.outcome_of(one)
@@ -74,7 +77,14 @@ def test_the_id_is_the_notifications_on_each_try_and_text_is_wrapped(
         (504, {}, Result.UNKNOWN, None),
     ],
 )
-def test_a_status_is_classed(send, httpserver: HTTPServer, status, headers, expected, retry_after):
+def test_a_status_is_classed(
+    send: Callable[..., Any],
+    httpserver: HTTPServer,
+    status: int,
+    headers: dict[str, Any],
+    expected: Any,
+    retry_after: float | None,
+) -> None:
     httpserver.expect_request("/hook").respond_with_response(
         Response("<html>", status, headers=headers)
     )
@@ -104,23 +114,29 @@ def test_a_status_is_classed(send, httpserver: HTTPServer, status, headers, expe
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
-def test_a_broken_server_gives_a_classed_outcome(send, peer, behaviour, expected):
+def test_a_broken_server_gives_a_classed_outcome(
+    send: Callable[..., Any], peer: Callable[..., Any], behaviour: Any, expected: Any
+) -> None:
     outcome = send(f"http://127.0.0.1:{peer(behaviour).port}/hook", timeout=1.0)
     assert outcome.result is expected
     assert outcome.reason == ""  # nothing was a bug
 
 
-def test_a_connection_that_is_cut_during_the_tls_handshake_handed_nothing_over(send, peer):
+def test_a_connection_that_is_cut_during_the_tls_handshake_handed_nothing_over(
+    send: Callable[..., Any], peer: Callable[..., Any]
+) -> None:
     outcome = send(f"https://127.0.0.1:{peer(peers.say(b'not tls')).port}/", timeout=2.0)
     assert outcome.result is Result.TRANSIENT
 
 
-def test_tls_that_is_cut_after_the_request_is_an_unknown_outcome(peer, provider, message):
+def test_tls_that_is_cut_after_the_request_is_an_unknown_outcome(
+    peer: Callable[..., Any], provider: Callable[..., Any], message: Callable[..., Any]
+) -> None:
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
 
-    def cut(connection):
+    def cut(connection: Any) -> None:
         encrypted = context.wrap_socket(connection, server_side=True)
         encrypted.recv(65536)
         encrypted.detach()  # and the socket is closed without a word
@@ -148,21 +164,21 @@ def test_tls_that_is_cut_after_the_request_is_an_unknown_outcome(peer, provider,
         *("64:ff9b::a83f:8110", "::ffff:168.63.129.16", "2002:a9fe:a9fe::1"),
     ],
 )
-def test_private_addresses_are_not_public(address):
+def test_private_addresses_are_not_public(address: Any) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize(
     "address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8", "192.0.1.1", "2002:808:808::1"]
 )
-def test_public_addresses_are_public(address):
+def test_public_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]"])
 def test_a_private_address_is_refused_however_it_is_written(
-    provider, message, httpserver: HTTPServer, host
-):
+    provider: Callable[..., Any], message: Callable[..., Any], httpserver: HTTPServer, host: str
+) -> None:
     guarded = provider("webhook", secrets={"signing": NEW})
     outcome = guarded.outcome_of(message("webhook", f"http://{host}:{httpserver.port}/hook"))
     assert (outcome.result, outcome.code) == (Result.PERMANENT, "private_address")
@@ -170,14 +186,17 @@ def test_a_private_address_is_refused_however_it_is_written(
 
 
 def test_a_name_that_changes_after_the_check_is_not_resolved_again(
-    provider, message, httpserver: HTTPServer, monkeypatch
-):
+    provider: Callable[..., Any],
+    message: Callable[..., Any],
+    httpserver: HTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """DNS rebinding: the first answer is public, the next one is ours."""
     answers = iter(["127.0.0.2", "127.0.0.1"])
     asked = []
     real = socket.getaddrinfo
 
-    def resolve(host, port, *args, **options):
+    def resolve(host: str, port: int, *args: Any, **options: Any) -> Any:
         if host != "rebind.example":
             return real(host, port, *args, **options)
         asked.append(host)

@@ -1,6 +1,9 @@
 """Shares of a real worker's slots: urgent first, low not starved, a hanging provider alone."""
 
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import current_app
@@ -12,17 +15,18 @@ from notifications.queueing import allocation, slot_time
 from notifications.queueing.slot_time import Spent
 from notifications.submission import send, send_many
 from tests.integration.scheduling.jobs_app import RUNS
+from tests.servers.processes import Processes
 
 SLOTS = "2"
 LONGER_THAN_THE_TEST = 120
 
 
-def sent(**which):
+def sent(**which: Any) -> Any:
     return Notification.objects.filter(status=Status.SENT, **which)
 
 
 @pytest.fixture
-def system(processes, set_):
+def system(processes: Processes, set_: Callable[..., None]) -> Any:
     """A scheduler and, when the backlog stands, a worker whose batches are small."""
     set_("BATCH", {"high": 20, "medium": 20, "low": 20})
     processes.env |= {"NOTIFICATIONS_BATCH_LOW": "20", "NOTIFICATIONS_BATCH_MEDIUM": "20"}
@@ -30,7 +34,9 @@ def system(processes, set_):
     return processes
 
 
-def test_an_urgent_notification_overtakes_a_backlog(system, wait_until):
+def test_an_urgent_notification_overtakes_a_backlog(
+    system: Any, wait_until: Callable[..., Any]
+) -> None:
     send_many(
         [{"recipient": "ada?latency=0.005"}] * 4000, channel="simulator", body="x", priority="low"
     )
@@ -41,7 +47,7 @@ def test_an_urgent_notification_overtakes_a_backlog(system, wait_until):
     assert Notification.objects.filter(priority="low").exclude(status=Status.SENT).count() > 2000
 
 
-def test_low_is_served_while_high_floods(system, wait_until):
+def test_low_is_served_while_high_floods(system: Any, wait_until: Callable[..., Any]) -> None:
     for priority in ("high", "low"):
         send_many(
             [{"recipient": "ada?latency=0.005"}] * 3000,
@@ -55,7 +61,9 @@ def test_low_is_served_while_high_floods(system, wait_until):
     assert 0 < low < high / 4
 
 
-def test_a_hanging_provider_does_not_stop_the_other_channels(system, wait_until):
+def test_a_hanging_provider_does_not_stop_the_other_channels(
+    system: Any, wait_until: Callable[..., Any]
+) -> None:
     system.env |= {
         "NOTIFICATIONS_PROVIDER_TIMEOUT": "20",
         "NOTIFICATIONS_BATCH_TIME_LIMIT": "1",
@@ -71,7 +79,9 @@ def test_a_hanging_provider_does_not_stop_the_other_channels(system, wait_until)
     assert not sent(channel="simulator").exists()
 
 
-def test_an_operators_weight_is_followed_by_running_workers(system, wait_until):
+def test_an_operators_weight_is_followed_by_running_workers(
+    system: Any, wait_until: Callable[..., Any]
+) -> None:
     for priority in ("high", "low"):
         many = [{"recipient": "ada?latency=0.2"}] * 3000  # for ten seconds, not one
         send_many(many, channel="simulator", body="x", priority=priority)
@@ -81,27 +91,31 @@ def test_an_operators_weight_is_followed_by_running_workers(system, wait_until):
     wait_until(lambda: sent(priority="low").count() > sent(priority="high").count())
 
 
-def share_of(queue):
+def share_of(queue: str) -> allocation.Allocation:
     return allocation.read()[queue]
 
 
-def messages_of(queue):
+def messages_of(queue: str) -> int:
     spent = slot_time.last_minute()
     assert spent is not None
     return spent.get(queue, Spent()).messages
 
 
-def test_the_slot_time_of_each_queue_is_known_however_its_messages_ended(system, wait_until):
+def test_the_slot_time_of_each_queue_is_known_however_its_messages_ended(
+    system: Any, wait_until: Callable[..., Any]
+) -> None:
     for result in ("ok", "permanent", "transient"):
         send(channel="simulator", recipient=f"ada?latency=0.5&result={result}", body="x")
     system.worker("-c", SLOTS)
     wait_until(lambda: messages_of("simulator.medium") >= 3)
     assert share_of("simulator.medium").share == 1
-    assert share_of("simulator.medium").service_time > 0
+    assert (share_of("simulator.medium").service_time or 0) > 0
     assert share_of("simulator.low").share == 0
 
 
-def test_what_a_worker_took_is_known_after_it_has_ended(system, wait_until):
+def test_what_a_worker_took_is_known_after_it_has_ended(
+    system: Any, wait_until: Callable[..., Any]
+) -> None:
     worker = system.worker("-c", SLOTS)
     send(channel="simulator", recipient="ada?latency=0.2", body="x")
     wait_until(sent(priority="medium").exists)
@@ -110,7 +124,7 @@ def test_what_a_worker_took_is_known_after_it_has_ended(system, wait_until):
     assert share_of("simulator.medium").share == 1
 
 
-def test_jobs_take_their_share_too(system, wait_until):
+def test_jobs_take_their_share_too(system: Any, wait_until: Callable[..., Any]) -> None:
     system.env["SCHEDULING_ALLOWED_TASKS"] = "*"
     current_app.send_task("celery.backend_cleanup", queue="jobs")
     system.worker("-c", SLOTS)
@@ -118,8 +132,8 @@ def test_jobs_take_their_share_too(system, wait_until):
 
 
 def test_long_jobs_leave_idle_slots_to_jobs_and_all_of_them_one_to_notifications(
-    processes, wait_until, tmp_path
-):
+    processes: Processes, wait_until: Callable[..., Any], tmp_path: Path
+) -> None:
     runs = tmp_path / "runs"
     runs.touch()
     app = "tests.integration.scheduling.jobs_app"
@@ -127,11 +141,11 @@ def test_long_jobs_leave_idle_slots_to_jobs_and_all_of_them_one_to_notifications
     worker = processes.start("worker", "celery", "-A", app, "worker", "-c", "3")
     worker.wait_for_output(" ready.")
 
-    def start_long_jobs(count):
+    def start_long_jobs(count: int) -> None:
         for _ in range(count):
             current_app.send_task("jobs.sleep", [LONGER_THAN_THE_TEST], queue="jobs")
 
-    def begun():
+    def begun() -> Any:
         return runs.read_text().count("begin")
 
     start_long_jobs(1)
@@ -147,7 +161,9 @@ def test_long_jobs_leave_idle_slots_to_jobs_and_all_of_them_one_to_notifications
     assert begun() == 3
 
 
-def test_an_idle_queues_slots_go_to_others_and_come_back_over_all_workers(system, wait_until):
+def test_an_idle_queues_slots_go_to_others_and_come_back_over_all_workers(
+    system: Any, wait_until: Callable[..., Any]
+) -> None:
     one_at_a_time = {"connections": 1}  # so that there is work for as long as the test takes
     ProviderAccount.objects.create(
         name="one", channel="simulator", kind="simulator", settings=one_at_a_time
@@ -164,13 +180,16 @@ def test_an_idle_queues_slots_go_to_others_and_come_back_over_all_workers(system
     wait_until(lambda: sent(priority="high").count() == 400)
     after = sent(priority="low").count()
     assert after - before < 200
-    wait_until(lambda: 0 < share_of("simulator.high").share < 1)
+    wait_until(lambda: 0 < (share_of("simulator.high").share or 0) < 1)
     wait_until(lambda: sent(priority="low").count() > after + 200)
 
 
 def test_a_queue_that_waits_too_long_has_its_weight_raised_until_it_is_served(
-    processes, accepted, age, wait_until
-):
+    processes: Processes,
+    accepted: Callable[..., Notification],
+    age: Callable[..., None],
+    wait_until: Callable[..., Any],
+) -> None:
     processes.env["NOTIFICATIONS_RAISE_AFTER"] = "30"
     for _ in range(3):
         age(accepted(priority="low"), 600)
@@ -185,7 +204,7 @@ def test_a_queue_that_waits_too_long_has_its_weight_raised_until_it_is_served(
     assert sent(priority="low").count() == 3
 
 
-def test_one_setting_turns_the_weights_off(system, wait_until):
+def test_one_setting_turns_the_weights_off(system: Any, wait_until: Callable[..., Any]) -> None:
     system.env["NOTIFICATIONS_FAIR_QUEUES"] = "0"
     for priority in ("high", "low"):
         many = [{"recipient": "ada?latency=0.005"}] * 3000

@@ -1,6 +1,8 @@
 """A row that faults a shared loop again and again is passed over, and shown to people."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -18,15 +20,15 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def rows(accepted):
+def rows(accepted: Callable[..., Notification]) -> list[Any]:
     return [accepted() for _ in range(5)]
 
 
-def one_round(bad):
+def one_round(bad: Any) -> list[Any]:
     """Do a round of a loop that faults at one row; return the rows that it worked on."""
     worked = []
 
-    def work(row):
+    def work(row: Any) -> None:
         Notification.objects.filter(id=row.id).update(reason="worked on")
         if row == bad:
             raise ValueError("ada@example.org")
@@ -38,18 +40,18 @@ def one_round(bad):
     return worked
 
 
-def rested():
+def rested() -> None:
     """Let the time go by that a row rests after a fault."""
     QuarantinedRow.objects.update(retry_at=F("retry_at") - timedelta(hours=1))
 
 
-def test_a_row_that_faults_costs_itself_and_is_undone(rows):
+def test_a_row_that_faults_costs_itself_and_is_undone(rows: list[Any]) -> None:
     assert one_round(rows[2]) == [row.id for row in rows if row != rows[2]]
     rows[2].refresh_from_db()
     assert rows[2].reason == ""
 
 
-def test_the_third_fault_quarantines_a_row_with_its_reason(rows):
+def test_the_third_fault_quarantines_a_row_with_its_reason(rows: list[Any]) -> None:
     for _ in range(3):
         one_round(rows[2])
         rested()
@@ -61,7 +63,7 @@ def test_the_third_fault_quarantines_a_row_with_its_reason(rows):
     ]
 
 
-def test_a_row_rests_after_a_fault_and_is_then_tried_again(rows):
+def test_a_row_rests_after_a_fault_and_is_then_tried_again(rows: list[Any]) -> None:
     one_round(rows[2])
     one_round(rows[2])
     assert QuarantinedRow.objects.get().fault_count == 1
@@ -71,7 +73,7 @@ def test_a_row_rests_after_a_fault_and_is_then_tried_again(rows):
     assert not QuarantinedRow.objects.open().exists()
 
 
-def test_a_row_that_was_released_is_tried_again_and_counted_anew(rows):
+def test_a_row_that_was_released_is_tried_again_and_counted_anew(rows: list[Any]) -> None:
     for _ in range(3):
         one_round(rows[2])
         rested()
@@ -80,7 +82,7 @@ def test_a_row_that_was_released_is_tried_again_and_counted_anew(rows):
     assert not QuarantinedRow.objects.open().exists()
 
 
-def test_what_is_in_quarantine_is_kept_and_the_rest_is_forgotten(rows):
+def test_what_is_in_quarantine_is_kept_and_the_rest_is_forgotten(rows: list[Any]) -> None:
     for _ in range(3):
         one_round(rows[2])
         rested()
@@ -90,7 +92,9 @@ def test_what_is_in_quarantine_is_kept_and_the_rest_is_forgotten(rows):
 
 
 @pytest.mark.parametrize(("role", "released"), [("operator", True), ("viewer", False)])
-def test_an_operator_releases_in_the_admin(as_role, rows, role, released):
+def test_an_operator_releases_in_the_admin(
+    as_role: Any, rows: list[Any], role: str, released: bool
+) -> None:
     for _ in range(3):
         one_round(rows[2])
         rested()

@@ -1,5 +1,6 @@
 """The per-task rate limit over two real workers, whichever way a message comes."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from notifications.core.routing import SEND_TASK
 from notifications.db import clock
 from notifications.models import Notification, Status
 from notifications.tasks import send_notification
+from tests.servers.processes import Processes
 
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 EACH = 10  # notifications of each kind
@@ -16,18 +18,18 @@ WORKERS = 2
 RATE = 5  # notifications per second and worker
 
 
-def submit(count):
+def submit(count: int) -> None:
     for _ in range(count):
         send_notification.delay(**SIMULATED)  # its own message
         send_notification.apply_async(kwargs=SIMULATED, countdown=0.5)  # released by the sweep
         current_app.send_task(SEND_TASK, kwargs=SIMULATED)  # another application's message
 
 
-def sent():
+def sent() -> Any:
     return Notification.objects.filter(status=Status.SENT)
 
 
-def change_the_rate(rate):
+def change_the_rate(rate: Any) -> None:
     """Change it while they run, as Flower does."""
     replies = current_app.control.rate_limit(
         SEND_TASK, rate, reply=True, timeout=100, limit=WORKERS
@@ -36,7 +38,9 @@ def change_the_rate(rate):
     assert answers == ["new rate limit set successfully"] * WORKERS
 
 
-def test_the_rate_holds_for_each_worker_however_messages_come(processes, wait_until):
+def test_the_rate_holds_for_each_worker_however_messages_come(
+    processes: Processes, wait_until: Callable[..., Any]
+) -> None:
     for _ in range(WORKERS):
         processes.worker("-c", "2", NOTIFICATIONS_SEND_RATE_LIMIT=f"{RATE}/s")
     processes.beat()

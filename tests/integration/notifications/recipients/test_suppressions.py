@@ -1,5 +1,10 @@
 """Who must not be written to is not, at submission and at the claim."""
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -16,7 +21,9 @@ ADA = "+4366412345678"
 LONGER_THAN_THE_TEST = 600.0  # seconds
 
 
-def test_a_suppressed_recipient_gets_a_row_that_says_why_and_no_message(account, text, deliver):
+def test_a_suppressed_recipient_gets_a_row_that_says_why_and_no_message(
+    account: Any, text: Any, deliver: Callable[..., Any]
+) -> None:
     account("sms-a")
     suppressions.suppress("sms", ADA, Reason.OPERATOR, detail="asked on the phone")
     row = text()
@@ -25,7 +32,9 @@ def test_a_suppressed_recipient_gets_a_row_that_says_why_and_no_message(account,
     assert (after.status, after.attempts.count()) == ("suppressed", 0)
 
 
-def test_who_is_suppressed_after_the_submission_is_caught_at_the_claim(account, text, deliver):
+def test_who_is_suppressed_after_the_submission_is_caught_at_the_claim(
+    account: Any, text: Any, deliver: Callable[..., Any]
+) -> None:
     account("sms-a")
     row = text()
     suppressions.suppress("sms", ADA, Reason.COMPLAINT)
@@ -33,13 +42,17 @@ def test_who_is_suppressed_after_the_submission_is_caught_at_the_claim(account, 
     assert (after.status, after.reason, after.attempt_count) == ("suppressed", "complaint", 0)
 
 
-def test_it_holds_per_channel_and_whatever_the_case_of_a_mail_address(transactional_db):
+def test_it_holds_per_channel_and_whatever_the_case_of_a_mail_address(
+    transactional_db: None,
+) -> None:
     suppressions.suppress("email", "Ada@Example.org", Reason.HARD_BOUNCE)
     assert suppressions.reason("email", "aDA@example.ORG", marketing=False) == "hard_bounce"
     assert suppressions.reason("sms", "Ada@Example.org", marketing=False) == ""
 
 
-def test_it_holds_however_an_address_is_spelled(account, deliver, transactional_db):
+def test_it_holds_however_an_address_is_spelled(
+    account: Any, deliver: Callable[..., Any], transactional_db: None
+) -> None:
     account("mail-a", channel="email")
     suppressions.suppress("email", "Jörg@bücher.example", "operator")
     for spelling in ("jörg@xn--bcher-kva.example", "JÖRG@BÜCHER.example\u200b"):
@@ -47,7 +60,9 @@ def test_it_holds_however_an_address_is_spelled(account, deliver, transactional_
         assert (row.status, row.reason) == ("suppressed", "operator")
 
 
-def test_lifted_it_lets_messages_pass_and_stays_as_history(account, text, deliver, admin_user):
+def test_lifted_it_lets_messages_pass_and_stays_as_history(
+    account: Any, text: Any, deliver: Callable[..., Any], admin_user: User
+) -> None:
     account("sms-a")
     suppressions.suppress("sms", ADA, Reason.OPERATOR)
     assert suppressions.lift(Suppression.objects.all(), by=admin_user) == 1
@@ -59,13 +74,15 @@ def test_lifted_it_lets_messages_pass_and_stays_as_history(account, text, delive
     assert text().status == "suppressed"
 
 
-def test_a_second_suppression_keeps_the_first_reason(transactional_db):
+def test_a_second_suppression_keeps_the_first_reason(transactional_db: None) -> None:
     suppressions.suppress("sms", ADA, Reason.COMPLAINT)
     suppressions.suppress("sms", ADA, Reason.OPERATOR)
     assert Suppression.objects.get().reason == "complaint"
 
 
-def test_a_dead_recipient_is_suppressed_with_the_outcome_that_said_so(account, text, deliver):
+def test_a_dead_recipient_is_suppressed_with_the_outcome_that_said_so(
+    account: Any, text: Any, deliver: Callable[..., Any]
+) -> None:
     account("sms-a", settings={"behaviour": "result=invalid&code=21211"})
     [row] = deliver(text())
     assert (row.status, row.reason) == ("failed", "invalid_recipient")
@@ -74,14 +91,18 @@ def test_a_dead_recipient_is_suppressed_with_the_outcome_that_said_so(account, t
     assert text().status == "suppressed"
 
 
-def test_an_unregistered_device_suppresses_its_token(account, deliver, transactional_db):
+def test_an_unregistered_device_suppresses_its_token(
+    account: Any, deliver: Callable[..., Any], transactional_db: None
+) -> None:
     account("push-a", channel="push", settings={"behaviour": "result=invalid"})
     deliver(send(channel="push", recipient="token-1", body="Hi"))
     assert Suppression.objects.get().reason == Reason.INVALID_TOKEN
     assert send(channel="push", recipient="token-1", body="Hi").status == "suppressed"
 
 
-def test_who_unsubscribed_gets_no_marketing_but_receipts_for_payments(account, deliver):
+def test_who_unsubscribed_gets_no_marketing_but_receipts_for_payments(
+    account: Any, deliver: Callable[..., Any]
+) -> None:
     account("mail-a", channel="email")
     published("news", "marketing")
     published("receipt", "transactional")
@@ -95,15 +116,15 @@ def test_who_unsubscribed_gets_no_marketing_but_receipts_for_payments(account, d
 
 
 def test_who_is_suppressed_after_the_acceptance_is_caught_at_the_claim(
-    account, transactional_db, monkeypatch
-):
+    account: Any, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # What a slow machine would ask and write while it delivers is not what is counted here.
     monkeypatch.setattr(in_hand, "LOOK_EVERY", LONGER_THAN_THE_TEST)
     monkeypatch.setattr(sending, "RECORD_AFTER", LONGER_THAN_THE_TEST)
     account("sms-a")
     numbers = [f"+43664{n:08}" for n in range(60)]
 
-    def queries(*chosen):
+    def queries(*chosen: Any) -> int:
         send_many([{"recipient": one} for one in chosen], channel="sms", body="Hello")
         for number in {*chosen} & {*numbers[:40]}:
             suppressions.suppress("sms", number, Reason.COMPLAINT)
@@ -123,7 +144,9 @@ def test_who_is_suppressed_after_the_acceptance_is_caught_at_the_claim(
     assert {row.recipient for row in sent} == set(numbers[40:])
 
 
-def test_while_a_channel_has_none_nothing_is_asked(text, django_assert_num_queries):
+def test_while_a_channel_has_none_nothing_is_asked(
+    text: Any, django_assert_num_queries: Callable[..., Any]
+) -> None:
     text()  # looks once
     with django_assert_num_queries(0):
         assert suppressions.among("sms", {ADA}) == {}

@@ -18,7 +18,7 @@ print("accepted", submitted.accepted)
 """
 
 
-def test_progress_is_shown_on_a_terminal(child_env):
+def test_progress_is_shown_on_a_terminal(child_env: dict[str, str]) -> None:
     shown, terminal = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-c", SEND_FIFTY],

@@ -1,7 +1,7 @@
 """One request and many go the same way: the same checks, the same answers, the same rows."""
 
 import tracemalloc
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
@@ -15,7 +15,7 @@ from tests.integration.notifications.conftest import SIMULATED
 KEYED: dict[str, Any] = {**SIMULATED, "idempotency_key": "order-7"}
 
 
-def by_one(fields):
+def by_one(fields: Any) -> errors.InvalidNotification | None:
     """Send it by itself, and give what refused it."""
     try:
         send(**fields)
@@ -24,7 +24,7 @@ def by_one(fields):
     return None
 
 
-def by_many(fields):
+def by_many(fields: Any) -> errors.InvalidNotification | None:
     """Send it among others, and give what refused it."""
     rows = [{**SIMULATED, "reference": "before"}, fields, {**SIMULATED, "reference": "after"}]
     submitted = send_many(rows)
@@ -34,11 +34,11 @@ def by_many(fields):
 
 
 @pytest.fixture(params=[by_one, by_many])
-def sent(request, transactional_db):
+def sent(request: pytest.FixtureRequest, transactional_db: None) -> Any:
     return request.param
 
 
-def test_a_key_with_another_content_is_a_conflict(sent):
+def test_a_key_with_another_content_is_a_conflict(sent: Any) -> None:
     send(**KEYED)
     error = sent({**KEYED, "body": "Something else"})
     assert isinstance(error, errors.IdempotencyConflict)
@@ -46,13 +46,13 @@ def test_a_key_with_another_content_is_a_conflict(sent):
     assert Notification.objects.filter(idempotency_key="order-7").count() == 1
 
 
-def test_a_key_with_the_same_content_is_a_duplicate(sent):
+def test_a_key_with_the_same_content_is_a_duplicate(sent: Any) -> None:
     send(**KEYED)
     assert sent(KEYED) is None
     assert Notification.objects.filter(idempotency_key="order-7").count() == 1
 
 
-def test_a_suppressed_recipient_gets_a_finished_row(sent):
+def test_a_suppressed_recipient_gets_a_finished_row(sent: Any) -> None:
     suppressions.suppress("simulator", "eve", Suppression.Reason.OPERATOR)
     assert sent({**SIMULATED, "recipient": "eve"}) is None
     row = Notification.objects.get(recipient="eve")
@@ -60,7 +60,9 @@ def test_a_suppressed_recipient_gets_a_finished_row(sent):
     assert row.finished_at is not None
 
 
-def test_within_one_upload_a_key_counts_once_and_its_conflict_is_named(transactional_db):
+def test_within_one_upload_a_key_counts_once_and_its_conflict_is_named(
+    transactional_db: None,
+) -> None:
     submitted = send_many([KEYED, KEYED, {**KEYED, "body": "Something else"}, SIMULATED])
     assert (submitted.accepted, submitted.duplicates, submitted.refused) == (2, 1, 1)
     assert isinstance(submitted.errors[2], errors.IdempotencyConflict)
@@ -69,18 +71,18 @@ def test_within_one_upload_a_key_counts_once_and_its_conflict_is_named(transacti
 class Unreadable(dict[str, str]):
     """Fields that raise when they are read."""
 
-    def __init__(self, error):
+    def __init__(self, error: Any) -> None:
         super().__init__()
         self.error = error
 
-    def keys(self):
+    def keys(self) -> Never:
         raise self.error
 
 
 @pytest.mark.parametrize(
     "error", [RecursionError, MemoryError, TypeError, UnicodeError, errors.NotificationError]
 )
-def test_whatever_reading_a_row_raises_costs_that_row(transactional_db, error):
+def test_whatever_reading_a_row_raises_costs_that_row(transactional_db: None, error: Any) -> None:
     rows = [SIMULATED, Unreadable(error("for ada@example.org")), SIMULATED]
     submitted = send_many(rows)
     assert (submitted.accepted, submitted.refused) == (2, 1)
@@ -91,12 +93,14 @@ def test_whatever_reading_a_row_raises_costs_that_row(transactional_db, error):
 @pytest.mark.parametrize(
     "row", [None, 5, ["recipient"], {"recipient": 5}, {1: 2}, {"\ud800\x00": 1}]
 )
-def test_a_row_of_the_wrong_kind_costs_that_row(transactional_db, row):
+def test_a_row_of_the_wrong_kind_costs_that_row(transactional_db: None, row: Any) -> None:
     submitted = send_many([SIMULATED, row, SIMULATED])
     assert (submitted.accepted, submitted.refused) == (2, 1)
 
 
-def test_a_row_that_the_database_refuses_costs_that_row(transactional_db, monkeypatch):
+def test_a_row_that_the_database_refuses_costs_that_row(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a check lets through by mistake, here a text longer than its column, is found."""
     monkeypatch.setattr(
         "notifications.submission.validation.text_of", lambda fields, name, _: getattr(fields, name)
@@ -109,7 +113,9 @@ def test_a_row_that_the_database_refuses_costs_that_row(transactional_db, monkey
     assert RefusedRow.objects.get(place=7).error == "FaultyRow"
 
 
-def test_the_report_has_every_refused_row_and_the_answer_the_first(transactional_db, monkeypatch):
+def test_the_report_has_every_refused_row_and_the_answer_the_first(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bulk, "ERRORS_KEPT", 3)
     monkeypatch.setattr(bulk, "CHUNK", 4)
     submitted = send_many([{"recipient": ""}] * 10, channel="simulator", body="x")
@@ -121,7 +127,7 @@ def test_the_report_has_every_refused_row_and_the_answer_the_first(transactional
     assert {(row.field, row.error) for row in kept} == {("recipient", "InvalidField")}
 
 
-def test_refused_rows_hold_no_memory(transactional_db):
+def test_refused_rows_hold_no_memory(transactional_db: None) -> None:
     """A kept exception has a traceback, and that the frames with the whole chunk."""
 
     def peak(rows: int) -> int:
@@ -137,7 +143,7 @@ def test_refused_rows_hold_no_memory(transactional_db):
     assert many < few * 1.3
 
 
-def test_many_of_their_own_ids_are_told_apart(transactional_db):
+def test_many_of_their_own_ids_are_told_apart(transactional_db: None) -> None:
     first = send(**SIMULATED)
     again, other = acceptance.accept_many(
         [Asked(SIMULATED, id=first.id), Asked({**SIMULATED, "body": "Else"}, id=first.id)]

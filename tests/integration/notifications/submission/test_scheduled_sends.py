@@ -1,5 +1,7 @@
 """A job of sends is refused when it is made, by field, for what submission would refuse."""
 
+from typing import Any
+
 import pytest
 from django_celery_beat.models import PeriodicTask
 
@@ -27,7 +29,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("handler", "options", "field"), REFUSED)
-def test_what_submission_refuses_is_refused_by_register(transactional_db, handler, options, field):
+def test_what_submission_refuses_is_refused_by_register(
+    transactional_db: None, handler: Any, options: dict[str, Any], field: str
+) -> None:
     jobs.allow(SEND_TASK, SEND_TO_EACH_TASK)
     with pytest.raises(jobs.InvalidArgumentsError) as refused:
         jobs.register("nightly", handler, 60, **options)
@@ -36,12 +40,14 @@ def test_what_submission_refuses_is_refused_by_register(transactional_db, handle
 
 
 @pytest.mark.parametrize(("handler", "kwargs"), [(SEND_TASK, SIMULATED), (SEND_TO_EACH_TASK, EACH)])
-def test_what_submission_accepts_is_registered(transactional_db, handler, kwargs):
+def test_what_submission_accepts_is_registered(
+    transactional_db: None, handler: Any, kwargs: Any
+) -> None:
     jobs.allow(SEND_TASK, SEND_TO_EACH_TASK)
     assert jobs.register("nightly", handler, 60, kwargs=kwargs).enabled
 
 
-def test_a_job_that_calls_what_it_called_is_changed_unasked(transactional_db):
+def test_a_job_that_calls_what_it_called_is_changed_unasked(transactional_db: None) -> None:
     """Its template may be unpublished since, and its pause must not depend on that."""
     jobs.register("nightly", send_notification, 60, kwargs=SIMULATED)
     PeriodicTask.objects.update(kwargs='{"channel": "fax"}')
@@ -49,7 +55,9 @@ def test_a_job_that_calls_what_it_called_is_changed_unasked(transactional_db):
     assert changed.definition["schedule"] == {"every": 90}
 
 
-def test_a_declared_job_that_is_refused_stops_no_other(transactional_db, monkeypatch, caplog):
+def test_a_declared_job_that_is_refused_stops_no_other(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(jobs, "_declared", {})
     jobs.job(every=60, name="broken", kwargs={"channel": "email"})(send_notification)
     jobs.job(every=60, name="whole", kwargs=SIMULATED)(send_notification)

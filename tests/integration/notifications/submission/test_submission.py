@@ -3,8 +3,10 @@
 import json
 import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -98,14 +100,16 @@ EMAIL = {"channel": "email", "recipient": "ada@example.org", "subject": "Hi", "b
         ({"colour": "red"}, errors.UnknownArgument, "colour"),
     ],
 )
-def test_bad_input_is_refused_by_name_before_a_row_exists(transactional_db, changes, error, field):
+def test_bad_input_is_refused_by_name_before_a_row_exists(
+    transactional_db: None, changes: Any, error: Any, field: Any
+) -> None:
     with pytest.raises(error) as refusal:
         send_notification.apply_async(kwargs={**EMAIL, **changes})
     assert refusal.value.field == field
     assert Notification.objects.count() == 0
 
 
-def _nested(levels):
+def _nested(levels: Any) -> list[object]:
     value: list[object] = []
     for _ in range(levels):
         value = [value]
@@ -124,7 +128,9 @@ def _nested(levels):
     ],
     ids=["NaN", "infinity", "digits", "nested", "set", "key"],
 )
-def test_what_json_cannot_hold_is_refused_by_its_place_in_our_words(db, value, what):
+def test_what_json_cannot_hold_is_refused_by_its_place_in_our_words(
+    db: None, value: Any, what: str
+) -> None:
     for field in ("context", "metadata"):
         with pytest.raises(errors.InvalidContext) as refusal:
             send(**{**SIMULATED, field: {"lines": [1, value]}})
@@ -138,35 +144,39 @@ def test_what_json_cannot_hold_is_refused_by_its_place_in_our_words(db, value, w
         assert len(str(refused.value)) < 300
 
 
-def test_the_result_and_the_row_share_their_id(transactional_db):
+def test_the_result_and_the_row_share_their_id(transactional_db: None) -> None:
     result = send_notification.apply_async(kwargs=SIMULATED)
     assert Notification.objects.get(id=result.id).status == Status.QUEUED
 
 
-def test_a_task_id_of_ones_own_becomes_the_notifications_id(transactional_db):
+def test_a_task_id_of_ones_own_becomes_the_notifications_id(transactional_db: None) -> None:
     mine = str(uuid.uuid4())
     assert send_notification.apply_async(kwargs=SIMULATED, task_id=mine).id == mine
     send_notification.apply_async(kwargs=SIMULATED, task_id=mine)
     assert Notification.objects.count() == 1
 
 
-def test_the_same_idempotency_key_and_content_give_the_first_notification(accepted):
+def test_the_same_idempotency_key_and_content_give_the_first_notification(
+    accepted: Callable[..., Notification],
+) -> None:
     first = accepted(idempotency_key="order-7")
     again = accepted(idempotency_key="order-7")
     assert again.id == first.id
     assert Notification.objects.count() == 1
 
 
-def test_the_same_idempotency_key_with_other_content_is_a_conflict(accepted):
+def test_the_same_idempotency_key_with_other_content_is_a_conflict(
+    accepted: Callable[..., Notification],
+) -> None:
     accepted(idempotency_key="order-7")
     with pytest.raises(errors.IdempotencyConflict):
         accepted(idempotency_key="order-7", body="Something else")
 
 
-def test_a_key_used_by_many_at_the_same_time_makes_one_notification(transactional_db):
+def test_a_key_used_by_many_at_the_same_time_makes_one_notification(transactional_db: None) -> None:
     ids = []
 
-    def submit():
+    def submit() -> None:
         try:
             ids.append(send(**SIMULATED, idempotency_key="once").id)
         finally:
@@ -181,7 +191,9 @@ def test_a_key_used_by_many_at_the_same_time_makes_one_notification(transactiona
     assert len(set(ids)) == 1
 
 
-def test_a_rollback_leaves_no_row_and_no_message(transactional_db, messages_on_the_broker):
+def test_a_rollback_leaves_no_row_and_no_message(
+    transactional_db: None, messages_on_the_broker: Callable[..., list[dict[str, Any]]]
+) -> None:
     with transaction.atomic():
         send(**SIMULATED)
         transaction.set_rollback(True)
@@ -189,7 +201,9 @@ def test_a_rollback_leaves_no_row_and_no_message(transactional_db, messages_on_t
     assert messages_on_the_broker("simulator.medium") == []
 
 
-def test_a_commit_publishes_the_id_alone(transactional_db, messages_on_the_broker):
+def test_a_commit_publishes_the_id_alone(
+    transactional_db: None, messages_on_the_broker: Callable[..., list[dict[str, Any]]]
+) -> None:
     with transaction.atomic():
         row = send(**{**SIMULATED, "body": "a secret", "recipient": "who"})
         assert messages_on_the_broker("simulator.medium") == []
@@ -199,10 +213,13 @@ def test_a_commit_publishes_the_id_alone(transactional_db, messages_on_the_broke
     assert "who" not in message["body"]
 
 
-def test_an_app_made_beside_ours_takes_none_of_our_messages(accepted, messages_on_the_broker):
+def test_an_app_made_beside_ours_takes_none_of_our_messages(
+    accepted: Callable[..., Notification],
+    messages_on_the_broker: Callable[..., list[dict[str, Any]]],
+) -> None:
     publisher._pool.cache_clear()
 
-    def in_a_thread_that_speaks_with_another_system():
+    def in_a_thread_that_speaks_with_another_system() -> list[Any]:
         with Celery("another system", broker="memory://"):
             try:
                 return [accepted().id, send_notification.delay(**SIMULATED).id]
@@ -215,7 +232,9 @@ def test_an_app_made_beside_ours_takes_none_of_our_messages(accepted, messages_o
     assert all(str(id_) in published for id_ in ids)
 
 
-def test_a_waiting_notification_can_be_cancelled(accepted, deliver):
+def test_a_waiting_notification_can_be_cancelled(
+    accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     row = accepted(countdown=60)
     assert cancel(row.id)
     row.refresh_from_db()
@@ -223,7 +242,9 @@ def test_a_waiting_notification_can_be_cancelled(accepted, deliver):
     assert deliver(row) == []
 
 
-def test_a_cancellation_that_comes_too_late_says_so(accepted, deliver):
+def test_a_cancellation_that_comes_too_late_says_so(
+    accepted: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
     row = accepted()
     deliver(row)
     cancellation = cancel(row.id)
@@ -231,8 +252,8 @@ def test_a_cancellation_that_comes_too_late_says_so(accepted, deliver):
     assert cancellation.status == Status.SENT
 
 
-def test_code_that_awaits_sends_one_many_and_calls_off(transactional_db):
-    async def story():
+def test_code_that_awaits_sends_one_many_and_calls_off(transactional_db: None) -> None:
+    async def story() -> Any:
         one = await asend(**SIMULATED, countdown=60)
         many = await asend_many(
             [{"recipient": "ada"}, {"recipient": ""}], channel="simulator", body="Hello"

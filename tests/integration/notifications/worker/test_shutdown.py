@@ -4,12 +4,13 @@ import os
 
 from tests.servers.process import wait_until
 from tests.servers.processes import Processes
+from tests.servers.redis import RedisServer
 
 APP = "tests.integration.notifications.worker.blocked_app"
 
 
 def test_a_blocked_worker_ends_with_its_pool_after_its_grace(
-    processes: Processes, redis_server
+    processes: Processes, redis_server: RedisServer
 ) -> None:
     worker = processes.start(
         "worker",

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from scheduling import outages, watch
 from scheduling.watch import Watch
 from tests.integration.scheduling.jobs_app import RUNS
 from tests.servers.process import wait_until
+from tests.servers.processes import Processes
+from tests.servers.redis import RedisServer
 
 PREFETCH = 2
 QUEUE = Queue("refused", Exchange("refused"), routing_key="refused")
@@ -27,7 +30,7 @@ APP = "tests.integration.scheduling.jobs_app"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_owed(monkeypatch):
+def _nothing_is_owed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(unacked, "owed", unacked.Owed())
     monkeypatch.setattr(watch, "QUIET", 0.0)
     its_watch = Watch(outages.BROKER, lambda: None, "it is a test")
@@ -37,7 +40,7 @@ def _nothing_is_owed(monkeypatch):
 
 
 @contextmanager
-def _refusing(server, begin: str = "CONFIG SET maxmemory 1") -> Iterator[None]:
+def _refusing(server: Any, begin: str = "CONFIG SET maxmemory 1") -> Iterator[None]:
     """Have a Redis answer each write with an error."""
     with server.client() as client:
         client.execute_command(*begin.split())
@@ -51,14 +54,14 @@ def _refusing(server, begin: str = "CONFIG SET maxmemory 1") -> Iterator[None]:
 class Taker:
     """A connection that takes up to two messages, as a worker does."""
 
-    def __init__(self, server) -> None:
+    def __init__(self, server: Any) -> None:
         self.taken: dict[str, list[Any]] = {}
         self.connection = Connection(server.url)
         self._consumer = Consumer(self.connection, [QUEUE], on_message=self._take)
         self._consumer.qos(prefetch_count=PREFETCH)
         self._consumer.consume()
 
-    def _take(self, message) -> None:
+    def _take(self, message: Any) -> None:
         self.taken.setdefault(message.payload, []).append(message)
 
     def look(self) -> None:
@@ -82,13 +85,13 @@ class Taker:
 
 
 @pytest.fixture
-def taker(redis_server):
+def taker(redis_server: RedisServer) -> Iterator[Taker]:
     made = Taker(redis_server)
     yield made
     made.connection.close()
 
 
-def _is_clean(server) -> bool:
+def _is_clean(server: Any) -> bool:
     with server.client() as client:
         return not client.exists("unacked", "unacked_index", "refused")
 
@@ -99,8 +102,8 @@ def _is_clean(server) -> bool:
     ids=["full", "read-only"],
 )
 def test_acks_and_rejections_that_redis_refuses_are_written_once_it_takes_them(
-    redis_server, taker, refuse
-):
+    redis_server: RedisServer, taker: Taker, refuse: str
+) -> None:
     for how in ("ack", "reject"):
         taker.publish("one", "two")
         messages = taker.take("one", "two")
@@ -112,7 +115,9 @@ def test_acks_and_rejections_that_redis_refuses_are_written_once_it_takes_them(
         assert _is_clean(redis_server)
 
 
-def test_a_message_given_back_while_redis_refuses_comes_again(redis_server, taker):
+def test_a_message_given_back_while_redis_refuses_comes_again(
+    redis_server: RedisServer, taker: Taker
+) -> None:
     taker.publish("one", "two")
     messages = taker.take("one", "two")
     with _refusing(redis_server):
@@ -123,7 +128,9 @@ def test_a_message_given_back_while_redis_refuses_comes_again(redis_server, take
     assert _is_clean(redis_server)
 
 
-def test_a_message_that_was_taken_as_redis_began_to_refuse_is_kept(redis_server, taker):
+def test_a_message_that_was_taken_as_redis_began_to_refuse_is_kept(
+    redis_server: RedisServer, taker: Taker
+) -> None:
     taker.look()  # what asks for a message, and reads the answer with the next look
     taker.publish("one")
     with _refusing(redis_server):
@@ -136,7 +143,9 @@ def test_a_message_that_was_taken_as_redis_began_to_refuse_is_kept(redis_server,
     assert _is_clean(redis_server)
 
 
-def test_what_a_channel_owes_that_closed_is_written_by_the_next(redis_server, taker):
+def test_what_a_channel_owes_that_closed_is_written_by_the_next(
+    redis_server: RedisServer, taker: Taker
+) -> None:
     taker.publish("done", "not done")
     done, not_done = taker.take("done", "not done")
     with _refusing(redis_server):
@@ -151,7 +160,9 @@ def test_what_a_channel_owes_that_closed_is_written_by_the_next(redis_server, ta
     next_taker.connection.close()
 
 
-def test_what_is_in_hand_goes_back_as_a_channel_closes(redis_server, taker):
+def test_what_is_in_hand_goes_back_as_a_channel_closes(
+    redis_server: RedisServer, taker: Taker
+) -> None:
     taker.publish("one", "two")
     taker.take("one", "two")
     taker.connection.close()
@@ -161,8 +172,8 @@ def test_what_is_in_hand_goes_back_as_a_channel_closes(redis_server, taker):
 
 
 def test_a_worker_goes_on_after_redis_refused_more_acks_than_it_may_hold_messages(
-    processes, redis_server, tmp_path
-):
+    processes: Processes, redis_server: RedisServer, tmp_path: Path
+) -> None:
     runs = tmp_path / "runs"
     runs.touch()
     processes.env |= {"BROKER_URL": redis_server.url, "REDIS_URL": "", RUNS: str(runs)}
@@ -197,6 +208,6 @@ def test_a_worker_goes_on_after_redis_refused_more_acks_than_it_may_hold_message
     assert "Couldn't ack" not in worker.output()
 
 
-def _copies(server) -> int:
+def _copies(server: Any) -> int:
     with server.client() as client:
         return int(client.hlen("unacked"))

@@ -1,5 +1,7 @@
 """Mail addresses and senders: one form to keep, one form for the wire."""
 
+from typing import Any
+
 import pytest
 
 from notifications.channels import addresses
@@ -26,7 +28,9 @@ from notifications.channels.addresses import BadAddress
         ("root@localhost", "root@localhost", "root@localhost"),
     ],
 )
-def test_an_address_has_one_form_to_keep_and_one_for_servers(given, kept, wired):
+def test_an_address_has_one_form_to_keep_and_one_for_servers(
+    given: str, kept: str, wired: str
+) -> None:
     assert addresses.canonical(given) == kept
     assert addresses.canonical(kept) == kept
     assert addresses.wire(kept) == wired
@@ -56,7 +60,7 @@ def test_an_address_has_one_form_to_keep_and_one_for_servers(given, kept, wired)
         ("a@" + ".".join(["b" * 60] * 5) + ".org", "254 bytes"),
     ],
 )
-def test_what_no_server_could_take_is_refused_by_name(given, complaint):
+def test_what_no_server_could_take_is_refused_by_name(given: str, complaint: str) -> None:
     with pytest.raises(BadAddress, match=complaint):
         addresses.canonical(given)
 
@@ -71,7 +75,7 @@ def test_what_no_server_could_take_is_refused_by_name(given, complaint):
         ("<shop@shop.example>", "", "shop@shop.example"),
     ],
 )
-def test_a_sender_needs_no_quotes(given, name, address):
+def test_a_sender_needs_no_quotes(given: str, name: str, address: str) -> None:
     assert addresses.sender(given) == (name, address)
 
 
@@ -84,6 +88,6 @@ def test_a_sender_needs_no_quotes(given, name, address):
         "jörg@example.org",
     ],
 )
-def test_what_is_not_one_sender_is_refused(given):
+def test_what_is_not_one_sender_is_refused(given: Any) -> None:
     with pytest.raises(BadAddress):
         addresses.sender(given)

@@ -1,15 +1,18 @@
 """What an account's reference reaches: secrets that were put there for accounts, and no more."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from notifications.channels import bounded_file
 from notifications.channels.secret_references import BadReference, resolve
 
 
 @pytest.fixture
-def folder(settings, tmp_path):
+def folder(settings: Settings, tmp_path: Path) -> Any:
     settings.SECRETS_DIR = str(tmp_path / "secrets")
     settings.VAR_DIR = tmp_path / "var"
     settings.SECRETS_NAMES = ["OLD_TOKEN"]
@@ -18,7 +21,9 @@ def folder(settings, tmp_path):
     return tmp_path / "secrets"
 
 
-def test_a_secret_is_read_from_the_folder_or_a_variable_for_accounts(folder, monkeypatch):
+def test_a_secret_is_read_from_the_folder_or_a_variable_for_accounts(
+    folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "..data").mkdir()
     (folder / "..data" / "token").write_text(" t0ken\n")
     (folder / "linked").symlink_to(folder / "..data" / "token")  # as Kubernetes mounts them
@@ -45,7 +50,9 @@ def test_a_secret_is_read_from_the_folder_or_a_variable_for_accounts(folder, mon
         *("env:SECRET_NOT_SET", "env:SECRET_X_FILE", "s3cret", "http://x.example", "", None, 7),
     ],
 )
-def test_nothing_else_is_reached(folder, monkeypatch, reference):
+def test_nothing_else_is_reached(
+    folder: Any, monkeypatch: pytest.MonkeyPatch, reference: Any
+) -> None:
     for name in ("var/secret_key", "secrets-too/x", "secrets/key_of_this_system"):
         (folder.parent / name).write_text("leaked")
     (folder / "out").symlink_to("/etc/passwd")
@@ -58,7 +65,7 @@ def test_nothing_else_is_reached(folder, monkeypatch, reference):
     assert "leaked" not in str(refused.value)
 
 
-def test_a_pipe_a_device_a_folder_or_a_huge_file_holds_nobody_up(folder):
+def test_a_pipe_a_device_a_folder_or_a_huge_file_holds_nobody_up(folder: Any) -> None:
     os.mkfifo(folder / "pipe")
     (folder / "folder").mkdir()
     with (folder / "huge").open("wb") as huge:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_a_folder_that_was_there_is_taken_from_others_at_the_start(tmp_path):
+def test_a_folder_that_was_there_is_taken_from_others_at_the_start(tmp_path: Path) -> None:
     folder = tmp_path / "var"
     folder.mkdir(mode=0o755)
     folder.chmod(0o755)
@@ -35,7 +36,7 @@ def test_a_folder_that_was_there_is_taken_from_others_at_the_start(tmp_path):
     assert not private_files.open_to_others(folder)
 
 
-def test_a_named_folder_that_holds_files_of_others_keeps_its_mode(tmp_path):
+def test_a_named_folder_that_holds_files_of_others_keeps_its_mode(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     for name in ("mail", "secret_key"):
         (tmp_path / name).touch(mode=0o644)
@@ -45,7 +46,7 @@ def test_a_named_folder_that_holds_files_of_others_keeps_its_mode(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_secret_that_is_made_is_its_owners_alone(tmp_path):
+def test_a_secret_that_is_made_is_its_owners_alone(tmp_path: Path) -> None:
     folder = tmp_path / "var"
     subprocess.run(
         [sys.executable, "-c", "import os; os.umask(0); import config.settings"],
@@ -67,7 +68,9 @@ def test_a_secret_that_is_made_is_its_owners_alone(tmp_path):
     ],
     ids=["empty", "of before", "of others", "marked"],
 )
-def test_the_folder_that_nobody_named_is_left_where_others_use_it(tmp_path, before, then):
+def test_the_folder_that_nobody_named_is_left_where_others_use_it(
+    tmp_path: Path, before: dict[str, Any], then: dict[str, Any]
+) -> None:
     folder = tmp_path / "var"
     folder.mkdir()
     folder.chmod(0o755)

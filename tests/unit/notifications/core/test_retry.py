@@ -1,6 +1,7 @@
 """What happens next is a value: the policy as a table."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -104,7 +105,9 @@ def dead(reason: str) -> Decision:
         ),
     ],
 )
-def test_the_decision_after_an_attempt(outcome, attempt, changes, decision):
+def test_the_decision_after_an_attempt(
+    outcome: Any, attempt: int, changes: dict[str, Any], decision: Any
+) -> None:
     given = {
         "policy": POLICY,
         "guarantee": "at_least_once",
@@ -121,19 +124,21 @@ def test_the_decision_after_an_attempt(outcome, attempt, changes, decision):
     ("attempt", "draw", "seconds"),
     [(1, 0.0, 5), (1, 0.999999, 10), (2, 0.0, 10), (3, 0.5, 30), (4, 0.0, 30), (999, 0.0, 30)],
 )
-def test_a_wait_doubles_up_to_the_cap_and_half_of_it_is_drawn(attempt, draw, seconds):
+def test_a_wait_doubles_up_to_the_cap_and_half_of_it_is_drawn(
+    attempt: int, draw: float, seconds: int
+) -> None:
     policy = RetryPolicy(base=10, cap=60)
     assert policy.wait(attempt, draw) == pytest.approx(seconds, rel=1e-4)
 
 
-def test_a_wait_that_is_cut_is_spread_too():
+def test_a_wait_that_is_cut_is_spread_too() -> None:
     policy = RetryPolicy(base=1, cap=60)
     assert policy.wait(9, 0.0, left=40) == 10
     assert policy.wait(9, 0.5, left=40) == 15
     assert policy.wait(9, 0.0, left=61) == 30
 
 
-def test_an_urgent_message_is_tried_until_it_is_of_no_use():
+def test_an_urgent_message_is_tried_until_it_is_of_no_use() -> None:
     """All its providers fail for all of its life: no long wait ends it early."""
     policy, now, expires_at, attempt = POLICIES["high"], NOW, in_(90), 1
     tried = [now]
@@ -158,13 +163,13 @@ def test_an_urgent_message_is_tried_until_it_is_of_no_use():
     assert len(tried) < policy.max_attempts
 
 
-def test_an_urgent_message_is_retried_sooner_and_given_up_earlier():
+def test_an_urgent_message_is_retried_sooner_and_given_up_earlier() -> None:
     high, medium, low = (POLICIES[p] for p in ("high", "medium", "low"))
     assert high.base < medium.base < low.base
     assert high.deadline < medium.deadline < low.deadline
 
 
-def test_a_notifications_own_figures_lie_over_the_priorities():
+def test_a_notifications_own_figures_lie_over_the_priorities() -> None:
     assert policy_for("high", {"max_attempts": 2}).max_attempts == 2
     assert policy_for("high", {"max_attempts": 2}).base == POLICIES["high"].base
     assert policy_for("low", None) is POLICIES["low"]
@@ -184,13 +189,13 @@ def test_a_notifications_own_figures_lie_over_the_priorities():
         {"jitter": 1},
     ],
 )
-def test_an_impossible_policy_is_refused(overrides):
+def test_an_impossible_policy_is_refused(overrides: dict[str, Any]) -> None:
     with pytest.raises(InvalidRetryPolicy) as refusal:
         policy_for("medium", overrides)
     assert refusal.value.field == "retry"
 
 
-def test_celerys_own_settings_agree_with_the_default_policy():
+def test_celerys_own_settings_agree_with_the_default_policy() -> None:
     policy = POLICIES["medium"]
     assert send_notification.max_retries == policy.max_attempts - 1
     assert send_notification.retry_backoff == policy.base

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+from collections.abc import Callable, Iterator
+from typing import Any, Never
 
 import psycopg
 import pytest
@@ -15,7 +17,7 @@ SECRET = "Dear Ada, your code is 4711"
 
 
 @pytest.fixture
-def logged():
+def logged() -> Iterator[Callable[..., list[Any]]]:
     """Log to memory as the processes do; return the lines."""
     handler = logging.StreamHandler(io.StringIO())
     line = logs.logging_config("INFO", "json")["formatters"]["line"]
@@ -29,7 +31,7 @@ def logged():
     logger.removeHandler(handler)
 
 
-def raised(error, cause=None):
+def raised(error: Any, cause: Any = None) -> None:
     try:
         raise error from cause
     except type(error):
@@ -45,7 +47,9 @@ def raised(error, cause=None):
         DataError(f"DETAIL: Failing row contains ({SECRET})"),
     ],
 )
-def test_a_traceback_has_classes_and_places_but_no_text(logged, error):
+def test_a_traceback_has_classes_and_places_but_no_text(
+    logged: Callable[..., list[Any]], error: Any
+) -> None:
     raised(error, cause=TypeError(SECRET))
     (line,) = logged()
     assert "4711" not in json.dumps(line)
@@ -55,12 +59,12 @@ def test_a_traceback_has_classes_and_places_but_no_text(logged, error):
     assert "in raised" in line["exception"]
 
 
-def test_an_error_of_the_code_keeps_its_text(logged):
+def test_an_error_of_the_code_keeps_its_text(logged: Callable[..., list[Any]]) -> None:
     raised(ImportError("No module named 'pigeons'"))
     assert "No module named 'pigeons'" in logged()[0]["exception"]
 
 
-def test_an_outage_is_described_in_words_of_ours(logged):
+def test_an_outage_is_described_in_words_of_ours(logged: Callable[..., list[Any]]) -> None:
     error = OperationalError(SECRET)
     error.__cause__ = psycopg.errors.DiskFull(SECRET)
     raised(error, cause=error.__cause__)
@@ -69,11 +73,11 @@ def test_an_outage_is_described_in_words_of_ours(logged):
     assert "4711" not in line["exception"]
 
 
-def test_a_task_that_raises_is_named_without_its_text(logged):
+def test_a_task_that_raises_is_named_without_its_text(logged: Callable[..., list[Any]]) -> None:
     app = Celery("test", broker="memory://", backend="cache+memory://", set_as_current=False)
 
-    @app.task(name="pigeon")
-    def pigeon():
+    @app.task(name="pigeon")  # type: ignore[untyped-decorator]  # celery has no types
+    def pigeon() -> Never:
         raise ValueError(SECRET)
 
     pigeon.apply()

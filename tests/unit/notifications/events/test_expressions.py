@@ -1,6 +1,7 @@
 """Expressions of rules: what is refused when saved, and that no evaluation goes on and on."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ DATA = {
         ("data.customer.email.matches('^ada@')", True),
     ],
 )
-def test_an_expression_reads_the_data(expression, value):
+def test_an_expression_reads_the_data(expression: str, value: Any) -> None:
     data = {**DATA, "text": ""}
     expressions.check(expression)
     assert expressions.evaluate(expression, data) == value
@@ -64,7 +65,7 @@ def test_an_expression_reads_the_data(expression, value):
         *[(sign * 490 + "1", "nested too deeply") for sign in "(["],
     ],
 )
-def test_what_is_not_an_expression_is_refused_and_told_why(expression, why):
+def test_what_is_not_an_expression_is_refused_and_told_why(expression: Any, why: Any) -> None:
     with pytest.raises(BadExpression, match=re.escape(why)):
         expressions.check(expression)
 
@@ -79,7 +80,7 @@ def test_what_is_not_an_expression_is_refused_and_told_why(expression, why):
         ("data.lines.map(l, data.text)", "too large"),
     ],
 )
-def test_data_that_does_not_fit_is_told(expression, why):
+def test_data_that_does_not_fit_is_told(expression: str, why: str) -> None:
     expressions.check(expression)
     with pytest.raises(BadExpression, match=why):
         expressions.evaluate(expression, DATA)

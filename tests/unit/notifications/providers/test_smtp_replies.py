@@ -1,5 +1,7 @@
 """Whose fault a mail server's refusal is, as a table."""
 
+from typing import Any
+
 import pytest
 
 from notifications.core.errors import (
@@ -36,14 +38,16 @@ SESSION, MAIL, RCPT, CONTENT = Phase.SESSION, Phase.MAIL, Phase.RCPT, Phase.CONT
         (CONTENT, 452, "4.3.1 Insufficient system storage"),
     ],
 )
-def test_what_is_about_us_is_the_accounts_fault_and_no_recipients(phase, code, text):
+def test_what_is_about_us_is_the_accounts_fault_and_no_recipients(
+    phase: Any, code: int, text: str
+) -> None:
     error = refusal(code, text, phase)
     assert type(error) is AccountRefused
     assert not error.local
 
 
 @pytest.mark.parametrize("detail", ["1", "2", "3", "6", "10"])
-def test_an_address_that_does_not_exist_is_dead(detail):
+def test_an_address_that_does_not_exist_is_dead(detail: str) -> None:
     error = refusal(550, f"5.1.{detail} <relay@sender.example> unknown", RCPT)
     assert isinstance(error, InvalidRecipient)
     assert error.local
@@ -65,7 +69,7 @@ def test_an_address_that_does_not_exist_is_dead(detail):
         (451, "4.7.1 Try later", TransientError),
     ],
 )
-def test_what_is_about_the_recipient_is_its_own(code, text, kind):
+def test_what_is_about_the_recipient_is_its_own(code: int, text: str, kind: Any) -> None:
     error = refusal(code, text, RCPT)
     assert type(error) is kind
     assert error.local
@@ -82,7 +86,9 @@ def test_what_is_about_the_recipient_is_its_own(code, text, kind):
         (RCPT, 550, "5.7.1 Not you"),
     ],
 )
-def test_another_account_may_take_a_message_that_one_refuses(phase, code, text):
+def test_another_account_may_take_a_message_that_one_refuses(
+    phase: Any, code: int, text: str
+) -> None:
     error = refusal(code, text, phase)
     assert type(error) is PermanentError
     assert error.elsewhere

@@ -2,6 +2,7 @@
 
 from collections import deque
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -23,13 +24,15 @@ LIMIT = 60.0
         (True, 29, False),
     ],
 )
-def test_a_queue_is_raised_beyond_the_limit_and_let_down_below_half_of_it(before, age, after):
+def test_a_queue_is_raised_beyond_the_limit_and_let_down_below_half_of_it(
+    before: bool, age: int, after: bool
+) -> None:
     raised = {"email.low"} if before else set()
     found = next_raised(raised, {"email.low": age}, raise_after=LIMIT)
     assert found == ({"email.low"} if after else set())
 
 
-def test_a_raised_queue_that_became_empty_is_let_down():
+def test_a_raised_queue_that_became_empty_is_let_down() -> None:
     assert next_raised({"email.low"}, {}, raise_after=LIMIT) == frozenset()
 
 
@@ -43,11 +46,13 @@ def test_a_raised_queue_that_became_empty_is_let_down():
         ("email.low", {"high": 1.0, "medium": 1.0, "low": 3.0}, 3),
     ],
 )
-def test_a_raised_weight_does_not_pass_the_next_priority(queue, weights, weight):
+def test_a_raised_weight_does_not_pass_the_next_priority(
+    queue: str, weights: Any, weight: int
+) -> None:
     assert raised_weight(queue, weights) == weight
 
 
-def test_a_queue_that_falls_behind_is_held_at_the_limit_without_going_up_and_down():
+def test_a_queue_that_falls_behind_is_held_at_the_limit_without_going_up_and_down() -> None:
     """Twenty messages a second; ``high`` would take all, ``low`` gets 1.5 new ones a second."""
     raised: frozenset[str] = frozenset()
     order = FairOrder(
