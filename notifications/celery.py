@@ -10,7 +10,12 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, worker_init, worker_shutting_down
+from celery.signals import (
+    beat_init,
+    worker_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
 from notifications.worker import shutdown, transports
 from scheduling import redis_address
@@ -47,6 +52,7 @@ def setup(app: Celery) -> None:
     beat_init.connect(_wait_for_migrations, weak=False)
     worker_init.connect(shutdown.refuse_green_pools)
     worker_shutting_down.connect(shutdown.limit)
+    worker_process_shutdown.connect(_send_traces, weak=False)
 
 
 def is_set_up(app: Celery) -> bool:
@@ -66,6 +72,13 @@ def _meet_servers(**_: Any) -> None:
     from notifications.worker import connections  # noqa: PLC0415 -- as above
 
     connections.meet_servers()
+
+
+def _send_traces(**_: Any) -> None:
+    """Send what was traced, for a child of a pool ends without Python's own exit."""
+    from notifications import tracing  # noqa: PLC0415 -- as above
+
+    tracing.flush()
 
 
 def _wait_for_migrations(**_: Any) -> None:

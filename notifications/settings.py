@@ -283,6 +283,9 @@ METRICS_PORT = env.int("METRICS_PORT", default=0)  # 0: not at all
 METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1")
 # A bearer token; empty: in production this machine alone is answered, else anybody.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+# Whether requests, waits and calls of providers are traced by OpenTelemetry (extra otel), which
+# reads its own variables OTEL_….
+NOTIFICATIONS_TRACING = env.bool("NOTIFICATIONS_TRACING", default=False)
 
 # --- Templates (templates_engine.conf) ------------------------------------------------------
 

@@ -28,6 +28,8 @@ NAMED = {
     "fido2": "BSD License AND Apache Software License AND Mozilla Public License 2.0 (MPL 2.0)",
     # The zlib licence, which has no classifier of its own.
     "dkimpy": "DFSG approved",
+    # BSD, in the words of Google's template.
+    "protobuf": "3-Clause BSD License",
     # BSD; the other is a remark on the trademark of the name "QR Code".
     "qrcode": "BSD License AND Other/Proprietary License",
 }

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from uuid_utils.compat import uuid7
 
+from notifications import tracing
 from notifications.api import problems
 
 log = structlog.get_logger(__name__)
@@ -48,7 +49,7 @@ def api(answer: Answer) -> Answer:
         if _would_be_redirected(request):
             response = problems.answer(request, problems.Problem("https-required"))
         else:
-            response = answer(request)
+            response = tracing.answered(request, answer)
         if response.status_code >= 400 and response["Content-Type"] not in _OWN_TYPES:
             response = _as_problem(request, response)
         log.info(

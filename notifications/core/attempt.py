@@ -38,6 +38,7 @@ class Claim(NamedTuple):
     options: dict[str, Any] | None
     mail_id: int | None
     project: str = DEFAULT_PROJECT
+    traceparent: str = ""
     held_accounts: str = ""  # one a line: no message that was claimed now goes by these
 
     @property

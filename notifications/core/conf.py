@@ -71,6 +71,7 @@ class Conf:
     mail_headers = Setting[list[str]]()
     mail_refused_types = Setting[list[str]]()
     attachment_storage = Setting[str]()
+    tracing = Setting[bool]()
 
 
 conf = Conf()

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from notifications import metrics
+from notifications import metrics, tracing
 from notifications.core.attempt import Claim, Report, Result, error_in
 from notifications.core.conf import conf
 from notifications.core.reasons import Reason
@@ -106,6 +106,8 @@ def _record_together(reports: Sequence[Report], worker: str) -> list[Recorded]:
         suppressions.keep_invalid([report for report, _ in kept])
     with isolation.aside("count"):
         metrics.recorded(kept, now, stale=len(decided) - len(kept))
+    with isolation.aside("trace"):
+        tracing.attempted(kept, now)
     return [
         Recorded(r.claim, d, r.outcome.code, stale=r.claim.id not in current) for r, d in decided
     ]
@@ -164,14 +166,17 @@ def defer(slots: Iterable[tuple[Claim, datetime]], reason: str) -> None:
 def finish(claims: Iterable[Claim], status: Status, reason: str) -> set[UUID]:
     """End claims without a provider call (expired, suppressed); return the ids that were ours."""
     held = list(claims)
+    now = clock.now()
     ended = _update(
         "status = %s, due_at = NULL, reason = %s, finished_at = %s,"
         " attempt_count = attempt_count - 1",
-        [status, reason, clock.now()],
+        [status, reason, now],
         held,
     )
     with isolation.aside("count"):
         metrics.finished(held, ended, status, reason)
+    with isolation.aside("trace"):
+        tracing.ended(held, ended, status, reason, now)
     return ended
 
 

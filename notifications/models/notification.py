@@ -82,6 +82,14 @@ class NotificationRecord(models.Model):
         editable=False,
         help_text="The HTTP request that asked for it.",
     )
+    traceparent = models.CharField(
+        max_length=55,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The span that asked for it (W3C Trace Context).",
+    )
     callback_url = models.CharField(
         max_length=2000,
         blank=True,

@@ -16,7 +16,7 @@ import structlog
 from django.db import transaction
 from django.db.models import Q
 
-from notifications import metrics
+from notifications import metrics, tracing
 from notifications.channels.mail import KeptMail, Mail
 from notifications.core import routing
 from notifications.core.errors import (
@@ -100,6 +100,7 @@ class _First(NamedTuple):
     test: bool
 
 
+@tracing.submission()
 def accept_one(asked: Asked, *, publish: bool = True) -> Answer:
     """Accept one request. Raises what refuses it: a subclass of ``InvalidNotification``.
 
@@ -125,6 +126,7 @@ def accept_one(asked: Asked, *, publish: bool = True) -> Answer:
     return answer
 
 
+@tracing.submission()
 def accept_many(asked: Sequence[Asked], *, batch: Batch | None = None) -> list[Answer]:
     """Accept requests in one transaction, and return an answer for each, in order.
 

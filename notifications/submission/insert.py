@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 
+from notifications import tracing
 from notifications.core.conf import conf
 from notifications.db.bulk_insert import Table
 from notifications.models import Notification, Status, new_id
@@ -50,6 +51,7 @@ def build(
         "created_at": now,
         "options": accepted.options or None,
         "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
+        "traceparent": tracing.traceparent(),
         **more,
     }
 

@@ -4,6 +4,7 @@ No process starts with an error: ``refuse_errors``.
 """
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from notifications.providers import smtp_connection
 from scheduling import redis_address
 
 OTHER_BROKERS = ("amqp", "amqps", "memory")
+TRACING_PACKAGES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 
 
 @register("notifications")
@@ -142,10 +144,26 @@ def _archive() -> Iterator[Error]:
         )
 
 
+def _tracing() -> Iterator[Error]:
+    if settings.NOTIFICATIONS_TRACING and not all(map(_is_installed, TRACING_PACKAGES)):
+        yield Error(
+            "NOTIFICATIONS_TRACING is on, and OpenTelemetry is not installed.",
+            hint='Install it: pip install "notifications[otel]".',
+            id="config.E016",
+        )
+
+
 ERRORS: list[Callable[[], Iterator[Error]]] = [
     *(_bad_values, _broker, _redis, _email, _email_from, _email_ehlo, _email_dkim),
-    *(_public_url, _archive),
+    *(_public_url, _archive, _tracing),
 ]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # nor is what it is a part of
+        return False
 
 
 def _redis_problem(url: str) -> str:

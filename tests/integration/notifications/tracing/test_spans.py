@@ -1,0 +1,148 @@
+"""A trace goes from the request through the wait to the call of the provider, in real processes."""
+
+import json
+import urllib.request
+from datetime import UTC, datetime
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from werkzeug import Response
+
+from notifications.models import Notification, Status
+from notifications.operations import api_keys
+
+CALLER = "0af7651916cd43dd8448eb211c80319c"
+SPAN = "b7ad6b7169203331"
+RECIPIENT = "ada-the-recipient"
+SECRET = "the-code-is-1234"
+
+
+@pytest.fixture
+def collector(httpserver):
+    """What the processes have sent to a collector: spans with their resources, as OTLP has them."""
+    sent = []
+
+    def take(request):
+        sent.append(ExportTraceServiceRequest.FromString(request.data))
+        return Response("", 200)
+
+    httpserver.expect_request("/v1/traces", method="POST").respond_with_handler(take)
+    sent_to = {
+        "NOTIFICATIONS_TRACING": "1",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": httpserver.url_for("").rstrip("/"),
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+    }
+    return sent, sent_to
+
+
+def spans(sent):
+    return {
+        span.name: span
+        for request in sent
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    }
+
+
+def said(span):
+    return {
+        one.key: str(getattr(one.value, one.value.WhichOneof("value"))) for one in span.attributes
+    }
+
+
+def moment(nanoseconds):
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+def post(address, key, fields, **headers):
+    request = urllib.request.Request(
+        f"{address}/api/v1/notifications",
+        json.dumps(fields).encode(),
+        {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **headers},
+    )
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return json.load(response)["id"]
+
+
+def test_a_callers_trace_goes_on_to_the_call_of_the_provider(
+    transactional_db, processes, collector, wait_until
+):
+    sent, env = collector
+    key = api_keys.create("traced").token
+    _, address = processes.web(**env)
+    worker = processes.worker("-c", "1", **env)
+    fields = {"channel": "simulator", "recipient": RECIPIENT, "body": SECRET}
+    id_ = post(address, key, fields, traceparent=f"00-{CALLER}-{SPAN}-01")
+    wait_until(lambda: "send simulator" in spans(sent), hint=worker.output())
+    wait_until(lambda: "POST /api/v1/notifications" in spans(sent))
+
+    found = spans(sent)
+    request, submit = found["POST /api/v1/notifications"], found["submit"]
+    wait, call = found["wait"], found["send simulator"]
+    assert {one.trace_id.hex() for one in (request, submit, wait, call)} == {CALLER}
+    assert request.parent_span_id.hex() == SPAN
+    assert submit.parent_span_id == request.span_id
+    assert wait.parent_span_id == call.parent_span_id == submit.span_id
+    row = Notification.objects.get(id=id_)
+    assert row.traceparent == f"00-{CALLER}-{submit.span_id.hex()}-01"
+    assert said(request)["http.response.status_code"] == "201"
+    assert said(call) == {
+        "notification.id": id_,
+        "notification.channel": "simulator",
+        "notification.priority": "medium",
+        "notification.attempt": "1",
+        "notification.provider": "simulator",
+        "notification.result": "sent",
+        "notification.code": "",
+        "notification.reason": "",
+        "notification.next": "done",
+    }
+    # One moment after the other: accepted, waited, called.
+    assert wait.end_time_unix_nano == call.start_time_unix_nano
+    assert moment(wait.start_time_unix_nano) == row.scheduled_at
+    assert moment(call.end_time_unix_nano) == row.sent_at
+    everything = b"".join(one.SerializeToString() for one in sent)
+    assert RECIPIENT.encode() not in everything
+    assert SECRET.encode() not in everything
+    assert key.encode() not in everything
+
+
+def test_what_fails_or_is_too_late_says_so_and_no_more(
+    transactional_db, processes, collector, wait_until
+):
+    sent, env = collector
+    send = (
+        "from notifications.submission import send\n"
+        f"common = {{'channel': 'simulator', 'body': '{SECRET}'}}\n"
+        f"send(**common, recipient='{RECIPIENT}?result=permanent&code=550')\n"
+        f"send(**common, recipient='{RECIPIENT}', expires=0.001)\n"
+    )
+    processes.run("send", "python", "manage.py", "shell", "-v0", "-c", send, **env)
+    assert not Notification.objects.filter(traceparent="").exists()
+    worker = processes.worker("-c", "1", **env)
+    ended = Notification.objects.filter(status__in=[Status.FAILED, Status.EXPIRED])
+    wait_until(lambda: ended.count() == 2, hint=worker.output())
+    worker.terminate()
+    worker.wait()  # what it has not sent by now it sends as it ends
+    traces = [
+        span
+        for request in sent
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    assert len({span.trace_id for span in traces}) == 2
+    (call,) = [span for span in traces if span.name == "send simulator"]
+    assert said(call)["notification.code"] == "550"
+    assert call.status.code == 2
+    expired = [said(span) for span in traces if said(span).get("notification.status")]
+    assert [one["notification.status"] for one in expired] == ["expired"]
+    everything = b"".join(one.SerializeToString() for one in sent)
+    assert RECIPIENT.encode() not in everything
+    assert SECRET.encode() not in everything
+
+
+def test_untraced_rows_have_no_traceparent(accepted):
+    assert accepted().traceparent == ""
