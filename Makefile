@@ -24,7 +24,7 @@ SEED ?=
 CHANCE ?=
 BROKER ?=
 
-.PHONY: help up install install-dev test test-unit coverage check format bench chaos lock
+.PHONY: help up install install-dev test test-unit coverage check docs format bench chaos lock
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ check: $(VENV)/.dev ## lint, types, import contract, dead names, licences, migra
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PRODUCTION) $(PY) manage.py check --deploy --fail-level WARNING
 	$(PY) -m tests.audit
+
+docs: $(VENV)/.dev ## build the site of docs/ into var/site; a broken link fails
+	@$(PY) -m sphinx -W --keep-going -q -b html docs var/site
+	@echo "Open var/site/index.html"
 
 lock: ## renew both lock files (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }

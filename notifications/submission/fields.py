@@ -22,7 +22,9 @@ class Attachment(TypedDict, total=False):
     """Of an inline picture, which the HTML shows by ``cid:`` and this id."""
 
 
-class _Optional(TypedDict, total=False):
+class OptionalFields(TypedDict, total=False):
+    """What a notification may have beside its channel and recipient."""
+
     template: str
     """The name of a published template; its ``context`` fills it."""
     context: Mapping[str, Any]
@@ -75,7 +77,7 @@ class _Optional(TypedDict, total=False):
     """Files of the mail."""
 
 
-class CommonFields(_Optional, total=False):
+class CommonFields(OptionalFields, total=False):
     """The fields that the rows of a batch may share."""
 
     channel: Channel
@@ -84,7 +86,7 @@ class CommonFields(_Optional, total=False):
     """An address of the channel: a mail address, a phone number, a token, a URL."""
 
 
-class Fields(_Optional):
+class Fields(OptionalFields):
     """The fields of one notification."""
 
     channel: Channel
