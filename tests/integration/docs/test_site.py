@@ -5,13 +5,14 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.servers.processes import ROOT
 
 
-def build(source, site):
+def build(source: str | Path, site: Path) -> "subprocess.CompletedProcess[str]":
     """Run the command of ``make docs``, as the Makefile has it."""
     (command,) = re.findall(r"^docs:.*\n\t@\$\(PY\) (.+)$", (ROOT / "Makefile").read_text(), re.M)
     *options, _, _ = shlex.split(command)
@@ -25,14 +26,14 @@ def build(source, site):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     built = build("docs", folder)
     assert (built.returncode, built.stderr) == (0, "")
     return folder
 
 
-def test_each_page_is_in_the_site_and_found_by_its_search(site):
+def test_each_page_is_in_the_site_and_found_by_its_search(site: Path) -> None:
     index = (site / "searchindex.js").read_text()
     entries = (site / "index.html").read_text()
     for page in (ROOT / "docs").glob("*.md"):
@@ -42,7 +43,7 @@ def test_each_page_is_in_the_site_and_found_by_its_search(site):
     assert (site / "search.html").exists()
 
 
-def test_the_site_has_a_picture_and_loads_nothing_from_elsewhere(site):
+def test_the_site_has_a_picture_and_loads_nothing_from_elsewhere(site: Path) -> None:
     assert "<svg" in (site / "_images" / "architecture.svg").read_text()
     assert "_images/architecture.svg" in (site / "architecture.html").read_text()
     loads = re.compile(r"<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)=[\"']?((?:https?:)?//)")
@@ -50,7 +51,7 @@ def test_the_site_has_a_picture_and_loads_nothing_from_elsewhere(site):
         assert loads.findall(page.read_text()) == []
 
 
-def test_the_reference_has_names_types_and_docstrings(site):
+def test_the_reference_has_names_types_and_docstrings(site: Path) -> None:
     page = (site / "reference.html").read_text()
     for name in (
         "notifications.submission.send",
@@ -65,7 +66,7 @@ def test_the_reference_has_names_types_and_docstrings(site):
     assert "never waits behind" in page  # the docstring of a field
 
 
-def test_the_openapi_document_is_there_to_load_and_to_read(site):
+def test_the_openapi_document_is_there_to_load_and_to_read(site: Path) -> None:
     document = json.loads((site / "openapi.json").read_text())
     assert "/api/v1/notifications" in document["paths"]
     page = (site / "openapi.html").read_text()
@@ -75,7 +76,7 @@ def test_the_openapi_document_is_there_to_load_and_to_read(site):
     assert 'href="openapi.html"' in (site / "index.html").read_text()
 
 
-def test_a_broken_link_fails(tmp_path):
+def test_a_broken_link_fails(tmp_path: Path) -> None:
     source = tmp_path / "docs"
     source.mkdir()
     settings = (ROOT / "docs" / "conf.py").read_text()

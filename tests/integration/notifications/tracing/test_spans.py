@@ -2,14 +2,22 @@
 
 import json
 import urllib.request
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from werkzeug import Response
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 from notifications.models import Notification, Status
 from notifications.operations import api_keys
+from tests.servers.processes import Processes
+
+Sent = list[ExportTraceServiceRequest]
+Collector = tuple[Sent, dict[str, str]]
 
 CALLER = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
@@ -18,11 +26,11 @@ SECRET = "the-code-is-1234"
 
 
 @pytest.fixture
-def collector(httpserver):
+def collector(httpserver: HTTPServer) -> Collector:
     """What the processes have sent to a collector: spans with their resources, as OTLP has them."""
-    sent = []
+    sent: Sent = []
 
-    def take(request):
+    def take(request: Request) -> Response:
         sent.append(ExportTraceServiceRequest.FromString(request.data))
         return Response("", 200)
 
@@ -36,49 +44,57 @@ def collector(httpserver):
     return sent, sent_to
 
 
-def spans(sent):
-    return {
-        span.name: span
+def spans(sent: Sent) -> list[Span]:
+    return [
+        span
         for request in sent
         for resource in request.resource_spans
         for scope in resource.scope_spans
         for span in scope.spans
-    }
+    ]
 
 
-def said(span):
+def by_name(sent: Sent) -> dict[str, Span]:
+    return {span.name: span for span in spans(sent)}
+
+
+def said(span: Span) -> dict[str, str]:
     return {
-        one.key: str(getattr(one.value, one.value.WhichOneof("value"))) for one in span.attributes
+        one.key: str(getattr(one.value, one.value.WhichOneof("value") or ""))
+        for one in span.attributes
     }
 
 
-def moment(nanoseconds):
+def moment(nanoseconds: int) -> datetime:
     return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
 
 
-def post(address, key, fields, **headers):
+def post(address: str, key: str, fields: dict[str, Any], **headers: str) -> str:
     request = urllib.request.Request(
         f"{address}/api/v1/notifications",
         json.dumps(fields).encode(),
         {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **headers},
     )
     with urllib.request.urlopen(request, timeout=20) as response:
-        return json.load(response)["id"]
+        return str(json.load(response)["id"])
 
 
 def test_a_callers_trace_goes_on_to_the_call_of_the_provider(
-    transactional_db, processes, collector, wait_until
-):
+    transactional_db: None,
+    processes: Processes,
+    collector: Collector,
+    wait_until: Callable[..., Any],
+) -> None:
     sent, env = collector
     key = api_keys.create("traced").token
     _, address = processes.web(**env)
     worker = processes.worker("-c", "1", **env)
     fields = {"channel": "simulator", "recipient": RECIPIENT, "body": SECRET}
     id_ = post(address, key, fields, traceparent=f"00-{CALLER}-{SPAN}-01")
-    wait_until(lambda: "send simulator" in spans(sent), hint=worker.output())
-    wait_until(lambda: "POST /api/v1/notifications" in spans(sent))
+    wait_until(lambda: "send simulator" in by_name(sent), hint=worker.output())
+    wait_until(lambda: "POST /api/v1/notifications" in by_name(sent))
 
-    found = spans(sent)
+    found = by_name(sent)
     request, submit = found["POST /api/v1/notifications"], found["submit"]
     wait, call = found["wait"], found["send simulator"]
     assert {one.trace_id.hex() for one in (request, submit, wait, call)} == {CALLER}
@@ -110,8 +126,11 @@ def test_a_callers_trace_goes_on_to_the_call_of_the_provider(
 
 
 def test_what_fails_or_is_too_late_says_so_and_no_more(
-    transactional_db, processes, collector, wait_until
-):
+    transactional_db: None,
+    processes: Processes,
+    collector: Collector,
+    wait_until: Callable[..., Any],
+) -> None:
     sent, env = collector
     send = (
         "from notifications.submission import send\n"
@@ -126,13 +145,7 @@ def test_what_fails_or_is_too_late_says_so_and_no_more(
     wait_until(lambda: ended.count() == 2, hint=worker.output())
     worker.terminate()
     worker.wait()  # what it has not sent by now it sends as it ends
-    traces = [
-        span
-        for request in sent
-        for resource in request.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    ]
+    traces = spans(sent)
     assert len({span.trace_id for span in traces}) == 2
     (call,) = [span for span in traces if span.name == "send simulator"]
     assert said(call)["notification.code"] == "550"
@@ -144,5 +157,5 @@ def test_what_fails_or_is_too_late_says_so_and_no_more(
     assert SECRET.encode() not in everything
 
 
-def test_untraced_rows_have_no_traceparent(accepted):
+def test_untraced_rows_have_no_traceparent(accepted: Callable[..., Notification]) -> None:
     assert accepted().traceparent == ""
