@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from scheduling.job_schema import InvalidJobError
+from scheduling.job_schema import InvalidJob
 from scheduling.timetable import Timetable
 
 MOST = 1000
@@ -15,18 +15,18 @@ def due_times(
 ) -> list[datetime]:
     """Return the due times in a range of the past, oldest first.
 
-    Raises ``InvalidJobError`` for a range that is none, or that has more than ``MOST``.
+    Raises ``InvalidJob`` for a range that is none, or that has more than ``MOST``.
     """
     for field, moment in (("since", since), ("until", until)):
         if moment.tzinfo is None:
-            raise InvalidJobError("It has no UTC offset.", field=field)
+            raise InvalidJob("It has no UTC offset.", field=field)
     if since >= until:
-        raise InvalidJobError("It is not after since.", field="until")
+        raise InvalidJob("It is not after since.", field="until")
     if until > now:
-        raise InvalidJobError("What is not due yet fires by itself.", field="until")
+        raise InvalidJob("What is not due yet fires by itself.", field="until")
     found = timetable.between(since.astimezone(UTC), until.astimezone(UTC), MOST + 1)
     if len(found) > MOST:
-        raise InvalidJobError(f"These are more than {MOST} due times.", field="since")
+        raise InvalidJob(f"These are more than {MOST} due times.", field="since")
     return found
 
 
@@ -35,9 +35,9 @@ def at_a_pace(
 ) -> Iterator[tuple[datetime, datetime]]:
     """Return each due time that has no fire yet, with the moment at which it is run.
 
-    Raises ``InvalidJobError`` for a pace below nothing.
+    Raises ``InvalidJob`` for a pace below nothing.
     """
     if pace < timedelta(0):
-        raise InvalidJobError("It is below zero.", field="pace")
+        raise InvalidJob("It is below zero.", field="pace")
     missing = [due for due in found if due not in known]
     return ((due, now + number * pace) for number, due in enumerate(missing))

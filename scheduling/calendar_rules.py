@@ -17,7 +17,7 @@ from dateutil.rrule import DAILY
 
 from scheduling import calendars
 from scheduling.occurrences import Occurrences
-from scheduling.recurrence import HORIZON_YEARS, ImpossibleScheduleError, LocalRule, Recurrence
+from scheduling.recurrence import HORIZON_YEARS, ImpossibleSchedule, LocalRule, Recurrence
 
 ALIASES = {
     "@yearly": "0 0 1 1 *",
@@ -48,7 +48,7 @@ class CronLine(LocalRule):
     """A crontab line of five fields or six, as cronsim reads it.
 
     Days of the month *and* of the week must match, or one of them with ``any_day``. Raises
-    ``ImpossibleScheduleError``.
+    ``ImpossibleSchedule``.
     """
 
     line: str
@@ -57,7 +57,7 @@ class CronLine(LocalRule):
 
     def __post_init__(self) -> None:
         if self._parsed is None:
-            raise ImpossibleScheduleError(f"The crontab line {self.line!r} cannot be read.")
+            raise ImpossibleSchedule(f"The crontab line {self.line!r} cannot be read.")
 
     @cached_property
     def _parsed(self) -> CronSim:
@@ -87,7 +87,7 @@ class CronLine(LocalRule):
         try:
             parsed = CronSim(line, datetime(2000, 1, 1))  # noqa: DTZ001 -- local, naive
         except CronSimError as error:
-            raise ImpossibleScheduleError(f"{self.line!r}: {error}.") from error
+            raise ImpossibleSchedule(f"{self.line!r}: {error}.") from error
         parsed.day_and = parsed.day_and or not self.any_day
         return parsed
 
@@ -132,7 +132,7 @@ class CronLine(LocalRule):
 class RecurrenceRule(LocalRule):
     """An RRULE of RFC 5545, counted from ``begin``, a moment, in the zone.
 
-    Raises ``ImpossibleScheduleError`` for one that cannot be read, or that is due each second.
+    Raises ``ImpossibleSchedule`` for one that cannot be read, or that is due each second.
     """
 
     text: str
@@ -298,14 +298,14 @@ class BusinessDays:
 
 @lru_cache(maxsize=64)
 def _calendar(country: str) -> Mapping[date, str]:
-    """Return a country's holidays. Raises ``ImpossibleScheduleError`` for one that is not known."""
+    """Return a country's holidays. Raises ``ImpossibleSchedule`` for one that is not known."""
     import holidays  # noqa: PLC0415 -- 0.15 s and 11 MB that few processes need
 
     code, _, subdivision = country.partition("-")
     try:
         found: Mapping[date, str] = holidays.country_holidays(code, subdiv=subdivision or None)
     except (NotImplementedError, KeyError) as error:
-        raise ImpossibleScheduleError(f"No holidays of {country!r} are known.") from error
+        raise ImpossibleSchedule(f"No holidays of {country!r} are known.") from error
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from scheduling import configuration
 from scheduling.occurrences import Occurrences
-from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.recurrence import ImpossibleSchedule
 
 DAY = timedelta(days=1)
 LARGEST = 1_000_000
@@ -42,20 +42,20 @@ class Calendar:
 def read(name: str) -> Calendar:
     """Return the calendar in the file ``NAME.ics``, as it is now.
 
-    Raises ``ImpossibleScheduleError`` if there is none, or it cannot be read.
+    Raises ``ImpossibleSchedule`` if there is none, or it cannot be read.
     """
     folder = str(configuration.read("SCHEDULING_CALENDARS", ""))
     if not folder:
-        raise ImpossibleScheduleError("SCHEDULING_CALENDARS names no folder of calendars.")
+        raise ImpossibleSchedule("SCHEDULING_CALENDARS names no folder of calendars.")
     path = Path(folder) / f"{name}.ics"
     try:
         found = path.stat()
         if found.st_size > LARGEST:
-            raise ImpossibleScheduleError(f"The calendar {name!r} is larger than {LARGEST} bytes.")
+            raise ImpossibleSchedule(f"The calendar {name!r} is larger than {LARGEST} bytes.")
         return _read(path, found.st_mtime_ns)
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise ImpossibleScheduleError(f"The calendar {name!r} cannot be read: {why}.") from None
+        raise ImpossibleSchedule(f"The calendar {name!r} cannot be read: {why}.") from None
 
 
 @lru_cache(maxsize=16)
@@ -75,13 +75,11 @@ def _read(path: Path, _changed: int) -> Calendar:
                 again.append((rule, length, name))
             else:
                 days.update(dict.fromkeys(_days(begin, length), name))
-    except ImpossibleScheduleError as error:
-        raise ImpossibleScheduleError(f"The calendar {path.stem!r}: {error}") from None
+    except ImpossibleSchedule as error:
+        raise ImpossibleSchedule(f"The calendar {path.stem!r}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = type(error).__name__
-        raise ImpossibleScheduleError(
-            f"The calendar {path.stem!r} is not iCalendar ({why})."
-        ) from None
+        raise ImpossibleSchedule(f"The calendar {path.stem!r} is not iCalendar ({why}).") from None
     return Calendar(days, tuple(again))
 
 

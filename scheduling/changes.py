@@ -93,7 +93,7 @@ def refresh(
 def plan_next(schedule: Schedule, now: datetime, *, has_fired: bool = False) -> None:
     """Set ``next_fire_at`` from ``answered_until``; a rule that ``has_fired`` may be over.
 
-    Raises ``ImpossibleScheduleError`` if the rule is broken or will never be due, or its policy
+    Raises ``ImpossibleSchedule`` if the rule is broken or will never be due, or its policy
     is unknown.
     """
     schedule.refuse_unknown_policy()

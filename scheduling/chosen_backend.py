@@ -29,7 +29,7 @@ _current: Backend | None = None
 def current() -> Backend:
     """Return this process's backend; it is made at the first call.
 
-    Raises ``BadSettingError`` for a name that is none, or an address that cannot be used.
+    Raises ``BadSetting`` for a name that is none, or an address that cannot be used.
     """
     global _current  # noqa: PLW0603 -- a process has one backend
     if _current is None:
@@ -43,12 +43,12 @@ def kept() -> Ticks:
 
 
 def name() -> str:
-    """Return the name of the backend that is configured. Raises ``BadSettingError``."""
+    """Return the name of the backend that is configured. Raises ``BadSetting``."""
     default = "database" if configuration.uses_django() else "redis"
     found = str(configuration.read("SCHEDULING_BACKEND", default))
     if found not in KINDS:
         known = ", ".join(sorted(KINDS))
-        raise configuration.BadSettingError(
+        raise configuration.BadSetting(
             f"SCHEDULING_BACKEND is {found!r}; it must be one of {known}."
         )
     return found

@@ -13,7 +13,7 @@ Condition = Callable[[Any, datetime], bool]
 _registered: dict[str, Condition] = {}
 
 
-class UnknownConditionError(LookupError):
+class UnknownCondition(LookupError):
     """A schedule names a condition that no code has registered."""
 
     def __init__(self, name: str) -> None:
@@ -39,10 +39,10 @@ def names() -> list[str]:
 def holds(name: str, task: Any, scheduled_for: datetime) -> bool:
     """Ask a condition; an empty name always holds.
 
-    Raises ``UnknownConditionError``, and whatever the predicate raises.
+    Raises ``UnknownCondition``, and whatever the predicate raises.
     """
     if not name:
         return True
     if name not in _registered:
-        raise UnknownConditionError(name)
+        raise UnknownCondition(name)
     return bool(_registered[name](task, scheduled_for))

@@ -8,7 +8,7 @@ DEFAULT_FIRES_KEPT_DAYS = 30
 LONGEST_KEPT_DAYS = 36_500
 
 
-class BadSettingError(ValueError):
+class BadSetting(ValueError):
     """A setting that cannot be used; the text names it and says what it must be."""
 
 
@@ -38,14 +38,14 @@ def read_list(name: str) -> list[str]:
 
 
 def fires_kept_days() -> float:
-    """Return for how many days ended fires are kept; 0: for ever. Raises ``BadSettingError``."""
+    """Return for how many days ended fires are kept; 0: for ever. Raises ``BadSetting``."""
     value = read("SCHEDULING_FIRES_KEPT_DAYS", DEFAULT_FIRES_KEPT_DAYS)
     try:
         days = float(value)
     except (TypeError, ValueError):
         days = -1.0
     if not 0 <= days <= LONGEST_KEPT_DAYS:
-        raise BadSettingError(
+        raise BadSetting(
             f"SCHEDULING_FIRES_KEPT_DAYS is {value!r}; it must be a number of days from 0 to "
             f"{LONGEST_KEPT_DAYS}."
         )

@@ -56,11 +56,11 @@ class Entry(ModelEntry):  # type: ignore[misc]  # django-celery-beat is untyped
 
     def _disable(self, model: PeriodicTask) -> None:
         if not self._is_read:
-            raise BrokenEntryError(
+            raise BrokenEntry(
                 f"The schedule {model.name!r} cannot be read; see its arguments and its rule."
             )
         super()._disable(model)
 
 
-class BrokenEntryError(ValueError):
+class BrokenEntry(ValueError):
     """A row that cannot be turned into a message."""

@@ -32,7 +32,7 @@ _ends_runs = True
 """Whether this worker's pool can end a run that takes too long."""
 
 
-class UnenforcedTimeoutError(RuntimeError):
+class UnenforcedTimeout(RuntimeError):
     """A run with a timeout on a worker that could not end it in time."""
 
 
@@ -54,7 +54,7 @@ class Task(celery.Task):  # type: ignore[misc]  # celery is untyped
         """Take the fire before the run.
 
         Raises ``Ignore`` if it is not to be run (again), ``Reject`` if it cannot be taken in an
-        outage, and ``UnenforcedTimeoutError``.
+        outage, and ``UnenforcedTimeout``.
         """
         super().before_start(task_id, args, kwargs)
         fire = fire_of(self)
@@ -63,7 +63,7 @@ class Task(celery.Task):  # type: ignore[misc]  # celery is untyped
         if not _take(fire, self):
             raise Ignore
         if any(self.request.timelimit or ()) and not _ends_runs:
-            raise UnenforcedTimeoutError(
+            raise UnenforcedTimeout(
                 f"The pool of {self.request.hostname} cannot end a run, so its timeout would not "
                 "be kept. Let workers with the prefork pool consume this queue, or take the "
                 "timeout away."

@@ -13,7 +13,7 @@ from django.db.models import Count, Max, Min, QuerySet
 
 from scheduling.clock import database_now
 from scheduling.models import Fire, FireStatus, Misfire, Schedule
-from scheduling.run_errors import NotOpenError
+from scheduling.run_errors import NotOpen
 
 MOST_CAUSES = 50
 REPLAY_BATCH = 1000
@@ -79,11 +79,11 @@ def _newest(cause: str, namespace: str | None) -> Fire:
 def replay(pk: UUID) -> Fire:
     """Run a failed fire's job again, as its schedule stands now; return the new fire.
 
-    Raises ``NotOpenError``.
+    Raises ``NotOpen``.
     """
     replayed = _replay(open_ones().filter(pk=pk))
     if not replayed:
-        raise NotOpenError
+        raise NotOpen
     return replayed[0]
 
 

@@ -22,7 +22,7 @@ from scheduling.models import (
     SchedulerProcess,
     WorkerProcess,
 )
-from scheduling.recurrence import ImpossibleScheduleError, Interval
+from scheduling.recurrence import ImpossibleSchedule, Interval
 from scheduling.schedule_rows import timetable_of
 from scheduling.timetable import INSTANT
 
@@ -89,7 +89,7 @@ def in_phase(schedule: Schedule, moment: datetime) -> datetime:
         return moment  # its due times do not hang on what was answered
     try:
         rule = timetable_of(task, origin=schedule.answered_until).rule
-    except ImpossibleScheduleError:
+    except ImpossibleSchedule:
         return moment  # refused as it is planned
     return rule.last(moment) if isinstance(rule, Interval) else moment
 

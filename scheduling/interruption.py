@@ -34,7 +34,7 @@ class Interrupted(NamedTuple):
     pid: int
 
 
-class OutOfMemoryError(RuntimeError):
+class OutOfMemory(RuntimeError):
     """A run that raised ``MemoryError`` in its child process."""
 
 
@@ -48,7 +48,7 @@ class Request(request.Request):  # type: ignore[misc]  # celery is untyped
         """Take a run that was out of memory as failed. Celery would end the whole worker."""
         error = exc_info.exception
         if isinstance(getattr(error, "exc", error), MemoryError):
-            exc_info.exception = OutOfMemoryError("The run was out of memory.")
+            exc_info.exception = OutOfMemory("The run was out of memory.")
         return super().on_failure(exc_info, *args, **options)
 
     def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:  # noqa: FBT001, FBT002 -- celery's signature

@@ -13,7 +13,7 @@ from django_celery_beat.models import PeriodicTask
 from scheduling import backfills, rules, shared_keys
 from scheduling.claims import admitted
 from scheduling.clock import database_now
-from scheduling.job_schema import UnknownJobError
+from scheduling.job_schema import UnknownJob
 from scheduling.job_storage import POLICY_FIELDS, TASK_FIELDS, Definition, store
 from scheduling.models import Fire, FireStatus, Origin, Overlap, Schedule
 from scheduling.preview import planned, upcoming_fires
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 def declare(definition: Definition) -> None:
     """Register what ``@jobs.job`` declares, leaving people's edits as they are.
 
-    ``definition`` fits the schema. Raises ``InvalidJobError``.
+    ``definition`` fits the schema. Raises ``InvalidJob``.
     """
     name = definition["name"]
     if not PeriodicTask.objects.filter(name=name).exists():
@@ -56,17 +56,17 @@ def definition_of(task: PeriodicTask) -> dict[str, Any]:
 
 
 def pause(name: str) -> None:
-    """Pause a job until ``resume``. Raises ``UnknownJobError``."""
+    """Pause a job until ``resume``. Raises ``UnknownJob``."""
     PeriodicTask.objects.filter(pk=_key_of(name)).update(enabled=False)
 
 
 def resume(name: str) -> None:
-    """Resume a job; its policy says what becomes of the pause. Raises ``UnknownJobError``."""
+    """Resume a job; its policy says what becomes of the pause. Raises ``UnknownJob``."""
     PeriodicTask.objects.filter(pk=_key_of(name)).update(enabled=True)
 
 
 def remove(name: str) -> None:
-    """Delete a job and its fires, readable or not. Raises ``UnknownJobError``."""
+    """Delete a job and its fires, readable or not. Raises ``UnknownJob``."""
     key = _key_of(name)
     with connection.cursor() as cursor:
         # A trigger deletes what belongs to it. Django would read it first.
@@ -74,7 +74,7 @@ def remove(name: str) -> None:
 
 
 def duplicate(name: str) -> PeriodicTask:
-    """Make a paused copy of a job, with its policy. Raises ``UnknownJobError``."""
+    """Make a paused copy of a job, with its policy. Raises ``UnknownJob``."""
     task = find(name)
     kept = (*Schedule.POLICY_FIELDS, *Schedule.CODE_FIELDS)
     policy = Schedule.objects.filter(pk=task.pk).values(*kept).first()
@@ -95,7 +95,7 @@ def run_now(name: str) -> UUID:
     """Fire a job once, now, paused or not, whatever its condition; return the fire's id.
 
     A scheduler publishes it once the transaction is committed. While an earlier run goes on, the
-    job's overlap policy holds: the fire may wait, or be skipped. Raises ``UnknownJobError``.
+    job's overlap policy holds: the fire may wait, or be skipped. Raises ``UnknownJob``.
     """
     return fire_now(find(name)).pk
 
@@ -125,8 +125,8 @@ def backfill(
 ) -> list[tuple[datetime, datetime]]:
     """Run a job for the due times of a range of the past that have no fire, one each ``pace``.
 
-    Return them with the moment at which each is run. Raises ``UnknownJobError``, or
-    ``InvalidJobError`` naming the field.
+    Return them with the moment at which each is run. Raises ``UnknownJob``, or
+    ``InvalidJob`` naming the field.
     """
     task, now = find(name), database_now()
     with transaction.atomic():
@@ -156,24 +156,24 @@ def backfill(
 def next_fires(name: str, count: int = 5) -> list[datetime]:
     """Return the next moments at which a job fires; none if it is paused or quarantined.
 
-    Raises ``UnknownJobError``.
+    Raises ``UnknownJob``.
     """
     return upcoming_fires(find(name), count)
 
 
 def find(name: str) -> PeriodicTask:
-    """Return the row of a job. Raises ``UnknownJobError``."""
+    """Return the row of a job. Raises ``UnknownJob``."""
     try:
         return PeriodicTask.objects.get(name=name)
     except PeriodicTask.DoesNotExist:
-        raise UnknownJobError(f"There is no job {name!r}.") from None
+        raise UnknownJob(f"There is no job {name!r}.") from None
 
 
 def _key_of(name: str) -> int:
     """Return the key of a job without reading more of it."""
     key: int | None = PeriodicTask.objects.filter(name=name).values_list("pk", flat=True).first()
     if key is None:
-        raise UnknownJobError(f"There is no job {name!r}.")
+        raise UnknownJob(f"There is no job {name!r}.")
     return key
 
 

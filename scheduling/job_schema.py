@@ -27,7 +27,7 @@ class JobError(ValueError):
     """A job that cannot be registered or found; the message says what to do."""
 
 
-class InvalidJobError(JobError):
+class InvalidJob(JobError):
     """A definition that cannot be kept; ``field`` is the path of what does not fit in it."""
 
     def __init__(self, message: str, *, field: str = "") -> None:
@@ -35,15 +35,15 @@ class InvalidJobError(JobError):
         self.field = field
 
 
-class HandlerNotAllowedError(JobError):
+class HandlerNotAllowed(JobError):
     """A handler that is not on the allow-list."""
 
 
-class JobExistsError(JobError):
+class JobExists(JobError):
     """A job of this name is there already."""
 
 
-class UnknownJobError(JobError):
+class UnknownJob(JobError):
     """No job has this name."""
 
 
@@ -105,11 +105,11 @@ def schema(handlers: Iterable[str]) -> dict[str, Any]:
 
 
 def check(definition: dict[str, Any], handlers: Iterable[str]) -> None:
-    """Raise ``HandlerNotAllowedError`` or ``InvalidJobError`` for one that does not fit."""
+    """Raise ``HandlerNotAllowed`` or ``InvalidJob`` for one that does not fit."""
     allowed = sorted(handlers)
     handler = definition.get("handler")
     if isinstance(handler, str) and handler not in allowed:
-        raise HandlerNotAllowedError(
+        raise HandlerNotAllowed(
             f"The task {handler!r} may not be scheduled; allowed: {', '.join(allowed) or 'none'}. "
             f"{HOW_TO_ALLOW}"
         )
@@ -119,11 +119,11 @@ def check(definition: dict[str, Any], handlers: Iterable[str]) -> None:
     )
     if error is not None:
         where = ".".join(str(part) for part in error.absolute_path) or "the job"
-        raise InvalidJobError(f"{where}: {error.message}", field=_place_of(error))
+        raise InvalidJob(f"{where}: {error.message}", field=_place_of(error))
     for key, value in definition.items():
         # No regular expression of JSON Schema's can say it.
         if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise InvalidJobError(f"{key}: It holds half of a surrogate pair.", field=key)
+            raise InvalidJob(f"{key}: It holds half of a surrogate pair.", field=key)
     _refuse_contradictions(definition)
 
 
@@ -140,16 +140,16 @@ def _rule_error(definition: dict[str, Any]) -> jsonschema.ValidationError | None
 
 
 def _refuse_contradictions(definition: dict[str, Any]) -> None:
-    """Raise ``InvalidJobError`` for keys that do not go together. Moments are read later."""
+    """Raise ``InvalidJob`` for keys that do not go together. Moments are read later."""
     if "concurrency_key" in definition and definition.get("overlap", "allow") == Overlap.ALLOW:
-        raise InvalidJobError(NEEDS_OVERLAP, field="concurrency_key")
+        raise InvalidJob(NEEDS_OVERLAP, field="concurrency_key")
     try:
         start, expires = (datetime.fromisoformat(definition[key]) for key in ("start", "expires"))
         is_over = expires < start
     except (KeyError, ValueError, TypeError):
         return  # one is not given, or is refused by itself
     if is_over:
-        raise InvalidJobError("expires: It is before the start.", field="expires")
+        raise InvalidJob("expires: It is before the start.", field="expires")
 
 
 def _place_of(error: jsonschema.ValidationError) -> str:

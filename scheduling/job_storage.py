@@ -12,16 +12,16 @@ from django_celery_beat.models import PeriodicTask
 
 from scheduling import arguments, preview, rule_documents, rules
 from scheduling.clock import database_now
-from scheduling.job_schema import InvalidJobError, JobError, JobExistsError
+from scheduling.job_schema import InvalidJob, JobError, JobExists
 from scheduling.message_rows import read_json
-from scheduling.messages import MalformedMessageError
+from scheduling.messages import MalformedMessage
 from scheduling.models import Change, Guarantee, Misfire, Origin, Overlap, Schedule
-from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.recurrence import ImpossibleSchedule
 from scheduling.rule_documents import moment_of
 
 Definition = dict[str, Any]
 UNFIT = (
-    *(ValidationError, ImpossibleScheduleError, MalformedMessageError, DataError),
+    *(ValidationError, ImpossibleSchedule, MalformedMessage, DataError),
     *(OverflowError, ValueError, TypeError),  # a moment or number that cannot be computed with
 )
 """What a definition raises that fits the schema and cannot be kept all the same."""
@@ -76,8 +76,8 @@ def store(
 
     With ``previous`` only the keys that differ from it are written. Rows that are in line already
     are left alone. ``origin`` is noted, where it is known, ``namespace``, where the job is new.
-    Raises ``InvalidJobError``, of which ``InvalidArgumentsError`` names the argument that the task
-    would refuse, and ``JobExistsError`` if it shall be new.
+    Raises ``InvalidJob``, of which ``InvalidArguments`` names the argument that the task
+    would refuse, and ``JobExists`` if it shall be new.
     """
     keys = _keys_to_write(definition, previous)
     try:
@@ -112,7 +112,7 @@ def store(
         raise
     except UNFIT as error:
         text = f"{definition['name']}: {_text(error)}"
-        raise InvalidJobError(text, field=_field_at_fault(error)) from error
+        raise InvalidJob(text, field=_field_at_fault(error)) from error
     return task
 
 
@@ -127,7 +127,7 @@ def keep_own_rule(task: PeriodicTask, rule: dict[str, Any]) -> None:
 
 
 def _look_for_due_time(definition: Definition) -> None:
-    """Raise ``ImpossibleScheduleError`` if looking for the rule's next due time takes too long."""
+    """Raise ``ImpossibleSchedule`` if looking for the rule's next due time takes too long."""
     now, start = database_now(), definition.get("start")
     origin = now if start is None else moment_of(start, field="start")
     rule_documents.recurrence_of(definition["schedule"], origin).after(max(now, origin))
@@ -161,13 +161,13 @@ def _calls_anew(definition: Definition) -> bool:
 
 
 def _take_name(name: str, *, is_new: bool) -> None:
-    """Let one at a time make or change the job of this name. Raises ``JobExistsError``."""
+    """Let one at a time make or change the job of this name. Raises ``JobExists``."""
     if connection.vendor == "postgresql":  # SQLite has one writer at a time anyway
         with connection.cursor() as cursor:
             key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
     if is_new and PeriodicTask.objects.filter(name=name).exists():
-        raise JobExistsError(f"There is a job {name!r}.")
+        raise JobExists(f"There is a job {name!r}.")
 
 
 def _keys_to_write(definition: Definition, previous: Definition | None) -> set[str]:
@@ -229,7 +229,7 @@ def _update(row: models.Model, values: Mapping[str, Any]) -> None:
 def _text(error: Exception) -> str:
     """Say what is wrong, under the names that a definition has for the fields."""
     if not isinstance(error, ValidationError):
-        known = isinstance(error, (ImpossibleScheduleError, MalformedMessageError))
+        known = isinstance(error, (ImpossibleSchedule, MalformedMessage))
         return str(error) if known else f"It cannot be kept ({type(error).__name__}): {error}"
     if not hasattr(error, "error_dict"):
         return "; ".join(error.messages)
@@ -251,6 +251,6 @@ def _field_at_fault(error: Exception) -> str:
     """
     if isinstance(error, ValidationError) and hasattr(error, "error_dict"):
         return _KEYS.get(next(iter(error.error_dict)), "schedule")
-    if isinstance(error, MalformedMessageError):
+    if isinstance(error, MalformedMessage):
         return _KEYS.get(error.column, error.column)
-    return error.field if isinstance(error, ImpossibleScheduleError) else "schedule"
+    return error.field if isinstance(error, ImpossibleSchedule) else "schedule"

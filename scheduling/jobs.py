@@ -13,6 +13,7 @@ Its name identifies a job. Where jobs are kept, the setting ``SCHEDULING_BACKEND
 
 import fnmatch
 import logging
+import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,24 +22,24 @@ from uuid import UUID
 from celery import Task, current_app, shared_task
 
 from scheduling import chosen_backend, configuration, isolation, job_schema
-from scheduling.arguments import InvalidArgumentsError, validates
+from scheduling.arguments import InvalidArguments, validates
 from scheduling.job_schema import (
-    HandlerNotAllowedError,
-    InvalidJobError,
+    HandlerNotAllowed,
+    InvalidJob,
     JobError,
-    JobExistsError,
-    UnknownJobError,
+    JobExists,
+    UnknownJob,
 )
 from scheduling.kept.documents import REGISTERED, Definition, Fire, Job
 from scheduling.retries import strategy as retry_strategy
 
 __all__ = [
-    "HandlerNotAllowedError",
-    "InvalidArgumentsError",
-    "InvalidJobError",
+    "HandlerNotAllowed",
+    "InvalidArguments",
+    "InvalidJob",
     "JobError",
-    "JobExistsError",
-    "UnknownJobError",
+    "JobExists",
+    "UnknownJob",
     "allow",
     "allowed_handlers",
     "backfill",
@@ -65,8 +66,26 @@ logger = logging.getLogger(__name__)
 
 When = str | int | float | timedelta | datetime | dict[str, Any]
 
+_OLD_NAMES: dict[str, type[JobError]] = {
+    "HandlerNotAllowedError": HandlerNotAllowed,
+    "InvalidArgumentsError": InvalidArguments,
+    "InvalidJobError": InvalidJob,
+    "JobExistsError": JobExists,
+    "UnknownJobError": UnknownJob,
+}
+
 _allowed: set[str] = set()
 _declared: dict[str, Definition] = {}
+
+
+def __getattr__(name: str) -> type[JobError]:
+    """Return an exception by its old name, which works until 0.3, with a warning."""
+    if name not in _OLD_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = _OLD_NAMES[name]
+    text = f"scheduling.jobs.{name} is now scheduling.jobs.{new.__name__}"
+    warnings.warn(text, DeprecationWarning, stacklevel=2)
+    return new
 
 
 def allow(*handlers: Task | str) -> None:
@@ -96,16 +115,16 @@ def define(
 ) -> Job:
     """Create or replace the job that a JSON definition (see ``schema()``) names.
 
-    With ``previous`` only what differs from it is written. Raises ``HandlerNotAllowedError``,
-    ``InvalidJobError`` saying what does not fit, ``InvalidArgumentsError`` naming the argument
-    that the task would refuse, and ``JobExistsError`` if it shall be new.
+    With ``previous`` only what differs from it is written. Raises ``HandlerNotAllowed``,
+    ``InvalidJob`` saying what does not fit, ``InvalidArguments`` naming the argument
+    that the task would refuse, and ``JobExists`` if it shall be new.
     """
     check(definition)
     return chosen_backend.current().save(definition, previous=previous, is_new=is_new)
 
 
 def check(definition: Definition) -> None:
-    """Raise ``HandlerNotAllowedError`` or ``InvalidJobError`` for what does not fit the schema."""
+    """Raise ``HandlerNotAllowed`` or ``InvalidJob`` for what does not fit the schema."""
     job_schema.check(definition, allowed_handlers())
 
 
@@ -120,7 +139,7 @@ def register(
     ``kwargs``, ``timeout``, ``retries``, ``retry_backoff``, ``guarantee``, ``misfire``, …;
     durations are seconds or ``timedelta``.
 
-    Raises ``HandlerNotAllowedError`` or ``InvalidJobError``.
+    Raises ``HandlerNotAllowed`` or ``InvalidJob``.
     """
     if isinstance(handler, Task):
         allow(handler)
@@ -140,12 +159,12 @@ def job(
     """Make a function a task and a job; registered when migrations or a scheduler start.
 
     Once it exists, people may change it in admin: only what changes in the code is written again.
-    To stop it for good pause it; a deleted one comes back. Raises ``InvalidJobError`` unless it
+    To stop it for good pause it; a deleted one comes back. Raises ``InvalidJob`` unless it
     has either ``cron`` or ``every``.
     """
     when = cron if cron is not None else every
     if when is None or (cron is not None and every is not None):
-        raise InvalidJobError("A job needs either cron= or every=.")
+        raise InvalidJob("A job needs either cron= or every=.")
 
     def declare(function: Callable[..., Any]) -> Task:
         task = function if isinstance(function, Task) else shared_task(function)
@@ -179,23 +198,23 @@ def _register_or_refuse(name: str, definition: Definition) -> None:
     try:
         job_schema.check(definition, [definition["handler"]])
         chosen_backend.current().declare(definition)
-    except InvalidArgumentsError as error:  # its task would refuse it
+    except InvalidArguments as error:  # its task would refuse it
         # Without a traceback: the error says it all.
         logger.error("The job %r of the code is refused at %s: %s", name, error.field, error)  # noqa: TRY400 -- as said above
 
 
 def pause(name: str) -> None:
-    """Pause a job until ``resume``. Raises ``UnknownJobError``."""
+    """Pause a job until ``resume``. Raises ``UnknownJob``."""
     chosen_backend.current().pause(name)
 
 
 def resume(name: str) -> None:
-    """Resume a job; its policy says what becomes of the pause. Raises ``UnknownJobError``."""
+    """Resume a job; its policy says what becomes of the pause. Raises ``UnknownJob``."""
     chosen_backend.current().resume(name)
 
 
 def remove(name: str) -> None:
-    """Delete a job and its fires, readable or not. Raises ``UnknownJobError``."""
+    """Delete a job and its fires, readable or not. Raises ``UnknownJob``."""
     chosen_backend.current().remove(name)
 
 
@@ -204,7 +223,7 @@ def run_now(name: str) -> UUID:
 
     A scheduler publishes it; with a database, once the transaction is committed. While an earlier
     run goes on, the job's overlap policy holds: the fire may wait, or be skipped. Raises
-    ``UnknownJobError``.
+    ``UnknownJob``.
     """
     return chosen_backend.current().run_now(name)
 
@@ -222,7 +241,7 @@ def backfill(
     Return each with the moment at which it is run, one each ``pace``; with ``dry_run`` nothing
     else happens. Where overlaps are not allowed, each waits for the one before, too. A task reads
     the due time it runs for in ``self.request.headers["scheduled_for"]``. Doing it again runs
-    nothing again. Raises ``UnknownJobError``, or ``InvalidJobError`` naming the field.
+    nothing again. Raises ``UnknownJob``, or ``InvalidJob`` naming the field.
     """
     return chosen_backend.current().backfill(name, since, until, pace=pace, dry_run=dry_run)
 
@@ -230,13 +249,13 @@ def backfill(
 def next_fires(name: str, count: int = 5) -> list[datetime]:
     """Return the next moments at which a job fires; none if it is paused or quarantined.
 
-    Raises ``UnknownJobError``.
+    Raises ``UnknownJob``.
     """
     return chosen_backend.current().next_fires(name, count)
 
 
 def get(name: str) -> Job:
-    """Return a job as it stands. Raises ``UnknownJobError``."""
+    """Return a job as it stands. Raises ``UnknownJob``."""
     return chosen_backend.current().job(name)
 
 
@@ -246,7 +265,7 @@ def names() -> list[str]:
 
 
 def fires(name: str, limit: int = 100) -> list[Fire]:
-    """Return what became of a job's due times, the latest first. Raises ``UnknownJobError``."""
+    """Return what became of a job's due times, the latest first. Raises ``UnknownJob``."""
     return chosen_backend.current().fires(name, limit)
 
 

@@ -18,14 +18,12 @@ TTL = timedelta(seconds=15)
 def configured() -> Leases:
     """Make the provider that ``SCHEDULING_LEASES`` names; the default is the backend of the jobs.
 
-    Raises ``BadSettingError`` for an unknown name.
+    Raises ``BadSetting`` for an unknown name.
     """
     name = str(configuration.read("SCHEDULING_LEASES", "")) or chosen_backend.name()
     if name not in chosen_backend.KINDS:
         known = ", ".join(sorted(chosen_backend.KINDS))
-        raise configuration.BadSettingError(
-            f"SCHEDULING_LEASES is {name!r}; it must be one of {known}."
-        )
+        raise configuration.BadSetting(f"SCHEDULING_LEASES is {name!r}; it must be one of {known}.")
     return chosen_backend.current() if name == chosen_backend.name() else chosen_backend.make(name)
 
 

@@ -6,12 +6,12 @@ from celery import Celery
 from django_celery_beat.models import PeriodicTask
 
 from scheduling import messages
-from scheduling.messages import DESTINATION, MalformedMessageError, Message, read, read_headers
+from scheduling.messages import DESTINATION, MalformedMessage, Message, read, read_headers
 from scheduling.models import Fire
 
 
 def message_of(app: Celery, fire: Fire) -> Message:
-    """Read the message of a fire. Raises ``MalformedMessageError``."""
+    """Read the message of a fire. Raises ``MalformedMessage``."""
     row = fire.schedule.periodic_task
     args, kwargs, headers = read_json(row)
     return Message(
@@ -25,9 +25,9 @@ def message_of(app: Celery, fire: Fire) -> Message:
 
 
 def read_json(row: PeriodicTask) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
-    """Return a row's args, kwargs and headers. Raises ``MalformedMessageError``."""
+    """Return a row's args, kwargs and headers. Raises ``MalformedMessage``."""
     if not row.task:
-        raise MalformedMessageError("It names no task.", column="task")
+        raise MalformedMessage("It names no task.", column="task")
     return (
         read("args", row.args, []),
         read("kwargs", row.kwargs, {}),

@@ -27,7 +27,7 @@ PROTOCOL_HEADERS = frozenset(dir(Context)) | {
 Json = TypeVar("Json", list[Any], dict[str, Any])
 
 
-class MalformedMessageError(ValueError):
+class MalformedMessage(ValueError):
     """A row whose message cannot be made; it says which column is at fault, not its value."""
 
     def __init__(self, message: str, *, column: str) -> None:
@@ -55,10 +55,10 @@ class Message:
 
 
 def read_headers(text: str | None) -> dict[str, Any]:
-    """Return the headers in a row's JSON. Raises ``MalformedMessageError``."""
+    """Return the headers in a row's JSON. Raises ``MalformedMessage``."""
     headers = read("headers", text, {})
     if taken := sorted(PROTOCOL_HEADERS & headers.keys()):
-        raise MalformedMessageError(
+        raise MalformedMessage(
             f"Its headers have names that Celery itself uses: {', '.join(taken)}.",
             column="headers",
         )
@@ -70,7 +70,7 @@ def read(column: str, text: str | None, empty: Json) -> Json:
     if text is None or text in EMPTY:
         return empty
     if len(text) > LONGEST_TEXT:
-        raise MalformedMessageError(
+        raise MalformedMessage(
             f"Its {column} have more than {LONGEST_TEXT} characters.", column=column
         )
     try:
@@ -78,12 +78,12 @@ def read(column: str, text: str | None, empty: Json) -> Json:
     except Exception as error:  # noqa: BLE001 -- a typed value of kombu's may raise anything
         # Its own text may quote the value.
         name = type(error).__name__
-        raise MalformedMessageError(
+        raise MalformedMessage(
             f"Its {column} cannot be read as JSON ({name}).", column=column
         ) from None
     if not isinstance(value, type(empty)):
         expected = "an object" if isinstance(empty, dict) else "a list"
-        raise MalformedMessageError(f"Its {column} must be {expected} in JSON.", column=column)
+        raise MalformedMessage(f"Its {column} must be {expected} in JSON.", column=column)
     return value
 
 

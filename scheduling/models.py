@@ -12,7 +12,7 @@ from django_celery_beat.models import PeriodicTask
 
 from scheduling.job_schema import NEEDS_OVERLAP
 from scheduling.masking import without_addresses
-from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.recurrence import ImpossibleSchedule
 from scheduling.schedule_rows import shortest_gap
 from scheduling.terms import (
     DAY_SECONDS,
@@ -56,7 +56,7 @@ def refuse_long_jitter(seconds: int, task: PeriodicTask | None) -> None:
         return
     try:
         gap = shortest_gap(task.scheduler)
-    except ImpossibleScheduleError:
+    except ImpossibleSchedule:
         return  # whoever made the rule is told so
     if gap is not None and seconds >= gap.total_seconds():
         raise ValidationError(
@@ -268,10 +268,10 @@ class Schedule(models.Model):
         return f"schedule {self.pk}"
 
     def refuse_unknown_policy(self) -> None:
-        """Raise ``ImpossibleScheduleError`` for a policy that no code knows."""
+        """Raise ``ImpossibleSchedule`` for a policy that no code knows."""
         for field, known in (("misfire", Misfire), ("overlap", Overlap), ("guarantee", Guarantee)):
             if getattr(self, field) not in known.values:
-                raise ImpossibleScheduleError(
+                raise ImpossibleSchedule(
                     f"Its {field} policy is none of {', '.join(known.values)}."
                 )
 

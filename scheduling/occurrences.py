@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from dateutil.rrule import DAILY, HOURLY, MINUTELY, MONTHLY, WEEKLY, rrule, rrulestr
 
-from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.recurrence import ImpossibleSchedule
 
 FIELD = "schedule.rrule"
 MOST_STEPS = 100_000
@@ -35,7 +35,7 @@ LENGTHS = {
 
 
 class Steps(int):
-    """An INTERVAL that counts how often dateutil adds it; raises ``ImpossibleScheduleError``."""
+    """An INTERVAL that counts how often dateutil adds it; raises ``ImpossibleSchedule``."""
 
     left = MOST_STEPS
 
@@ -51,7 +51,7 @@ class Steps(int):
         """Count one step."""
         self.left -= 1
         if self.left < 0:
-            raise ImpossibleScheduleError(
+            raise ImpossibleSchedule(
                 "The RRULE is never due, or finding out when takes too many steps.", field=FIELD
             )
 
@@ -60,7 +60,7 @@ class Steps(int):
 class Occurrences:
     """The occurrences of an RRULE that counts from ``begin``, a local time.
 
-    Raises ``ImpossibleScheduleError`` for one that cannot be read, or that is due each second.
+    Raises ``ImpossibleSchedule`` for one that cannot be read, or that is due each second.
     """
 
     text: str
@@ -88,7 +88,7 @@ class Occurrences:
     def since(self, start: datetime) -> Iterator[datetime]:
         """Return the occurrences from ``start`` on, in order.
 
-        Raises ``ImpossibleScheduleError`` if the next takes too many steps.
+        Raises ``ImpossibleSchedule`` if the next takes too many steps.
         """
         steps = Steps(self._interval)
         rule = self._parsed.replace(dtstart=self._near(start), interval=steps)
@@ -97,12 +97,10 @@ class Occurrences:
                 steps.spend()
                 if moment >= start:
                     yield moment
-        except ImpossibleScheduleError:
+        except ImpossibleSchedule:
             raise
         except (ValueError, TypeError, OverflowError) as error:  # dateutil's: an empty rule
-            raise ImpossibleScheduleError(
-                f"The RRULE {self.text!r}: {error}.", field=FIELD
-            ) from error
+            raise ImpossibleSchedule(f"The RRULE {self.text!r}: {error}.", field=FIELD) from error
 
     @cached_property
     def _interval(self) -> int:
@@ -113,9 +111,7 @@ class Occurrences:
         try:
             parsed = rrulestr(self.text, dtstart=self.begin)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise ImpossibleScheduleError(
-                f"The RRULE {self.text!r}: {error}.", field=FIELD
-            ) from error
+            raise ImpossibleSchedule(f"The RRULE {self.text!r}: {error}.", field=FIELD) from error
         if not isinstance(parsed, rrule):
             _refuse("It must be one RRULE.")
         return parsed
@@ -145,4 +141,4 @@ def _refuse_outside(name: str, values: list[str], largest: int) -> None:
 
 
 def _refuse(text: str) -> NoReturn:
-    raise ImpossibleScheduleError(text, field=FIELD)
+    raise ImpossibleSchedule(text, field=FIELD)

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.recurrence import ImpossibleSchedule
 from scheduling.timetable import INSTANT, Timetable
 
 
@@ -11,7 +11,7 @@ def next_fire(
 ) -> datetime | None:
     """Return when a schedule that has answered until then fires next; ``None``: never again.
 
-    ``is_moment`` tells that its rule is one moment. Raises ``ImpossibleScheduleError`` for any
+    ``is_moment`` tells that its rule is one moment. Raises ``ImpossibleSchedule`` for any
     other rule that will never be due.
     """
     due = timetable.after(answered_until)
@@ -22,7 +22,7 @@ def next_fire(
         return timetable.expires + INSTANT
     if timetable.is_over(now) or is_moment:
         return None
-    raise ImpossibleScheduleError("It will never be due.")
+    raise ImpossibleSchedule("It will never be due.")
 
 
 def after_pause(before: datetime | None, *, catches_up: bool, resumed_at: datetime) -> datetime:

@@ -9,7 +9,7 @@ from scheduling import future, rules
 from scheduling.changes import count_from, plan_next, timetable_for
 from scheduling.clock import database_now
 from scheduling.models import Change, Schedule
-from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.recurrence import ImpossibleSchedule
 from scheduling.rule_documents import Rule, recurrence_of
 from scheduling.timetable import Timetable
 
@@ -24,7 +24,7 @@ def upcoming_fires(task: PeriodicTask, count: int = 5) -> list[datetime]:
         return []
     try:
         schedule, timetable = planned(task, now)
-    except ImpossibleScheduleError:
+    except ImpossibleSchedule:
         return []
     answered, due_at = schedule.answered_until, schedule.next_fire_at
     # One that is overdue fires at once, and then from now on; any other as it is planned.
@@ -47,12 +47,12 @@ def fires_of(
 ) -> list[datetime]:
     """Return the next moments at which a rule that no schedule has yet would fire.
 
-    Raises ``ImpossibleScheduleError`` if it is broken or will never be due.
+    Raises ``ImpossibleSchedule`` if it is broken or will never be due.
     """
     now = database_now()
     timetable = Timetable(recurrence_of(rule, start or now), start=start, expires=expires)
     if timetable.after(now) is None:
-        raise ImpossibleScheduleError("It will never be due.")
+        raise ImpossibleSchedule("It will never be due.")
     return timetable.upcoming(now, count)
 
 
@@ -66,7 +66,7 @@ def fires_if(
 ) -> list[datetime]:
     """Return the next moments at which a schedule would fire if this were its rule from now on.
 
-    Raises ``ImpossibleScheduleError`` if it is broken or will never be due.
+    Raises ``ImpossibleSchedule`` if it is broken or will never be due.
     """
     now, changed = database_now(), copy(task)
     rule = rules.row_of(document)
@@ -84,7 +84,7 @@ def fires_if(
 
 
 def refuse_impossible(task: PeriodicTask) -> None:
-    """Raise ``ImpossibleScheduleError`` if a task's rule is broken or will never be due."""
+    """Raise ``ImpossibleSchedule`` if a task's rule is broken or will never be due."""
     planned(task, database_now())
 
 

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from scheduling import isolation, ledger, transactions
 from scheduling.clock import database_now
-from scheduling.messages import MalformedMessageError
+from scheduling.messages import MalformedMessage
 from scheduling.models import Fire, Schedule
-from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.recurrence import ImpossibleSchedule
 from scheduling.run_errors import text_of
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 Key = TypeVar("Key")
 Result = TypeVar("Result")
 
-OWN_WORDS = (ImpossibleScheduleError, MalformedMessageError)
+OWN_WORDS = (ImpossibleSchedule, MalformedMessage)
 """Errors whose text says it all."""
 
 

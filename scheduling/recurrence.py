@@ -26,7 +26,7 @@ MINUTE = timedelta(minutes=1)
 LONGEST_CHANGE = timedelta(hours=3)  # no zone has moved its clock further since 2000
 
 
-class ImpossibleScheduleError(ValueError):
+class ImpossibleSchedule(ValueError):
     """A rule that is never due or cannot be read; the message says why, ``field`` names its key."""
 
     def __init__(self, message: str = "", *, field: str = "schedule") -> None:
@@ -51,7 +51,7 @@ class Interval:
 
     def __post_init__(self) -> None:
         if self.period <= timedelta(0):
-            raise ImpossibleScheduleError(f"The interval {self.period} is not above zero.")
+            raise ImpossibleSchedule(f"The interval {self.period} is not above zero.")
 
     def after(self, moment: datetime) -> datetime:
         periods = (moment - self.origin) // self.period + 1

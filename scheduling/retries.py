@@ -24,7 +24,7 @@ the wait, as seconds or a ``timedelta``; ``None`` gives up. Pure: it may be aske
 _own: dict[str, Strategy] = {}
 
 
-class UnknownStrategyError(LookupError):
+class UnknownStrategy(LookupError):
     """A job names a strategy that no code has registered."""
 
     def __init__(self, name: str) -> None:
@@ -64,7 +64,7 @@ def wait_after(
     """Return the wait after failed run number ``attempt``, from 1; ``None``: no more runs.
 
     ``backoff`` and ``elapsed`` are seconds; ``share``, in [0, 1), is the chance of the ``jitter``
-    strategy. Raises ``UnknownStrategyError``, and what a strategy of one's own raises.
+    strategy. Raises ``UnknownStrategy``, and what a strategy of one's own raises.
     """
     if attempt > retries:
         return None
@@ -122,7 +122,7 @@ def _seconds(  # noqa: PLR0917 -- what the strategies decide by
         case "waits":
             waits = chosen["waits"]
             return float(waits[min(attempt, len(waits)) - 1])
-    raise UnknownStrategyError(name)
+    raise UnknownStrategy(name)
 
 
 def _doubled(wait: float, attempt: int) -> float:

@@ -12,8 +12,8 @@ from celery.schedules import ParseException, crontab
 
 from scheduling import recurrence
 from scheduling.calendar_rules import ALIASES, BusinessDays, CronLine, RecurrenceRule, Window
-from scheduling.job_schema import InvalidJobError
-from scheduling.recurrence import ImpossibleScheduleError, Recurrence
+from scheduling.job_schema import InvalidJob
+from scheduling.recurrence import ImpossibleSchedule, Recurrence
 
 Rule = dict[str, Any]
 """The ``schedule`` of a job's definition; see ``job_schema``."""
@@ -34,15 +34,15 @@ WRAPPING = ("between", "holidays", "calendar", "business_days")
 def recurrence_of(rule: Rule, origin: datetime) -> Recurrence:
     """Read a rule; an interval, or an RRULE, counts from ``origin``.
 
-    Raises ``InvalidJobError`` naming the field, or ``ImpossibleScheduleError``.
+    Raises ``InvalidJob`` naming the field, or ``ImpossibleSchedule``.
     """
     kind = next(kind for kind in _KINDS if kind in rule)
     try:
         return _wrapped(rule, _KINDS[kind](rule, origin))
-    except (InvalidJobError, ImpossibleScheduleError):
+    except (InvalidJob, ImpossibleSchedule):
         raise
     except (ValueError, TypeError, OverflowError, ParseException, ImproperlyConfigured) as error:
-        raise ImpossibleScheduleError(str(error)) from error
+        raise ImpossibleSchedule(str(error)) from error
 
 
 def is_plain(rule: Rule) -> bool:
@@ -55,12 +55,12 @@ def is_plain(rule: Rule) -> bool:
 def cron_fields(rule: Rule) -> list[str]:
     """Return the fields of a crontab line: five, or with ``seconds`` six. Names are written out.
 
-    Raises ``InvalidJobError``.
+    Raises ``InvalidJob``.
     """
     line = rule["cron"].strip()
     if line.startswith("@") and line.lower() not in ALIASES:
         known = ", ".join(ALIASES)
-        raise InvalidJobError(f"{line!r} is none of {known}.", field="schedule.cron")
+        raise InvalidJob(f"{line!r} is none of {known}.", field="schedule.cron")
     fields: list[str] = ALIASES.get(line.lower(), line).split()
     wanted = 6 if rule.get("seconds") else 5
     if len(fields) != wanted:
@@ -68,7 +68,7 @@ def cron_fields(rule: Rule) -> list[str]:
         hint = (
             "" if wanted == 6 or len(fields) != 6 else ' (for a field of seconds: "seconds": true)'
         )
-        raise InvalidJobError(
+        raise InvalidJob(
             f"The crontab line {rule['cron']!r} has {len(fields)} fields; it needs {six}"
             f"minute hour day-of-month month day-of-week{hint}.",
             field="schedule.cron",
@@ -78,44 +78,44 @@ def cron_fields(rule: Rule) -> list[str]:
 
 
 def zone_of(rule: Rule) -> ZoneInfo:
-    """Return the zone of a rule; the default is UTC. Raises ``InvalidJobError``."""
+    """Return the zone of a rule; the default is UTC. Raises ``InvalidJob``."""
     name = rule.get("timezone", "UTC")
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidJobError(
+        raise InvalidJob(
             f"There is no zone {name!r}; name an IANA zone.", field="schedule.timezone"
         ) from error
 
 
 def length_of(rule: Rule) -> timedelta:
-    """Return the length of an interval. Raises ``InvalidJobError``."""
+    """Return the length of an interval. Raises ``InvalidJob``."""
     try:
         length = timedelta(seconds=rule["every"])
     except OverflowError as error:
-        raise InvalidJobError("The interval is too long.", field="schedule.every") from error
+        raise InvalidJob("The interval is too long.", field="schedule.every") from error
     if length < SHORTEST_INTERVAL:
-        raise InvalidJobError("An interval has one second at least.", field="schedule.every")
+        raise InvalidJob("An interval has one second at least.", field="schedule.every")
     return length
 
 
 def moment_of(text: str, *, field: str) -> datetime:
-    """Read an ISO 8601 moment with its offset. Raises ``InvalidJobError``, naming ``field``."""
+    """Read an ISO 8601 moment with its offset. Raises ``InvalidJob``, naming ``field``."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidJobError(f"{text!r} is no ISO 8601 moment.", field=field) from error
+        raise InvalidJob(f"{text!r} is no ISO 8601 moment.", field=field) from error
     if moment.tzinfo is None:
-        raise InvalidJobError(f"{text!r} has no UTC offset; add one, e.g. +00:00.", field=field)
+        raise InvalidJob(f"{text!r} has no UTC offset; add one, e.g. +00:00.", field=field)
     try:
         moment.astimezone(UTC)
     except OverflowError as error:
-        raise InvalidJobError(f"{text!r} is out of the calendar's range.", field=field) from error
+        raise InvalidJob(f"{text!r} is out of the calendar's range.", field=field) from error
     return moment
 
 
 def refuse_past(definition: dict[str, Any], keys: Collection[str], now: datetime) -> None:
-    """Raise ``InvalidJobError`` for a moment that is past, of those ``keys`` that are written.
+    """Raise ``InvalidJob`` for a moment that is past, of those ``keys`` that are written.
 
     A job that is there already may keep its moment when that has passed.
     """
@@ -125,20 +125,18 @@ def refuse_past(definition: dict[str, Any], keys: Collection[str], now: datetime
     }
     for (key, field), text in moments.items():
         if key in keys and text is not None and moment_of(text, field=field) < now - JUST_NOW:
-            raise InvalidJobError(f"{text!r} is past.", field=field)
+            raise InvalidJob(f"{text!r} is past.", field=field)
 
 
 def begin_of(rule: Rule, origin: datetime) -> datetime:
     """Return the moment that an RRULE counts from: its ``from``, else the minute of ``origin``.
 
-    Raises ``InvalidJobError`` where its due times are counted and it does not say from when:
+    Raises ``InvalidJob`` where its due times are counted and it does not say from when:
     ``origin`` moves on with each of them.
     """
     text = rule.get("from")
     if text is None and "COUNT=" in str(rule["rrule"]).upper():
-        raise InvalidJobError(
-            "A rule with COUNT needs a moment to count from.", field="schedule.from"
-        )
+        raise InvalidJob("A rule with COUNT needs a moment to count from.", field="schedule.from")
     if text is None:
         return origin.replace(second=0, microsecond=0)
     return moment_of(text, field="schedule.from")
@@ -174,7 +172,7 @@ def _wrapped(rule: Rule, found: Recurrence) -> Recurrence:
     if "between" in rule:
         begin, end = (_time_of_day(text) for text in rule["between"])
         if begin == end:
-            raise InvalidJobError("A window needs two times.", field="schedule.between")
+            raise InvalidJob("A window needs two times.", field="schedule.between")
         found = Window(found, begin, end, zone)
     if any(rule.get(key) for key in ("holidays", "calendar", "business_days")):
         found = BusinessDays(
@@ -193,11 +191,11 @@ def _time_of_day(text: str) -> time:
     try:
         moment = time.fromisoformat(text)
     except ValueError as error:
-        raise InvalidJobError(
+        raise InvalidJob(
             f"{text!r} is not a time of day; write 08:00.", field="schedule.between"
         ) from error
     if moment.tzinfo is not None:
-        raise InvalidJobError("The zone is the rule's own.", field="schedule.between")
+        raise InvalidJob("The zone is the rule's own.", field="schedule.between")
     return moment
 
 

@@ -36,7 +36,7 @@ PERIODS = (
 
 
 def row_of(rule: Rule) -> RuleRow:
-    """Make the row of a rule, without saving it. Raises ``InvalidJobError``."""
+    """Make the row of a rule, without saving it. Raises ``InvalidJob``."""
     if ("cron" in rule or "rrule" in rule) and not is_plain(
         {k: rule[k] for k in rule if k not in WRAPPING}
     ):

@@ -15,7 +15,7 @@ HISTORY_LENGTH = 20
 ATTEMPT_ERROR_LENGTH = 500
 
 
-class NotOpenError(Exception):
+class NotOpen(Exception):
     """The fire did not fail, or was replayed or discarded before."""
 
     def __init__(self) -> None:

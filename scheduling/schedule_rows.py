@@ -16,7 +16,7 @@ from django_celery_beat.models import (
 )
 
 from scheduling import recurrence
-from scheduling.recurrence import ImpossibleScheduleError, Recurrence
+from scheduling.recurrence import ImpossibleSchedule, Recurrence
 from scheduling.rule_documents import Rule
 from scheduling.rule_documents import recurrence_of as recurrence_of_rule
 from scheduling.timetable import Timetable, share_of
@@ -31,7 +31,7 @@ def timetable_of(
 
     ``rule`` is one that its row only stands for.
 
-    Raises ``ImpossibleScheduleError`` for a rule that is missing, unreadable or never due.
+    Raises ``ImpossibleSchedule`` for a rule that is missing, unreadable or never due.
     """
     origin = task.start_time or origin
     return Timetable(
@@ -56,7 +56,7 @@ def rule_text(task: PeriodicTask) -> str:
 def recurrence_of(rule: RuleRow, origin: datetime) -> Recurrence:
     """Read the row of a rule, saved or not; an interval counts from ``origin``.
 
-    Raises ``ImpossibleScheduleError`` for a rule that is unreadable or never due.
+    Raises ``ImpossibleSchedule`` for a rule that is unreadable or never due.
     """
     try:
         if isinstance(rule, IntervalSchedule):
@@ -67,13 +67,13 @@ def recurrence_of(rule: RuleRow, origin: datetime) -> Recurrence:
             return recurrence.Once(rule.clocked_time)
         return _solar(rule.event, float(rule.latitude), float(rule.longitude))
     except (ValueError, TypeError, OverflowError, ParseException, ImproperlyConfigured) as error:
-        raise ImpossibleScheduleError(str(error)) from error
+        raise ImpossibleSchedule(str(error)) from error
 
 
 def shortest_gap(rule: RuleRow, among: int = 10) -> timedelta | None:
     """Return the shortest time between two of a rule's next due times; ``None`` if there is none.
 
-    Raises ``ImpossibleScheduleError`` for a rule that is unreadable or never due.
+    Raises ``ImpossibleSchedule`` for a rule that is unreadable or never due.
     """
     now = datetime.now(UTC)
     due = recurrence.upcoming(recurrence_of(rule, now), now, among)
@@ -83,7 +83,7 @@ def shortest_gap(rule: RuleRow, among: int = 10) -> timedelta | None:
 def _rule_of(task: PeriodicTask, origin: datetime) -> Recurrence:
     rule = task.interval or task.crontab or task.clocked or task.solar
     if rule is None:
-        raise ImpossibleScheduleError("It has no interval, crontab, clocked or solar schedule.")
+        raise ImpossibleSchedule("It has no interval, crontab, clocked or solar schedule.")
     return recurrence_of(rule, origin)
 
 

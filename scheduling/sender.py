@@ -17,7 +17,7 @@ from kombu.transport import virtual
 FOR_THE_MESSAGE = ("time_limit", "soft_time_limit", "ignore_result", "task_id")
 
 
-class UnroutableError(LookupError):
+class Unroutable(LookupError):
     """A message for an exchange to which no queue is bound: a broker would drop it in silence."""
 
 
@@ -45,7 +45,7 @@ class Sender:
         """Send one task; ``task`` is ``None`` if it is not registered here.
 
         Raises ``TypeError`` for arguments that do not fit, ``QueueNotFound``,
-        ``UnroutableError``, and what the broker raises.
+        ``Unroutable``, and what the broker raises.
         """
         if task is not None and (self._is_eager or not _is_sent_as_usual(task)):
             task.apply_async(args, kwargs, producer=self._producer, retry=False, **options)
@@ -106,7 +106,7 @@ class Sender:
         channel = self._producer.channel
         kind = channel.typeof(name)
         if kind.type != "fanout" and not kind.lookup(channel.get_table(name), name, key, None):
-            raise UnroutableError(f"No queue is bound to the exchange {name!r} for this message.")
+            raise Unroutable(f"No queue is bound to the exchange {name!r} for this message.")
         self._routable.add((name, key))
 
     def _options_of(self, task: Task | None) -> dict[str, Any]:

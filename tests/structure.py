@@ -1,7 +1,8 @@
 """What the code's structure looks like, counted: rooms, cycles, the longest functions, dead names.
 
 ``make check`` runs it. It prints the figures, and fails if a package has a cycle of imports, if
-something is defined that nothing uses, or if an exception to the linter has no reason. A use in a
+something is defined that nothing uses, if an exception to the linter has no reason, or if an
+exception's name is against the rule of CONTRIBUTING.md. A use in a
 test or a benchmark does not count.
 """
 
@@ -75,11 +76,11 @@ def modules() -> list[Module]:
     return [Module(path, ast.parse(path.read_text())) for path in paths]
 
 
-def functions(found: Iterable[Module]) -> list[tuple[int, str]]:
+def functions(parsed: Iterable[Module]) -> list[tuple[int, str]]:
     """Return the length in lines of each function, docstring included, and where it is."""
     return [
         (node.end_lineno - node.lineno + 1, f"{_place(module)}:{node.lineno} {node.name}")
-        for module in found
+        for module in parsed
         for node in ast.walk(module.tree)
         if isinstance(node, Function) and node.end_lineno and "migrations" not in module.path.parts
     ]
@@ -95,14 +96,14 @@ def cycles() -> list[str]:
     )
 
 
-def dead(found: Iterable[Module]) -> list[str]:
+def dead(parsed: Iterable[Module]) -> list[str]:
     """Return what is defined and used nowhere: by no name, attribute, string, template or page."""
-    found = list(found)
-    used = LOOKED_UP.union(*(_uses(module.tree) for module in found), _uses_outside())
-    prefixes = tuple({prefix for module in found for prefix in _prefixes(module.tree)})
+    parsed = list(parsed)
+    used = LOOKED_UP.union(*(_uses(module.tree) for module in parsed), _uses_outside())
+    prefixes = tuple({prefix for module in parsed for prefix in _prefixes(module.tree)})
     return [
         f"{_place(module)}:{node.lineno} {name}"
-        for module in found
+        for module in parsed
         if not any(part in _place(module) for part in READ_WHOLE)
         for name, node in _definitions(module.tree)
         if name not in used and not name.startswith(("__", *prefixes))
@@ -189,21 +190,42 @@ def without_reason(paths: Iterable[Path]) -> list[str]:
     ]
 
 
+def misnamed(parsed: Iterable[Module]) -> list[str]:
+    """Return the exceptions that end in ``Error`` though nothing is derived from them.
+
+    An exception is named for what happened (``TemplateNotFound``). ``Error`` is for the base of
+    a family, which a caller catches whole (``TemplateError``).
+    """
+    classes = [
+        (module, node, {_name(base) for base in node.bases})
+        for module in parsed
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef)
+    ]
+    families = set().union(*(bases for _, _, bases in classes))
+    return [
+        f"{_place(module)}:{node.lineno} {node.name}"
+        for module, node, bases in classes
+        if node.name.endswith("Error") and node.name not in families
+        if any(base.endswith(("Error", "Exception")) for base in bases)
+    ]
+
+
 def _place(module: Module) -> str:
     return str(module.path.relative_to(ROOT))
 
 
 def main() -> int:
     """Print the figures; return the exit code."""
-    found = modules()
+    parsed = modules()
     rooms, lines = Counter[str](), Counter[str]()
-    for module in found:
+    for module in parsed:
         rooms[module.room] += 1
         lines[module.room] += module.lines
     print(f"{len(rooms)} rooms")
     for room in sorted(rooms):
         print(f"  {room:<28} {rooms[room]:>3} files {lines[room]:>6} lines")
-    sizes = sorted(functions(found), reverse=True)
+    sizes = sorted(functions(parsed), reverse=True)
     lengths = [length for length, _ in sizes]
     ninth = statistics.quantiles(lengths, n=10)[-1]
     middle = statistics.median(lengths)
@@ -212,7 +234,8 @@ def main() -> int:
         print(f"  {length:>4} {place}")
     faults = {
         "cycles of imports": cycles(),
-        "dead names": dead(found),
+        "dead names": dead(parsed),
+        "exceptions called Error that are no family": misnamed(parsed),
         "exceptions to the linter without a reason": without_reason(
             path for path in ROOT.rglob("*.py") if not _IGNORED & set(path.parts)
         ),

@@ -22,7 +22,7 @@ from notifications.core.masking import mask
 from notifications.core.world import DEFAULT_PROJECT, World
 from scheduling import isolation
 from scheduling.admin.schedules import ScheduleAdmin, ScheduleForm
-from scheduling.arguments import InvalidArgumentsError
+from scheduling.arguments import InvalidArguments
 from templates_engine.models import Status, Template, TemplateVersion
 
 NOTIFICATION, TASK = "notification", "task"
@@ -156,7 +156,7 @@ class NotificationScheduleForm(ScheduleForm):
         friendly = data.get("what") == NOTIFICATION
         return routing.SEND_TASK if friendly else super().task_to_allow(data)
 
-    def beside(self, error: InvalidArgumentsError) -> tuple[str, str]:
+    def beside(self, error: InvalidArguments) -> tuple[str, str]:
         """Return the friendly field that an argument comes from, and say what is wrong with it."""
         if self.cleaned_data.get("what") != NOTIFICATION:
             return super().beside(error)

@@ -177,7 +177,7 @@ def replay_failed_run(request: HttpRequest, id: UUID) -> Answer[RunReplayed]:  #
     _permit(request, _find(request, id).schedule.periodic_task)
     try:
         return Answer(202, RunReplayed(fire=failures.replay(id).pk))
-    except run_errors.NotOpenError as error:
+    except run_errors.NotOpen as error:
         raise Problem("conflict", str(error)) from None
 
 

@@ -234,13 +234,13 @@ def _define(
     try:
         jobs.check(kept)
         return store(kept, previous=previous, is_new=is_new, namespace=world.namespace)
-    except jobs.JobExistsError:
+    except jobs.JobExists:
         detail = f"There is a job {definition['name']!r}."
         raise Problem("conflict", detail, field="name") from None
-    except jobs.HandlerNotAllowedError as error:
+    except jobs.HandlerNotAllowed as error:
         raise Problem("handler-not-allowed", str(error), field="handler") from None
-    except jobs.InvalidJobError as error:
-        hint = "" if isinstance(error, jobs.InvalidArgumentsError) else SEE_SCHEMA
+    except jobs.InvalidJob as error:
+        hint = "" if isinstance(error, jobs.InvalidArguments) else SEE_SCHEMA
         raise Problem("invalid-job", str(error), field=error.field, hint=hint) from None
     except ImproperlyConfigured as error:  # solar needs ephem
         raise Problem("invalid-job", str(error), field="schedule.solar") from None

@@ -8,7 +8,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _PATTERN = re.compile(r"^(\d{1,9})/([smhd])$")
 
 
-class RateError(ValueError):
+class BadRate(ValueError):
     """The text is not a rate."""
 
 
@@ -21,10 +21,10 @@ class Rate:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``100/s``. Raises ``RateError``."""
+        """Read ``100/s``. Raises ``BadRate``."""
         found = _PATTERN.match(text)
         if not found or int(found[1]) == 0:
-            raise RateError("Write a rate like 100/s, 5/m, 5000/h or 20000/d.")
+            raise BadRate("Write a rate like 100/s, 5/m, 5000/h or 20000/d.")
         return cls(int(found[1]), _SECONDS[found[2]])
 
     @property

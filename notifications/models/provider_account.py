@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from notifications.channels.kinds import problems
 from notifications.channels.secret_references import BadReference, check_reference
 from notifications.core import routing
-from notifications.core.rates import Rate, RateError
+from notifications.core.rates import BadRate, Rate
 
 NAME = RegexValidator(
     r"^[a-z0-9]+([._-][a-z0-9]+)*$", "Use lower-case letters, digits, and . _ - between them."
@@ -21,7 +21,7 @@ PREFIX = RegexValidator(r"^\+[1-9]\d{0,14}$", "Use the start of an E.164 number,
 def _check_rate(value: str) -> None:
     try:
         Rate.parse(value)
-    except RateError as error:
+    except BadRate as error:
         raise ValidationError(str(error)) from None
 
 

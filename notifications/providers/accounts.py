@@ -17,7 +17,7 @@ from notifications.channels.base import Account
 from notifications.channels.outgoing import Reach
 from notifications.channels.secret_references import BadReference, resolve
 from notifications.core.errors import NoProvider
-from notifications.core.rates import Rate, RateError
+from notifications.core.rates import BadRate, Rate
 from notifications.core.routing import CHANNELS
 from notifications.core.world import DEFAULT_PROJECT
 from notifications.models import ProviderAccount, RateLimit
@@ -236,7 +236,7 @@ def _limits() -> tuple[dict[str, list[Limit]], list[str]]:
     for row in RateLimit.objects.all():
         try:
             limit = Limit(row.scope, row.template, Rate.parse(row.rate))
-        except RateError:
+        except BadRate:
             faulty.append(f"{row.channel} per {row.scope} {row.template}".rstrip())
         else:
             limits.setdefault(row.channel, []).append(limit)
@@ -246,7 +246,7 @@ def _limits() -> tuple[dict[str, list[Limit]], list[str]]:
 def candidate_of(row: ProviderAccount) -> Candidate:
     """Read an account with its secrets; one that cannot be found is the candidate's problem.
 
-    Raises ``TypeError`` or ``RateError`` for a value that the admin would refuse.
+    Raises ``TypeError`` or ``BadRate`` for a value that the admin would refuse.
     """
     secrets = {}
     problem = ""

@@ -8,29 +8,29 @@ from notifications.core.routing import SEND_TASK, SEND_TO_EACH_TASK
 from notifications.db import clock
 from notifications.submission import requests, validation
 from scheduling import isolation
-from scheduling.arguments import InvalidArgumentsError, validates
+from scheduling.arguments import InvalidArguments, validates
 
 
 @validates(SEND_TASK)
 def check_send(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Check the fields of one notification. Raises ``InvalidArgumentsError``."""
+    """Check the fields of one notification. Raises ``InvalidArguments``."""
     if args:
-        raise InvalidArgumentsError("A notification's fields are named: give kwargs.", field="args")
+        raise InvalidArguments("A notification's fields are named: give kwargs.", field="args")
     _check(kwargs)
 
 
 @validates(SEND_TO_EACH_TASK)
 def check_send_to_each(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Check the same fields for each recipient. Raises ``InvalidArgumentsError``."""
+    """Check the same fields for each recipient. Raises ``InvalidArguments``."""
     fields = dict(kwargs)
     recipients = args[0] if args else fields.pop("recipients", None)
     place = "args.0" if args else "kwargs.recipients"
     if len(args) > 1 or (args and "recipients" in fields):
-        raise InvalidArgumentsError("The fields are named: give kwargs.", field="args")
+        raise InvalidArguments("The fields are named: give kwargs.", field="args")
     if "recipient" in fields:
-        raise InvalidArgumentsError("Each recipient is one of the list.", field="kwargs.recipient")
+        raise InvalidArguments("Each recipient is one of the list.", field="kwargs.recipient")
     if not isinstance(recipients, list | tuple) or not recipients:
-        raise InvalidArgumentsError("Give a list of recipients.", field=place)
+        raise InvalidArguments("Give a list of recipients.", field=place)
     for number, recipient in enumerate(recipients):
         _check({**fields, "recipient": recipient}, recipient_is=f"{place}.{number}")
 
@@ -40,8 +40,8 @@ def _check(fields: Mapping[str, Any], *, recipient_is: str = "kwargs.recipient")
         validation.check(requests.read(fields), clock.now())
     except InvalidNotification as error:
         place = recipient_is if error.field == "recipient" else f"kwargs.{error.field}"
-        raise InvalidArgumentsError(str(error), field=place) from error
+        raise InvalidArguments(str(error), field=place) from error
     except Exception as error:
         if isolation.concerns_everybody(error):
             raise
-        raise InvalidArgumentsError("These fields cannot be read.", field="kwargs") from None
+        raise InvalidArguments("These fields cannot be read.", field="kwargs") from None

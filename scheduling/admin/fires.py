@@ -16,7 +16,7 @@ from scheduling.admin.pages import labelled
 from scheduling.admin.readable import ReadableAdmin, ReadableRows, readable
 from scheduling.masking import without_addresses
 from scheduling.models import Fire, FireStatus
-from scheduling.run_errors import NotOpenError
+from scheduling.run_errors import NotOpen
 
 NOTHING = "-"
 
@@ -152,7 +152,7 @@ class FireAdmin(ReadableAdmin):
         for fire in fires:
             try:
                 failures.replay(fire.pk)
-            except NotOpenError as error:
+            except NotOpen as error:
                 self.message_user(request, f"{fire}: {error}", messages.WARNING)
             else:
                 self.log_change(request, fire, "Replayed.")

@@ -39,7 +39,7 @@ from scheduling.admin.when import shown as written
 from scheduling.clock import database_now
 from scheduling.job_schema import HOW_TO_ALLOW
 from scheduling.message_rows import read_json
-from scheduling.messages import MalformedMessageError, read_headers
+from scheduling.messages import MalformedMessage, read_headers
 from scheduling.models import Fire, Schedule
 from scheduling.preview import upcoming_fires
 
@@ -101,7 +101,7 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
         text: str = self.cleaned_data["headers"]
         try:
             read_headers(text)
-        except MalformedMessageError as error:
+        except MalformedMessage as error:
             raise ValidationError(str(error)) from None
         return text
 
@@ -135,14 +135,14 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
         args, kwargs = (json.loads(data.get(name) or "null") for name in ("args", "kwargs"))
         try:
             arguments.check(data.get("task") or "", args or [], kwargs or {})
-        except arguments.InvalidArgumentsError as error:
+        except arguments.InvalidArguments as error:
             self.add_error(*self.beside(error))
 
     def task_to_allow(self, data: dict[str, Any]) -> str:
         """Return the task that has to be on the allow-list."""
         return data.get("task") or ""
 
-    def beside(self, error: arguments.InvalidArgumentsError) -> tuple[str, str]:
+    def beside(self, error: arguments.InvalidArguments) -> tuple[str, str]:
         """Return the form's field that an argument comes from, and say what is wrong with it."""
         return error.field.partition(".")[0], str(error)
 
@@ -448,7 +448,7 @@ def _fault(task: PeriodicTask) -> str:
         return fault
     try:
         read_json(task)
-    except MalformedMessageError as error:
+    except MalformedMessage as error:
         return str(error)
     return ""
 

@@ -16,10 +16,10 @@ from unfold.widgets import (
 )
 
 from scheduling import isolation, rules
-from scheduling.job_schema import InvalidJobError
+from scheduling.job_schema import InvalidJob
 from scheduling.models import Schedule
 from scheduling.preview import fires_if, fires_of, upcoming_fires
-from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.recurrence import ImpossibleSchedule
 from scheduling.rule_documents import Rule
 from scheduling.rule_documents import is_plain as is_plain_rule
 from scheduling.schedule_rows import RuleRow
@@ -95,11 +95,11 @@ class WhenForm(forms.Form):
             rule.full_clean()
             if when != ONCE or "at" in self.changed_data:  # one that has fired may still be edited
                 fires_of(document, 1)
-        except InvalidJobError as error:
+        except InvalidJob as error:
             self.add_error("timezone" if "zone" in str(error) else NEEDED[when][0], str(error))
         except ValidationError as error:
             self.add_error(NEEDED[when][0], error.messages)
-        except ImpossibleScheduleError as error:
+        except ImpossibleSchedule as error:
             past = "This moment is past." if when == ONCE else str(error)
             self.add_error(NEEDED[when][0], past)
         else:
@@ -131,7 +131,7 @@ class OutlookForm(WhenForm):
                 moments = fires_of(self.document, count, start=start, expires=expires)
             else:
                 moments = fires_if(task, self.document, count, start=start, expires=expires)
-        except ImpossibleScheduleError as error:
+        except ImpossibleSchedule as error:
             return {"words": words, "fires": [], "problem": str(error)}
         zone = zone_of(self.rule)
         fires = [shown(moment, zone) for moment in moments]

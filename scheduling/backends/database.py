@@ -29,7 +29,7 @@ from scheduling.kept.documents import Definition, Figures, Fire, Job
 from scheduling.models import Fire as FireRow
 from scheduling.models import Lease, Origin, Schedule
 from scheduling.pace import Pace
-from scheduling.run_errors import NotOpenError
+from scheduling.run_errors import NotOpen
 from scheduling.terms import FireStatus
 
 FIRE_FIELDS = (
@@ -122,7 +122,7 @@ class DatabaseBackend:
 
     def discard(self, key: UUID, *, why: str) -> None:
         if not failures.discard(FireRow.objects.filter(pk=key), why=why):
-            raise NotOpenError
+            raise NotOpen
 
     def figures(self, window: timedelta) -> Figures:
         found = status.read(window)

@@ -119,7 +119,7 @@ class Job:
     def timetable(self) -> Timetable:
         """The due times, an interval's counted from ``answered_until``.
 
-        Raises ``InvalidJobError`` or ``ImpossibleScheduleError``.
+        Raises ``InvalidJob`` or ``ImpossibleSchedule``.
         """
         start, expires = _moment(self.definition, "start"), _moment(self.definition, "expires")
         jitter = timedelta(seconds=self.definition.get("jitter", 0))

@@ -10,18 +10,18 @@ from uuid import UUID
 from scheduling import arguments, backfills, planning
 from scheduling.job_schema import (
     NEEDS_OVERLAP,
-    InvalidJobError,
+    InvalidJob,
     JobError,
-    JobExistsError,
-    UnknownJobError,
+    JobExists,
+    UnknownJob,
 )
 from scheduling.kept import overlaps
 from scheduling.kept.documents import DECLARED, Definition, Fire, Job, new_fire_id
-from scheduling.kept.runs import MOST_TRIES, ContendedError, Runs
+from scheduling.kept.runs import MOST_TRIES, Contended, Runs
 from scheduling.kept.store import Move
-from scheduling.recurrence import ImpossibleScheduleError, Interval
+from scheduling.recurrence import ImpossibleSchedule, Interval
 from scheduling.rule_documents import moment_of, refuse_past
-from scheduling.run_errors import NotOpenError
+from scheduling.run_errors import NotOpen
 from scheduling.terms import FireStatus, Guarantee, Overlap
 from scheduling.timetable import INSTANT
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 MOST_KNOWN = 1_000_000
 """Fires of a job that a backfill looks through; the ledger has fewer, by its age."""
 
-UNFIT = (ImpossibleScheduleError, OverflowError, ValueError, TypeError)
+UNFIT = (ImpossibleSchedule, OverflowError, ValueError, TypeError)
 """What a definition raises that fits the schema and cannot be kept all the same."""
 
 
@@ -48,8 +48,8 @@ class Jobs(Runs):
         """Create a job, or bring it in line with its definition, which fits the schema.
 
         With ``previous`` only the keys that differ from it are written. A job that somebody
-        paused stays paused unless ``enabled`` is written. Raises ``InvalidJobError`` naming the
-        field, ``InvalidArgumentsError``, and ``JobExistsError`` if it shall be new.
+        paused stays paused unless ``enabled`` is written. Raises ``InvalidJob`` naming the
+        field, ``InvalidArguments``, and ``JobExists`` if it shall be new.
         """
         name = definition["name"]
         arguments.check(
@@ -58,14 +58,14 @@ class Jobs(Runs):
 
         def change(job: Job | None) -> Job | None:
             if job is not None and is_new:
-                raise JobExistsError(f"There is a job {name!r}.")
+                raise JobExists(f"There is a job {name!r}.")
             try:
                 return self._saved(job, definition, previous, origin)
             except JobError:
                 raise
             except UNFIT as error:
-                field = error.field if isinstance(error, ImpossibleScheduleError) else "schedule"
-                raise InvalidJobError(f"{name}: {error}", field=field) from error
+                field = error.field if isinstance(error, ImpossibleSchedule) else "schedule"
+                raise InvalidJob(f"{name}: {error}", field=field) from error
 
         return self._change(name, change)
 
@@ -80,10 +80,10 @@ class Jobs(Runs):
             self.save(definition, previous=previous, origin=DECLARED)
 
     def job(self, name: str) -> Job:
-        """Return a job. Raises ``UnknownJobError``."""
+        """Return a job. Raises ``UnknownJob``."""
         job = self._store.job(name)
         if job is None:
-            raise UnknownJobError(f"There is no job {name!r}.")
+            raise UnknownJob(f"There is no job {name!r}.")
         return job
 
     def jobs(self, names: Sequence[str]) -> list[Job]:
@@ -95,11 +95,11 @@ class Jobs(Runs):
         return self._store.names()
 
     def pause(self, name: str) -> None:
-        """Pause a job until ``resume``. Raises ``UnknownJobError``."""
+        """Pause a job until ``resume``. Raises ``UnknownJob``."""
         self._change(name, lambda job: _paused(_there(job, name), self.now()))
 
     def resume(self, name: str) -> None:
-        """Resume a job, by its policy. Raises ``UnknownJobError``."""
+        """Resume a job, by its policy. Raises ``UnknownJob``."""
 
         def change(job: Job | None) -> Job:
             job, now = _there(job, name), self.now()
@@ -108,15 +108,15 @@ class Jobs(Runs):
         self._change(name, change)
 
     def remove(self, name: str) -> None:
-        """Delete a job and its fires. Raises ``UnknownJobError``."""
+        """Delete a job and its fires. Raises ``UnknownJob``."""
         if not self._store.remove(name):
-            raise UnknownJobError(f"There is no job {name!r}.")
+            raise UnknownJob(f"There is no job {name!r}.")
 
     def run_now(self, name: str) -> UUID:
         """Fire a job once, now, paused or not, whatever its condition; return the fire's id.
 
         While an earlier run goes on, the job's overlap policy holds: the fire may wait, or be
-        skipped. Raises ``UnknownJobError``.
+        skipped. Raises ``UnknownJob``.
         """
         for _ in range(MOST_TRIES):
             job, now = self.job(name), self.now()
@@ -125,15 +125,15 @@ class Jobs(Runs):
             (done,) = self._store.commit([Move(job=job, fires=[fire], keys=keys)])
             if done is not None and done.fires:
                 return fire.id
-        raise ContendedError(f"The job {name!r} changes too often.")
+        raise Contended(f"The job {name!r} changes too often.")
 
     def backfill(
         self, name: str, since: datetime, until: datetime, *, pace: timedelta, dry_run: bool
     ) -> list[tuple[datetime, datetime]]:
         """Run a job for the due times of a range of the past that have no fire, one each ``pace``.
 
-        Return them with the moment at which each is run. Raises ``UnknownJobError``, or
-        ``InvalidJobError`` naming the field.
+        Return them with the moment at which each is run. Raises ``UnknownJob``, or
+        ``InvalidJob`` naming the field.
         """
         for _ in range(MOST_TRIES):
             job, now = self.job(name), self.now()
@@ -146,12 +146,12 @@ class Jobs(Runs):
             ]
             if dry_run or self._store.commit([Move(job=job, fires=fires)]) != [None]:
                 return runs
-        raise ContendedError(f"The job {name!r} changes too often.")
+        raise Contended(f"The job {name!r} changes too often.")
 
     def next_fires(self, name: str, count: int = 5) -> list[datetime]:
         """Return the next moments at which a job fires; none if it is paused or quarantined.
 
-        Raises ``UnknownJobError``.
+        Raises ``UnknownJob``.
         """
         job = self.job(name)
         if not job.enabled or job.quarantined_at is not None or job.next_fire_at is None:
@@ -163,7 +163,7 @@ class Jobs(Runs):
         return [job.timetable.fire_time(moment) for moment in due]
 
     def fires(self, name: str, limit: int = 100) -> list[Fire]:
-        """Return a job's fires, the latest due time first. Raises ``UnknownJobError``."""
+        """Return a job's fires, the latest due time first. Raises ``UnknownJob``."""
         return self._store.fires_of(self.job(name).name, limit)
 
     def fire(self, key: UUID) -> Fire | None:
@@ -177,7 +177,7 @@ class Jobs(Runs):
     def replay(self, key: UUID) -> UUID:
         """Run a failed fire's job again, as it stands now; return the new fire's id.
 
-        Raises ``NotOpenError``.
+        Raises ``NotOpen``.
         """
         for _ in range(MOST_TRIES):
             failed, now = self._open(key), self.now()
@@ -187,17 +187,17 @@ class Jobs(Runs):
             (done,) = self._store.commit([Move(job=job, fires=[closed, again])])
             if done is not None and len(done.fires) == 2:
                 return again.id
-        raise ContendedError(f"The fire {key} changes too often.")
+        raise Contended(f"The fire {key} changes too often.")
 
     def discard(self, key: UUID, *, why: str) -> None:
-        """Close a failed run for good, with the reason. Raises ``NotOpenError``."""
+        """Close a failed run for good, with the reason. Raises ``NotOpen``."""
         now, failed = self.now(), self._open(key)
         self._store.commit([Move(fires=[replace(failed, resolved_at=now, resolution=why[:255])])])
 
     def _open(self, key: UUID) -> Fire:
         fire = self._store.fire(key)
         if fire is None or not fire.has_failed:
-            raise NotOpenError
+            raise NotOpen
         return fire
 
     def _saved(
@@ -236,7 +236,7 @@ class Jobs(Runs):
             (done,) = self._store.commit([Move(job=job)])
             if done is not None and done.job is not None:
                 return done.job
-        raise ContendedError(f"The job {name!r} changes too often.")
+        raise Contended(f"The job {name!r} changes too often.")
 
 
 def by_hand(job: Job, now: datetime) -> Fire:
@@ -257,7 +257,7 @@ def planned(job: Job, now: datetime, *, has_fired: bool = False) -> Job:
 
     A rule that ``has_fired`` may be over.
 
-    Raises ``ImpossibleScheduleError`` if it will never be due.
+    Raises ``ImpossibleSchedule`` if it will never be due.
     """
     if job.answered_until is None:
         job = replace(job, answered_until=_first_count(job, now))
@@ -268,16 +268,16 @@ def planned(job: Job, now: datetime, *, has_fired: bool = False) -> Job:
 
 
 def refuse_unfit(job: Job) -> None:
-    """Raise ``InvalidJobError`` for keys that do not fit each other."""
+    """Raise ``InvalidJob`` for keys that do not fit each other."""
     if job.guarantee == Guarantee.AT_MOST_ONCE and job.retries:
-        raise InvalidJobError(
+        raise InvalidJob(
             "A run that may happen at most once is not tried again: set 0.", field="retries"
         )
     if job.concurrency_key and job.overlap == Overlap.ALLOW:
-        raise InvalidJobError(NEEDS_OVERLAP, field="concurrency_key")
+        raise InvalidJob(NEEDS_OVERLAP, field="concurrency_key")
     if bool(job.unique_key) != bool(job.unique_period):
         field = "unique_seconds" if job.unique_key else "unique_key"
-        raise InvalidJobError("A unique key and its period go together.", field=field)
+        raise InvalidJob("A unique key and its period go together.", field=field)
 
 
 def _merged(
@@ -327,5 +327,5 @@ def _resumed(job: Job, now: datetime) -> Job:
 
 def _there(job: Job | None, name: str) -> Job:
     if job is None:
-        raise UnknownJobError(f"There is no job {name!r}.")
+        raise UnknownJob(f"There is no job {name!r}.")
     return job

@@ -70,7 +70,7 @@ class Backend(Ledger, Leases, Protocol):
     # Time: one clock for all schedulers and workers.
     def now(self) -> datetime: ...
 
-    # Jobs. Each that names one raises ``UnknownJobError``.
+    # Jobs. Each that names one raises ``UnknownJob``.
     def save(
         self,
         definition: Definition,
@@ -82,7 +82,7 @@ class Backend(Ledger, Leases, Protocol):
         """Create a job, or bring it in line with a definition that fits the schema.
 
         With ``previous`` only the keys that differ from it are written. Raises
-        ``InvalidJobError``, and ``JobExistsError`` if it shall be new.
+        ``InvalidJob``, and ``JobExists`` if it shall be new.
         """
         ...
 

@@ -27,7 +27,7 @@ Decide = Callable[[Fire], Fire | None]
 """The new state of a fire; ``None`` leaves it alone."""
 
 
-class ContendedError(RuntimeError):
+class Contended(RuntimeError):
     """A document changed each time before it could be written."""
 
 
@@ -327,7 +327,7 @@ class Runs:
             (done,) = self._store.commit([self._with_consequences(changed)])
             if done is not None:
                 return next(moved for moved in done.fires if moved.id == pk)
-        raise ContendedError(f"The fire {pk} changes too often.")
+        raise Contended(f"The fire {pk} changes too often.")
 
     def _with_consequences(self, fire: Fire) -> Move:
         """Return the move of a fire; its end counts, and lets the fire go that waits for it."""

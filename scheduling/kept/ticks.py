@@ -17,10 +17,10 @@ from scheduling.kept.documents import Figures, Fire, Job, Lease, new_fire_id, pe
 from scheduling.kept.jobs import Jobs, planned
 from scheduling.kept.runs import ended, is_suspected, with_streak
 from scheduling.kept.store import Key, Move, Outlook, Process, Store
-from scheduling.messages import MalformedMessageError, Message
+from scheduling.messages import MalformedMessage, Message
 from scheduling.pace import Pace
 from scheduling.policies import PlannedFire
-from scheduling.recurrence import ImpossibleScheduleError
+from scheduling.recurrence import ImpossibleSchedule
 from scheduling.run_errors import history_with, text_of
 from scheduling.terms import NOTE_LENGTH, FireStatus, Guarantee
 
@@ -33,7 +33,7 @@ MOST_COUNTED = 10_000
 """Fires that figures are counted of; a busier window is known by its newest ones."""
 LIVE = timedelta(seconds=15)
 """A scheduler that was not seen for that long is not alive."""
-OWN_WORDS = (ImpossibleScheduleError, MalformedMessageError)
+OWN_WORDS = (ImpossibleSchedule, MalformedMessage)
 """Errors whose text says it all."""
 
 
@@ -301,9 +301,9 @@ class Book:
     def _job(self, fire: Fire) -> Job:
         job = self._jobs.get(fire.job)
         if job is None:
-            raise MalformedMessageError("Its job was removed.", column="name")
+            raise MalformedMessage("Its job was removed.", column="name")
         if not job.handler:
-            raise MalformedMessageError(job.quarantine_reason, column="name")
+            raise MalformedMessage(job.quarantine_reason, column="name")
         return job
 
 

@@ -63,7 +63,7 @@ class Clock:
         return self.backend.store.changed_since(version)
 
     def fires(self, job: str) -> list[Fire]:
-        """Return what became of a job's due times, oldest first. Raises ``UnknownJobError``."""
+        """Return what became of a job's due times, oldest first. Raises ``UnknownJob``."""
         return self.backend.fires(job, limit=10_000)[::-1]
 
     def _do(self, fire: Fire) -> None:

@@ -3,10 +3,12 @@
 import ast
 import re
 import tomllib
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 
-from tests.structure import ROOT, Module, cycles, dead
+from tests.structure import ROOT, Module, cycles, dead, misnamed, without_reason
 
 DEFINED = """
 LONELY = 1
@@ -58,6 +60,24 @@ def test_a_docstring_and_a_list_of_exports_are_no_use() -> None:
 def test_what_a_decorator_registers_is_used() -> None:
     assert dead([module("@registry.add\ndef lonely(): ...")]) == []
     assert dead([module("@cache\ndef lonely(): ...")]) == ["scheduling/example.py:2 lonely"]
+
+
+def test_only_the_base_of_a_family_of_exceptions_ends_in_error() -> None:
+    family = "class ParcelError(Exception): ...\nclass ParcelLost(ParcelError): ..."
+    assert misnamed([module(family)]) == []
+    assert misnamed([module("class LostError(ValueError): ...")]) == [
+        "scheduling/example.py:1 LostError"
+    ]
+    assert misnamed([module("class LastError(NamedTuple): ...")]) == []
+
+
+def test_an_exception_to_the_linter_needs_its_reason() -> None:
+    assert without_reason([ROOT / "tests" / "structure.py"]) == []
+    with NamedTemporaryFile("w", suffix=".py", dir=ROOT / "tests") as file:
+        mark = "no" + "qa: F401"
+        file.write(f"import os  # {mark}\nimport re  # {mark} -- used by its name\n")
+        file.flush()
+        assert without_reason([Path(file.name)]) == [f"tests/{Path(file.name).name}:1"]
 
 
 def test_no_package_has_a_cycle() -> None:

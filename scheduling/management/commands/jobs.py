@@ -53,9 +53,9 @@ class Command(BaseCommand):
                 self._next(options["name"], options["count"])
             else:
                 self._show(jobs.get(options["name"]), options["count"])
-        except jobs.InvalidJobError as error:
+        except jobs.InvalidJob as error:
             raise CommandError(f"{error.field}: {error}") from None
-        except jobs.UnknownJobError as error:
+        except jobs.UnknownJob as error:
             raise CommandError(str(error)) from None
 
     def _list(self, found: Iterable[Job]) -> None:

@@ -301,7 +301,7 @@ def test_an_unknown_condition_fails_each_fire_by_name_and_is_an_error_once(
     assert fire.status == FireStatus.FAILED
     assert "nobody.registered.this" in fire.error
     dispatch.publish(app, [fire, fire])  # as its next fires are
-    told = [r.levelname for r in caplog.records if "UnknownConditionError" in r.getMessage()]
+    told = [r.levelname for r in caplog.records if "UnknownCondition" in r.getMessage()]
     assert told == ["ERROR", "INFO", "INFO"]
 
 

@@ -99,7 +99,7 @@ def test_a_replay_runs_the_job_once_more_by_the_scheduler(
     fire.refresh_from_db()
     assert (fire.replayed_as, fire.resolution) == (replayed.pk, "replayed")
     assert not failures.open_ones().exists()
-    with pytest.raises(run_errors.NotOpenError):
+    with pytest.raises(run_errors.NotOpen):
         failures.replay(fire.pk)
 
 

@@ -91,7 +91,7 @@ def test_a_moment_fires_once(app: Celery) -> None:
 
 def test_a_handler_that_is_not_allowed_cannot_be_named(app: Celery) -> None:
     assert "celery.backend_cleanup" in app.tasks
-    with pytest.raises(jobs.HandlerNotAllowedError, match=r"celery\.backend_cleanup"):
+    with pytest.raises(jobs.HandlerNotAllowed, match=r"celery\.backend_cleanup"):
         jobs.define(JOB | {"handler": "celery.backend_cleanup"})
     assert not PeriodicTask.objects.filter(name="api job").exists()
 
@@ -124,7 +124,7 @@ def test_handlers_are_allowed_by_pattern(settings: Any, app: Celery) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_with_a_hint(change: dict[str, Any], hint: str) -> None:
-    with pytest.raises(jobs.InvalidJobError, match=hint):
+    with pytest.raises(jobs.InvalidJob, match=hint):
         jobs.define(JOB | change)
     assert not PeriodicTask.objects.filter(name=JOB["name"]).exists()
 
@@ -153,7 +153,7 @@ def test_pause_resume_remove(app: Celery) -> None:
     assert len(jobs.next_fires("api job")) == 5
     jobs.remove("api job")
     for verb in (jobs.pause, jobs.resume, jobs.remove, jobs.run_now, jobs.next_fires):
-        with pytest.raises(jobs.UnknownJobError, match="api job"):
+        with pytest.raises(jobs.UnknownJob, match="api job"):
             verb("api job")
 
 

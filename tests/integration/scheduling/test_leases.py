@@ -8,7 +8,7 @@ from scheduling import leases
 from scheduling.backends.database import DatabaseBackend
 from scheduling.backends.memory import MemoryBackend
 from scheduling.backends.redis import RedisBackend
-from scheduling.configuration import BadSettingError
+from scheduling.configuration import BadSetting
 
 
 @pytest.mark.parametrize(
@@ -22,5 +22,5 @@ def test_the_setting_names_the_provider(settings: Any, name: str, kind: type) ->
 
 def test_an_unknown_provider_is_refused_by_name(settings: Any) -> None:
     settings.SCHEDULING_LEASES = "etcd"
-    with pytest.raises(BadSettingError, match="etcd"):
+    with pytest.raises(BadSetting, match="etcd"):
         leases.configured()

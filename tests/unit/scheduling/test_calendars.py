@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from scheduling.recurrence import ImpossibleScheduleError, upcoming
+from scheduling.recurrence import ImpossibleSchedule, upcoming
 from scheduling.rule_documents import recurrence_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -68,5 +68,5 @@ def test_a_file_that_is_missing_or_no_calendar_is_named(folder: Path) -> None:
         COMPANY.replace("FREQ=YEARLY", "FREQ=MINUTELY;BYMONTH=2;BYMONTHDAY=30")
     )
     for name in ("missing", "broken", "endless", "barren"):
-        with pytest.raises(ImpossibleScheduleError, match=name):
+        with pytest.raises(ImpossibleSchedule, match=name):
             days(1, calendar=name)

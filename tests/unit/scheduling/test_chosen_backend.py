@@ -9,14 +9,14 @@ def test_a_name_that_is_none_is_refused_with_those_that_are(
     monkeypatch: pytest.MonkeyPatch, settings: object
 ) -> None:
     settings.SCHEDULING_BACKEND = "etcd"  # type: ignore[attr-defined]
-    with pytest.raises(configuration.BadSettingError, match="database, memory, redis"):
+    with pytest.raises(configuration.BadSetting, match="database, memory, redis"):
         chosen_backend.name()
 
 
 @pytest.mark.parametrize("days", ["-1", "soon", "1e9"])
 def test_days_that_are_none_are_refused(settings: object, days: str) -> None:
     settings.SCHEDULING_FIRES_KEPT_DAYS = days  # type: ignore[attr-defined]
-    with pytest.raises(configuration.BadSettingError, match="SCHEDULING_FIRES_KEPT_DAYS"):
+    with pytest.raises(configuration.BadSetting, match="SCHEDULING_FIRES_KEPT_DAYS"):
         configuration.fires_kept_days()
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scheduling.recurrence import (
     Crontab,
-    ImpossibleScheduleError,
+    ImpossibleSchedule,
     Interval,
     Once,
     Recurrence,
@@ -158,7 +158,7 @@ def test_an_interval_counts_from_its_origin_and_does_not_drift() -> None:
 
 
 def test_an_interval_of_nothing_is_refused() -> None:
-    with pytest.raises(ImpossibleScheduleError, match="not above zero"):
+    with pytest.raises(ImpossibleSchedule, match="not above zero"):
         Interval(timedelta(0), START)
 
 

@@ -103,7 +103,7 @@ def test_a_strategy_of_ones_own_by_name(mine: None) -> None:
 
 
 def test_a_strategy_that_is_not_there_is_named() -> None:
-    with pytest.raises(retries.UnknownStrategyError, match="lost"):
+    with pytest.raises(retries.UnknownStrategy, match="lost"):
         waits({"strategy": "lost"})
     with pytest.raises(ValueError, match="fixed"):
         jobs.retry_strategy("fixed")

@@ -12,7 +12,7 @@ from notifications.models import MailContent, Notification, ProviderAccount
 from notifications.operations import api_keys
 from notifications.submission import send, send_many
 from notifications.submission.scheduled_sends import check_send
-from scheduling.arguments import InvalidArgumentsError
+from scheduling.arguments import InvalidArguments
 
 FILE: Any = {"filename": "a.pdf", "content": b"x"}
 FIRST = "attachments.0"
@@ -151,7 +151,7 @@ def test_a_batch_over_http_shares_an_attachment(client: Client, account: Provide
 def test_a_schedule_is_checked_as_a_send_is(account: ProviderAccount) -> None:
     fields = {"channel": "email", "recipient": "a@example.org", "body": "B"}
     check_send([], {**fields, "attachments": [{"filename": "a.pdf", "content": "JVBERg=="}]})
-    with pytest.raises(InvalidArgumentsError) as raised:
+    with pytest.raises(InvalidArguments) as raised:
         check_send([], {**fields, "attachments": [{"filename": "a.pdf", "content": "%"}]})
     assert raised.value.field == "kwargs.attachments.0.content"
     assert MailContent.objects.count() == 0

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from notifications.core.rates import Rate, RateError
+from notifications.core.rates import BadRate, Rate
 from notifications.db import shared_state
 from notifications.models import Notification, RateLimit
 from notifications.providers import accounts, rate_limits
@@ -38,7 +38,7 @@ def test_a_rate_is_read(text: str, count: int, seconds: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "fast", "0/s", "-1/s", "1.5/s", "1/y", "1/s "])
 def test_what_is_no_rate_is_refused(text: str) -> None:
-    with pytest.raises(RateError):
+    with pytest.raises(BadRate):
         Rate.parse(text)
 
 

@@ -33,7 +33,7 @@ def test_what_submission_refuses_is_refused_by_register(
     transactional_db: None, handler: Any, options: dict[str, Any], field: str
 ) -> None:
     jobs.allow(SEND_TASK, SEND_TO_EACH_TASK)
-    with pytest.raises(jobs.InvalidArgumentsError) as refused:
+    with pytest.raises(jobs.InvalidArguments) as refused:
         jobs.register("nightly", handler, 60, **options)
     assert refused.value.field == field
     assert not PeriodicTask.objects.exists()

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from scheduling import jobs, retries
 from scheduling.kept.protocol import Backend
-from scheduling.run_errors import NotOpenError
+from scheduling.run_errors import NotOpen
 from tests.integration.scheduling.backends import Stage
 from tests.integration.scheduling.conftest import queued_messages
 from tests.integration.scheduling.contract.acts import (
@@ -245,14 +245,14 @@ def test_a_dead_letter_is_replayed_once_or_discarded(stage: Stage, app: Celery) 
     backend.begin(fire.id, "worker")
     backend.fail(fire.id, 1, ValueError("no"))
     again = backend.replay(fire.id)
-    with pytest.raises(NotOpenError):
+    with pytest.raises(NotOpen):
         backend.replay(fire.id)
     assert backend.failed_runs() == []
     tick(backend, app)
     assert backend.begin(again, "worker") == 1
     backend.fail(again, 1, ValueError("no"))
     backend.discard(again, why="known")
-    with pytest.raises(NotOpenError):
+    with pytest.raises(NotOpen):
         backend.discard(again, why="known")
     assert backend.failed_runs() == []
 
@@ -340,7 +340,7 @@ def test_a_backfill_of_what_is_no_past_range_is_refused_by_field(
     jobs.register("job", TASK, 3600)
     now = backend.now()
     begin, end = now + timedelta(hours=since), now + timedelta(hours=until)
-    with pytest.raises(jobs.InvalidJobError) as refused:
+    with pytest.raises(jobs.InvalidJob) as refused:
         jobs.backfill("job", begin, end, pace=timedelta(seconds=pace))
     assert refused.value.field == field
 

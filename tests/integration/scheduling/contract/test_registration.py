@@ -126,7 +126,7 @@ def test_registration_is_idempotent_and_does_not_resume_what_somebody_paused(
 def test_a_name_that_is_taken_is_refused_if_the_job_shall_be_new(backend: Backend) -> None:
     definition = {"name": "job", "handler": TASK, "schedule": {"every": 60}}
     jobs.define(definition, is_new=True)
-    with pytest.raises(jobs.JobExistsError):
+    with pytest.raises(jobs.JobExists):
         jobs.define(definition, is_new=True)
 
 
@@ -181,7 +181,7 @@ def test_what_cannot_be_kept_is_refused_by_field(
     backend: Backend, change: dict[str, Any], field: str
 ) -> None:
     definition = {"name": "job", "handler": TASK, "schedule": {"every": 60}}
-    with pytest.raises(jobs.InvalidJobError) as refused:
+    with pytest.raises(jobs.InvalidJob) as refused:
         jobs.define(definition | change)
     assert refused.value.field == field
     assert jobs.names() == []
@@ -197,13 +197,13 @@ def test_a_moment_that_has_passed_may_stay_where_it_was(backend: Backend) -> Non
         patch.setattr(rule_documents, "JUST_NOW", -timedelta(days=1))  # a day later
         jobs.register("once", TASK, soon)
         jobs.register("often", TASK, 60, timeout=5, **options)
-        with pytest.raises(jobs.InvalidJobError):
+        with pytest.raises(jobs.InvalidJob):
             jobs.register("again", TASK, soon)
     assert jobs.get("often").definition["timeout"] == 5
 
 
 def test_no_handler_is_injected_through_the_api(backend: Backend) -> None:
-    with pytest.raises(jobs.HandlerNotAllowedError):
+    with pytest.raises(jobs.HandlerNotAllowed):
         jobs.register("job", "os.system", 60)
     assert jobs.names() == []
 
@@ -220,7 +220,7 @@ def test_cancel_pause_resume(stage: Stage, app: Celery) -> None:
     assert len(jobs.next_fires("job")) == 5
     jobs.remove("job")
     for verb in (jobs.pause, jobs.resume, jobs.remove, jobs.run_now, jobs.next_fires, jobs.fires):
-        with pytest.raises(jobs.UnknownJobError, match="job"):
+        with pytest.raises(jobs.UnknownJob, match="job"):
             verb("job")
 
 
