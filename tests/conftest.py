@@ -29,6 +29,7 @@ fixture. Beside them:
     The same, with the tables of this project.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -81,6 +82,12 @@ def django_db_modify_db_settings(
     if server is not None:
         server.start_anew(migrated_data())
         connection.settings_dict["TEST"]["TEMPLATE"] = connection.settings_dict["NAME"]
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector leave out the tests and modules: they stay until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 # Of this scope, so that it begins before and ends after every fixture of a test's own.

@@ -5,7 +5,9 @@ arguments, the folder, the streams and the session of a program that was execute
 one. Run by ``ForkServer``, with the number of an inherited socket, over which go lines of JSON.
 """
 
+import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -170,6 +172,7 @@ def _become(asked: dict[str, Any]) -> None:
     time.tzset()
     if os.environ.get("PYTHONUNBUFFERED"):
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    atexit.register(gc.freeze)  # nothing is to be collected at the end, when all goes
     first, *arguments = asked["argv"]
     more = os.environ.get("PYTHONPATH", "")
     sys.path[:0] = [path for path in more.split(os.pathsep) if path and path not in sys.path]
@@ -192,6 +195,8 @@ def _become(asked: dict[str, Any]) -> None:
 if __name__ == "__main__":
     for library in LIBRARIES:
         importlib.import_module(library)
+    # What is shared with the forked is not looked through by their garbage collectors.
+    gc.freeze()
     request = _serve(socket.socket(fileno=int(sys.argv[1])))
     if request is not None:
         _become(request)
