@@ -21,6 +21,7 @@ from notifications.core.conf import conf
 from notifications.core.errors import (
     DeliveryError,
     DeliveryFailed,
+    FaultyRow,
     InvalidField,
     InvalidNotification,
     TransientError,
@@ -36,7 +37,7 @@ from notifications.queueing import send_rate
 from notifications.queueing.making_way import Slot
 from notifications.queueing.publisher import DELIVER_DUE_TASK
 from notifications.submission import projects, repeats
-from scheduling import outages, watch
+from scheduling import isolation, outages, watch
 
 _POLICY = POLICIES[DEFAULT_PRIORITY]
 _NAMED = "Pass them as kwargs."
@@ -345,10 +346,17 @@ def _accept(task: SendTask, earlier: Sequence[Any], fields: dict[str, Any]) -> U
         "parent_id": request.parent_id,
     }
     try:
-        accepted = _submit(earlier, fields, request.id, options, publish=False)
+        accept = partial(_submit, earlier, fields, request.id, options, publish=False)
+        accepted = isolation.tried(accept)
     except InvalidNotification as error:
         failed_deliveries.keep_refused(request.id, fields, error)
         raise
+    except Exception as error:
+        if isolation.concerns_everybody(error):
+            raise
+        refused = FaultyRow.of(type(error).__name__)
+        failed_deliveries.keep_refused(request.id, fields, refused)
+        raise refused from None
     # The row knows what follows, and calls it when it was sent, not when this task returns.
     request.update(callbacks=None, errbacks=None, chain=None, chord=None)
     return accepted.id

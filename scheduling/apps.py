@@ -16,10 +16,19 @@ class SchedulingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from scheduling import change_marks, chosen_backend, execution, ticker, watch, workers
+        from scheduling import (
+            change_marks,
+            chosen_backend,
+            execution,
+            isolation,
+            ticker,
+            watch,
+            workers,
+        )
         from scheduling.housekeeping import Housekeeping
 
         watch.need(self.get_models())
+        isolation.ask_by(watch.is_well_after)
         change_marks.set_after_commit()
         execution.connect()
         workers.connect()

@@ -10,6 +10,7 @@ from django_celery_beat.models import PeriodicTask
 
 from scheduling import bulk, future, planning, rules
 from scheduling.models import Change, Schedule
+from scheduling.passing_over import CHANGES
 from scheduling.quarantine import isolated, mark, quarantine
 from scheduling.schedule_rows import rule_text, timetable_of
 from scheduling.timetable import INSTANT, Timetable
@@ -38,7 +39,7 @@ def apply_changes(now: datetime, limit: int = BATCH) -> int:
             noted = noted.filter(pk__in=among)
         return list(noted.values_list("pk", flat=True)[:limit])
 
-    return len(isolated(take, partial(_apply, now=now), _blame, stage="changes"))
+    return len(isolated(take, partial(_apply, now=now), _blame, stage=CHANGES))
 
 
 def _apply(keys: Sequence[int], now: datetime) -> list[int]:

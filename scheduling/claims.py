@@ -12,6 +12,7 @@ from django_celery_beat.models import PeriodicTask
 from scheduling import bulk, policies, shared_keys, streaks
 from scheduling.changes import plan_next, save_state, timetable_for
 from scheduling.models import Fire, FireStatus, Overlap, Schedule
+from scheduling.passing_over import CLAIM
 from scheduling.policies import MisfirePolicy, PlannedFire
 from scheduling.quarantine import isolated, mark, quarantine
 from scheduling.terms import NOTE_LENGTH, SKIPS
@@ -47,7 +48,7 @@ def claim_due(now: datetime, limit: int = BATCH) -> list[Fire]:
             due = due.filter(pk__in=among)
         return list(due.order_by("next_fire_at").values_list("pk", flat=True)[:limit])
 
-    fires = isolated(take, partial(_claim, now=now), quarantine, stage="claim")
+    fires = isolated(take, partial(_claim, now=now), quarantine, stage=CLAIM)
     return [fire for fire in fires if fire.status == FireStatus.CLAIMED]
 
 

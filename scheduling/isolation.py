@@ -4,6 +4,9 @@ Any exception, of any class, costs the row that it came from, and the others go 
 round. What concerns everybody passes: an outage (``outages``), Celery's control flow, and the end
 of the process. Of an exception only its class and its place in the code are kept and logged: its
 text may hold a recipient or content.
+
+A database may answer for one row what a server that is out answers for each: a trigger raises
+"disk full", or a page is damaged. Such an error is a row's if the database is well right after it.
 """
 
 import logging
@@ -11,7 +14,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 
@@ -25,6 +30,9 @@ R = TypeVar("R")
 FIRST_REST, LONGEST_REST = 1.0, 10.0  # seconds of a part of a round that raised
 FRAMES = 3  # of the code's places that a fault names, the innermost last
 KEYS_LOGGED = 5  # rows that one log line names
+TRIES = 3  # of one row whose error looks like an outage, before it counts as the row's
+PAUSE = 0.1  # seconds between these tries
+MANY = 5  # rows that all fault by what looks like an outage: it concerns everybody
 
 
 class Fault(NamedTuple):
@@ -41,7 +49,28 @@ def concerns_everybody(error: BaseException) -> bool:
     """Return whether an exception is not one row's: an outage, Celery's control flow, an exit."""
     if not isinstance(error, Exception) or isinstance(error, TaskPredicate | SoftTimeLimitExceeded):
         return True
-    return outages.is_outage(error)
+    return outages.is_outage(error) and not is_of_a_row(error)
+
+
+_verdicts: "WeakKeyDictionary[BaseException, bool]" = WeakKeyDictionary()
+_asks: list[Callable[[BaseException], bool]] = []
+
+
+def ask_by(ask: Callable[[BaseException], bool]) -> None:
+    """Have ``ask`` judge whether what looks like an outage is the fault of a row.
+
+    It is asked once for each exception, right after it was raised, in its thread.
+    """
+    _asks[:] = [ask]
+
+
+def is_of_a_row(error: BaseException) -> bool:
+    """Return whether an error that looks like an outage is a row's: others can be worked on."""
+    if not outages.is_outage(error):
+        return False
+    if error not in _verdicts:
+        _verdicts[error] = any(ask(error) for ask in _asks)
+    return _verdicts[error]
 
 
 def fault_of(error: BaseException, stage: str) -> Fault:
@@ -62,6 +91,7 @@ def each(
     """
     results = []
     faults = []
+    errors: list[Exception] = []
     for row in rows:
         try:
             results.append(work(row))
@@ -69,6 +99,9 @@ def each(
             if concerns_everybody(error):
                 raise
             faults.append((row, fault_of(error, stage)))
+            errors.append(error)
+    if not results:
+        _raise_of_all(errors)
     log_faults(faults, key)
     return results, faults
 
@@ -88,22 +121,51 @@ def halving(
     concerns everybody.
     """
     faults = []
+    errors: list[Exception] = []
     parts = [list(rows)] if rows else []
     while parts:
         part = parts.pop()
         try:
-            work(part)
+            if len(part) == 1 and len(errors) < MANY:
+                tried(partial(work, part))
+            else:
+                work(part)
         except Exception as error:
             if concerns_everybody(error):
                 raise
             if len(part) == 1:
                 name = stage if isinstance(stage, str) else stage()
                 faults.append((part[0], fault_of(error, name)))
+                errors.append(error)
             else:
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
+    if len(faults) == len(rows):
+        _raise_of_all(errors)
     log_faults(faults, key)
     return faults
+
+
+def tried(call: Callable[[], R]) -> R:
+    """Call for one row, and again where its error looks like an outage that is over by now.
+
+    What ``call`` did before it raised must do no harm when it is done once more.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return call()
+        except Exception as error:
+            if not is_of_a_row(error):
+                raise
+            time.sleep(PAUSE)
+    return call()
+
+
+def _raise_of_all(errors: Sequence[Exception]) -> None:
+    """Raise what looks like an outage if it met all of many rows: then none of them is at fault."""
+    if len(errors) >= MANY and all(map(outages.is_outage, errors)):
+        _verdicts[errors[-1]] = False
+        raise errors[-1]
 
 
 class Part(Generic[R]):

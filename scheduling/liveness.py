@@ -14,7 +14,7 @@ from threading import Lock
 from django.db import connection, transaction
 
 from scheduling.clock import database_now
-from scheduling.models import SchedulerProcess
+from scheduling.models import SchedulerProcess, WorkerProcess
 
 HUNG = timedelta(seconds=30)
 """A scheduler of which a loop has not moved for that long hangs."""
@@ -58,16 +58,25 @@ def hung(now: datetime | None = None, limit: timedelta = HUNG) -> list[Scheduler
     return list(seen.order_by("name"))
 
 
-def is_unknown() -> bool:
+Announcement = type[SchedulerProcess] | type[WorkerProcess]
+
+
+def is_unknown(model: Announcement = SchedulerProcess) -> bool:
     """Whether somebody keeps locked what the schedulers write: no announcement says who is alive.
 
-    Raises ``django.db.Error``.
+    Waits for nobody. The same of what workers write. Raises ``django.db.Error``.
     """
-    if not connection.features.has_select_for_update_skip_locked:
+    if not connection.features.has_select_for_update_skip_locked or _is_read_only():
         return False
     with transaction.atomic():
-        free = SchedulerProcess.objects.select_for_update(skip_locked=True)
-        return len(free) < SchedulerProcess.objects.count()
+        free = model.objects.select_for_update(skip_locked=True).values_list("pk")
+        return len(free) < model.objects.count()
+
+
+def _is_read_only() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW transaction_read_only")
+        return bool(cursor.fetchone()[0] == "on")
 
 
 def problem_of_host(limit: timedelta = HUNG, host: str | None = None) -> str:

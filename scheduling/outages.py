@@ -57,6 +57,21 @@ def is_outage(error: BaseException) -> bool:
     return of(error) is not None
 
 
+def is_of_a_statement(error: BaseException) -> bool:
+    """Return whether the database answered a statement with an error that one row may cause.
+
+    It says nothing of a row that a prepared statement is gone, or that a table or column is not
+    there, unless a function of the database missed it.
+    """
+    if not (_kinds(error) & _DATABASE_ERRORS or hasattr(error, "sqlstate")):
+        return False
+    driver: Any = error if hasattr(error, "sqlstate") else error.__cause__
+    state = str(getattr(driver, "sqlstate", None) or "")
+    if state in _OF_THE_SCHEMA:
+        return bool(driver.diag.context)
+    return bool(state) and not state.startswith(_OF_A_SESSION)
+
+
 def _kinds(error: BaseException) -> set[str]:
     """Return the full names of an exception's classes: a process without Django imports none."""
     return {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
@@ -108,6 +123,8 @@ _BRIEF_SQLSTATES = {
     "57P01": "it ended our connection",
     "57P05": "our connection was idle for too long",
 }
+_OF_A_SESSION = ("0A000", "26", "42P05")
+_OF_THE_SCHEMA = ("42P01", "42703")
 # libpq tells of a server that refuses a connection by its text alone, without the code.
 _CONNECTION_ERRORS = {
     "too many clients already": "53300",

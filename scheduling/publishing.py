@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from celery import Celery
 from kombu.messaging import Producer
 
-from scheduling import outages
+from scheduling import isolation, outages
 from scheduling.messages import Message
 from scheduling.sender import Sender
 
@@ -97,12 +97,13 @@ class contained:  # noqa: N801 -- a context manager reads as a verb
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         if error is None or isinstance(error, (KeyboardInterrupt, GeneratorExit)):
             return False
-        if outages.is_outage(error) or isinstance(error, OSError):
-            self._book.postpone([self._fire], error)
-        elif self._quarantines:
-            self._book.refuse(self._fire, error)
-        else:
-            self._book.fail(self._fire, error)
+        with isolation.aside("ending a fire"):  # one whose row takes no write costs no other
+            if outages.is_outage(error) or isinstance(error, OSError):
+                self._book.postpone([self._fire], error)
+            elif self._quarantines:
+                self._book.refuse(self._fire, error)
+            else:
+                self._book.fail(self._fire, error)
         return True
 
 
@@ -133,14 +134,25 @@ def _publish_batch(app: Celery, book: Book, messages: Sequence[Message]) -> None
             return
         # What may run at most once is marked first; what somebody else has marked is left out.
         marked = {id(m) for m in messages if book.is_at_most_once(m.fire)}
-        messages = [m for m in messages if id(m) not in marked or book.mark(m.fire)]
+        messages = [m for m in messages if id(m) not in marked or _mark(book, m.fire)]
         try:
             accepted = _send_all(app, book, producer, messages)
         except Exception as error:  # noqa: BLE001 -- what is a message's own, _send_all has kept
             producer.connection.collect()
             book.postpone([message.fire for message in messages], error)
             return
-    book.mark_dispatched([message.fire for message in accepted if id(message) not in marked])
+    published = [message.fire for message in accepted if id(message) not in marked]
+    isolation.halving(published, book.mark_dispatched, stage="marking fires", key=_id_of)
+
+
+def _id_of(fire: AnyFire) -> object:
+    return fire.id
+
+
+def _mark(book: Book, fire: AnyFire) -> bool:
+    """Mark one fire dispatched; false also of one whose row takes no write: it is not published."""
+    done, _ = isolation.each([fire], book.mark, stage="marking a fire", key=_id_of)
+    return any(done)
 
 
 def _send_all(

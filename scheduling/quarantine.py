@@ -7,10 +7,11 @@ fails is narrowed down to the row at fault. What is not a row's fault ``scheduli
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
-from scheduling import isolation, ledger, transactions
+from scheduling import isolation, ledger, passing_over, transactions
 from scheduling.clock import database_now
 from scheduling.messages import MalformedMessage
 from scheduling.models import Fire, Schedule
@@ -37,13 +38,14 @@ def isolated(
 
     ``take(None)`` locks the rows of a batch and returns their keys, ``take(keys)`` those among
     ``keys`` that are still to be worked on. If the work raises, it is rolled back and done again
-    by halves, until the row at fault is alone: ``blame(key, error)`` writes its outcome. Raises
-    what concerns everybody, and what ``take(None)`` raises.
+    by halves, until the row at fault is alone: ``blame(key, error)`` writes its outcome. A row
+    that takes no write at all is passed over for a while. Raises what concerns everybody, and
+    what ``take(None)`` raises.
     """
     keys: Sequence[Key] = ()
     try:
         with transactions.brief():
-            keys = take(None)
+            keys = passing_over.without(take(None), stage)
             return work(keys) if keys else []
     except Exception as error:
         if not keys or isolation.concerns_everybody(error):
@@ -61,8 +63,22 @@ def isolated(
         results.extend(done)
 
     for key, _ in isolation.halving(keys, do, stage=stage, key=str):
-        blame(key, errors[key])
+        _end(key, partial(blame, key, errors[key]), stage)
     return results
+
+
+def _end(key: Key, blame: Callable[[], None], stage: str) -> None:
+    """Write a row's fault; one that takes no write at all is passed over for a while."""
+    try:
+        isolation.tried(blame)
+    except Exception as error:
+        if isolation.concerns_everybody(error):
+            raise
+        passing_over.begin(stage, key)
+        logger.error(  # noqa: TRY400 -- a traceback has the exception's text
+            "%s as row %s was ended in stage %s; it is passed over for %d s",
+            *(type(error).__name__, key, stage, passing_over.PASSED_OVER),
+        )
 
 
 _told: set[tuple[int, str]] = set()

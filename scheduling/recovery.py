@@ -15,6 +15,7 @@ from django.db.models import Q
 from scheduling import ledger, policies, shared_keys, streaks, waits, workers
 from scheduling.claims import RULE_RELATIONS, end_unrun, misfire_policy
 from scheduling.models import Fire, FireStatus
+from scheduling.passing_over import RECOVERY
 from scheduling.quarantine import isolated, refuse
 from scheduling.run_errors import cause_of, history_with
 from scheduling.terms import SKIPS
@@ -32,7 +33,7 @@ def recover(now: datetime, limit: int = BATCH) -> list[Fire]:
             due = due.filter(pk__in=among)
         return list(due.order_by("due_at").values_list("pk", flat=True)[:limit])
 
-    fires = isolated(take, partial(_recover, now=now), _blame, stage="recovery")
+    fires = isolated(take, partial(_recover, now=now), _blame, stage=RECOVERY)
     return [fire for fire in fires if fire.status == FireStatus.CLAIMED]
 
 

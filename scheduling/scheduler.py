@@ -151,7 +151,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
             try:
                 done += step(view)
             except Exception as error:
-                if outages.is_outage(error):
+                if isolation.concerns_everybody(error):
                     raise
                 failure = failure or error
         if failure is not None:

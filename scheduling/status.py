@@ -21,6 +21,8 @@ class Status:
 
     window: timedelta
     live_schedulers: int
+    are_schedulers_unknown: bool
+    """Whether none was seen, and somebody keeps the rows of their announcements locked."""
     due_backlog: int
     """Schedules that are due and not claimed yet."""
     unpublished: int
@@ -54,10 +56,12 @@ def read(window: timedelta = WINDOW) -> Status:
     counts = dict.fromkeys(FireStatus.values, 0)
     counts |= dict(recent.order_by().values_list("status").annotate(Count("pk")))
     unfinished = Fire.objects.filter(due_at__isnull=False)
+    live = len(live_schedulers(now))
     late = _lateness(recent.exclude(dispatched_at=None).order_by("-scheduled_for"))
     return Status(
         window=window,
-        live_schedulers=len(live_schedulers(now)),
+        live_schedulers=live,
+        are_schedulers_unknown=not live and liveness.is_unknown(),
         due_backlog=Schedule.objects.filter(next_fire_at__lte=now).count(),
         unpublished=unfinished.filter(status=FireStatus.CLAIMED).count(),
         running=unfinished.filter(status=FireStatus.RUNNING).count(),

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from scheduling import isolation
 from scheduling.models import Lease
-from scheduling.outages import DATABASE, LOCKED, Outage, of
+from scheduling.outages import DATABASE, LOCKED, Outage, is_of_a_statement, of
 from scheduling.waiting_statements import statement_waits
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,13 @@ class Watch:
             if self._outage is None:
                 self._begin(outage, now)
             return min(max(first_rest, (now - self._since) / 2), max(first_rest, LONGEST_REST))
+
+    def has_met_many(self) -> bool:
+        """Return whether one more brief outage would be one too many, or a lasting one goes on."""
+        with self._lock:
+            seen = list(self._brief)[1 - MANY_BRIEF :]
+            is_many = len(seen) == MANY_BRIEF - 1 and time.monotonic() - seen[0] < BRIEF_WINDOW
+            return is_many or self._outage is not None
 
     def _is_one_of_many(self, now: float) -> bool:
         self._brief.append(now)
@@ -228,6 +235,28 @@ def _ask_database() -> None:
 database = Watch(DATABASE, _ask_database, "work waits and is tried again")
 
 
+def is_well_after(error: BaseException) -> bool:
+    """Return whether the database answered a statement with this error, and takes writes now.
+
+    It is asked on the session that met the error. A brief outage ends a transaction, which is
+    tried again at once; only what comes again and again is judged.
+    """
+    outage = of(error)
+    if outage is None or not is_of_a_statement(error):
+        return False
+    if outage.is_brief and not database.has_met_many():
+        return False
+    session = connection.connection
+    if session is None or session.closed:
+        return False
+    try:
+        write_to_database()
+    except DatabaseError as refused:
+        logger.debug("database refuses a write: %s", type(refused).__name__)
+        return False
+    return True
+
+
 def wait_out(call: Callable[[], T], until: float) -> T:
     """Call, and while the database is out again; ``until`` is a time of the monotonic clock.
 
@@ -248,11 +277,11 @@ def wait_out(call: Callable[[], T], until: float) -> T:
 def database_outage(error: BaseException, first_rest: float = FIRST_REST) -> float | None:
     """Return the seconds to rest if an error tells of an outage, else ``None``.
 
-    Closes the connections of this thread, so that the next query makes a new one: to a server
-    that was replaced, an old one leads nowhere.
+    What a single row has raised is none. Closes the connections of this thread, so that the next
+    query makes a new one: to a server that was replaced, an old one leads nowhere.
     """
     outage = of(error)
-    if outage is None or outage.server != DATABASE:
+    if outage is None or outage.server != DATABASE or isolation.is_of_a_row(error):
         return None
     for opened in connections.all(initialized_only=True):
         if not opened.in_atomic_block:

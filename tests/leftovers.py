@@ -18,7 +18,7 @@ from notifications.operations import api_keys
 from notifications.providers import accounts, endpoints, health
 from notifications.queueing import publisher, release_window
 from notifications.recipients import suppressions
-from scheduling import watch
+from scheduling import passing_over, watch
 from templates_engine import catalog
 
 # What pytest sets for each test, and a process for its children once it counts.
@@ -30,8 +30,9 @@ def forget() -> None:
     for module in (accounts, suppressions, health, endpoints, api_keys, throughput, servers):
         module.forget()
     catalog.clear()
+    passing_over.forget()
     release_window._rooms.clear()
-    claims._holds_until = 0.0
+    claims._holds_until = claims._faults_until = 0.0
     publisher._away_until = shared_state._away_until = limits._away_until = 0.0
     for one in (publisher.watch, shared_state.watch, watch.database):
         one._reset()

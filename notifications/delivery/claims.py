@@ -2,6 +2,9 @@
 
 A claim is a lease. It ends at ``lease_until``, and its ``attempt`` number fences it: whatever
 its owner reports later counts only while the row still carries that number.
+
+A row whose every claim raises is quarantined, and passed over; the others are claimed in the same
+round. While no row is, a claim looks for none.
 """
 
 import json
@@ -35,6 +38,8 @@ _READ_ONLY = f"{_NAMES}, ''"  # of claims that nothing is sent by
 
 HOLDS_FOR = 1.0  # seconds for which a process believes that there are holds
 _holds_until = 0.0
+FAULTS_FOR = 60.0  # seconds for which a process leaves out rows in quarantine, after a fault
+_faults_until = 0.0
 
 
 def _read_json(text: str | None) -> Any:
@@ -59,25 +64,23 @@ def claim(ids: Sequence[UUID]) -> list[Claim]:
     now = clock.now()
     # A row that waits for its time (a retry, a future send) is not claimed early, however
     # often its id is delivered.
-    condition = (
-        f"id IN ({dialect.marks(len(ids))}) AND (status = %s OR (status = %s AND due_at <= %s))"
-    )
-    parameters = [
-        *(dialect.write(id_) for id_ in ids),
-        *(Status.QUEUED, Status.SCHEDULED, dialect.write(now)),
-    ]
+    condition = "(status = %s OR (status = %s AND due_at <= %s))"
+    parameters = [Status.QUEUED, Status.SCHEDULED, dialect.write(now)]
+
+    def take(some: Sequence[UUID], unheld: str, accounts: str = "''") -> list[Claim]:
+        among = f"id IN ({dialect.marks(len(some))})"
+        values = [*(dialect.write(id_) for id_ in some), *parameters]
+        return _take(f"{among} AND {condition} AND {unheld}", values, now, accounts)
+
     # The commonest case in a short statement, which Postgres plans in a third of the time: a row
     # that is in no batch, while nothing is held.
-    taken = _take(f"{condition} AND batch_id IS NULL AND NOT {held.any_hold()}", parameters, now)
+    unheld = f"batch_id IS NULL AND NOT {held.any_hold()}"
+    taken = _isolated(lambda some: take(some or ids, unheld), lambda: ids)
     if len(taken) == len(ids):
         return taken
     queue = held.queue(f"{_TABLE}.channel", f"{_TABLE}.priority", in_order=True)
-    return taken + _take(
-        f"{condition} AND NOT {held.batch()} AND NOT {queue} AND NOT {held.row()}",
-        parameters,
-        now,
-        held.accounts(),
-    )
+    unheld = f"NOT {held.batch()} AND NOT {queue} AND NOT {held.row()}"
+    return taken + _isolated(lambda some: take(some or ids, unheld, held.accounts()), lambda: ids)
 
 
 def claim_due(channel: str, priority: str, limit: int) -> list[Claim]:
@@ -133,13 +136,53 @@ def _take_due(
     """Claim due rows under the condition ``unheld``, which has parameters where there are holds."""
     due = (dialect.write(now), Status.SCHEDULED, Status.QUEUED)
     accounts = held.accounts() if parameters else "''"
-    picked = dialect.picked(
-        f"""SELECT id FROM {_TABLE}
-        WHERE channel = %s AND priority = %s AND due_at <= %s AND status IN (%s, %s)
-        AND NOT {held.batch()} AND {unheld}
-        ORDER BY due_at LIMIT %s"""  # noqa: S608 -- a table's name, and only placeholders
-    )
-    return _take(picked, [*queue, *due, *parameters, limit], now, accounts)
+
+    def pick(condition: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+        return (
+            f"""SELECT id FROM {_TABLE}
+            WHERE channel = %s AND priority = %s AND due_at <= %s AND status IN (%s, %s)
+            AND NOT {held.batch()} AND {unheld} AND {condition}
+            ORDER BY due_at LIMIT %s""",  # noqa: S608 -- a table's name, and only placeholders
+            [*queue, *due, *parameters, *values, limit],
+        )
+
+    def take(some: Sequence[UUID] | None) -> list[Claim]:
+        if some is None:
+            query, values = pick(*_without_faults(now))
+        else:
+            query, values = pick(*dialect.one_of("id", some))
+        return _take(dialect.picked(query), values, now, accounts)
+
+    return _isolated(take, lambda: dialect.ids_of(*pick(*_without_faults(now))))
+
+
+def _isolated(
+    take: Callable[[Sequence[UUID] | None], list[Claim]], ids: Callable[[], Sequence[UUID]]
+) -> list[Claim]:
+    """Claim all; if that raises, claim by halves of these ids, down to the rows at fault."""
+    global _faults_until  # noqa: PLW0603 -- one belief per process
+    try:
+        return take(None)
+    except Exception as error:
+        if isolation.concerns_everybody(error):
+            raise
+    _faults_until = time.monotonic() + FAULTS_FOR
+    taken: list[Claim] = []
+    some = quarantine.not_passed_over(ids(), quarantine.CLAIMS)
+    faults = isolation.halving(some, lambda part: taken.extend(take(part)), stage="claim", key=str)
+    quarantine.note(quarantine.CLAIMS, faults)
+    return taken
+
+
+def _without_faults(now: datetime) -> tuple[str, list[Any]]:
+    """Return a condition that leaves out what is in quarantine, if there may be any."""
+    global _faults_until  # noqa: PLW0603 -- as above
+    if not _faults_until:
+        return "true", []
+    if time.monotonic() >= _faults_until:
+        has_any = quarantine.passes_over_any(quarantine.CLAIMS)
+        _faults_until = time.monotonic() + FAULTS_FOR if has_any else 0.0
+    return quarantine.condition(f"{_TABLE}.id", quarantine.CLAIMS, now)
 
 
 def _take(

@@ -2,27 +2,39 @@
 
 from uuid import UUID
 
+from django.db import transaction
+
 from notifications.core.reasons import Reason
 from notifications.db import clock
 from notifications.db.dialect import Unreadable
 from notifications.models import FailedDelivery, Notification, Status
 from notifications.models.failed_delivery import fingerprint
+from notifications.queueing import quarantine
+from scheduling import isolation
 from scheduling.isolation import Fault
 
 
 def end_unreadable(found: Unreadable) -> None:
     """Dead-letter those of these rows that are being sent, without reading what they hold.
 
-    Nothing of them was handed to a provider in this attempt, for nobody could read it.
+    Nothing of them was handed to a provider in this attempt, for nobody could read it. One that
+    cannot even be ended is left to its lease.
     """
     now = clock.now()
     faults = dict(found)
     rows = Notification.objects.filter(id__in=faults, status=Status.SENDING)
-    for id_, channel, priority in list(rows.values_list("id", "channel", "priority")):
-        if rows.filter(id=id_).update(
-            status=Status.FAILED, due_at=None, reason=Reason.UNREADABLE, finished_at=now
-        ):
-            keep_letter(id_, channel, priority, reason=Reason.UNREADABLE, fault=faults[id_])
+
+    def end(row: tuple[UUID, str, str]) -> None:
+        id_, channel, priority = row
+        with transaction.atomic():
+            if rows.filter(id=id_).update(
+                status=Status.FAILED, due_at=None, reason=Reason.UNREADABLE, finished_at=now
+            ):
+                keep_letter(id_, channel, priority, reason=Reason.UNREADABLE, fault=faults[id_])
+
+    found_rows = list(rows.values_list("id", "channel", "priority"))
+    _, worse = isolation.each(found_rows, end, stage="end", key=lambda row: row[0])
+    quarantine.note(quarantine.LEASES, [(row[0], fault) for row, fault in worse])
 
 
 def keep_letter(id_: UUID, channel: str, priority: str, *, reason: str, fault: Fault) -> None:

@@ -88,7 +88,8 @@ class BatchSending:
             try:
                 self._advance()
             except Exception as error:
-                if not outages.is_outage(error) or time.monotonic() >= self.batch.lease_ends:
+                is_waited_out = outages.is_outage(error) and not isolation.is_of_a_row(error)
+                if not is_waited_out or time.monotonic() >= self.batch.lease_ends:
                     raise
                 rest = watch.database_outage(error)
                 self._waits_until = time.monotonic() + (watch.FIRST_REST if rest is None else rest)

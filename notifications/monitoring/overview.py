@@ -13,8 +13,9 @@ from notifications.operations import bulk_replays, holds
 from notifications.providers import accounts, health
 from notifications.queueing import allocation, backlog, publisher
 from notifications.queueing.allocation import Allocation, Source
-from scheduling import isolation, workers
+from scheduling import isolation, liveness, workers
 from scheduling import status as scheduler_status
+from scheduling.models import WorkerProcess
 
 READY = "ready"
 CIRCUIT_OPEN = "circuit open after failures"
@@ -103,6 +104,8 @@ class Overview:
     scheduler: scheduler_status.Status
     providers: list[Provider] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
+    are_workers_unknown: bool = False
+    """Whether none was seen, and somebody keeps the rows of their announcements locked."""
     jobs_on_broker: int = 0
     quarantined: list[Quarantined] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
@@ -142,11 +145,15 @@ class Overview:
             found.append(f"The database takes no write, for {self.refusal}: nothing is sent.")
         if not self.broker_up:
             found.append("The broker takes no message: what is accepted waits.")
-        if not self.workers:
+        if self.are_workers_unknown:
+            found.append(f"Whether a worker is alive cannot be known: {LOCKED}.")
+        elif not self.workers:
             found.append("No worker is alive: nothing is sent.")
         if self.unserved:
             found.append(f"No worker serves {', '.join(self.unserved)}, and there is work.")
-        if not self.scheduler.live_schedulers:
+        if self.scheduler.are_schedulers_unknown:
+            found.append(f"Whether a scheduler is alive cannot be known: {LOCKED}.")
+        elif not self.scheduler.live_schedulers:
             found.append("No scheduler is alive: nothing scheduled or retried goes out.")
         if self.oldest > LATE:
             longest = max(self.queues, key=lambda queue: queue.oldest)
@@ -188,6 +195,7 @@ def _troubles_of_schedules(seen: scheduler_status.Status) -> list[str]:
     return [f"{what}: {count}." for what, count in counted.items() if count]
 
 
+LOCKED = "somebody keeps their rows locked (manage.py doctor)"
 LATE = 60.0  # seconds that a due row may wait before somebody should know
 
 
@@ -219,6 +227,7 @@ def read() -> Overview:
         scheduler=scheduler_status.read(),
         providers=providers(),
         workers=alive,
+        are_workers_unknown=not alive and liveness.is_unknown(WorkerProcess),
         jobs_on_broker=(depths or {}).get(routing.JOBS_QUEUE, 0),
         quarantined=QuarantinedRow.objects.by_loop(),
         held=held(),

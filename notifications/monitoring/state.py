@@ -5,6 +5,7 @@ than ten thousand.
 """
 
 from collections.abc import Iterator
+from math import nan
 
 import structlog
 from django.db import Error, connection
@@ -18,8 +19,9 @@ from notifications.monitoring import servers, waiting
 from notifications.operations import bulk_replays, holds
 from notifications.providers import accounts, health
 from notifications.queueing import allocation, backlog, publisher
-from scheduling import isolation, outages, watch, workers
+from scheduling import isolation, liveness, outages, watch, workers
 from scheduling import status as scheduler_status
+from scheduling.models import WorkerProcess
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +116,8 @@ def _holds() -> Iterator[GaugeMetricFamily]:
 
 def _workers() -> Iterator[GaugeMetricFamily]:
     alive = workers.alive()
-    yield _gauge("workers_alive", "Workers seen lately", len(alive))
+    is_unknown = not alive and liveness.is_unknown(WorkerProcess)
+    yield _gauge("workers_alive", "Workers seen lately", nan if is_unknown else len(alive))
     serving = _family("queue_workers", "Living workers that consume a queue", "queue")
     for queue in (*routing.QUEUE_NAMES, routing.JOBS_QUEUE):
         serving.add_metric([queue], sum(queue in worker.queues for worker in alive))
@@ -123,7 +126,8 @@ def _workers() -> Iterator[GaugeMetricFamily]:
 
 def _scheduler() -> Iterator[GaugeMetricFamily]:
     status = scheduler_status.read()
-    yield _gauge("schedulers_alive", "Schedulers seen lately", status.live_schedulers)
+    live = nan if status.are_schedulers_unknown else status.live_schedulers
+    yield _gauge("schedulers_alive", "Schedulers seen lately", live)
     yield _gauge("schedules_due", "Schedules due and not claimed", status.due_backlog)
     yield _gauge("schedulers_hung", "Schedulers of which a loop hangs", status.hung_schedulers)
     yield _gauge("schedules_quarantined", "Schedules in quarantine", status.quarantined)

@@ -1,13 +1,14 @@
 """What waits in the database, per queue. Each look costs a few index probes, however much waits."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 
 from notifications.core import routing
 from notifications.db import clock, dialect
 from notifications.models import WAITING, Hold, Notification, Scope
+from notifications.queueing import quarantine
 
 _TABLE = Notification._meta.db_table
 _QUEUES = [(c, p) for c in routing.CHANNELS for p in routing.PRIORITIES]
@@ -16,7 +17,7 @@ _QUEUES = [(c, p) for c in routing.CHANNELS for p in routing.PRIORITIES]
 class Waiting(NamedTuple):
     """One queue's backlog: rows due now (counted up to a limit), and when the next falls due.
 
-    Of a queue that is ``held`` nothing is due: nobody may take it.
+    Of a queue that is ``held`` nothing is due: nobody may take it. Rows in quarantine do not count.
     """
 
     channel: str
@@ -31,7 +32,9 @@ def is_waiting(channel: str, priority: str) -> bool:
     due = Notification.objects.filter(
         channel=channel, priority=priority, due_at__lte=clock.now(), status__in=WAITING
     )
-    return routing.queue_for(channel, priority) in held_queues() or due.exists()
+    if routing.queue_for(channel, priority) in held_queues():
+        return True
+    return due.exists() and quarantine.passing_over(due, quarantine.CLAIMS).exists()
 
 
 def held_queues() -> set[str]:
@@ -55,7 +58,9 @@ def look(limit: int) -> list[Waiting]:
 
 def _look(queues: list[tuple[str, str]], limit: int) -> list[Waiting]:
     # In order, so that Postgres walks the index and stops; else it may read the whole backlog.
-    now = dialect.write(clock.now())
+    now = clock.now()
+    moment = dialect.write(now)
+    passed, keys = _not_passed_over(now)
     rows = ", ".join(["(%s, %s)"] * len(queues))
     sql = f"""
         WITH q(channel, priority) AS (VALUES {rows})
@@ -63,16 +68,24 @@ def _look(queues: list[tuple[str, str]], limit: int) -> list[Waiting]:
           (SELECT count(*) FROM (
              SELECT 1 FROM {_TABLE} n
              WHERE n.channel = q.channel AND n.priority = q.priority
-               AND n.due_at <= %s AND n.status IN (%s, %s)
+               AND n.due_at <= %s AND n.status IN (%s, %s) AND {passed}
              ORDER BY n.due_at LIMIT %s) AS due),
           (SELECT min(n.due_at) FROM {_TABLE} n
              WHERE n.channel = q.channel AND n.priority = q.priority AND n.due_at > %s)
         FROM q
     """  # noqa: S608 -- a table's name and placeholders
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*(x for q in queues for x in q), now, *WAITING, limit, now])
+        names = [name for queue in queues for name in queue]
+        cursor.execute(sql, [*names, moment, *WAITING, *keys, limit, moment])
         found = cursor.fetchall()
     return [Waiting(c, p, due, dialect.read_time(next_due)) for c, p, due, next_due in found]
+
+
+def _not_passed_over(now: datetime) -> tuple[str, list[Any]]:
+    """Return a condition that leaves out rows that no worker can claim, if there are any."""
+    if not quarantine.passes_over_any(quarantine.CLAIMS):
+        return "true", []
+    return quarantine.condition("n.id", quarantine.CLAIMS, now)
 
 
 def oldest(queues: list[tuple[str, str]]) -> dict[tuple[str, str], float]:
@@ -82,6 +95,7 @@ def oldest(queues: list[tuple[str, str]]) -> dict[tuple[str, str], float]:
     if not queues:
         return {}
     now = clock.now()
+    passed, keys = _not_passed_over(now)
     rows = ", ".join(["(%s, %s)"] * len(queues))
     with connection.cursor() as cursor:
         cursor.execute(
@@ -89,10 +103,10 @@ def oldest(queues: list[tuple[str, str]]) -> dict[tuple[str, str], float]:
             SELECT q.channel, q.priority, (
               SELECT n.due_at FROM {_TABLE} n
               WHERE n.channel = q.channel AND n.priority = q.priority
-                AND n.due_at <= %s AND n.status IN (%s, %s)
+                AND n.due_at <= %s AND n.status IN (%s, %s) AND {passed}
               ORDER BY n.due_at LIMIT 1)
             FROM q""",  # noqa: S608 -- a table's name and placeholders
-            [*(word for queue in queues for word in queue), dialect.write(now), *WAITING],
+            [*(word for queue in queues for word in queue), dialect.write(now), *WAITING, *keys],
         )
         found = [(c, p, dialect.read_time(due)) for c, p, due in cursor.fetchall()]
     return {(c, p): (now - due).total_seconds() for c, p, due in found if due is not None}

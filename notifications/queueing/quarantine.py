@@ -24,8 +24,10 @@ from scheduling.isolation import Fault
 log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=models.Model)
+K = TypeVar("K")
 
 LEASES = "leases"  # the loop that ends the leases of dead workers
+CLAIMS = "claims"  # the workers' claims of due rows
 
 RESTS = (5.0, 60.0)  # seconds after the first and the second fault; the third is one too many
 
@@ -67,6 +69,18 @@ def condition(column: str, loop: str, now: datetime) -> tuple[str, list[Any]]:
         " AND (quarantined_at IS NOT NULL OR retry_at > %s)"
     )
     return f"CAST({column} AS varchar) NOT IN ({held})", [loop, dialect.write(now)]
+
+
+def not_passed_over(keys: Sequence[K], loop: str) -> list[K]:
+    """Leave out those of these primary keys that a loop passes over at present."""
+    rows = QuarantinedRow.objects.filter(loop=loop, key__in=[key_of(key) for key in keys])
+    held = set(rows.passed_over(clock.now()).values_list("key", flat=True))
+    return [key for key in keys if key_of(key) not in held]
+
+
+def passes_over_any(loop: str) -> bool:
+    """Return whether a loop passes over any row at present."""
+    return QuarantinedRow.objects.filter(loop=loop).passed_over(clock.now()).exists()
 
 
 def note(loop: str, faults: Iterable[tuple[Any, Fault]]) -> None:

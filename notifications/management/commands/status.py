@@ -18,6 +18,7 @@ from notifications.monitoring.overview import Overview
 REFRESH = 2.0  # seconds
 SHOWN_MINUTES = 15
 PIPE_WIDTH = 160  # columns, where there is no terminal to ask
+UNKNOWN = "unknown, their rows are locked"
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -104,8 +105,11 @@ def _rest(now: Overview) -> Table:
     late = "" if scheduler.lateness_p99 is None else f", p99 {scheduler.lateness_p99:.3f} s late"
     fired = sum(scheduler.fires_by_status.values())
     slots = sum(worker.slots for worker in now.workers)
-    table.add_row("workers", f"{len(now.workers)} alive, {slots} slots")
-    table.add_row("schedulers", f"{scheduler.live_schedulers} alive, {fired} fires in 5 min{late}")
+    workers = UNKNOWN if now.are_workers_unknown else f"{len(now.workers)} alive, {slots} slots"
+    table.add_row("workers", workers)
+    live = f"{scheduler.live_schedulers} alive"
+    schedulers = UNKNOWN if scheduler.are_schedulers_unknown else live
+    table.add_row("schedulers", f"{schedulers}, {fired} fires in 5 min{late}")
     runs = f"{scheduler.failed_runs} failed and open, {scheduler.running} under way"
     table.add_row("runs of schedules", runs)
     for provider in now.providers:

@@ -12,9 +12,10 @@ from scheduling.models import Schedule
 
 def schedulers() -> Iterator[Finding]:
     """At least one scheduler is alive."""
-    if scheduler_status.read().live_schedulers:
+    seen = scheduler_status.read()
+    if seen.live_schedulers:
         return
-    if liveness.is_unknown():
+    if seen.are_schedulers_unknown:
         yield Finding(
             "scheduler.unknown",
             "Whether a scheduler is alive cannot be known: somebody keeps the rows locked that "

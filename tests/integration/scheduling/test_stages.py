@@ -1,12 +1,12 @@
 """Whatever a stage of the scheduler raises for one schedule, the others fire in the same tick."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import pytest
 from celery import Celery
 from celery.exceptions import Ignore, Reject
-from django.db import DataError, IntegrityError
+from django.db import DataError, IntegrityError, connection
 from redis.exceptions import OutOfMemoryError
 
 from scheduling import (
@@ -18,7 +18,9 @@ from scheduling import (
     housekeeping,
     ledger,
     message_rows,
+    passing_over,
     recovery,
+    watch,
 )
 from scheduling.clock import database_now
 from scheduling.models import Change, Fire, FireStatus, Schedule, SchedulerProcess
@@ -236,6 +238,81 @@ def test_a_run_whose_end_faults_as_it_is_written_is_an_orphan_and_the_others_end
         tick(app)
     again = guarantee == "at_least_once"
     assert status_of("bad") == (FireStatus.DISPATCHED if again else FireStatus.LOST)
+
+
+TROUBLE = """
+CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF {} THEN RAISE EXCEPTION 'no' USING ERRCODE = '53100'; END IF; RETURN NEW; END $$;
+CREATE TRIGGER trouble BEFORE {} ON {} FOR EACH ROW EXECUTE FUNCTION trouble();
+"""
+
+
+@pytest.fixture
+def trouble() -> Iterator[Callable[[str, str, str], None]]:
+    """Have each write of a row that meets a condition answer that the disk is full."""
+
+    def begin(event: str, table: str, when: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(TROUBLE.format(when, event, table))
+
+    yield begin
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION IF EXISTS trouble CASCADE")
+
+
+@pytest.mark.parametrize(
+    ("event", "table", "when", "ended"),
+    [
+        ("INSERT", "scheduling_fire", "NEW.schedule_id = {}", True),
+        ("UPDATE", "scheduling_fire", "NEW.schedule_id = {}", False),
+        ("UPDATE", "scheduling_schedule", "NEW.periodic_task_id = {}", False),
+        ("UPDATE", "django_celery_beat_periodictask", "NEW.id = {}", True),
+    ],
+    ids=["no fire", "no end of a fire", "no state", "no count"],
+)
+def test_a_row_for_which_the_database_seems_to_be_out_costs_its_schedule_only(
+    due: Due,
+    scheduler: Scheduler,
+    trouble: Callable[[str, str, str], None],
+    event: str,
+    table: str,
+    when: str,
+    ended: bool,
+) -> None:
+    bad = due("bad")
+    for name in ("one", "two", "three"):
+        due(name)
+    trouble(event, table, when.format(bad.pk))
+    for _ in range(2):
+        scheduler.do_due()
+        Fire.objects.filter(status=FireStatus.CLAIMED).exclude(schedule=bad).update(
+            due_at=database_now()
+        )
+    assert {status_of(name) for name in ("one", "two", "three")} == {FireStatus.DISPATCHED}
+    assert is_quarantined("bad") is ended
+    assert watch.database.outage is None
+    if table == "scheduling_schedule":
+        assert scheduler.do_due() > 0.1  # it rests: what is passed over is not due
+        passing_over.forget()
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION trouble CASCADE")
+        scheduler.do_due()
+        assert status_of("bad") == FireStatus.DISPATCHED
+
+
+@pytest.mark.parametrize("table", ["scheduling_fire", "scheduling_schedule"])
+def test_a_forgotten_fire_that_takes_no_write_keeps_no_other(
+    due: Due, scheduler: Scheduler, trouble: Callable[[str, str, str], None], table: str
+) -> None:
+    for name in ("bad", "one", "two"):
+        due(name)
+    claims.claim_due(database_now())  # and then it dies
+    Fire.objects.update(due_at=database_now())
+    bad = Schedule.objects.get(periodic_task__name="bad").pk
+    column = {"scheduling_fire": "schedule_id", "scheduling_schedule": "periodic_task_id"}[table]
+    trouble("UPDATE", table, f"NEW.{column} = {bad}")
+    scheduler.do_due()
+    assert {status_of(name) for name in ("one", "two")} == {FireStatus.DISPATCHED}
 
 
 def test_an_outage_quarantines_nobody(

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import timedelta
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from django.urls import reverse
 from kombu.connection import Connection
 
 from config import celery_app
@@ -21,7 +24,7 @@ from notifications.monitoring.state import StateCollector
 from notifications.queueing.publisher import DELIVER_DUE_TASK
 from notifications.submission import send_many
 from scheduling.clock import database_now
-from scheduling.models import SchedulerProcess
+from scheduling.models import SchedulerProcess, WorkerProcess
 from tests import leftovers
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import suspended, wait_until
@@ -333,15 +336,30 @@ def test_the_doctor_names_the_session_that_has_a_table_locked(child_env: dict[st
     assert list(storage.database()) == []
 
 
-def test_the_doctor_knows_of_no_scheduler_while_its_rows_are_locked(
-    child_env: dict[str, str],
+def test_nobody_is_said_to_be_dead_while_the_rows_of_the_living_are_locked(
+    child_env: dict[str, str], admin_client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     long_ago = database_now() - timedelta(hours=1)
     SchedulerProcess.objects.create(name="beat", started_at=long_ago, seen_at=long_ago)
+    WorkerProcess.objects.create(name="worker", started_at=long_ago, seen_at=long_ago)
     with psycopg.connect(child_env["DATABASE_URL"]) as other:
         other.execute("SELECT * FROM scheduling_schedulerprocess FOR UPDATE")
+        other.execute("SELECT * FROM scheduling_workerprocess FOR UPDATE")
         assert [finding.id for finding in schedules.schedulers()] == ["scheduler.unknown"]
+        troubles = " ".join(overview.read().troubles)
+        call_command("status")
+        page = admin_client.get(reverse("dashboard-live")).content.decode()
+        alive = {name: seen for name, seen in figures().items() if name.endswith("rs_alive")}
+    assert "Whether a worker is alive cannot be known" in troubles
+    assert "Whether a scheduler is alive cannot be known" in troubles
+    assert "No scheduler is alive" not in troubles
+    assert capsys.readouterr().out.count("unknown, their rows are locked") == 2
+    assert page.count("<dd>unknown</dd>") == 2
+    assert len(alive) == 2
+    assert all(map(isnan, alive.values()))
     assert [finding.id for finding in schedules.schedulers()] == ["scheduler.none"]
+    assert "No scheduler is alive" in " ".join(overview.read().troubles)
+    assert {figures()[name] for name in alive} == {0}
 
 
 def test_the_doctor_names_the_session_that_others_wait_for(
