@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 from django.db import OperationalError, connection
 from django.db.models import F
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from notifications import submission, tasks
 from notifications.callbacks import outbound, receipts
@@ -77,7 +77,7 @@ def trouble(transactional_db: None) -> Iterator[Trouble]:
 
 
 @pytest.fixture
-def sent(settings: SettingsWrapper, tmp_path: Path) -> Iterator[Sent]:
+def sent(settings: Settings, tmp_path: Path) -> Iterator[Sent]:
     """Have the simulator note what it sends; count the times by id."""
     path = tmp_path / "simulated.log"
     settings.SIMULATOR = f"record={path}"
@@ -106,7 +106,7 @@ def rested() -> None:
 
 def deliver() -> int:
     """Deliver as a worker's message asks for; an outage would give the message back."""
-    return tasks.deliver_due("simulator", "medium", 100)
+    return int(tasks.deliver_due("simulator", "medium", 100))
 
 
 def states(ids: dict[str, UUID]) -> set[tuple[str, int]]:
@@ -236,7 +236,7 @@ def test_a_follower_of_a_row_that_takes_no_write_costs_no_other(
 
 
 def test_a_status_callback_of_a_row_that_takes_no_write_costs_no_other(
-    rows: Rows, trouble: Trouble, settings: SettingsWrapper
+    rows: Rows, trouble: Trouble, settings: Settings
 ) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
     ids = rows(callback_url="http://127.0.0.1:9/status")
