@@ -1,18 +1,18 @@
 """Whether the database has the tables of this code, and waiting until it has."""
 
-import logging
 import pkgutil
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+import structlog
 from django.apps import AppConfig, apps
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 ASK_EVERY = 1.0  # seconds
 
@@ -40,17 +40,17 @@ def wait_for_migrations() -> None:
     said = False
     while names := _missing_or_none():
         if not said:
-            logger.error(
-                "database_behind: %d migrations are not applied (%s); nothing is taken "
-                "until manage.py migrate has run",
-                len(names),
-                ", ".join(names[:3]) + (", …" if len(names) > 3 else ""),
+            log.error(
+                "database_behind",
+                missing=len(names),
+                migrations=names[:3],
+                cure="run manage.py migrate; until then nothing is taken",
             )
             said = True
         connection.close()  # nothing is held open meanwhile
         time.sleep(ASK_EVERY)
     if said:
-        logger.warning("database_migrated: its tables are those of this code")
+        log.warning("database_migrated")
 
 
 def _missing_or_none() -> list[str]:

@@ -6,11 +6,11 @@ message that cannot be received is rejected, counted by the reason, and logged b
 error's class. An outage of a server is not a message's fault, and is raised.
 """
 
-import logging
 import re
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from celery import bootsteps, signals
 from celery.app.task import Context
 from celery.exceptions import NotRegistered
@@ -19,7 +19,7 @@ from celery.worker import state
 from notifications import metrics
 from scheduling import isolation, outages
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 Errors = tuple[type[BaseException], ...]
 A_NAME = re.compile(r"[\w.:-]{1,99}")  # what programs call tasks and messages; else it is content
@@ -89,7 +89,7 @@ def drop_unknown(message: Any, error: Exception, consumer: Any) -> None:
     id_, name = str(payload.get("id")), str(payload.get("task"))
     _reject(message, consumer)
     _log(message, error, "unknown_task")
-    logger.error("Message %s is of an unknown task: %s", _shown(id_), _shown(name))
+    log.error("message_of_unknown_task", id=_shown(id_), task=_shown(name))
     failure = NotRegistered(name)
     request = Context(
         {"id": id_, "task": name, "root_id": headers.get("root_id")},
@@ -105,7 +105,7 @@ def drop_unknown(message: Any, error: Exception, consumer: Any) -> None:
 
 def _reject(message: Any, consumer: Any) -> None:
     if not message.acknowledged:
-        message.reject_log_error(logger, consumer.connection_errors)
+        message.reject_log_error(log, consumer.connection_errors)
 
 
 def _shown(value: Any) -> str:
@@ -125,8 +125,9 @@ def _tell(message: Any, error: Exception, why: str, consumer: Any) -> None:
 
 def _log(message: Any, error: Exception, why: str) -> None:
     metrics.dropped(why)
-    logger.error(
-        "Message %s cannot be received, and is rejected: %s",
-        _shown(_headers_of(message).get("id")),
-        type(error).__name__,
+    log.error(
+        "message_rejected",
+        id=_shown(_headers_of(message).get("id")),
+        reason=why,
+        error=type(error).__name__,
     )

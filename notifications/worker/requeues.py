@@ -5,17 +5,17 @@ takes all the time of a worker, and no line tells of it. Here each is counted, i
 and its slot rests before the message goes back: longer each time, up to ``LONGEST_REST``.
 """
 
-import logging
 import time
 from collections import OrderedDict
 from typing import Any
 
+import structlog
 from celery import signals, states
 
 from notifications import metrics
 from scheduling.outages import Requeued
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 FIRST_REST, LONGEST_REST = 0.1, 5.0  # seconds
 REMEMBERED = 1000  # messages of this process that were given back
@@ -41,7 +41,7 @@ def _on_postrun(sender: Any, task_id: str, state: str | None, retval: Any, **_: 
     if len(_times) > REMEMBERED:
         _times.popitem(last=False)
     if times == LOGGED_AT:
-        logger.error("Message %.64s of %s is given back again and again", task_id, sender.name)
+        log.error("message_given_back_repeatedly", id=task_id[:64], task=sender.name, times=times)
     time.sleep(rest(times))
 
 

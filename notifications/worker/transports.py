@@ -5,16 +5,16 @@ nobody in Celery waits out; an error of the connection is waited out everywhere.
 that breaks off, and one that cannot be read.
 """
 
-import logging
 from typing import Any
 
+import structlog
 from kombu.transport import TRANSPORT_ALIASES, redis
 from redis.exceptions import ResponseError
 
 from notifications.worker import unacked
 from scheduling import redis_replies
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 # What kombu raises of an element that it did not write: bytes, no JSON, JSON of another form.
 NO_MESSAGE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
@@ -39,7 +39,7 @@ class _Closing:
             return self._or_leave(super()._brpop_read, **options)  # type: ignore[misc]
         except NO_MESSAGE as error:
             # BRPOP has taken it already. Its text is not logged: it is anybody's content.
-            logger.error("An element of a queue is not a message, and is dropped: %s", _name(error))  # noqa: TRY400 -- a traceback has the text
+            log.error("message_unreadable", error=_name(error))  # noqa: TRY400 -- a traceback has the text
             _count_dropped()
             return True
 

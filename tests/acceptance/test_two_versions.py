@@ -85,7 +85,7 @@ def test_new_code_waits_for_the_migration_and_old_code_goes_on_after_it(
         "web", "granian", "--interface", "wsgi", "config.wsgi:application", GRANIAN_PORT=str(port)
     )
     for process in new:
-        process.wait_for_output("database_behind: 1 migrations are not applied")
+        process.wait_for_output("database_behind")
     assert wait_for_http(f"http://127.0.0.1:{port}/healthz/ready", web) == 503
     processes.run("submit", *shell, SUBMIT)
     assert states() == [("queued", 0)]

@@ -190,7 +190,7 @@ def test_a_message_that_faults_while_it_is_received_costs_that_message_alone(
     later = note.apply_async(
         args=["odd later"], headers={"timelimit": 5}, countdown=0.5, queue="jobs"
     )
-    worker.wait_for_output(f"Message {later.id} cannot be received, and is rejected: TypeError")
+    worker.wait_for_output(f"error=TypeError id={later.id}")
     note.apply_async(args=["good"], queue="jobs")
     wait_until(lambda: " good" in runs.read_text())
     assert worker.returncode is None  # the same process

@@ -116,11 +116,10 @@ def test_a_message_that_is_always_given_back_is_counted_told_of_once_and_waits(
     port, runs = free_port(), tmp_path / "runs.txt"
     worker = processes.worker("-c", "1", "-I", APP, METRICS_PORT=str(port), **{RUNS: str(runs)})
     sent = celery_app.tasks["jobs.give_back"].apply_async(args=[SECRET], queue="jobs")
-    told = f"Message {sent.id} of jobs.give_back is given back again and again"
-    worker.wait_for_output(told)
+    worker.wait_for_output(f"id={sent.id} task=jobs.give_back")
     celery_app.tasks["jobs.note"].apply_async(args=["meanwhile"], queue="jobs")
     wait_until(lambda: runs.exists() and "meanwhile" in runs.read_text())
     address = f"http://127.0.0.1:{port}/metrics"
     wait_until(lambda: total(scrape(address), "messages_requeued_total") >= 7)
-    assert worker.output().count("given back again and again") == 1
+    assert worker.output().count("message_given_back_repeatedly") == 1
     assert SECRET not in worker.output()
