@@ -1,13 +1,9 @@
 """What a channel and a provider are."""
 
-import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import IntEnum
-from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 from uuid import UUID
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -15,40 +11,24 @@ from django.http import HttpRequest
 
 from notifications.channels.mail import FIELDS
 from notifications.channels.outgoing import Reach
-from notifications.core.attempt import Outcome, Result
+from notifications.core.attempt import Content, Message, Outcome, Result
 from notifications.core.errors import DeliveryError, PermanentError, TransientError, UnknownOutcome
 from notifications.core.reasons import Reason
-from notifications.core.world import DEFAULT_PROJECT
 from scheduling.isolation import fault_of
 
-Content = Mapping[str, Any]
-
-
-class Message(NamedTuple):
-    """What a provider is handed: finished content, with the id that stays the same on each try.
-
-    ``content`` holds the channel's parts (email: subject, text, html), and the ``options``.
-    ``timeout`` is in seconds and shorter than the lease: an attempt is over within it, with all of
-    its steps. ``deadline`` is of ``time.monotonic``: the expiry or the end of the lease, whichever
-    is earlier, past which no attempt goes, whenever it began. ``seconds_left`` heeds both.
-    ``ttl`` is how many whole seconds the message is still of use, None for ever.
-    """
-
-    id: UUID
-    channel: str
-    recipient: str
-    content: Content
-    attempt: int
-    timeout: float
-    expires_at: datetime | None = None
-    ttl: int | None = None
-    metadata: Mapping[str, Any] = MappingProxyType({})
-    deadline: float = math.inf
-    project: str = DEFAULT_PROJECT
-
-    def seconds_left(self) -> float:
-        """Return the seconds that an attempt which begins now may take; 0 or less for none."""
-        return min(self.timeout, self.deadline - time.monotonic())
+__all__ = [
+    "Account",
+    "Channel",
+    "Content",
+    "Fit",
+    "ForgedCallback",
+    "Message",
+    "Provider",
+    "Receipt",
+    "failed",
+    "of_a_bug",
+    "setting_problem",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,22 @@
-"""One attempt at a notification: what a worker claimed, what came of it, and its report."""
+"""One attempt at a notification: the claim, the message that a provider gets, and the report.
 
+A field that both ``Claim`` and ``Message`` have reaches the provider: it is copied by its name.
+"""
+
+import math
+import time
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from notifications.core.reasons import Reason
 from notifications.core.world import DEFAULT_PROJECT, World
 from scheduling.isolation import Fault
+
+Content = Mapping[str, Any]
 
 
 class Claim(NamedTuple):
@@ -45,6 +54,33 @@ class Claim(NamedTuple):
     def world(self) -> World:
         """Whose it is, and whether it is a test."""
         return World(self.project, self.test)
+
+
+class Message(NamedTuple):
+    """What a provider is handed: finished content, with the id that stays the same on each try.
+
+    ``content`` holds the channel's parts (email: subject, text, html), and the ``options``.
+    ``timeout`` is in seconds and shorter than the lease: an attempt is over within it, with all of
+    its steps. ``deadline`` is of ``time.monotonic``: the expiry or the end of the lease, whichever
+    is earlier, past which no attempt goes, whenever it began. ``seconds_left`` heeds both.
+    ``ttl`` is how many whole seconds the message is still of use, None for ever.
+    """
+
+    id: UUID
+    channel: str
+    recipient: str
+    content: Content
+    attempt: int
+    timeout: float
+    expires_at: datetime | None = None
+    ttl: int | None = None
+    metadata: Mapping[str, Any] = MappingProxyType({})
+    deadline: float = math.inf
+    project: str = DEFAULT_PROJECT
+
+    def seconds_left(self) -> float:
+        """Return the seconds that an attempt which begins now may take; 0 or less for none."""
+        return min(self.timeout, self.deadline - time.monotonic())
 
 
 class Result(StrEnum):

@@ -32,6 +32,7 @@ from notifications.models import Batch, Notification, Status
 from notifications.queueing import eager, publisher, release, release_window
 from notifications.recipients import suppressions
 from notifications.submission import insert, requests, validation
+from notifications.submission.fields import Request
 from scheduling import isolation
 from templates_engine.models import Category
 from templates_engine.rendering import CompiledVersion
@@ -49,7 +50,7 @@ class Asked(NamedTuple):
     pins another than the published one of its template.
     """
 
-    given: requests.Request | Fields | Callable[[], Fields]
+    given: Request | Fields | Callable[[], Fields]
     common: Fields | None = None
     id: UUID | None = None
     use: str = ""
@@ -157,7 +158,7 @@ def accept_many(asked: Sequence[Asked], *, batch: Batch | None = None) -> list[A
 def _build(asked: Asked, answer: Answer, now: datetime, batch: Batch | None = None) -> _Built:
     """Check a request and make its row. Raises what is wrong with it."""
     given = asked.given() if callable(asked.given) else asked.given
-    if not isinstance(given, requests.Request):
+    if not isinstance(given, Request):
         given = requests.read({**asked.common, **given} if asked.common else given)
     accepted = validation.check(given, now, asked.version)
     if batch is not None and accepted.project != batch.project:

@@ -15,7 +15,7 @@ from notifications.core.world import World
 from notifications.providers import accounts
 from notifications.recipients import unsubscribe_links
 from notifications.submission.field_types import text_of
-from notifications.submission.requests import Accepted, Request
+from notifications.submission.fields import Accepted, Request
 from templates_engine import catalog, sms
 from templates_engine.conf import rendering_settings
 from templates_engine.errors import InvalidContext, MissingVariables, TemplateError, TooManySegments

@@ -6,7 +6,7 @@ from typing import Any
 
 from notifications.core import errors
 from notifications.core.text import can_be_kept, why_not_json
-from notifications.submission.requests import Request
+from notifications.submission.fields import Request
 
 LONGEST_CONTEXT = 1_000_000  # characters of JSON
 

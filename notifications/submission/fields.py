@@ -1,8 +1,17 @@
-"""The fields of a notification, typed: what ``send``, ``send_many`` and ``kwargs`` take."""
+"""The fields of a notification: typed as ``send`` takes them, as a request, and as accepted.
+
+A new field is written here, in the model and in the API; and in ``core.attempt`` if providers
+shall see it.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
+
+from notifications.channels.mail import KeptMail, Mail
+from notifications.core import retry, routing
+from notifications.core.world import DEFAULT_PROJECT
+from templates_engine.rendering import CompiledVersion
 
 Channel = Literal["email", "sms", "push", "webhook", "chat", "simulator", "callback"]
 Priority = Literal["high", "medium", "low"]
@@ -93,3 +102,72 @@ class Fields(OptionalFields):
     """By which way it goes."""
     recipient: str
     """An address of the channel: a mail address, a phone number, a token, a URL."""
+
+
+class Request(NamedTuple):
+    """What may be asked for. Either a ``template`` with its ``context``, or a ``body``.
+
+    ``eta`` is a time and ``countdown`` a number of seconds; ``expires`` is either. A time
+    as text has its offset; a ``datetime`` without one is in the current Django time zone.
+    ``retry`` holds figures of a ``RetryPolicy`` that differ from the priority's own. ``test`` is
+    for a caller that must not reach anybody. ``callback_url`` is told, by a signed POST, how the
+    notification ended. ``options`` are what the provider is told beside the content
+    (``channels.options``). ``project`` names whose it is: its templates, suppressions and
+    idempotency keys count. ``mail`` holds what only a mail has (``channels.mail``); ``read`` takes
+    its fields one by one.
+    """
+
+    channel: str
+    recipient: str
+    template: str = ""
+    context: Mapping[str, Any] | None = None
+    subject: str = ""
+    body: str = ""
+    locale: str = ""
+    priority: str | int = routing.DEFAULT_PRIORITY
+    guarantee: str = retry.Guarantee.AT_LEAST_ONCE
+    idempotency_key: str = ""
+    reference: str = ""
+    metadata: Mapping[str, Any] | None = None
+    retry: Mapping[str, Any] | None = None
+    eta: datetime | str | None = None
+    countdown: float | None = None
+    expires: datetime | str | float | None = None
+    test: bool = False
+    callback_url: str = ""
+    options: Mapping[str, Any] | None = None
+    project: str = DEFAULT_PROJECT
+    mail: Mapping[str, Any] | Mail | KeptMail | None = None
+
+
+# What needs no check of its own: texts, with the most characters that each may have, and JSON.
+TEXTS = {"locale": 35, "idempotency_key": 255, "reference": 255}
+OBJECTS = ("metadata",)
+
+
+class Accepted(NamedTuple):
+    """A request whose every field has been checked, in the form that is kept.
+
+    ``scheduled_at`` is None for "now", which the database's clock decides.
+    """
+
+    channel: str
+    priority: str
+    recipient: str
+    template_version: CompiledVersion | None
+    locale: str
+    context: dict[str, Any]
+    subject: str
+    body: str
+    guarantee: str
+    idempotency_key: str
+    reference: str
+    metadata: dict[str, Any]
+    retry: dict[str, Any] | None
+    scheduled_at: datetime | None
+    expires_at: datetime | None
+    test: bool
+    callback_url: str
+    options: dict[str, Any]
+    project: str
+    mail: Mail | KeptMail | None = None

@@ -3,7 +3,7 @@
 import json
 from hashlib import blake2b
 
-from notifications.submission.requests import Accepted
+from notifications.submission.fields import Accepted
 
 # Always in the hash, in this order: a field that came later counts only where it is set, so that
 # what was accepted before has the same hash.

@@ -12,8 +12,8 @@ from notifications import tracing
 from notifications.core.conf import conf
 from notifications.db.bulk_insert import Table
 from notifications.models import Notification, Status, new_id
+from notifications.submission.fields import Accepted
 from notifications.submission.identity import content_hash
-from notifications.submission.requests import Accepted
 
 Row = dict[str, Any]  # a notification's columns, by the names of their attributes
 

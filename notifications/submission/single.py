@@ -8,10 +8,10 @@ from uuid import UUID
 from notifications import metrics
 from notifications.db import clock
 from notifications.models import WAITING, Notification, Status
-from notifications.submission import acceptance, insert, requests
+from notifications.submission import acceptance, insert
 from notifications.submission.acceptance import Asked
 from notifications.submission.bulk import send_many
-from notifications.submission.fields import Fields
+from notifications.submission.fields import Fields, Request
 from templates_engine.rendering import CompiledVersion
 
 __all__ = ["Cancellation", "Submission", "cancel", "send", "send_many", "submit"]
@@ -43,7 +43,7 @@ def send(**fields: Unpack[Fields]) -> Notification:
 
 
 def submit(
-    given: requests.Request | Mapping[str, Any],
+    given: Request | Mapping[str, Any],
     *,
     id_: UUID | None = None,
     use: str = "",

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from django.utils import timezone
 
 from notifications.core import errors
-from notifications.submission.requests import Request
+from notifications.submission.fields import Request
 
 FARTHEST = timedelta(days=3660)
 

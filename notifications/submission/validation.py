@@ -15,7 +15,7 @@ from notifications.providers import accounts
 from notifications.submission import projects
 from notifications.submission.content import check_own_text, check_rendered, template_of
 from notifications.submission.field_types import json_object, text_of
-from notifications.submission.requests import OBJECTS, TEXTS, Accepted, Request
+from notifications.submission.fields import OBJECTS, TEXTS, Accepted, Request
 from notifications.submission.times import expires_at_of, scheduled_at_of
 from templates_engine.rendering import CompiledVersion
 

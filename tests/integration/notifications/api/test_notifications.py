@@ -14,7 +14,7 @@ from notifications.callbacks import outbound
 from notifications.channels.mail import FIELDS
 from notifications.core.errors import TransientError
 from notifications.models import Notification, Status
-from notifications.submission import requests
+from notifications.submission.fields import Request
 from tests.integration.notifications.api.conftest import SIMULATED, Caller
 
 
@@ -27,7 +27,7 @@ def test_what_was_created_is_a_row(call: Caller) -> None:
 
 
 def test_every_field_of_the_python_door_is_there(call: Caller) -> None:
-    python = set(requests.Request._fields)
+    python = set(Request._fields)
     of_others = {"mail", "project"}  # which is read one by one; which is the key's
     assert set(NotificationIn.model_fields) == python - of_others | set(FIELDS)
 

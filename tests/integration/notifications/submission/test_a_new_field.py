@@ -1,4 +1,4 @@
-"""A new field of a notification is written in four files beside its migration."""
+"""A new field that providers see is written in four files beside its migration."""
 
 import shutil
 import subprocess
@@ -16,13 +16,15 @@ CHANGES: dict[str, list[tuple[str, str | None]]] = {
             "\n",
         )
     ],
-    "notifications/submission/requests.py": [
+    "notifications/submission/fields.py": [
+        ("    reference: str\n", '    """Your own id."""\n    campaign: str\n'),
         ('    reference: str = ""\n', '    campaign: str = ""\n'),
-        ("    reference: str\n", "    campaign: str\n"),
+        ("    idempotency_key: str\n    reference: str\n", "    campaign: str\n"),
         ('TEXTS = {"locale": 35,', ' "campaign": 50,'),
     ],
-    "notifications/submission/fields.py": [
-        ("    reference: str\n", '    """Your own id."""\n    campaign: str\n')
+    "notifications/core/attempt.py": [
+        ('    traceparent: str = ""\n', '    campaign: str = ""\n'),
+        ("    deadline: float = math.inf\n", '    campaign: str = ""\n'),
     ],
     "notifications/api/notifications.py": [
         ("    reference: str = Field(", None),
@@ -82,6 +84,21 @@ made = Client(headers=headers).post(
 assert made.status_code == 201, made.content
 seen = Client(headers=headers).get(f"{url}/{made.json()['id']}").json()
 assert seen["campaign"] == "autumn", seen
+from notifications.delivery import claims, pipeline
+from notifications.providers.simulator import SimulatorProvider
+
+calls = []
+send_one = SimulatorProvider.send
+
+
+def noting(self, message):
+    calls.append(message.campaign)
+    return send_one(self, message)
+
+
+SimulatorProvider.send = noting
+pipeline.deliver(claims.claim([row.id]), worker="test")
+assert calls == ["spring"], calls
 print("a field in one place")
 """
 

@@ -9,7 +9,7 @@ import pytest
 
 from notifications.channels import mail
 from notifications.core import retry, routing
-from notifications.submission import fields, requests
+from notifications.submission import fields
 
 WRONG = """
 from notifications.submission import send, send_many
@@ -23,7 +23,7 @@ send_many([{"recipient": "ada@example.org"}], channel="email", body="Hi", countd
 
 
 def test_each_field_that_is_read_is_typed() -> None:
-    read = (set(requests.Request._fields) - {"mail"}) | mail.FIELDS.keys()
+    read = (set(fields.Request._fields) - {"mail"}) | mail.FIELDS.keys()
     assert typing.get_type_hints(fields.Fields).keys() == read
     assert typing.get_type_hints(fields.CommonFields).keys() == read
     assert typing.get_args(fields.Channel) == routing.CHANNELS
