@@ -26,6 +26,7 @@ class Child(honcho.process.Process):  # type: ignore[misc]  # honcho has no type
     """A process that ends when its parent ends, even if that was killed with SIGKILL."""
 
     def run(self, events: object = None, ignore_signals: object = None) -> None:
+        """Run the command, and end it when the parent process ends."""
         threading.Thread(target=self._follow_parent, daemon=True).start()
         super().run(events, ignore_signals)
 

@@ -31,7 +31,9 @@ class Book(Protocol):
         """Read the message of a fire. Raises ``MalformedMessage``."""
         ...
 
-    def is_at_most_once(self, fire: AnyFire) -> bool: ...
+    def is_at_most_once(self, fire: AnyFire) -> bool:
+        """Whether the fire must not run twice, even if its end is not known."""
+        ...
 
     def mark(self, fire: AnyFire) -> bool:
         """Mark a fire dispatched *before* it is published; return whether it was still claimed."""

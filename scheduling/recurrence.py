@@ -54,6 +54,7 @@ class Interval:
             raise ImpossibleSchedule(f"The interval {self.period} is not above zero.")
 
     def after(self, moment: datetime) -> datetime:
+        """Return the first due time after ``moment``; ``None`` if there is none."""
         periods = (moment - self.origin) // self.period + 1
         return (self.origin + periods * self.period).astimezone(UTC)
 
@@ -70,6 +71,7 @@ class Once:
     at: datetime
 
     def after(self, moment: datetime) -> datetime | None:
+        """Return the first due time after ``moment``; ``None`` if there is none."""
         return self.at.astimezone(UTC) if self.at > moment else None
 
 
@@ -99,6 +101,7 @@ class LocalRule(ABC):
     zone: tzinfo
 
     def after(self, moment: datetime) -> datetime | None:
+        """Return the first due time after ``moment``; ``None`` if there is none."""
         local = moment.astimezone(self.zone).replace(tzinfo=None, microsecond=0)
         if self._runs_every_hour and self._clock_changes_near(moment):
             # A repeated hour comes round again: look back over it.

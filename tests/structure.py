@@ -1,9 +1,9 @@
 """What the code's structure looks like, counted: rooms, cycles, the longest functions, dead names.
 
 ``make check`` runs it. It prints the figures, and fails if a package has a cycle of imports, if
-something is defined that nothing uses, if an exception to the linter has no reason, or if an
-exception's name is against the rule of CONTRIBUTING.md. A use in a
-test or a benchmark does not count.
+something is defined that nothing uses, if an exception to the linter has no reason, if an
+exception's name is against the rule of CONTRIBUTING.md, or if a public method has no
+documentation. A use in a test or a benchmark does not count.
 """
 
 import ast
@@ -211,6 +211,50 @@ def misnamed(parsed: Iterable[Module]) -> list[str]:
     ]
 
 
+def undocumented(parsed: Iterable[Module]) -> list[str]:
+    """Return the public methods that say nothing, and have no base or protocol that says it.
+
+    Two kinds of classes are left out: those derived from a framework's class, whose documentation
+    says what the method is for, and the pages of the admin, whose methods are named in a list of
+    columns or actions, with their title.
+    """
+    parsed = [module for module in parsed if "admin" not in module.path.parts]
+    classes = [
+        (module, node)
+        for module in parsed
+        for node in module.tree.body
+        if isinstance(node, ast.ClassDef)
+    ]
+    own = {node.name for _, node in classes} | {
+        "ABC",
+        "Enum",
+        "IntEnum",
+        "NamedTuple",
+        "Protocol",
+        "StrEnum",
+    }
+    methods = [
+        (module, node.name, method)
+        for module, node in classes
+        if own.issuperset(_name(base) for base in node.bases)
+        for method in node.body
+        if isinstance(method, Function)
+    ]
+    bases = {_name(base) for _, node in classes for base in node.bases}
+    protocols = {node.name for _, node in classes if "Protocol" in {_name(b) for b in node.bases}}
+    documented = {
+        method.name
+        for _, name, method in methods
+        if name in bases | protocols and ast.get_docstring(method)
+    }
+    return [
+        f"{_place(module)}:{method.lineno} {name}.{method.name}"
+        for module, name, method in methods
+        if not name.startswith("_") and not method.name.startswith("_")
+        if method.name not in documented and not ast.get_docstring(method)
+    ]
+
+
 def _place(module: Module) -> str:
     return str(module.path.relative_to(ROOT))
 
@@ -236,6 +280,7 @@ def main() -> int:
         "cycles of imports": cycles(),
         "dead names": dead(parsed),
         "exceptions called Error that are no family": misnamed(parsed),
+        "public methods without documentation": undocumented(parsed),
         "exceptions to the linter without a reason": without_reason(
             path for path in ROOT.rglob("*.py") if not _IGNORED & set(path.parts)
         ),

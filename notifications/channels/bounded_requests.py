@@ -41,6 +41,7 @@ class BoundedRequests:
 
     @property
     def answer(self) -> Answer | None:
+        """The last answer of this thread; ``None`` before the first."""
         found: Answer | None = self._of_thread.answer
         return found
 
@@ -76,6 +77,7 @@ class BoundedRequests:
         return AWSResponse(request.url, answer.status, dict(answer.headers), _Raw(answer.body))
 
     def close(self) -> None:
+        """Close the connections."""
         self._client.close()
 
 

@@ -45,6 +45,7 @@ class Queue:
 
     @property
     def name(self) -> str:
+        """The queue's name: ``<channel>.<priority>``."""
         return routing.queue_for(self.channel, self.priority)
 
     @property
@@ -54,6 +55,7 @@ class Queue:
 
     @property
     def is_idle(self) -> bool:
+        """Whether it has neither work nor a share of the slots."""
         waits = self.due or self.retrying or self.blocked
         return not (waits or self.on_broker or self.busy or self.allocation.share)
 
@@ -112,18 +114,22 @@ class Overview:
 
     @property
     def due(self) -> int:
+        """How many rows are due, over all queues."""
         return sum(queue.due for queue in self.queues)
 
     @property
     def retrying(self) -> int:
+        """How many rows wait for a retry."""
         return sum(queue.retrying for queue in self.queues)
 
     @property
     def blocked(self) -> int:
+        """How many rows wait for a provider, a limit or a hold."""
         return sum(queue.blocked for queue in self.queues)
 
     @property
     def oldest(self) -> float:
+        """The age in seconds of the row that has been due longest."""
         return max((queue.oldest for queue in self.queues), default=0.0)
 
     @property

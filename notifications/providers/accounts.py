@@ -50,6 +50,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
+        """The account's name."""
         return self.account.name
 
 

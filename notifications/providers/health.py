@@ -71,6 +71,7 @@ class Tally:
     error: str = ""
 
     def add(self, *, well: bool, seconds: float, error: str = "") -> None:
+        """Count one attempt, and the seconds that it took."""
         self.seconds += seconds
         if well:
             self.good += 1

@@ -157,6 +157,7 @@ class LocalLimits:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, asks: Sequence[LimitRequest]) -> list[float]:
+        """Return for each request the seconds to wait; 0 if it may go now."""
         with self.lock:
             now = time.monotonic()
             retried: dict[str, int] = {}

@@ -164,7 +164,7 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("planned", "planned"), ("paused", "paused"), ("quarantined", "set aside")]
+        return [("planned", "planned"), ("paused", "paused"), ("quarantined", "in quarantine")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
@@ -335,7 +335,7 @@ class ScheduleAdmin(ReadableAdmin):
     def state(self, task: PeriodicTask) -> str:
         schedule = _schedule(task)
         if schedule and schedule.quarantined_at:
-            return f"set aside: {schedule.quarantine_reason} {fault_of(task)}".rstrip()
+            return f"in quarantine: {schedule.quarantine_reason} {fault_of(task)}".rstrip()
         return _fault(task) or ("active" if task.enabled else "paused")
 
     @admin.display(description=f"next {NEXT_FIRES} fires")

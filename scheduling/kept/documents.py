@@ -48,67 +48,83 @@ class Job:
 
     @property
     def handler(self) -> str:
+        """The name of the task that it calls."""
         return str(self.definition["handler"])
 
     @property
     def rule(self) -> Rule:
+        """When it is due, as JSON."""
         rule: Rule = self.definition["schedule"]
         return rule
 
     @property
     def fires_once(self) -> bool:
+        """Whether it is over after its first run."""
         return bool(self.definition.get("one_off", False)) or "at" in self.rule
 
     @property
     def overlap(self) -> str:
+        """What happens to a run that is due while another one runs."""
         return str(self.definition.get("overlap", Overlap.ALLOW))
 
     @property
     def concurrency(self) -> int:
+        """How many of its runs may go on at once."""
         return int(self.definition.get("concurrency", 1))
 
     @property
     def concurrency_key(self) -> str:
+        """The key by which several jobs share their runs at once; empty for none."""
         return str(self.definition.get("concurrency_key", ""))
 
     @property
     def unique_key(self) -> str:
+        """The key of which one run is let through in ``unique_period``; empty for none."""
         return str(self.definition.get("unique_key", ""))
 
     @property
     def unique_period(self) -> timedelta:
+        """The time in which one run of ``unique_key`` is let through."""
         return timedelta(seconds=self.definition.get("unique_seconds", 0))
 
     @property
     def guarantee(self) -> str:
+        """Whether a run whose end is not known is repeated."""
         return str(self.definition.get("guarantee", Guarantee.AT_LEAST_ONCE))
 
     @property
     def pause_after(self) -> int | None:
+        """After how many failed runs in a row it is paused; ``None`` for never."""
         return self.definition.get("pause_after")
 
     @property
     def catches_up(self) -> bool:
+        """Whether ``resume`` makes up for the due times of the pause."""
         return bool(self.definition.get("catch_up_on_resume", False))
 
     @property
     def retries(self) -> int:
+        """How often a failed run is tried again."""
         return int(self.definition.get("retries", 0))
 
     @property
     def retry_backoff(self) -> float:
+        """The seconds before the first retry."""
         return float(self.definition.get("retry_backoff", 10))
 
     @property
     def retry(self) -> dict[str, Any] | None:
+        """The retry strategy with its figures; ``None`` for the exponential one."""
         return self.definition.get("retry")
 
     @property
     def message_expires(self) -> timedelta | None:
+        """How long a message may wait for a worker; ``None`` for ever."""
         return _length(self.definition.get("message_expires"))
 
     @property
     def misfire_policy(self) -> MisfirePolicy:
+        """What happens to due times that were missed."""
         return MisfirePolicy(
             misfire=self.definition.get("misfire", Misfire.LATEST),
             cap=self.definition.get("misfire_cap", 10),

@@ -43,6 +43,7 @@ class Outlook:
 
     @property
     def is_due(self) -> bool:
+        """Whether something is due now."""
         return self.next_due_at is not None and self.next_due_at <= self.now
 
 
@@ -57,25 +58,37 @@ class Process:
 class Store(Protocol):
     """Jobs and fires under compare-and-set. All orders are by time, or by name."""
 
-    def now(self) -> datetime: ...
+    def now(self) -> datetime:
+        """Return the time by the clock that all schedulers share."""
+        ...
 
     def look(self) -> Outlook:
         """Return when something is due next; its cost does not grow with the jobs."""
         ...
 
-    def job(self, name: str) -> Job | None: ...
+    def job(self, name: str) -> Job | None:
+        """Return a job; ``None`` if there is none of that name."""
+        ...
 
     def jobs(self, names: Sequence[str]) -> list[Job]:
         """Return those of these jobs that are there."""
         ...
 
-    def names(self) -> list[str]: ...
+    def names(self) -> list[str]:
+        """Return the names of all jobs, in order."""
+        ...
 
-    def due_jobs(self, now: datetime, limit: int) -> list[Job]: ...
+    def due_jobs(self, now: datetime, limit: int) -> list[Job]:
+        """Return up to ``limit`` jobs that are due at ``now``, the earliest first."""
+        ...
 
-    def fire(self, key: UUID) -> Fire | None: ...
+    def fire(self, key: UUID) -> Fire | None:
+        """Return a fire; ``None`` if it is not kept."""
+        ...
 
-    def due_fires(self, now: datetime, limit: int) -> list[Fire]: ...
+    def due_fires(self, now: datetime, limit: int) -> list[Fire]:
+        """Return up to ``limit`` unfinished fires to look at again, the earliest first."""
+        ...
 
     def open_fires(self, job: str) -> list[Fire]:
         """Return a job's fires that have not ended."""
@@ -133,9 +146,13 @@ class Store(Protocol):
         """Release a lease; one that is held by another meanwhile is left alone."""
         ...
 
-    def announce(self, process: Process) -> None: ...
+    def announce(self, process: Process) -> None:
+        """Write that a scheduler is alive."""
+        ...
 
-    def processes(self) -> list[Process]: ...
+    def processes(self) -> list[Process]:
+        """Return the schedulers that announced themselves."""
+        ...
 
     def forget_processes(self, before: datetime) -> None:
         """Forget those that were last seen before then."""

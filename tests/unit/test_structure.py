@@ -8,7 +8,7 @@ from tempfile import NamedTemporaryFile
 
 import pytest
 
-from tests.structure import ROOT, Module, cycles, dead, misnamed, without_reason
+from tests.structure import ROOT, Module, cycles, dead, misnamed, undocumented, without_reason
 
 DEFINED = """
 LONELY = 1
@@ -69,6 +69,14 @@ def test_only_the_base_of_a_family_of_exceptions_ends_in_error() -> None:
         "scheduling/example.py:1 LostError"
     ]
     assert misnamed([module("class LastError(NamedTuple): ...")]) == []
+
+
+def test_a_public_method_says_what_it_does_unless_its_protocol_says_it() -> None:
+    silent = "class Parcel:\n    def send(self): ..."
+    assert undocumented([module(silent)]) == ["scheduling/example.py:2 Parcel.send"]
+    protocol = 'class Sends(Protocol):\n    def send(self):\n        """Send it."""'
+    assert undocumented([module(silent), module(protocol)]) == []
+    assert undocumented([module("class Address(forms.Form):\n    def clean(self): ...")]) == []
 
 
 def test_an_exception_to_the_linter_needs_its_reason() -> None:
