@@ -147,7 +147,7 @@ class Schedule(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="Of the schedules with the same key one run is let through in a period.",
+        help_text="Of all schedules with the same key, one run is let through per period.",
     )
     unique_seconds = models.PositiveIntegerField(
         null=True,
@@ -183,7 +183,7 @@ class Schedule(models.Model):
         default="",
         db_default="",
         editable=False,
-        help_text="Whose it is; empty: nobody's in particular.",
+        help_text="The project that it belongs to. Empty: none.",
     )
     origin = models.CharField(
         max_length=16,
@@ -196,7 +196,7 @@ class Schedule(models.Model):
     undeclared_at = models.DateTimeField(
         null=True,
         editable=False,
-        help_text="When a scheduler began whose code no longer declares it; it runs all the same.",
+        help_text="When a scheduler started whose code no longer declares it. It still runs.",
     )
 
     next_fire_at = models.DateTimeField(null=True, editable=False)
@@ -302,7 +302,7 @@ class Fire(models.Model):
     due_at = models.DateTimeField(
         null=True, help_text="When a scheduler must look at this fire again."
     )
-    by_hand = models.BooleanField(default=False, help_text="Asked for by 'run now'.")
+    by_hand = models.BooleanField(default=False, help_text="Started by 'run now'.")
     missed_since = models.DateTimeField(
         null=True, help_text="The first missed due time that this fire stands for, too."
     )
@@ -329,7 +329,7 @@ class Fire(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="The same for errors that differ in ids and numbers; empty if it did not fail.",
+        help_text="The cause: the same for errors that differ only in ids and numbers.",
     )
     resolved_at = models.DateTimeField(
         null=True, help_text="When somebody replayed or discarded this failed run."
@@ -438,7 +438,7 @@ class Lease(models.Model):
     owner = models.CharField(max_length=200)
     expires_at = models.DateTimeField()
     token = models.BigIntegerField(
-        default=0, db_default=0, help_text="Counts its holders: the later one's is the higher."
+        default=0, db_default=0, help_text="Counts the holders: a later holder has a higher number."
     )
 
     def __str__(self) -> str:

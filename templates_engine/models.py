@@ -31,7 +31,7 @@ class Template(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="Whose it is; empty: the default. A name is taken only there.",
+        help_text="The project that it belongs to. Empty: default. Names are unique per project.",
     )
     name = models.CharField(max_length=100, validators=[NAME])
     channel = models.CharField(max_length=32)

@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('fingerprint', models.CharField(blank=True, help_text='The cause, empty for all.', max_length=32)),
-                ('per_second', models.FloatField(help_text='How many may fall due each second.')),
+                ('per_second', models.FloatField(help_text="How many become due each second.")),
                 ('last_id', models.BigIntegerField(editable=False)),
                 ('next_id', models.BigIntegerField(default=0, editable=False)),
                 ('total', models.PositiveIntegerField()),

@@ -16,15 +16,15 @@ class Migration(migrations.Migration):
             name='ApiKey',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='Who uses it.', max_length=100)),
+                ('name', models.CharField(help_text="The program or team that uses the key.", max_length=100)),
                 ('kind', models.CharField(choices=[('live', 'Live'), ('test', 'Test')], default='live', max_length=4)),
-                ('prefix', models.CharField(editable=False, help_text='The part of the key that tells it.', max_length=12, unique=True)),
+                ('prefix', models.CharField(editable=False, help_text="The public part of the key, by which it is recognized.", max_length=12, unique=True)),
                 ('secret_hash', models.CharField(editable=False, max_length=64)),
                 ('scopes', models.JSONField(default=list)),
                 ('rate', models.PositiveIntegerField(blank=True, help_text='Requests per second. Empty: the default.', null=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, help_text='To the minute.', null=True)),
+                ('last_used_at', models.DateTimeField(blank=True, editable=False, help_text="Exact to the minute.", null=True)),
                 ('replaced_by', models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='replaces', to='notifications.apikey')),
             ],
             options={

@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(help_text='Which provider: smtp, twilio, fcm, …', max_length=30)),
                 ('settings', models.JSONField(blank=True, default=dict)),
                 ('secrets', models.JSONField(blank=True, default=dict, help_text='References only: {"token": "env:NAME"} or "file:PATH".')),
-                ('weight', models.PositiveIntegerField(default=100, help_text='Its share among the accounts that may serve the same; 0 is last.')),
+                ('weight', models.PositiveIntegerField(default=100, help_text="Its share among the channel's accounts. 0: used only if no other account can.")),
                 ('rate_limit', models.CharField(blank=True, help_text='Like 100/s or 5000/h.', max_length=20, validators=[notifications.models.provider_account._check_rate])),
                 ('enabled', models.BooleanField(default=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='notification',
             name='failover_count',
-            field=models.PositiveSmallIntegerField(default=0, help_text='Attempts that went on to another provider at once.'),
+            field=models.PositiveSmallIntegerField(default=0, help_text="Attempts that another account repeated at once."),
         ),
         migrations.CreateModel(
             name='PendingReceipt',
@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('scope', models.CharField(choices=[('recipient', 'Recipient'), ('template', 'Template')], max_length=10)),
                 ('channel', models.CharField(choices=[('email', 'email'), ('sms', 'sms'), ('push', 'push'), ('webhook', 'webhook'), ('chat', 'chat'), ('simulator', 'simulator')], max_length=20)),
-                ('template', models.CharField(blank=True, help_text='The template that it is for; empty: whatever a recipient gets by the channel.', max_length=100)),
+                ('template', models.CharField(blank=True, help_text="The template that it limits. Empty: all that a recipient gets by the channel.", max_length=100)),
                 ('rate', models.CharField(help_text='Like 5/h.', max_length=20, validators=[notifications.models.provider_account._check_rate])),
             ],
             options={
@@ -95,7 +95,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('channel', models.CharField(choices=[('email', 'email'), ('sms', 'sms'), ('push', 'push'), ('webhook', 'webhook'), ('chat', 'chat'), ('simulator', 'simulator')], max_length=20)),
-                ('recipient', models.TextField(help_text='In the form in which they are compared.')),
+                ('recipient', models.TextField(help_text="The address, in the form in which addresses are compared.")),
                 ('scope', models.CharField(choices=[('everything', 'Everything'), ('marketing', 'Marketing')], default='everything', max_length=10)),
                 ('reason', models.CharField(choices=[('hard_bounce', 'Hard Bounce'), ('invalid_token', 'Invalid Token'), ('complaint', 'Complaint'), ('unsubscribed', 'Unsubscribed'), ('operator', 'Operator')], default='operator', max_length=15)),
                 ('source', models.CharField(blank=True, help_text='The provider account or page that it came from.', max_length=50)),

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=notifications.models.notification.new_id, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(blank=True, max_length=255)),
                 ('state', models.CharField(choices=[('active', 'Active'), ('paused', 'Paused'), ('cancelled', 'Cancelled')], default='active', max_length=10)),
-                ('settled', models.BooleanField(default=True, help_text='Whether all its notifications have followed its state.')),
+                ('settled', models.BooleanField(default=True, help_text="Whether all its notifications have the state that was ordered last.")),
                 ('accepted', models.PositiveIntegerField(default=0)),
                 ('refused', models.PositiveIntegerField(default=0)),
                 ('duplicates', models.PositiveIntegerField(default=0, help_text='Rows whose idempotency key was used before.')),

@@ -18,6 +18,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='notification',
             name='test',
-            field=models.BooleanField(db_default=False, default=False, help_text='The simulator gets it, nobody else.'),
+            field=models.BooleanField(db_default=False, default=False, help_text="A test: only the simulator gets it."),
         ),
     ]

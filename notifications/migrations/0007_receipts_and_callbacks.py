@@ -14,12 +14,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='notification',
             name='callback_url',
-            field=models.CharField(blank=True, db_default='', default='', help_text='Who is told of its final state.', max_length=2000),
+            field=models.CharField(blank=True, db_default='', default='', help_text="The URL to which its final state is reported.", max_length=2000),
         ),
         migrations.AddField(
             model_name='notification',
             name='told_status',
-            field=models.CharField(blank=True, db_default='', default='', editable=False, help_text='The final state that was told last.', max_length=10),
+            field=models.CharField(blank=True, db_default='', default='', editable=False, help_text="The final state that was last reported to the callback URL.", max_length=10),
         ),
         migrations.AlterField(
             model_name='notification',

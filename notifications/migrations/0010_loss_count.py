@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
             model_name="notification",
             name="loss_count",
             field=models.PositiveSmallIntegerField(
-                db_default=0, default=0, help_text="Attempts that were lost with their worker."
+                db_default=0, default=0, help_text="Attempts whose worker died."
             ),
         ),
     ]

@@ -6,7 +6,7 @@ from django.db import migrations, models
 from django.db.models import Q
 
 AddIndexUnderLoad = import_module("notifications.migrations.0011_growth").AddIndexUnderLoad
-HELP = "What follows in a Celery canvas, until it was called."
+HELP = "The Celery tasks to call afterwards, until they are called."
 
 
 class Migration(migrations.Migration):

@@ -75,7 +75,7 @@ class Migration(migrations.Migration):
                 (
                     "line",
                     models.PositiveIntegerField(
-                        help_text="The line of a CSV that it ends on.", null=True
+                        help_text="The line of the CSV file on which the row ends.", null=True
                     ),
                 ),
                 (
@@ -107,7 +107,7 @@ class Migration(migrations.Migration):
             field=models.UUIDField(
                 blank=True,
                 editable=False,
-                help_text="The run of a schedule that made it: its fire's id.",
+                help_text="The id of the fire (the run of a schedule) that made the batch.",
                 null=True,
             ),
         ),

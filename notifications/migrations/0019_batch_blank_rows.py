@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='batch',
             name='blank',
-            field=models.PositiveIntegerField(db_default=0, default=0, help_text='Blank rows of its file, which were passed over.'),
+            field=models.PositiveIntegerField(db_default=0, default=0, help_text="Blank rows of the file, which were skipped."),
         ),
     ]

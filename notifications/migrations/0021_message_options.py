@@ -13,11 +13,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='archivednotification',
             name='options',
-            field=models.JSONField(blank=True, help_text='What the provider is told beside the content.', null=True),
+            field=models.JSONField(blank=True, help_text="Options for the provider, beside the content.", null=True),
         ),
         migrations.AddField(
             model_name='notification',
             name='options',
-            field=models.JSONField(blank=True, help_text='What the provider is told beside the content.', null=True),
+            field=models.JSONField(blank=True, help_text="Options for the provider, beside the content.", null=True),
         ),
     ]

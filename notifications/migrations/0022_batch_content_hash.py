@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
                 db_default="",
                 default="",
                 editable=False,
-                help_text="Of what it asked for, if it may be asked for again.",
+                help_text="A hash of the request, by which a repeated request is recognized.",
                 max_length=32,
             ),
         ),

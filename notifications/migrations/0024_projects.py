@@ -34,17 +34,17 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='apikey',
             name='project',
-            field=models.CharField(db_default='default', default='default', help_text='Whose it is.', max_length=50),
+            field=models.CharField(db_default='default', default='default', help_text="The project that it belongs to.", max_length=50),
         ),
         migrations.AddField(
             model_name='archivednotification',
             name='project',
-            field=models.CharField(db_default='default', default='default', editable=False, help_text='Whose it is.', max_length=50),
+            field=models.CharField(db_default='default', default='default', editable=False, help_text="The project that it belongs to.", max_length=50),
         ),
         migrations.AddField(
             model_name='batch',
             name='project',
-            field=models.CharField(db_default='default', default='default', editable=False, help_text='Whose it is.', max_length=50),
+            field=models.CharField(db_default='default', default='default', editable=False, help_text="The project that it belongs to.", max_length=50),
         ),
         migrations.AddField(
             model_name='batch',
@@ -59,12 +59,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='bulkreplay',
             name='test',
-            field=models.BooleanField(db_default=False, default=False, help_text='Its tests alone.'),
+            field=models.BooleanField(db_default=False, default=False, help_text="Only failed deliveries of tests."),
         ),
         migrations.AddField(
             model_name='faileddelivery',
             name='project',
-            field=models.CharField(db_default='default', default='default', editable=False, help_text='Whose it is.', max_length=50),
+            field=models.CharField(db_default='default', default='default', editable=False, help_text="The project that it belongs to.", max_length=50),
         ),
         migrations.AddField(
             model_name='faileddelivery',
@@ -74,16 +74,16 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='notification',
             name='project',
-            field=models.CharField(db_default='default', default='default', editable=False, help_text='Whose it is.', max_length=50),
+            field=models.CharField(db_default='default', default='default', editable=False, help_text="The project that it belongs to.", max_length=50),
         ),
         migrations.AddField(
             model_name='suppression',
             name='project',
-            field=models.CharField(db_default='default', default='default', editable=False, help_text='Whose it is.', max_length=50),
+            field=models.CharField(db_default='default', default='default', editable=False, help_text="The project that it belongs to.", max_length=50),
         ),
         migrations.AddField(
             model_name='suppression',
             name='test',
-            field=models.BooleanField(db_default=False, default=False, editable=False, help_text='It holds back tests alone.'),
+            field=models.BooleanField(db_default=False, default=False, editable=False, help_text="It applies to tests only."),
         ),
     ]

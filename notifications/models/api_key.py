@@ -22,11 +22,14 @@ class ApiKey(models.Model):
         MANAGE = "manage"  # jobs, templates and suppressions
         REPLAY = "replay"  # replay and discard failed deliveries
 
-    name = models.CharField(max_length=100, help_text="Who uses it.")
+    name = models.CharField(max_length=100, help_text="The program or team that uses the key.")
     project = project_column(editable=True)
     kind = models.CharField(max_length=4, choices=Kind.choices, default=Kind.LIVE)
     prefix = models.CharField(
-        max_length=12, unique=True, editable=False, help_text="The part of the key that tells it."
+        max_length=12,
+        unique=True,
+        editable=False,
+        help_text="The public part of the key, by which it is recognized.",
     )
     secret_hash = models.CharField(max_length=64, editable=False)
     scopes: "models.JSONField[list[str]]" = models.JSONField(default=list)
@@ -36,7 +39,7 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="To the minute."
+        null=True, blank=True, editable=False, help_text="Exact to the minute."
     )
     replaced_by = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, editable=False, related_name="replaces"

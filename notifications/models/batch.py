@@ -23,7 +23,8 @@ class Batch(models.Model):
     name = models.CharField(max_length=255, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.ACTIVE)
     settled = models.BooleanField(
-        default=True, help_text="Whether all its notifications have followed its state."
+        default=True,
+        help_text="Whether all its notifications have the state that was ordered last.",
     )
     accepted = models.PositiveIntegerField(default=0)
     refused = models.PositiveIntegerField(default=0)
@@ -31,7 +32,7 @@ class Batch(models.Model):
         default=0, help_text="Rows whose idempotency key was used before."
     )
     blank = models.PositiveIntegerField(
-        default=0, db_default=0, help_text="Blank rows of its file, which were passed over."
+        default=0, db_default=0, help_text="Blank rows of the file, which were skipped."
     )
     errors = models.JSONField(
         default=list, help_text="The first refused rows: index, field, and what is wrong."
@@ -42,13 +43,13 @@ class Batch(models.Model):
         default="",
         db_default="",
         editable=False,
-        help_text="Of what it asked for, if it may be asked for again.",
+        help_text="A hash of the request, by which a repeated request is recognized.",
     )
     run = models.UUIDField(
         null=True,
         blank=True,
         editable=False,
-        help_text="The run of a schedule that made it: its fire's id.",
+        help_text="The id of the fire (the run of a schedule) that made the batch.",
     )
     closed_at = models.DateTimeField(
         null=True, blank=True, help_text="When its last row was accepted."

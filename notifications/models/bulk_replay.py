@@ -18,9 +18,11 @@ class BulkReplay(models.Model):
     project = models.CharField(
         max_length=LONGEST_NAME, blank=True, default="", db_default="", help_text="Empty: all."
     )
-    test = models.BooleanField(default=False, db_default=False, help_text="Its tests alone.")
+    test = models.BooleanField(
+        default=False, db_default=False, help_text="Only failed deliveries of tests."
+    )
     fingerprint = models.CharField(max_length=32, help_text="The cause, empty for all.", blank=True)
-    per_second = models.FloatField(help_text="How many may fall due each second.")
+    per_second = models.FloatField(help_text="How many become due each second.")
     last_id = models.BigIntegerField(editable=False)
     next_id = models.BigIntegerField(default=0, editable=False)
     total = models.PositiveIntegerField()

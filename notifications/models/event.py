@@ -36,10 +36,12 @@ class EventRule(models.Model):
 
     project = project_column(editable=True)
     test = models.BooleanField(
-        default=False, db_default=False, help_text="Only the events of tests cause it."
+        default=False, db_default=False, help_text="Only test events trigger the rule."
     )
     name = models.CharField(max_length=100)
-    enabled = models.BooleanField(default=True, help_text="Off: no event of its name causes it.")
+    enabled = models.BooleanField(
+        default=True, help_text="If it is off, no event triggers the rule."
+    )
     event = models.CharField(
         max_length=LONGEST_EVENT_NAME,
         validators=[RegexValidator(EVENT_NAME, EVENT_NAME_HINT)],
@@ -111,10 +113,15 @@ class Event(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     project = project_column()
     test = models.BooleanField(
-        default=False, db_default=False, editable=False, help_text="What it causes are tests."
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="The notifications that it causes are tests.",
     )
     name = models.CharField(max_length=LONGEST_EVENT_NAME)
-    key = models.CharField(max_length=255, blank=True, help_text="The same key, the same event.")
+    key = models.CharField(
+        max_length=255, blank=True, help_text="A second event with the same key is the same event."
+    )
     data = models.JSONField(default=dict, blank=True)
     content_hash = models.CharField(max_length=32, editable=False)
     created_at = models.DateTimeField(db_default=Now())
@@ -159,7 +166,7 @@ class EventEffect(models.Model):
 
     event = models.ForeignKey(Event, models.CASCADE, related_name="effects")
     rule = models.ForeignKey(EventRule, models.SET_NULL, null=True, related_name="+")
-    rule_name = models.CharField(max_length=100, help_text="As it was called then.")
+    rule_name = models.CharField(max_length=100, help_text="The rule's name at that time.")
     outcome = models.CharField(max_length=7, choices=Outcome.choices)
     # No foreign key: the row stays when the notification leaves for the archive.
     notification_id = models.UUIDField(null=True)

@@ -40,7 +40,7 @@ class FailedDelivery(models.Model):
     detail = models.TextField(blank=True)
     provider = models.CharField(max_length=50, blank=True)
     fingerprint = models.CharField(
-        max_length=32, help_text="The same for all dead letters of one cause."
+        max_length=32, help_text="The same for all failed deliveries of one cause."
     )
     history = models.JSONField(default=list, help_text="The attempts, oldest first.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)

@@ -65,14 +65,14 @@ class NotificationRecord(models.Model):
         default=retry.Guarantee.AT_LEAST_ONCE.value,
     )
     retry = models.JSONField(
-        null=True, blank=True, help_text="Figures that differ from the priority's retry policy."
+        null=True, blank=True, help_text="Values that differ from the priority's retry policy."
     )
     reference = models.CharField(max_length=255, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     idempotency_key = models.CharField(max_length=255, blank=True)
     content_hash = models.CharField(max_length=32, blank=True, editable=False)
     test = models.BooleanField(
-        default=False, db_default=False, help_text="The simulator gets it, nobody else."
+        default=False, db_default=False, help_text="A test: only the simulator gets it."
     )
     request_id = models.CharField(
         max_length=64,
@@ -95,10 +95,10 @@ class NotificationRecord(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="Who is told of its final state.",
+        help_text="The URL to which its final state is reported.",
     )
     options = models.JSONField(
-        null=True, blank=True, help_text="What the provider is told beside the content."
+        null=True, blank=True, help_text="Options for the provider, beside the content."
     )
     # No constraint: ``mails.keeping`` locks what it refers to, and only the collector deletes it.
     mail = models.ForeignKey(
@@ -118,26 +118,27 @@ class NotificationRecord(models.Model):
         default="",
         db_default="",
         editable=False,
-        help_text="The final state that was told last.",
+        help_text="The final state that was last reported to the callback URL.",
     )
     continuation = models.JSONField(
         null=True,
         blank=True,
         editable=False,
-        help_text="What follows in a Celery canvas, until it was called.",
+        help_text="The Celery tasks to call afterwards, until they are called.",
     )
     status = models.CharField(max_length=10, choices=Status.choices)
     due_at = models.DateTimeField(
-        null=True, blank=True, help_text="When somebody must look at this row again."
+        null=True, blank=True, help_text="When a worker or the sweep must look at this row again."
     )
     attempt_count = models.PositiveSmallIntegerField(
-        default=0, help_text="Attempts begun. It fences off a worker that outlived its lease."
+        default=0,
+        help_text="Attempts begun. A worker's report counts only while it has this number.",
     )
     failover_count = models.PositiveSmallIntegerField(
-        default=0, help_text="Attempts that went on to another provider at once."
+        default=0, help_text="Attempts that another account repeated at once."
     )
     loss_count = models.PositiveSmallIntegerField(
-        default=0, db_default=0, help_text="Attempts that were lost with their worker."
+        default=0, db_default=0, help_text="Attempts whose worker died."
     )
     reason = models.CharField(max_length=50, blank=True, help_text="Why it is in this state.")
     provider = models.CharField(max_length=50, blank=True)

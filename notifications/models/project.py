@@ -46,7 +46,7 @@ def project_column(*, editable: bool = False) -> "models.CharField[str, str]":
         default=DEFAULT_PROJECT,
         db_default=DEFAULT_PROJECT,
         editable=editable,
-        help_text="Whose it is.",
+        help_text="The project that it belongs to.",
     )
 
 

@@ -36,7 +36,8 @@ class ProviderAccount(models.Model):
         default=dict, blank=True, help_text='References only: {"token": "env:NAME"} or "file:PATH".'
     )
     weight = models.PositiveIntegerField(
-        default=100, help_text="Its share among the accounts that may serve the same; 0 is last."
+        default=100,
+        help_text="Its share among the channel's accounts. 0: used only if no other account can.",
     )
     rate_limit = models.CharField(
         max_length=20, blank=True, validators=[_check_rate], help_text="Like 100/s or 5000/h."
@@ -102,7 +103,7 @@ class RateLimit(models.Model):
     template = models.CharField(
         max_length=100,
         blank=True,
-        help_text="The template that it is for; empty: whatever a recipient gets by the channel.",
+        help_text="The template that it limits. Empty: all that a recipient gets by the channel.",
     )
     rate = models.CharField(max_length=20, validators=[_check_rate], help_text="Like 5/h.")
 

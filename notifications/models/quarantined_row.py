@@ -44,12 +44,14 @@ class QuarantinedRow(models.Model):
     somebody releases it. Nothing of the row but its key is kept here.
     """
 
-    loop = models.CharField(max_length=40, help_text="What worked on the row.")
+    loop = models.CharField(max_length=40, help_text="The background loop that failed on the row.")
     key = models.CharField(max_length=64, help_text="The row's primary key.")
-    stage = models.CharField(max_length=40, help_text="At which stage of the work it faulted.")
+    stage = models.CharField(max_length=40, help_text="The stage of the work that failed.")
     reason = models.CharField(max_length=100, help_text="The class of the exception.")
     place = models.TextField(blank=True, help_text="Where in the code it was raised.")
-    fault_count = models.PositiveIntegerField(default=0, help_text="Faults in a row.")
+    fault_count = models.PositiveIntegerField(
+        default=0, help_text="How often it failed in succession."
+    )
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
     retry_at = models.DateTimeField(null=True, blank=True)

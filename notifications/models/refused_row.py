@@ -12,7 +12,9 @@ class RefusedRow(models.Model):
 
     batch = models.ForeignKey(Batch, models.CASCADE, related_name="refused_rows", db_index=False)
     place = models.PositiveIntegerField(help_text="Among the rows, from 0.")
-    line = models.PositiveIntegerField(null=True, help_text="The line of a CSV that it ends on.")
+    line = models.PositiveIntegerField(
+        null=True, help_text="The line of the CSV file on which the row ends."
+    )
     field = models.CharField(max_length=255, blank=True, help_text="Which field is wrong.")
     error = models.CharField(max_length=100, help_text="The error's class.")
     detail = models.TextField(help_text="What is wrong, and how to mend it.")

@@ -32,10 +32,12 @@ class Suppression(models.Model):
 
     project = project_column()
     test = models.BooleanField(
-        default=False, db_default=False, editable=False, help_text="It holds back tests alone."
+        default=False, db_default=False, editable=False, help_text="It applies to tests only."
     )
     channel = models.CharField(max_length=20, choices=[(c, c) for c in routing.CHANNELS])
-    recipient = models.TextField(help_text="In the form in which they are compared.")
+    recipient = models.TextField(
+        help_text="The address, in the form in which addresses are compared."
+    )
     scope = models.CharField(max_length=10, choices=Scope.choices, default=Scope.EVERYTHING)
     reason = models.CharField(max_length=15, choices=Reason.choices, default=Reason.OPERATOR)
     source = models.CharField(

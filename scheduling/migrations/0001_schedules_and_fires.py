@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
                 ('fire_at', models.DateTimeField(help_text='When it should fire: the due time with its jitter.')),
                 ('status', models.CharField(choices=[('waiting', 'waits for the run before it'), ('claimed', 'claimed, to be published'), ('dispatched', 'published'), ('running', 'running'), ('succeeded', 'succeeded'), ('failed', 'failed'), ('lost', 'lost: outcome unknown, not repeated'), ('handed_over', 'published; a run outside this project is not followed'), ('skipped_misfire', 'skipped: too late'), ('skipped_overlap', 'skipped: the one before still ran'), ('skipped_expired', 'skipped: no worker took it in time'), ('cancelled', 'cancelled'), ('skipped_condition', 'skipped: its condition said no')], default='claimed', max_length=20)),
                 ('due_at', models.DateTimeField(help_text='When a scheduler must look at this fire again.', null=True)),
-                ('by_hand', models.BooleanField(default=False, help_text="Asked for by 'run now'.")),
+                ('by_hand', models.BooleanField(default=False, help_text="Started by 'run now'.")),
                 ('missed_since', models.DateTimeField(help_text='The first missed due time that this fire stands for, too.', null=True)),
                 ('attempt', models.PositiveSmallIntegerField(default=0)),
                 ('publishes', models.PositiveSmallIntegerField(default=0)),

@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='fire',
             name='cause',
-            field=models.CharField(blank=True, db_default='', default='', help_text='The same for errors that differ in ids and numbers; empty if it did not fail.', max_length=32),
+            field=models.CharField(blank=True, db_default='', default='', help_text="The cause: the same for errors that differ only in ids and numbers.", max_length=32),
         ),
         migrations.AddField(
             model_name='fire',

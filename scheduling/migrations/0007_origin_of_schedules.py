@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='schedule',
             name='undeclared_at',
-            field=models.DateTimeField(editable=False, help_text='When a scheduler began whose code no longer declares it; it runs all the same.', null=True),
+            field=models.DateTimeField(editable=False, help_text="When a scheduler started whose code no longer declares it. It still runs.", null=True),
         ),
         migrations.RunPython(install_on_sqlite, remove_on_sqlite),
     ]

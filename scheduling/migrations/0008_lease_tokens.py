@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='lease',
             name='token',
-            field=models.BigIntegerField(db_default=0, default=0, help_text="Counts its holders: the later one's is the higher."),
+            field=models.BigIntegerField(db_default=0, default=0, help_text="Counts the holders: a later holder has a higher number."),
         ),
     ]

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='schedule',
             name='namespace',
-            field=models.CharField(blank=True, db_default='', default='', editable=False, help_text="Whose it is; empty: nobody's in particular.", max_length=60),
+            field=models.CharField(blank=True, db_default='', default='', editable=False, help_text="The project that it belongs to. Empty: none.", max_length=60),
         ),
         migrations.RunPython(_before.install_on_sqlite, _before.remove_on_sqlite),
     ]

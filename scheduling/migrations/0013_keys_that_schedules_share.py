@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='schedule',
             name='unique_key',
-            field=models.CharField(blank=True, db_default='', default='', help_text='Of the schedules with the same key one run is let through in a period.', max_length=100),
+            field=models.CharField(blank=True, db_default='', default='', help_text="Of all schedules with the same key, one run is let through per period.", max_length=100),
         ),
         migrations.AddField(
             model_name='schedule',

@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='template',
             name='namespace',
-            field=models.CharField(blank=True, db_default='', default='', help_text='Whose it is; empty: the default. A name is taken only there.', max_length=60),
+            field=models.CharField(blank=True, db_default='', default='', help_text="The project that it belongs to. Empty: default. Names are unique per project.", max_length=60),
         ),
         migrations.AddConstraint(
             model_name='template',
