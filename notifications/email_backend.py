@@ -35,7 +35,7 @@ class EmailBackend(BaseEmailBackend):
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         """Accept messages and return how many were accepted for all of their recipients."""
-        messages = [rows for one in email_messages if (rows := self._rows(one))]
+        messages = [rows for email_message in email_messages if (rows := self._rows(email_message))]
         if not messages:
             return 0
         try:

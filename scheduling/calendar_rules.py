@@ -66,11 +66,11 @@ class CronLine(LocalRule):
 
     @cached_property
     def _special_days(self) -> tuple[str, ...]:
-        return tuple(one for one in self._days if SPECIAL_DAY.fullmatch(one))
+        return tuple(day for day in self._days if SPECIAL_DAY.fullmatch(day))
 
     @cached_property
     def _plain_days(self) -> str:
-        return ",".join(one for one in self._days if not SPECIAL_DAY.fullmatch(one))
+        return ",".join(day for day in self._days if not SPECIAL_DAY.fullmatch(day))
 
     @property
     def _days(self) -> list[str]:
@@ -94,7 +94,7 @@ class CronLine(LocalRule):
     def _matches(self, day: date) -> bool:
         if not self._special_days:
             return bool(self._parsed.match_day(day))
-        is_special = any(_is_special(one, day) for one in self._special_days)
+        is_special = any(_is_special(special_day, day) for special_day in self._special_days)
         is_weekday = bool(self._any_day_of_month.match_day(day))
         if self.any_day and self.line.split()[-1] != "*":
             return is_special or bool(self._parsed.match_day(day))

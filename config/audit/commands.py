@@ -22,7 +22,11 @@ def note(argv: Sequence[str]) -> None:
     if name in acts.UNWRITTEN_COMMANDS or {"--help", "-h", "--version"} & {*arguments}:
         return
     shown = name in acts.SHOWN_ARGUMENTS
-    told = [one if shown else one.partition("=")[0] for one in arguments if shown or one[:1] == "-"]
+    told = [
+        argument if shown else argument.partition("=")[0]
+        for argument in arguments
+        if shown or argument[:1] == "-"
+    ]
     try:
         log.record(Who(Kind.COMMAND, _user()), name, detail=" ".join(told))
     except DatabaseError as error:  # the command is done: a failure here must not deny it

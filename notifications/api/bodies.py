@@ -41,8 +41,8 @@ def _is_deeper(value: Any, deepest: int) -> bool:
         containers = [one for one in level if isinstance(one, dict | list)]
         level = [
             inner
-            for one in containers
-            for inner in (one.values() if isinstance(one, dict) else one)
+            for container in containers
+            for inner in (container.values() if isinstance(container, dict) else container)
         ]
         if not level:
             return False

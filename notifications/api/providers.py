@@ -39,21 +39,23 @@ class ProviderOut(Schema):
 @router.get("", response=list[ProviderOut], summary="The health of each account")
 def list_providers(request: HttpRequest) -> list[ProviderOut]:
     """Return how each account does; a channel without accounts has what the settings give it."""
-    found = [one for channel in routing.CHANNELS for one in accounts.candidates(channel)]
+    found = [
+        candidate for channel in routing.CHANNELS for candidate in accounts.candidates(channel)
+    ]
     names = [one.name for one in found]
     known, errors = health.healths(names), health.last_errors(names)
     return [_document(one, known[one.name], errors.get(one.name)) for one in found]
 
 
-def _document(one: Candidate, seen: Health, error: LastError | None) -> ProviderOut:
+def _document(candidate: Candidate, seen: Health, error: LastError | None) -> ProviderOut:
     open_until = datetime.fromtimestamp(seen.open_until, UTC) if seen.open_until > 0 else None
     return ProviderOut(
-        name=one.name,
-        channel=one.account.channel,
-        kind=one.account.kind,
-        state="unusable" if one.problem else "circuit_open" if open_until else "ready",
-        problem=one.problem,
-        weight=one.weight,
+        name=candidate.name,
+        channel=candidate.account.channel,
+        kind=candidate.account.kind,
+        state="unusable" if candidate.problem else "circuit_open" if open_until else "ready",
+        problem=candidate.problem,
+        weight=candidate.weight,
         good=seen.good,
         bad=seen.bad,
         failures_in_a_row=seen.streak,

@@ -88,7 +88,7 @@ def _copies(mail_id: int | None) -> frozenset[str]:
         MailContent.objects.filter(pk=mail_id).values_list("fields", flat=True).first() or {}
     )
     boxes = (addresses.mailbox(one) for name in COPIES for one in fields.get(name, ()))
-    return frozenset(suppressions.comparable(CHANNEL, one.address) for one in boxes)
+    return frozenset(suppressions.comparable(CHANNEL, box.address) for box in boxes)
 
 
 def _suppress(

@@ -55,10 +55,10 @@ def use_of(task_id: str | None, options: Mapping[str, Any]) -> str:
     """
     callers = [options.get("parent_id"), options.get("root_id"), options.get("group_id")]
     if options.get("parent_id"):
-        return " ".join(str(one or "") for one in callers)
+        return " ".join(str(caller or "") for caller in callers)
     if options.get(_FROZEN):
         return uuid.uuid4().hex
-    others = [str(one) for one in callers if one and one != task_id]
+    others = [str(caller) for caller in callers if caller and caller != task_id]
     return " ".join(others)
 
 

@@ -373,7 +373,9 @@ def _is_whole(head: list[bytes]) -> bool:
     if last is None:
         return False
     first, *others = head[len(head) - last - 1 :]
-    return not first.partition(b" ")[2].startswith(b"1") and any(not one.strip() for one in others)
+    return not first.partition(b" ")[2].startswith(b"1") and any(
+        not other.strip() for other in others
+    )
 
 
 def _headers(head: list[bytes]) -> dict[str, str]:

@@ -76,13 +76,13 @@ _NO_ACCOUNT = Outcome(
 )
 
 
-def has_another(one: Ready, tried: Collection[str]) -> bool:
+def has_another(ready: Ready, tried: Collection[str]) -> bool:
     """Return whether another account could take this message at once."""
-    candidates = candidates_of(one.claim)
+    candidates = candidates_of(ready.claim)
     if len(candidates) == 1:
         return False
     states = health.states(health.healths([c.name for c in candidates]))
-    return _choose(one, candidates, states, tried) is not None
+    return _choose(ready, candidates, states, tried) is not None
 
 
 def failed_earlier(ready: Iterable[Ready]) -> dict[UUID, Sequence[str]]:
@@ -108,7 +108,8 @@ def candidates_of(claim: Claim) -> tuple[Candidate, ...]:
         return candidates
     names = claim.held_accounts.split("\n")
     return tuple(
-        replace(one, problem=accounts.HELD) if one.name in names else one for one in candidates
+        replace(candidate, problem=accounts.HELD) if candidate.name in names else candidate
+        for candidate in candidates
     )
 
 
@@ -218,7 +219,7 @@ def _states(candidates: Sequence[Candidate]) -> dict[str, AccountState]:
 
 
 def _choose(
-    one: Ready,
+    ready: Ready,
     candidates: Sequence[Candidate],
     states: Mapping[str, AccountState],
     tried: Collection[str] = (),
@@ -226,17 +227,17 @@ def _choose(
     full: Collection[str] = (),
     earlier: Sequence[str] = (),
 ) -> Choice | None:
-    if CHANNELS[one.claim.channel].is_mixed:
-        candidates = suited(candidates, one.claim.recipient, kinds.fit)
-    if sender := one.content.get("from_email"):
+    if CHANNELS[ready.claim.channel].is_mixed:
+        candidates = suited(candidates, ready.claim.recipient, kinds.fit)
+    if sender := ready.content.get("from_email"):
         # Where none allows it any more, one refuses it and says so.
         allowing = [c for c in candidates if allowed_senders.allows(c.account.settings, sender)]
         candidates = allowing or candidates
     able = serving(
         candidates,
-        template=one.template,
-        recipient=one.claim.recipient,
-        priority=one.claim.priority,
+        template=ready.template,
+        recipient=ready.claim.recipient,
+        priority=ready.claim.priority,
     )
     draw = random.random()  # noqa: S311 -- spreads, protects nothing
     return choose(able, states, draw, tried, full=full, earlier=earlier)

@@ -44,17 +44,17 @@ def waits_of(candidate: Candidate, rows: Sequence[Ready], *, peek: bool = False)
     return rate_limits.ask(
         [
             LimitRequest(
-                _buckets(candidate, one),
-                reserved=one.claim.reason == Reason.RATE_LIMITED,
+                _buckets(candidate, row),
+                reserved=row.claim.reason == Reason.RATE_LIMITED,
                 peek=peek,
             )
-            for one in rows
+            for row in rows
         ]
     )
 
 
-def _buckets(candidate: Candidate, one: Ready) -> tuple[Bucket, ...]:
-    claim = one.claim
+def _buckets(candidate: Candidate, ready: Ready) -> tuple[Bucket, ...]:
+    claim = ready.claim
     found = []
     if candidate.rate:
         key = shared_state.key_of(f"rate:account:{candidate.name}")
@@ -62,7 +62,7 @@ def _buckets(candidate: Candidate, one: Ready) -> tuple[Bucket, ...]:
         if claim.priority != "high":
             found.append(steady(f"{key}:shared", candidate.rate, 1 - rate_limits.HIGH_SHARE))
     for limit in accounts.limits(claim.channel):
-        if limit.template not in ("", one.template):
+        if limit.template not in ("", ready.template):
             continue
         key = shared_state.key_of(f"rate:{limit.scope}:{claim.channel}:{limit.template}")
         if limit.scope == "recipient":

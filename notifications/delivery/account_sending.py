@@ -215,13 +215,13 @@ class AccountSending:
             self.is_closed = True
         return self.is_closed
 
-    def _prepared(self, one: Ready, now: datetime) -> Message | None:
+    def _prepared(self, ready: Ready, now: datetime) -> Message | None:
         """Make a message; None where its time is up, or it was withdrawn."""
-        left = _seconds_left(one.claim, now)
+        left = _seconds_left(ready.claim, now)
         if left <= 0:
-            self._late.append(one.claim)
+            self._late.append(ready.claim)
             return None
-        message = _message(one, now, left, self._longest())
+        message = _message(ready, now, left, self._longest())
         if not self.batch.hand(message.id):
             return None
         self._has_begun = True
@@ -245,24 +245,24 @@ class AccountSending:
             del self.open[message.id]
             yield report
 
-    def _report(self, one: Ready, outcome: Outcome, started_at: datetime) -> Report:
+    def _report(self, ready: Ready, outcome: Outcome, started_at: datetime) -> Report:
         """Report an outcome. A fault here costs the failover, never what the provider said."""
-        tried = self.batch.tried[one.claim.id]
+        tried = self.batch.tried[ready.claim.id]
         tried.add(self.name)
         try:
-            _follow(one.claim, self.name, outcome)
-            another = outcome.may_go_on and has_another(one, tried)
-            segments = one.segments
+            _follow(ready.claim, self.name, outcome)
+            another = outcome.may_go_on and has_another(ready, tried)
+            segments = ready.segments
         except Exception as error:
             if isolation.concerns_everybody(error):
                 raise
-            isolation.log_faults([(one.claim, isolation.fault_of(error, "send"))], _id_of)
+            isolation.log_faults([(ready.claim, isolation.fault_of(error, "send"))], _id_of)
             another, segments = False, None
         return Report(
-            one.claim, outcome, self.name, started_at, self.choice.reason, another, segments
+            ready.claim, outcome, self.name, started_at, self.choice.reason, another, segments
         )
 
-    def _note(self, one: Ready, outcome: Outcome, seconds: float) -> None:
+    def _note(self, ready: Ready, outcome: Outcome, seconds: float) -> None:
         """Count how one attempt ended, unless it says nothing about the provider."""
         if not outcome.local:
             well = outcome.result in (Result.SENT, Result.PERMANENT)
@@ -373,13 +373,13 @@ _OF_CLAIM = [name for name in Message._fields if name in Claim._fields]
 _values = attrgetter(*_OF_CLAIM)
 
 
-def _message(one: Ready, now: datetime, left: float, longest: float) -> Message:
+def _message(ready: Ready, now: datetime, left: float, longest: float) -> Message:
     """Make a message of which ``left`` seconds are left, for an attempt of at most ``longest``."""
-    claim = one.claim
+    claim = ready.claim
     expires_at = claim.expires_at
     return Message(
         **dict(zip(_OF_CLAIM, _values(claim), strict=True)),
-        content=one.content,
+        content=ready.content,
         timeout=min(longest, left),
         deadline=time.monotonic() + left,
         ttl=None if expires_at is None else max(1, int((expires_at - now).total_seconds())),

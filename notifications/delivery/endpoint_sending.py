@@ -48,15 +48,15 @@ class EndpointSending(AccountSending):
             return conf.endpoint_timeout
         return min(super()._longest(), conf.batch_time_limit)
 
-    def _note(self, one: Ready, outcome: Outcome, seconds: float) -> None:
-        super()._note(one, outcome, seconds)
+    def _note(self, ready: Ready, outcome: Outcome, seconds: float) -> None:
+        super()._note(ready, outcome, seconds)
         answered = outcome.result is not Result.UNKNOWN
         with self._lock:
-            is_reported = one.claim.id in self._slow
+            is_reported = ready.claim.id in self._slow
             if not is_reported:
-                self._calls.ended(_endpoint(one), seconds, answered=answered)
+                self._calls.ended(_endpoint(ready), seconds, answered=answered)
         if is_reported:
-            endpoints.report(_endpoint(one), seconds, answers=answered, known=True)
+            endpoints.report(_endpoint(ready), seconds, answers=answered, known=True)
 
     def notice(self) -> None:
         """Report endpoints that let a call wait when the batch is over: the others' calls wait."""
@@ -96,5 +96,5 @@ def _calls_endpoints(choice: Choice) -> bool:
         return False
 
 
-def _endpoint(one: Ready) -> str:
-    return endpoint_of(one.claim.channel, one.claim.recipient)
+def _endpoint(ready: Ready) -> str:
+    return endpoint_of(ready.claim.channel, ready.claim.recipient)

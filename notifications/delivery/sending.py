@@ -75,7 +75,7 @@ class BatchSending:
     @property
     def has_unsent(self) -> bool:
         """Whether there are messages that are still to be sent."""
-        return bool(self._unassigned) or any(one.has_unsent for one in self._sendings)
+        return bool(self._unassigned) or any(sending.has_unsent for sending in self._sendings)
 
     def wait(self) -> None:
         """Wait for a moment, or until there is something to be done."""
@@ -117,10 +117,10 @@ class BatchSending:
         slot, now = self.batch.slot, time.monotonic()
         if slot is None:
             is_late = now > self.batch.ends and not self.has_unsent
-            return is_late and all(one.may_outlast for one in self._sendings)
+            return is_late and all(sending.may_outlast for sending in self._sendings)
         if self.has_unsent:
             self._sent_at = None
-            return slot.is_wanted() or any(one.has_no_sender for one in self._sendings)
+            return slot.is_wanted() or any(sending.has_no_sender for sending in self._sendings)
         self._sent_at = self._sent_at or now
         return now > self._sent_at + SPARE_AFTER
 

@@ -42,7 +42,7 @@ def plan(rule: EventRule, event: Event) -> Plan:
             return Plan(rule, Outcome.UNMET)
         match = match_of(rule.match, event) if rule.cancel_on else ""
         common = _common(rule, event)
-        sends = [{**common, "recipient": one} for one in _recipients(rule, event)]
+        sends = [{**common, "recipient": recipient} for recipient in _recipients(rule, event)]
         return Plan(rule, Outcome.CAUSED, match=match, sends=sends)
     except _Refused as refused:
         return Plan(rule, Outcome.REFUSED, refused.field, str(refused))

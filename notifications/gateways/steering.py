@@ -41,7 +41,7 @@ def read(headers: Iterable[tuple[str, str]], *, without: Iterable[str] = ()) -> 
             continue
         word = name.lower().removeprefix(PREFIX)
         if word not in readers:
-            known = ", ".join(f"X-Notification-{one.title()}" for one in readers)
+            known = ", ".join(f"X-Notification-{reader.title()}" for reader in readers)
             raise InvalidField(
                 f"There is no header {name}.", field=f"headers.{name}", hint=f"There are {known}."
             )

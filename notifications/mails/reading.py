@@ -34,7 +34,7 @@ def contents(ids: Collection[int]) -> dict[int, Mapping[str, Any]]:
 def _with_files(id_: int, kept: dict[str, Any]) -> Mapping[str, Any]:
     found = dict(kept)
     if files := kept.get("attachments"):
-        found["attachments"] = tuple(_file(id_, one) for one in files)
+        found["attachments"] = tuple(_file(id_, file) for file in files)
     if raw := kept.get("raw"):
         found["raw"] = _file(id_, raw)
     return found

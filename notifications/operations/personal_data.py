@@ -240,7 +240,7 @@ def _failed(row: FailedDelivery, by: AbstractBaseUser | None) -> int:
 
 def _archived(whom: _Whom, done: Counter[str]) -> None:
     for row in whom.of(ArchivedNotification.objects.all()):
-        tries = [{**one, "detail": "", "provider_message_id": ""} for one in row.attempts]
+        tries = [{**attempt, "detail": "", "provider_message_id": ""} for attempt in row.attempts]
         same = ArchivedNotification.objects.filter(pk=row.pk, finished_at=row.finished_at)
         done["archived_notifications"] += same.update(**NOTHING, attempts=tries)
         collecting.release([] if row.mail_id is None else [row.mail_id])

@@ -36,8 +36,8 @@ def of(content: Mapping[str, Any]) -> bytes:
     """
     files: tuple[StoredFile, ...] = content.get("attachments", ())
     text, html = content.get("text", ""), content.get("html", "")
-    inline = [one for one in files if one.content_id and html]
-    invitations = [one for one in files if _is_invitation(one)]
+    inline = [file for file in files if file.content_id and html]
+    invitations = [file for file in files if _is_invitation(file)]
     mail = EmailMessage(policy=_POLICY)
     if text or not html:
         mail.set_content(text)
@@ -54,7 +54,7 @@ def of(content: Mapping[str, Any]) -> bytes:
         if mail.get_content_type() != "multipart/alternative":
             mail.make_alternative()
         mail.attach(_part(one))
-    attached = [one for one in files if one not in inline and one not in invitations]
+    attached = [file for file in files if file not in inline and file not in invitations]
     if attached:
         mail.make_mixed()
         for one in attached:
@@ -111,22 +111,22 @@ def parameter(name: str, value: str) -> Iterator[str]:
 _CHARSET = "utf-8''"
 
 
-def _is_invitation(one: StoredFile) -> bool:
-    kind = one.content_type.lower()
+def _is_invitation(file: StoredFile) -> bool:
+    kind = file.content_type.lower()
     return kind.startswith("text/calendar") and "method=" in kind
 
 
-def _part(one: StoredFile, disposition: str = "") -> EmailMessage:
+def _part(file: StoredFile, disposition: str = "") -> EmailMessage:
     """Return a file as a part; without a disposition it is a form of the text."""
     part = EmailMessage(policy=_POLICY)
-    part.set_raw("Content-Type", _typed(one.content_type))
+    part.set_raw("Content-Type", _typed(file.content_type))
     part.set_raw("Content-Transfer-Encoding", "base64")
     if disposition:
-        named = parameter("filename", one.filename) if one.filename else ()
+        named = parameter("filename", file.filename) if file.filename else ()
         part.set_raw("Content-Disposition", _folded(disposition, *named))
     if disposition == "inline":
-        part.set_raw("Content-ID", f"<{one.content_id}>")
-    part.set_payload(encodebytes(one.read()).decode("ascii"))
+        part.set_raw("Content-ID", f"<{file.content_id}>")
+    part.set_payload(encodebytes(file.read()).decode("ascii"))
     return part
 
 

@@ -91,7 +91,7 @@ _ADDRESS_HEADERS = {"Cc": ("cc", "shown_cc"), "Reply-To": ("reply_to",)}
 def _address_list(header: str, found: Iterable[str]) -> str:
     """Write addresses, each on a line of its own (RFC 5322, 3.4)."""
     boxes = (addresses.mailbox(one) for one in found)
-    wired = (addresses.Sender(one.name, addresses.wire(one.address)) for one in boxes)
+    wired = (addresses.Sender(box.name, addresses.wire(box.address)) for box in boxes)
     return ",\r\n ".join(mailbox(header, one) for one in wired)
 
 

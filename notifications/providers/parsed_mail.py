@@ -20,7 +20,9 @@ def fields_of(raw: bytes) -> dict[str, Any]:
     mail = email.message_from_bytes(raw, policy=policy.default)
     text, html = mail.get_body(("plain",)), mail.get_body(("html",))
     bodies = [part for part in (text, html) if part is not None]
-    replies = [str(one) for header in mail.get_all("Reply-To", []) for one in header.addresses]
+    replies = [
+        str(address) for header in mail.get_all("Reply-To", []) for address in header.addresses
+    ]
     allowed = [name for name in mail.keys() if given_headers.is_allowed(name)]  # noqa: SIM118 -- not a dict
     return {
         "subject": str(mail.get("Subject", "")),

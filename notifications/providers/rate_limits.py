@@ -137,8 +137,8 @@ def _ask_redis(asks: Sequence[LimitRequest], buckets: Mapping[str, Bucket]) -> l
     place = {key: index for index, key in enumerate(buckets, start=1)}
     keys = [name for key in buckets for name in (f"{key}:spent", f"{key}:booked")]
     arguments: list[int | str] = []
-    for one in buckets.values():
-        arguments += [round(one.interval * 1e6), round(one.tolerance * 1e6)]
+    for bucket in buckets.values():
+        arguments += [round(bucket.interval * 1e6), round(bucket.tolerance * 1e6)]
     for each in asks:
         kind = "booked" if each.reserved else "looks" if each.peek else "new"
         arguments += [kind, len(each.buckets)]
@@ -168,24 +168,24 @@ class LocalLimits:
                         del clocks[key]
             return waits
 
-    def _one(self, one: LimitRequest, now: float, retried: dict[str, int]) -> float:
+    def _one(self, request: LimitRequest, now: float, retried: dict[str, int]) -> float:
         slot, binding = now, None
-        for b in one.buckets:
+        for b in request.buckets:
             free = self.spent.get(b.key, 0.0) - b.tolerance
-            if one.reserved:
+            if request.reserved:
                 free += retried.get(b.key, 0) * b.interval
             else:
                 free = max(free, self.booked.get(b.key, 0.0) - b.tolerance)
             if free > slot + 1e-6:  # what floats lose is not a wait
                 slot, binding = free, b
         if binding is None:
-            for b in one.buckets:
+            for b in request.buckets:
                 self._advance(self.spent, b, now)
-                if not one.reserved:
+                if not request.reserved:
                     self._advance(self.booked, b, now)
-        elif one.reserved:
+        elif request.reserved:
             retried[binding.key] = retried.get(binding.key, 0) + 1
-        elif one.reserves:
+        elif request.reserves:
             self._advance(self.booked, binding, max(now, self.spent.get(binding.key, 0.0)))
         return slot - now
 

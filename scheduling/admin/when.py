@@ -144,7 +144,11 @@ class OutlookForm(WhenForm):
             before += upcoming_fires(task, len(moments))
         last = min(before[-1:] + moments[-1:], default=None)
         gone = [shown(one, zone) for one in before if one not in moments and one <= (last or one)]
-        new = [shown(one, zone) for one in moments if one not in before and one <= (last or one)]
+        new = [
+            shown(moment, zone)
+            for moment in moments
+            if moment not in before and moment <= (last or moment)
+        ]
         return {"no_longer": gone, "new": new}
 
 

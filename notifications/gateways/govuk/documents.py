@@ -59,7 +59,7 @@ def with_status(word: str) -> Q:
     if word == "failed":
         return reduce(or_, (with_status(one) for one in WORDS if one.endswith("-failure")))
     statuses, reasons = WORDS[word]
-    others = Q(status__in=[one for one in statuses if one != Status.FAILED])
+    others = Q(status__in=[status for status in statuses if status != Status.FAILED])
     if Status.FAILED not in statuses:
         return others
     failed = Q(status=Status.FAILED)

@@ -289,8 +289,8 @@ def _any_status(words: list[str]) -> Any:
     except KeyError as error:
         known = ", ".join([*documents.WORDS, "failed"])
         raise Refused(f"status {error.args[0]} is not one of [{known}]") from None
-    for one in others:
-        condition |= one
+    for other in others:
+        condition |= other
     return condition
 
 
