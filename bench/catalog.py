@@ -8,6 +8,7 @@ from bench import (
     scheduling,
     slow_rates,
 )
+from bench.admin_pages import ADMIN_PAGES
 from bench.api import API
 from bench.benchmark import Benchmark
 from bench.bulk import BULK
@@ -24,6 +25,7 @@ from bench.templates import TEMPLATES
 from bench.urgency import URGENCY
 
 BENCHMARKS: dict[str, Benchmark] = {
+    "admin_pages": ADMIN_PAGES,
     "api": API,
     "bulk": BULK,
     "bulk_replay": BULK_REPLAY,

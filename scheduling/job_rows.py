@@ -43,7 +43,11 @@ def declare(definition: Definition) -> None:
 
 def definition_of(task: PeriodicTask) -> dict[str, Any]:
     """Write the definition of a job down, without what is as it would be anyway."""
-    policy = Schedule.objects.filter(pk=task.pk).first()
+    return definition_with(task, Schedule.objects.filter(pk=task.pk).first())
+
+
+def definition_with(task: PeriodicTask, policy: Schedule | None) -> dict[str, Any]:
+    """Write it down as ``definition_of`` does, with its policy, if it has one."""
     own = rules.own_rule(task, policy.recurrence) if policy is not None else None
     rule = rules.rule_of(task) if own is None else own
     definition = {"name": task.name, "schedule": rule, "enabled": task.enabled}

@@ -19,9 +19,13 @@ RESERVED = ":"  # begins the stored name of a job that is not of the default pro
 
 def definition_of(task: PeriodicTask) -> dict[str, Any]:
     """Write the definition of a job down, under the name that it has in its world."""
-    definition = job_rows.definition_of(task)
-    namespace = Schedule.objects.filter(pk=task.pk).values_list("namespace", flat=True).first()
-    return {**definition, "name": name_in(namespace or "", task.name)}
+    return definition_with(task, Schedule.objects.filter(pk=task.pk).first())
+
+
+def definition_with(task: PeriodicTask, policy: Schedule | None) -> dict[str, Any]:
+    """Write it down as ``definition_of`` does, with its policy, if it has one."""
+    definition = job_rows.definition_with(task, policy)
+    return {**definition, "name": name_in(policy.namespace if policy else "", task.name)}
 
 
 def stored_name(world: World, name: str) -> str:

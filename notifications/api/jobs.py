@@ -21,6 +21,7 @@ from notifications.api.job_documents import (
     RESERVED,
     bare_name,
     definition_of,
+    definition_with,
     for_world,
     is_of_project,
     name_in,
@@ -305,7 +306,9 @@ def _documents(world: World, ids: Sequence[int]) -> dict[int, JobOut]:
 
     def read(part: list[int]) -> None:
         rows = _mine(world).select_related("crontab", "interval", "clocked", "solar")
-        documents.update({task.pk: _document(task) for task in rows.filter(pk__in=part)})
+        states = Schedule.objects.in_bulk(part)
+        for task in rows.filter(pk__in=part):
+            documents[task.pk] = _document_with(task, states.get(task.pk))
 
     for id_, fault in isolation.halving(ids, read, stage="reading jobs", key=str):
         documents |= _faulty(world, id_, fault)
@@ -335,8 +338,11 @@ def _faulty(world: World, id_: int, fault: Fault) -> dict[int, JobOut]:
 
 
 def _document(task: PeriodicTask) -> JobOut:
-    state = Schedule.objects.filter(pk=task.pk).first()
-    definition = definition_of(task)
+    return _document_with(task, Schedule.objects.filter(pk=task.pk).first())
+
+
+def _document_with(task: PeriodicTask, state: Schedule | None) -> JobOut:
+    definition = definition_with(task, state)
     return JobOut(
         id=task.pk,
         name=definition["name"],

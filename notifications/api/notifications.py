@@ -34,10 +34,12 @@ from notifications.models import (
     Notification,
     NotificationRecord,
     Status,
+    in_state,
 )
 from notifications.models.project import within
 from notifications.monitoring import timeline
 from notifications.recipients import spellings
+from templates_engine.models import TemplateVersion
 
 router = Router()
 
@@ -343,14 +345,18 @@ def _with_template(rows: "QuerySet[Record]") -> "QuerySet[Record]":
 def _filtered(world: World, filters: Filters) -> "QuerySet[Any]":
     table = ArchivedNotification if filters.archived else Notification
     rows: QuerySet[Any] = _with_template(within(table.objects.all(), world))
-    exact = ("status", "channel", "priority", "reference")
+    exact = ("channel", "priority", "reference")
     rows = rows.filter(**{name: value for name in exact if (value := getattr(filters, name))})
+    if filters.status:
+        state = rows.filter(status=filters.status)
+        rows = state if filters.archived else in_state(rows, filters.status)
     if filters.recipient:
         rows = rows.filter(recipient__in=spellings.of(filters.recipient, filters.channel))
     if filters.batch:
         rows = rows.filter(batch_id=filters.batch)
     if filters.template:
-        rows = rows.filter(template_version__template__name=filters.template)
+        versions = TemplateVersion.objects.filter(template__name=filters.template)
+        rows = rows.filter(template_version__in=list(versions.values_list("pk", flat=True)))
     if filters.created_after:
         rows = rows.filter(created_at__gt=filters.created_after)
     if filters.created_before:

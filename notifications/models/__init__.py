@@ -19,6 +19,7 @@ from notifications.models.notification import (
     Notification,
     NotificationRecord,
     Status,
+    in_state,
     new_id,
 )
 from notifications.models.outbox import OutboxMessage
@@ -59,5 +60,6 @@ __all__ = [
     "Scope",
     "Status",
     "Suppression",
+    "in_state",
     "new_id",
 ]

@@ -1,5 +1,6 @@
 """A notification and its attempts."""
 
+from typing import Any
 from uuid import UUID
 
 from django.db import models
@@ -255,9 +256,10 @@ class Notification(NotificationRecord):
             models.Index(
                 fields=["reference"], name="notification_reference", condition=~Q(reference="")
             ),
+            # A batch's rows, counted by state from the index alone.
             models.Index(
-                fields=["batch"],
-                name="notification_batch",
+                fields=["batch", "status"],
+                name="notification_batch_state",
                 condition=Q(batch__isnull=False),
             ),
             models.Index(
@@ -287,6 +289,18 @@ class Notification(NotificationRecord):
     def tries(self) -> list["Attempt"]:
         """Return the attempts, the first one first."""
         return list(self.attempts.all())
+
+
+def in_state(rows: "models.QuerySet[Any]", status: str) -> "models.QuerySet[Any]":
+    """Return the rows in a state; those of a state that does not end by the indexes they are in."""
+    found = rows.filter(status=status)
+    match status:
+        case Status.QUEUED | Status.SENDING:
+            return found.filter(due_at__isnull=False)
+        case Status.SCHEDULED:  # due, or parked: an index for each
+            parked = Q(due_at__isnull=True, status=Status.SCHEDULED)
+            return found.filter(Q(due_at__isnull=False) | parked)
+    return found
 
 
 class Attempt(models.Model):

@@ -113,6 +113,12 @@ class Overview:
     held: list[str] = field(default_factory=list)
 
     @property
+    def open_letters(self) -> str:
+        """How many failed deliveries are open, or that they are too many to count at each look."""
+        most = self.dead_letters >= MOST_LETTERS
+        return f"{self.dead_letters:,} or more" if most else f"{self.dead_letters:,}"
+
+    @property
     def due(self) -> int:
         """How many rows are due, over all queues."""
         return sum(queue.due for queue in self.queues)
@@ -166,7 +172,7 @@ class Overview:
             found.append(f"A notification of {longest.name} waits for {longest.oldest:.0f} s.")
         found += [provider.trouble for provider in self.providers if provider.trouble]
         if self.dead_letters:
-            found.append(f"{_many(self.dead_letters)} failed deliveries are open.")
+            found.append(f"{self.open_letters} failed deliveries are open.")
         found += [
             f"In quarantine since {q.oldest:%Y-%m-%d %H:%M} UTC: rows of {q.loop}: {q.rows}."
             for q in self.quarantined
@@ -202,6 +208,7 @@ def _troubles_of_schedules(seen: scheduler_status.Status) -> list[str]:
 
 
 LOCKED = "somebody keeps their rows locked (manage.py doctor)"
+MOST_LETTERS = 200_000  # failed deliveries that are counted; some 20 ms
 LATE = 60.0  # seconds that a due row may wait before somebody should know
 
 
@@ -229,7 +236,7 @@ def read() -> Overview:
         queues=list(queues.values()),
         broker_up=depths is not None and servers.broker() is None,
         refusal=f"{refusal.reason} ({refusal.code})" if refusal else "",
-        dead_letters=bulk_replays.open_ones().order_by()[:MOST].count(),
+        dead_letters=bulk_replays.open_ones().order_by()[:MOST_LETTERS].count(),
         scheduler=scheduler_status.read(),
         providers=providers(),
         workers=alive,
@@ -277,7 +284,3 @@ def providers() -> list[Provider]:
             figures = (seen.good, seen.bad, seen.pace)
             found[candidate.name] = Provider(channel, candidate.name, *figures, state, error)
     return list(found.values())
-
-
-def _many(count: int) -> str:
-    return f"{MOST} or more" if count >= MOST else str(count)

@@ -1,10 +1,12 @@
 """What happened in each of the last minutes, by channel and priority.
 
-A minute that is over is counted once per process and remembered. Only the current one is read
-again and again, so a look costs what happened in a minute, not what there is.
+A minute that is over is counted once per process and remembered; the others are counted again when
+``FRESH`` has passed. So a look costs what happened in a minute, not what there is, and many open
+browsers cost as much as one.
 """
 
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -31,7 +33,10 @@ class Minute:
     failed: dict[Queue, int] = field(default_factory=dict)
 
 
+FRESH = 3.0  # seconds for which the count of a minute that is not settled is believed
+
 _settled: dict[datetime, Minute] = {}
+_counted: dict[datetime, tuple[float, Minute]] = {}  # the others, and when each was counted
 _lock = threading.Lock()
 
 
@@ -43,10 +48,16 @@ def last(minutes: int = MINUTES) -> list[Minute]:
     with _lock:
         for start in [start for start in _settled if start < starts[0]]:
             del _settled[start]
-        known = dict(_settled)
+        at = time.monotonic()
+        recent = {start: m for start, (when, m) in _counted.items() if at - when < FRESH}
+        known = recent | _settled
     found = [known.get(start) or _count(start) for start in starts]
     with _lock:
         _settled.update({m.start: m for m in found if now - m.start > SETTLED_AFTER})
+        fresh = {m.start: (at, m) for m in found if m.start not in known}
+        for start in [start for start in _counted if start not in recent]:
+            del _counted[start]
+        _counted.update(fresh)
     return found
 
 
@@ -54,6 +65,7 @@ def forget() -> None:
     """Count every minute anew."""
     with _lock:
         _settled.clear()
+        _counted.clear()
 
 
 def _count(start: datetime) -> Minute:

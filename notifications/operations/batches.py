@@ -5,6 +5,7 @@ at once, the others by a tick of the scheduler, until the batch is settled.
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from django.db.models import Count, F, Q, QuerySet
@@ -12,7 +13,7 @@ from django.db.models.functions import Greatest
 
 from notifications.core.world import LIVE, World
 from notifications.db import clock
-from notifications.models import WAITING, Batch, Notification, Status
+from notifications.models import UNFINISHED, WAITING, Batch, Notification, Status
 from notifications.operations import holds
 from notifications.queueing import quarantine
 from notifications.submission import repeats
@@ -84,11 +85,24 @@ def progress(batch: Batch) -> dict[str, int]:
     What no worker has is counted as its batch's state has it: paused, or cancelled, whether its
     row has followed yet or not.
     """
-    counts: Counter[str] = Counter()
-    mine = Notification.objects.filter(batch=batch).values_list("status")
-    for status, count in mine.annotate(Count("id")):
-        counts[_WAITING_AS.get(batch.state, status) if status in WAITING else status] += count
-    return dict(counts)
+    return progress_of([batch])[batch.pk]
+
+
+def progress_of(rows: Sequence[Batch]) -> dict[UUID, dict[str, int]]:
+    """Count as ``progress`` does, of several batches at once, by their ids."""
+    states = {batch.pk: batch.state for batch in rows}
+    counts: dict[UUID, Counter[str]] = {key: Counter() for key in states}
+    theirs = Notification.objects.filter(batch__in=states).order_by()
+    # Of the index alone: no other column is named.
+    for key, status, count in theirs.values_list("batch", "status").annotate(all=Count("*")):
+        shown = _WAITING_AS.get(states[key], status) if status in WAITING else status
+        counts[key][shown] += count
+    return {key: dict(found) for key, found in counts.items()}
+
+
+def is_over(batch: Batch, counts: Mapping[str, int]) -> bool:
+    """Return whether all its rows were accepted and none is left to be sent."""
+    return batch.closed_at is not None and not {*UNFINISHED, "paused"} & counts.keys()
 
 
 def tick() -> float:

@@ -101,7 +101,7 @@ def _queues(now: Overview) -> Table:
 def _rest(now: Overview) -> Table:
     scheduler = now.scheduler
     table = Table.grid(padding=(0, 2))
-    table.add_row("failed deliveries", f"{now.dead_letters} open")
+    table.add_row("failed deliveries", f"{now.open_letters} open")
     late = "" if scheduler.lateness_p99 is None else f", p99 {scheduler.lateness_p99:.3f} s late"
     fired = sum(scheduler.fires_by_status.values())
     slots = sum(worker.slots for worker in now.workers)
