@@ -81,6 +81,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "config.viewer_zone.viewer_zone",
     "config.login_throttle.Throttle",
     "config.audit.requests.Audit",
 ]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.db import connections
 from django.db.models.signals import post_migrate
 
@@ -27,6 +27,7 @@ class SchedulingConfig(AppConfig):
         )
         from scheduling.housekeeping import Housekeeping
 
+        name_schedules()
         watch.need(self.get_models())
         isolation.ask_by(watch.is_well_after)
         change_marks.set_after_commit()
@@ -39,6 +40,18 @@ class SchedulingConfig(AppConfig):
 
             ticker.register("scheduling.backend", Rounds(chosen_backend.kept()).tick)
         post_migrate.connect(_after_migrate, sender=self)
+
+
+def name_schedules() -> None:
+    """Call a ``PeriodicTask`` a schedule on every page; migrations do not see these names."""
+    for label, one, many in (
+        ("django_celery_beat.PeriodicTask", "schedule", "schedules"),
+        ("django_celery_results.TaskResult", "job result", "job results"),
+    ):
+        if apps.is_installed(label.partition(".")[0]):
+            meta = apps.get_model(label)._meta
+            meta.verbose_name, meta.verbose_name_plural = one, many
+            apps.get_app_config(meta.app_label).verbose_name = "Schedules"
 
 
 def _after_migrate(*, using: str, **_: Any) -> None:

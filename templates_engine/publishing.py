@@ -146,6 +146,30 @@ def roll_back(template: Template, to_number: int, by: User | None = None) -> Tem
     return version
 
 
+def withdraw(template: Template) -> bool:
+    """Archive what is published: nothing new is sent with the template until a version is live.
+
+    Notifications that were accepted keep their version. Returns False if nothing was published.
+    """
+    with transaction.atomic():
+        Template.objects.select_for_update().get(pk=template.pk)
+        live = template.versions.filter(status=Status.PUBLISHED)
+        withdrawn = live.update(status=Status.ARCHIVED)
+        transaction.on_commit(partial(catalog.forget, template.name, template.namespace))
+    return bool(withdrawn)
+
+
+def delete_unused(template: Template) -> bool:
+    """Delete a template with its drafts; False if a version of it was ever published."""
+    with transaction.atomic():
+        Template.objects.select_for_update().get(pk=template.pk)
+        if template.versions.exclude(status=Status.DRAFT).exists():
+            return False
+        template.versions.all().delete()
+        template.delete()
+    return True
+
+
 def _go_live(version: TemplateVersion) -> None:
     template = version.template
     live = TemplateVersion.objects.filter(template=version.template_id, status=Status.PUBLISHED)

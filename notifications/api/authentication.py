@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=Model)
 
+_SCHEME = "bearer "
 _HINT = "Send it as Authorization: Bearer KEY; manage.py create_api_key NAME makes one."
 
 
@@ -46,7 +47,11 @@ def permit(
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Problem("missing-key", hint=_HINT)
-    key = find(token.strip())
+    token = token.strip()
+    # A page that asks for the key alone is often given the whole header's value.
+    if token[: len(_SCHEME)].lower() == _SCHEME:
+        token = token[len(_SCHEME) :].strip()
+    key = find(token)
     if key is None:
         raise _refused(request, token)
     if scope not in key.scopes:

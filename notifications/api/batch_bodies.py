@@ -64,7 +64,7 @@ def read_rows(request: HttpRequest, *, template: str) -> Rows:
         raise Problem("body-too-large", f"A batch has at most {longest} bytes.")
     if request.content_type == "application/json":
         return _json(body)
-    return _csv(body, FIELDS if template else FIELDS | OWN_TEXT)
+    return rows_of_csv(body, FIELDS if template else FIELDS | OWN_TEXT)
 
 
 def _json(body: bytes) -> Rows:
@@ -86,7 +86,8 @@ def _json(body: bytes) -> Rows:
     )
 
 
-def _csv(body: bytes, fields: frozenset[str]) -> Rows:
+def rows_of_csv(body: bytes, fields: frozenset[str]) -> Rows:
+    """Read a CSV, whose columns but ``fields`` are variables. Raises ``Problem``: 413 or 422."""
     # Read once to see that it can be read to its end, before the first row is accepted.
     try:
         sheet = csv_rows.read(body)

@@ -124,6 +124,13 @@ _BATCH = {
         },
     ],
 }
+_BATCH_EXAMPLE = {
+    "common": {"channel": "email", "subject": "Your receipt"},
+    "notifications": [
+        {"recipient": "ada@example.org", "body": "Thank you, Ada."},
+        {"recipient": "bob@example.org", "body": "Thank you, Bob."},
+    ],
+}
 _CSV = "recipient,name\nada@example.org,Ada\n"
 # Where the answer of one operation leads to: operation → those that take a part of its answer.
 _LINKS: dict[str, dict[str, dict[str, str]]] = {
@@ -200,7 +207,7 @@ def _take_body(operation: dict[str, Any]) -> None:
         content: dict[str, Any] = {_JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
         if name == "Batch":
             content = {
-                _JSON: {"schema": _BATCH},
+                _JSON: {"schema": _BATCH, "example": _BATCH_EXAMPLE},
                 "text/csv": {"schema": {"type": "string"}, "example": _CSV},
             }
         operation["requestBody"] = {"content": content, "required": True}

@@ -63,10 +63,20 @@ class FireAdmin(ReadableAdmin):
     search_help_text = "The exact name of a schedule, or the exact id."
     listed_lookups = ("schedule",)  # the link of a schedule's page
     show_full_result_count = False
+    sortable_by = ()
     list_per_page = 50
     actions = ("replay_selected", "replay_causes", "discard_selected")
     readonly_fields = (
-        *("task_link", "late_by", "outcome_in_words", "said", "made", "attempts", "replay"),
+        *(
+            "task_link",
+            "late_by",
+            "outcome_in_words",
+            "said",
+            "made",
+            "attempts",
+            "replay",
+            "tries",
+        ),
     )
     fieldsets = (
         (None, {"fields": ("task_link", "outcome_in_words", "said", "made")}),
@@ -78,7 +88,7 @@ class FireAdmin(ReadableAdmin):
                     ("dispatched_at", "late_by"),
                     ("started_at", "finished_at"),
                     ("heartbeat_at", "worker"),
-                    ("attempt", "publishes"),
+                    ("tries", "publishes"),
                 )
             },
         ),

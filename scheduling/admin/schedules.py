@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
@@ -114,6 +114,16 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
             self._set_rule(self.rule, data)
         return data
 
+    def validate_unique(self) -> None:
+        """Ask whether it has exactly one rule only where a rule could be set."""
+        if not self.errors:  # else none was: its lack would be told beside the real mistake
+            super().validate_unique()
+            return
+        try:
+            Model.validate_unique(self.instance, self._get_validation_exclusions())
+        except ValidationError as error:
+            self._update_errors(error)
+
     def _check_limits(self, data: dict[str, Any]) -> None:
         """Refuse an expiry that leaves it no due time."""
         start, expires = data.get("start_time"), data.get("expires")
@@ -190,6 +200,7 @@ class ScheduleAdmin(ReadableAdmin):
     list_filter = (StateFilter, "one_off")
     search_fields = ("name", "task")
     show_full_result_count = False
+    list_per_page = 50
     # Plain dropdowns would load every crontab there is.
     autocomplete_fields = RULES
     actions = ("pause_selected", "resume_selected", "run_selected")

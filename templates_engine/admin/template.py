@@ -1,9 +1,11 @@
 """Templates: what they are for, which version is live, and where a new one starts."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -15,11 +17,11 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from templates_engine import conf
-from templates_engine.admin.pages import action, display, to, user_of
+from templates_engine.admin.pages import action, answer, display, to, user_of
 from templates_engine.errors import TemplateError
 from templates_engine.models import Status, Template, TemplateVersion
 from templates_engine.parts import locales_of
-from templates_engine.publishing import create_version, draft_from
+from templates_engine.publishing import create_version, delete_unused, draft_from, withdraw
 from templates_engine.starters import SAMPLE, starter
 
 if TYPE_CHECKING:
@@ -31,6 +33,12 @@ NEW_VERSION_DIALOG = {
     "title": "Start a new version?",
     "description": "As a draft: a copy of the version that is live, or else of the latest.",
     "form_submit_text": "Start it",
+}
+WITHDRAW_DIALOG = {
+    "title": "Archive this template?",
+    "description": "Nothing new is sent with it. What was accepted before is sent as it was "
+    "written. Roll back to one of its versions to use it again.",
+    "form_submit_text": "Archive it",
 }
 STATUS_LABELS = {Status.DRAFT: "info", Status.PUBLISHED: "success", Status.ARCHIVED: "warning"}
 
@@ -87,7 +95,7 @@ class VersionInline(TabularInline):  # type: ignore[misc]  # unfold has no types
 
 @admin.register(Template)
 class TemplateAdmin(ModelAdmin):  # type: ignore[misc]  # as above
-    """Deleting is left out: notifications may be pinned to a version."""
+    """One that was never published may be deleted; notifications may be pinned to others."""
 
     form = TemplateForm
     fields = ("namespace", "name", "channel", "category", "description")
@@ -95,7 +103,7 @@ class TemplateAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     list_filter = ("channel", "category", "namespace")
     search_fields = ("name", "description")
     inlines = (VersionInline,)
-    actions_detail = ("new_version",)
+    actions_detail = ("new_version", "withdraw")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Template]:
         """With the versions, but without their content."""
@@ -112,7 +120,37 @@ class TemplateAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         return ("namespace", "name", "channel") if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+        # Not from the list: whether one was ever published is asked of each.
+        if obj is None or obj.versions.exclude(status=Status.DRAFT).exists():
+            return False
+        return bool(super().has_delete_permission(request, obj))
+
+    def get_deleted_objects(self, objs: Iterable[Any], request: HttpRequest) -> tuple[Any, ...]:
+        """Return the template with its drafts, which go with it."""
+        templates = list(objs)
+        drafts = TemplateVersion.objects.filter(template__in=templates).count()
+        counts = {"templates": len(templates), "drafts": drafts}
+        return [str(template) for template in templates], counts, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: Template) -> None:
+        """Delete it, unless a version was published meanwhile."""
+        if not delete_unused(obj):
+            raise PermissionDenied
+
+    def has_withdraw_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        if not request.user.has_perm("templates_engine.publish_templateversion"):
+            return False
+        live = TemplateVersion.objects.filter(status=Status.PUBLISHED)
+        return object_id is None or live.filter(template=object_id).exists()
+
+    @action(description="Archive", icon="archive", permissions=["withdraw"], dialog=WITHDRAW_DIALOG)
+    def withdraw(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
+        template = Template.objects.get(pk=object_id)
+        page = reverse("admin:templates_engine_template_change", args=[object_id])
+        if not withdraw(template):
+            return answer(request, page, "Nothing of it is published.", failed=True)
+        self.log_change(request, template, "Archived.")
+        return answer(request, page, f"{template} is archived: nothing new is sent with it.")
 
     def has_new_version_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("templates_engine.add_templateversion"))

@@ -16,6 +16,7 @@ from templates_engine.admin.forms import draft_form, field_name
 from templates_engine.admin.pages import action, answer, display, user_of
 from templates_engine.admin.previewing import preview_page
 from templates_engine.admin.template import STATUS_LABELS
+from templates_engine.comparing import changes
 from templates_engine.errors import TemplateError, VersionImmutable
 from templates_engine.isolated import build_isolated
 from templates_engine.models import Status, TemplateVersion
@@ -45,7 +46,7 @@ class TemplateVersionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no t
     search_fields = ("template__name",)
     ordering = ("-id",)
     actions_detail = ("preview", "publish", "roll_back")
-    readonly_fields = ("about", "needed", "sources", "sample", "schema")
+    readonly_fields = ("about", "needed", "changed", "sources", "sample", "schema")
 
     def get_form(
         self, request: HttpRequest, obj: TemplateVersion | None = None, *_: Any, **options: Any
@@ -58,7 +59,7 @@ class TemplateVersionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no t
 
     def get_fieldsets(self, request: HttpRequest, obj: TemplateVersion | None = None) -> Any:
         """One set of boxes for each locale; for a frozen version, its sources."""
-        about = (None, {"fields": ("about", "needed")})
+        about = (None, {"fields": ("about", "needed", "changed")})
         if obj is None or not self.has_change_permission(request, obj):
             return [about, ("Content", {"fields": ("sources", "sample", "schema")})]
         boxes = [
@@ -128,6 +129,20 @@ class TemplateVersionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no t
     def needed(self, version: TemplateVersion) -> SafeString | str:
         items = format_html_join(", ", "<code>{}</code>", ((name,) for name in version.required))
         return items or "none"
+
+    @display(description="Changed since the version before")
+    def changed(self, version: TemplateVersion) -> SafeString | str:
+        """Return what differs from the version before, as it is saved."""
+        earlier = version.template.versions.filter(number__lt=version.number)
+        before = earlier.order_by("-number").first()
+        if before is None:
+            return "It is the first one."
+        found = [
+            (locale, part, _pre("\n".join(lines)))
+            for locale, part, lines in changes(before.variants, version.variants)
+        ]
+        shown = format_html_join("", "<div><strong>{}, {}</strong>{}</div>", found)
+        return shown or f"Nothing: it says the same as v{before.number}."
 
     @display(description="Sources")
     def sources(self, version: TemplateVersion) -> SafeString:

@@ -1,7 +1,7 @@
-"""Dates as an operator compares them with a log: sortable, with seconds, in 24 hours."""
+"""Dates as an operator compares them with a log: sortable, with seconds and the zone's name."""
 
 DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i:s"
-DATETIME_FORMAT = "Y-m-d H:i:s"
+DATETIME_FORMAT = "Y-m-d H:i:s T"
 SHORT_DATE_FORMAT = DATE_FORMAT
 SHORT_DATETIME_FORMAT = DATETIME_FORMAT

@@ -358,3 +358,12 @@ def test_a_list_of_many_schedules_asks_few_questions(
     url = reverse("admin:django_celery_beat_periodictask_changelist")
     with django_assert_max_num_queries(12):
         assert admin_client.get(url).status_code == 200
+
+
+def test_a_mistake_is_told_beside_its_field_alone(admin_client: Client) -> None:
+    wrong = {"when": "cron", "cron": "30 9 * * *", "timezone": "UTC", "expires_0": "yesterday"}
+    answer = admin_client.post(ADD, typed(**wrong))
+    assert set(errors_of(answer)) == {"expires"}
+    made(admin_client, when="cron", cron="30 9 * * *", timezone="UTC")
+    again = admin_client.post(ADD, typed(when="cron", cron="30 9 * *", timezone="UTC"))
+    assert set(errors_of(again)) == {"name", "cron"}

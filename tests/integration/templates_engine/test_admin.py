@@ -284,3 +284,38 @@ def test_a_test_is_sent_only_by_who_has_the_permission_for_it(
     User.objects.get(username="author").user_permissions.add(permission)
     assert viewer.post(shown(draft), given).status_code == 200
     assert [recipient for _, recipient in sent] == ["+491"]
+
+
+def test_a_template_is_deleted_until_a_version_was_published_then_archived(
+    admin_client: Client, draft: TemplateVersion
+) -> None:
+    unused = Template.objects.create(name="unused", channel="email")
+    create_version(unused, variants={"default": {"subject": "S", "text": "T"}})
+    gone = reverse("admin:templates_engine_template_delete", args=[unused.pk])
+    counted = dict(admin_client.get(gone).context["model_count"])
+    assert counted == {"templates": 1, "drafts": 1}
+    assert admin_client.post(gone, {"post": "yes"}).status_code == 302
+    assert not Template.objects.filter(pk=unused.pk).exists()
+
+    template = draft.template
+    admin_client.post(act(draft, "publish"), {"_form_submitted": "on"})
+    page = reverse("admin:templates_engine_template_change", args=[template.pk])
+    assert "Archive" in admin_client.get(page).content.decode()
+    gone = reverse("admin:templates_engine_template_delete", args=[template.pk])
+    assert admin_client.post(gone, {"post": "yes"}).status_code == 403
+    archive = reverse("admin:templates_engine_template_withdraw", args=[template.pk])
+    admin_client.post(archive, {"_form_submitted": "on"})
+    draft.refresh_from_db()
+    assert draft.status == Status.ARCHIVED
+    assert "Archive this template?" not in admin_client.get(page).content.decode()
+
+
+def test_a_version_shows_what_changed_since_the_one_before(
+    admin_client: Client, draft: TemplateVersion
+) -> None:
+    assert "It is the first one." in admin_client.get(change(draft)).content.decode()
+    variants = {**draft.variants, "default": {"text": "Your code {{ code }}"}}
+    again = create_version(draft.template, variants=variants, sample_context={"code": "1"})
+    page = admin_client.get(change(again)).content.decode()
+    assert "-Code {{ code }}\n+Your code {{ code }}" in page
+    assert "-Kode" not in page
