@@ -29,6 +29,7 @@ ADMIN_SITE: dict[str, Any] = {
     "SITE_SYMBOL": "notifications",
     "SITE_URL": None,
     "STYLES": [lambda _: static("notifications/admin.css")],
+    "SCRIPTS": [lambda _: static("notifications/admin.js")],
     "DASHBOARD_CALLBACK": "notifications.admin.dashboard.first_page",
     # The steps that white text stands on are dark enough to be read (WCAG 2.1, 4.5 : 1).
     "COLORS": {
@@ -50,7 +51,11 @@ ADMIN_SITE: dict[str, Any] = {
         "show_search": True,
         "navigation": [
             {
-                "items": [_item("Dashboard", "dashboard", "admin:index")],
+                "items": [
+                    _item("Dashboard", "dashboard", "admin:index"),
+                    _item("Find", "search", "find", "notifications.view_notification"),
+                    _item("Send", "send", "send", "notifications.add_notification"),
+                ],
             },
             {
                 "title": "Delivery",

@@ -16,6 +16,7 @@ from django.contrib.admin import ListFilter
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import BadRequest, ValidationError
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
@@ -40,6 +41,16 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         filters: Iterable[Any] = self.get_list_filter(request)
         ours = getattr(self, "listed_lookups", ())
         return lookup in ours or any(lookup in _asked_by(one) for one in filters)
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
+        """Sort by no more than ``sortable_by`` offers, also where a link asks for another order."""
+        wide: type[ChangeList] = super().get_changelist(request, **options)
+        sortable = self.get_sortable_by(request)
+
+        def get_ordering_field(changelist: ChangeList, name: Any) -> Any:
+            return wide.get_ordering_field(changelist, name) if name in sortable else None
+
+        return type("Sorted", (wide,), {"get_ordering_field": get_ordering_field})
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Write the act to the admin's log, and send the signal; likewise below."""

@@ -16,6 +16,7 @@ MADE_BY = (
     ("0007_projects_are_admins", "let"),
     ("0008_audit_log", "let"),
     ("0009_events_are_seen", "let"),
+    ("0010_operators_send", "let"),
 )
 
 

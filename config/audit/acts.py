@@ -17,6 +17,7 @@ REVEALING = frozenset(
         "notifications.notification",
         "notifications.archivednotification",
         "notifications.event",
+        "notifications.faileddelivery",
         "notifications.suppression",
         "notifications.outboxmessage",
         "django_celery_results.taskresult",
@@ -30,7 +31,7 @@ REVEALING = frozenset(
 EDITED_BESIDE = frozenset({"notifications.accountrule", "scheduling.schedule"})
 
 # Pages beside the admin's own that show contents, by the name of their URL.
-REVEALING_PAGES = frozenset({"outbox", "outbox-message", "batch-errors", "personal-data"})
+REVEALING_PAGES = frozenset({"outbox", "outbox-message", "batch-errors", "personal-data", "find"})
 
 # --- Operations of the API -------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ class Bar:
     height: float
     value: float
     kind: str = ""
+    told: str = ""
+    """What it says when it is pointed at."""
 
 
 def bars(values: Sequence[float]) -> list[Bar]:

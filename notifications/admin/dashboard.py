@@ -1,6 +1,7 @@
 """The admin's first page: what happens now, renewed every few seconds by htmx."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -8,16 +9,34 @@ from django.contrib.admin.views.decorators import staff_member_required
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.timezone import localtime
 
 from notifications.admin.charts import Bar, stacked
 from notifications.core.routing import PRIORITIES
 from notifications.db import clock
+from notifications.models import ApiKey, Notification, ProviderAccount
 from notifications.monitoring import overview, throughput
 from notifications.monitoring.overview import Queue
 from notifications.monitoring.throughput import Minute
 from scheduling.models import Fire
+from templates_engine.models import Template
 
 LAST_FIRES = 8
+TEMPLATE = "admin:templates_engine_template_add"
+ACCOUNT = "admin:notifications_provideraccount_add"
+KEY = "admin:notifications_apikey_add"
+WITHOUT_ACCOUNT = "through which it is sent; the built-in outbox needs none"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step towards a first send. ``where`` is empty for who may not take it."""
+
+    title: str
+    where: str
+    done: bool
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +47,9 @@ class Chart:
     total: int
     highest: int
     bars: list[Bar]
+    begins: datetime
+    ends: datetime
+    where: str
 
 
 @dataclass(slots=True)
@@ -57,19 +79,51 @@ def _shown(request: HttpRequest) -> dict[str, Any]:
     return {
         "now": now,
         "charts": [
-            _chart("Accepted", [minute.accepted for minute in minutes]),
-            _chart("Sent", [minute.sent for minute in minutes]),
-            _chart("Failed", [minute.failed for minute in minutes]),
+            _chart("Accepted", minutes, "accepted", "?within=hour"),
+            _chart("Sent", minutes, "sent", "?within=hour&status=sent"),
+            _chart("Failed", minutes, "failed", "?within=hour&status=failed"),
         ],
         "minutes": len(minutes),
         "lines": [line for queue in now.queues if (line := _line(queue, minutes))],
         "busy": busy,
         "fires": _last_fires() if request.user.has_perm("scheduling.view_fire") else [],
         "flower_url": settings.FLOWER_URL,
+        "is_new": _first_steps(request),
     }
 
 
-def _chart(title: str, counts: list[dict[throughput.Queue, int]]) -> Chart:
+def _first_steps(request: HttpRequest) -> list[Step]:
+    """Return what leads to a first send, while nothing was ever accepted."""
+    if Notification.objects.exists():
+        return []
+    user = request.user
+    has_accounts = ProviderAccount.objects.exists()
+    steps = [
+        ("Write a template", "add_template", TEMPLATE, Template.objects.exists(), "what is sent"),
+        ("Add a provider account", "add_provideraccount", ACCOUNT, has_accounts, WITHOUT_ACCOUNT),
+        (
+            "Send a first notification",
+            "add_notification",
+            "send",
+            False,
+            "to yourself",
+        ),
+        ("Make an API key", "add_apikey", KEY, ApiKey.objects.exists(), "for your application"),
+    ]
+    apps = {"add_template": "templates_engine"}
+    return [
+        Step(
+            title,
+            reverse(page) if user.has_perm(f"{apps.get(needs, 'notifications')}.{needs}") else "",
+            done,
+            why,
+        )
+        for title, needs, page, done, why in steps
+    ]
+
+
+def _chart(title: str, minutes: list[Minute], kind: str, query: str) -> Chart:
+    counts: list[dict[throughput.Queue, int]] = [getattr(minute, kind) for minute in minutes]
     columns: list[dict[str, float]] = [
         {
             priority: sum(count for (_, of), count in minute.items() if of == priority)
@@ -78,7 +132,13 @@ def _chart(title: str, counts: list[dict[throughput.Queue, int]]) -> Chart:
         for minute in counts
     ]
     sums = [int(sum(column.values())) for column in columns]
-    return Chart(title, sum(sums), max(sums, default=0), stacked(columns))
+    drawn = [
+        replace(bar, told=f"{localtime(minutes[bar.x].start):%H:%M %Z}: {bar.value:.0f} {bar.kind}")
+        for bar in stacked(columns)
+    ]
+    where = reverse("admin:notifications_notification_changelist") + query
+    times = (minutes[0].start, minutes[-1].start)
+    return Chart(title, sum(sums), max(sums, default=0), drawn, *times, where)
 
 
 def _line(queue: Queue, minutes: list[Minute]) -> Line | None:

@@ -32,6 +32,7 @@ class EventAdmin(ReadOnlyAdmin):
     ordering = ("-created_at", "-id")
     search_fields = ("=id", "=key", "=name")
     search_help_text = "The exact id, key or name."
+    sortable_by = ()
     fields = ("name", "key", "project", "test", "created_at", "shown_data", "caused", "cancelled")
     readonly_fields = ("shown_data", "caused", "cancelled")
 

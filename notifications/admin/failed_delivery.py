@@ -5,11 +5,12 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -17,7 +18,7 @@ from notifications.admin import causes
 from notifications.admin.base import ReadOnlyAdmin, answer, labelled, who, with_dialog
 from notifications.admin.project import ProjectFilter
 from notifications.core.errors import ReplayRefused
-from notifications.core.masking import without_addresses
+from notifications.core.masking import mask, without_addresses
 from notifications.delivery import failed_deliveries
 from notifications.models import BulkReplay, FailedDelivery
 from notifications.operations import replays
@@ -43,7 +44,13 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
         "reason",
         "code",
         "provider",
+        "gist",
+        "to",
+        "template",
     )
+    list_select_related = ("notification__template_version__template",)
+    sortable_by = ()
+    listed_lookups = ("fingerprint",)
     list_filter = ("state", "channel", "priority", "reason", ProjectFilter)
     ordering = ("-id",)
     search_fields = ("=fingerprint",)
@@ -104,6 +111,28 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
 
     def has_discard_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("notifications.discard_faileddelivery"))
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[FailedDelivery]":
+        """Each row carries whether who asks may see recipients: a request has no other place."""
+        rows: QuerySet[FailedDelivery] = super().get_queryset(request)
+        opened = request.user.has_perm("notifications.view_content")
+        return rows.annotate(opened=Value(opened)).defer("history", "request")
+
+    @admin.display(description="Detail", empty_value="-")
+    def gist(self, dead: FailedDelivery) -> str:
+        return Truncator(without_addresses(dead.detail)).chars(80) or "-"
+
+    @admin.display(description="Recipient")
+    def to(self, dead: FailedDelivery) -> str:
+        if dead.notification is None:
+            return "-"
+        recipient = dead.notification.recipient
+        return recipient if getattr(dead, "opened", False) else mask(recipient)
+
+    @admin.display(description="Template")
+    def template(self, dead: FailedDelivery) -> str:
+        version = dead.notification.template_version if dead.notification else None
+        return version.template.name if version else "-"
 
     @labelled("State", STATES)
     def shown_state(self, dead: FailedDelivery) -> str:

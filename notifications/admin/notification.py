@@ -12,11 +12,19 @@ from unfold.forms import BaseDialogForm
 
 from notifications import submission
 from notifications.admin.base import answer, who, with_dialog
+from notifications.admin.filters import TemplateFilter, TimeFilter
 from notifications.admin.project import ProjectFilter
 from notifications.admin.record import RecordAdmin
 from notifications.core.errors import ReplayRefused
 from notifications.core.masking import without_addresses
-from notifications.models import WAITING, Attempt, Notification, Status, Suppression
+from notifications.models import (
+    WAITING,
+    Attempt,
+    Notification,
+    Status,
+    Suppression,
+    in_state,
+)
 from notifications.operations import replays
 from notifications.recipients import suppressions
 
@@ -53,8 +61,7 @@ class StatusFilter(admin.SimpleListFilter):
         status = self.value()
         if not status:
             return queryset
-        found = queryset.filter(status=status)
-        return found.filter(due_at__isnull=False) if status in (*WAITING, "sending") else found
+        return in_state(queryset, status)
 
 
 class AttemptInline(TabularInline):  # type: ignore[misc]  # unfold has no types
@@ -82,7 +89,10 @@ class AttemptInline(TabularInline):  # type: ignore[misc]  # unfold has no types
 class NotificationAdmin(RecordAdmin):
     """Read-only, but for cancel and resend."""
 
-    list_filter = (StatusFilter, "channel", "priority", ProjectFilter)
+    list_filter = (
+        *(StatusFilter, TimeFilter, "channel", "priority", TemplateFilter),
+        ProjectFilter,
+    )
     actions = ("cancel_selected", "resend_selected")
     actions_detail = ("cancel", "resend", "suppress")
     inlines = (AttemptInline,)

@@ -20,8 +20,9 @@ from notifications.core import routing
 from notifications.core.attempt import Result
 from notifications.core.errors import InvalidNotification
 from notifications.core.masking import mask, without_addresses
-from notifications.models import AccountRule, ProviderAccount, RateLimit, Suppression
-from notifications.operations import account_tests
+from notifications.models import AccountRule, ProviderAccount, RateLimit, Scope, Suppression
+from notifications.operations import account_probes, account_tests, holds
+from notifications.providers import health
 from notifications.recipients import spellings, suppressions
 
 
@@ -29,6 +30,27 @@ class TestDialog(BaseDialogForm):  # type: ignore[misc]  # unfold has no types
     """Whom the test goes to."""
 
     recipient = forms.CharField(max_length=2000, widget=UnfoldAdminTextInputWidget)
+
+
+class HoldDialog(BaseDialogForm):  # type: ignore[misc]  # as above
+    """Why it is held."""
+
+    reason = forms.CharField(max_length=255, widget=UnfoldAdminTextInputWidget)
+
+
+PROBE_DIALOG = {
+    "title": "Probe this account now?",
+    "description": "One message that waits for it tries it. If that is sent, the others follow; "
+    "if not, the account rests again.",
+    "form_submit_text": "Probe",
+}
+HOLD_DIALOG = {
+    "title": "Hold this account?",
+    "description": "Nothing is sent by it until it is released; other accounts take over.",
+    "form_class": HoldDialog,
+    "form_submit_text": "Hold",
+}
+RELEASE_DIALOG = {"title": "Release this account?", "form_submit_text": "Release"}
 
 
 class RuleInline(TabularInline):  # type: ignore[misc]  # unfold has no types
@@ -46,7 +68,7 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     list_filter = ("channel", "enabled")
     search_fields = ("name",)
     inlines = (RuleInline,)
-    actions_detail = ("send_test",)
+    actions_detail = ("send_test", "probe", "hold", "release_account")
     readonly_fields = ("kind", "created_at", "updated_at")
 
     def add_view(
@@ -89,6 +111,44 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
             shown.append(("History", {"fields": ["created_at", "updated_at"]}))
         return [(title, options) for title, options in shown if options["fields"]]
 
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+        """Offer to probe what rests, and to hold or to release."""
+        offered: list[Any] = super().get_actions_detail(request, object_id)
+        name = ProviderAccount.objects.filter(pk=object_id).values_list("name", flat=True).first()
+        held = holds.in_force().filter(scope=Scope.ACCOUNT, value=name).exists()
+        rests = bool(name and health.healths([name])[name].open_until)
+        hidden = {"hold" if held else "release_account", *([] if rests else ["probe"])}
+        return [one for one in offered if one.path not in hidden]
+
+    def has_probe_permission(self, request: HttpRequest, _: object = None) -> bool:
+        return bool(request.user.has_perm("notifications.add_hold"))
+
+    @with_dialog("Probe now", "probe", "vital_signs", PROBE_DIALOG)
+    def probe(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
+        row = ProviderAccount.objects.get(pk=object_id)
+        if not account_probes.probe_now(row.name):
+            return answer(request, _page(row), "Its circuit is closed: it is in use.", failed=True)
+        self.log_change(request, row, "Had it probed.")
+        return answer(request, _page(row), "The next message that waits for it tries it.")
+
+    @with_dialog("Hold", "probe", "pause_circle", HOLD_DIALOG)
+    def hold(self, request: HttpRequest, form: HoldDialog, object_id: int) -> HttpResponse:
+        row = ProviderAccount.objects.get(pk=object_id)
+        why = form.cleaned_data["reason"]
+        held = holds.hold(Scope.ACCOUNT, row.name, reason=why, by=who(request))
+        self.log_change(request, held, f"Held {row.name}: {why}")
+        return answer(request, _page(row), "Held: nothing more is sent by it until it is released.")
+
+    @with_dialog("Release", "probe", "play_circle", RELEASE_DIALOG)
+    def release_account(
+        self, request: HttpRequest, _form: BaseDialogForm, object_id: int
+    ) -> HttpResponse:
+        row = ProviderAccount.objects.get(pk=object_id)
+        if not holds.release(Scope.ACCOUNT, row.name):
+            return answer(request, _page(row), "It was not held.", failed=True)
+        self.log_change(request, row, "Released.")
+        return answer(request, _page(row), "Released.")
+
     def has_send_test_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("notifications.change_provideraccount"))
 
@@ -106,7 +166,7 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     )
     def send_test(self, request: HttpRequest, form: TestDialog, object_id: int) -> HttpResponse:
         row = ProviderAccount.objects.get(pk=object_id)
-        where = reverse("admin:notifications_provideraccount_change", args=[row.pk])
+        where = _page(row)
         try:
             outcome = account_tests.send_test(row, form.cleaned_data["recipient"], who(request))
         except InvalidNotification as error:
@@ -115,6 +175,10 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         self.log_change(request, row, f"Sent a test: {outcome.result} {outcome.code}".strip())
         said = " ".join(filter(None, (f"{outcome.result}.", outcome.code, outcome.detail)))
         return answer(request, where, said.capitalize(), failed=not sent)
+
+
+def _page(row: ProviderAccount) -> str:
+    return reverse("admin:notifications_provideraccount_change", args=[row.pk])
 
 
 def _kind(request: HttpRequest, account: ProviderAccount | None) -> str:

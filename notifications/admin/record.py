@@ -36,13 +36,20 @@ class RecordAdmin(ReadOnlyAdmin):
     """Notifications found by what identifies them, and read."""
 
     list_display = (
-        *("short_id", "state", "reason", "channel", "priority", "to", "template", "account"),
-        *("reference", "created"),
+        *("created", "short_id", "state", "reason", "queue", "to", "template", "account"),
+        "reference",
     )
+    # Another order than the newest first would sort the whole table.
+    sortable_by = ()
+    # What links of our own pages ask by.
+    listed_lookups = ("batch", "reference", "reason", "provider")
     list_select_related = ("template_version__template",)
     ordering = ("-id",)
     search_fields = ("id",)
-    search_help_text = "The exact id, recipient, reference or idempotency key."
+    search_help_text = (
+        "An id, recipient, reference, idempotency key or the provider's id; else a part of a "
+        "recent recipient."
+    )
     change_form_before_template = "notifications/admin/timeline.html"
     readonly_fields = (
         *("to", "shown_context", "shown_metadata", "shown_options", "shown_content", "shown_mail"),
@@ -95,7 +102,8 @@ class RecordAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        return queryset.filter(id__in=search.find(self.model.objects.all(), term)), False
+        rows, parts = self.model.objects.all(), request.user.has_perm(SEE_CONTENT)
+        return queryset.filter(id__in=search.find(rows, term, parts=parts)), False
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[NotificationRecord]":
         """Each row carries whether who asks may see its content: a request has no other place."""
@@ -113,8 +121,12 @@ class RecordAdmin(ReadOnlyAdmin):
         return response
 
     @admin.display(description="Id")
-    def short_id(self, notification: NotificationRecord) -> str:
-        return f"…{str(notification.id)[-12:]}"
+    def short_id(self, notification: NotificationRecord) -> SafeString:
+        return format_html('<span class="ntf-nowrap">…{}</span>', str(notification.id)[-8:])
+
+    @admin.display(description="Queue")
+    def queue(self, notification: NotificationRecord) -> str:
+        return notification.queue
 
     @labelled("Status", LABELS)
     def state(self, notification: NotificationRecord) -> str:
@@ -130,8 +142,11 @@ class RecordAdmin(ReadOnlyAdmin):
         return notification.provider or None
 
     @admin.display(description="Created")
-    def created(self, notification: NotificationRecord) -> str:
-        return f"{localtime(notification.created_at):%Y-%m-%d %H:%M:%S %Z}"
+    def created(self, notification: NotificationRecord) -> SafeString:
+        return format_html(
+            '<span class="ntf-nowrap">{}</span>',
+            f"{localtime(notification.created_at):%Y-%m-%d %H:%M:%S %Z}",
+        )
 
     @admin.display(description="Recipient")
     def to(self, notification: NotificationRecord) -> str:

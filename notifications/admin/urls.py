@@ -2,12 +2,14 @@
 
 from django.urls import path
 
-from notifications.admin import batch, dashboard, outbox, personal_data
+from notifications.admin import batch, dashboard, finding, outbox, personal_data, sending
 from notifications.monitoring import exposition
 
 urlpatterns = [
     path("metrics", exposition.metrics),
     path("dashboard/live/", dashboard.live, name="dashboard-live"),
+    path("send/", sending.page, name="send"),
+    path("find/", finding.page, name="find"),
     path("batches/<uuid:batch>/errors.csv", batch.report, name="batch-errors"),
     path("personal-data/", personal_data.page, name="personal-data"),
     path("outbox/", outbox.outbox, name="outbox"),

@@ -1,6 +1,6 @@
 """One notification's story: every state, attempt and decision, in the order they happened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -9,10 +9,12 @@ from notifications.models import (
     WAITING,
     ArchivedNotification,
     Attempt,
+    EventEffect,
     Notification,
     NotificationRecord,
     Status,
 )
+from notifications.operations import holds
 from notifications.providers import accounts, health
 
 
@@ -53,23 +55,42 @@ def of(notification: Notification | ArchivedNotification, *, masked: bool = Fals
         events += _attempt(attempt, without_addresses if masked else str)
     events += _now(notification)
     if isinstance(notification, Notification) and notification.status in WAITING:
-        events += _accounts(notification)
+        events += [*_held(notification), *_accounts(notification)]
     if isinstance(notification, Notification):
         events += _afterwards(notification)
     return events
 
 
 def _begin(notification: NotificationRecord) -> list[Event]:
-    origin = f"a replay of {notification.replay_of_id}" if notification.replay_of_id else ""
+    replayed = f"a replay of {notification.replay_of_id}" if notification.replay_of_id else ""
+    asked = f"asked for by the request {notification.request_id}" if notification.request_id else ""
+    origin = " · ".join(filter(None, (*_caused_by(notification), replayed, asked)))
     begun = [Event(notification.created_at, "Accepted", origin)]
     if notification.scheduled_at > notification.created_at + timedelta(milliseconds=1):
         begun.append(Event(notification.scheduled_at, "Due", "as asked for at acceptance"))
     return begun
 
 
+def _caused_by(notification: NotificationRecord) -> Iterator[str]:
+    """Name the event and its rule that caused it, and the batch that it came with."""
+    effects = EventEffect.objects.filter(notification_id=notification.id)
+    for rule, event, name in effects.values_list("rule_name", "event_id", "event__name")[:3]:
+        yield f"caused by the event {name} ({event}) through the rule {rule}"
+    if notification.batch_id:
+        yield f"with the batch {notification.batch_id}"
+
+
+def _held(notification: Notification) -> list[Event]:
+    return [
+        Event(hold.created_at, f"Held back: {hold}", hold.reason, "waiting")
+        for hold in holds.covering(notification)
+    ]
+
+
 def _attempt(attempt: Attempt, shown: Callable[[str], str]) -> list[Event]:
     words = [
         f"provider {attempt.provider}" if attempt.provider else "",
+        f"chosen: {attempt.choice}" if attempt.choice else "",
         f"answered {attempt.code}" if attempt.code else "",
         shown(attempt.detail),
         f"its id {attempt.provider_message_id}" if attempt.provider_message_id else "",

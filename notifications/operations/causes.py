@@ -1,7 +1,9 @@
 """The causes of failed deliveries: open ones that failed alike, counted, and how they grow."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db.models import Count, Max, Min
 from django.db.models.functions import TruncHour
@@ -9,11 +11,15 @@ from django.db.models.functions import TruncHour
 from notifications.core.masking import without_addresses
 from notifications.core.world import World
 from notifications.db import clock
-from notifications.models import FailedDelivery
+from notifications.models import FailedDelivery, Scope, Status, Suppression
 from notifications.models.project import within
-from notifications.operations import bulk_replays
+from notifications.operations import bulk_replays, holds, replays
+from notifications.providers import accounts, health
+from notifications.submission import acceptance
+from notifications.submission.acceptance import Asked
 
 MOST = 50  # causes, the biggest
+TRIED = 1000  # failed deliveries that a dry run submits without writing
 HOURS = 24
 
 
@@ -31,6 +37,11 @@ class Cause:
     last_at: datetime
     example: FailedDelivery
     hourly: list[int] = field(default_factory=lambda: [0] * HOURS)
+
+    @property
+    def span(self) -> timedelta:
+        """How long it went on."""
+        return self.last_at - self.first_at
 
     @property
     def said(self) -> str:
@@ -74,10 +85,58 @@ def _add_trends(grouped: dict[str, Cause], world: World | None) -> None:
             grouped[row["fingerprint"]].hourly[place] = row["count"]
 
 
-def dry_run(fingerprint: str) -> int:
-    """Count failed deliveries that a replay would refuse because they have expired."""
-    return (
-        bulk_replays.open_ones(fingerprint)
-        .filter(notification__expires_at__lte=clock.now())
-        .count()
-    )
+@dataclass(slots=True)
+class DryRun:
+    """What a replay of a cause would come to, of the ``looked_at`` oldest of it.
+
+    ``refused`` counts by what is wrong, ``suppressed`` by why; ``accounts`` says which of the
+    channel's accounts could not send now.
+    """
+
+    looked_at: int = 0
+    accepted: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    suppressed: dict[str, int] = field(default_factory=dict)
+    accounts: list[str] = field(default_factory=list)
+
+
+def dry_run(fingerprint: str) -> DryRun:
+    """Submit the first of a cause without writing, and count what would become of them.
+
+    So whether the template is published, the context fits, the expiry has passed and an account
+    is there is asked as a replay would ask it.
+    """
+    ids = bulk_replays.open_ones(fingerprint).order_by("id").values_list("id", flat=True)
+    letters, unread = replays.read(list(ids[:TRIED]))
+    found = DryRun(looked_at=len(letters) + len(unread))
+    refused, suppressed, channels = Counter[str](), Counter[str](), set[str]()
+    if unread:
+        refused["It cannot be read."] = len(unread)
+    for answer in acceptance.try_many([Asked(partial(one.fields, 0)) for one in letters]):
+        if answer.error is not None:
+            refused[without_addresses(str(answer.error))] += 1
+        elif answer.row["status"] == Status.SUPPRESSED:
+            suppressed[Suppression.Reason(answer.row["reason"]).label] += 1
+        else:
+            found.accepted += 1
+            channels.add(answer.row["channel"])
+    found.refused, found.suppressed = dict(refused), dict(suppressed)
+    for channel in sorted(channels):
+        found.accounts += _unready(channel)
+    return found
+
+
+def _unready(channel: str) -> list[str]:
+    """Say which accounts of a channel could not send now, and why."""
+    candidates = accounts.candidates(channel)
+    known = health.healths([candidate.name for candidate in candidates])
+    held = set(holds.in_force().filter(scope=Scope.ACCOUNT).values_list("value", flat=True))
+    said = []
+    for candidate in candidates:
+        if candidate.problem:
+            said.append(f"{candidate.name}: {candidate.problem}")
+        elif candidate.name in held:
+            said.append(f"{candidate.name} is held")
+        elif known[candidate.name].open_until:
+            said.append(f"{candidate.name} failed again and again: its circuit is open")
+    return said

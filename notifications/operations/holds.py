@@ -103,7 +103,7 @@ def release(scope: str, value: str = "") -> bool:
     with changing():
         released = in_force().filter(scope=scope, value=value).update(released_at=now)
     if released and scope == Scope.ACCOUNT:
-        _wake(now + timedelta(seconds=accounts.HELD_WAIT))
+        wake(now + timedelta(seconds=accounts.HELD_WAIT))
     if released:
         tick()
     return bool(released)
@@ -167,7 +167,7 @@ def _free() -> int:
         )
 
 
-def _wake(until: datetime) -> None:
+def wake(until: datetime) -> None:
     """Have rows that wait for an account fall due now."""
     now = clock.now()
     Notification.objects.filter(

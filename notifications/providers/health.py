@@ -5,6 +5,7 @@ in buckets of a few seconds, and until when its circuit is open: then it gets no
 one that probes it. What follows from these numbers is pure.
 """
 
+import contextlib
 import json
 import threading
 import time
@@ -212,6 +213,21 @@ def may_probe(name: str, health: Health) -> bool:
             return bool(client.set(f"{_key(name)}:probe", 1, nx=True, px=int(COOLDOWN * 1000)))
     except SharedStateAway:
         return True
+
+
+def end_rest(name: str) -> bool:
+    """Have the next worker probe an account whose circuit is open; False if it is closed.
+
+    What it answers decides, as after any rest. Other processes see it within ``FRESH`` seconds.
+    """
+    _read.pop(name, None)
+    if not healths([name])[name].open_until:
+        return False
+    _set(name, {OPEN_UNTIL: clock.now().timestamp()})
+    with contextlib.suppress(SharedStateAway), shared_state() as client:
+        client.delete(f"{_key(name)}:probe")
+    _read.pop(name, None)
+    return True
 
 
 def _key(name: str) -> str:

@@ -155,6 +155,20 @@ def accept_many(asked: Sequence[Asked], *, batch: Batch | None = None) -> list[A
     return answers
 
 
+def try_many(asked: Sequence[Asked]) -> list[Answer]:
+    """Answer as ``accept_many`` would, and write nothing: what is refused, and who is suppressed.
+
+    A row that would be written is its answer's ``row``. Whether an idempotency key was used before
+    is not asked.
+    """
+    now = clock.now()
+    answers = [Answer() for _ in asked]
+    pairs = zip(asked, answers, strict=True)
+    built = [row for one, answer in pairs if (row := _build_alone(one, answer, now, None))]
+    _hold_back_suppressed(built, now)
+    return answers
+
+
 def _build(asked: Asked, answer: Answer, now: datetime, batch: Batch | None = None) -> _Built:
     """Check a request and make its row. Raises what is wrong with it."""
     given = asked.given() if callable(asked.given) else asked.given

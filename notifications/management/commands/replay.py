@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from notifications.core.errors import InvalidField
 from notifications.operations import bulk_replays
-from notifications.operations.causes import causes, dry_run
+from notifications.operations.causes import DryRun, causes, dry_run
 
 
 class Command(BaseCommand):
@@ -31,11 +31,21 @@ class Command(BaseCommand):
             count = bulk_replays.open_ones(fingerprint).count()
             self.stdout.write(
                 f"Would look at {count}, the last of them due in about "
-                f"{bulk_replays.forecast(count, options['per_second'])}; "
-                f"{dry_run(fingerprint)} are past their expiry and would be refused."
+                f"{bulk_replays.forecast(count, options['per_second'])}."
             )
+            self._tell(dry_run(fingerprint))
             return
         self._replay(fingerprint, options["per_second"])
+
+    def _tell(self, found: DryRun) -> None:
+        """Say what would become of the first of them."""
+        self.stdout.write(f"Of the first {found.looked_at}, {found.accepted} would be accepted.")
+        for what, count in found.refused.items():
+            self.stdout.write(f"Refused {count}: {what}")
+        for why, count in found.suppressed.items():
+            self.stdout.write(f"Suppressed {count}: {why}")
+        for trouble in found.accounts:
+            self.stdout.write(f"{trouble}.")
 
     def _list(self) -> None:
         found = causes()

@@ -110,6 +110,9 @@ PAGES = {
     "templates_engine_templateversion_preview_page": ALL,
     "templates_engine_templateversion_preview": ALL,
     "dashboard-live": ALL,
+    "find": ALL,
+    "notifications_batch_progress": ALL,
+    "send": "OD",
     "outbox": "OD",
     "outbox-message": "OD",
     "batch-errors": ALL,
@@ -135,8 +138,15 @@ ROW_ACTIONS = {
     "notifications_notification_cancel": "OD",
     "notifications_notification_resend": "OD",
     "notifications_notification_suppress": "OD",
+    "notifications_batch_pause_it": "OD",
+    "notifications_batch_resume_it": "OD",
+    "notifications_batch_cancel_it": "OD",
     "notifications_provideraccount_send_test": "D",
+    "notifications_provideraccount_probe": "OD",
+    "notifications_provideraccount_hold": "OD",
+    "notifications_provideraccount_release_account": "OD",
     "templates_engine_template_new_version": "AD",
+    "templates_engine_template_withdraw": "AD",
     "templates_engine_templateversion_publish": "AD",
     "templates_engine_templateversion_roll_back": "AD",
 }
@@ -344,7 +354,7 @@ def furnished() -> Any:
             name="r", event="a.b", channel="simulator", recipients="data.to", template="code"
         ),
         FailedDelivery: FailedDelivery.objects.get(),
-        Hold: Hold.objects.create(scope="channel", value="push"),
+        Hold: Hold.objects.create(scope="account", value="mail-b"),
         Notification: waits,
         Project: Project.objects.create(name="shop"),
         ProviderAccount: ProviderAccount.objects.create(
@@ -364,8 +374,12 @@ def furnished() -> Any:
     others = {
         "resume": tasks[1],
         "resume_selected": tasks[1],
+        "resume_it": Batch.objects.create(name="q", state="paused", closed_at=now),
         "batch.resume": Batch.objects.create(name="p", state="paused", closed_at=now),
         "roll_back": archived,
+        "release_account": ProviderAccount.objects.create(
+            name="mail-b", channel="simulator", kind="simulator"
+        ),
     }
     fingerprint = rows[FailedDelivery].fingerprint
     addresses = {
@@ -377,6 +391,7 @@ def furnished() -> Any:
         "auth_user_password_change": [rows[User].pk],
         "outbox-message": [OutboxMessage.objects.get().pk],
         "batch-errors": [rows[Batch].pk],
+        "notifications_batch_progress": [rows[Batch].pk],
     }
     assert {label(model) for model in rows} == MODELS.keys()
     return rows, others, addresses
@@ -481,7 +496,7 @@ def test_each_role_does_what_it_may_and_nothing_else(walk: Walker, world: Any, l
         model, verb = row_action(name)
         row = others.get(verb, rows[model])
         where = reverse(f"admin:{name}", args=addresses.get(name, [row.pk]))
-        if verb == "send_test":  # it stores nothing; the audit log has it
+        if verb in ("send_test", "probe"):  # they store nothing; the audit log has it
             assert (walk.client.post(where, FORM).status_code in (200, 302)) is walk.may(who)
             continue
         walk.act(name, where, FORM, who)

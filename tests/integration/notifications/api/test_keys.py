@@ -173,3 +173,19 @@ def test_wrong_keys_are_logged_and_slowed_down_and_valid_ones_are_not(
     assert right.address in str(told[0].msg)
     assert "Bearer" not in caplog.text
     assert wrong("GET", "/queues")["Retry-After"]
+
+
+def test_the_documents_own_batch_is_taken_with_a_key_that_was_pasted_with_its_scheme(
+    client: Any, db: None, settings: Settings
+) -> None:
+    settings.OUTBOX = True
+    document = client.get("/api/v1/openapi.json").json()
+    body = document["paths"]["/api/v1/notifications/batch"]["post"]["requestBody"]["content"]
+    answer = client.post(
+        "/api/v1/notifications/batch",
+        body["application/json"]["example"],
+        content_type="application/json",
+        headers={"Authorization": f"Bearer Bearer {api_keys.create('shop').token}"},
+    )
+    assert answer.status_code == 202, answer.content
+    assert (answer.json()["accepted"], answer.json()["refused"]) == (2, 0)

@@ -1,0 +1,178 @@
+"""The page to send from: a template, whom to, what would become of it, then send."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from notifications import submission
+from notifications.api.batch_bodies import FIELDS, rows_of_csv
+from notifications.api.problems import Problem
+from notifications.core import routing
+from notifications.core.errors import IdempotencyConflict
+from notifications.operations import campaigns
+from notifications.submission import repeats
+from notifications.submission.repeats import Item
+from templates_engine.models import Status, TemplateVersion
+
+MOST_ROWS = 10_000
+MOST_CHARACTERS = 2_000_000
+NOW, LATER = "now", "later"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What was typed or dropped, row by row; ``lines`` are those of the CSV."""
+
+    items: Sequence[Item] = ()
+    lines: Sequence[int] = ()
+    columns: Sequence[tuple[str, str]] = field(default=())
+
+
+class SendForm(forms.Form):
+    """What to send, whom to, and when."""
+
+    template = forms.ChoiceField(
+        choices=lambda: [(str(v.pk), f"{v.template.name} ({v.template.channel})") for v in _live()],
+        widget=UnfoldAdminSelectWidget,
+    )
+    rows = forms.CharField(
+        label="Recipients",
+        max_length=MOST_CHARACTERS,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 8, "spellcheck": "false"}),
+        help_text="A CSV: the first line names the columns. One is recipient; reference, locale "
+        "and idempotency_key are fields; the others are the template's variables. Paste it, or "
+        "choose a file.",
+    )
+    name = forms.CharField(
+        label="Name of the batch",
+        max_length=255,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="By which you find it again.",
+    )
+    priority = forms.ChoiceField(
+        choices=[(name, name) for name in routing.PRIORITIES],
+        initial="low",
+        widget=UnfoldAdminSelectWidget,
+        help_text="low is for campaigns: nobody who waits for a code waits behind it.",
+    )
+    when = forms.ChoiceField(
+        choices=[(NOW, "Now"), (LATER, "Later")], widget=UnfoldAdminSelectWidget
+    )
+    at = forms.DateTimeField(
+        label="Later, at",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
+        help_text="In your zone, which the times on these pages name.",
+    )
+    key = forms.CharField(widget=forms.HiddenInput, max_length=64)
+
+    def clean(self) -> dict[str, Any]:
+        """Read the rows as the API reads a CSV."""
+        data: dict[str, Any] = super().clean() or {}
+        if data.get("when") == LATER and not data.get("at") and "at" not in self.errors:
+            self.add_error("at", "Say when.")
+        if self.errors:
+            return data
+        self.version = TemplateVersion.objects.select_related("template").get(pk=data["template"])
+        try:
+            self.read = _rows(data["rows"], self.version)
+        except Problem as problem:
+            self.add_error("rows", str(problem))
+        return data
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What all rows share."""
+        data = self.cleaned_data
+        template = self.version.template
+        given = {
+            "channel": template.channel,
+            "template": template.name,
+            "priority": data["priority"],
+        }
+        return given | ({"eta": data["at"].isoformat()} if data["when"] == LATER else {})
+
+
+@admin.site.admin_view
+def page(request: HttpRequest) -> HttpResponse:
+    """Ask what to send; by POST say what would become of it, or send it."""
+    if not request.user.has_perm("notifications.add_notification"):
+        raise PermissionDenied
+    form = SendForm(request.POST or None, initial={"key": uuid4().hex})
+    outlook = None
+    if form.is_valid():
+        if "send" in request.POST:
+            return _send(request, form)
+        outlook = campaigns.outlook(form.read.items, form.common, form.read.lines)
+    context = {
+        **admin.site.each_context(request),
+        "title": "Send",
+        "form": form,
+        "outlook": outlook,
+        "channel": form.version.template.channel if outlook else "",
+        "columns": form.read.columns if outlook else (),
+        "templates": {str(version.pk): ["recipient", *version.required] for version in _live()},
+    }
+    return TemplateResponse(request, "notifications/admin/send.html", context)
+
+
+def _send(request: HttpRequest, form: SendForm) -> HttpResponse:
+    """Send it, once for each key of a form; lead to the batch."""
+    rows, common = form.read, form.common
+    content = repeats.content_hash(rows.items, common)
+    name = form.cleaned_data["name"] or f"{form.version.template.name} by {request.user}"
+    try:
+        batch, _ = repeats.of_key(f"admin:{form.cleaned_data['key']}", content, name=name)
+    except IdempotencyConflict:
+        messages.error(request, "This form was sent before, with other rows. Begin anew.")
+        return redirect("send")
+    sent = submission.send_many(rows.items, batch=batch, lines=rows.lines, **common)
+    said = f"Accepted {sent.accepted}" + (f", refused {sent.refused}" if sent.refused else "")
+    messages.success(request, f"{said}.")
+    return redirect(reverse("admin:notifications_batch_change", args=[batch.pk]))
+
+
+def _live() -> Sequence[TemplateVersion]:
+    """Return what is published in the default project, by name."""
+    rows = TemplateVersion.objects.filter(status=Status.PUBLISHED, template__namespace="")
+    light = rows.select_related("template").only("required", "template__name", "template__channel")
+    return list(light.order_by("template__name"))
+
+
+def _rows(text: str, version: TemplateVersion) -> Rows:
+    """Read the CSV. Raises ``Problem``."""
+    read = rows_of_csv(text.encode(), FIELDS)
+    if len(read.lines) > MOST_ROWS:
+        hint = f"More than {MOST_ROWS:,} rows: send them by POST /api/v1/notifications/batch."
+        raise Problem("body-too-large", hint)
+    items = list(read.items())
+    return Rows(items, read.lines, _columns(items, version))
+
+
+def _columns(items: Sequence[Item], version: TemplateVersion) -> list[tuple[str, str]]:
+    """Say what each column of the first readable row is taken for."""
+    first = next((item for item in items if not callable(item)), {})
+    fields = [(name, "field") for name in first if name != "context"]
+    needed = set(version.required)
+    found = dict(first.get("context") or {})
+    variables = [
+        (name, "variable" if name in needed else "variable that the template need not have")
+        for name in found
+    ]
+    missing = [(name, "missing") for name in sorted(needed - found.keys())]
+    return [*fields, *variables, *missing]

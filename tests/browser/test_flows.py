@@ -1,0 +1,146 @@
+"""What operators do, each from its first click to its end: send, find out why, mend."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from notifications.models import Batch, FailedDelivery, Hold, Notification, ProviderAccount, Status
+from notifications.providers import accounts, health
+from notifications.submission import send
+from templates_engine.models import Template
+from templates_engine.publishing import create_version, publish
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+ROWS = """recipient,code,reference
++436641234567,4711,first
+nobody,4712,second
++436641234568,4713,third
+"""
+
+
+@pytest.fixture
+def template(transactional_db):
+    template = Template.objects.create(name="code", channel="sms")
+    publish(
+        create_version(template, {"text": "Your code is {{ code }}"}, sample_context={"code": "1"})
+    )
+    return template
+
+
+def check(page, shoot):
+    """Drop a CSV, and read what would become of it."""
+    page.goto("/admin/")
+    page.click("#nav-sidebar a:has-text('Send')")
+    page.wait_for_selector("text=Columns: recipient, code")
+    page.set_input_files(
+        "#file", [{"name": "rows.csv", "mimeType": "text/csv", "buffer": ROWS.encode()}]
+    )
+    page.wait_for_function("document.querySelector('[name=rows]').value.includes('4713')")
+    page.fill("[name=name]", "codes")
+    page.click("button[name=check]")
+    page.wait_for_selector("#outlook")
+    assert page.inner_text(".outlook-accepted") == "2"
+    assert page.inner_text(".outlook-refused") == "1"
+    assert page.inner_text(".outlook-segments") == "2"
+    assert page.inner_text("#outlook tbody th") == "2"
+    assert "Your code is 4711" in page.inner_text("#send")
+    assert not Notification.objects.filter(reference="first").exists()
+    shoot(page, "flow-send-outlook")
+
+
+def send_it(page, shoot):
+    page.click("button[name=send]")
+    page.wait_for_selector("text=Accepted 2, refused 1.")
+    page.wait_for_selector("#batch-progress:has-text('2 of 2 are through: it has ended')")
+    shoot(page, "flow-send-through")
+
+
+def send_later_and_call_off(page, shoot):
+    """A batch for tomorrow is paused, resumed and cancelled."""
+    page.goto("/send/")
+    page.fill("[name=rows]", "recipient,code\n+436641234569,1\n")
+    page.fill("[name=name]", "tomorrow")
+    page.select_option("[name=when]", "later")
+    page.click("button[name=check]")
+    page.wait_for_selector("text=Say when.")
+    page.fill("[name=at]", f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M}")
+    page.click("button[name=check]")
+    page.click("button[name=send]")
+    page.wait_for_selector("text=0 of 1 are through")
+    for verb, said in (("Pause", "Paused."), ("Resume", "Resumed."), ("Cancel the rest", "Canc")):
+        page.click(f'text="{verb}" >> visible=true >> nth=0')
+        page.click("#dialog button[type=submit]")
+        page.wait_for_selector(f"text={said}")
+    page.wait_for_selector("text=1 of 1 are through: it has ended")
+    shoot(page, "flow-send-cancelled")
+
+
+def find_out_why(page, shoot):
+    """One box leads from what somebody has in hand to the story."""
+    page.goto("/find/")
+    page.fill("#find", "third")
+    page.click(".ntf-find button")
+    page.wait_for_selector("text=What happened")
+    story = page.inner_text(".ntf-timeline")
+    assert "with the batch" in story
+    assert "Attempt 1: accepted by the provider" in story
+    shoot(page, "flow-story")
+    page.goto("/find/?q=66412345")  # a part of the recipients
+    page.wait_for_selector("text=+436641234568")
+    shoot(page, "flow-found")
+
+
+def mend(page, shoot, wait_until):
+    """A cause is looked into by a dry run, then discarded with a note."""
+    send(channel="simulator", recipient="ada?result=permanent&code=550", body="Hello")
+    wait_until(FailedDelivery.objects.exists)
+    page.goto("/admin/")
+    page.click(".ntf-numbers a[href$='/causes/']")
+    page.click("text=Replay…")
+    page.click("button:has-text('Dry run')")
+    page.wait_for_selector("text=Of these, 1 would be accepted again.")
+    page.wait_for_selector("text=Its accounts are ready.")
+    shoot(page, "flow-mend-dry-run")
+    page.go_back()
+    page.go_back()
+    page.click("text=Discard…")
+    page.fill("[name=reason]", "the address was a typo")
+    page.click("button:has-text('Discard 1')")
+    page.wait_for_selector("text=Discarded 1.")
+    assert FailedDelivery.objects.latest("id").resolution == "the address was a typo"
+
+
+def probe_and_hold(page, shoot, account):
+    """An account that rests is probed now; it is held, and released."""
+    page.goto(f"/admin/notifications/provideraccount/{account.pk}/change/")
+    for verb, said in (
+        ("Probe now", "The next message that waits for it tries it."),
+        ("Hold", "Held: nothing more is sent by it"),
+        ("Release", "Released."),
+    ):
+        page.click(f'text="{verb}" >> visible=true >> nth=0')
+        if verb == "Hold":
+            page.fill("#dialog [name=reason]", "its provider asked us to")
+        page.click("#dialog button[type=submit]")
+        page.wait_for_selector(f"text={said}")
+        if verb == "Hold":
+            assert Hold.objects.get(scope="account").value == account.name
+    shoot(page, "flow-account")
+
+
+def test_send_find_out_why_and_mend(open_page, template, shoot, wait_until):
+    account = ProviderAccount.objects.create(name="chat-a", channel="chat", kind="slack")
+    accounts.forget()
+    health.report(account.name, health.Tally(bad=20, trailing=20, error="away"))
+    page = open_page()
+    check(page, shoot)
+    send_it(page, shoot)
+    send_later_and_call_off(page, shoot)
+    find_out_why(page, shoot)
+    mend(page, shoot, wait_until)
+    probe_and_hold(page, shoot, account)
+    statuses = Notification.objects.filter(batch__name="codes").values_list("status", flat=True)
+    assert {*statuses} == {Status.SENT}
+    assert Batch.objects.get(name="codes").refused == 1
+    assert page.troubles == []
