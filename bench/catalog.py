@@ -9,7 +9,7 @@ from bench import (
     slow_rates,
 )
 from bench.admin_pages import ADMIN_PAGES
-from bench.api import API
+from bench.api import API, API_BATCH, API_LATENCY
 from bench.benchmark import Benchmark
 from bench.bulk import BULK
 from bench.bulkheads import BULKHEADS
@@ -27,6 +27,8 @@ from bench.urgency import URGENCY
 BENCHMARKS: dict[str, Benchmark] = {
     "admin_pages": ADMIN_PAGES,
     "api": API,
+    "api_p99": API_LATENCY,
+    "api_batch": API_BATCH,
     "bulk": BULK,
     "bulk_replay": BULK_REPLAY,
     "email": EMAIL,

@@ -8,9 +8,9 @@ from notifications.callbacks import inbound, unsubscribe_page
 from notifications.monitoring import health
 
 urlpatterns = [
-    path("", include("notifications.admin.urls")),
     path("api/v1/", RedirectView.as_view(url="/api/v1/docs")),
     path("api/v1/", api.urls),
+    path("", include("notifications.admin.urls")),
     path("v2/", include("notifications.gateways.govuk.urls")),
     path("webhooks/<str:name>", inbound.callback),
     path("unsubscribe/<str:token>", unsubscribe_page.page),

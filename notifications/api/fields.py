@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from django.utils import timezone
-from ninja import Field, Schema
-from pydantic import ConfigDict
+from ninja import Field
+from pydantic import BaseModel, ConfigDict
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic.json_schema import WithJsonSchema
 
@@ -14,8 +14,11 @@ from notifications.core import routing
 from notifications.core.text import can_be_kept
 
 
-class Input(Schema):
-    """A body: unknown fields are refused, and nothing is guessed from a wrong type."""
+class Input(BaseModel):
+    """A body: unknown fields are refused, and nothing is guessed from a wrong type.
+
+    Not ninja's ``Schema``, which looks for each field as an attribute of a Django object first.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

@@ -158,6 +158,14 @@ def take_turns(names: Iterable[str]) -> None:
             )
 
 
+def wait_for_locks(seconds: float) -> None:
+    """Have statements of this transaction wait so long for a lock, and then fail."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            milliseconds = f"{seconds * 1000:.0f}"
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [milliseconds])
+
+
 def marks(count: int) -> str:
     """Return ``count`` placeholders, comma-separated."""
     return ", ".join(["%s"] * count)

@@ -26,12 +26,12 @@ from notifications.core.errors import (
     UnknownProject,
 )
 from notifications.core.world import World
-from notifications.db import clock
+from notifications.db import clock, dialect
 from notifications.mails import keeping
 from notifications.models import Batch, Notification, Status
 from notifications.queueing import eager, publisher, release, release_window
 from notifications.recipients import suppressions
-from notifications.submission import insert, requests, validation
+from notifications.submission import grouping, insert, requests, validation
 from notifications.submission.fields import Request
 from scheduling import isolation
 from templates_engine.models import Category
@@ -83,6 +83,15 @@ class _Built(NamedTuple):
     mail: Mail | KeptMail | None = None
 
 
+@dataclass(slots=True)
+class _Single:
+    """A request that came by itself; ``goes_at_once`` if a worker will hear of it by its id."""
+
+    built: _Built
+    publish: bool
+    goes_at_once: bool = False
+
+
 class _Key(NamedTuple):
     """An idempotency key, and whose it is."""
 
@@ -105,25 +114,21 @@ class _First(NamedTuple):
 def accept_one(asked: Asked, *, publish: bool = True) -> Answer:
     """Accept one request. Raises what refuses it: a subclass of ``InvalidNotification``.
 
-    Its id is published on commit where its queue's window has room; else the sweep publishes it.
+    What other threads of this process accept meanwhile is written in the same transaction. Its id
+    is published on commit where its queue's window has room; else the sweep publishes it.
     ``publish`` is false for a caller that delivers itself.
     """
-    now = clock.now()
     answer = Answer()
     with metrics.refusals():
-        built = [_build(asked, answer, now)]
-        _hold_back_suppressed(built, now)
-        on_its_way = _goes_at_once(answer.row, publish=publish)
-        if on_its_way:
-            insert.give_a_moment(answer.row)
-        _insert(built)
+        one = _Single(_build(asked, answer, clock.now()), publish)
+        if not (_may_gather(asked, one.built) and _groups.write(one)):
+            _write_singles([one])
         if answer.error is not None:
             raise answer.error
     if answer.created:
-        published = answer.row if publish and on_its_way else None
-        queue = (answer.row["channel"], answer.row["priority"])
-        committed = partial(_committed, {queue: 1}, published)
-        transaction.on_commit(committed, robust=not eager.raises())
+        published = answer.row if publish and one.goes_at_once else None
+        committed = partial(_committed, {_queue_of(answer.row): 1}, published)
+        transaction.on_commit(committed, robust=published is None or not eager.raises())
     return answer
 
 
@@ -142,7 +147,7 @@ def accept_many(asked: Sequence[Asked], *, batch: Batch | None = None) -> list[A
         answers.append(answer)
         if (row := _build_alone(one, answer, now, batch)) is not None:
             built.append(row)
-    _hold_back_suppressed(built, now)
+    _hold_back_suppressed(built)
     with transaction.atomic():
         faults = isolation.halving(built, _insert_together, stage="insert", key=_id_of)
         for faulty, fault in faults:
@@ -205,7 +210,45 @@ def _build_alone(asked: Asked, answer: Answer, now: datetime, batch: Batch | Non
     return None
 
 
-def _hold_back_suppressed(built: Sequence[_Built], now: datetime) -> None:
+def _may_gather(asked: Asked, built: _Built) -> bool:
+    """Return whether a request's row may be written in a transaction with others.
+
+    Not inside a transaction of the caller's, which it is a part of; nor with an id of its own, or
+    with attachments, whose writing may have to be done anew.
+    """
+    return (
+        asked.id is None
+        and built.mail is None
+        and not transaction.get_connection().in_atomic_block
+        and not eager.is_on()
+    )
+
+
+def _write_together(singles: Sequence[_Single]) -> None:
+    """Write what several threads accept, or fail soon where a lock has to be waited for."""
+    if len(singles) == 1:
+        _write_singles(singles)
+        return
+    with transaction.atomic():
+        dialect.wait_for_locks(grouping.PATIENCE)
+        _write_singles(singles)
+
+
+def _write_singles(singles: Sequence[_Single]) -> None:
+    built = [one.built for one in singles]
+    _hold_back_suppressed(built)
+    for one in singles:
+        row = one.built.row
+        one.goes_at_once = _goes_at_once(row, publish=one.publish)
+        if one.goes_at_once:
+            insert.give_a_moment(row)
+    _insert(built)
+
+
+_groups = grouping.Groups(_write_together)
+
+
+def _hold_back_suppressed(built: Sequence[_Built]) -> None:
     """Finish the rows of those who must not be written to, saying why."""
     recipients: dict[tuple[World, str], set[str]] = defaultdict(set)
     for one in built:
@@ -223,7 +266,8 @@ def _hold_back_suppressed(built: Sequence[_Built], now: datetime) -> None:
         )
         if reason:
             status = Status.SUPPRESSED.value
-            row |= {"status": status, "reason": reason, "due_at": None, "finished_at": now}
+            ended = {"due_at": None, "finished_at": row["created_at"]}
+            row |= {"status": status, "reason": reason, **ended}
 
 
 def _goes_at_once(row: insert.Row, *, publish: bool) -> bool:
@@ -248,7 +292,8 @@ def _insert(built: Sequence[_Built]) -> None:
     """
     taken = _written(built)
     for one in built:
-        one.answer.id, one.answer.created = one.row["id"], True
+        # Its error, too: what was answered before may have been rolled back.
+        one.answer.id, one.answer.created, one.answer.error = one.row["id"], True, None
     if not taken:
         return
     doubled = [one for one in built if one.row["id"] in taken]

@@ -58,7 +58,7 @@ def build(
 
 def give_a_moment(row: Row) -> None:
     """Leave a row to the worker that its message reaches, before the sweep publishes it again."""
-    row["due_at"] += timedelta(seconds=conf.pickup_grace)
+    row["due_at"] = row["scheduled_at"] + timedelta(seconds=conf.pickup_grace)
 
 
 def insert(rows: Sequence[Row]) -> set[UUID]:

@@ -32,6 +32,13 @@ class Submission:
             return Notification.objects.get(id=self.id)
         return Notification(**self._row)
 
+    @property
+    def row(self) -> insert.Row:
+        """The columns of the row by their names, as they were inserted, or as they are now."""
+        if self._row is None:
+            return {name: getattr(self.notification, name) for name in insert.DEFAULTS}
+        return self._row
+
 
 def send(**fields: Unpack[Fields]) -> Notification:
     """Accept one notification; on return it is a committed row, unless a transaction is open.

@@ -1,16 +1,22 @@
 """One request and many go the same way: the same checks, the same answers, the same rows."""
 
 import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Never
 
+import psycopg
 import pytest
+from django.db import DataError, connection, transaction
 
 from notifications.core import errors
 from notifications.models import Batch, Notification, RefusedRow, Suppression
 from notifications.recipients import suppressions
-from notifications.submission import acceptance, bulk, send, send_many
+from notifications.submission import acceptance, bulk, grouping, send, send_many
 from notifications.submission.acceptance import Asked
 from tests.integration.notifications.conftest import SIMULATED
+from tests.servers.process import wait_until
 
 KEYED: dict[str, Any] = {**SIMULATED, "idempotency_key": "order-7"}
 
@@ -152,3 +158,106 @@ def test_many_of_their_own_ids_are_told_apart(transactional_db: None) -> None:
     assert not again.created
     assert not other.created
     assert Notification.objects.count() == 1
+
+
+@contextmanager
+def table_held() -> Iterator[None]:
+    """Keep every insert waiting, as a writer that is slow does, and let them go at the end."""
+    parameters: Any = connection.get_connection_params()
+    with psycopg.connect(**parameters) as other:
+        other.execute("LOCK TABLE notifications_notification IN SHARE MODE")
+        yield
+
+
+def sent_by_threads(
+    rows: list[dict[str, Any]], during: AbstractContextManager[None]
+) -> list[Exception | None]:
+    """Send each row by a thread of its own, all of them before ``during`` ends; give the errors."""
+
+    def send_it(fields: Any) -> Exception | None:
+        try:
+            send(**fields)
+        except Exception as error:  # noqa: BLE001 -- returned, for the test to look at
+            return error
+        finally:
+            connection.close()
+        return None
+
+    with ThreadPoolExecutor(len(rows)) as threads:
+        with during:
+            sending = [threads.submit(send_it, rows[0])]
+            wait_until(grouping_is_busy)
+            sending += [threads.submit(send_it, fields) for fields in rows[1:]]
+            wait_until(lambda: waiting_in_groups() == len(rows) - 1)
+        return [one.result() for one in sending]
+
+
+def grouping_is_busy() -> bool:
+    return acceptance._groups._is_busy
+
+
+def waiting_in_groups() -> int:
+    return len(acceptance._groups._waiting)
+
+
+def transactions() -> int:
+    """Return how many transactions have written the notifications that there are."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(DISTINCT xmin::text) FROM notifications_notification")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.fixture
+def patient(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have threads gather for as long as a test's first one writes."""
+    monkeypatch.setattr(grouping, "PATIENCE", 100.0)
+
+
+def test_what_threads_send_at_the_same_time_is_one_transaction(patient: None) -> None:
+    rows = [{**SIMULATED, "reference": str(n)} for n in range(12)]
+    rows[3] |= {"idempotency_key": "order-7"}
+    assert sent_by_threads(rows, table_held()) == [None] * 12
+    assert Notification.objects.count() == 12
+    assert transactions() == 2  # the first one's, and that of those that came meanwhile
+
+
+def test_a_row_that_cannot_be_written_costs_those_beside_it_nothing(
+    patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "notifications.submission.validation.text_of", lambda fields, name, _: getattr(fields, name)
+    )
+    rows = [{**SIMULATED, "reference": str(n)} for n in range(6)]
+    rows[4]["reference"] = "r" * 300
+    found = sent_by_threads(rows, table_held())
+    assert isinstance(found.pop(4), DataError)
+    assert found == [None] * 5
+    assert set(Notification.objects.values_list("reference", flat=True)) == set("01235")
+
+
+def test_one_key_used_by_threads_at_the_same_time_is_one_notification(patient: None) -> None:
+    found = sent_by_threads([KEYED, KEYED, KEYED, {**KEYED, "body": "Else"}], table_held())
+    assert found[:3] == [None] * 3
+    assert isinstance(found[3], errors.IdempotencyConflict)
+    assert Notification.objects.count() == 1
+
+
+def test_a_key_in_an_open_transaction_is_waited_for_by_who_uses_it_alone(
+    transactional_db: None,
+) -> None:
+    rows = [{**SIMULATED, "idempotency_key": str(n)} for n in range(4)]
+    with ThreadPoolExecutor(5) as threads:
+        with transaction.atomic():
+            send(**KEYED)
+            same = threads.submit(send_and_close, KEYED)
+            wait_until(grouping_is_busy)
+            for one in [threads.submit(send_and_close, fields) for fields in rows]:
+                one.result(timeout=100)
+            assert not same.done()
+        same.result(timeout=100)
+    assert Notification.objects.count() == 5
+
+
+def send_and_close(fields: Any) -> None:
+    send(**fields)
+    connection.close()
