@@ -16,6 +16,7 @@ from bench.bulkheads import BULKHEADS
 from bench.calls import CALLS_BENCHMARK
 from bench.email import EMAIL
 from bench.growth import GROWTH
+from bench.idle import IDLE_PROCESSOR, IDLE_SCHEDULER, IDLE_WEB, IDLE_WORKER, WORKER_START
 from bench.latency import IDLE_LATENCY, URGENT_LATENCY
 from bench.replays import BULK_REPLAY
 from bench.retention import RETENTION
@@ -52,6 +53,11 @@ BENCHMARKS: dict[str, Benchmark] = {
     "calls": CALLS_BENCHMARK,
     "growth": GROWTH,
     "idle_latency": IDLE_LATENCY,
+    "idle_memory_worker": IDLE_WORKER,
+    "idle_memory_scheduler": IDLE_SCHEDULER,
+    "idle_memory_web": IDLE_WEB,
+    "idle_processor": IDLE_PROCESSOR,
+    "worker_start": WORKER_START,
     "urgent_latency": URGENT_LATENCY,
     "retention": RETENTION,
     "single_sends": SINGLE_SENDS,

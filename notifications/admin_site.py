@@ -20,6 +20,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import BadRequest, ValidationError
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.module_loading import autodiscover_modules
 from unfold.admin import ModelAdmin
 from unfold.dataclasses import UnfoldAction
 from unfold.sites import UnfoldAdminSite
@@ -128,6 +129,12 @@ def _asked_by(listed: Any) -> Iterator[str]:
 
 class Site(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
     """The site of all admin classes."""
+
+    def get_urls(self) -> list[Any]:
+        """Return the addresses of all admin classes; a process that has not loaded them does."""
+        autodiscover_modules("admin", register_to=self)
+        urls: list[Any] = super().get_urls()
+        return urls
 
     def register(
         self,

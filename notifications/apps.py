@@ -3,6 +3,8 @@
 from django.apps import AppConfig, apps
 from django.contrib.admin import apps as admin_apps
 
+from notifications.core import roles
+
 
 class NotificationsConfig(AppConfig):
     """The app ``notifications``."""
@@ -53,7 +55,18 @@ class NotificationsConfig(AppConfig):
 
 
 class AdminConfig(admin_apps.AdminConfig):
-    """Django's admin on our site: in place of ``django.contrib.admin``."""
+    """Django's admin on our site: in place of ``django.contrib.admin``.
+
+    A worker or scheduler shows no pages, and spares the memory of the admin classes of all apps.
+    The site loads them there if somebody asks for its addresses.
+    """
 
     default = False
     default_site = "notifications.admin_site.Site"
+
+    def ready(self) -> None:
+        """Load the admin classes of all apps, but in a worker or a scheduler."""
+        if roles.shows_pages():
+            super().ready()
+        else:
+            admin_apps.SimpleAdminConfig.ready(self)

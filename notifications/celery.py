@@ -6,12 +6,14 @@ notifications.celery.setup(app)
 app.autodiscover_tasks()
 """
 
+import gc
 import os
 from typing import Any
 
 from celery import Celery
 from celery.signals import (
     beat_init,
+    worker_before_create_process,
     worker_init,
     worker_process_shutdown,
     worker_shutting_down,
@@ -39,6 +41,8 @@ def setup(app: Celery) -> None:
     # Celery's command takes BROKER_URL for its own --broker, and hands it on by this name.
     if broker := os.environ.get("CELERY_BROKER_URL"):
         os.environ["CELERY_BROKER_URL"] = redis_address.for_kombu(broker)
+    # Celery runs Django's checks, which load every page, and reads nothing of what they say.
+    os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
     transports.register()
     app.task_cls = TASK
     app.control_cls = "notifications.canvas.control:Control"
@@ -52,12 +56,18 @@ def setup(app: Celery) -> None:
     beat_init.connect(_wait_for_migrations, weak=False)
     worker_init.connect(shutdown.refuse_green_pools)
     worker_shutting_down.connect(shutdown.limit)
+    worker_before_create_process.connect(_share_memory, weak=False)
     worker_process_shutdown.connect(_send_traces, weak=False)
 
 
 def is_set_up(app: Celery) -> bool:
     """Return whether ``setup`` was called for this app."""
     return bool(app.task_cls == TASK)
+
+
+def _share_memory(**_: Any) -> None:
+    """Have a child's garbage collector leave alone, and so shared, what it gets by the fork."""
+    gc.freeze()
 
 
 def _refuse_bad_settings(**_: Any) -> None:
