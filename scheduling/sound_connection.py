@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from django.db import connection
 from psycopg.pq import TransactionStatus
 
+from scheduling import transactions
+
 T = TypeVar("T")
 
 
@@ -24,7 +26,7 @@ def write(call: Callable[[], T]) -> T:
     try:
         return call()
     except Exception:  # what a spoilt session raises may be of any class
-        if _is_of_a_test():
+        if transactions.is_of_a_test():
             raise
         _renew()
     return call()
@@ -39,21 +41,13 @@ def leave_transaction() -> None:
 def _is_in_transaction() -> bool:
     """Return whether what is written now would wait for a commit, whoever began the transaction."""
     raw: Any = connection.connection
-    if raw is None or _is_of_a_test():
+    if raw is None or transactions.is_of_a_test():
         return False
     if connection.in_atomic_block or not connection.autocommit:
         return True
     if connection.vendor == "postgresql":
         return bool(raw.info.transaction_status != TransactionStatus.IDLE)
     return bool(raw.in_transaction)
-
-
-def _is_of_a_test() -> bool:
-    """Return whether Django's ``TestCase`` began the transaction.
-
-    Its rows are not seen on a new connection, and all that is in it is rolled back.
-    """
-    return any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
 
 
 def _renew() -> None:

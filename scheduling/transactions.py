@@ -1,4 +1,4 @@
-"""Transactions that hold row locks only while their process is alive and awake."""
+"""Transactions: those whose locks end with a silent process, and those that a test rolls back."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,3 +23,11 @@ def brief() -> Iterator[None]:
                     [str(IDLE_LIMIT_MILLISECONDS)],
                 )
         yield
+
+
+def is_of_a_test() -> bool:
+    """Return whether Django's ``TestCase`` began the transaction.
+
+    Its rows are not seen on a new connection, and all that is in it is rolled back.
+    """
+    return any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
