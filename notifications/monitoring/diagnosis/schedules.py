@@ -1,13 +1,17 @@
 """Schedulers, schedules and their runs."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from django_celery_beat.models import PeriodicTask
 
+from notifications.db import clock
 from notifications.monitoring.diagnosis.finding import Finding
 from scheduling import declarations, liveness, streaks, workers
 from scheduling import status as scheduler_status
 from scheduling.models import Schedule
+
+LONG_DUE = timedelta(minutes=2)
 
 
 def schedulers() -> Iterator[Finding]:
@@ -105,4 +109,21 @@ def quarantined() -> Iterator[Finding]:
         )
 
 
-PROBES = (schedulers, hung, quarantined, runs, unknown_tasks, undeclared)
+def overdue() -> Iterator[Finding]:
+    """No schedule is due for long while a scheduler is alive."""
+    if not scheduler_status.read().live_schedulers:
+        return
+    late = Schedule.objects.filter(
+        next_fire_at__lt=clock.now() - LONG_DUE, periodic_task__enabled=True
+    )
+    for name in late.order_by("next_fire_at").values_list("periodic_task__name", flat=True)[:5]:
+        yield Finding(
+            "scheduler.overdue",
+            f"The schedule {name!r} has been due for over {LONG_DUE.total_seconds():.0f} s, "
+            "and does not fire.",
+            "See a scheduler's log: it names a schedule whose row cannot be written (a trigger of "
+            "the database may refuse it). If there are many, start another scheduler.",
+        )
+
+
+PROBES = (schedulers, hung, quarantined, overdue, runs, unknown_tasks, undeclared)

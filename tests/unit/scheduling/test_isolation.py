@@ -84,6 +84,57 @@ def test_what_concerns_everybody_passes(error: Any) -> None:
         isolation.halving(range(60), all_or_nothing(error, []), stage="recording", key=str)
 
 
+@pytest.fixture
+def well(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """Have the database found well after each error; return the errors that it was asked about."""
+    asked: list[BaseException] = []
+    monkeypatch.setattr(isolation, "PAUSE", 0.0)
+    monkeypatch.setattr(isolation, "_asks", [lambda error: asked.append(error) or True])
+    return asked
+
+
+def test_what_looks_like_an_outage_while_the_database_is_well_costs_its_row(
+    well: list[BaseException],
+) -> None:
+    error = OperationalError("its disk is full")
+    done: list[int] = []
+    faults = isolation.halving(range(60), all_or_nothing(error, done), stage="recording", key=str)
+    assert done == [row for row in range(60) if row != 7]
+    assert [row for row, _ in faults] == [7]
+    done, faults = isolation.each(range(60), raising(error), stage="rendering", key=str)
+    assert (len(done), [row for row, _ in faults]) == (59, [7])
+    assert well == [error]  # once for each exception
+
+
+def test_what_looks_like_an_outage_counts_as_one_rows_only_if_it_comes_again(
+    well: list[BaseException],
+) -> None:
+    calls = []
+
+    def work(rows: Any) -> None:
+        calls.append(rows)
+        if len(calls) < isolation.TRIES:
+            raise OperationalError
+
+    assert isolation.halving([7], work, stage="recording", key=str) == []
+    assert calls == [[7]] * isolation.TRIES
+    assert len(well) == isolation.TRIES - 1
+
+
+def test_what_looks_like_an_outage_of_all_rows_is_one(well: list[BaseException]) -> None:
+    def work(_: Any) -> None:
+        raise OperationalError("its disk is full")
+
+    for work_off in (isolation.each, isolation.halving):
+        with pytest.raises(OperationalError) as caught:
+            work_off(range(isolation.MANY), work, stage="recording", key=str)
+        assert isolation.concerns_everybody(caught.value)
+        assert not isolation.is_of_a_row(caught.value)
+    faults = isolation.halving(range(isolation.MANY - 1), work, stage="recording", key=str)
+    assert len(faults) == isolation.MANY - 1
+    assert well
+
+
 def test_the_log_tells_class_place_stage_and_keys_but_not_the_text(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

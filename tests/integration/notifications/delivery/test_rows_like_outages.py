@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import celery
 import pytest
 from django.db import OperationalError, connection
 from django.db.models import F
@@ -19,6 +20,7 @@ from pytest_django import Settings
 from notifications import submission, tasks
 from notifications.callbacks import outbound, receipts
 from notifications.channels.base import Receipt
+from notifications.core.errors import FaultyRow
 from notifications.db import clock
 from notifications.delivery import claims
 from notifications.maintenance import retention, sweep
@@ -33,6 +35,7 @@ from notifications.models import (
 from notifications.providers import accounts
 from notifications.queueing import backlog, quarantine
 from scheduling import watch
+from tests.servers.processes import Processes
 
 pytestmark = pytest.mark.usefixtures("no_content_in_logs")
 
@@ -285,6 +288,37 @@ def test_of_many_that_are_accepted_one_is_refused(trouble: Trouble) -> None:
     submitted = submission.send_many(each, channel="simulator", body="Hello")
     assert (submitted.accepted, list(submitted.errors)) == (COUNT - 1, [7])
     assert "cannot be accepted" in str(submitted.errors[7])
+
+
+def test_a_message_of_another_application_that_no_row_takes_is_a_dead_letter(
+    trouble: Trouble,
+) -> None:
+    trouble()
+    ended = celery.Task.apply(
+        tasks.send_notification,
+        kwargs={"channel": "simulator", "recipient": BAD, "body": "Hello"},
+        task_id="of another application",
+    )
+    assert isinstance(ended.result, FaultyRow)
+    dead = FailedDelivery.objects.get()
+    assert (dead.message_id, dead.error_class) == ("of another application", "FaultyRow")
+
+
+def test_workers_and_schedulers_go_on_beside_it(
+    rows: Rows, trouble: Trouble, processes: Processes, wait_until: Callable[..., object]
+) -> None:
+    rows()
+    trouble()
+    running = [processes.beat(), processes.worker("-c", "1")]
+    sent_ones = Notification.objects.filter(status=Status.SENT)
+    wait_until(lambda: sent_ones.count() == COUNT - 1)
+    submission.send_many([{"recipient": "later"}], channel="simulator", body="Hello")
+    wait_until(lambda: sent_ones.filter(recipient="later").exists())
+    assert set(sent_ones.values_list("attempt_count", flat=True)) == {1}
+    assert QuarantinedRow.objects.get().loop == "claims"
+    for process in running:
+        assert "database_away" not in process.output()
+        assert process.first_traceback() == ""
 
 
 def test_what_all_rows_meet_is_an_outage(rows: Rows, trouble: Trouble) -> None:

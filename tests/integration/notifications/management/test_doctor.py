@@ -206,6 +206,19 @@ def test_a_schedule_that_was_set_aside(cures: Callable[..., dict[Any, Any]]) -> 
     assert "Schedules" in cures(schedules.quarantined)["scheduler.quarantined"]
 
 
+def test_a_schedule_that_is_due_for_long_and_does_not_fire(
+    cures: Callable[..., dict[Any, Any]],
+) -> None:
+    now = timezone.now()
+    every, _ = IntervalSchedule.objects.get_or_create(every=1, period="hours")
+    task = PeriodicTask.objects.create(name="nightly", task="no.such.task", interval=every)
+    late = {"next_fire_at": now - timedelta(minutes=5)}
+    Schedule.objects.update_or_create(pk=task.pk, defaults=late)
+    assert cures(schedules.overdue) == {}  # no scheduler is alive, which is told by itself
+    SchedulerProcess.objects.create(name="beat", started_at=now, seen_at=now)
+    assert "cannot be written" in cures(schedules.overdue)["scheduler.overdue"]
+
+
 def test_what_an_operator_holds_is_told_until_it_is_released(
     cures: Callable[..., dict[Any, Any]],
 ) -> None:
