@@ -54,6 +54,14 @@ def sleep(self: Task, seconds: float) -> None:
     time.sleep(seconds)
 
 
+@app.task(name="jobs.span")  # type: ignore[untyped-decorator]
+def span(seconds: float) -> None:
+    """Note its begin and its end."""
+    note.run("begin")
+    time.sleep(seconds)
+    note.run("end")
+
+
 @app.task(name="jobs.fail", bind=True)  # type: ignore[untyped-decorator]
 def fail(self: Task) -> None:
     note.run(f"begin {self.request.id}")

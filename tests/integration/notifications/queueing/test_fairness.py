@@ -161,6 +161,57 @@ def test_long_jobs_leave_idle_slots_to_jobs_and_all_of_them_one_to_notifications
     assert begun() == 3
 
 
+def test_beside_waiting_notifications_jobs_hold_their_share_of_the_slots_and_else_all(
+    processes: Processes,
+    wait_until: Callable[..., Any],
+    tmp_path: Path,
+    redis_client: Any,
+) -> None:
+    runs = tmp_path / "runs"
+    runs.touch()
+    one_at_a_time = {"connections": 1}  # a slot is held while not all of its batch is handed over
+    ProviderAccount.objects.create(
+        name="one", channel="simulator", kind="simulator", settings=one_at_a_time
+    )
+    accounts.forget()
+    # By their weights alone, jobs would have four times the slot time of low.
+    many = [{"recipient": "ada?latency=0.01"}] * 800
+    send_many(many, channel="simulator", body="x", priority="low")
+    app = "tests.integration.scheduling.jobs_app"
+    processes.env |= {
+        RUNS: str(runs),
+        "NOTIFICATIONS_BATCH_LOW": "20",
+        "NOTIFICATIONS_RELEASED_MESSAGES": "100",  # all wait on the broker at once
+    }
+    processes.beat()
+    wait_until(lambda: redis_client.llen("simulator.low") > 30)
+    worker = processes.start("worker", "celery", "-A", app, "worker", "-c", "4")
+    worker.wait_for_output(" ready.")
+    for _ in range(200):
+        current_app.send_task("jobs.span", [0.2], queue="jobs")
+    most = 0
+    while True:
+        so_far = runs.read_text()  # the notifications below have waited all the time until now
+        if redis_client.llen("simulator.low") < 3:
+            break
+        most = most_at_once(so_far)
+        assert most <= 2
+        time.sleep(0.05)
+    assert most == 2
+    for _ in range(4):
+        current_app.send_task("jobs.span", [LONGER_THAN_THE_TEST], queue="jobs")
+    wait_until(lambda: most_at_once(runs.read_text()) == 4)
+
+
+def most_at_once(runs: str) -> int:
+    """Return how many runs of ``jobs.span`` were under way at once at most, by their notes."""
+    most = now = 0
+    for line in runs.splitlines():
+        now += {"begin": 1, "end": -1}[line.split()[1]]
+        most = max(most, now)
+    return most
+
+
 def test_an_idle_queues_slots_go_to_others_and_come_back_over_all_workers(
     system: Any, wait_until: Callable[..., Any]
 ) -> None:
