@@ -8,6 +8,9 @@ from scheduling.timetable import Timetable
 
 MOST = 1000
 """Due times of one backfill."""
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9990, 1, 1, tzinfo=UTC)
+LONGEST_PACE = timedelta(days=1)
+"""Between two runs of a backfill."""
 
 
 def due_times(
@@ -20,6 +23,8 @@ def due_times(
     for field, moment in (("since", since), ("until", until)):
         if moment.tzinfo is None:
             raise InvalidJob("It has no UTC offset.", field=field)
+        if not EARLIEST < moment < LATEST:
+            raise InvalidJob("It is out of the calendar's range.", field=field)
     if since >= until:
         raise InvalidJob("It is not after since.", field="until")
     if until > now:
@@ -35,9 +40,9 @@ def at_a_pace(
 ) -> Iterator[tuple[datetime, datetime]]:
     """Return each due time that has no fire yet, with the moment at which it is run.
 
-    Raises ``InvalidJob`` for a pace below nothing.
+    Raises ``InvalidJob`` for a pace below zero, or above a day.
     """
-    if pace < timedelta(0):
-        raise InvalidJob("It is below zero.", field="pace")
+    if not timedelta(0) <= pace <= LONGEST_PACE:
+        raise InvalidJob("It is below zero, or above a day.", field="pace")
     missing = [due for due in found if due not in known]
     return ((due, now + number * pace) for number, due in enumerate(missing))

@@ -12,6 +12,7 @@ from scheduling import bulk, future, planning, rules
 from scheduling.models import Change, Schedule
 from scheduling.passing_over import CHANGES
 from scheduling.quarantine import isolated, mark, quarantine
+from scheduling.recurrence import RuleEnded
 from scheduling.schedule_rows import rule_text, timetable_of
 from scheduling.timetable import INSTANT, Timetable
 
@@ -92,16 +93,27 @@ def refresh(
 
 
 def plan_next(schedule: Schedule, now: datetime, *, has_fired: bool = False) -> None:
-    """Set ``next_fire_at`` from ``answered_until``; a rule that ``has_fired`` may be over.
+    """Set ``next_fire_at`` from ``answered_until``; of a rule that has ended there is none.
 
-    Raises ``ImpossibleSchedule`` if the rule is broken or will never be due, or its policy
-    is unknown.
+    A rule that ``has_fired`` may be over. Raises ``ImpossibleSchedule`` if the rule is broken
+    or never due, or its policy is unknown.
+    """
+    try:
+        schedule.next_fire_at = next_fire(schedule, now, has_fired=has_fired)
+    except RuleEnded:
+        schedule.next_fire_at = None
+
+
+def next_fire(schedule: Schedule, now: datetime, *, has_fired: bool = False) -> datetime | None:
+    """Return when a schedule fires next, as ``plan_next`` does.
+
+    Raises ``RuleEnded``, too.
     """
     schedule.refuse_unknown_policy()
     timetable = timetable_for(schedule)
     answered_until = schedule.answered_until
     assert answered_until is not None  # noqa: S101 -- set by count_from before
-    schedule.next_fire_at = planning.next_fire(
+    return planning.next_fire(
         timetable,
         answered_until,
         now,

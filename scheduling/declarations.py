@@ -7,6 +7,7 @@ no origin was noted may be a person's: neither is ever taken for undeclared.
 """
 
 import logging
+from collections.abc import Iterable
 
 from celery import Celery
 from django.db.models import QuerySet
@@ -50,12 +51,10 @@ def names() -> list[str]:
     return list(by_name.values_list("periodic_task__name", flat=True))
 
 
-def prune() -> list[str]:
-    """Delete the undeclared schedules with their fires; return their names."""
-    pruned = names()
-    for name in pruned:
+def prune(listed: Iterable[str]) -> None:
+    """Delete those of these schedules that are still undeclared, with their fires."""
+    for name in {*listed} & {*names()}:
         job_rows.remove(name)
-    return pruned
 
 
 def keep(name: str) -> bool:

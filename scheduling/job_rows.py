@@ -10,13 +10,14 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import backfills, rules, shared_keys
+from scheduling import backfills, isolation, preview, rules, shared_keys
 from scheduling.claims import admitted
 from scheduling.clock import database_now
-from scheduling.job_schema import UnknownJob
+from scheduling.job_schema import InvalidJob, UnknownJob
 from scheduling.job_storage import POLICY_FIELDS, TASK_FIELDS, Definition, store
 from scheduling.models import Fire, FireStatus, Origin, Overlap, Schedule
 from scheduling.preview import planned, upcoming_fires
+from scheduling.recurrence import ImpossibleSchedule, RuleEnded
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +66,26 @@ def pause(name: str) -> None:
 
 
 def resume(name: str) -> None:
-    """Resume a job; its policy says what becomes of the pause. Raises ``UnknownJob``."""
-    PeriodicTask.objects.filter(pk=_key_of(name)).update(enabled=True)
+    """Resume a job; its policy says what becomes of the pause.
+
+    Raises ``UnknownJob``, or ``InvalidJob`` for one whose rule is not due any more.
+    """
+    key = _key_of(name)
+    _refuse_ended(name, key)
+    PeriodicTask.objects.filter(pk=key).update(enabled=True)
+
+
+def _refuse_ended(name: str, key: int) -> None:
+    """Raise ``InvalidJob``; a row that cannot be read is the schedulers' to quarantine."""
+    try:
+        task = PeriodicTask.objects.get(pk=key)
+        task.enabled = True
+        preview.refuse_impossible(task)
+    except RuleEnded as error:
+        raise InvalidJob(f"{name}: {error}", field="schedule") from error
+    except Exception as error:
+        if isolation.concerns_everybody(error):
+            raise
 
 
 def remove(name: str) -> None:
@@ -134,7 +153,10 @@ def backfill(
     """
     task, now = find(name), database_now()
     with transaction.atomic():
-        schedule, timetable = planned(task, now)
+        try:
+            schedule, timetable = planned(task, now)
+        except ImpossibleSchedule as error:
+            raise InvalidJob(f"{name}: {error}", field="schedule") from error
         found = backfills.due_times(timetable, since, until, now)
         known = Fire.objects.filter(schedule=task.pk, scheduled_for__in=found)
         times = set(known.values_list("scheduled_for", flat=True))

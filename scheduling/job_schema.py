@@ -20,6 +20,7 @@ ZONE = {"type": "string", "description": "an IANA zone, e.g. Europe/Berlin", "de
 
 
 NEEDS_OVERLAP = "A concurrency key needs the overlap policy skip or queue."
+TOO_LONG_JITTER = "It must be below the time from one fire to the next, which is {:g} seconds."
 HOW_TO_ALLOW = "Allow it by SCHEDULING_ALLOWED_TASKS, jobs.allow() or @jobs.job."
 
 

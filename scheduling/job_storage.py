@@ -16,7 +16,7 @@ from scheduling.job_schema import InvalidJob, JobError, JobExists
 from scheduling.message_rows import read_json
 from scheduling.messages import MalformedMessage
 from scheduling.models import Change, Guarantee, Misfire, Origin, Overlap, Schedule
-from scheduling.recurrence import ImpossibleSchedule
+from scheduling.recurrence import ImpossibleSchedule, RuleEnded
 from scheduling.rule_documents import moment_of
 
 Definition = dict[str, Any]
@@ -89,6 +89,7 @@ def store(
         with transaction.atomic():
             _take_name(definition["name"], is_new=is_new)
             rule_documents.refuse_past(definition, _new_moments(definition, keys), database_now())
+            may_have_ended = _goes_on_as_it_was(definition)
             task = _store_task(definition, keys)
             schedule, _ = Schedule.objects.get_or_create(periodic_task=task)
             values = _values(definition, POLICY_FIELDS, keys)
@@ -107,7 +108,11 @@ def store(
             schedule.clean_fields()
             schedule.clean()
             read_json(task)
-            preview.refuse_impossible(task)
+            try:
+                preview.refuse_impossible(task)
+            except RuleEnded:
+                if not may_have_ended:
+                    raise
     except JobError:
         raise
     except UNFIT as error:
@@ -145,6 +150,16 @@ def _new_moments(definition: Definition, keys: set[str]) -> set[str]:
     if expires is not None and task.expires == moment_of(expires, field="expires"):
         new -= {"expires"}
     return new
+
+
+def _goes_on_as_it_was(definition: Definition) -> bool:
+    """Return whether there is such a job with this rule already, and it is not resumed."""
+    task = PeriodicTask.objects.filter(name=definition["name"]).first()
+    if task is None or (definition.get("enabled") and not task.enabled):
+        return False
+    kept = Schedule.objects.filter(pk=task.pk).values_list("recurrence", flat=True).first()
+    rule = rules.own_rule(task, kept) or rules.rule_of(task)
+    return bool(rule == _as_kept(definition["schedule"]))
 
 
 def _as_kept(rule: dict[str, Any]) -> dict[str, Any]:

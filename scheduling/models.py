@@ -4,16 +4,21 @@ A *schedule* is a django-celery-beat ``PeriodicTask``; people create and pause i
 here stand beside it and belong to the schedulers.
 """
 
+from datetime import UTC, datetime
+from typing import Any
+
 import uuid_utils.compat as uuid_utils
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django_celery_beat.models import PeriodicTask
 
-from scheduling.job_schema import NEEDS_OVERLAP
+from scheduling import rules
+from scheduling.job_schema import NEEDS_OVERLAP, TOO_LONG_JITTER, InvalidJob
 from scheduling.masking import without_addresses
-from scheduling.recurrence import ImpossibleSchedule
-from scheduling.schedule_rows import shortest_gap
+from scheduling.recurrence import ImpossibleSchedule, shortest_gap
+from scheduling.rule_documents import recurrence_of as rule_recurrence
+from scheduling.schedule_rows import recurrence_of
 from scheduling.terms import (
     DAY_SECONDS,
     KEY_LENGTH,
@@ -50,21 +55,24 @@ class Origin(models.TextChoices):
     UNKNOWN = "", "a person, or code before its origin was noted"
 
 
-def refuse_long_jitter(seconds: int, task: PeriodicTask | None) -> None:
-    """Raise ``ValidationError`` for a jitter that is not below the time between a task's fires."""
+def refuse_long_jitter(
+    seconds: int, task: PeriodicTask | None, own: dict[str, Any] | None = None
+) -> None:
+    """Raise ``ValidationError`` for a jitter that is not below the time between a task's fires.
+
+    ``own`` is what is kept of a rule that the task's row only stands for.
+    """
     if not seconds or task is None or task.scheduler is None:
         return
+    now = datetime.now(UTC)
     try:
-        gap = shortest_gap(task.scheduler)
-    except ImpossibleSchedule:
+        rule = rules.own_rule(task, own)
+        known = recurrence_of(task.scheduler, now) if rule is None else rule_recurrence(rule, now)
+        gap = shortest_gap(known, now)
+    except (ImpossibleSchedule, InvalidJob):
         return  # whoever made the rule is told so
     if gap is not None and seconds >= gap.total_seconds():
-        raise ValidationError(
-            {
-                "jitter_seconds": "It must be below the time from one fire to the next, "
-                f"which is {gap.total_seconds():g} seconds."
-            }
-        )
+        raise ValidationError({"jitter_seconds": TOO_LONG_JITTER.format(gap.total_seconds())})
 
 
 class Schedule(models.Model):
@@ -286,7 +294,8 @@ class Schedule(models.Model):
             raise ValidationError({field: "A unique key and its period go together."})
         if self.concurrency_key and self.overlap == Overlap.ALLOW:
             raise ValidationError({"concurrency_key": NEEDS_OVERLAP})
-        refuse_long_jitter(self.jitter_seconds, getattr(self, "periodic_task", None))
+        task = getattr(self, "periodic_task", None)
+        refuse_long_jitter(self.jitter_seconds, task, self.recurrence)
 
 
 class Fire(models.Model):

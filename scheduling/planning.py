@@ -2,8 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from scheduling.recurrence import ImpossibleSchedule
+from scheduling.recurrence import ImpossibleSchedule, RuleEnded
 from scheduling.timetable import INSTANT, Timetable
+
+LOOKED_BACK = timedelta(days=3660)
+"""A rule that was due within this time, and never will be again, has ended."""
 
 
 def next_fire(
@@ -12,7 +15,7 @@ def next_fire(
     """Return when a schedule that has answered until then fires next; ``None``: never again.
 
     ``is_moment`` tells that its rule is one moment. Raises ``ImpossibleSchedule`` for any
-    other rule that will never be due.
+    other rule that will never be due: ``RuleEnded`` for one that was due once.
     """
     due = timetable.after(answered_until)
     if due is not None:
@@ -22,6 +25,8 @@ def next_fire(
         return timetable.expires + INSTANT
     if timetable.is_over(now) or is_moment:
         return None
+    if timetable.after(answered_until - LOOKED_BACK) is not None:
+        raise RuleEnded("It has ended: it will not be due any more.")
     raise ImpossibleSchedule("It will never be due.")
 
 

@@ -1,12 +1,13 @@
 """When a schedule will fire: computed from its row as it stands, without touching any state."""
 
+from collections.abc import Sequence
 from copy import copy
 from datetime import datetime
 
 from django_celery_beat.models import PeriodicTask
 
 from scheduling import future, rules
-from scheduling.changes import count_from, plan_next, timetable_for
+from scheduling.changes import count_from, next_fire, plan_next, timetable_for
 from scheduling.clock import database_now
 from scheduling.models import Change, Schedule
 from scheduling.recurrence import ImpossibleSchedule
@@ -33,6 +34,21 @@ def upcoming_fires(task: PeriodicTask, count: int = 5) -> list[datetime]:
     fired = future.early(task.pk, after)
     due = timetable.upcoming(after, count + len(fired))
     return [timetable.fire_time(moment) for moment in due if moment not in fired][:count]
+
+
+def unseen(keys: Sequence[int]) -> set[int]:
+    """Return which of these schedules have a change that no scheduler has seen yet."""
+    noted = Change.objects.filter(periodic_task_id__in=keys)
+    return {*noted.values_list("periodic_task_id", flat=True)}
+
+
+def next_fire_at(
+    task: PeriodicTask, schedule: Schedule | None, changed: set[int]
+) -> datetime | None:
+    """Return when a schedule fires next, also one that has ``changed`` and is not planned anew."""
+    if schedule is not None and task.pk not in changed:
+        return schedule.next_fire_at
+    return next(iter(upcoming_fires(task, 1)), None)
 
 
 def _is_quarantined(task: PeriodicTask) -> bool:
@@ -76,7 +92,9 @@ def fires_if(
     changed.start_time, changed.expires, changed.enabled = start, expires, True
     schedule = _copy_of_schedule(changed)
     schedule.recurrence = rules.own_of(document, rule)
-    timetable = _planned(schedule, now)
+    count_from(schedule, now)
+    schedule.next_fire_at = next_fire(schedule, now)
+    timetable = timetable_for(schedule)
     answered, due_at = schedule.answered_until, schedule.next_fire_at
     is_ahead = answered is not None and due_at is not None and due_at > now
     after = answered if answered is not None and is_ahead else now
@@ -84,23 +102,24 @@ def fires_if(
 
 
 def refuse_impossible(task: PeriodicTask) -> None:
-    """Raise ``ImpossibleSchedule`` if a task's rule is broken or will never be due."""
-    planned(task, database_now())
+    """Raise ``ImpossibleSchedule`` if a task's rule is broken or will never be due.
+
+    ``RuleEnded`` is raised for one that was due once.
+    """
+    schedule, now = _copy_of_schedule(task), database_now()
+    count_from(schedule, now)
+    next_fire(schedule, now)
 
 
 def planned(task: PeriodicTask, now: datetime) -> tuple[Schedule, Timetable]:
     """Plan a copy of the task's schedule, as a scheduler would at this moment."""
     schedule = _copy_of_schedule(task)
-    return schedule, _planned(schedule, now)
+    count_from(schedule, now)
+    plan_next(schedule, now)
+    return schedule, timetable_for(schedule)
 
 
 def _copy_of_schedule(task: PeriodicTask) -> Schedule:
     schedule = copy(Schedule.objects.filter(pk=task.pk).first() or Schedule(pk=task.pk))
     schedule.periodic_task = task
     return schedule
-
-
-def _planned(schedule: Schedule, now: datetime) -> Timetable:
-    count_from(schedule, now)
-    plan_next(schedule, now)
-    return timetable_for(schedule)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cached_property
+from itertools import pairwise
 from typing import Protocol
 
 from celery import schedules
@@ -32,6 +33,10 @@ class ImpossibleSchedule(ValueError):
     def __init__(self, message: str = "", *, field: str = "schedule") -> None:
         super().__init__(message)
         self.field = field
+
+
+class RuleEnded(ImpossibleSchedule):
+    """A rule that was due once and never will be again."""
 
 
 class Recurrence(Protocol):
@@ -254,3 +259,9 @@ def upcoming(rule: Recurrence, after: datetime, count: int) -> list[datetime]:
         found.append(due)
         moment = due
     return found
+
+
+def shortest_gap(rule: Recurrence, after: datetime, among: int = 10) -> timedelta | None:
+    """Return the shortest time between two of a rule's next due times; ``None``: there is none."""
+    due = upcoming(rule, after, among)
+    return min((later - earlier for earlier, later in pairwise(due)), default=None)

@@ -1,9 +1,8 @@
 """The timetable of a ``PeriodicTask``, read from django-celery-beat's rows."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 from celery.exceptions import ImproperlyConfigured
@@ -68,16 +67,6 @@ def recurrence_of(rule: RuleRow, origin: datetime) -> Recurrence:
         return _solar(rule.event, float(rule.latitude), float(rule.longitude))
     except (ValueError, TypeError, OverflowError, ParseException, ImproperlyConfigured) as error:
         raise ImpossibleSchedule(str(error)) from error
-
-
-def shortest_gap(rule: RuleRow, among: int = 10) -> timedelta | None:
-    """Return the shortest time between two of a rule's next due times; ``None`` if there is none.
-
-    Raises ``ImpossibleSchedule`` for a rule that is unreadable or never due.
-    """
-    now = datetime.now(UTC)
-    due = recurrence.upcoming(recurrence_of(rule, now), now, among)
-    return min((later - earlier for earlier, later in pairwise(due)), default=None)
 
 
 def _rule_of(task: PeriodicTask, origin: datetime) -> Recurrence:

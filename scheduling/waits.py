@@ -18,6 +18,8 @@ BROKER_REST = timedelta(seconds=1)
 """A fire that the broker or the task's own database refused is tried again after this long."""
 OUTAGE = timedelta(seconds=5)
 """A fire that could not be published for longer than this is late by its misfire policy."""
+KEY_KEPT = timedelta(days=1)
+"""A backend without a database keeps the name of a concurrency key for so long after its use."""
 
 UNKNOWN_TRIES = 4
 """How often a fire is published whose task the workers that take it do not know."""

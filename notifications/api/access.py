@@ -35,6 +35,7 @@ OPERATIONS: dict[str, Scope | None] = {
     "change_job": Scope.MANAGE,
     "resume_job": Scope.MANAGE,
     "run_job": Scope.MANAGE,
+    "backfill_job": Scope.MANAGE,
     "pause_job": Scope.MANAGE,
     "delete_job": Scope.MANAGE,
     "get_job_schema": Scope.READ,

@@ -146,7 +146,7 @@ _LINKS: dict[str, dict[str, dict[str, str]]] = {
         name: {"id": "$response.body#/id"}
         for name in (
             *("get_job", "change_job", "pause_job", "resume_job", "run_job"),
-            *("list_next_fires", "list_fires", "delete_job"),
+            *("backfill_job", "list_next_fires", "list_fires", "delete_job"),
         )
     },
     "create_template": {

@@ -1,7 +1,7 @@
 """Jobs: any allowed Celery task on a schedule."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from ninja import Status as Answer
 from notifications.api.access import permit_job
 from notifications.api.authentication import world_of
 from notifications.api.contract import refuses
-from notifications.api.fields import Number, Text, one_of
+from notifications.api.fields import Input, Moment, Number, Text, one_of
 from notifications.api.job_documents import (
     RESERVED,
     bare_name,
@@ -32,7 +32,7 @@ from notifications.api.job_documents import (
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.core.world import LIVE, World
-from scheduling import isolation, job_rows, jobs
+from scheduling import isolation, job_rows, jobs, preview
 from scheduling.isolation import Fault
 from scheduling.job_storage import store
 from scheduling.models import Fire, FireStatus, Schedule
@@ -52,7 +52,10 @@ class JobOut(Schema):
     name: str
     enabled: bool
     definition: dict[str, Any]
-    next_fire_at: datetime | None
+    next_fire_at: datetime | None = Field(
+        description="As the schedulers plan it, also before they have seen its last change; null: "
+        "it is paused, broken or over."
+    )
     last_run_at: datetime | None
     total_run_count: int
     quarantine_reason: str = Field(description="Why it does not fire, if it is broken.")
@@ -84,6 +87,28 @@ class Run(Schema):
         "`overlap` decides: `waiting`, or `skipped_overlap`. `skipped_unique`: its unique key had "
         "a run in its period.",
     )
+
+
+class BackfillIn(Input):
+    """Which past times a job is run for, and how fast."""
+
+    since: Moment
+    until: Moment = Field(description="The first moment after the range.")
+    pace: float = Field(0, ge=0, le=86_400, description="Seconds from one run to the next.")
+    dry_run: bool = Field(default=False, description="Only tell what would run.")
+
+
+class PlannedRun(Schema):
+    """A due time of the past, and when it is run."""
+
+    scheduled_for: datetime
+    fire_at: datetime
+
+
+class Backfill(Schema):
+    """The due times that had no fire, oldest first."""
+
+    runs: list[PlannedRun]
 
 
 class NextFires(Schema):
@@ -185,7 +210,10 @@ def resume_job(request: HttpRequest, id: Number) -> JobOut:  # noqa: A002 -- as 
     """Resume a job; its policy says what becomes of the pause."""
     task = _find(request, id)
     permit_job(request, definition_of(task))
-    job_rows.resume(task.name)
+    try:
+        job_rows.resume(task.name)
+    except jobs.InvalidJob as error:
+        raise Problem("invalid-job", str(error), field=error.field) from None
     return _document(_find(request, id))
 
 
@@ -196,6 +224,33 @@ def run_job(request: HttpRequest, id: Number) -> Answer[Run]:  # noqa: A002 -- a
     permit_job(request, definition_of(task))
     fire = job_rows.fire_now(task)
     return Answer(202, Run(fire=fire.pk, status=fire.status))
+
+
+@router.post(
+    "/{int:id}/backfill",
+    response={200: Backfill, 202: Backfill},
+    summary="Run a job for past times",
+)
+def backfill_job(
+    request: HttpRequest,
+    id: Number,  # noqa: A002 -- as above
+    payload: BackfillIn,
+) -> Answer[Backfill]:
+    """Run a job for what was due in a range of the past and has no fire; 1,000 due times at most.
+
+    With `dry_run` nothing is run, and the answer (200) says what would be.
+    """
+    task = _find(request, id)
+    permit_job(request, definition_of(task))
+    pace = timedelta(seconds=payload.pace)
+    try:
+        runs = job_rows.backfill(
+            task.name, payload.since, payload.until, pace=pace, dry_run=payload.dry_run
+        )
+    except jobs.InvalidJob as error:
+        raise Problem("invalid-job", str(error), field=error.field) from None
+    planned = [PlannedRun(scheduled_for=due, fire_at=at) for due, at in runs]
+    return Answer(200 if payload.dry_run else 202, Backfill(runs=planned))
 
 
 @router.get("/{int:id}/next", response=NextFires, summary="When it fires next")
@@ -306,9 +361,9 @@ def _documents(world: World, ids: Sequence[int]) -> dict[int, JobOut]:
 
     def read(part: list[int]) -> None:
         rows = _mine(world).select_related("crontab", "interval", "clocked", "solar")
-        states = Schedule.objects.in_bulk(part)
+        states, changed = Schedule.objects.in_bulk(part), preview.unseen(part)
         for task in rows.filter(pk__in=part):
-            documents[task.pk] = _document_with(task, states.get(task.pk))
+            documents[task.pk] = _document_with(task, states.get(task.pk), changed)
 
     for id_, fault in isolation.halving(ids, read, stage="reading jobs", key=str):
         documents |= _faulty(world, id_, fault)
@@ -338,17 +393,18 @@ def _faulty(world: World, id_: int, fault: Fault) -> dict[int, JobOut]:
 
 
 def _document(task: PeriodicTask) -> JobOut:
-    return _document_with(task, Schedule.objects.filter(pk=task.pk).first())
+    state = Schedule.objects.filter(pk=task.pk).first()
+    return _document_with(task, state, preview.unseen([task.pk]))
 
 
-def _document_with(task: PeriodicTask, state: Schedule | None) -> JobOut:
+def _document_with(task: PeriodicTask, state: Schedule | None, changed: set[int]) -> JobOut:
     definition = definition_with(task, state)
     return JobOut(
         id=task.pk,
         name=definition["name"],
         enabled=task.enabled,
         definition=definition,
-        next_fire_at=state.next_fire_at if state else None,
+        next_fire_at=preview.next_fire_at(task, state, changed),
         last_run_at=task.last_run_at,
         total_run_count=task.total_run_count,
         quarantine_reason=state.quarantine_reason if state else "",

@@ -42,7 +42,7 @@ _PLAIN_TEXT = (
     r"""|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
 )
 _TEXT = re.compile(f"{_RAW_TEXT}|{_PLAIN_TEXT}", re.DOTALL)
-_TOKENS = re.compile(rf"{_TEXT.pattern}|//[^\n]*|\w+|\S", re.DOTALL)
+TOKENS = re.compile(rf"{_TEXT.pattern}|//[^\n]*|\w+|\S", re.DOTALL)
 _OPEN, _CLOSE = frozenset("([{"), frozenset(")]}")
 
 
@@ -76,11 +76,16 @@ def evaluate(expression: str, data: dict[str, Any]) -> Any:
         if cost > COSTLIEST:
             raise BadExpression("The data is too large for an expression that walks lists.")
     try:
-        return _compiled(_with_our_size(expression)).execute({"data": data, SIZE: _size})
+        return run(expression, data)
     except KeyError as error:
         raise BadExpression(f"The data has no {printable(str(error))}.") from None
     except Exception as error:  # noqa: BLE001 -- whatever it is, this data has raised it
         raise BadExpression(_first_sentence(error)) from None
+
+
+def run(expression: str, data: dict[str, Any]) -> Any:
+    """Evaluate an expression that was checked. Raises whatever the library does."""
+    return _compiled(_with_our_size(expression)).execute({"data": data, SIZE: _size})
 
 
 @lru_cache(maxsize=2000)
@@ -95,12 +100,12 @@ def _compiled(expression: str) -> "cel.Program":
 
 
 def _tokens(expression: str) -> list[str]:
-    return [part for part in _TOKENS.findall(expression) if not part.startswith("//")]
+    return [part for part in TOKENS.findall(expression) if not part.startswith("//")]
 
 
 def _with_our_size(expression: str) -> str:
     """Return an expression that calls ``_size`` wherever it calls ``size``."""
-    parts = list(_TOKENS.finditer(expression))
+    parts = list(TOKENS.finditer(expression))
     for part, following in reversed(list(pairwise(parts))):
         if part[0] == "size" and following[0] == "(":
             expression = expression[: part.start()] + SIZE + expression[part.end() :]

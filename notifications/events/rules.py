@@ -7,7 +7,7 @@ from notifications.core.errors import InvalidField
 from notifications.core.routing import PRIORITIES
 from notifications.core.text import can_be_kept, shown
 from notifications.core.world import World
-from notifications.events import expressions
+from notifications.events import expression_types, expressions
 from notifications.events.expressions import BadExpression
 from notifications.models.event import (
     EVENT_NAME_HINT,
@@ -69,6 +69,7 @@ def _check_expression(expression: str, field: str) -> None:
         return
     try:
         expressions.check(expression)
+        expression_types.check(expression, field)
     except BadExpression as error:
         raise InvalidField(f"The expression is not valid. {error}", field=field) from None
 

@@ -23,6 +23,7 @@ from notifications.db import clock, dialect
 from notifications.models import WAITING, Hold, Notification, Scope, Status
 from notifications.providers import accounts
 from notifications.queueing import held
+from scheduling.models import Fire
 from templates_engine.models import Template
 
 CHUNK = 5000  # rows per step
@@ -67,11 +68,17 @@ def in_force() -> "QuerySet[Hold]":
 
 
 def covering(row: Notification) -> list[Hold]:
-    """Return the holds that keep a notification from being claimed, but those of a schedule."""
+    """Return the holds that keep a notification from being claimed or sent."""
     covers = Q(scope=Scope.EVERYTHING) | Q(scope=Scope.CHANNEL, value=row.channel)
     covers |= Q(scope=Scope.QUEUE, value=f"{row.channel}.{row.priority}")
     if row.template_version:
         covers |= Q(scope=Scope.TEMPLATE, value=row.template_version.template.name)
+    if row.reason == accounts.HELD:
+        names = [candidate.name for candidate in accounts.all_of(row.channel)]
+        covers |= Q(scope=Scope.ACCOUNT, value__in=names)
+    made_by = Fire.objects.filter(pk__in=[row.pk, *([row.batch.run] if row.batch else [])])
+    schedules = made_by.values("schedule__periodic_task__name")
+    covers |= Q(scope=Scope.SCHEDULE, value__in=schedules)
     return list(in_force().filter(covers))
 
 

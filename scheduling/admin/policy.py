@@ -11,6 +11,9 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from scheduling import conditions
 from scheduling.models import Schedule, refuse_long_jitter
 
+TYPED_RULE = "_typed_rule"
+"""Where a schedule's form leaves what was typed of a rule that no row can hold."""
+
 
 class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     """Saves a person's part of the row; the schedulers' part may have moved on meanwhile."""
@@ -60,7 +63,8 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
         """Check the jitter with the rule that is typed beside it, also of a new schedule."""
         data: dict[str, Any] = super().clean() or self.cleaned_data
         task = getattr(self.fields.get("periodic_task"), "parent_instance", None)
-        refuse_long_jitter(data.get("jitter_seconds") or 0, task)
+        own = getattr(task, TYPED_RULE, None) or self.instance.recurrence
+        refuse_long_jitter(data.get("jitter_seconds") or 0, task, own)
         return data
 
     def save(self, commit: bool = True) -> Schedule:  # noqa: FBT001, FBT002 -- Django's signature
@@ -93,7 +97,7 @@ class PolicyInline(StackedInline):  # type: ignore[misc]  # unfold is untyped
                     ("timeout_seconds", "condition"),
                     ("concurrency", "concurrency_key"),
                     ("unique_key", "unique_seconds"),
-                    "catch_up_on_resume",
+                    ("pause_after", "catch_up_on_resume"),
                 )
             },
         ),

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterable
+from copy import copy
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -18,10 +20,10 @@ from django_celery_beat.models import PeriodicTask
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from scheduling import arguments, isolation, job_rows, job_storage, jobs, rules
+from scheduling import arguments, isolation, job_rows, job_storage, jobs, preview, rules
 from scheduling.admin import timeline
 from scheduling.admin.pages import answer, with_dialog
-from scheduling.admin.policy import PolicyInline
+from scheduling.admin.policy import TYPED_RULE, PolicyInline
 from scheduling.admin.readable import ReadableAdmin, ReadableRows, fault_of, readable
 from scheduling.admin.when import (
     CRON,
@@ -42,6 +44,7 @@ from scheduling.message_rows import read_json
 from scheduling.messages import MalformedMessage, read_headers
 from scheduling.models import Fire, Schedule
 from scheduling.preview import upcoming_fires
+from scheduling.recurrence import RuleEnded
 
 NEXT_FIRES = 5
 FIRES_SHOWN = 10
@@ -112,6 +115,8 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
             self._check_arguments(data)
         if self.rule is not None and not self.errors:
             self._set_rule(self.rule, data)
+        if not self.errors and self.instance.pk and "enabled" in self.changed_data:
+            self._check_has_not_ended(data)
         return data
 
     def validate_unique(self) -> None:
@@ -123,6 +128,17 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
             Model.validate_unique(self.instance, self._get_validation_exclusions())
         except ValidationError as error:
             self._update_errors(error)
+
+    def _check_has_not_ended(self, data: dict[str, Any]) -> None:
+        """Refuse to resume a schedule with the rule that it had, if that is due no more."""
+        if not data.get("enabled") or self.is_rule_new:
+            return
+        task = copy(self.instance)
+        task.enabled = True
+        try:
+            preview.refuse_impossible(task)
+        except RuleEnded as error:
+            self.add_error("enabled", str(error))
 
     def _check_limits(self, data: dict[str, Any]) -> None:
         """Refuse an expiry that leaves it no due time."""
@@ -164,6 +180,8 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
         self.is_rule_new = not as_it_was
         was_once = self.initial.get("when") == ONCE
         data |= dict.fromkeys(RULES) | {rules.field_of(row): row}
+        if self.document is not None:
+            setattr(self.instance, TYPED_RULE, rules.own_of(self.document, row))
         data["one_off"] = when == ONCE or (data.get("one_off", False) and not was_once)
 
 
@@ -262,6 +280,27 @@ class ScheduleAdmin(ReadableAdmin):
     class Media:
         js = ("scheduling/schedule.js",)
         css = {"all": ("scheduling/schedule.css",)}
+
+    def __init__(self, model: type[PeriodicTask], admin_site: admin.AdminSite) -> None:
+        super().__init__(model, admin_site)
+        # Not in the model itself: it is django-celery-beat's, and so would be the migration.
+        self.opts = copy(model._meta)
+        self.opts.verbose_name, self.opts.verbose_name_plural = "schedule", "schedules"
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Have the list count schedules, under our word for them."""
+        found: ChangeList = super().get_changelist_instance(request)
+        found.opts = self.opts
+        return found
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """List schedules under our word for them."""
+        page: HttpResponse = super().changelist_view(
+            request, {"title": "Schedules", **(extra_context or {})}
+        )
+        return page
 
     def get_queryset(self, request: HttpRequest) -> ReadableRows:
         return super().get_queryset(request).select_related("firing", *RULES)
@@ -396,12 +435,15 @@ class ScheduleAdmin(ReadableAdmin):
     def _apply(self, request: HttpRequest, tasks: Iterable[Any], verb: Any, done: str) -> None:
         """Do it to each, and log who did it."""
 
-        def act(task: Any) -> None:
-            verb(task.name)
-            self.log_change(request, task, done)
+        def act(task: Any) -> str:
+            if not (why := _refusal(verb, task)):
+                self.log_change(request, task, done)
+            return why
 
         acted, faults = isolation.each(tasks, act, stage="acting on schedules", key=_key)
-        messages.success(request, f"{done}: {len(acted)}.")
+        messages.success(request, f"{done}: {acted.count('')}.")
+        for why in filter(None, acted):
+            messages.error(request, why)
         for task, fault in faults:
             messages.error(request, f"{task.name}: {_fault(task) or fault.error}")
 
@@ -431,10 +473,12 @@ class ScheduleAdmin(ReadableAdmin):
         done: str,
     ) -> HttpResponse:
         task = self.get_queryset(request).get(pk=object_id)
-        _, faults = isolation.each(
-            [task], lambda task: verb(task.name), stage="acting on a schedule", key=_key
+        refusals, faults = isolation.each(
+            [task], lambda task: _refusal(verb, task), stage="acting on a schedule", key=_key
         )
         where = reverse(PAGE, args=[task.pk])
+        for why in filter(None, refusals):
+            return answer(request, where, why, is_done=False)
         for _, fault in faults:
             return answer(request, where, _fault(task) or fault.error, is_done=False)
         self.log_change(request, task, done)
@@ -451,6 +495,15 @@ class ScheduleAdmin(ReadableAdmin):
         self.log_addition(request, copy, "Duplicated")
         text = "This is the copy. It is paused: change it, then resume it."
         return answer(request, reverse(PAGE, args=[copy.pk]), text)
+
+
+def _refusal(verb: Callable[[str], UUID | None], task: PeriodicTask) -> str:
+    """Do it to a schedule; return why it may not be done, empty if it was."""
+    try:
+        verb(task.name)
+    except jobs.InvalidJob as error:
+        return str(error)
+    return ""
 
 
 def _fault(task: PeriodicTask) -> str:

@@ -20,6 +20,7 @@ from scheduling import (
     job_storage,
     ledger,
     outlook,
+    preview,
     recovery,
     status,
 )
@@ -190,6 +191,7 @@ def _job(task: PeriodicTask) -> Job:
     enabled = definition.pop("enabled")
     row = Schedule.objects.filter(pk=task.pk).first()
     state = {} if row is None else {name: getattr(row, name) for name in STATE_FIELDS}
+    state["next_fire_at"] = preview.next_fire_at(task, row, preview.unseen([task.pk]))
     return Job(
         name=task.name,
         definition=definition,

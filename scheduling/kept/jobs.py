@@ -10,6 +10,7 @@ from uuid import UUID
 from scheduling import arguments, backfills, planning
 from scheduling.job_schema import (
     NEEDS_OVERLAP,
+    TOO_LONG_JITTER,
     InvalidJob,
     JobError,
     JobExists,
@@ -19,7 +20,12 @@ from scheduling.kept import overlaps
 from scheduling.kept.documents import DECLARED, Definition, Fire, Job, new_fire_id
 from scheduling.kept.runs import MOST_TRIES, Contended, Runs
 from scheduling.kept.store import Move
-from scheduling.recurrence import ImpossibleSchedule, Interval
+from scheduling.recurrence import (
+    ImpossibleSchedule,
+    Interval,
+    RuleEnded,
+    shortest_gap,
+)
 from scheduling.rule_documents import moment_of, refuse_past
 from scheduling.run_errors import NotOpen
 from scheduling.terms import FireStatus, Guarantee, Overlap
@@ -99,11 +105,20 @@ class Jobs(Runs):
         self._change(name, lambda job: _paused(_there(job, name), self.now()))
 
     def resume(self, name: str) -> None:
-        """Resume a job, by its policy. Raises ``UnknownJob``."""
+        """Resume a job, by its policy.
+
+        Raises ``UnknownJob``, or ``InvalidJob`` for one that is not due any more.
+        """
 
         def change(job: Job | None) -> Job:
             job, now = _there(job, name), self.now()
-            return job if job.enabled else planned(replace(_resumed(job, now), enabled=True), now)
+            if job.enabled:
+                return job
+            resumed = replace(_resumed(job, now), enabled=True)
+            try:
+                return planned(resumed, now, may_have_ended=False)
+            except ImpossibleSchedule as error:
+                raise InvalidJob(f"{name}: {error}", field="schedule") from error
 
         self._change(name, change)
 
@@ -137,7 +152,11 @@ class Jobs(Runs):
         """
         for _ in range(MOST_TRIES):
             job, now = self.job(name), self.now()
-            found = backfills.due_times(job.timetable, since, until, now)
+            try:
+                timetable = job.timetable
+            except ImpossibleSchedule as error:
+                raise InvalidJob(f"{name}: {error}", field="schedule") from error
+            found = backfills.due_times(timetable, since, until, now)
             known = {fire.scheduled_for for fire in self._store.fires_of(name, MOST_KNOWN)}
             runs = list(backfills.at_a_pace(found, known, now, pace))
             status = FireStatus.CLAIMED if job.overlap == Overlap.ALLOW else FireStatus.WAITING
@@ -217,14 +236,17 @@ class Jobs(Runs):
         job = replace(job, definition=wanted, origin=origin or job.origin)
         if origin == DECLARED:
             job = replace(job, declared=definition)
-        refuse_unfit(job)
+        refuse_unfit(job, now)
         job = _recounted(before, job, now)
+        goes_on = not is_new and "schedule" not in changed
         if not enabled:
-            planned(replace(job, answered_until=job.answered_until or now), now)
+            counted = replace(job, answered_until=job.answered_until or now)
+            planned(counted, now, may_have_ended=goes_on)
             return _paused(job, now)
         if not before.enabled:
             job = _resumed(job, now)
-        return planned(replace(job, enabled=True), now)
+        goes_on = goes_on and before.enabled
+        return planned(replace(job, enabled=True), now, may_have_ended=goes_on)
 
     def _change(self, name: str, change: Callable[[Job | None], Job | None]) -> Job:
         for _ in range(MOST_TRIES):
@@ -252,22 +274,28 @@ def by_hand(job: Job, now: datetime) -> Fire:
     )
 
 
-def planned(job: Job, now: datetime, *, has_fired: bool = False) -> Job:
+def planned(
+    job: Job, now: datetime, *, has_fired: bool = False, may_have_ended: bool = True
+) -> Job:
     """Return a job with the moment at which it fires next; its quarantine is over.
 
-    A rule that ``has_fired`` may be over.
-
-    Raises ``ImpossibleSchedule`` if it will never be due.
+    A rule that ``has_fired`` may be over. Raises ``ImpossibleSchedule`` if it is never due,
+    and ``RuleEnded`` for one that was due once, unless it ``may_have_ended``.
     """
     if job.answered_until is None:
         job = replace(job, answered_until=_first_count(job, now))
     assert job.answered_until is not None  # noqa: S101 -- set above
     is_moment = has_fired or "at" in job.rule
-    due = planning.next_fire(job.timetable, job.answered_until, now, is_moment=is_moment)
+    due = None
+    try:
+        due = planning.next_fire(job.timetable, job.answered_until, now, is_moment=is_moment)
+    except RuleEnded:
+        if not may_have_ended:
+            raise
     return replace(job, next_fire_at=due, quarantined_at=None, quarantine_reason="")
 
 
-def refuse_unfit(job: Job) -> None:
+def refuse_unfit(job: Job, now: datetime) -> None:
     """Raise ``InvalidJob`` for keys that do not fit each other."""
     if job.guarantee == Guarantee.AT_MOST_ONCE and job.retries:
         raise InvalidJob(
@@ -278,6 +306,10 @@ def refuse_unfit(job: Job) -> None:
     if bool(job.unique_key) != bool(job.unique_period):
         field = "unique_seconds" if job.unique_key else "unique_key"
         raise InvalidJob("A unique key and its period go together.", field=field)
+    jitter = job.definition.get("jitter", 0)
+    gap = shortest_gap(job.timetable.rule, now) if jitter else None
+    if gap is not None and jitter >= gap.total_seconds():
+        raise InvalidJob(TOO_LONG_JITTER.format(gap.total_seconds()), field="jitter")
 
 
 def _merged(

@@ -73,5 +73,12 @@ def admitted(
                     running += 1
         decided.append(fire)
     is_let_through = any(fire.is_open for fire in decided)
-    keys = [key for key in (others.shared, unique) if key is not None and is_let_through]
-    return decided, keys
+    if not is_let_through:
+        return decided, []
+    shared = None if others.shared is None else used(others.shared, now)
+    return decided, [key for key in (shared, unique) if key is not None]
+
+
+def used(key: Key, now: datetime) -> Key:
+    """Return a concurrency key that decides now: its name is kept for a while from then on."""
+    return replace(key, taken_until=now + waits.KEY_KEPT)

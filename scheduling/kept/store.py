@@ -13,7 +13,8 @@ from scheduling.kept.documents import Fire, Job, Lease
 class Key:
     """A key that jobs share: each decision by it makes a new version, so no two decide at once.
 
-    ``taken_until`` is of a unique key that has had its run of the period.
+    ``taken_until`` is, of a unique key that has had its run of the period, the end of that period;
+    of a concurrency key, until when its name is kept: a day after its last use.
     """
 
     name: str
@@ -103,7 +104,7 @@ class Store(Protocol):
         ...
 
     def forget_keys(self, before: datetime) -> None:
-        """Forget the unique keys whose period ended before then."""
+        """Forget the keys that were taken until before then."""
         ...
 
     def fires_of(self, job: str, limit: int) -> list[Fire]:

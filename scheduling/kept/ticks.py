@@ -107,7 +107,7 @@ class Ticks(Jobs):
             if fire.status == FireStatus.WAITING and decided[-1].status == FireStatus.CLAIMED:
                 started[group] += 1
                 if fire.concurrency_key:
-                    decided_by[fire.id] = keys[fire.concurrency_key]
+                    decided_by[fire.id] = overlaps.used(keys[fire.concurrency_key], now)
         moves = []
         for fire in _without_outdated(decided, jobs, now):
             key = decided_by.get(fire.id)

@@ -1,12 +1,12 @@
 """Take what is finished and old out of the live table."""
 
-import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from notifications.maintenance import archive, retention
 from notifications.management import progress
+from scheduling.management.questions import confirm
 
 
 class Command(BaseCommand):
@@ -55,11 +55,3 @@ class Command(BaseCommand):
         self.stdout.write(f"{verb.capitalize()}d {left} notifications.")
         if archive.is_on() or months is not None:
             self.stdout.write(f"Dropped {archive.drop(months)} months of the archive.")
-
-
-def confirm(what: str) -> None:
-    """Ask a person. Raises ``CommandError`` for any answer but yes, or for none."""
-    if not sys.stdin.isatty():
-        raise CommandError(f"{what} Say --no-input where nobody can be asked, or --dry-run.")
-    if input(f"{what} Type yes to go on: ").strip().lower() != "yes":
-        raise CommandError("Nothing was changed.")

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from scheduling import declarations
+from scheduling.management.questions import confirm
 
 
 class Command(BaseCommand):
@@ -26,12 +27,21 @@ class Command(BaseCommand):
             help="Keep this schedule: it goes on running, and is no longer listed.",
         )
 
-    def handle(self, *_: Any, dry_run: bool, keep: list[str], **__: Any) -> None:
-        """Print the name of each schedule that went, or would go."""
+        parser.add_argument("--no-input", action="store_true", help="Delete without asking.")
+
+    def handle(self, *_: Any, dry_run: bool, keep: list[str], no_input: bool, **__: Any) -> None:
+        """Print the name of each schedule that went, or would go.
+
+        Raises ``CommandError`` for a name that is not listed, or for any answer but yes.
+        """
         for name in keep:
             if not declarations.keep(name):
                 raise CommandError(f"{name!r} is not a schedule that the code no longer declares.")
-        names = declarations.names() if dry_run else declarations.prune()
+        names = declarations.names()
         for name in names:
             self.stdout.write(name)
+        if names and not dry_run:
+            if not no_input:
+                confirm(f"This will delete {len(names)} schedules and their fires, for good.")
+            declarations.prune(names)
         self.stdout.write(f"{len(names)} schedules {'would be' if dry_run else 'were'} removed.")

@@ -72,12 +72,14 @@ def test_a_schedule_is_created_with_its_policy(
 ) -> None:
     keys = {"concurrency": "2", "concurrency_key": "shop", "unique_key": "report"}
     values = {f"firing-0-{name}": value for name, value in keys.items()}
-    values["firing-0-unique_seconds"] = "60"
+    values |= {"firing-0-unique_seconds": "60", "firing-0-pause_after": "3"}
     assert admin_client.post(ADD, form(interval, **values)).status_code == 302
     task = PeriodicTask.objects.get(name="by hand")
     policy = Schedule.objects.get(pk=task.pk)
     assert (policy.misfire, policy.concurrency, policy.unique_seconds) == ("all", 2, 60)
     assert (policy.concurrency_key, policy.unique_key) == ("shop", "report")
+    assert policy.pause_after == 3
+    assert "firing-0-pause_after" in page(admin_client, task)
     apply_all_changes()
     assert Schedule.objects.get(pk=task.pk).next_fire_at is not None
 
@@ -111,6 +113,19 @@ def test_a_policy_that_cannot_be_kept_is_refused(
     values = {"firing-0-condition": "nobody.knows"}
     answer = admin_client.post(ADD, form(interval, **values))
     assert "nobody.knows" in answer.content.decode()
+
+
+def test_pages_call_it_a_schedule(admin_client: Client, make: Make) -> None:
+    task = make("nightly")
+    for url in (LIST, ADD, reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])):
+        said = admin_client.get(url).content.decode()
+        title = said.partition("<title>")[2].partition("</title>")[0]
+        assert "chedule" in title
+        assert "eriodic task" not in title
+    assert "eriodic task" not in admin_client.get(LIST).content.decode()
+    deleted = reverse("admin:django_celery_beat_periodictask_delete", args=[task.pk])
+    answer = admin_client.post(deleted, {"post": "yes"}, follow=True)
+    assert "The schedule “nightly" in answer.content.decode()
 
 
 def test_pause_resume_and_run_now_are_logged(admin_client: Client, make: Make, app: Celery) -> None:

@@ -75,13 +75,16 @@ def test_what_was_taken_out_of_the_code_is_told_and_removed_by_a_command(
     call_command("prune_schedules", "--dry-run")
     assert {*capsys.readouterr().out.split("\n")[:3]} == {"goes", "job goes", "kept"}
     assert names() == before
-    call_command("prune_schedules", "--keep", "kept")
+    with pytest.raises(CommandError, match="delete 3 schedules and their fires"):
+        call_command("prune_schedules")  # where nobody can be asked
+    assert names() == before
+    call_command("prune_schedules", "--keep", "kept", "--no-input")
     assert names() == before - {"goes", "job goes"}
     assert told() == ""
     start("stays", "returns", declared=("job stays",))
     assert told() == ""  # nor is the kept one listed again
     with pytest.raises(CommandError, match="stays"):
-        call_command("prune_schedules", "--keep", "stays")
+        call_command("prune_schedules", "--keep", "stays", "--no-input")
 
 
 def test_what_an_earlier_version_declared_is_never_removed(

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,24 @@ def test_all_keys_are_in_one_slot_of_a_cluster(app: Celery) -> None:
     keys: Any = backend.store._client.keys("*")
     assert len(keys) >= 9
     assert {key.partition("{scheduling}:")[0] for key in keys} == {"mine:"}
+
+
+def test_the_name_of_a_concurrency_key_is_forgotten_when_it_is_used_no_more(app: Celery) -> None:
+    backend = RedisBackend(settings.BROKER_URL, "keys:")
+    backend.save({**DEFINITION, "overlap": "skip", "concurrency_key": "shop"})
+    store, now = backend.store, backend.now()
+
+    def names() -> list[Any]:
+        kept: Any = store._client.hkeys(store._keys)
+        return list(kept)
+
+    backend.run_now("job")
+    store.forget_keys(now + timedelta(hours=23))
+    assert names() == ["concurrency:shop"]
+    store.forget_keys(now + timedelta(hours=25))
+    assert names() == []
+    backend.run_now("job")  # the run before goes on, so it decides nothing
+    assert [fire.status for fire in backend.fires("job")] == ["skipped_overlap", "claimed"]
 
 
 def test_what_was_answered_survives_the_death_of_redis(

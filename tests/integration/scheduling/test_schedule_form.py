@@ -273,6 +273,49 @@ def test_a_jitter_as_long_as_the_typed_rules_gap_is_refused(admin_client: Client
     assert "below the time" in answer.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("line", "seconds", "is_refused"),
+    [("0 9 15W * *", "86400", False), ("0 9-17 L * *", "3600", True)],
+)
+def test_a_jitter_is_compared_with_the_rule_itself_and_not_with_the_row_in_its_place(
+    admin_client: Client, line: str, seconds: str, is_refused: bool
+) -> None:
+    jitter = {"firing-0-jitter_seconds": seconds}
+    values = typed(when="cron", cron=line, timezone="UTC", **jitter)
+    answer = admin_client.post(ADD, values)
+    assert ("which is 3600 seconds" in answer.content.decode()) == is_refused
+    assert PeriodicTask.objects.exists() != is_refused
+
+
+def test_a_schedule_whose_rule_has_ended_is_not_resumed_and_may_be_edited(
+    admin_client: Client,
+) -> None:
+    past = (database_now() - timedelta(days=9)).isoformat()
+    rule = {"rrule": "FREQ=DAILY;COUNT=3", "from": past}
+    jobs.allow("jobs.note")
+    jobs.register("by hand", "jobs.note", {"rrule": "FREQ=DAILY", "from": past}, enabled=False)
+    task = PeriodicTask.objects.get()
+    kept = Schedule.objects.get(pk=task.pk)
+    assert kept.recurrence is not None
+    kept.recurrence["rule"] = rule
+    kept.save(update_fields=["recurrence"])
+    row = {
+        **typed(when="row", crontab=str(task.crontab_id), description="for colleagues"),
+        "firing-INITIAL_FORMS": "1",
+        "firing-0-periodic_task": str(task.pk),
+    }
+    refused = admin_client.post(change_url(task), row)
+    assert "has ended" in " ".join(errors_of(refused)["enabled"])
+    act = {"action": "resume_selected", "_selected_action": [task.pk]}
+    answer = admin_client.post(LIST, act, follow=True)
+    assert "has ended" in answer.content.decode()
+    assert admin_client.post(change_url(task), {**row, "enabled": ""}).status_code == 302
+    PeriodicTask.objects.update(enabled=True)  # by SQL: it rests, and is at no fault
+    apply_all_changes()
+    after = Schedule.objects.get(pk=task.pk)
+    assert (after.next_fire_at, after.quarantined_at) == (None, None)
+
+
 def test_saving_without_touching_the_rule_keeps_its_row(admin_client: Client, make: Make) -> None:
     # The row of another spelling: 60 seconds would be found as a minute.
     every = IntervalSchedule.objects.create(every=60, period="seconds")

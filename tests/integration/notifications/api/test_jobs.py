@@ -10,7 +10,7 @@ from django.db import connection
 from django_celery_beat.models import PeriodicTask
 
 from notifications.core.routing import SEND_TASK
-from scheduling.models import Fire
+from scheduling.models import Fire, Schedule
 from tests.integration.notifications.api.conftest import SIMULATED, Caller
 
 pytestmark = pytest.mark.django_db
@@ -73,6 +73,56 @@ def test_a_job_rests_and_goes_on(call: Caller) -> None:
     assert call.ok("POST", f"/jobs/{made['id']}/pause")["enabled"] is False
     assert call.ok("GET", f"/jobs/{made['id']}/next")["next"] == []
     assert call.ok("POST", f"/jobs/{made['id']}/resume")["enabled"] is True
+
+
+def test_a_job_says_when_it_fires_next_before_a_scheduler_has_seen_it(call: Caller) -> None:
+    def fires_next(job: dict[str, Any]) -> Any:
+        return call.ok("GET", f"/jobs/{job['id']}/next", query={"count": 1})["next"]
+
+    made = call.ok("POST", "/jobs", JOB)
+    assert [made["next_fire_at"]] == fires_next(made)
+    changed = call.ok("PATCH", f"/jobs/{made['id']}", {"schedule": {"cron": "0 10 * * 2"}})
+    assert [changed["next_fire_at"]] == fires_next(made) != [made["next_fire_at"]]
+    assert call.ok("POST", f"/jobs/{made['id']}/pause")["next_fire_at"] is None
+    assert call.ok("POST", f"/jobs/{made['id']}/resume")["next_fire_at"] == changed["next_fire_at"]
+
+
+def test_a_backfill_is_previewed_and_ordered(call: Caller) -> None:
+    made = call.ok("POST", "/jobs", {**JOB, "schedule": {"cron": "0 * * * *"}})
+    path = f"/jobs/{made['id']}/backfill"
+    body = {"since": "2026-03-01T00:00:00Z", "until": "2026-03-01T03:00:00Z", "pace": 60}
+    preview = call.ok("POST", path, {**body, "dry_run": True})["runs"]
+    assert [run["scheduled_for"][11:16] for run in preview] == ["00:00", "01:00", "02:00"]
+    assert not Fire.objects.exists()
+    ordered = call("POST", path, body)
+    assert ordered.status_code == 202
+    assert len(ordered.json()["runs"]) == 3
+    assert Fire.objects.filter(schedule=made["id"], by_hand=True).count() == 3
+    assert call.ok("POST", path, body)["runs"] == []
+    for change, field in (
+        ({"until": "2026-02-01T00:00:00Z"}, "until"),
+        ({"since": "0001-01-01T00:00:00+14:00"}, "since"),
+        ({"since": "1990-01-01T00:00:00Z"}, "since"),
+        ({"until": "2999-01-01T00:00:00Z"}, "until"),
+        ({"pace": -1}, "pace"),
+    ):
+        refused = call("POST", path, {**body, **change})
+        assert (refused.status_code, refused.json()["field"]) == (422, field)
+
+
+def test_a_job_that_has_ended_is_not_resumed(call: Caller) -> None:
+    rule = {"rrule": "FREQ=DAILY;COUNT=2", "from": "2026-01-01T09:00:00Z"}
+    later = {**rule, "from": "2100-01-01T09:00:00Z"}
+    made = call.ok("POST", "/jobs", {**JOB, "schedule": later, "enabled": False})
+    kept = Schedule.objects.get(pk=made["id"])
+    assert kept.recurrence is not None
+    kept.recurrence["rule"] = rule
+    kept.save(update_fields=["recurrence"])
+    for method, path, body in (("POST", "/resume", None), ("PATCH", "", {"enabled": True})):
+        refused = call(method, f"/jobs/{made['id']}{path}", body)
+        assert (refused.status_code, refused.json()["field"]) == (422, "schedule")
+        assert "has ended" in refused.json()["detail"]
+    call.ok("PATCH", f"/jobs/{made['id']}", {"description": "Kept for its fires."})
 
 
 def test_a_job_is_run_by_hand_and_its_fires_are_listed(call: Caller) -> None:

@@ -75,6 +75,7 @@ N, B, J, F, R, T, S, D, C, E, U = (
     *("/failed-deliveries/replays", "/templates", "/suppressions", "/failed-deliveries"),
     *("/problems", "/events", "/event-rules"),
 )
+PAST = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:10:00Z", "dry_run": True}
 TABLE = {
     "create_notification": Expected(SEND, 201, body=send, shows=True),
     "cancel_notification": Expected(SEND, path=N, shows=True),
@@ -93,6 +94,7 @@ TABLE = {
     ),
     "resume_job": Expected(MANAGE | SEND, path=J, shows=True),
     "run_job": Expected(MANAGE | SEND, 202, path=J),
+    "backfill_job": Expected(MANAGE | SEND, path=J, body=lambda _: PAST),
     "pause_job": Expected(MANAGE, path=J, shows=True),
     "delete_job": Expected(MANAGE, 204, path=J),
     "get_job_schema": Expected(READ),

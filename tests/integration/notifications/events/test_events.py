@@ -140,6 +140,7 @@ def test_what_is_being_sent_is_not_cancelled_and_not_tried_again(
         ({"name": ""}, "name"),
         ({"event": "no name"}, "event"),
         ({"condition": "data.amount >"}, "condition"),
+        ({"condition": "data.amount > [10]"}, "condition"),
         ({"recipients": ""}, "recipients"),
         ({"recipients": "customer"}, "recipients"),
         ({"context": {"a": "nope()"}}, "context.a"),

@@ -103,7 +103,10 @@ def test_a_held_schedules_sends_wait(transactional_db: None, fire: Fire) -> None
     many = send_many([SIMULATED], batch=batches.of_run(str(fire.id))).batch
     holds.hold("schedule", "nightly")
     assert not claimed(one)
-    assert not claimed(Notification.objects.get(batch=many))
+    of_the_batch = Notification.objects.get(batch=many)
+    assert not claimed(of_the_batch)
+    for row in (one, of_the_batch):
+        assert [str(hold) for hold in holds.covering(row)] == ["schedule nightly"]
     assert claimed(send(**SIMULATED))
     holds.release("schedule", "nightly")
     assert claimed(one)
@@ -144,6 +147,7 @@ def test_a_held_account_is_passed_over_and_without_another_its_messages_wait(
     deliver(waiting)
     waiting.refresh_from_db()
     assert (waiting.status, waiting.reason) == ("scheduled", "account_held")
+    assert [str(hold) for hold in holds.covering(waiting)] == ["account a", "account b"]
     assert holds.release("account", "b")
     waiting.refresh_from_db()
     assert waiting.due_at

@@ -202,6 +202,26 @@ def test_the_last_time_of_a_rule_that_ends_fires(backend: Backend, app: Celery) 
     assert not jobs.get("job").quarantined_at
 
 
+def test_a_rule_that_has_ended_rests_and_is_not_resumed(stage: Stage, app: Celery) -> None:
+    begin = stage.backend.now() + timedelta(seconds=1)
+    rule = {"rrule": "FREQ=MINUTELY;COUNT=1", "from": begin.isoformat()}
+    jobs.register("job", TASK, rule)
+    tick_until(stage.backend, app, lambda: jobs.fires("job"))
+    jobs.register("job", TASK, rule, timeout=5)  # as at each start of a program
+    tick(stage.backend, app)
+    assert jobs.get("job").definition["timeout"] == 5
+    assert jobs.get("job").quarantined_at is None
+    jobs.pause("job")
+    with pytest.raises(jobs.InvalidJob, match="has ended") as refused:
+        jobs.resume("job")
+    assert refused.value.field == "schedule"
+    with pytest.raises(jobs.InvalidJob, match="has ended"):
+        jobs.register("another", TASK, rule)
+    assert jobs.names() == ["job"]
+    since, until = begin - timedelta(hours=1), stage.backend.now()
+    assert jobs.backfill("job", since, until) == []  # it has its fire
+
+
 def test_jitter_delays_a_fire_and_not_its_due_time(stage: Stage, app: Celery) -> None:
     jobs.register("job", TASK, 3600, jitter=600)
     (following,) = jobs.next_fires("job", 1)

@@ -164,6 +164,8 @@ def test_only_what_differs_from_the_previous_definition_is_written(backend: Back
         ({"schedule": {"cron": "0 9 * * *", "calendar": "../etc"}}, "schedule.calendar"),
         ({"expires": "2001-01-01T00:00:00Z"}, "expires"),
         ({"pause_after": 0}, "pause_after"),
+        ({"jitter": 60}, "jitter"),
+        ({"schedule": {"cron": "*/20 * * * * *", "seconds": True}, "jitter": 20}, "jitter"),
         ({"start": "never"}, "start"),
         ({"timeout": 0}, "timeout"),
         ({"start": "2100-01-02T00:00:00Z", "expires": "2100-01-01T00:00:00Z"}, "expires"),
