@@ -104,9 +104,14 @@ def count_of(sql: str, parameters: Sequence[Any]) -> int:
 
 def ids_of(sql: str, parameters: Sequence[Any]) -> list[UUID]:
     """Run a statement of our own that returns ids."""
+    return [read_id(row[0]) for row in all_of(sql, parameters)]
+
+
+def all_of(sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run a statement of our own, and give the rows that it returns."""
     with _server_cursor() if connection.vendor == "postgresql" else connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return [read_id(row[0]) for row in cursor.fetchall()]
+        return list(cursor.fetchall())
 
 
 def write_each(

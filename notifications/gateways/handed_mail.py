@@ -5,7 +5,7 @@ Mails that come at once are committed together.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email import policy
@@ -30,6 +30,9 @@ from notifications.submission.acceptance import Answer, Asked
 from scheduling import isolation
 
 TOGETHER = 100  # mails in one commit
+MANY = 5  # mails in a commit, after which the next one waits for more to come
+GATHER_SECONDS = 0.003  # a commit costs more than that, and little more for twice as many mails
+PUBLISH_SECONDS = 0.05  # between two looks at what the broker lacks
 _parser = BytesHeaderParser(policy=policy.compat32)  # which reads no value until it is asked for
 
 
@@ -53,9 +56,17 @@ class TooMany(Exception):
 
 
 class Writer:
-    """Accepts mails in one thread; those that come while it is at work are the next commit."""
+    """Accepts mails in one thread; those that come while it is at work are the next commit.
 
-    def __init__(self) -> None:
+    ``publish`` has the broker told of what was accepted: not before each answer, but at once and
+    then as often as ``PUBLISH_SECONDS`` allows.
+    """
+
+    def __init__(self, publish: Callable[[], Awaitable[None]]) -> None:
+        self._publish = publish
+        self._were = 0  # in the last commit
+        self._is_unpublished = False
+        self._publishing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._waiting: list[tuple[Handed, asyncio.Future[list[Answer]]]] = []
         self._work: asyncio.Task[None] | None = None
@@ -71,12 +82,18 @@ class Writer:
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
+            if self._were >= MANY:
+                await asyncio.sleep(GATHER_SECONDS)
             part, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
             mails = [handed for handed, _ in part]
+            self._were = len(part)
             try:
                 answers: Sequence[Any] = await loop.run_in_executor(self._thread, accept, mails)
             except Exception as error:  # noqa: BLE001 -- raised again where each is waited for
                 answers = [error] * len(part)
+            self._is_unpublished = True
+            if self._publishing is None or self._publishing.done():
+                self._publishing = asyncio.create_task(self._publish_all())
             for (_, future), answer in zip(part, answers, strict=True):
                 if future.done():
                     continue  # its client is gone
@@ -85,16 +102,27 @@ class Writer:
                 else:
                     future.set_result(answer)
 
+    async def _publish_all(self) -> None:
+        while self._is_unpublished:
+            self._is_unpublished = False
+            await self._publish()
+            await asyncio.sleep(PUBLISH_SECONDS)
+
     async def close(self) -> None:
-        """Store the mails that were received, and let the thread end."""
+        """Store and publish the mails that were received, and let the thread end."""
         if self._work is not None:
             await self._work
+        if self._publishing is not None:
+            await self._publishing
         self._thread.submit(connections.close_all)
         self._thread.shutdown()
 
 
 def accept(mails: Sequence[Handed]) -> list[list[Answer] | Exception]:
-    """Accept mails in one transaction; return for each its answers, or what refused it."""
+    """Accept mails in one transaction; return for each its answers, or what refused it.
+
+    Nothing is published: see ``Writer``.
+    """
     close_old_connections()
     prepared: list[list[dict[str, Any]] | Exception] = []
     for one, wait in zip(mails, _waits(mails), strict=True):
@@ -110,7 +138,7 @@ def accept(mails: Sequence[Handed]) -> list[list[Answer] | Exception]:
                 raise
             prepared.append(InvalidField("The mail cannot be read.", field="raw"))
     asked = [Asked(row) for rows in prepared if isinstance(rows, list) for row in rows]
-    answers = iter(acceptance.accept_many(asked))
+    answers = iter(acceptance.accept_many(asked, publish=False))
     found: list[list[Answer] | Exception] = []
     for rows in prepared:
         if isinstance(rows, Exception):
@@ -257,7 +285,12 @@ def _sender(given: str) -> str:
 
 def _read(name: str, headers: Any) -> str:
     found = [value for other, value in headers.raw_items() if other.lower() == name.lower()]
-    return str(policy.default.header_fetch_parse(name, found[0])) if found else ""
+    if not found:
+        return ""
+    value = str(found[0])
+    if value.isascii() and "=?" not in value:  # nothing to decode, which costs a tenth of it all
+        return value
+    return str(policy.default.header_fetch_parse(name, value))
 
 
 def _one_line(subject: str) -> str:

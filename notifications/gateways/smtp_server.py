@@ -27,9 +27,11 @@ from notifications.channels import addresses, return_paths
 from notifications.core.conf import conf
 from notifications.core.errors import InvalidNotification
 from notifications.core.text import printable
+from notifications.gateways import smtp_data
 from notifications.gateways.handed_mail import Handed, TooMany, Writer
 from notifications.models import ApiKey, new_id
 from notifications.operations import api_keys
+from notifications.queueing import release
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +39,7 @@ LOGINS = 6  # wrong keys after which a connection is over
 LATER = "451 4.3.0 It cannot be stored now; try again later"
 _REPLIES = {"from_email": "550 5.7.1", "attachments": "552 5.3.4", "recipient": "553 5.1.3"}
 _REFUSED = "554 5.6.0"
+_PLAIN = re.compile(r"<([A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9.-]+)>( .*)?")
 _EHLO = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
 
@@ -67,6 +70,7 @@ class Server(SMTP):
         super().__init__(*args, authenticator=_unchecked, **options)
         self._backend = backend
         self._most = most
+        self._most_octets = options["data_size_limit"]
         self._refusals = 0
 
     def connection_made(self, transport: Any) -> None:
@@ -99,6 +103,36 @@ class Server(SMTP):
                 await self.push(LATER)
                 return True
         return bool(await super().check_auth_needed(caller_method))
+
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 -- aiosmtpd's name
+        """Read a mail, and answer what the handler says."""
+        if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
+            return
+        envelope = self.envelope
+        if envelope is None or not envelope.rcpt_tos:
+            await self.push("503 Error: need RCPT command")
+            return
+        if arg:
+            await self.push("501 Syntax: DATA")
+            return
+        await self.push("354 End data with <CR><LF>.<CR><LF>")
+        try:
+            content = await smtp_data.read(self._reader, self._most_octets)
+            envelope.content = envelope.original_content = content
+            status = await self._call_handler_hook("DATA")
+        except smtp_data.TooMuch:
+            status = "552 5.3.4 The mail is too large"
+        except smtp_data.TooLong:
+            status = "500 5.5.2 A line is longer than 998 characters (RFC 5321, 4.5.3.1.6)"
+        self._set_post_data_state()
+        await self.push(status)
+
+    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        """Read an address of MAIL or RCPT: most are plain, and ``email`` takes long for them."""
+        if plain := _PLAIN.fullmatch(arg):
+            return plain[1], plain[2] or ""
+        found: tuple[str | None, str | None] = super()._getaddr(arg)
+        return found
 
     async def auth_PLAIN(self, server: SMTP, args: list[str]) -> AuthResult:  # noqa: N802 -- aiosmtpd's name
         """Log in by the mechanism PLAIN."""
@@ -144,6 +178,13 @@ class Backend:
     async def ask(self, what: Any, *about: Any) -> Any:
         """Call it in the thread, and return its answer; raises what it raises."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, what, *about)
+
+    async def publish(self) -> None:
+        """Publish what the broker lacks; where that fails, the sweep does it."""
+        try:
+            await self.ask(_publish)
+        except Exception as error:  # noqa: BLE001 -- the mails are committed, and stay due
+            log.warning("left_to_the_sweep", error=type(error).__name__)
 
     def close(self) -> None:
         """Let the thread end, and its connection to the database."""
@@ -219,6 +260,11 @@ class Handler:
         return "250 2.0.0 OK"
 
 
+def _publish() -> None:
+    close_old_connections()
+    release.publish_now()
+
+
 def _expects_bounces() -> bool:
     close_old_connections()
     return bounces.are_expected()
@@ -268,7 +314,8 @@ async def serve(options: Options, stopped: asyncio.Event, listening: Any = None)
     for name in ("mail.log", "mail.debug"):  # aiosmtpd's, which have addresses
         logging.getLogger(name).setLevel(logging.ERROR)
     context = options.context()
-    backend, writer = Backend(), Writer()
+    backend = Backend()
+    writer = Writer(backend.publish)
     handler = Handler(backend, writer)
 
     def connection() -> Server:

@@ -7,7 +7,13 @@ from django.db import connection, models
 
 from notifications.channels.mail import File, KeptMail, Mail
 from notifications.core.errors import InvalidField
+from notifications.db.bulk_insert import Table
 from notifications.models import Attachment, MailContent
+
+# The database gives the ids and the times.
+_FILES = Table(Attachment, "id", "created_at")
+_MAILS = Table(MailContent, "id", "created_at")
+_LINKS = Table(MailContent.attachments.through, "id")
 
 
 def keep(mails: Iterable[Mail | KeptMail]) -> dict[str, int]:
@@ -30,16 +36,18 @@ def _written(mails: Sequence[Mail]) -> dict[str, int]:
         return {}
     files = {file.digest: file for mail in mails for file in mail.files()}
     attachments = _attachments(files)
-    rows = MailContent.objects.bulk_create(
-        [MailContent(digest=mail.digest, fields=mail.kept) for mail in mails]
+    made = _MAILS.insert_numbered(
+        [{**_MAILS.defaults, "digest": mail.digest, "fields": mail.kept} for mail in mails],
+        by="digest",
     )
-    through = MailContent.attachments.through
-    through.objects.bulk_create(
-        through(mailcontent_id=row.pk, attachment_id=attachments[digest])
-        for row, mail in zip(rows, mails, strict=True)
-        for digest in {file.digest for file in mail.files()}
+    _LINKS.insert(
+        [
+            {"mailcontent_id": made[mail.digest], "attachment_id": attachments[digest]}
+            for mail in mails
+            for digest in {file.digest for file in mail.files()}
+        ]
     )
-    return {row.digest: row.pk for row in rows}
+    return made
 
 
 def _attachments(files: dict[str, File]) -> dict[str, int]:
@@ -48,10 +56,11 @@ def _attachments(files: dict[str, File]) -> dict[str, int]:
         return {}
     found = dict(_locked(Attachment, "digest", sorted(files)))
     missing = [file for digest, file in sorted(files.items()) if digest not in found]
-    rows = Attachment.objects.bulk_create(
-        [Attachment(digest=f.digest, size=len(f.content), content=f.content) for f in missing]
-    )
-    return {**found, **{row.digest: row.pk for row in rows}}
+    rows = [
+        {**_FILES.defaults, "digest": f.digest, "size": len(f.content), "content": f.content}
+        for f in missing
+    ]
+    return {**found, **_FILES.insert_numbered(rows, by="digest")}
 
 
 def _locked(model: type[models.Model], column: str, values: Sequence[Any]) -> list[tuple[Any, int]]:

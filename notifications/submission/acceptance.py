@@ -133,11 +133,14 @@ def accept_one(asked: Asked, *, publish: bool = True) -> Answer:
 
 
 @tracing.submission()
-def accept_many(asked: Sequence[Asked], *, batch: Batch | None = None) -> list[Answer]:
+def accept_many(
+    asked: Sequence[Asked], *, batch: Batch | None = None, publish: bool = True
+) -> list[Answer]:
     """Accept requests in one transaction, and return an answer for each, in order.
 
     What is wrong with one request is the ``error`` of its answer, and stops no other. On commit
-    as much is published as the broker lacks. Raises what concerns everybody, such as an outage.
+    as much is published as the broker lacks; ``publish`` is false for a caller that does it itself
+    (``release.publish_now``). Raises what concerns everybody, such as an outage.
     """
     now = clock.now()
     answers = []
@@ -154,7 +157,7 @@ def accept_many(asked: Sequence[Asked], *, batch: Batch | None = None) -> list[A
             faulty.answer.error = FaultyRow.of(fault.error)
         created = Counter(_queue_of(answer.row) for answer in answers if answer.created)
         transaction.on_commit(partial(_committed, created, None), robust=True)
-        if created:
+        if created and publish:
             transaction.on_commit(release.publish_now, robust=True)
     metrics.refused(answer.error for answer in answers if answer.error is not None)
     return answers
