@@ -8,6 +8,7 @@ from pathlib import Path
 from django.core.management import execute_from_command_line
 
 from config import processes
+from notifications.core import extras
 
 PROCESSES = {
     "web": processes.WEB,
@@ -45,7 +46,7 @@ def main() -> None:
     elif lacking := [one for one in ("whitenoise", *NEEDS.get(name, ())) if not _is_there(one)]:
         sys.exit(
             f"The ready-made project needs {', '.join(lacking)}: install the extra, "
-            "pip install 'notifications[server]'."
+            f"{extras.command('server')}"
         )
     elif name == "up":
         os.execv(sys.executable, [sys.executable, "-m", "config.up"])  # noqa: S606 -- no shell is wanted

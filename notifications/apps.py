@@ -16,7 +16,7 @@ class NotificationsConfig(AppConfig):
     def ready(self) -> None:
         """Have every scheduler process do what must go on by itself."""
         from notifications import project_checks  # noqa: F401 -- its decorators register them
-        from notifications.callbacks import outbound, receipts
+        from notifications.callbacks import mailbox, outbound, receipts
         from notifications.db import checks  # noqa: F401 -- its decorators register them
         from notifications.delivery import probe
         from notifications.mails import collecting
@@ -49,6 +49,7 @@ class NotificationsConfig(AppConfig):
         ticker.register("notifications.holds", holds.tick)
         ticker.register("notifications.bulk_replays", bulk_replays.tick)
         ticker.register("notifications.receipts", receipts.tick)
+        ticker.register("notifications.mailbox", mailbox.Reader().tick)
         ticker.register("notifications.status_callbacks", outbound.tick)
         ticker.register("notifications.retention", retention.tick)
         ticker.register("notifications.mails", collecting.tick)

@@ -4,6 +4,8 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
+from notifications.core import extras
+
 PROVIDER = "sso"  # in the address to which the issuer leads back
 
 MIDDLEWARE = [
@@ -18,7 +20,7 @@ def installed() -> None:
     if not find_spec("allauth"):
         raise SystemExit(
             "ADMIN_OIDC_ISSUER and ADMIN_SECOND_FACTOR need django-allauth: "
-            "pip install 'notifications[sso]'."
+            f"{extras.command('sso')}"
         )
 
 

@@ -76,7 +76,8 @@ class Provider:
     """One way of handing messages over. Subclasses write ``send``, or ``send_many`` if faster.
 
     ``setting_names`` and ``secret_names`` say what an account of this kind needs, and
-    ``optional`` which of these may be left out. Making one connects to nobody.
+    ``optional`` which of these may be left out. ``without`` says what takes the place of a setting
+    that accounts of other kinds have. Making one connects to nobody.
     """
 
     kind: ClassVar[str]
@@ -84,6 +85,7 @@ class Provider:
     setting_names: ClassVar[Mapping[str, str]] = {}
     secret_names: ClassVar[Mapping[str, str]] = {}
     optional: ClassVar[frozenset[str]] = frozenset()
+    without: ClassVar[Mapping[str, str]] = {}
     option_names: ClassVar[frozenset[str]] = frozenset()  # the options that it carries
     mail_fields: ClassVar[frozenset[str]] = frozenset()
     """What it carries of ``channels.mail.FIELDS``; a mail that has more is not sent by it."""

@@ -12,6 +12,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from notifications.channels.base import Content, Fit, Provider
+from notifications.core import extras
 
 ENTRY_POINTS = "notifications.providers"
 
@@ -38,7 +39,7 @@ OF_ANY_KIND = {"connections": "How many calls, or connections, a process makes a
 MOST_CONNECTIONS = 256
 
 
-# What brings the libraries of kinds that few need: pip install "notifications[aws]".
+# What brings the libraries of kinds that few need (``core.extras``).
 EXTRAS = {
     "anymail": "anymail",
     "apprise": "apprise",
@@ -108,7 +109,10 @@ def problems(
         ("secrets", secrets, provider.secret_names),
     ):
         complaints = _complaints(
-            given, {**known, **OF_ANY_KIND} if field == "settings" else known, optional
+            given,
+            {**known, **OF_ANY_KIND} if field == "settings" else known,
+            optional,
+            provider.without,
         )
         if complaints:
             found[field] = complaints
@@ -125,8 +129,7 @@ def _ours(kind: str) -> object:
         if kind not in EXTRAS:
             raise
         raise UnknownKind(
-            f"The library of {kind} is not installed ({error.name}): "
-            f'pip install "notifications[{EXTRAS[kind]}]"'
+            f"The library of {kind} is not installed ({error.name}): {extras.command(EXTRAS[kind])}"
         ) from None
 
 
@@ -137,12 +140,20 @@ def _of_any_kind(settings: Mapping[str, Any]) -> list[str]:
     return [f"connections: It must be a number from 1 to {MOST_CONNECTIONS}."]
 
 
-def _complaints(given: object, known: Mapping[str, str], optional: frozenset[str]) -> list[str]:
+def _complaints(
+    given: object,
+    known: Mapping[str, str],
+    optional: frozenset[str],
+    without: Mapping[str, str],
+) -> list[str]:
     if not isinstance(given, Mapping):
         return ["It must be a JSON object."]
     return [
         *(f"{name} is missing: {known[name]}" for name in known.keys() - given.keys() - optional),
-        *(f"There is no {name!r}." for name in given.keys() - known.keys()),
+        *(
+            f"There is no {name!r}. {without.get(name, '')}".strip()
+            for name in given.keys() - known.keys()
+        ),
     ]
 
 

@@ -370,10 +370,10 @@ def refuse_executables_of(raw: bytes) -> None:
         return
     for part in message_from_bytes(raw).walk():
         if name := part.get_filename():
-            _refuse_executable(_as_read(name), part.get_content_type(), "content")
+            _refuse_executable(as_read(name), part.get_content_type(), "content")
 
 
-def _as_read(name: str) -> str:
+def as_read(name: str) -> str:
     """Return a file's name as mail programs show it: encoded words (RFC 2047) are decoded."""
     try:
         parts = decode_header(name)

@@ -130,7 +130,7 @@ def _attachment(given: Any) -> File | None:
         kind = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
     if not isinstance(content, bytes):
         return None
-    return mail.file({"filename": str(filename), "content": content, "content_type": kind})
+    return mail.file({"filename": _name(str(filename)), "content": content, "content_type": kind})
 
 
 def _part(part: MIMEBase) -> File | None:
@@ -138,13 +138,24 @@ def _part(part: MIMEBase) -> File | None:
         return None
     content = part.get_payload(decode=True)
     content_id = str(part.get("Content-ID", "")).strip("<> ")
-    filename = part.get_filename() or (content_id and f"{content_id}.{part.get_content_subtype()}")
+    of_id = content_id and f"{content_id}.{part.get_content_subtype()}"
+    filename = _name(part.get_filename() or "") or of_id
     if not filename or not isinstance(content, bytes):
         return None
     if content_id and part.get_content_disposition() == "attachment":
         content_id = ""
     given = {"filename": filename, "content": content, "content_id": content_id}
     return mail.file({**given, "content_type": part.get_content_type()})
+
+
+def _name(given: str) -> str:
+    """Return a file's name as readers of Django's mail show it.
+
+    Django writes it as it is, so an encoded word (RFC 2047) is decoded, unless no file has such a
+    name: then it is kept letter by letter.
+    """
+    read = mail.as_read(given)
+    return read if read.isprintable() and "/" not in read and "\\" not in read else given
 
 
 def _mail(message: EmailMessage, beside: Fields, *, several: bool) -> Mail | None:

@@ -60,6 +60,12 @@ _EVENTS = {
 }
 
 
+# Services take bounces themselves, and sign by keys that they made for the domain.
+_NO_RETURN_PATH = (
+    "The service takes bounces itself, and tells of them by its callbacks: set the secret "
+    "webhook, and have the service call /webhooks/<account>."
+)
+_NO_DKIM = "The service signs the mail, by its own keys for your domain: verify the domain there."
 _FOR_BOTO = ("session_params", "client_params")
 
 
@@ -83,6 +89,10 @@ class AnymailProvider(Provider):
     optional = frozenset(
         {"options", "credentials", "webhook", *allowed_senders.SETTING, *mail_headers.SETTINGS}
     )
+    without = {
+        "return_path": _NO_RETURN_PATH,
+        **dict.fromkeys(("dkim_selector", "dkim_domain", "dkim_key"), _NO_DKIM),
+    }
     option_names = options.OF_EMAIL
     mail_fields = frozenset(FIELDS)
 

@@ -30,7 +30,10 @@ class Signer:
         try:
             self.signed(b"From: a@b.example\r\n\r\n")
         except (PermanentError, ArithmeticError, KeyError, TypeError, IndexError) as error:
-            raise ValueError("The DKIM key must be an RSA private key in PEM.") from error
+            raise ValueError(
+                "The DKIM key must be an RSA private key in PEM. Ed25519 (RFC 8463) is not signed "
+                "with: large receivers do not verify it, so mail needs the RSA signature anyway."
+            ) from error
 
     @property
     def record_name(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from notifications.channels import addresses, allowed_senders, options, return_paths
 from notifications.channels.base import Account, Message, Provider, failed, setting_problem
 from notifications.channels.mail import COPIES, FIELDS
+from notifications.core import extras
 from notifications.core.attempt import Outcome, Result
 from notifications.core.errors import DeliveryError, PermanentError, TransientError, UnknownOutcome
 from notifications.core.masking import mask
@@ -312,7 +313,7 @@ def _signer(account: Account, sender: addresses.Sender) -> Any:
         signing = import_module("notifications.providers.dkim_signing")
     except ModuleNotFoundError as error:
         raise ValueError(
-            f'dkimpy is not installed ({error.name}): pip install "notifications[dkim]"'
+            f"dkimpy is not installed ({error.name}): {extras.command('dkim')}"
         ) from None
     return signing.of_account(account.settings, key, sender.address)
 

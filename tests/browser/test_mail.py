@@ -20,6 +20,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 )
+CALENDAR = "text/calendar; method=REQUEST; charset=utf-8"
+INVITATION = """BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nUID:1@shop\r\nSUMMARY:Grüße\r
+END:VEVENT\r\nEND:VCALENDAR\r\n""".encode()
 HTML = """<h1>Grüße, Ada</h1><p>Your bill <b>4711</b> of 12 €</p>
 <p><img src="cid:logo@shop" alt="Logo" width="80" height="20"></p>
 <p>{}</p>""".format("A line that is long enough to be folded on its way. " * 40)
@@ -49,6 +52,7 @@ def arrived(
         attachments=[
             {"filename": "Rechnung März.pdf", "content": b"%PDF-1.7\n" + bytes(range(256))},
             {"filename": "logo.png", "content": PNG, "content_id": "logo@shop"},
+            {"filename": "invite.ics", "content": INVITATION, "content_type": CALENDAR},
         ],
     )
     [recorded] = pipeline.deliver(claims.claim([row.id]), worker="test")
@@ -72,6 +76,14 @@ def test_a_mail_with_everything_is_shown_as_it_was_written(
         page.close()
     [bill] = arrived.iter_attachments()
     assert bill.get_filename() == "Rechnung März.pdf"
+    # Beside the text and the HTML, where mail programs look for an invitation (RFC 6047).
+    [forms] = [one for one in arrived.walk() if one.get_content_subtype() == "alternative"]
+    *_, invitation = forms.iter_parts()
+    assert (invitation.get_content_type(), invitation.get_param("method")) == (
+        "text/calendar",
+        "REQUEST",
+    )
+    assert invitation.get_payload(decode=True) == INVITATION
 
 
 def as_a_mail_program_shows_it(message: Any) -> Any:

@@ -8,9 +8,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from notifications.callbacks import bounces
+from notifications.callbacks import bounces, mailbox
 from notifications.core.conf import conf
-from notifications.gateways import mailbox
 
 TRY_LATER = 75  # EX_TEMPFAIL of sysexits.h: the mail server keeps the mail
 AT_ONCE = 65536  # bytes

@@ -10,6 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from notifications.core import extras
+
 SWITCH = 0.0005  # seconds that a thread keeps the interpreter while another one asks for it
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -31,7 +33,7 @@ class Command(BaseCommand):
         except ModuleNotFoundError as error:
             if error.name != "aiosmtpd":
                 raise
-            raise CommandError('It needs aiosmtpd: pip install "notifications[smtp]".') from None
+            raise CommandError(f"It needs aiosmtpd: {extras.command('smtp')}") from None
         chosen = smtp_server.Options(
             options["host"],
             options["port"],

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from django.conf import settings
 
+from notifications.callbacks import mailbox
 from notifications.channels.base import Provider
 from notifications.channels.kinds import UnknownKind, provider_class
 from notifications.core import routing
@@ -197,7 +198,19 @@ def dead_letters() -> Iterator[Finding]:
         )
 
 
+def mailbox_of_bounces() -> Iterator[Finding]:
+    """The mailbox of bounces can be read."""
+    if problem := mailbox.problem():
+        yield Finding(
+            "mail.mailbox",
+            f"The mailbox of bounces cannot be read: {problem}",
+            "Check that the server of BOUNCE_MAILBOX answers and takes its user and password. "
+            "Bounces stay there unseen, and are read once it does.",
+            is_error=False,
+        )
+
+
 PROBES = (
     *(backlog, held, quarantine, providers, limits, open_circuits),
-    *(public_address, dead_letters, schemas, mail_records),
+    *(public_address, dead_letters, schemas, mail_records, mailbox_of_bounces),
 )

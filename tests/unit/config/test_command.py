@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from config import command
+from notifications.core import extras
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,5 @@ def test_what_an_extra_would_bring_is_named(
     with pytest.raises(SystemExit) as ended:
         command.main()
     assert ended.value.code == (
-        f"The ready-made project needs {package}: install the extra, "
-        "pip install 'notifications[server]'."
+        f"The ready-made project needs {package}: install the extra, {extras.command('server')}"
     )

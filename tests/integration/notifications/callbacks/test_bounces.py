@@ -9,19 +9,21 @@ import subprocess
 import sys
 from base64 import encodebytes
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from quopri import encodestring
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connections, transaction
 from pytest_django import Settings
 
-from notifications.callbacks import bounces, receipts
+from notifications.callbacks import bounces, mailbox, receipts
 from notifications.channels import return_paths
 from notifications.maintenance import archive
 from notifications.models import ArchivedNotification, Notification, PendingReceipt, Suppression
+from notifications.monitoring.diagnosis import delivery
 from notifications.submission import send
 from tests.servers import dovecot, postfix
 from tests.servers.smtp import SmtpServer
@@ -300,6 +302,7 @@ def test_a_mailbox_is_read_and_what_was_read_is_seen(
         server.stop()
     statuses = [Notification.objects.get(id=row.id).status for row in rows]
     assert statuses == ["failed", "sent", "delivered"]
+    settings.BOUNCE_MAILBOX = server.url
     with pytest.raises(CommandError, match="cannot be read now") as away:
         call_command("receive_mail", "--mailbox")
     assert away.value.returncode == 75
@@ -307,3 +310,40 @@ def test_a_mailbox_is_read_and_what_was_read_is_seen(
     settings.BOUNCE_MAILBOX = "pop3://host"
     with pytest.raises(CommandError, match="imaps://user:password@host"):
         call_command("receive_mail", "--mailbox")
+
+
+def tick(reader: mailbox.Reader) -> float:
+    try:
+        return reader.tick()
+    finally:
+        connections.close_all()
+
+
+@pytest.mark.skipif(bool(dovecot.why_absent()), reason=dovecot.why_absent())
+def test_schedulers_read_the_mailbox_one_at_a_time_and_doctor_sees_it_away(
+    sent: Callable[..., Any], settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = dovecot.DovecotServer().start()
+    settings.BOUNCE_MAILBOX = server.url
+    caplog.set_level("INFO")
+    readers = [mailbox.Reader("one"), mailbox.Reader("another")]
+    try:
+        with server.client() as client:
+            for row in (sent(), sent(recipient="bob@example.org")):
+                client.append("INBOX", "", "", returned("exim_gone", row, row.recipient))
+        assert not mailbox.problem()
+        with ThreadPoolExecutor(2) as both:
+            rests = list(both.map(tick, readers))
+        assert rests == [mailbox.INTERVAL] * 2
+        assert {row.status for row in Notification.objects.all()} == {"failed"}
+        assert caplog.text.count("mailbox_read") == 1
+    finally:
+        server.stop()
+    assert {one.tick() for one in readers * 2} == {mailbox.INTERVAL}
+    assert caplog.text.count("mailbox_away") == 1
+    [finding] = delivery.mailbox_of_bounces()
+    assert finding.id == "mail.mailbox"
+    assert dovecot.PASSWORD not in finding.problem
+    settings.BOUNCE_MAILBOX = ""
+    assert list(delivery.mailbox_of_bounces()) == []
+    assert readers[0].tick() == mailbox.INTERVAL

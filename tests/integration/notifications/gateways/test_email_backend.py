@@ -1,7 +1,7 @@
 """Django's mail, sent as a Django project sends it, as it arrives at a mail server."""
 
 from collections.abc import Callable
-from email import message_from_bytes
+from email import message_from_bytes, policy
 from email.message import Message
 from email.mime.application import MIMEApplication
 from email.mime.image import MIMEImage
@@ -23,6 +23,7 @@ from notifications.models import FailedDelivery, MailContent, Notification
 from notifications.recipients import suppressions
 from tests.integration.notifications.mails.test_complete_mail import PNG
 from tests.integration.notifications.providers.templates import published
+from tests.pages import examples
 from tests.servers.smtp import SmtpServer
 
 SENDER = "billing@example.org"
@@ -30,7 +31,10 @@ SENDER = "billing@example.org"
 
 @pytest.fixture(autouse=True)
 def _one_changed_line(settings: Settings, account: Any) -> None:
-    settings.EMAIL_BACKEND = "notifications.email_backend.EmailBackend"
+    (line,) = examples("../README.md", "django")
+    changed: dict[str, Any] = {}
+    exec(line, changed)
+    settings.EMAIL_BACKEND = changed["EMAIL_BACKEND"]
 
 
 @pytest.fixture
@@ -114,9 +118,12 @@ def test_html_attachments_and_inline_pictures(arrive: Callable[..., Any]) -> Non
     message.attach("note.txt", "Grüße\n", "text/plain")
     message.attach("any", b"\x00\x01")
     message.attach("=?utf-8?q?a=0D=0A=0D=0Ainjected_body?=", b"x")
+    message.attach("=?utf-8?q?M=C3=A4rz=2Epdf?=", b"%PDF", "application/pdf")
     picture = MIMEImage(PNG)
     picture.add_header("Content-ID", "<logo>")
     message.attach(picture)
+    as_django = message_from_bytes(message.message().as_bytes(), policy=policy.default)
+    assert "März.pdf" in [part.get_filename() for part in as_django.walk()]
     message.send()
     [got] = arrive()
     found = got.message
@@ -128,9 +135,10 @@ def test_html_attachments_and_inline_pictures(arrive: Callable[..., Any]) -> Non
     assert parts["any"].get_content_type() == "application/octet-stream"
     assert b"injected body" not in got.octets
     assert "=?utf-8?q?a=0D=0A=0D=0Ainjected_body?=" in parts
+    assert parts["März.pdf"].get_payload(decode=True) == b"%PDF"
     assert parts["logo.png"]["Content-ID"] == "<logo>"
     assert parts["logo.png"].get_payload(decode=True) == PNG
-    assert MailContent.objects.get().attachments.count() == 5
+    assert MailContent.objects.get().attachments.count() == 6
 
 
 def signed() -> EmailMessage:

@@ -291,12 +291,16 @@ def test_a_project_and_its_tests_see_their_own(client_of: Callable[..., Any]) ->
     assert [n["id"] for n in test.get_all_notifications()["notifications"]] == [tried]
 
 
-def test_a_key_is_printed_for_the_clients(
-    capsys: pytest.CaptureFixture[str], live_server: LiveServer
+def test_a_key_is_printed_for_the_clients_and_the_line_of_readme(
+    capsys: pytest.CaptureFixture[str], live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call_command("create_api_key", "legacy", "--govuk")
-    key = capsys.readouterr().out.strip()
-    client = NotificationsAPIClient(key, base_url=live_server.url)
+    monkeypatch.setenv("NOTIFY_KEY", capsys.readouterr().out.strip())
+    monkeypatch.setenv("NOTIFY_URL", live_server.url)
+    (line,) = examples("../README.md", "govuk")
+    program: dict[str, Any] = {"os": os, "NotificationsAPIClient": NotificationsAPIClient}
+    exec(line, program)
+    client = program["client"]
     assert client.get_all_templates()["templates"]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import smtplib
 import ssl
@@ -23,6 +24,7 @@ from notifications.models import MailContent, Notification
 from notifications.operations import api_keys
 from notifications.providers import accounts
 from notifications.submission import send
+from tests.pages import examples
 from tests.servers import postfix
 from tests.servers.smtp import SmtpServer
 
@@ -103,6 +105,18 @@ def mail(**headers: Any) -> EmailMessage:
     message.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="a.pdf")
     message.set_boundary("=_the_same")
     return message
+
+
+def test_the_lines_of_readme_have_a_program_send_by_us(
+    start: Callable[..., int], token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_KEY", token)
+    (lines,) = examples("../README.md", "smtp")
+    program: dict[str, Any] = {"smtplib": smtplib, "os": os}
+    exec(lines.replace("2525", str(start())), program)
+    with program["server"] as server:
+        server.send_message(mail(), SENDER, ["ada@example.org"])
+    assert Notification.objects.get().subject == "Grüße"
 
 
 def refused(call: Any, *arguments: Any) -> Any:
@@ -419,21 +433,9 @@ const program = nodemailer.createTransport({
 
 
 @pytest.fixture
-def nodemailer(tmp_path: Path) -> Any:
+def nodemailer(npm_install: Callable[[str], Path]) -> Path:
     """Fetch nodemailer into a folder, and return the folder."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("needs npm")
-    got = subprocess.run(
-        [npm, "install", "--no-audit", "--no-fund", "nodemailer@7"],
-        cwd=tmp_path,
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
-    if got.returncode:
-        pytest.skip("needs the npm registry")
-    return tmp_path
+    return npm_install("nodemailer@7")
 
 
 def test_nodemailer_hands_over_mails_from_a_pool_over_starttls(

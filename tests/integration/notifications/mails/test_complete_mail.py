@@ -2,8 +2,11 @@
 
 import base64
 import io
+import json
+import subprocess
 from collections.abc import Callable
 from email import message_from_bytes, policy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -273,13 +276,77 @@ def test_the_sender_decides_which_account_carries_it(
     accounts.forget()
 
 
+MAILPARSER = """
+const {simpleParser} = require('mailparser');
+simpleParser(process.stdin).then(mail => console.log(JSON.stringify({
+  subject: mail.subject, from: mail.from.value, to: mail.to.value, cc: mail.cc.value,
+  text: mail.text, html: mail.html,
+  files: mail.attachments.map(one => [one.filename || '', one.contentType, one.cid || '',
+    one.content.toString('base64')]),
+})));
+"""
+
+
+def everything(mail: Callable[..., Any]) -> bytes:
+    """Send a mail with all that one may have, and return its octets."""
+    got = mail(
+        recipient="Ada Größe <ada@example.org>",
+        subject="Grüße, Ada",
+        body="Liebe Ada",
+        html='<p>ä <img src="cid:logo"></p>',
+        cc=["Bob <bob@example.org>"],
+        attachments=[
+            {"filename": "ä b.txt", "content": "Grüße".encode()},
+            {"filename": "x" * 100 + "ü.pdf", "content": PDF},
+            {"filename": "logo.png", "content": PNG, "content_id": "logo"},
+            {
+                "filename": "invite.ics",
+                "content": INVITATION,
+                "content_type": "text/calendar; method=REQUEST; charset=utf-8",
+            },
+        ],
+    )
+    octets: bytes = got.octets
+    return octets
+
+
 def test_two_parsers_read_the_same(mail: Callable[..., Any]) -> None:
-    got = mail(html="<p>ä</p>", attachments=[{"filename": "ä b.txt", "content": "Grüße".encode()}])
-    one = message_from_bytes(got.octets, policy=policy.default)
-    other = message_from_bytes(got.octets, policy=policy.compat32)
-    assert [p.get_content_type() for p in one.walk()] == [
-        p.get_content_type() for p in other.walk()
-    ]
+    octets = everything(mail)
+    one = message_from_bytes(octets, policy=policy.default)
+    other = message_from_bytes(octets, policy=policy.compat32)
+    read, again = (
+        [
+            (part.get_content_type(), part.get_filename(), part.get_payload(decode=True))
+            for part in found.walk()
+        ]
+        for found in (one, other)
+    )
+    assert read == again
+    assert {"text/calendar", "image/png", "application/pdf"} <= {kind for kind, *_ in read}
+
+
+def test_a_parser_in_javascript_reads_what_was_sent(
+    mail: Callable[..., Any], npm_install: Callable[[str], Path]
+) -> None:
+    folder = npm_install("mailparser@3")
+    run = subprocess.run(
+        ["node", "-e", MAILPARSER],
+        cwd=folder,
+        input=everything(mail),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    told = json.loads(run.stdout)
+    assert told["subject"] == "Grüße, Ada"
+    assert told["to"] == [{"address": "ada@example.org", "name": "Ada Größe"}]
+    assert told["cc"] == [{"address": "bob@example.org", "name": "Bob"}]
+    assert told["text"].strip() == "Liebe Ada"
+    files = {(kind, cid): (name, base64.b64decode(held)) for name, kind, cid, held in told["files"]}
+    assert files["text/plain", ""] == ("ä b.txt", "Grüße".encode())
+    assert files["application/pdf", ""] == ("x" * 100 + "ü.pdf", PDF)
+    assert files["image/png", "logo"][1] == PNG
+    assert files["text/calendar", ""][1] == INVITATION
 
 
 def test_for_a_server_without_8bitmime_names_stay_as_they_were_written() -> None:

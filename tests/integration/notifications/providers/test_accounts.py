@@ -133,6 +133,17 @@ def test_an_account_that_cannot_be_made_fails_over(
         ({"kind": "twilio"}, "account_sid is missing"),
         ({"settings": {"behavior": ""}}, "There is no 'behavior'"),
         ({"settings": []}, "It must be a JSON object"),
+        *(
+            ({"channel": "email", "kind": "anymail", **fields}, complaint)
+            for fields, complaint in (
+                (
+                    {"settings": {"return_path": "b@b.example"}},
+                    "The service takes bounces itself, and tells of them by its callbacks",
+                ),
+                ({"settings": {"dkim_selector": "s"}}, "The service signs the mail"),
+                ({"secrets": {"dkim_key": "env:SECRET_X"}}, "The service signs the mail"),
+            )
+        ),
         ({"rate_limit": "fast"}, "Write a rate like"),
         ({"kind": "twilio", "secrets": {"auth_token": "s3cret"}}, "Write env:NAME"),
         ({"name": "No Spaces"}, "lower-case letters"),

@@ -7,7 +7,7 @@ from typing import Any
 import dkim
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from notifications.channels.mail import StoredFile
 from notifications.core.attempt import Result
@@ -19,6 +19,15 @@ PEM = KEY.private_bytes(
     serialization.PrivateFormat.PKCS8,
     serialization.NoEncryption(),
 ).decode()
+ED25519 = (
+    ed25519.Ed25519PrivateKey.generate()
+    .private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    .decode()
+)
 RECORD = b"v=DKIM1; k=rsa; p=" + b64encode(
     KEY.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -79,6 +88,7 @@ def test_every_sort_of_mail_arrives_with_a_signature_that_holds(
     [
         ("not a key", {}, "RSA private key in PEM"),
         (PEM[:300], {}, "RSA private key in PEM"),
+        (ED25519, {}, "Ed25519"),
         (PEM, {"dkim_selector": ""}, "dkim_selector"),
     ],
 )

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from notifications.channels import kinds
+from notifications.core import extras
 
 
 @pytest.fixture(autouse=True)
@@ -19,5 +20,5 @@ def test_a_kind_without_its_library_names_the_extra(
     module = kinds.KINDS[kind].rpartition(".")[0]
     monkeypatch.setitem(sys.modules, module, None)  # an import of it fails
     problems = kinds.problems(kind, "sms", {}, {})
-    assert f"notifications[{kinds.EXTRAS[kind]}]" in problems["kind"][0]
+    assert extras.command(kinds.EXTRAS[kind]) in problems["kind"][0]
     kinds.provider_class.cache_clear()

@@ -20,13 +20,13 @@ CONTENTS = {
 }
 
 
-def received(sent, size, most=100_000):
+def received(sent: bytes, size: int, most: int = 100_000) -> tuple[bytes, bytes]:
     """Return what is read of ``sent``, which comes in pieces of a size, and what is left."""
 
-    async def read():
+    async def read() -> tuple[bytes, bytes]:
         reader = asyncio.StreamReader(limit=1001)
 
-        async def feed():
+        async def feed() -> None:
             for at in range(0, len(sent), size):
                 reader.feed_data(sent[at : at + size])
                 await asyncio.sleep(0)
@@ -44,12 +44,12 @@ def received(sent, size, most=100_000):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000, 100_000])
 @pytest.mark.parametrize("sent", CONTENTS, ids=lambda sent: repr(sent[:20]))
-def test_a_mail_ends_at_its_dot_and_what_follows_is_left(sent, size):
+def test_a_mail_ends_at_its_dot_and_what_follows_is_left(sent: bytes, size: int) -> None:
     assert received(sent + AFTER, size) == (CONTENTS[sent], AFTER)
 
 
 @pytest.mark.parametrize("size", [1, 1000, 100_000])
-def test_what_is_too_long_or_too_much_is_read_to_its_end(size):
+def test_what_is_too_long_or_too_much_is_read_to_its_end(size: int) -> None:
     with pytest.raises(smtp_data.TooLong):
         received(b"a\r\n" + b"x" * 1001 + b"\r\n.\r\n" + AFTER, size)
     with pytest.raises(smtp_data.TooMuch):
