@@ -124,7 +124,7 @@ class Server(SMTP):
             status = "552 5.3.4 The mail is too large"
         except smtp_data.TooLong:
             status = "500 5.5.2 A line is longer than 998 characters (RFC 5321, 4.5.3.1.6)"
-        self._set_post_data_state()
+        self.envelope = self._create_envelope()
         await self.push(status)
 
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
