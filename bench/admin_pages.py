@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from bench.benchmark import Benchmark, Sample
 from bench.bulk import publish_template
 from bench.stage import Stage
-from tests.multiply import multiply
 
 ROWS = int(os.environ.get("ADMIN_ROWS") or 1_000_000)
 FAILED = ROWS // 20
@@ -69,6 +68,7 @@ def fill(rows: int = ROWS) -> None:
 def _add(count: int, batch: object, began: datetime, **fields: object) -> None:
     from notifications.models import Notification
     from templates_engine.models import TemplateVersion
+    from tests.multiply import multiply
 
     given = {
         "channel": "simulator",
