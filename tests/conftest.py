@@ -53,24 +53,50 @@ from tests.servers.redis import RedisServer
 from tests.servers.smtp import SmtpServer
 
 # They need no database of the run, so they may come before the tests that find it untouched.
-LONGEST = ("tests/chaos/", "tests/acceptance/test_make_up.py")
+LONGEST = ("tests/chaos/", "tests/acceptance/test_make_up.py", "tests/acceptance/test_package.py")
+# More than ten seconds of processor time each; they come next, after the tests that find it so.
+LONG = (
+    *("tests/browser/test_pages.py", "tests/acceptance/", "tests/integration/docs/test_pages.py"),
+    *("tests/integration/docs/test_production.py", "tests/browser/test_walk.py"),
+    "tests/integration/notifications/api/test_contract.py",
+    "tests/integration/notifications/api/test_live.py",
+    "tests/integration/notifications/db/test_database_errors.py",
+    "tests/integration/notifications/db/test_redis_errors.py",
+    "tests/integration/notifications/submission/test_a_new_field.py",
+    *("tests/integration/notifications/test_on_sqlite.py", "tests/integration/config/test_tls.py"),
+    *("tests/integration/scheduling/test_on_sqlite.py", "tests/integration/deploy/test_prometheus"),
+)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have each process of a run begin with some of the longest tests: the run ends with none.
+    """Have each process of a run begin with some of the long tests: the run ends with none.
 
     Each is first given an equal part of all tests, in their order (pytest-xdist's worksteal).
     """
     longest = [item for item in items if item.nodeid.startswith(LONGEST)]
-    others = iter([item for item in items if not item.nodeid.startswith(LONGEST)])
+    long = [item for item in items if item.nodeid.startswith(LONG) and item not in longest]
+    files = list(dict.fromkeys(item.path for item in long))  # whole, for a server that it starts
+    chosen = {*longest, *long}
+    others = iter([item for item in items if item not in chosen])
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     part = len(items) // count
     items.clear()
     for number in range(count):
         begin = longest[number::count]
-        items += [*begin, *islice(others, max(0, part - len(begin)))]
+        then = [item for item in long if item.path in files[number::count]]
+        rest = [*islice(others, max(0, part - len(begin) - len(then)))]
+        untouched = [item for item in rest if _rolls_back(item)]
+        items += [*begin, *untouched, *then, *(item for item in rest if not _rolls_back(item))]
     items += others
+
+
+def _rolls_back(item: pytest.Item) -> bool:
+    """Return whether it uses the database of the run, and commits nothing to it."""
+    marker = item.get_closest_marker("django_db")
+    fixtures = getattr(item, "fixturenames", ())
+    commits = "transactional_db" in fixtures or (marker and marker.kwargs.get("transaction"))
+    return not commits and (marker is not None or "db" in fixtures)
 
 
 @pytest.fixture(scope="session")
