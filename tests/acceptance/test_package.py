@@ -18,14 +18,19 @@ from tests.servers.process import free_port, wait_until
 from tests.servers.processes import ROOT, Processes, RunningProcess, wait_for_http
 from tests.servers.reaper import temporary_folder
 from tests.servers.redis import RedisServer
+from tests.servers.shared import once
 
 BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed() -> Path:
     """A folder into which the wheel was installed, without what it depends on."""
-    folder = tmp_path_factory.mktemp("wheel")
+    return once("wheel", _install)
+
+
+def _install() -> Path:
+    folder = temporary_folder("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     built = (*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder))
     subprocess.run([*built, str(ROOT)], check=True, capture_output=True)
