@@ -204,10 +204,12 @@ def test_an_urgent_message_without_a_free_connection_waits_untried_where_none_an
     slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
     slot = slots(deliver_high)
-    wait_until(lambda: 0 in senders.named("texts").waiting)
+    put_off = {(Status.SCHEDULED, 0)}
+    # On a busy machine no call has ended for long as it comes: then it waits for an instant only.
+    wait_until(lambda: 0 in senders.named("texts").waiting or statuses(priority="high") == put_off)
     making_way.write(["email.high"], time.monotonic() + 1)
     slot.join(20)
-    wait_until(lambda: statuses(priority="high") == {(Status.SCHEDULED, 0)})
+    wait_until(lambda: statuses(priority="high") == put_off)
     assert Notification.objects.get(priority="high").reason == "account_busy"
 
 
