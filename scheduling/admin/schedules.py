@@ -205,6 +205,32 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
+class GroupFilter(admin.SimpleListFilter):
+    """Filters schedules by a group that their definition names, for actions on all of it."""
+
+    title = "group"
+    parameter_name = "group"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in sorted({n for names in _groups().values() for n in names})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        group = self.value()
+        if group is None:
+            return queryset
+        return queryset.filter(pk__in=[key for key, names in _groups().items() if group in names])
+
+
+def _groups() -> dict[int, list[str]]:
+    """Return the groups of each schedule that is in some."""
+    rows = Schedule.objects.filter(groups__isnull=False).values_list("pk", "groups")
+    return {
+        key: [name for name in names if isinstance(name, str)]
+        for key, names in rows
+        if isinstance(names, list)
+    }
+
+
 admin.site.unregister(PeriodicTask)
 
 
@@ -215,7 +241,7 @@ class ScheduleAdmin(ReadableAdmin):
     form = ScheduleForm
     inlines = (PolicyInline,)
     list_display = ("name", "does", "rule", "state", "next_fire", "last_run_at")
-    list_filter = (StateFilter, "one_off")
+    list_filter = (StateFilter, GroupFilter, "one_off")
     search_fields = ("name", "task")
     show_full_result_count = False
     list_per_page = 50

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
-from scheduling import ledger
+from scheduling import jobs, ledger
 from scheduling.models import Fire, Schedule
 from tests.integration.scheduling.conftest import apply_all_changes, make_due, tick
 
@@ -140,6 +140,20 @@ def test_pause_resume_and_run_now_are_logged(admin_client: Client, make: Make, a
     assert [fire.by_hand for fire in tick(app)] == [True]
     log = LogEntry.objects.order_by("pk").values_list("change_message", flat=True)
     assert list(log) == ["Paused", "Resumed", "Run now"]
+
+
+def test_a_group_is_filtered_and_paused_as_one(admin_client: Client) -> None:
+    groups = {"a": ["reports"], "b": ["reports", "nightly"], "c": ["nightly"], "d": []}
+    for name, names in groups.items():
+        jobs.register(name, "jobs.note", 60, groups=names)
+    Schedule.objects.filter(periodic_task__name="d").update(groups=5)  # by SQL
+    url = f"{LIST}?group=reports"
+    shown = admin_client.get(url)
+    keys = [task.pk for task in shown.context["cl"].result_list]
+    assert "nightly" in shown.content.decode()
+    admin_client.post(url, {"action": "pause_selected", "_selected_action": keys})
+    paused = PeriodicTask.objects.filter(enabled=False).values_list("name", flat=True)
+    assert {*paused} == {"a", "b"}
 
 
 def test_who_may_only_look_cannot_pause(client: Client, make: Make) -> None:

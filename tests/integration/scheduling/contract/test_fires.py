@@ -29,6 +29,13 @@ from tests.integration.scheduling.contract.acts import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+def test_the_handlers_timeout_goes_with_its_message(stage: Stage, app: Celery) -> None:
+    fired(stage, app, timeout=7)
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        (message,) = [json.loads(raw) for raw in broker.lrange("jobs", 0, -1)]
+    assert message["headers"]["timelimit"] == [12, 7]
+
+
 def test_an_execution_log_against_duplicates(stage: Stage, app: Celery) -> None:
     backend = stage.backend
     fire = fired(stage, app)

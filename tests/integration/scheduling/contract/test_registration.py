@@ -92,7 +92,7 @@ def test_a_delayed_job_fires_once_when_its_time_has_come(backend: Backend, app: 
     assert jobs.next_fires("later") == []
 
 
-def test_registration_has_name_schedule_timeout_retry_policy(backend: Backend) -> None:
+def test_registration_has_name_schedule_timeout_retry_policy_metadata(backend: Backend) -> None:
     policy: dict[str, Any] = {
         "timeout": 60,
         "retries": 3,
@@ -106,6 +106,8 @@ def test_registration_has_name_schedule_timeout_retry_policy(backend: Backend) -
         "message_expires": 40,
         "queue": "jobs",
         "priority": 3,
+        "groups": ["reports", "nightly"],
+        "description": "For the accountants.",
     }
     jobs.register("job", TASK, 60, **policy)
     assert policy.items() <= jobs.get("job").definition.items()
@@ -208,6 +210,17 @@ def test_no_handler_is_injected_through_the_api(backend: Backend) -> None:
     with pytest.raises(jobs.HandlerNotAllowed):
         jobs.register("job", "os.system", 60)
     assert jobs.names() == []
+
+
+def test_handlers_are_injected_by_user_services(
+    backend: Backend, app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_allowed", set())
+    with pytest.raises(jobs.HandlerNotAllowed):
+        jobs.register("job", TASK, 60)
+    jobs.register("job", app.tasks[TASK], 60)
+    assert jobs.get("job").handler == TASK
+    assert TASK in jobs.allowed_handlers()
 
 
 def test_cancel_pause_resume(stage: Stage, app: Celery) -> None:
