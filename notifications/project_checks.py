@@ -1,5 +1,6 @@
 """System checks of a project that notifications were added to: what it still lacks."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 -- Django's own name
 from django.db import connection
+from django.urls import NoReverseMatch, reverse
 
 from notifications import celery as celery_setup
 from notifications.settings import NOTIFICATIONS_APPS, NOTIFICATIONS_MIDDLEWARE
@@ -17,8 +19,11 @@ SETTINGS = ("NOTIFICATIONS_QUEUE_WINDOW", "CELERY_TASK_ROUTES", "CELERY_TASK_QUE
 
 @register("notifications")
 def check_project(**_: Any) -> list[CheckMessage]:
-    """Errors: without these, what is accepted is not sent, or not as promised."""
-    return [*_settings(), *_apps(), *_middleware(), *_time_zones(), *_celery(), *_sqlite()]
+    """Errors: without these, what is accepted is not sent, or not as promised. Warnings: a part."""
+    return [
+        *(*_settings(), *_apps(), *_middleware(), *_time_zones(), *_celery(), *_sqlite()),
+        *(*_broker(), *_email(), *_addresses()),
+    ]
 
 
 def _settings() -> Iterator[CheckMessage]:
@@ -77,4 +82,37 @@ def _sqlite() -> Iterator[CheckMessage]:
             hint='Set DATABASES["default"]["OPTIONS"]["transaction_mode"] = "IMMEDIATE", or use '
             "Postgres.",
             id="notifications.W001",
+        )
+
+
+def _broker() -> Iterator[CheckMessage]:
+    default = getattr(settings, "BROKER_URL_DEFAULT", None)
+    given = not {"BROKER_URL", "BROKER_URL_FILE"}.isdisjoint(os.environ)
+    if not given and default is not None and default == settings.BROKER_URL:
+        yield Warning(
+            f"BROKER_URL is not set: a Redis is expected at {default}.",
+            hint="Set the environment variable BROKER_URL, like redis://host:6379/0.",
+            id="notifications.W002",
+        )
+
+
+def _email() -> Iterator[CheckMessage]:
+    if not getattr(settings, "EMAIL_URL", "") and not getattr(settings, "OUTBOX", False):
+        yield Warning(
+            "EMAIL_URL is not set: email is refused, unless a provider account carries it.",
+            hint="Set EMAIL_URL=smtp://user:password@host:587, or OUTBOX=1 while you develop. "
+            "Silence it by SILENCED_SYSTEM_CHECKS where accounts of the admin carry all email.",
+            id="notifications.W003",
+        )
+
+
+def _addresses() -> Iterator[CheckMessage]:
+    try:
+        reverse("api:openapi-json")
+    except NoReverseMatch:
+        yield Warning(
+            "ROOT_URLCONF does not include the addresses of notifications: there is no API, and "
+            "no receipt of a provider and no link to unsubscribe by arrives.",
+            hint='Add to its urlpatterns: path("", include("notifications.urls"))',
+            id="notifications.W004",
         )

@@ -53,7 +53,8 @@ except private_files.NotOwnFolder:
 
 # --- Celery -------------------------------------------------------------------------------
 
-BROKER_URL = env.str("BROKER_URL", default="redis://127.0.0.1:6379/0")
+BROKER_URL_DEFAULT = "redis://127.0.0.1:6379/0"
+BROKER_URL = env.str("BROKER_URL", default=BROKER_URL_DEFAULT)
 BROKER_IS_REDIS = BROKER_URL.partition("://")[0] in redis_address.SCHEMES
 # RabbitMQ's: quorum queues are replicated. A queue that exists keeps the type it was made with.
 BROKER_QUEUE_TYPE = env.str(

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.conf import settings
 
-from notifications.api import problems
+from notifications.api import examples, problems
 from notifications.core import routing
 from notifications.models import Status
 from scheduling import jobs
@@ -175,6 +175,7 @@ def complete(document: dict[str, Any]) -> None:
             if operation["operationId"] == "create_notification":
                 operation["callbacks"] = _CALLBACKS
             _take_body(operation)
+            _show_examples(operation)
             for status in _refusals(operation):
                 operation["responses"][status] = _response(status)
 
@@ -211,6 +212,13 @@ def _take_body(operation: dict[str, Any]) -> None:
                 "text/csv": {"schema": {"type": "string"}, "example": _CSV},
             }
         operation["requestBody"] = {"content": content, "required": True}
+
+
+def _show_examples(operation: dict[str, Any]) -> None:
+    if bodies := examples.BODIES.get(operation["operationId"]):
+        operation["requestBody"]["content"][_JSON]["examples"] = {
+            name: {"value": body} for name, body in bodies.items()
+        }
 
 
 def _refusals(operation: dict[str, Any]) -> list[int]:

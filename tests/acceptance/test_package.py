@@ -163,6 +163,23 @@ def test_a_check_says_what_a_project_lacks(shop: Project, without: str, problem:
     assert problem in process.output()
 
 
+def test_checks_say_which_addresses_a_project_has_not_given(shop: Project) -> None:
+    urls = shop.folder / "shop" / "urls.py"
+    shown = shop.run("as it is", "python", "manage.py", "check")
+    assert "no issues" in shown
+    urls.write_text(urls.read_text().replace('path("", include("notifications.urls")),', ""))
+    del shop.env["BROKER_URL"]
+    shop.env["OUTBOX"] = "0"
+    without = shop.run("check", "python", "manage.py", "check")
+    for id_, remedy in (
+        ("W002", "BROKER_URL, like redis://"),
+        ("W003", "EMAIL_URL=smtp://"),
+        ("W004", 'include("notifications.urls")'),
+    ):
+        assert f"notifications.{id_}" in without
+        assert remedy in without
+
+
 def test_a_check_says_that_the_celery_app_is_not_set_up(shop: Project) -> None:
     app = shop.folder / "shop" / "celery.py"
     app.write_text(app.read_text().replace("notifications.celery.setup(app)\n", ""))

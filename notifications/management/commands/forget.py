@@ -3,8 +3,10 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from notifications.operations import personal_data
+from scheduling.management.questions import confirm
 
 
 class Command(BaseCommand):
@@ -15,13 +17,25 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Read who is to be forgotten."""
         parser.add_argument("recipient", help="An address, a number, a token or a URL.")
+        parser.add_argument("--dry-run", action="store_true", help="Only print what would go.")
+        parser.add_argument("--no-input", action="store_true", help="Do not ask.")
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Print what was forgotten. Raises ``CommandError`` where something is left to be done."""
-        done = personal_data.forget(options["recipient"])
+        dry_run = options["dry_run"]
+        if not (dry_run or options["no_input"]):
+            confirm(f"This will erase all that is kept of {options['recipient']}, for good.")
+        if dry_run:
+            with transaction.atomic():
+                done = personal_data.forget(options["recipient"])
+                transaction.set_rollback(True)
+        else:
+            done = personal_data.forget(options["recipient"])
         for name, count in done.items():
             self.stdout.write(f"{name}: {count}")
         if not done:
             self.stdout.write("Nothing is kept of this recipient.")
-        if problem := personal_data.left_to_do(done):
+        if dry_run:
+            self.stdout.write("Nothing was changed.")
+        elif problem := personal_data.left_to_do(done):
             raise CommandError(problem)

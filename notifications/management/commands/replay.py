@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from notifications.core.errors import InvalidField
+from notifications.management import progress
 from notifications.operations import bulk_replays
 from notifications.operations.causes import DryRun, causes, dry_run
 
@@ -72,10 +73,12 @@ class Command(BaseCommand):
         except InvalidField as error:
             raise CommandError(str(error)) from error
         # The schedulers work it off, too; whoever comes first takes the next batch.
-        while order.finished_at is None:
-            bulk_replays.tick()
-            order.refresh_from_db()
-            self.stderr.write(f"{order.done} of {order.total}")
+        with progress.shown(self.stderr, total=order.total) as told:
+            while order.finished_at is None:
+                before = order.done
+                bulk_replays.tick()
+                order.refresh_from_db()
+                told(order.done - before)
         self.stdout.write(f"Accepted {order.accepted} of {order.total} again.")
         for reason, count in order.refused.items():
             self.stdout.write(f"Refused {count}: {reason}")

@@ -137,10 +137,18 @@ def test_a_forgotten_recipient_is_in_no_table_and_stays_suppressed(
     everything: dict[Any, Any], deliver: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert len(told(*WORDS)) >= 8
-    call_command("forget", ADA)
+    before = told(*WORDS)
+    with pytest.raises(CommandError, match="for good"):
+        call_command("forget", ADA)  # where nobody can be asked
+    call_command("forget", ADA, dry_run=True)
+    shown = capsys.readouterr().out
+    assert "Nothing was changed." in shown
+    assert told(*WORDS) == before
+    call_command("forget", ADA, no_input=True)
     assert told("lovelace") == set()
     assert told("c4711x") == set()
-    assert "cancelled: 1" in capsys.readouterr().out
+    assert shown.replace("Nothing was changed.\n", "") == capsys.readouterr().out
+    assert "cancelled: 1" in shown
     rows = {
         name: Notification.objects.get(pk=row.pk)
         for name, row in everything.items()
@@ -195,7 +203,7 @@ def test_what_cannot_be_forgotten_yet_is_said(
         interval=IntervalSchedule.objects.create(every=9),
     )
     with pytest.raises(CommandError, match=r"1 are being sent.*1 schedules still write"):
-        call_command("forget", ADA)
+        call_command("forget", ADA, no_input=True)
 
 
 def test_the_page_hands_out_and_forgets_for_who_may(

@@ -1,5 +1,6 @@
-"""The typed fields are the fields that are read, and mypy finds a wrong name and a wrong value."""
+"""The typed fields are the fields that are read, and a wrong name and a wrong value are found."""
 
+import json
 import subprocess
 import sys
 import typing
@@ -9,8 +10,9 @@ import pytest
 
 from notifications.channels import mail
 from notifications.core import retry, routing
-from notifications.submission import fields
+from notifications.submission import fields, requests
 
+ROOT = Path(__file__).resolve().parents[4]
 WRONG = """
 from notifications.submission import send, send_many
 
@@ -23,7 +25,7 @@ send_many([{"recipient": "ada@example.org"}], channel="email", body="Hi", countd
 
 
 def test_each_field_that_is_read_is_typed() -> None:
-    read = (set(fields.Request._fields) - {"mail"}) | mail.FIELDS.keys()
+    read = (set(requests.Request._fields) - {"mail"}) | mail.FIELDS.keys()
     assert typing.get_type_hints(fields.Fields).keys() == read
     assert typing.get_type_hints(fields.CommonFields).keys() == read
     assert typing.get_args(fields.Channel) == routing.CHANNELS
@@ -43,3 +45,17 @@ def test_mypy_finds_a_wrong_name_and_a_wrong_value(tmp_path: Path) -> None:
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     lines = sorted({int(line.split(":")[1]) for line in said.splitlines() if ": error" in line})
     assert lines == [5, 6, 7, 8], said
+
+
+@pytest.mark.slow
+def test_pyright_finds_them_too(tmp_path: Path) -> None:
+    # basedpyright is pyright from a wheel: the other one is downloaded when it first runs.
+    (tmp_path / "program.py").write_text(WRONG)
+    settings = {"typeCheckingMode": "standard", "extraPaths": [str(ROOT)]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    program = str(Path(sys.executable).parent / "basedpyright")
+    command = (program, "--outputjson", "--pythonpath", sys.executable, "-p", str(tmp_path))
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = json.loads(said)["generalDiagnostics"]
+    lines = {one["range"]["start"]["line"] + 1 for one in found if one["severity"] == "error"}
+    assert lines == {5, 6, 7, 8}, said

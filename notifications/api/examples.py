@@ -1,0 +1,121 @@
+"""An example of each body that the API takes; the tests send them all, in this order."""
+
+from typing import Any
+
+# Operation → name of the example → body. What one makes, later ones name.
+BODIES: dict[str, dict[str, Any]] = {
+    "create_template": {"an email": {"name": "order-shipped", "channel": "email"}},
+    "create_version": {
+        "in English and German": {
+            "parts": {
+                "subject": "Order {{ number }} was shipped",
+                "text": "Dear {{ name }}, your order is on its way.",
+            },
+            "variants": {
+                "de": {
+                    "subject": "Bestellung {{ number }} ist unterwegs",
+                    "text": "Liebe {{ name }}, Ihre Bestellung ist unterwegs.",
+                }
+            },
+            "sample_context": {"number": 7, "name": "Ada"},
+        }
+    },
+    "roll_back_template": {"to the first version": {"version": 1}},
+    "preview_template": {
+        "a version with a context": {
+            "version": 1,
+            "locale": "de",
+            "context": {"number": 8, "name": "Eve"},
+        }
+    },
+    "create_notification": {
+        "from a template": {
+            "channel": "email",
+            "recipient": "ada@example.org",
+            "template": "order-shipped",
+            "context": {"number": 7, "name": "Ada"},
+            "idempotency_key": "order-7-shipped",
+        },
+        "a code by SMS, now or never": {
+            "channel": "sms",
+            "recipient": "+4366412345678",
+            "body": "Your code is 4711.",
+            "priority": "high",
+            "expires": 300,
+        },
+        "later, with a callback": {
+            "channel": "email",
+            "recipient": "Ada <ada@example.org>",
+            "subject": "Your appointment",
+            "body": "We expect you tomorrow at nine.",
+            "countdown": 3600,
+            "reference": "appointment-12",
+            "callback_url": "https://shop.example.org/told",
+        },
+    },
+    "create_batch": {
+        "rows of one template": {
+            "common": {"channel": "email", "template": "order-shipped", "priority": "low"},
+            "notifications": [
+                {"recipient": "ada@example.org", "context": {"number": 7, "name": "Ada"}},
+                {"recipient": "eve@example.org", "context": {"number": 8, "name": "Eve"}},
+            ],
+        },
+        "rows with texts of their own": [
+            {"channel": "sms", "recipient": "+4366412345678", "body": "We open at nine."}
+        ],
+    },
+    "create_job": {
+        "a mail each Monday": {
+            "name": "weekly-report",
+            "handler": "notifications.send_notification",
+            "schedule": {"cron": "0 7 * * 1", "timezone": "Europe/Berlin"},
+            "kwargs": {
+                "channel": "email",
+                "recipient": "ada@example.org",
+                "subject": "Your week",
+                "body": "Here is what happened.",
+            },
+        }
+    },
+    "change_job": {
+        "another rule": {"schedule": {"cron": "0 8 * * 1", "timezone": "Europe/Berlin"}},
+        "a pause": {"enabled": False},
+    },
+    "create_event_rule": {
+        "tell who ordered": {
+            "name": "Tell who ordered",
+            "event": "order.shipped",
+            "condition": "data.number > 0",
+            "channel": "email",
+            "recipients": "data.email",
+            "template": "order-shipped",
+        }
+    },
+    "create_event": {
+        "an order was shipped": {
+            "name": "order.shipped",
+            "key": "order-7",
+            "data": {"email": "ada@example.org", "number": 7, "name": "Ada"},
+        }
+    },
+    "change_event_rule": {"an hour later": {"delay": 3600}},
+    "create_suppression": {
+        "no marketing": {
+            "channel": "email",
+            "recipient": "eve@example.org",
+            "scope": "marketing",
+            "detail": "She asked by phone.",
+        }
+    },
+    "create_bulk_replay": {"all, ten a second": {"per_second": 10}},
+    "discard_failed_delivery": {"with a reason": {"reason": "The address was wrong."}},
+    "discard_failed_deliveries": {
+        "one cause": {
+            "fingerprint": "0123456789abcdef0123456789abcdef",
+            "reason": "The campaign is over.",
+        }
+    },
+    "replay_failed_runs": {"one cause": {"cause": "0123456789abcdef0123456789abcdef"}},
+    "discard_failed_run": {"with a reason": {"reason": "It was made good by hand."}},
+}
