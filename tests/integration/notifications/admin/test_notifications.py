@@ -53,11 +53,15 @@ def test_a_phone_number_is_found_as_people_write_it(
     assert listed(boss.get(LIST, {"q": "+43 664 1234567"})) == [wanted.pk]
 
 
-def test_a_part_of_a_recipient_finds_nothing(
-    boss: Client, accepted: Callable[..., Notification]
+def test_a_part_of_a_recent_recipient_is_found_by_who_may_see_recipients(
+    boss: Client, browser_of: Callable[..., Any], accepted: Callable[..., Notification]
 ) -> None:
-    accepted(recipient="ada-lovelace")
-    assert listed(boss.get(LIST, {"q": "ada"})) == []
+    row = accepted(recipient="ada-lovelace")
+    assert listed(boss.get(LIST, {"q": "lovel"})) == [row.id]
+    assert listed(boss.get(LIST, {"q": "ad"})) == []  # too short a part
+    viewer = browser_of("view_notification")
+    assert listed(viewer.get(LIST, {"q": "lovel"})) == []
+    assert listed(viewer.get(LIST, {"q": "ada-lovelace"})) == [row.id]
 
 
 def test_the_list_is_filtered_by_status_channel_and_priority(
