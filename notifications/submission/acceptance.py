@@ -173,7 +173,7 @@ def try_many(asked: Sequence[Asked]) -> list[Answer]:
     answers = [Answer() for _ in asked]
     pairs = zip(asked, answers, strict=True)
     built = [row for one, answer in pairs if (row := _build_alone(one, answer, now, None))]
-    _hold_back_suppressed(built, now)
+    _hold_back_suppressed(built)
     return answers
 
 
