@@ -1,6 +1,8 @@
 """What operators do, each from its first click to its end: send, find out why, mend."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from templates_engine.publishing import create_version, publish
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
+Shoot = Callable[[Any, str], None]
+
 ROWS = """recipient,code,reference
 +436641234567,4711,first
 nobody,4712,second
@@ -20,15 +24,15 @@ nobody,4712,second
 
 
 @pytest.fixture
-def template(transactional_db):
-    template = Template.objects.create(name="code", channel="sms")
+def template(transactional_db: None) -> Template:
+    template: Template = Template.objects.create(name="code", channel="sms")
     publish(
         create_version(template, {"text": "Your code is {{ code }}"}, sample_context={"code": "1"})
     )
     return template
 
 
-def check(page, shoot):
+def check(page: Any, shoot: Shoot) -> None:
     """Drop a CSV, and read what would become of it."""
     page.goto("/admin/")
     page.click("#nav-sidebar a:has-text('Send')")
@@ -49,14 +53,14 @@ def check(page, shoot):
     shoot(page, "flow-send-outlook")
 
 
-def send_it(page, shoot):
+def send_it(page: Any, shoot: Shoot) -> None:
     page.click("button[name=send]")
     page.wait_for_selector("text=Accepted 2, refused 1.")
     page.wait_for_selector("#batch-progress:has-text('2 of 2 are through: it has ended')")
     shoot(page, "flow-send-through")
 
 
-def send_later_and_call_off(page, shoot):
+def send_later_and_call_off(page: Any, shoot: Shoot) -> None:
     """A batch for tomorrow is paused, resumed and cancelled."""
     page.goto("/send/")
     page.fill("[name=rows]", "recipient,code\n+436641234569,1\n")
@@ -76,7 +80,7 @@ def send_later_and_call_off(page, shoot):
     shoot(page, "flow-send-cancelled")
 
 
-def find_out_why(page, shoot):
+def find_out_why(page: Any, shoot: Shoot) -> None:
     """One box leads from what somebody has in hand to the story."""
     page.goto("/find/")
     page.fill("#find", "third")
@@ -91,7 +95,7 @@ def find_out_why(page, shoot):
     shoot(page, "flow-found")
 
 
-def mend(page, shoot, wait_until):
+def mend(page: Any, shoot: Shoot, wait_until: Callable[..., Any]) -> None:
     """A cause is looked into by a dry run, then discarded with a note."""
     send(channel="simulator", recipient="ada?result=permanent&code=550", body="Hello")
     wait_until(FailedDelivery.objects.exists)
@@ -111,7 +115,7 @@ def mend(page, shoot, wait_until):
     assert FailedDelivery.objects.latest("id").resolution == "the address was a typo"
 
 
-def probe_and_hold(page, shoot, account):
+def probe_and_hold(page: Any, shoot: Shoot, account: ProviderAccount) -> None:
     """An account that rests is probed now; it is held, and released."""
     page.goto(f"/admin/notifications/provideraccount/{account.pk}/change/")
     for verb, said in (
@@ -129,7 +133,12 @@ def probe_and_hold(page, shoot, account):
     shoot(page, "flow-account")
 
 
-def test_send_find_out_why_and_mend(open_page, template, shoot, wait_until):
+def test_send_find_out_why_and_mend(
+    open_page: Callable[..., Any],
+    template: Template,
+    shoot: Shoot,
+    wait_until: Callable[..., Any],
+) -> None:
     account = ProviderAccount.objects.create(name="chat-a", channel="chat", kind="slack")
     accounts.forget()
     health.report(account.name, health.Tally(bad=20, trailing=20, error="away"))
