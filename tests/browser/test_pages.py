@@ -147,7 +147,9 @@ def test_the_first_page_renews_itself(
     assert page.troubles == []
 
 
-def test_a_keyboard_alone_opens_the_menu_of_a_narrow_screen(open_page):
+def test_a_keyboard_alone_opens_the_menu_of_a_narrow_screen(
+    open_page: Callable[..., Any],
+) -> None:
     page = open_page(width=1024)
     assert not page.is_visible("#nav-sidebar a[href='/send/']")
     page.keyboard.press("Tab")

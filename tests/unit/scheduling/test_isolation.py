@@ -88,8 +88,13 @@ def test_what_concerns_everybody_passes(error: Any) -> None:
 def well(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     """Have the database found well after each error; return the errors that it was asked about."""
     asked: list[BaseException] = []
+
+    def ask(error: BaseException) -> bool:
+        asked.append(error)
+        return True
+
     monkeypatch.setattr(isolation, "PAUSE", 0.0)
-    monkeypatch.setattr(isolation, "_asks", [lambda error: asked.append(error) or True])
+    monkeypatch.setattr(isolation, "_asks", [ask])
     return asked
 
 
