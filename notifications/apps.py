@@ -2,8 +2,11 @@
 
 from django.apps import AppConfig, apps
 from django.contrib.admin import apps as admin_apps
+from django.core.exceptions import ImproperlyConfigured
 
 from notifications.core import roles
+
+NEEDED = ("django_celery_beat", "scheduling", "templates_engine")
 
 
 class NotificationsConfig(AppConfig):
@@ -14,7 +17,15 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Have every scheduler process do what must go on by itself."""
+        """Have every scheduler process do what must go on by itself.
+
+        Raises ``ImproperlyConfigured`` where an app is missing whose tables this one needs.
+        """
+        if lacking := [name for name in NEEDED if not apps.is_installed(name)]:
+            raise ImproperlyConfigured(
+                f"INSTALLED_APPS lacks {', '.join(lacking)}: "
+                "add *NOTIFICATIONS_APPS of notifications.settings."
+            )
         from notifications import project_checks  # noqa: F401 -- its decorators register them
         from notifications.callbacks import mailbox, outbound, receipts
         from notifications.db import checks  # noqa: F401 -- its decorators register them
