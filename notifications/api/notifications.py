@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Header, Query, Router, Schema
-from pydantic_core import to_json
+from pydantic import TypeAdapter
 
 from notifications import submission
 from notifications.api.authentication import mine, world_of
@@ -141,6 +141,7 @@ class Accepted(Schema):
     url: str = Field(description="Where to follow it.")
 
 
+_JSON = TypeAdapter(dict[str, Any])
 _ACCEPTED = [name for name in Accepted.model_fields if name != "url"]  # columns of the row
 
 
@@ -385,7 +386,7 @@ def _answer(submitted: submission.Submission) -> HttpResponse:
         document["status"] = _status_on_acceptance(submitted.notification)
     document["url"] = f"/api/v1/notifications/{row['id']}"
     status = 201 if submitted.created else 200
-    return HttpResponse(to_json(document), content_type="application/json", status=status)
+    return HttpResponse(_JSON.dump_json(document), content_type="application/json", status=status)
 
 
 def _status_on_acceptance(row: Notification) -> Status:
