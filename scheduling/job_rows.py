@@ -68,7 +68,7 @@ def pause(name: str) -> None:
 def resume(name: str) -> None:
     """Resume a job; its policy says what becomes of the pause.
 
-    Raises ``UnknownJob``, or ``InvalidJob`` for one whose rule is not due any more.
+    Raises ``UnknownJob``, or ``InvalidJob`` for one that is not due any more.
     """
     key = _key_of(name)
     _refuse_ended(name, key)
@@ -80,7 +80,7 @@ def _refuse_ended(name: str, key: int) -> None:
     try:
         task = PeriodicTask.objects.get(pk=key)
         task.enabled = True
-        preview.refuse_impossible(task)
+        preview.refuse_ended(task)
     except RuleEnded as error:
         raise InvalidJob(f"{name}: {error}", field="schedule") from error
     except Exception as error:

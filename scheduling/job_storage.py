@@ -89,7 +89,8 @@ def store(
         with transaction.atomic():
             _take_name(definition["name"], is_new=is_new)
             rule_documents.refuse_past(definition, _new_moments(definition, keys), database_now())
-            may_have_ended = _goes_on_as_it_was(definition)
+            is_resumed = _is_resumed(definition)
+            may_have_ended = not is_resumed and _goes_on_as_it_was(definition)
             task = _store_task(definition, keys)
             schedule, _ = Schedule.objects.get_or_create(periodic_task=task)
             values = _values(definition, POLICY_FIELDS, keys)
@@ -113,6 +114,8 @@ def store(
             except RuleEnded:
                 if not may_have_ended:
                     raise
+            if is_resumed:
+                preview.refuse_ended(task)
     except JobError:
         raise
     except UNFIT as error:
@@ -152,10 +155,15 @@ def _new_moments(definition: Definition, keys: set[str]) -> set[str]:
     return new
 
 
+def _is_resumed(definition: Definition) -> bool:
+    paused = PeriodicTask.objects.filter(name=definition["name"], enabled=False)
+    return bool(definition.get("enabled")) and paused.exists()
+
+
 def _goes_on_as_it_was(definition: Definition) -> bool:
-    """Return whether there is such a job with this rule already, and it is not resumed."""
+    """Return whether there is such a job with this rule already."""
     task = PeriodicTask.objects.filter(name=definition["name"]).first()
-    if task is None or (definition.get("enabled") and not task.enabled):
+    if task is None:
         return False
     kept = Schedule.objects.filter(pk=task.pk).values_list("recurrence", flat=True).first()
     rule = rules.own_rule(task, kept) or rules.rule_of(task)

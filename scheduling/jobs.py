@@ -209,7 +209,10 @@ def pause(name: str) -> None:
 
 
 def resume(name: str) -> None:
-    """Resume a job; its policy says what becomes of the pause. Raises ``UnknownJob``."""
+    """Resume a job; its policy says what becomes of the pause.
+
+    Raises ``UnknownJob``, or ``InvalidJob`` for one that is not due any more.
+    """
     chosen_backend.current().resume(name)
 
 

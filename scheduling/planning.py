@@ -8,6 +8,8 @@ from scheduling.timetable import INSTANT, Timetable
 LOOKED_BACK = timedelta(days=3660)
 """A rule that was due within this time, and never will be again, has ended."""
 
+ENDED = "It has ended: it will not be due any more."
+
 
 def next_fire(
     timetable: Timetable, answered_until: datetime, now: datetime, *, is_moment: bool
@@ -26,8 +28,17 @@ def next_fire(
     if timetable.is_over(now) or is_moment:
         return None
     if timetable.after(answered_until - LOOKED_BACK) is not None:
-        raise RuleEnded("It has ended: it will not be due any more.")
+        raise RuleEnded(ENDED)
     raise ImpossibleSchedule("It will never be due.")
+
+
+def refuse_ended(timetable: Timetable, answered_until: datetime) -> None:
+    """Raise ``RuleEnded`` for a schedule that has answered until then and is not due again.
+
+    Its moment has passed, its expiry has, or its rule has no due time before its expiry.
+    """
+    if timetable.after(answered_until) is None:
+        raise RuleEnded(ENDED)
 
 
 def after_pause(before: datetime | None, *, catches_up: bool, resumed_at: datetime) -> datetime:

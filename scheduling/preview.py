@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import future, rules
+from scheduling import future, planning, rules
 from scheduling.changes import count_from, next_fire, plan_next, timetable_for
 from scheduling.clock import database_now
 from scheduling.models import Change, Schedule
@@ -106,9 +106,24 @@ def refuse_impossible(task: PeriodicTask) -> None:
 
     ``RuleEnded`` is raised for one that was due once.
     """
+    _counted(task)
+
+
+def refuse_ended(task: PeriodicTask) -> None:
+    """Raise ``RuleEnded`` if a task that is resumed will not be due any more.
+
+    Raises ``ImpossibleSchedule`` as ``refuse_impossible`` does.
+    """
+    schedule = _counted(task)
+    assert schedule.answered_until is not None  # noqa: S101 -- set by count_from
+    planning.refuse_ended(timetable_for(schedule), schedule.answered_until)
+
+
+def _counted(task: PeriodicTask) -> Schedule:
     schedule, now = _copy_of_schedule(task), database_now()
     count_from(schedule, now)
     next_fire(schedule, now)
+    return schedule
 
 
 def planned(task: PeriodicTask, now: datetime) -> tuple[Schedule, Timetable]:

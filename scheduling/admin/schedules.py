@@ -135,8 +135,9 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
             return
         task = copy(self.instance)
         task.enabled = True
+        task.start_time, task.expires = data.get("start_time"), data.get("expires")
         try:
-            preview.refuse_impossible(task)
+            preview.refuse_ended(task)
         except RuleEnded as error:
             self.add_error("enabled", str(error))
 

@@ -116,6 +116,7 @@ class Jobs(Runs):
                 return job
             resumed = replace(_resumed(job, now), enabled=True)
             try:
+                refuse_ended(resumed)
                 return planned(resumed, now, may_have_ended=False)
             except ImpossibleSchedule as error:
                 raise InvalidJob(f"{name}: {error}", field="schedule") from error
@@ -245,6 +246,7 @@ class Jobs(Runs):
             return _paused(job, now)
         if not before.enabled:
             job = _resumed(job, now)
+            refuse_ended(job)
         goes_on = goes_on and before.enabled
         return planned(replace(job, enabled=True), now, may_have_ended=goes_on)
 
@@ -293,6 +295,12 @@ def planned(
         if not may_have_ended:
             raise
     return replace(job, next_fire_at=due, quarantined_at=None, quarantine_reason="")
+
+
+def refuse_ended(job: Job) -> None:
+    """Raise ``RuleEnded`` for a job that is resumed and will not be due any more."""
+    if job.answered_until is not None:
+        planning.refuse_ended(job.timetable, job.answered_until)
 
 
 def refuse_unfit(job: Job, now: datetime) -> None:

@@ -11,7 +11,12 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import get_current_timezone
-from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+)
 
 from scheduling import jobs
 from scheduling.admin.when import shown
@@ -314,6 +319,23 @@ def test_a_schedule_whose_rule_has_ended_is_not_resumed_and_may_be_edited(
     apply_all_changes()
     after = Schedule.objects.get(pk=task.pk)
     assert (after.next_fire_at, after.quarantined_at) == (None, None)
+
+
+def test_a_once_that_has_fired_is_not_resumed(admin_client: Client) -> None:
+    made(admin_client, when="once", at_0="2099-01-02", at_1="03:04:05")
+    past = database_now().replace(microsecond=0) - timedelta(days=1)
+    ClockedSchedule.objects.update(clocked_time=past)
+    apply_all_changes()
+    task = PeriodicTask.objects.get()
+    Schedule.objects.update(answered_until=past)
+    PeriodicTask.objects.update(enabled=False)
+    act = {"action": "resume_selected", "_selected_action": [task.pk]}
+    assert "has ended" in admin_client.post(LIST, act, follow=True).content.decode()
+    typed_again = typed(when="once", at_0=f"{past:%Y-%m-%d}", at_1=f"{past:%H:%M:%S}")
+    row = {**typed_again, "firing-INITIAL_FORMS": "1", "firing-0-periodic_task": str(task.pk)}
+    refused = admin_client.post(change_url(task), row)
+    assert "has ended" in " ".join(errors_of(refused)["enabled"])
+    assert not PeriodicTask.objects.get().enabled
 
 
 def test_saving_without_touching_the_rule_keeps_its_row(admin_client: Client, make: Make) -> None:

@@ -1,13 +1,14 @@
 """Jobs over HTTP: allowed tasks on a schedule."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import jsonschema
 import pytest
 from django.db import connection
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import ClockedSchedule, PeriodicTask
 
 from notifications.core.routing import SEND_TASK
 from scheduling.models import Fire, Schedule
@@ -123,6 +124,22 @@ def test_a_job_that_has_ended_is_not_resumed(call: Caller) -> None:
         assert (refused.status_code, refused.json()["field"]) == (422, "schedule")
         assert "has ended" in refused.json()["detail"]
     call.ok("PATCH", f"/jobs/{made['id']}", {"description": "Kept for its fires."})
+
+
+def test_a_one_off_that_has_fired_is_not_resumed_and_may_get_another_moment(call: Caller) -> None:
+    made = call.ok("POST", "/jobs", {**JOB, "schedule": {"at": "2099-01-01T00:00:00Z"}})
+    # As a scheduler leaves it once it has fired.
+    past = datetime(2026, 1, 1, tzinfo=UTC)
+    ClockedSchedule.objects.update(clocked_time=past)
+    Schedule.objects.update(answered_until=past, paused_at=past, next_fire_at=None)
+    PeriodicTask.objects.update(enabled=False)
+    for method, path, body in (("POST", "/resume", None), ("PATCH", "", {"enabled": True})):
+        refused = call(method, f"/jobs/{made['id']}{path}", body)
+        assert (refused.status_code, refused.json()["field"]) == (422, "schedule")
+    assert call.ok("GET", f"/jobs/{made['id']}")["enabled"] is False
+    again = {"schedule": {"at": "2100-01-01T00:00:00Z"}, "enabled": True}
+    changed = call.ok("PATCH", f"/jobs/{made['id']}", again)
+    assert changed["next_fire_at"] == "2100-01-01T00:00:00Z"
 
 
 def test_a_job_is_run_by_hand_and_its_fires_are_listed(call: Caller) -> None:

@@ -222,6 +222,40 @@ def test_a_rule_that_has_ended_rests_and_is_not_resumed(stage: Stage, app: Celer
     assert jobs.backfill("job", since, until) == []  # it has its fire
 
 
+@pytest.mark.parametrize("kind", ["at", "at and expiry", "expiry"])
+def test_a_job_that_is_over_is_not_resumed(stage: Stage, app: Celery, kind: str) -> None:
+    soon = stage.backend.now() + timedelta(seconds=1)
+    expires = {
+        "at": None,
+        "at and expiry": soon + timedelta(hours=1),
+        "expiry": soon + timedelta(seconds=1),
+    }[kind]
+    definition: dict[str, Any] = {
+        "schedule": 1 if kind == "expiry" else {"at": soon.isoformat()},
+        "expires": expires,
+    }
+    jobs.register("job", TASK, **definition)
+    tick_until(stage.backend, app, lambda: not jobs.get("job").enabled)
+    assert jobs.fires("job")
+    with pytest.raises(jobs.InvalidJob, match="has ended") as refused:
+        jobs.resume("job")
+    assert refused.value.field == "schedule"
+    with pytest.raises(jobs.InvalidJob, match="has ended"):
+        jobs.register("job", TASK, **definition, enabled=True)
+    jobs.register("job", TASK, **definition)  # as at each start of a program
+    assert not jobs.get("job").enabled
+
+
+def test_a_moment_that_passed_during_a_pause_fires_at_the_resume(stage: Stage, app: Celery) -> None:
+    soon = stage.backend.now() + timedelta(seconds=1)
+    jobs.register("job", TASK, {"at": soon.isoformat()})
+    jobs.pause("job")
+    tick_until(stage.backend, app, lambda: stage.backend.now() > soon)
+    assert jobs.fires("job") == []
+    jobs.resume("job")
+    tick_until(stage.backend, app, lambda: jobs.fires("job"))
+
+
 def test_jitter_delays_a_fire_and_not_its_due_time(stage: Stage, app: Celery) -> None:
     jobs.register("job", TASK, 3600, jitter=600)
     (following,) = jobs.next_fires("job", 1)
