@@ -77,7 +77,7 @@ check: $(VENV)/.dev ## lint, types, import contract, dead names, licences, migra
 
 docs: $(VENV)/.dev ## build the site of docs/ into var/site; a broken link fails
 	@$(PY) -m sphinx -W --keep-going -q -b html docs var/site
-	@echo "Open var/site/index.html"
+	@echo "Read it: $(PY) -m http.server -d var/site -b 127.0.0.1 8001, then http://127.0.0.1:8001/"
 
 lock: ## renew both lock files (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }

@@ -1,7 +1,12 @@
-"""The root page: where everything is."""
+"""The root page: where everything is; and what browsers ask for beside it."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+
+
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Answer that there is no icon, which browsers ask for by themselves; kept for a day."""
+    return HttpResponse(status=204, headers={"Cache-Control": "public, max-age=86400"})
 
 
 def root(request: HttpRequest) -> HttpResponse:

@@ -14,6 +14,7 @@ login = [path("accounts/", include("config.staff_login.urls"))] if settings.LOGI
 urlpatterns = [
     *login,
     path("", pages.root),
+    path("favicon.ico", pages.favicon),
     path("admin/", admin.site.urls),
     path("", include("notifications.urls")),
 ]

@@ -172,7 +172,9 @@ class Overview:
             found.append(f"A notification of {longest.name} waits for {longest.oldest:.0f} s.")
         found += [provider.trouble for provider in self.providers if provider.trouble]
         if self.dead_letters:
-            found.append(f"{self.open_letters} failed deliveries are open.")
+            one = self.dead_letters == 1
+            noun = "failed delivery is" if one else "failed deliveries are"
+            found.append(f"{self.open_letters} {noun} open.")
         found += [
             f"In quarantine since {q.oldest:%Y-%m-%d %H:%M} UTC: rows of {q.loop}: {q.rows}."
             for q in self.quarantined

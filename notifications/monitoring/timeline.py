@@ -58,7 +58,7 @@ def of(notification: Notification | ArchivedNotification, *, masked: bool = Fals
         events += [*_held(notification), *_accounts(notification)]
     if isinstance(notification, Notification):
         events += _afterwards(notification)
-    return events
+    return sorted(events, key=lambda event: (event.at is None, event.at or notification.created_at))
 
 
 def _begin(notification: NotificationRecord) -> list[Event]:
@@ -82,7 +82,12 @@ def _caused_by(notification: NotificationRecord) -> Iterator[str]:
 
 def _held(notification: Notification) -> list[Event]:
     return [
-        Event(hold.created_at, f"Held back: {hold}", hold.reason, "waiting")
+        Event(
+            max(hold.created_at, notification.created_at),
+            f"Held back: {hold}",
+            hold.reason,
+            "waiting",
+        )
         for hold in holds.covering(notification)
     ]
 

@@ -285,7 +285,9 @@ def left_to_do(done: dict[str, int]) -> str:
     """Say what ``forget`` could not do; empty if it did everything."""
     left = []
     if count := done.get("in_hand"):
-        left.append(f"{count} are being sent: forget the recipient once more when they have ended.")
+        left.append(
+            f"Still being sent: {count}. Forget the recipient once more when they have ended."
+        )
     if count := done.get("schedules"):
-        left.append(f"{count} schedules still write to the recipient: change or delete them.")
+        left.append(f"Schedules that still write to the recipient: {count}. Change or delete them.")
     return " ".join(left)

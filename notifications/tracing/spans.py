@@ -144,7 +144,8 @@ def _tracer() -> Tracer:
     with _setup:
         if isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
             named = Resource.create()
-            if named.attributes.get(SERVICE_NAME) == "unknown_service":
+            # "unknown_service", and a colon and the executable's name if it is known.
+            if str(named.attributes.get(SERVICE_NAME)).startswith("unknown_service"):
                 named = named.merge(Resource({SERVICE_NAME: "notifications"}))
             provider = TracerProvider(resource=named)
             provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

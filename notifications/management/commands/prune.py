@@ -45,13 +45,17 @@ class Command(BaseCommand):
         count = retention.old(days=days, failed_days=failed_days)
         verb = "archive" if archive.is_on() else "delete"
         if options["dry_run"]:
-            self.stdout.write(f"Would {verb} {count} notifications.")
+            self.stdout.write(f"Would {verb} {count} {_noun(count)}.")
             return
         # By the settings it does what the schedulers do anyway; anything else somebody must mean.
         if {days, failed_days, months} != {None} and not options["no_input"]:
-            confirm(f"This will {verb} {count} notifications, for good.")
+            confirm(f"This will {verb} {count} {_noun(count)}, for good.")
         with progress.shown(self.stderr, total=count) as told:
             left = retention.prune(days=days, failed_days=failed_days, told=told)
-        self.stdout.write(f"{verb.capitalize()}d {left} notifications.")
+        self.stdout.write(f"{verb.capitalize()}d {left} {_noun(left)}.")
         if archive.is_on() or months is not None:
-            self.stdout.write(f"Dropped {archive.drop(months)} months of the archive.")
+            self.stdout.write(f"Months of the archive that were dropped: {archive.drop(months)}.")
+
+
+def _noun(count: int) -> str:
+    return "notification" if count == 1 else "notifications"

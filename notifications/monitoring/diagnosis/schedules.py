@@ -67,7 +67,7 @@ def runs() -> Iterator[Finding]:
     if failed := scheduler_status.read().failed_runs:
         yield Finding(
             "scheduler.failed_runs",
-            f"{failed} runs failed for good, and nobody saw to them.",
+            f"Runs that failed for good, and that nobody saw to: {failed}.",
             "See their causes in the admin under Failed runs; replay or discard them.",
             is_error=False,
         )

@@ -66,7 +66,7 @@ class Command(BaseCommand):
         for key, value in job.definition.items():
             self.stdout.write(f"{key}: {value}")
         self.stdout.write(f"state: {_state(job)} {job.quarantine_reason}".rstrip())
-        self.stdout.write(f"last run: {_when(job.last_run_at)}, {job.total_run_count} runs")
+        self.stdout.write(f"last run: {_when(job.last_run_at)}, runs so far: {job.total_run_count}")
         for fire in jobs.fires(job.name, count):
             line = f"{_when(fire.scheduled_for)}  {fire.status}  {fire.worker}  {fire.error}"
             self.stdout.write(f"  {line.rstrip()}")

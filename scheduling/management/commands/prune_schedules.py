@@ -38,10 +38,11 @@ class Command(BaseCommand):
             if not declarations.keep(name):
                 raise CommandError(f"{name!r} is not a schedule that the code no longer declares.")
         names = declarations.names()
+        counted = f"{len(names)} schedule{'' if len(names) == 1 else 's'}"
         for name in names:
             self.stdout.write(name)
         if names and not dry_run:
             if not no_input:
-                confirm(f"This will delete {len(names)} schedules and their fires, for good.")
+                confirm(f"This will delete {counted} and their fires, for good.")
             declarations.prune(names)
-        self.stdout.write(f"{len(names)} schedules {'would be' if dry_run else 'were'} removed.")
+        self.stdout.write(f"{'Would remove' if dry_run else 'Removed'} {counted}.")

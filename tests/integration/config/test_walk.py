@@ -184,7 +184,7 @@ FORM = {
 # Addresses that ask for no login: see docs/security.md, and the tests that it names.
 ELSEWHERE = {
     *("", "api/v1/", "metrics", "webhooks/<str:name>", "unsubscribe/<str:token>"),
-    *("healthz/live", "healthz/ready"),
+    *("healthz/live", "healthz/ready", "favicon.ico"),
     *(f"v2/{address.pattern}" for address in govuk.urlpatterns),  # test_govuk.py walks these
 }
 NOT_OFFERED = (200, 302, 403)  # the list again, without the action

@@ -94,7 +94,7 @@ def test_the_jobs_of_the_page_are_made_and_steered(run: Callable[..., Any], tmp_
     # One process for all commands of the page.
     for line in "".join(examples("scheduling.md", "manage")).splitlines():
         words = shlex.split(line, comments=True)
-        assert words[:2] == ["python", "manage.py"]
+        assert words[:2] == [".venv/bin/python", "manage.py"]
         code += f"\ncall_command(*{words[2:]!r})"
     printed = run("shell", f"from django.core.management import call_command\n{code}", **env)
     assert "reports.nightly" in printed

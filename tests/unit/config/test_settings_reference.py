@@ -1,6 +1,7 @@
 """docs/settings.md and .env.example list each setting that is read, and no other."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from notifications.core.environment import RENAMED
@@ -31,7 +32,9 @@ def test_every_setting_is_documented_and_every_documented_one_is_read() -> None:
 
 def test_every_setting_is_in_the_example() -> None:
     example = (ROOT / ".env.example").read_text()
-    named = set(re.findall(rf"(?m)^(?:# )?({NAME})=", example))
+    names = re.findall(rf"(?m)^(?:# )?({NAME})=", example)
+    named = set(names)
+    assert [name for name, count in Counter(names).items() if count > 1] == []
     # Addresses of servers that compose starts itself.
     composed = {"DATABASE_URL", "BROKER_URL"}
     of_other_services = {"POSTGRES_PASSWORD", "GRAFANA_PASSWORD"}

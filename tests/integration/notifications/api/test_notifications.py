@@ -14,6 +14,7 @@ from notifications.callbacks import outbound
 from notifications.channels.mail import FIELDS
 from notifications.core.errors import TransientError
 from notifications.models import Notification, Status
+from notifications.operations import holds
 from notifications.submission.fields import Request
 from tests.integration.notifications.api.conftest import SIMULATED, Caller
 
@@ -141,6 +142,13 @@ def test_a_notification_tells_why_it_is_where_it_is(call: Caller) -> None:
     assert "Attempt 1: refused for now" in titles
     assert "Retry planned" in titles
     assert seen["trace"][-1]["at"] == seen["due_at"]
+    holds.hold("channel", "simulator", reason="a wrong price")
+    told = call.ok("GET", f"/notifications/{made['id']}")["trace"]
+    assert "Held back: channel simulator" in [event["title"] for event in told]
+    assert [event["at"] for event in told] == sorted(event["at"] for event in told)
+    later = call.ok("POST", "/notifications", SIMULATED)
+    told = call.ok("GET", f"/notifications/{later['id']}")["trace"]
+    assert told[0]["title"] == "Accepted"  # though the hold is older
 
 
 def test_a_callback_url_is_told_how_it_ended(call: Caller, settings: Settings) -> None:

@@ -210,7 +210,7 @@ def test_the_command_archives_and_drops(
     call_command("prune", "--days", "1", "--no-input")
     assert "Archived 1 notifications." in capsys.readouterr().out
     call_command("prune", "--archive-months", "2", "--no-input")
-    assert "Dropped 1 months of the archive." in capsys.readouterr().out
+    assert "Months of the archive that were dropped: 1." in capsys.readouterr().out
     assert not archived()
 
 

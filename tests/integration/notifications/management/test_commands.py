@@ -159,7 +159,7 @@ def test_prune_deletes_what_is_finished_and_old_only(
     done, waiting = accepted(), accepted(countdown=600)
     deliver(done)
     assert "Deleted 0" in run("prune")
-    with pytest.raises(CommandError, match="delete 1 notifications, for good"):
+    with pytest.raises(CommandError, match="delete 1 notification, for good"):
         run("prune", "--days", "0")  # nobody can be asked
     assert "Would delete 1 " in run("prune", "--days", "0", "--dry-run")
     assert Notification.objects.count() == 2

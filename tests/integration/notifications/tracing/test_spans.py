@@ -54,6 +54,16 @@ def spans(sent: Sent) -> list[Span]:
     ]
 
 
+def services(sent: Sent) -> set[str]:
+    return {
+        attribute.value.string_value
+        for request in sent
+        for resource in request.resource_spans
+        for attribute in resource.resource.attributes
+        if attribute.key == "service.name"
+    }
+
+
 def by_name(sent: Sent) -> dict[str, Span]:
     return {span.name: span for span in spans(sent)}
 
@@ -88,12 +98,13 @@ def test_a_callers_trace_goes_on_to_the_call_of_the_provider(
     sent, env = collector
     key = api_keys.create("traced").token
     _, address = processes.web(**env)
-    worker = processes.worker("-c", "1", **env)
+    worker = processes.worker("-c", "1", OTEL_SERVICE_NAME="mailer", **env)
     fields = {"channel": "simulator", "recipient": RECIPIENT, "body": SECRET}
     id_ = post(address, key, fields, traceparent=f"00-{CALLER}-{SPAN}-01")
     wait_until(lambda: "send simulator" in by_name(sent), hint=worker.output())
     wait_until(lambda: "POST /api/v1/notifications" in by_name(sent))
 
+    assert services(sent) == {"notifications", "mailer"}
     found = by_name(sent)
     request, submit = found["POST /api/v1/notifications"], found["submit"]
     wait, call = found["wait"], found["send simulator"]
