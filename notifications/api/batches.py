@@ -37,7 +37,13 @@ class Common(Schema):
     locale: Text = Field("", max_length=35)
     reference: Text = Field("", max_length=255)
     eta: Text = Field("", max_length=40, description="When to send them.")
+    countdown: float | None = Field(None, description="Seconds from now, instead of `eta`.")
     expires: Text = Field("", max_length=40, description="A time after which they are not sent.")
+    callback_url: Text = Field(
+        "",
+        max_length=2000,
+        description="A URL that gets a signed POST with the final status of each.",
+    )
 
 
 class RowError(Schema):
@@ -127,7 +133,9 @@ def create_batch(
     what an interruption has left of it; with another content 409.
     """
     rows = read_rows(request, template=common.template)
-    given = rows.common | {name: value for name, value in common.dict().items() if value}
+    given = rows.common | {
+        name: value for name, value in common.dict().items() if value not in ("", None)
+    }
     world = world_of(request)
     items = partial(rows.notifications, key=idempotency_key, test=world.test)
     batch, created = None, True

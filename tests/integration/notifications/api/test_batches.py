@@ -5,6 +5,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -43,6 +44,24 @@ def post_csv(call: Caller, text: str | bytes, **query: Any) -> Any:
         headers=call.headers,
         query_params=query,
     )
+
+
+def test_the_rows_of_a_csv_share_what_its_query_names(
+    call: Caller, greeting: TemplateVersion, settings: Settings
+) -> None:
+    settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
+    shared = {"channel": "simulator", "template": "greeting"}
+    url = "http://127.0.0.1:9/told"
+    made = post_csv(call, "recipient,name\nada,Ada\n", **shared, countdown="600", callback_url=url)
+    assert (made.status_code, made.json()["accepted"]) == (202, 1)
+    row = Notification.objects.get()
+    assert row.callback_url == url
+    assert row.scheduled_at > row.created_at + timedelta(minutes=9)
+    for query in ({"countdown": "soon"}, {"countdown": "nan"}, {"callback_url": "no-url"}):
+        refused = post_csv(call, "recipient,name\nada,Ada\n", **shared, **query).json()
+        (field,) = query
+        assert field in (refused.get("field"), *(e["field"] for e in refused.get("errors", ())))
+    assert Notification.objects.count() == 1
 
 
 def test_a_list_becomes_a_batch(call: Caller) -> None:

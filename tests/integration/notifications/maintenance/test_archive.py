@@ -208,7 +208,7 @@ def test_the_command_archives_and_drops(
 ) -> None:
     finished(first_of_the_month(3))
     call_command("prune", "--days", "1", "--no-input")
-    assert "Archived 1 notifications." in capsys.readouterr().out
+    assert "Archived 1 notification." in capsys.readouterr().out
     call_command("prune", "--archive-months", "2", "--no-input")
     assert "Months of the archive that were dropped: 1." in capsys.readouterr().out
     assert not archived()
