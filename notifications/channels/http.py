@@ -40,12 +40,15 @@ class HttpProvider(Provider):
         self.client.close()
 
 
-def classify(answer: Answer, detail: str = "", code: str = "") -> None:
+def classify(
+    answer: Answer, detail: str = "", code: str = "", *, is_recipients_url: bool = False
+) -> None:
     """Return for 2xx; raise a ``DeliveryError`` for anything else.
 
     5xx, 408, 423, 425 and 429 may pass (RFC 9110, 15), but 504 leaves open whether the server
-    behind the gateway did it. A redirect is refused, for it would lead around the check of the
-    address. ``detail`` and ``code`` are the provider's own, where it gave them.
+    behind the gateway did it. A redirect is not followed, for it would lead around the check of
+    the address; it says nothing of the message, and is laid on the account unless the URL came
+    with the message. ``detail`` and ``code`` are the provider's own, where it gave them.
     """
     status = answer.status
     if 200 <= status < 300:
@@ -60,8 +63,17 @@ def classify(answer: Answer, detail: str = "", code: str = "") -> None:
             retry_after=retry_after(answer.headers),
         )
     if 300 <= status < 400:
-        raise PermanentError("Redirects are not followed.", code=code)
+        raise _redirected(code, is_recipients_url=is_recipients_url)
     raise PermanentError(detail or "The server refused.", code=code)
+
+
+def _redirected(code: str, *, is_recipients_url: bool) -> TransientError:
+    words = "The server answers with a redirect to another address; redirects are not followed."
+    if not is_recipients_url:
+        return AccountRefused(words, code=code)
+    error = TransientError(words, code=code)
+    error.local = True
+    return error
 
 
 def credentials_refused(answer: Answer, detail: str = "") -> None:

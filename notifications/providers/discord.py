@@ -3,7 +3,7 @@
 import re
 
 from notifications.channels.base import Content, Message
-from notifications.channels.http import accepted, classify, json_object, too_long, wish
+from notifications.channels.http import accepted, json_object, too_long, wish
 from notifications.channels.http_client import Answer
 from notifications.core.errors import TransientError
 from notifications.providers.incoming_webhook import IncomingWebhookProvider
@@ -31,7 +31,7 @@ class DiscordProvider(IncomingWebhookProvider):
             raise self.webhook_is_gone(message, answer)
         if answer.status == 429:
             raise _limited(answer)
-        classify(answer)
+        self.classify(message, answer)
         return accepted(answer, "id")
 
 

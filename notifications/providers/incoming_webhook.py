@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from notifications.channels import recipients
 from notifications.channels.base import Fit, Message
-from notifications.channels.http import HttpProvider
+from notifications.channels.http import HttpProvider, classify
 from notifications.channels.http_client import Answer, HttpClient
 from notifications.channels.outgoing import Reach
 from notifications.core.errors import (
@@ -49,6 +49,10 @@ class IncomingWebhookProvider(HttpProvider):
         if query:
             url += f"{'&' if '?' in url else '?'}{query}"
         return self.request(message, "POST", url, json=json)
+
+    def classify(self, message: Message, answer: Answer) -> None:
+        """Classify as all kinds do; a redirect is laid on whose URL it was."""
+        classify(answer, is_recipients_url=_is_url(message.recipient))
 
     def webhook_is_gone(self, message: Message, answer: Answer) -> PermanentError | AccountRefused:
         """Return the error that lays a webhook that is gone on whose URL it was."""

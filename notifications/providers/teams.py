@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 from notifications.channels.base import Content, Message
-from notifications.channels.http import classify
 from notifications.providers.incoming_webhook import IncomingWebhookProvider
 
 # Bytes of a message: https://learn.microsoft.com/connectors/teams/#known-issues-and-limitations-with-actions
@@ -35,7 +34,7 @@ class TeamsProvider(IncomingWebhookProvider):
         answer = self.post(message, card(message.content))
         if answer.status in (401, 403, 404, 410):  # turned off, signed otherwise, deleted
             raise self.webhook_is_gone(message, answer)
-        classify(answer)  # 202: the workflow has begun; it names no id
+        self.classify(message, answer)  # 202: the workflow has begun; it names no id
         return ""
 
 

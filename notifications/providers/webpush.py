@@ -69,7 +69,7 @@ class WebPushProvider(HttpProvider):
         if answer.status in (404, 410):  # RFC 8030, 7.3
             raise InvalidRecipient("The subscription is over.", code=f"HTTP {answer.status}")
         credentials_refused(answer)
-        classify(answer)
+        classify(answer, is_recipients_url=True)
         return answer.headers.get("location", "")
 
     def _signed_for(self, endpoint: str) -> dict[str, str]:

@@ -198,6 +198,18 @@ def test_a_recipient_that_is_no_url_is_put_into_the_accounts(
 
 
 @pytest.mark.parametrize("kind", PATHS)
+def test_a_redirect_is_laid_on_whose_url_it_was(
+    chat_with: Callable[..., Any], message: Callable[..., Any], httpserver: HTTPServer, kind: str
+) -> None:
+    answers(httpserver, PATHS[kind], "", 302)
+    given = chat_with(kind, url=httpserver.url_for(PATHS[kind]))
+    for recipient, is_recipients in ((httpserver.url_for(PATHS[kind]), True), ("general", False)):
+        outcome = given.outcome_of(message("chat", recipient, content={"text": "Hi"}))
+        assert (outcome.result, outcome.local) == (R.TRANSIENT, is_recipients)
+        assert "redirects are not followed" in outcome.detail
+
+
+@pytest.mark.parametrize("kind", PATHS)
 @pytest.mark.parametrize("recipient", ["general", "https://example.org/hook"])
 def test_without_a_webhook_another_account_is_asked(
     chat_with: Callable[..., Any], message: Callable[..., Any], kind: str, recipient: str
