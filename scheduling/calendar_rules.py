@@ -7,10 +7,11 @@ days are parsed by cronsim, ``L-2`` and ``15W`` here, iCalendar's RRULE by dateu
 
 import re
 from calendar import monthrange
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 from cronsim import CronSim, CronSimError
 from dateutil.rrule import DAILY
@@ -18,6 +19,9 @@ from dateutil.rrule import DAILY
 from scheduling import calendars
 from scheduling.occurrences import Occurrences
 from scheduling.recurrence import HORIZON_YEARS, ImpossibleSchedule, LocalRule, Recurrence
+
+if TYPE_CHECKING:
+    from holidays import HolidayBase
 
 ALIASES = {
     "@yearly": "0 0 1 1 *",
@@ -194,6 +198,9 @@ class Window:
 class BusinessDays:
     """The due times of a rule, but for those on holidays, and with ``weekends`` on weekends.
 
+    A weekend is the country's, as the ``holidays`` library has it; without one, Saturday and
+    Sunday.
+
     ``roll`` says what becomes of one there: ``skip``, or its time of day on the ``next`` or
     ``previous`` day that is none. ``country`` is like ``DE`` or ``DE-BY``, ``calendar`` the name of
     a file (``calendars``).
@@ -230,8 +237,16 @@ class BusinessDays:
 
     def free(self, day: date) -> str:
         """Return why a local day is free: the holiday's name, ``weekend``; empty: it is not."""
-        weekend = "weekend" if self.weekends and day.weekday() >= 5 else ""
+        weekend = "weekend" if self.weekends and self._is_weekend(day) else ""
         return self.holiday(day) or weekend
+
+    def _is_weekend(self, day: date) -> bool:
+        """Tell whether a local day is of the country's weekend; without one, Saturday or Sunday."""
+        if not self.country:
+            return day.weekday() >= 5
+        days = _calendar(self.country)
+        _ = days.get(day)  # reads the year, and with it the weekend days that are worked
+        return days.is_weekend(day) and not days.is_working_day(day)
 
     def holiday(self, day: date) -> str:
         """Return the name of the holiday on a local day; empty: it is none."""
@@ -297,16 +312,15 @@ class BusinessDays:
 
 
 @lru_cache(maxsize=64)
-def _calendar(country: str) -> Mapping[date, str]:
-    """Return a country's holidays. Raises ``ImpossibleSchedule`` for one that is not known."""
+def _calendar(country: str) -> "HolidayBase":
+    """Return a country's holidays and weekend. Raises ``ImpossibleSchedule`` for an unknown one."""
     import holidays  # noqa: PLC0415 -- 0.15 s and 11 MB that few processes need
 
     code, _, subdivision = country.partition("-")
     try:
-        found: Mapping[date, str] = holidays.country_holidays(code, subdiv=subdivision or None)
+        return holidays.country_holidays(code, subdiv=subdivision or None)
     except (NotImplementedError, KeyError) as error:
         raise ImpossibleSchedule(f"No holidays of {country!r} are known.") from error
-    return found
 
 
 def _is_special(one: str, day: date) -> bool:

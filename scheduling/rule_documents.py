@@ -20,6 +20,10 @@ Rule = dict[str, Any]
 
 SUNDAY = re.compile(r"(?<![\d/#])7(?![\d])")
 EXTENDED_WEEKDAY = re.compile(r"#|\d[lL]")
+HOST_ZONES = {"localtime", "posixrules", "Factory"}
+"""Files beside IANA's zones: the host's own zone, its default rules, and none at all."""
+HOST_FOLDERS = ("posix/", "right/")
+"""Copies of IANA's zones; those of ``right`` count leap seconds."""
 SHORTEST_INTERVAL = timedelta(seconds=1)
 """Of what people make: a shorter one would keep the schedulers from all others."""
 
@@ -80,6 +84,12 @@ def cron_fields(rule: Rule) -> list[str]:
 def zone_of(rule: Rule) -> ZoneInfo:
     """Return the zone of a rule; the default is UTC. Raises ``InvalidJob``."""
     name = rule.get("timezone", "UTC")
+    if name in HOST_ZONES or name.startswith(HOST_FOLDERS):
+        raise InvalidJob(
+            f"The zone {name!r} is not IANA's, or means another on each host; "
+            "name one like UTC or Europe/Berlin.",
+            field="schedule.timezone",
+        )
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

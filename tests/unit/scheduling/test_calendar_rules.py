@@ -31,6 +31,10 @@ def due(rule: dict[str, Any], count: int = 10, start: datetime = START) -> list[
     return upcoming(recurrence_of(rule, start), start, count)
 
 
+def at(day: str) -> datetime:
+    return datetime.fromisoformat(day).replace(tzinfo=UTC)
+
+
 @pytest.mark.parametrize("line", EXTENDED)
 def test_extended_lines_agree_with_two_other_libraries(line: str) -> None:
     found = due({"cron": line})
@@ -235,6 +239,60 @@ def test_what_a_holiday_left_out_or_moved_is_told(
     assert [f"{moment:%m-%d %H:%M} {name}" for moment, name in told] == left_out
     noted = {moment.day: timetable.note(moment) for moment in timetable.newest(start, until, 50)}
     assert {day: note for day, note in noted.items() if note} == notes
+
+
+@pytest.mark.parametrize(
+    ("country", "roll", "expected"),
+    [
+        # 4 June 2026 is a Thursday.
+        ("SA", "skip", ["06-04", "06-07", "06-08"]),
+        ("IL", "skip", ["06-04", "06-07", "06-08"]),
+        ("DE-BE", "skip", ["06-04", "06-05", "06-08"]),
+        ("", "skip", ["06-04", "06-05", "06-08"]),
+        ("SA", "next", ["06-04", "06-07", "06-08"]),
+        ("SA", "previous", ["06-04", "06-07", "06-08"]),
+    ],
+)
+def test_a_weekend_is_the_countrys(country: str, roll: str, expected: list[str]) -> None:
+    rule = {"cron": "0 9 * * *", "business_days": True, "on_holiday": roll}
+    found = due({**rule, **({"holidays": country} if country else {})}, 3, at("2026-06-04"))
+    assert [f"{moment:%m-%d}" for moment in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("country", "day", "roll", "expected"),
+    [
+        ("SA", 5, "next", "06-07"),  # a Friday
+        ("SA", 6, "previous", "06-04"),
+        ("SA", 7, "next", "06-07"),
+        ("DE-BE", 6, "next", "06-08"),
+        ("DE-BE", 7, "previous", "06-05"),
+        ("IR", 12, "next", "06-13"),  # of Iran's weekend, Friday alone
+    ],
+)
+def test_a_due_time_on_the_countrys_weekend_is_rolled(
+    country: str, day: int, roll: str, expected: str
+) -> None:
+    rule = {"cron": f"0 9 {day} 6 *", "business_days": True, "on_holiday": roll}
+    (found,) = due({**rule, "holidays": country}, 1, at("2026-05-20"))
+    assert f"{found:%m-%d}" == expected
+
+
+def test_a_weekend_day_that_a_country_works_on_is_a_business_day() -> None:
+    rule = {"cron": "0 9 * * 6", "business_days": True, "holidays": "CN"}
+    # In 2026 China works on the Saturdays 14 and 28 February, around the Spring Festival.
+    found = due(rule, 2, at("2026-01-31"))
+    assert [f"{moment:%m-%d}" for moment in found] == ["02-14", "02-28"]
+
+
+@pytest.mark.parametrize(
+    "zone",
+    ["localtime", "Factory", "posixrules", "right/Europe/Berlin", "posix/UTC", "Mars/Base"],
+)
+def test_a_zone_that_is_not_ianas_is_refused_at_its_field(zone: str) -> None:
+    with pytest.raises(InvalidJob, match=zone) as refused:
+        due({"cron": "0 9 * * *", "timezone": zone})
+    assert refused.value.field == "schedule.timezone"
 
 
 def test_a_country_without_holidays_is_refused() -> None:
