@@ -23,6 +23,7 @@ from notifications.api.batch_bodies import FIELDS, rows_of_csv
 from notifications.api.problems import Problem
 from notifications.core import routing
 from notifications.core.errors import IdempotencyConflict
+from notifications.db import clock
 from notifications.operations import campaigns
 from notifications.submission import repeats
 from notifications.submission.repeats import Item
@@ -86,6 +87,8 @@ class SendForm(forms.Form):
         data: dict[str, Any] = super().clean() or {}
         if data.get("when") == LATER and not data.get("at") and "at" not in self.errors:
             self.add_error("at", "Say when.")
+        if data.get("when") == LATER and data.get("at") and data["at"] <= clock.now():
+            self.add_error("at", "This moment is past.")
         if self.errors:
             return data
         self.version = TemplateVersion.objects.select_related("template").get(pk=data["template"])

@@ -22,7 +22,10 @@ MEASURED = 1000  # messages that are rendered to count their segments
 
 @dataclass(slots=True)
 class Outlook:
-    """What a campaign would come to. ``errors`` holds (row, line, field, what is wrong)."""
+    """What a campaign would come to. ``errors`` holds (row, line, field, what is wrong).
+
+    ``begins_at`` is None where the first is sent at once.
+    """
 
     total: int = 0
     accepted: int = 0
@@ -32,6 +35,7 @@ class Outlook:
     examples: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     segments: int | None = None
     is_estimate: bool = False
+    begins_at: datetime | None = None
     done_at: datetime | None = None
     held: list[str] = field(default_factory=list)
 
@@ -61,6 +65,8 @@ def outlook(items: Sequence[Item], common: Mapping[str, Any], lines: Sequence[in
     _render(found, fine)
     if fine:
         channel = str(fine[0].row["channel"])
+        begins = min(answer.row["scheduled_at"] for answer in fine)
+        found.begins_at = begins if begins > clock.now() else None
         found.done_at = _done_at(channel, fine[0].row["scheduled_at"], found.accepted)
         covering = {"", channel, f"{channel}.{fine[0].row['priority']}"}
         scopes = (Scope.EVERYTHING, Scope.CHANNEL, Scope.QUEUE)

@@ -1,14 +1,18 @@
 """Batches: watched and steered as one."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
+from django.utils.timezone import localtime, now
 
 from notifications.models import Batch, Notification, Status
 from notifications.submission.bulk import send_many
+from templates_engine.models import Template
+from templates_engine.publishing import create_version, publish
 
 LIST = "/admin/notifications/batch/"
 
@@ -44,3 +48,29 @@ def test_who_may_only_look_steers_no_batch(browser_of: Callable[..., Any], batch
     viewer = browser_of("view_batch")
     viewer.post(LIST, {"action": "cancel", "_selected_action": [str(batch.pk)]})
     assert Batch.objects.get(pk=batch.pk).state == "active"
+
+
+def test_a_campaign_says_when_it_begins_and_never_in_the_past(boss: Client) -> None:
+    template = Template.objects.create(name="news", channel="simulator")
+    version = publish(create_version(template, {"body": "Hello", "subject": "Hi"}))
+    fields = {
+        "template": str(version.pk),
+        "rows": "recipient\nada\n",
+        "priority": "low",
+        "key": "once",
+    }
+
+    def answer(verb: str, **when: str) -> str:
+        return boss.post("/send/", {**fields, **when, verb: ""}).content.decode()
+
+    past = localtime(now() - timedelta(hours=1))
+    for verb in ("check", "send"):
+        page = answer(verb, when="later", at=f"{past:%Y-%m-%dT%H:%M}")
+        assert "This moment is past." in page
+        assert 'id="outlook"' not in page
+    assert not Batch.objects.exists()
+    # A time that was typed and then not wanted does not matter.
+    assert "Sending begins now." in answer("check", when="now", at=f"{past:%Y-%m-%dT%H:%M}")
+    later = localtime(now() + timedelta(days=1))
+    page = answer("check", when="later", at=f"{later:%Y-%m-%dT%H:%M}")
+    assert f"Sending begins at {later:%Y-%m-%d %H:%M}:00 {later:%Z}." in page
