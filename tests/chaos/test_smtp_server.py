@@ -44,7 +44,12 @@ class Clients:
     def session(self) -> smtplib.SMTP:
         """Return a session that is logged in."""
         session = smtplib.SMTP("127.0.0.1", self._port, timeout=60)
-        session.login("any name", self._token)
+        try:
+            session.login("any name", self._token)
+        except BaseException:
+            # smtplib's error holds its session, so it would stay open, and the server has few.
+            session.close()
+            raise
         return session
 
     def _send(self) -> None:
