@@ -19,6 +19,8 @@ Rule = dict[str, Any]
 """The ``schedule`` of a job's definition; see ``job_schema``."""
 
 SUNDAY = re.compile(r"(?<![\d/#])7(?![\d])")
+UP_TO_SUNDAY = re.compile(r"(?P<first>[0-7])-7(?:/(?P<step>\d{1,9}))?", re.ASCII)
+DAYS_OF_WEEK = re.compile(r"\w+(-\w+)?(/\d+)?|\w#\d")
 EXTENDED_WEEKDAY = re.compile(r"#|\d[lL]")
 HOST_ZONES = {"localtime", "posixrules", "Factory"}
 """Files beside IANA's zones: the host's own zone, its default rules, and none at all."""
@@ -77,8 +79,18 @@ def cron_fields(rule: Rule) -> list[str]:
             f"minute hour day-of-month month day-of-week{hint}.",
             field="schedule.cron",
         )
-    fields[-1] = SUNDAY.sub("0", fields[-1])
+    fields[-1] = ",".join(_days_of_week(part) for part in fields[-1].split(","))
     return fields
+
+
+def _days_of_week(part: str) -> str:
+    """Write 7 as 0; days up to Sunday, such as ``5-7/2``, are written out (crontab(5))."""
+    found = UP_TO_SUNDAY.fullmatch(part)
+    step = int((found and found["step"]) or 1)
+    if found is None or step == 0:
+        return SUNDAY.sub("0", part) if DAYS_OF_WEEK.fullmatch(part) else part
+    days = [*range(int(found["first"]), 8, step)]
+    return "0-6" if len(days) == 8 else ",".join(dict.fromkeys(str(day % 7) for day in days))
 
 
 def zone_of(rule: Rule) -> ZoneInfo:
@@ -161,9 +173,14 @@ def _is_plain_line(rule: Rule) -> bool:
 
 def _crontab(rule: Rule, _: datetime) -> Recurrence:
     fields = tuple(cron_fields(rule))
-    if _is_plain_line(rule):
-        return _parsed(fields, zone_of(rule))
-    return _extended(" ".join(fields), zone_of(rule), rule.get("days") == "or")
+    zone, line = zone_of(rule), " ".join(fields)
+    try:
+        if _is_plain_line(rule):
+            return _parsed(fields, zone)
+        return _extended(line, zone, rule.get("days") == "or")
+    except (ValueError, ParseException) as error:
+        why = str(error).removeprefix(f"{line!r}: ")
+        raise ImpossibleSchedule(f"{rule['cron']!r}: {why}") from error
 
 
 @lru_cache(maxsize=1024)

@@ -85,10 +85,41 @@ def test_days_that_no_month_has_are_refused(line: str) -> None:
         ("0 9 * * 7", "0 9 * * 0"),
         ("0 9 * * 1,7", "0 9 * * 0,1"),
         ("0 9 * JUL WED", "0 9 * 7 3"),
+        ("0 9 * * 0-7", "0 9 * * *"),
+        ("0 9 * * 0-7/2", "0 9 * * 0,2,4,6"),
+        ("0 9 * * 0-7/7", "0 9 * * 0"),
+        ("0 9 * * 1-7", "0 9 * * *"),
+        ("0 9 * * 1-7/2", "0 9 * * 1,3,5,0"),
+        ("0 9 * * 5-7", "0 9 * * 5,6,0"),
+        ("0 9 * * 6-7", "0 9 * * 6,0"),
+        ("0 9 * * 7-7", "0 9 * * 0"),
+        ("0 9 * * 2,6-7", "0 9 * * 0,2,6"),
     ],
 )
 def test_names_for_rules(line: str, plain: str) -> None:
     assert due({"cron": line}) == due({"cron": plain})
+
+
+@pytest.mark.parametrize(
+    ("days", "weekdays"),
+    [("0-7", "0123456"), ("0-7/2", "0246"), ("1-7/2", "0135"), ("5-7", "056"), ("6-7", "06")],
+)
+@pytest.mark.parametrize(
+    "rule", [{"cron": "0 0 9 * * {}", "seconds": True}, {"cron": "0 9 31 2 {}", "days": "or"}]
+)
+def test_seven_ends_a_range_of_days_with_sunday(
+    rule: dict[str, Any], days: str, weekdays: str
+) -> None:
+    found = due({**rule, "cron": rule["cron"].format(days)}, 14)
+    assert {str(moment.isoweekday() % 7) for moment in found} == {*weekdays}
+
+
+@pytest.mark.parametrize("line", ["0 9 * * 0-7/0", "0 9 * * 7-8", "0 9 * * 7/x", "0 9 L * 7-8"])
+def test_a_refused_line_is_named_as_it_was_typed(line: str) -> None:
+    with pytest.raises(ImpossibleSchedule) as refused:
+        due({"cron": line})
+    assert str(refused.value).startswith(repr(line))
+    assert "0/x" not in str(refused.value)
 
 
 def test_a_field_of_seconds_is_opted_for() -> None:
