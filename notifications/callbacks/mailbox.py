@@ -28,6 +28,9 @@ INTERVAL = 60.0  # seconds between two looks of the schedulers
 ANSWER_SECONDS = 30.0
 SOON = 4.0  # seconds in which a scheduler, which must not hang, is answered
 ROUND_SECONDS = 10.0  # of a scheduler; the next round goes on
+STEP_SECONDS = 60.0  # for the login with the search, and for each mail, however slowly bytes come
+BESIDE_MAIL = 2_000_000  # bytes of such a step that are not the mail's; a search is among them
+_AT_ONCE = 65536  # bytes
 _HERE = ("127.0.0.1", "::1", "localhost")
 
 
@@ -108,7 +111,9 @@ def problem() -> str:
     if not settings.BOUNCE_MAILBOX:
         return ""
     try:
-        with _open(read_url(settings.BOUNCE_MAILBOX), SOON):
+        with _open(read_url(settings.BOUNCE_MAILBOX), SOON) as imap:
+            for uid in _unseen(imap)[:1]:  # where the schedulers would stop
+                _mail(imap, uid)
             return ""
     except (MailboxAway, ValueError) as error:
         return str(error)
@@ -121,51 +126,139 @@ def take_unseen(
 ) -> Counter[Kind]:
     """Apply what each unseen mail tells, mark it as seen, and count them by kind.
 
-    Each answer may take so many ``seconds``. ``goes_on`` is asked before each mail: the others
-    stay unseen where it says no. Raises ``MailboxAway``, and what ``bounces.take`` raises: then
-    the mail stays unseen.
+    The server may be silent for so many ``seconds``. ``goes_on`` is asked before each mail: the
+    others stay unseen where it says no. Raises ``MailboxAway``, and what ``bounces.take`` raises:
+    then the mail stays unseen.
     """
     taken: Counter[Kind] = Counter()
     with _open(mailbox, seconds) as imap:
-        for number in _told(imap.uid("SEARCH", "UNSEEN"))[0].split():
+        for uid in _unseen(imap):
             if not goes_on():
                 break
-            uid = number.decode()
+            imap.begin_step()
             taken[bounces.take(_mail(imap, uid))] += 1
             _told(imap.uid("STORE", uid, "+FLAGS.SILENT", r"(\Seen)"))
     return taken
 
 
+class _OutOfBounds(OSError):
+    """The server sends more than was asked for, or takes too long; its text says which.
+
+    imaplib would wrap an error of its own kind into words about the command.
+    """
+
+
+class _Bounded(imaplib.IMAP4):
+    """imaplib's, with a bound of bytes and of time for each step of the reading.
+
+    imaplib reads a literal whole, of the length that the server names, and its timeout starts
+    afresh with every byte.
+    """
+
+    def __init__(self, seconds: float, **options: Any) -> None:
+        self._silence = seconds
+        self._buffer = bytearray()
+        self._source: object = None
+        self.begin_step()
+        super().__init__(timeout=seconds, **options)
+
+    def begin_step(self) -> None:
+        """Let the bounds begin again, for the next mail."""
+        self._left = _most() + BESIDE_MAIL
+        self._ends = time.monotonic() + STEP_SECONDS
+
+    def read(self, size: int) -> bytes:
+        """Read a literal. Raises ``OSError`` for one that is too long."""
+        if size > self._left:
+            raise _OutOfBounds(
+                f"it sends {size:,} bytes at once, and was asked for {_most():,} at most"
+            )
+        return self._taken(lambda: size if len(self._buffer) >= size else 0)
+
+    def readline(self) -> bytes:
+        """Read a line. Raises ``OSError`` for one that does not end."""
+        return self._taken(lambda: self._buffer.find(b"\n") + 1)
+
+    def send(self, data: Any) -> None:
+        """Send within the bound of silence."""
+        self.sock.settimeout(self._silence)
+        super().send(data)
+
+    def _taken(self, ready: Callable[[], int]) -> bytes:
+        """Take so many bytes as are ``ready``, once they are; fewer where the server hangs up."""
+        if self._source is not self.sock:  # what came before the handshake is nobody's word
+            self._buffer.clear()
+            self._source = self.sock
+        while not (length := ready()):
+            if len(self._buffer) > self._left:
+                raise _OutOfBounds("its answer does not end")
+            received = self._received()
+            if not received:
+                length = len(self._buffer)
+                break
+            self._buffer += received
+        self._left -= length
+        if self._left < 0:
+            raise _OutOfBounds("its answer does not end")
+        taken = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        return taken
+
+    def _received(self) -> bytes:
+        left = self._ends - time.monotonic()
+        with suppress(TimeoutError):
+            if left > 0:
+                self.sock.settimeout(min(left, self._silence))
+                return self.sock.recv(_AT_ONCE)
+        if left > self._silence:
+            raise TimeoutError
+        raise _OutOfBounds(f"it takes more than {STEP_SECONDS:.0f} seconds for one step")
+
+
+class _BoundedTls(_Bounded, imaplib.IMAP4_SSL):
+    """The same, encrypted from the first byte."""
+
+
 @contextmanager
-def _open(mailbox: Mailbox, seconds: float) -> Iterator[imaplib.IMAP4]:
-    imap: imaplib.IMAP4 | None = None
+def _open(mailbox: Mailbox, seconds: float) -> Iterator[_Bounded]:
+    imap: _Bounded | None = None
     try:
         imap = _connected(mailbox, seconds)
         imap.login(mailbox.user, mailbox.password)
         _told(imap.select(f'"{mailbox.folder}"'))
         yield imap
-    except (imaplib.IMAP4.error, OSError) as error:
-        raise MailboxAway(f"{mailbox.host}:{mailbox.port}: {type(error).__name__}") from None
+        with suppress(imaplib.IMAP4.error, OSError):
+            imap.logout()
+    except (imaplib.IMAP4.error, OSError, ValueError) as error:  # a ValueError: a figure, say
+        what = str(error) if isinstance(error, _OutOfBounds) else type(error).__name__
+        raise MailboxAway(f"{mailbox.host}:{mailbox.port}: {what}") from None
     finally:
         if imap is not None:
-            with suppress(imaplib.IMAP4.error, OSError):
-                imap.logout()
+            with suppress(OSError):
+                imap.shutdown()
 
 
-def _connected(mailbox: Mailbox, seconds: float) -> imaplib.IMAP4:
+def _connected(mailbox: Mailbox, seconds: float) -> _Bounded:
     context = ssl.create_default_context()
     if mailbox.is_encrypted:
-        return imaplib.IMAP4_SSL(mailbox.host, mailbox.port, ssl_context=context, timeout=seconds)
-    imap = imaplib.IMAP4(mailbox.host, mailbox.port, timeout=seconds)
+        return _BoundedTls(seconds, host=mailbox.host, port=mailbox.port, ssl_context=context)
+    imap = _Bounded(seconds, host=mailbox.host, port=mailbox.port)
     if mailbox.host not in _HERE:
         imap.starttls(context)
     return imap
 
 
+def _most() -> int:
+    return conf.mail_bytes * 3 // 2
+
+
+def _unseen(imap: imaplib.IMAP4) -> list[str]:
+    return [number.decode() for number in _told(imap.uid("SEARCH", "UNSEEN"))[0].split()]
+
+
 def _mail(imap: imaplib.IMAP4, uid: str) -> bytes:
     """Return the beginning of a mail: a report is at its front."""
-    most = conf.mail_bytes * 3 // 2
-    for item in _told(imap.uid("FETCH", uid, f"(BODY.PEEK[]<0.{most}>)")):
+    for item in _told(imap.uid("FETCH", uid, f"(BODY.PEEK[]<0.{_most()}>)")):
         if isinstance(item, tuple):
             return bytes(item[1])
     return b""  # somebody else deleted it

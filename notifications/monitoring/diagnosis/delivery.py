@@ -205,7 +205,9 @@ def mailbox_of_bounces() -> Iterator[Finding]:
             "mail.mailbox",
             f"The mailbox of bounces cannot be read: {problem}",
             "Check that the server of BOUNCE_MAILBOX answers and takes its user and password. "
-            "Bounces stay there unseen, and are read once it does.",
+            "Bounces stay there unseen, and are read once it does. A server that sends more than "
+            "it was asked for ignores the range of a FETCH (RFC 9051, 6.4.5): delete the largest "
+            "mail.",
             is_error=False,
         )
 

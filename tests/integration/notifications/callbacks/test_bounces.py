@@ -7,6 +7,7 @@ the complaint have the shape that these have in the field (RFC 3464, RFC 5965).
 import itertools
 import subprocess
 import sys
+import threading
 from base64 import encodebytes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from notifications.maintenance import archive
 from notifications.models import ArchivedNotification, Notification, PendingReceipt, Suppression
 from notifications.monitoring.diagnosis import delivery
 from notifications.submission import send
+from tests.integration.notifications.providers.peers import Peer
 from tests.servers import dovecot, postfix
 from tests.servers.smtp import SmtpServer
 
@@ -310,6 +312,82 @@ def test_a_mailbox_is_read_and_what_was_read_is_seen(
     settings.BOUNCE_MAILBOX = "pop3://host"
     with pytest.raises(CommandError, match="imaps://user:password@host"):
         call_command("receive_mail", "--mailbox")
+
+
+def imap(fetched: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Speak IMAP up to the FETCH of the one mail, which ``fetched`` answers."""
+
+    def handle(connection: Any) -> None:
+        connection.sendall(b"* OK me\r\n")
+        for line in connection.makefile("rb"):
+            tag, *words = line.split()
+            if b"FETCH" in words:
+                fetched(connection)
+                break
+            told = {b"CAPABILITY": b"* CAPABILITY IMAP4rev1\r\n", b"UID": b"* SEARCH 7\r\n"}
+            connection.sendall(told.get(words[0], b"") + tag + b" OK done\r\n")
+
+    return handle
+
+
+def huge(connection: Any) -> None:
+    connection.sendall(b"* 1 FETCH (UID 7 BODY[]<0> {2000000000}\r\n")
+    while True:
+        connection.sendall(b"x" * 65536)
+
+
+def endless_line(connection: Any) -> None:
+    connection.sendall(b"* 1 FETCH ")
+    while True:
+        connection.sendall(b"x" * 65536)
+
+
+def endless_lines(connection: Any) -> None:
+    while True:
+        connection.sendall(b"* 1 FETCH (FLAGS ())\r\n" * 1000)
+
+
+def figures(connection: Any) -> None:
+    connection.sendall(b"* 1 FETCH (BODY[] {" + b"9" * 5000 + b"}\r\n")
+
+
+def drip(connection: Any) -> None:
+    connection.sendall(b"* 1 FETCH (UID 7 BODY[]<0> {5000}\r\n")
+    while True:
+        connection.sendall(b"x")
+        threading.Event().wait(0.05)
+
+
+@pytest.mark.parametrize(
+    ("fetched", "why"),
+    [
+        (huge, "sends 2,000,000,000 bytes at once, and was asked for 1,500 at most"),
+        (endless_line, "does not end"),
+        (endless_lines, "does not end"),
+        (figures, "ValueError"),
+        (drip, "takes more than 1 seconds for one step"),
+    ],
+)
+def test_a_mailbox_that_sends_more_than_it_was_asked_for_is_away(
+    transactional_db: None,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    fetched: Callable[[Any], None],
+    why: str,
+) -> None:
+    settings.NOTIFICATIONS_MAIL_BYTES = 1000
+    monkeypatch.setattr(mailbox, "STEP_SECONDS", 1.0 if fetched is drip else 20.0)
+    server = Peer(imap(fetched)).start()
+    try:
+        settings.BOUNCE_MAILBOX = f"imap://u:{dovecot.PASSWORD}@127.0.0.1:{server.port}/INBOX"
+        with pytest.raises(CommandError, match=why) as away:
+            call_command("receive_mail", "--mailbox")
+        assert away.value.returncode == 75
+        assert tick(mailbox.Reader("one")) == mailbox.INTERVAL
+        [finding] = delivery.mailbox_of_bounces()
+        assert why in finding.problem
+    finally:
+        server.stop()
 
 
 def tick(reader: mailbox.Reader) -> float:
