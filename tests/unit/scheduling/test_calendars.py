@@ -1,11 +1,12 @@
 """Holidays of one's own, in files of iCalendar."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 
+from scheduling import calendars
 from scheduling.recurrence import ImpossibleSchedule, upcoming
 from scheduling.rule_documents import recurrence_of
 
@@ -70,3 +71,87 @@ def test_a_file_that_is_missing_or_no_calendar_is_named(folder: Path) -> None:
     for name in ("missing", "broken", "endless", "barren"):
         with pytest.raises(ImpossibleSchedule, match=name):
             days(1, calendar=name)
+
+
+def calendar(*events: str, head: str = "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:test\n") -> str:
+    bodies = "".join(
+        f"BEGIN:VEVENT\nUID:1\n{event.replace(' ', chr(10))}\nEND:VEVENT\n" for event in events
+    )
+    return f"{head}{bodies}END:VCALENDAR\n"
+
+
+def days_off(folder: Path, text: str) -> list[int]:
+    """Return the days of June 2026 that are holidays by a calendar."""
+    (folder / "off.ics").write_text(text.replace("\n", "\r\n"))
+    found = calendars.read("off")
+    return [day for day in range(1, 31) if found.get(date(2026, 6, day))]
+
+
+DAILY = "DTSTART;VALUE=DATE:20260608 RRULE:FREQ=DAILY;COUNT=4"
+TIMED = "DTSTART;TZID=Europe/Berlin:20260608T100000 RRULE:FREQ=DAILY;COUNT=4"
+WEEKLY = "DTSTART;VALUE=DATE:20260602 RRULE:FREQ=WEEKLY;COUNT=3"
+WEEKLY_AT_TEN = "DTSTART;TZID=Europe/Berlin:20260602T100000 RRULE:FREQ=WEEKLY;COUNT=3"
+NINTH = "RECURRENCE-ID;VALUE=DATE:20260609"
+NINTH_AT_TEN = "RECURRENCE-ID;TZID=Europe/Berlin:20260609T100000"
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([f"{DAILY} EXDATE;VALUE=DATE:20260610"], [8, 9, 11]),
+        ([f"{DAILY} EXDATE;VALUE=DATE:20260608,20260609 EXDATE;VALUE=DATE:20260611"], [10]),
+        ([f"{DAILY} EXDATE:20260610T000000Z"], [8, 9, 11]),
+        ([f"{TIMED} EXDATE;TZID=Europe/Berlin:20260610T100000"], [8, 9, 11]),
+        ([f"{TIMED} EXDATE:20260610T080000Z"], [8, 9, 11]),
+        ([f"{TIMED} EXDATE;VALUE=DATE:20260610"], [8, 9, 11]),
+        ([f"{TIMED} EXDATE:20260610T100000Z"], [8, 9, 10, 11]),  # no occurrence of the event
+        (["DTSTART;VALUE=DATE:20260608 DURATION:P3D"], [8, 9, 10]),
+        (["DTSTART:20260608T200000Z DURATION:PT5H"], [8, 9]),
+        (["DTSTART:20260608T200000Z DURATION:PT4H"], [8]),
+        (["DTSTART:20260608T200000Z"], [8]),
+        (["DTSTART;VALUE=DATE:20260608 RDATE;VALUE=DATE:20260610,20260612"], [8, 10, 12]),
+        ([f"{DAILY} RDATE;VALUE=DATE:20260620 EXDATE;VALUE=DATE:20260609"], [8, 10, 11, 20]),
+        ([f"{DAILY} STATUS:CANCELLED"], []),
+        (["DTSTART;VALUE=DATE:20260608 STATUS:CANCELLED"], []),
+        ([WEEKLY, f"DTSTART;VALUE=DATE:20260611 {NINTH}"], [2, 11, 16]),
+        ([f"DTSTART;VALUE=DATE:20260611 {NINTH}", WEEKLY], [2, 11, 16]),
+        ([WEEKLY, f"DTSTART;VALUE=DATE:20260609 {NINTH} STATUS:CANCELLED"], [2, 16]),
+        ([WEEKLY_AT_TEN, f"DTSTART:20260611T080000Z {NINTH_AT_TEN}"], [2, 11, 16]),
+        ([WEEKLY_AT_TEN, f"DTSTART:20260609T080000Z {NINTH_AT_TEN} STATUS:CANCELLED"], [2, 16]),
+        (["DTSTART;VALUE=DATE:20260608 RRULE:FREQ=DAILY;UNTIL=20260610T220000Z"], [8, 9, 10]),
+        ([TIMED.replace("COUNT=4", "UNTIL=20260610T080000Z")], [8, 9, 10]),
+        ([TIMED.replace("COUNT=4", "UNTIL=20260610T075959Z")], [8, 9]),
+        ([TIMED.replace("COUNT=4", "UNTIL=20260610")], [8, 9, 10]),
+    ],
+)
+def test_days_are_those_of_the_occurrences_that_take_place(
+    folder: Path, events: list[str], expected: list[int]
+) -> None:
+    assert days_off(folder, calendar(*events)) == expected
+
+
+def test_a_file_may_have_several_calendars(folder: Path) -> None:
+    first, second = (calendar(f"DTSTART;VALUE=DATE:2026060{day}") for day in (3, 5))
+    assert days_off(folder, first + second) == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("event", "named"),
+    [
+        (f"DTSTART;VALUE=DATE:20260611 {NINTH.replace(';', ';RANGE=THISANDFUTURE;')}", "RANGE"),
+        (f"{WEEKLY} EXRULE:FREQ=DAILY;COUNT=2", "EXRULE"),
+        (f"{WEEKLY} RRULE:FREQ=DAILY;COUNT=2", "RRULE"),
+        (f"{WEEKLY} RDATE;VALUE=PERIOD:20260610T100000Z/PT1H", "RDATE"),
+        ("DTSTART;VALUE=DATE:20260608 DTEND;VALUE=DATE:20260609 DURATION:P1D", "DURATION"),
+        ("DTSTART;VALUE=DATE:20260231", "DTSTART: Wrong date format 20260231"),
+        (f"{WEEKLY} EXDATE;VALUE=DATE:20260631", "EXDATE"),
+        (f"{WEEKLY} {NINTH}", "RECURRENCE-ID"),
+        ("DESCRIPTION:secret", "DTSTART"),
+        ("DTSTART;VALUE=DATE:20260608 RRULE:FREQ=DAILY;INTERVAL=0", "INTERVAL"),
+    ],
+)
+def test_what_cannot_be_read_in_an_event_is_named_with_its_line(
+    folder: Path, event: str, named: str
+) -> None:
+    with pytest.raises(ImpossibleSchedule, match=f"'off': The event in line 8: .*{named}"):
+        days_off(folder, calendar("DTSTART;VALUE=DATE:20260601", f"{event} SUMMARY:secret"))

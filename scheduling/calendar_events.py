@@ -1,0 +1,228 @@
+"""The days of the events in a file of iCalendar (RFC 5545). Pure.
+
+DTSTART, DTEND or DURATION, RRULE, RDATE, EXDATE, STATUS are read, and RECURRENCE-ID, which replaces
+one occurrence of the event that has its UID. What else changes an event's days is refused.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any, cast
+
+from scheduling.occurrences import Occurrences
+from scheduling.recurrence import ImpossibleSchedule
+
+DAY = timedelta(days=1)
+LONGEST = 366
+"""Days of one event."""
+END_OF_DAY = time(23, 59, 59)
+BEGIN = re.compile(rb"^BEGIN:VEVENT[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+TIMING = {"DTSTART", "DTEND", "DURATION", "RRULE", "RDATE", "EXDATE", "RECURRENCE-ID"}
+
+
+@dataclass(frozen=True)
+class Series:
+    """The occurrences of an RRULE, each of some ``days``.
+
+    ``left_out`` has the local times of occurrences that are none; a day stands for all on it.
+    """
+
+    rule: Occurrences
+    days: int
+    name: str
+    left_out: frozenset[date]
+
+    def covers(self, day: date) -> bool:
+        """Tell whether an occurrence lies on a local day."""
+        begins = days_of(day - (self.days - 1) * DAY, self.days)
+        return any(begin in begins_in(self, begin.year) for begin in begins)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A VEVENT, and the line of the file that it begins in."""
+
+    fields: Any
+    line: int
+
+    @property
+    def uid(self) -> str:
+        """Return the UID; empty: there is none."""
+        return str(self.fields.get("UID", ""))
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Return whether it does not take place."""
+        return str(self.fields.get("STATUS", "")).upper() == "CANCELLED"
+
+    @property
+    def replaces(self) -> date | None:
+        """Return the occurrence that it replaces, or None: it stands for itself."""
+        replaced = self.fields.get("RECURRENCE-ID")
+        return None if replaced is None else cast("date", replaced.dt)
+
+    def begin(self) -> date:
+        """Return the first day of an all-day event, else the moment in the event's zone."""
+        return cast("date", self.fields["DTSTART"].dt)
+
+    def days(self) -> int:
+        """Return how many local days an occurrence lies on."""
+        begin = self.begin()
+        end = self._end(begin)
+        last = _day(end)
+        if not isinstance(end, datetime) or end.time() == time():
+            last -= DAY
+        return min(max((last - _day(begin)).days + 1, 1), LONGEST)
+
+    def _end(self, begin: date) -> date:
+        if "DURATION" in self.fields:
+            return begin + cast("timedelta", self.fields["DURATION"].dt)
+        if "DTEND" not in self.fields:
+            return begin if isinstance(begin, datetime) else begin + DAY
+        return _in_zone_of(begin, self.fields["DTEND"].dt)
+
+    def moments(self, name: str) -> list[date]:
+        """Return the dates of RDATE or EXDATE as local times of the event."""
+        return [self.local(moment) for moment in _values(self.fields.get(name, []))]
+
+    def local(self, moment: date) -> date:
+        """Return a moment in the event's zone, without it; the day, for an all-day event."""
+        begin = self.begin()
+        if isinstance(begin, datetime) and isinstance(moment, datetime):
+            return cast("datetime", _in_zone_of(begin, moment)).replace(tzinfo=None)
+        return _day(moment)
+
+    def rule(self) -> Occurrences:
+        """Return the occurrences of its RRULE, in local time."""
+        recurrence = self.fields["RRULE"].copy()
+        if "UNTIL" in recurrence:
+            until = self.local(recurrence["UNTIL"][0])
+            if not isinstance(until, datetime):
+                until = datetime.combine(until, END_OF_DAY)
+            recurrence["UNTIL"] = [until]
+        begin = self.local(self.begin())
+        if not isinstance(begin, datetime):
+            begin = datetime.combine(begin, time())
+        return Occurrences(cast("bytes", recurrence.to_ical()).decode(), begin)
+
+    def refuse_unreadable(self) -> None:
+        """Raise ``ImpossibleSchedule`` for what is broken, or not supported."""
+        for name, error in self.fields.errors:
+            if name is None or name.upper() in TIMING:
+                raise ImpossibleSchedule(f"{name or 'a line'}: {error}.")
+        if "DTSTART" not in self.fields:
+            raise ImpossibleSchedule("DTSTART is missing.")
+        if "EXRULE" in self.fields:
+            raise ImpossibleSchedule("EXRULE is not supported; name the days by EXDATE.")
+        if isinstance(self.fields.get("RRULE"), list):
+            raise ImpossibleSchedule("Two RRULEs are not supported; make an event of each.")
+        if "DTEND" in self.fields and "DURATION" in self.fields:
+            raise ImpossibleSchedule("It has both DTEND and DURATION.")
+        if any(isinstance(one, tuple) for one in _values(self.fields.get("RDATE", []))):
+            raise ImpossibleSchedule("RDATE with periods is not supported; name their days.")
+        self._refuse_replacing()
+
+    def _refuse_replacing(self) -> None:
+        if self.replaces is None:
+            return
+        if "RANGE" in self.fields["RECURRENCE-ID"].params:
+            raise ImpossibleSchedule(
+                "RECURRENCE-ID with RANGE is not supported; end the event's RRULE by UNTIL, and "
+                "make an event of what follows."
+            )
+        if not self.uid:
+            raise ImpossibleSchedule("RECURRENCE-ID needs the UID of the event.")
+        if "RRULE" in self.fields or "RDATE" in self.fields:
+            raise ImpossibleSchedule("An event with RECURRENCE-ID is one occurrence.")
+
+
+def read(text: bytes, unnamed: str) -> tuple[dict[date, str], list[Series]]:
+    """Return the days of single occurrences with their names, and the series, of a file's events.
+
+    ``unnamed`` is the name of an event without SUMMARY. Raises ``ImpossibleSchedule`` that says in
+    which line the event begins; ``ValueError`` for what is not iCalendar.
+    """
+    events = _events(text)
+    days: dict[date, str] = {}
+    series: list[Series] = []
+    for event in events:
+        try:
+            event.refuse_unreadable()
+            _add(event, events, str(event.fields.get("SUMMARY", "")) or unnamed, days, series)
+        except ImpossibleSchedule as error:
+            raise ImpossibleSchedule(f"The event in line {event.line}: {error}") from None
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            why = type(error).__name__
+            raise ImpossibleSchedule(
+                f"The event in line {event.line} cannot be read ({why})."
+            ) from None
+    return days, series
+
+
+def _events(text: bytes) -> list[Event]:
+    import icalendar  # noqa: PLC0415 -- few processes need it
+
+    calendars = icalendar.Calendar.from_ical(text, multiple=True)
+    if not any(calendar.name == "VCALENDAR" for calendar in calendars):
+        raise ValueError("no VCALENDAR")
+    found = [event for calendar in calendars for event in calendar.walk("VEVENT")]
+    lines = [text.count(b"\n", 0, begin.start()) + 1 for begin in BEGIN.finditer(text)]
+    return [Event(fields, line) for fields, line in zip(found, lines, strict=True)]
+
+
+def _add(
+    event: Event, events: list[Event], name: str, days: dict[date, str], series: list[Series]
+) -> None:
+    """Add the occurrences of an event that takes place."""
+    same = [one for one in events if event.uid and one.uid == event.uid]
+    if event.is_cancelled or any(one.is_cancelled and one.replaces is None for one in same):
+        return
+    length, begin = event.days(), event.local(event.begin())
+    left_out = frozenset(event.moments("EXDATE"))
+    if event.replaces is None:
+        left_out |= {event.local(one.replaces) for one in same if one.replaces is not None}
+    begins = [*([] if "RRULE" in event.fields else [begin]), *event.moments("RDATE")]
+    for moment in begins:
+        if not {moment, _day(moment)} & left_out:
+            days.update(dict.fromkeys(days_of(_day(moment), length), name))
+    if "RRULE" in event.fields:
+        one = Series(event.rule(), length, name, left_out)
+        begins_in(one, begin.year)  # refuses a rule whose days take too long to find
+        series.append(one)
+
+
+@lru_cache(maxsize=1024)
+def begins_in(series: Series, year: int) -> frozenset[date]:
+    """Return the days of a year on which an occurrence begins."""
+    end = datetime(year, 12, 31, 23, 59, 59)  # noqa: DTZ001 -- local, naive
+    found: set[date] = set()
+    for moment in series.rule.since(datetime(year, 1, 1)):  # noqa: DTZ001 -- as above
+        if moment > end:
+            break
+        if not {moment, moment.date()} & series.left_out:
+            found.add(moment.date())
+    return frozenset(found)
+
+
+def days_of(begin: date, length: int) -> Iterator[date]:
+    """Return ``length`` days from ``begin`` on."""
+    return (begin + number * DAY for number in range(length))
+
+
+def _values(dates: Any) -> Iterator[Any]:
+    lists = dates if isinstance(dates, list) else [dates]
+    return (one.dt for each in lists for one in each.dts)
+
+
+def _in_zone_of(begin: date, moment: date) -> date:
+    """Return a moment in the zone of an event's begin, if both have one."""
+    if isinstance(begin, datetime) and isinstance(moment, datetime):
+        is_zoned = begin.tzinfo is not None and moment.tzinfo is not None
+        return moment.astimezone(begin.tzinfo) if is_zoned else moment
+    return moment
+
+
+def _day(moment: date) -> date:
+    return moment.date() if isinstance(moment, datetime) else moment
