@@ -4,6 +4,7 @@ Check, hold back who must not be written to, build, insert, compare duplicates, 
 on commit. One request's fault is its own: it becomes that request's answer.
 """
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 import structlog
-from django.db import transaction
+from django.db import DatabaseError, DataError, transaction
 from django.db.models import Q
 
 from notifications import metrics, tracing
@@ -33,7 +34,7 @@ from notifications.queueing import eager, publisher, release, release_window
 from notifications.recipients import suppressions
 from notifications.submission import grouping, insert, requests, validation
 from notifications.submission.fields import Request
-from scheduling import isolation
+from scheduling import isolation, outages, watch
 from templates_engine.models import Category
 from templates_engine.rendering import CompiledVersion
 
@@ -121,8 +122,7 @@ def accept_one(asked: Asked, *, publish: bool = True) -> Answer:
     answer = Answer()
     with metrics.refusals():
         one = _Single(_build(asked, answer, clock.now()), publish)
-        if not (_may_gather(asked, one.built) and _groups.write(one)):
-            _write_singles([one])
+        _write_alone(one, may_gather=_may_gather(asked, one.built))
         if answer.error is not None:
             raise answer.error
     if answer.created:
@@ -249,6 +249,50 @@ def _write_singles(singles: Sequence[_Single]) -> None:
 
 
 _groups = grouping.Groups(_write_together)
+
+
+def _write_alone(one: _Single, *, may_gather: bool) -> None:
+    """Write one request's row, with others' where it may be. Raises what refuses it.
+
+    What the database refuses of this row alone is its own fault, as it is in a batch. What no
+    column takes is told of as such (``DataError``), and a caller's transaction that broke is the
+    caller's.
+    """
+
+    def write() -> None:
+        if not (may_gather and _groups.write(one)):
+            _write_singles([one])
+
+    try:
+        _past_brief(lambda: isolation.tried(write))
+    except DatabaseError as error:
+        is_told = isinstance(error, DataError) or transaction.get_connection().in_atomic_block
+        if is_told or isolation.concerns_everybody(error):
+            raise
+        fault = isolation.fault_of(error, "insert")
+        isolation.log_faults([(one.built, fault)], _id_of)
+        raise FaultyRow.of(fault.error) from None
+
+
+def _past_brief(call: Callable[[], object]) -> None:
+    """Call again after what ends one transaction, such as a deadlock, until it can be judged.
+
+    Not in a caller's transaction, which is over by then, nor in an outage that lasts.
+    """
+    for _ in range(watch.MANY_BRIEF - 1):
+        try:
+            call()
+        except DatabaseError as error:
+            outage = outages.of(error)
+            is_brief = outage is not None and outage.is_brief and watch.database.outage is None
+            if not is_brief or transaction.get_connection().in_atomic_block:
+                raise
+            if isolation.is_of_a_row(error):
+                raise
+            time.sleep(watch.database_outage(error) or 0)
+        else:
+            return
+    call()
 
 
 def _hold_back_suppressed(built: Sequence[_Built]) -> None:

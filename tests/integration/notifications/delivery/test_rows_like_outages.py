@@ -18,6 +18,7 @@ from django.db.models import F
 from pytest_django import Settings
 
 from notifications import submission, tasks
+from notifications.api import refusals
 from notifications.callbacks import outbound, receipts
 from notifications.channels.base import Receipt
 from notifications.core.errors import FaultyRow
@@ -288,6 +289,24 @@ def test_of_many_that_are_accepted_one_is_refused(trouble: Trouble) -> None:
     submitted = submission.send_many(each, channel="simulator", body="Hello")
     assert (submitted.accepted, list(submitted.errors)) == (COUNT - 1, [7])
     assert "cannot be accepted" in str(submitted.errors[7])
+
+
+@pytest.mark.parametrize("code", ["53100", "25006", "57014", "40P01", "P0001"])
+def test_one_that_is_accepted_by_itself_is_refused_as_one_of_many_is(
+    trouble: Trouble, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    trouble(code=code)
+    with pytest.raises(FaultyRow, match="cannot be accepted") as refused:
+        submission.send(channel="simulator", recipient=BAD, body="Hello")
+    assert (refusals.to_problem(refused.value).kind, watch.database.outage) == (
+        "invalid-field",
+        None,
+    )
+    told = [record.message for record in caplog.records if "in stage insert" in record.message]
+    assert len(told) == 1
+    assert refused.value.__cause__ is None
+    submission.send(channel="simulator", recipient="p8", body="Hello")
+    assert list(Notification.objects.values_list("recipient", flat=True)) == ["p8"]
 
 
 def test_a_message_of_another_application_that_no_row_takes_is_a_dead_letter(
