@@ -253,6 +253,7 @@ def test_missing_migrations_are_not_ready(
 
 
 def test_the_root_page_leads_everywhere(client: Client, db: None) -> None:
+    assert client.get("/favicon.ico").status_code == 204  # browsers ask for it by themselves
     page = client.get("/").content.decode()
     for address in re.findall(r'href="([^"]+)"', page):
         assert client.get(address).status_code in (200, 302), address
