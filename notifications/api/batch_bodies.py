@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from django.http import HttpRequest
 
-from notifications.api import csv_rows
+from notifications.api import charsets, csv_rows
 from notifications.api.bodies import read_json
 from notifications.api.notifications import NotificationIn
 from notifications.api.problems import Problem
@@ -59,12 +59,24 @@ def read_rows(request: HttpRequest, *, template: str) -> Rows:
     if request.content_type not in ("application/json", "text/csv"):
         hint = "Send Content-Type: application/json or text/csv."
         raise Problem("unsupported-media-type", hint=hint)
+    is_json = request.content_type == "application/json"
+    codec = "" if is_json else _codec(request)
     body = request.read(longest + 1)
     if len(body) > longest:
         raise Problem("body-too-large", f"A batch has at most {longest} bytes.")
-    if request.content_type == "application/json":
+    if is_json:
         return _json(body)
-    return rows_of_csv(body, FIELDS if template else FIELDS | OWN_TEXT)
+    return rows_of_csv(body, FIELDS if template else FIELDS | OWN_TEXT, codec)
+
+
+def _codec(request: HttpRequest) -> str:
+    """Return the codec of the charset that the request declares; empty where it declares none."""
+    declared = (request.content_params or {}).get("charset", "")
+    codec = charsets.codec_of(declared)
+    if declared and not codec:
+        hint = "Send text/csv in UTF-8, or declare the charset by its registered name."
+        raise Problem("unsupported-media-type", "The charset is not known.", hint=hint)
+    return codec
 
 
 def _json(body: bytes) -> Rows:
@@ -86,12 +98,12 @@ def _json(body: bytes) -> Rows:
     )
 
 
-def rows_of_csv(body: bytes, fields: frozenset[str]) -> Rows:
+def rows_of_csv(body: bytes, fields: frozenset[str], codec: str = "") -> Rows:
     """Read a CSV, whose columns but ``fields`` are variables. Raises ``Problem``: 413 or 422."""
     # Read once to see that it can be read to its end, before the first row is accepted.
     try:
-        sheet = csv_rows.read(body)
-        rows = Rows(lambda: (_item(row, fields) for row in csv_rows.read(body).rows()))
+        sheet = csv_rows.read(body, codec)
+        rows = Rows(lambda: (_item(row, fields) for row in csv_rows.read(body, codec).rows()))
         for row in sheet.rows():
             rows.lines.append(row.line)
     except csv_rows.UnreadableFile as error:

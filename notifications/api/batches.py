@@ -126,8 +126,9 @@ def create_batch(
     fields that all of them share, such as `attachments`; or a CSV (`Content-Type: text/csv`)
     whose columns `recipient`, `idempotency_key`, `reference`, `locale` and `eta` are what they are
     called, and whose other columns are the template's variables; without a template, `subject` and
-    `body` are the text. Commas, semicolons and tabs are recognised. Rows that are refused, or that
-    cannot be read, stop no others.
+    `body` are the text. Commas, semicolons and tabs are recognised. A CSV
+    is read by the `charset` of its content type, else as UTF-8 or UTF-16. Rows that are refused,
+    or that cannot be read, stop no others.
 
     The same idempotency key with the same content answers 200 with the first batch, and accepts
     what an interruption has left of it; with another content 409.

@@ -8,11 +8,14 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from notifications.api.charsets import UTF_8
+
 RECIPIENT = "recipient"
 SEPARATORS = (",", ";", "\t")
 # A quotation mark that is never closed has the reader search for its end, for each row that
 # has one. What it may search in all, as a multiple of the file's length.
 _SEARCHES = 4
+_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 _BLANKS = " \t\r\n\f\v\N{NO-BREAK SPACE}\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NO-BREAK SPACE}"
 
 
@@ -39,6 +42,7 @@ class Sheet:
 
     header: list[str]
     _records: Iterator["_Record"]
+    _codec: str = ""
     blank: int = 0
 
     def rows(self) -> Iterator[Row]:
@@ -64,29 +68,39 @@ class Sheet:
                 problem=f"The row has {len(cells)} cells, and the first line has {width} columns.",
             )
         if any("\udc80" <= char <= "\udcff" for cell in cells for char in cell):
-            return Row(
-                record.line, problem="The row is not in UTF-8. Save the sheet as “CSV UTF-8”."
-            )
+            return Row(record.line, problem=_not_in(self._codec))
         return Row(record.line, dict(zip(self.header, cells, strict=False)))
 
 
-def read(body: bytes) -> Sheet:
-    """Read a file in UTF-8, or in UTF-16 with or without its byte order mark.
+def read(body: bytes, codec: str = "") -> Sheet:
+    """Read a file by this codec; without one in UTF-8, or UTF-16 with or without a byte order mark.
 
     Commas, semicolons and tabs are told apart by the header, or by a first line like ``sep=;``.
     Raises ``UnreadableFile`` where the header cannot be used.
     """
-    lines = _Lines(_decoded(body))
+    lines = _Lines(_decoded(body, codec))
     records = _records(lines, _separator(lines))
     first = next(records, None)
     if first is None:
         raise UnreadableFile("The file is empty.")
     if first.problem:
         raise UnreadableFile(f"Line {first.line}: {first.problem}")
-    return Sheet(_header(first), records)
+    return Sheet(_header(first), records, codec)
 
 
-def _decoded(body: bytes) -> str:
+def _not_in(codec: str) -> str:
+    if codec in ("", UTF_8):
+        return "The row is not in UTF-8. Save the sheet as “CSV UTF-8”."
+    return f"The row is not in the charset that the request declares ({codec})."
+
+
+def _decoded(body: bytes, codec: str) -> str:
+    if codec not in ("", UTF_8):
+        try:
+            return body.decode(codec, "surrogateescape").removeprefix(_MARK)
+        except UnicodeDecodeError:
+            problem = f"It is not in the charset that the request declares ({codec})."
+            raise UnreadableFile(problem) from None
     if body.startswith((b"\xff\xfe", b"\xfe\xff")):
         return body.decode("utf-16", "replace")
     # A header has letters of ASCII, whose other half is zero in UTF-16.

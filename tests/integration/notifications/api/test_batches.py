@@ -36,11 +36,12 @@ def greeting(db: None) -> TemplateVersion:
     return publish(create_version(template, {"body": "Hello {{ name }}", "subject": "Hi"}))
 
 
-def post_csv(call: Caller, text: str | bytes, **query: Any) -> Any:
-    return Client().post(
+def post_csv(call: Caller, text: str | bytes, content_type: str = "text/csv", **query: Any) -> Any:
+    return Client().generic(  # post() would encode it anew
+        "POST",
         "/api/v1/notifications/batch",
         text if isinstance(text, bytes) else text.encode(),
-        content_type="text/csv",
+        content_type=content_type,
         headers=call.headers,
         query_params=query,
     )
@@ -397,3 +398,47 @@ def test_a_cancelled_batch_answers_what_is_never_sent(
     claims.claim_due("simulator", "medium", 1)
     cancelled = call.ok("POST", f"/notifications/batch/{made['id']}/cancel")
     assert cancelled["progress"] == {"cancelled": 8, "sending": 1}
+
+
+@pytest.mark.parametrize(
+    ("charset", "codec", "name"),
+    [
+        ("windows-1252", "cp1252", "Zoë €"),
+        ("Shift_JIS", "shift_jis", "花子"),
+        ('"iso-8859-2"', "iso8859_2", "Łukasz"),
+        ("utf-16", "utf-16", "Zoë"),
+        ("utf-16le", "utf-16-le", "\ufeffZoë"),
+        ("UTF-8", "utf-8-sig", "Zoë"),
+    ],
+)
+def test_a_csv_is_decoded_by_the_charset_that_it_declares(
+    call: Caller, db: None, charset: str, codec: str, name: str
+) -> None:
+    mark = "\ufeff" if name.startswith("\ufeff") else ""
+    text = f"{mark}recipient,body\nada,Dear {name.removeprefix(mark)}\n"
+    type_ = f"text/csv; charset={charset}"
+    # The query stays UTF-8, whatever the body is in.
+    response = post_csv(call, text.encode(codec), type_, channel="simulator", name="grüße")
+    assert response.status_code == 202, response.content
+    assert response.json()["errors"] == []
+    assert Batch.objects.get().name == "grüße"
+    assert Notification.objects.get().body == f"Dear {name.removeprefix(mark)}"
+
+
+@pytest.mark.parametrize("charset", ["klingon", "idna", "unicode_escape", "utf-7"])
+def test_a_charset_that_is_none_is_refused_before_anything_is_sent(
+    call: Caller, db: None, charset: str
+) -> None:
+    type_ = f"text/csv; charset={charset}"
+    response = post_csv(call, "recipient,body\nada,Hi\n", type_, channel="simulator")
+    assert response.status_code == 415
+    assert response["Content-Type"] == "application/problem+json"
+    assert not Batch.objects.exists()
+    assert not Notification.objects.exists()
+
+
+def test_what_is_not_in_the_declared_charset_is_refused(call: Caller, db: None) -> None:
+    rows = b"recipient,body\nada,Hi\nbob,\xff\n"
+    made = post_csv(call, rows, "text/csv; charset=us-ascii", channel="simulator").json()
+    assert (made["accepted"], made["refused"]) == (1, 1)
+    assert "(ascii)" in str(made["errors"])
