@@ -118,6 +118,11 @@ class Provider:
         """Say what is wrong with the values of an account's settings; empty if nothing is."""
         return []
 
+    @classmethod
+    def secret_problem(cls, name: str, value: str) -> str:
+        """Say why a secret cannot be used, with no part of it; ``""`` if it can, as far as seen."""
+        return ""
+
     def __init__(self, account: Account) -> None:
         self.account = account
 

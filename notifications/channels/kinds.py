@@ -122,6 +122,14 @@ def problems(
     return found
 
 
+def secret_problem(kind: str, name: str, value: str) -> str:
+    """Say why a secret of this kind cannot be used, ``""`` if it can, as far as it can be seen."""
+    try:
+        return provider_class(kind).secret_problem(name, value)
+    except UnknownKind:  # each attempt says so
+        return ""
+
+
 def _ours(kind: str) -> object:
     try:
         return import_string(KINDS[kind])

@@ -36,6 +36,10 @@ class Environment(FileAwareEnv):
     def _get_value(self, env_key: str, default: Any) -> Any:
         try:
             value = super()._get_value(env_key, default)
+        except UnicodeDecodeError:
+            raise SystemExit(
+                f"{env_key}_FILE names a file that is not text in UTF-8. Correct the file."
+            ) from None
         except ValueError as error:
             raise SystemExit(str(error)) from None
         return default if value == "" else value

@@ -7,8 +7,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 
-from notifications.channels.kinds import problems
-from notifications.channels.secret_references import BadReference, check_reference
+from notifications.channels.kinds import problems, secret_problem
+from notifications.channels.secret_references import BadReference, check_reference, resolve
 from notifications.core import routing
 from notifications.core.rates import BadRate, Rate
 
@@ -60,8 +60,17 @@ class ProviderAccount(models.Model):
                 check_reference(reference)
             except BadReference as error:
                 errors.setdefault("secrets", []).append(f"{name}: {error}")
+            else:
+                if problem := self._secret_problem(name, reference):
+                    errors.setdefault("secrets", []).append(f"{name}: {problem}")
         if errors:
             raise ValidationError(errors)
+
+    def _secret_problem(self, name: str, reference: str) -> str:
+        try:
+            return secret_problem(self.kind, name, resolve(reference))
+        except BadReference:  # the workers may have it, if not this process
+            return ""
 
 
 class AccountRule(models.Model):

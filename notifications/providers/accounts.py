@@ -258,6 +258,9 @@ def candidate_of(row: ProviderAccount) -> Candidate:
             secrets[name] = resolve(reference)
         except BadReference as error:
             problem = f"{name}: {error}"
+        else:
+            if unusable := kinds.secret_problem(row.kind, name, secrets[name]):
+                problem = f"{name}: {unusable}"
     _tell(row.name, problem)
     return Candidate(
         Account(row.name, row.channel, row.kind, chosen, secrets),

@@ -19,21 +19,77 @@ SIGNED = (
 # Signed once more than they are there, so that nobody can add one (RFC 6376, 8.15).
 NO_MORE = (b"from", b"subject", b"to", b"date")
 _AS_SENT = (b"relaxed", b"relaxed")
+FEWEST_BITS = 1024  # RFC 8301, 3.2
+_LABEL = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+_OTHER_SORTS = {
+    bytes.fromhex("06032b6570"): "Ed25519",
+    bytes.fromhex("06072a8648ce3d0201"): "EC",
+}  # by the OID in PKCS #8
+_UNUSABLE = (dkim.crypto.UnparsableKeyError, ArithmeticError, LookupError, TypeError, ValueError)
+_WANTED = "It must be an RSA private key in PEM, as openssl genrsa -out dkim.pem 2048 writes it."
+
+
+def key_problem(key: str) -> str:
+    """Say why mail cannot be signed by a key, and what to do; ``""`` if it can.
+
+    The text has no part of the key.
+    """
+    problem = _problem(key.strip())
+    return f"{problem} {_WANTED}" if problem else ""
+
+
+def _problem(key: str) -> str:
+    label = _LABEL.search(key)
+    if label is None:
+        return "It is not a key in PEM."
+    if "PRIVATE KEY" not in label[1]:
+        return "It is the public half of a key, or a certificate."
+    if "ENCRYPTED" in key.partition("-----END")[0]:
+        return "It is encrypted. Remove its passphrase: openssl rsa -in KEY -out dkim.pem."
+    if label[1] not in ("PRIVATE KEY", "RSA PRIVATE KEY"):
+        return _of_another_sort(label[1].removesuffix(" PRIVATE KEY"))
+    if "\n" not in key:
+        return "It has lost its line breaks. Name its file rather than its text."
+    try:
+        private = dkim.crypto.parse_pem_private_key(_octets(key))
+        bits = private["modulus"].bit_length()
+        is_whole = private["modulus"] == private["prime1"] * private["prime2"]
+    except _UNUSABLE:
+        return _unreadable(key)
+    if bits < FEWEST_BITS:
+        return f"It has {bits} bits; receivers ignore signatures by fewer than {FEWEST_BITS:,}."
+    return "" if is_whole else "It is damaged."
+
+
+def _unreadable(key: str) -> str:
+    body = "".join(line for line in key.splitlines() if not line.startswith("-"))
+    try:
+        octets = b64decode(body)
+    except ValueError:
+        octets = b""
+    sorts = [sort for oid, sort in _OTHER_SORTS.items() if oid in octets[:40]]
+    return _of_another_sort(sorts[0]) if sorts else "It is cut off or damaged."
+
+
+def _of_another_sort(sort: str) -> str:
+    return (
+        f"It is a key of {sort}, which is not signed with: large receivers verify RSA, so mail "
+        "needs the RSA signature anyway."
+    )
+
+
+def _octets(key: str) -> bytes:
+    return key.strip().replace("\r\n", "\n").encode()
 
 
 class Signer:
     """Signs the mails of one account. Raises ``ValueError`` for a key that cannot be used."""
 
     def __init__(self, key: str, selector: str, domain: str) -> None:
-        self._key = key.strip().encode()
+        if problem := key_problem(key):
+            raise ValueError(f"dkim_key: {problem}")
+        self._key = _octets(key)
         self._selector, self._domain = selector.encode(), domain.encode()
-        try:
-            self.signed(b"From: a@b.example\r\n\r\n")
-        except (PermanentError, ArithmeticError, KeyError, TypeError, IndexError) as error:
-            raise ValueError(
-                "The DKIM key must be an RSA private key in PEM. Ed25519 (RFC 8463) is not signed "
-                "with: large receivers do not verify it, so mail needs the RSA signature anyway."
-            ) from error
 
     @property
     def record_name(self) -> str:

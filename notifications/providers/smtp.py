@@ -63,6 +63,15 @@ class SmtpProvider(Provider):
             *mail_headers.problems(settings),
         ]
 
+    @classmethod
+    def secret_problem(cls, name: str, value: str) -> str:
+        if name != "dkim_key":
+            return ""
+        try:
+            return str(_signing().key_problem(value))
+        except ValueError as error:
+            return str(error)
+
     def __init__(self, account: Account) -> None:
         super().__init__(account)
         self._server = read_url(
@@ -309,13 +318,17 @@ def _signer(account: Account, sender: addresses.Sender) -> Any:
         return None
     if not account.settings.get("dkim_selector"):
         raise ValueError("The account has a dkim_key, and no setting dkim_selector.")
+    return _signing().of_account(account.settings, key, sender.address)
+
+
+def _signing() -> Any:
+    """Import ``dkim_signing``. Raises ``ValueError`` where its library is not installed."""
     try:
-        signing = import_module("notifications.providers.dkim_signing")
+        return import_module("notifications.providers.dkim_signing")
     except ModuleNotFoundError as error:
         raise ValueError(
             f"dkimpy is not installed ({error.name}): {extras.command('dkim')}"
         ) from None
-    return signing.of_account(account.settings, key, sender.address)
 
 
 def _dkim_problems(settings: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from notifications.channels import addresses, return_paths
 from notifications.core.environment import bad_values
 from notifications.db.checks import one_database
 from notifications.providers import smtp_connection
+from notifications.providers.smtp import SmtpProvider
 from scheduling import redis_address
 
 OTHER_BROKERS = ("amqp", "amqps", "memory")
@@ -94,6 +95,14 @@ def _email_dkim() -> Iterator[Error]:
             "EMAIL_DKIM_SELECTOR is empty, and EMAIL_DKIM_KEY is set.",
             hint="Set EMAIL_DKIM_SELECTOR to the name before ._domainkey in the key's TXT record.",
             id="config.E015",
+        )
+    if settings.EMAIL_DKIM_KEY and (
+        problem := SmtpProvider.secret_problem("dkim_key", settings.EMAIL_DKIM_KEY)
+    ):
+        yield Error(
+            f"EMAIL_DKIM_KEY cannot be used. {problem}",
+            hint="Name its file in EMAIL_DKIM_KEY_FILE (docs/email.md, “Signatures”).",
+            id="config.E017",
         )
 
 

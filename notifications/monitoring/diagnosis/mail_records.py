@@ -38,7 +38,8 @@ def _of_account(resolver: dns.resolver.Resolver, account: Account) -> Iterator[F
     yield from _dmarc(resolver, shown)
     if path:
         yield from _mx(resolver, _domain(path))
-    if key := account.secrets.get("dkim_key"):
+    key = account.secrets.get("dkim_key")
+    if key and not dkim_signing.key_problem(key):  # else the checks of the settings tell
         yield from _dkim(resolver, account, dkim_signing.of_account(account.settings, key, shown))
 
 

@@ -72,7 +72,17 @@ def test_a_key_to_sign_by_needs_a_selector_and_is_not_told() -> None:
     checked = _run("python", "manage.py", "check", EMAIL_DKIM_KEY="very secret")
     assert checked.returncode == 1
     assert "._domainkey" in checked.stderr
+    assert "config.E017) EMAIL_DKIM_KEY cannot be used. It is not a key in PEM." in checked.stderr
     assert "very secret" not in checked.stderr
+
+
+def test_a_key_in_a_file_that_is_not_text_is_told_by_its_setting(tmp_path: Path) -> None:
+    file = tmp_path / "dkim.pem"
+    file.write_text("-----BEGIN PRIVATE KEY-----", "utf-16")
+    checked = _run("python", "manage.py", "check", EMAIL_DKIM_KEY_FILE=str(file))
+    assert checked.returncode == 1
+    assert "EMAIL_DKIM_KEY_FILE names a file that is not text in UTF-8" in checked.stderr
+    assert "Traceback" not in checked.stderr
 
 
 def test_a_complaint_does_not_tell_the_password() -> None:

@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from notifications.models import ProviderAccount
+from tests.integration.notifications.providers import test_dkim
 
 pytestmark = pytest.mark.django_db
 
@@ -57,6 +58,31 @@ def test_a_kind_has_its_own_fields_which_are_kept_as_it_needs_them(boss: Client)
     assert boss.post(f"/admin/notifications/provideraccount/{row.pk}/change/", changed)
     row.refresh_from_db()
     assert row.settings == {"account_sid": "AC1", "from": "+15005550006"}
+
+
+@pytest.mark.parametrize("key", [test_dkim.PUBLIC, test_dkim.PEM, ""])
+def test_a_key_that_cannot_sign_is_refused_beside_its_field(
+    boss: Client, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("SECRET_DKIM", key)  # "": only the workers have it
+    given = {
+        "name": "mail",
+        "channel": "email",
+        "settings_from": "shop@shop.example",
+        "settings_dkim_selector": "s1",
+        "secrets_url": "env:SECRET_MAIL_URL",
+        "secrets_dkim_key": "env:SECRET_DKIM",
+        "weight": "100",
+        **RULES,
+    }
+    answer = boss.post(f"{ADD}?kind=smtp", given)
+    if key != test_dkim.PUBLIC:
+        assert answer.status_code == 302
+        return
+    [(field, [error])] = answer.context["adminform"].form.errors.items()
+    assert field == "secrets_dkim_key"
+    assert "public half" in error
+    assert key.splitlines()[1] not in answer.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -315,6 +315,27 @@ def name_server() -> Iterator[Any]:
     server.close()
 
 
+def test_a_key_that_cannot_sign_is_told_with_its_account(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_DKIM", test_dkim.PUBLIC)
+    monkeypatch.setenv("SECRET_MAIL_URL", "smtp://127.0.0.1")
+    ProviderAccount.objects.create(
+        name="mail",
+        channel="email",
+        kind="smtp",
+        settings={"from": "Shop <shop@shop.example>", "dkim_selector": "s1"},
+        secrets={"url": "env:SECRET_MAIL_URL", "dkim_key": "env:SECRET_DKIM"},
+    )
+    accounts.forget()
+    [finding] = delivery.providers()
+    assert finding.id == "provider.unusable"
+    assert "The account mail" in finding.problem
+    assert "dkim_key: It is the public half" in finding.problem
+    assert list(delivery.mail_records()) == []
+    accounts.forget()
+
+
 def test_what_dns_says_of_the_senders_domains(
     cures: Callable[..., dict[Any, Any]], name_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

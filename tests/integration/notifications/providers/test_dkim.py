@@ -7,7 +7,7 @@ from typing import Any
 import dkim
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from notifications.channels.mail import StoredFile
 from notifications.core.attempt import Result
@@ -19,15 +19,53 @@ PEM = KEY.private_bytes(
     serialization.PrivateFormat.PKCS8,
     serialization.NoEncryption(),
 ).decode()
-ED25519 = (
-    ed25519.Ed25519PrivateKey.generate()
-    .private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+
+
+def pem(
+    key: Any,
+    sort: serialization.PrivateFormat = serialization.PrivateFormat.PKCS8,
+    password: bytes = b"",
+) -> str:
+    hidden = (
+        serialization.BestAvailableEncryption(password)
+        if password
+        else serialization.NoEncryption()
     )
+    return str(key.private_bytes(serialization.Encoding.PEM, sort, hidden).decode())
+
+
+PKCS1 = serialization.PrivateFormat.TraditionalOpenSSL
+ED25519 = pem(ed25519.Ed25519PrivateKey.generate())
+EC = ec.generate_private_key(ec.SECP256R1())
+PUBLIC = (
+    KEY.public_key()
+    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     .decode()
 )
+SHORT = """-----BEGIN RSA PRIVATE KEY-----
+MIIBOgIBAAJBAOFdzHbVvW2fJjQTj2fjwVJG24F258DZ2rbm1Bm3WDX11DJVaiDg
+18rgs/nslDfmpPU5eVaUMM2BYAMr4LxE/kUCAwEAAQJAJ+kKiojzkPQ8OcC1Brro
+w39U5CqAhECQYQ+jxCIZ9wQKyyBqb+gDl85UjrSX/iRneR4Zbtt3xe3jGw/eJ49i
+CQIhAPBOzC9QyOvfjQqa8E3POqOMbZ01Xs8/3o7WwxWTnwKfAiEA8BU6JBYjZwxq
+MkgQduAJ5BVXB+o4obW+f6C4LIiQmJsCIQCEsE3IVogKze5YC8Nig2lygwjHhH+s
+WizunCEuGcv0KwIgPKGvwENTB4hMHYyzk8H63X5CL36IdNZ4WLUXLjADDHcCIDld
+swzf0o+aQEMwre5RpOe602ZibHbyNCaGNFYKqT1o
+-----END RSA PRIVATE KEY-----
+"""
+UNUSABLE = [
+    ("not a key", "not a key in PEM"),
+    (PEM[:300], "cut off"),
+    (PEM[:300] + "\n-----END PRIVATE KEY-----", "cut off"),
+    (PEM.replace("\n", " "), "line breaks"),
+    (PEM.replace("\n", "\\n"), "line breaks"),
+    (PUBLIC, "public half"),
+    (pem(EC), "key of EC"),
+    (pem(EC, PKCS1), "key of EC"),
+    (ED25519, "key of Ed25519"),
+    (pem(KEY, password=b"x"), "encrypted"),
+    (pem(KEY, PKCS1, b"x"), "encrypted"),
+    (SHORT, "512 bits"),
+]
 RECORD = b"v=DKIM1; k=rsa; p=" + b64encode(
     KEY.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -86,9 +124,7 @@ def test_every_sort_of_mail_arrives_with_a_signature_that_holds(
 @pytest.mark.parametrize(
     ("key", "settings", "problem"),
     [
-        ("not a key", {}, "RSA private key in PEM"),
-        (PEM[:300], {}, "RSA private key in PEM"),
-        (ED25519, {}, "Ed25519"),
+        *((key, {}, problem) for key, problem in UNUSABLE),
         (PEM, {"dkim_selector": ""}, "dkim_selector"),
     ],
 )
@@ -99,6 +135,15 @@ def test_a_key_that_cannot_be_used_is_told_and_sends_nothing_unsigned(
     settings: dict[str, Any],
     problem: str,
 ) -> None:
-    with pytest.raises(ValueError, match=problem):
+    with pytest.raises(ValueError, match=problem) as refused:
         signing(smtp_server.url, key, **settings)
     assert smtp_server.greetings == 0
+    assert not any(line in str(refused.value) for line in key.split() if len(line) > 20)
+
+
+@pytest.mark.parametrize("key", [PEM.replace("\n", "\r\n"), pem(KEY, PKCS1)])
+def test_a_key_is_taken_as_programs_write_it(
+    signing: Callable[..., Any], smtp_server: SmtpServer, message: Callable[..., Any], key: str
+) -> None:
+    assert signing(smtp_server.url, key).outcome_of(message()).result is Result.SENT
+    assert dkim.verify(smtp_server.messages[0].octets, dnsfunc=record)
