@@ -12,7 +12,6 @@ from datetime import datetime
 from django.http import HttpRequest, HttpResponse
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -21,8 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from notifications.core.attempt import Claim, Report, Result
 from notifications.core.retry import Decision
-
-FLUSH_TIMEOUT = 5_000  # milliseconds
+from notifications.tracing import collector
 
 _W3C = TraceContextTextMapPropagator()
 _setup = threading.Lock()
@@ -110,7 +108,7 @@ def flush() -> None:
     """Send what waits to be sent."""
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):
-        provider.force_flush(FLUSH_TIMEOUT)
+        collector.flush(provider)
 
 
 def _waited(claim: Claim, until: datetime, more: dict[str, str]) -> None:
@@ -147,7 +145,8 @@ def _tracer() -> Tracer:
             # "unknown_service", and a colon and the executable's name if it is known.
             if str(named.attributes.get(SERVICE_NAME)).startswith("unknown_service"):
                 named = named.merge(Resource({SERVICE_NAME: "notifications"}))
-            provider = TracerProvider(resource=named)
-            provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+            provider = TracerProvider(resource=named, shutdown_on_exit=False)
+            provider.add_span_processor(BatchSpanProcessor(collector.Exporter()))
+            collector.send_at_exit(provider)
             trace.set_tracer_provider(provider)
     return trace.get_tracer("notifications")

@@ -1,6 +1,7 @@
 """A trace goes from the request through the wait to the call of the provider, in real processes."""
 
 import json
+import threading
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -166,6 +167,57 @@ def test_what_fails_or_is_too_late_says_so_and_no_more(
     everything = b"".join(one.SerializeToString() for one in sent)
     assert RECIPIENT.encode() not in everything
     assert SECRET.encode() not in everything
+
+
+def test_an_outage_of_the_collector_is_two_lines_of_the_log(
+    processes: Processes, httpserver: HTTPServer, collector: Collector
+) -> None:
+    _, env = collector
+    statuses = [500, 503, 500, 200, 200]  # of each try; a 503 is tried again within an export
+    answered: list[int] = []
+
+    def answer(_: Request) -> Response:
+        answered.append(statuses[len(answered)])
+        return Response("", answered[-1])
+
+    httpserver.clear()
+    httpserver.expect_request("/v1/traces", method="POST").respond_with_handler(answer)
+    trace = (
+        "from notifications import tracing\n"
+        "for _ in range(4):\n"
+        "    with tracing.submission(): pass\n"
+        "    tracing.flush()\n"
+    )
+    env |= {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_EXPORTER_OTLP_TIMEOUT": "0.5"}
+    shell = ("python", "manage.py", "shell", "-v0", "-c", trace)
+    said = processes.run("outage", *shell, **env)
+    assert answered == [500, 503, 500, 200]
+    lines = [line for line in said.splitlines() if line.strip()]
+    assert len(lines) == 2, said
+    assert "traces_away" in lines[0]
+    assert "traces_back" in lines[1]
+    assert all("warning" in line.lower() for line in lines)
+
+
+def test_a_command_does_not_wait_for_a_collector_that_hangs(
+    processes: Processes, httpserver: HTTPServer, collector: Collector
+) -> None:
+    _, env = collector
+    has_ended = threading.Event()
+
+    def hang(_: Request) -> Response:
+        # The exporter would wait for 60 seconds: only a command that gives up ends before.
+        has_ended.wait(50)
+        return Response("", 200)
+
+    httpserver.clear()
+    httpserver.expect_request("/v1/traces", method="POST").respond_with_handler(hang)
+    trace = "from notifications import tracing\nwith tracing.submission(): pass\n"
+    env |= {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
+    shell = ("python", "manage.py", "shell", "-v0", "-c", trace)
+    processes.run("hanging", *shell, **env)
+    assert not httpserver.log  # no request was answered: the command did not wait for it
+    has_ended.set()
 
 
 def test_untraced_rows_have_no_traceparent(accepted: Callable[..., Notification]) -> None:
