@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from celery import Celery
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
 from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import ModelEntry
 
@@ -36,7 +38,11 @@ class Entry(ModelEntry):  # type: ignore[misc]  # django-celery-beat is untyped
         lost = sorted({*(entry.get("options") or {})} - KEPT_OPTIONS)
         if lost:
             logger.warning("beat_schedule: options of %r are not kept: %s", name, ", ".join(lost))
-        made: Entry = super().from_entry(name, app=app, **entry)
+        try:
+            made: Entry = super().from_entry(name, app=app, **entry)
+        except (ValidationError, IntegrityError):
+            # Of two schedulers that make an entry at once, the second takes the first one's row.
+            made = super().from_entry(name, app=app, **entry)
         Schedule.objects.update_or_create(
             periodic_task=made.model,
             defaults={"origin": Origin.BEAT_SCHEDULE, "undeclared_at": None},

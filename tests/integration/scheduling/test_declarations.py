@@ -2,15 +2,18 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from celery import Celery
 from celery.schedules import crontab
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django_celery_beat.models import PeriodicTask
 
 from notifications.monitoring.diagnosis import schedules as diagnosis
 from scheduling import jobs
+from scheduling.entry import Entry
 from scheduling.models import Origin, Schedule
 from scheduling.scheduler import Scheduler
 
@@ -111,3 +114,31 @@ def test_a_job_that_code_registers_from_now_on_is_no_longer_undeclared(
     start()
     call_command("prune_schedules")
     assert names() == {"moved", "moved job"}
+
+
+def test_of_two_schedulers_that_make_an_entry_at_once_the_second_takes_its_row(
+    app: Celery,
+    start: Callable[..., Scheduler],
+    log: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other makes the entry between this one's look for the row and its insert."""
+    check = PeriodicTask.validate_unique
+    raced: list[str] = []
+
+    def make_elsewhere() -> None:
+        Entry.from_entry("raced", app=app, **YEARLY)
+        connection.close()
+
+    def lose_the_race(task: PeriodicTask, *args: object, **kwargs: object) -> None:
+        if task.name == "raced" and not raced:
+            raced.append(task.name)
+            with ThreadPoolExecutor(1) as other:
+                other.submit(make_elsewhere).result()
+        check(task, *args, **kwargs)
+
+    monkeypatch.setattr(PeriodicTask, "validate_unique", lose_the_race)
+    start("raced")
+    assert raced
+    assert PeriodicTask.objects.filter(name="raced").count() == 1
+    assert "ValidationError" not in log.text
