@@ -45,6 +45,7 @@ class Reason(StrEnum):
     RECEIVER_RESTS = "receiver_rests"  # what older versions stored for endpoint_backoff
     ACCOUNT_BUSY = "account_busy"
     SLOT_TIME_OVER = "slot_time_over"
+    NO_CONNECTION = "no_connection"  # to the database, to record over what would be sent
     SUSPECT = "suspect"
     BATCH_PAUSED = "batch_paused"
     HELD = "held"
@@ -68,5 +69,6 @@ _WORDS = frozenset(Reason)
 DEFERRED = (
     *(Reason.NO_PROVIDER, Reason.RATE_LIMITED, Reason.ACCOUNT_BUSY, Reason.ACCOUNT_HELD),
     *(Reason.ENDPOINT_BACKOFF, Reason.RECEIVER_RESTS, Reason.SLOT_TIME_OVER, Reason.SUSPECT),
+    Reason.NO_CONNECTION,
 )
 """Why a row waits that may ask at any time whether it may go now."""

@@ -3,16 +3,22 @@
 A slot leaves its batch, when all is handed over or a more urgent message waits, to the
 process. One thread drives all that was left, over a database connection of its own, and records
 the outcomes together. A process that dies leaves leases that end, as for any other attempt.
+
+The thread has its connection before a slot hands anything to a provider, and keeps it as long as a
+slot sends: where the database has no connection left, what was sent could not be recorded.
 """
 
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import structlog
 from celery.signals import worker_process_shutdown, worker_shutdown
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from notifications.core.conf import conf
 from notifications.delivery.in_hand import InHand
@@ -56,6 +62,24 @@ class _Process:
         self.sendings: list[Sending] = []
         self.changed = threading.Condition()
         self.thread: threading.Thread | None = None
+        self.session: BaseDatabaseWrapper | None = None  # of the thread
+        self.is_asked = False  # whether the thread is to connect
+        self.rests_until = 0.0  # from connecting, which failed
+        self.slots = 0  # that send now
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the thread has a connection."""
+        return self.session is not None and self.session.connection is not None
+
+    def begin(self) -> None:
+        """Start the thread if there is none; to be called with ``changed`` held."""
+        if self.thread is None:
+            self.thread = threading.Thread(
+                target=_drive, args=(self,), name="deliveries", daemon=True
+            )
+            self.thread.start()
+        self.changed.notify_all()
 
 
 _process = _Process()
@@ -67,12 +91,31 @@ def attend(sending: Sending) -> None:
     process = _process
     with process.changed:
         process.sendings.append(sending)
-        if process.thread is None:
-            process.thread = threading.Thread(
-                target=_drive, args=(process,), name="deliveries", daemon=True
-            )
-            process.thread.start()
-        process.changed.notify_all()
+        process.begin()
+
+
+@contextmanager
+def connected() -> Iterator[bool]:
+    """Keep a connection for what a slot will leave; gives whether there is one."""
+    process = _process
+    with process.changed:
+        process.slots += 1
+    try:
+        yield has_connection()
+    finally:
+        with process.changed:
+            process.slots -= 1
+
+
+def has_connection() -> bool:
+    """Return whether what is left here can be recorded; the thread connects if it can."""
+    process = _process
+    with process.changed:
+        if not process.is_connected and time.monotonic() >= process.rests_until:
+            process.is_asked = True
+            process.begin()
+            process.changed.wait_for(lambda: not process.is_asked, conf.batch_time_limit)
+        return process.is_connected
 
 
 def is_clear(slot: Slot, channel: str) -> bool:
@@ -123,17 +166,37 @@ def _is_stuck(channel: str) -> bool:
 def _drive(process: _Process) -> None:
     """Drive what was left until there is nothing for a while."""
     while True:
+        if process.is_asked:
+            _connect(process)
         for sending in list(process.sendings):
             if not _goes_on(sending):
                 with process.changed:
                     process.sendings.remove(sending)
                     process.changed.notify_all()
         with process.changed:
-            if not process.changed.wait_for(lambda: process.sendings, KEPT_FOR):
-                process.thread = None
+            has_work = process.changed.wait_for(
+                lambda: process.sendings or process.is_asked, KEPT_FOR
+            )
+            if not has_work and not process.slots:
+                process.thread = process.session = None
                 break
         time.sleep(TICK)
     connections.close_all()
+
+
+def _connect(process: _Process) -> None:
+    """Take a connection before anything is to be recorded; its refusal is told of."""
+    rest: float | None = 0.0
+    try:
+        connection.ensure_connection()
+    except Exception as error:  # noqa: BLE001 -- the boundary of this thread: who asked sees that there is none
+        rest = watch.database_outage(error)
+        log.warning("no_connection_to_record_over", error=type(error).__name__)
+    with process.changed:
+        process.session = connections[DEFAULT_DB_ALIAS]
+        process.rests_until = time.monotonic() + (watch.FIRST_REST if rest is None else rest)
+        process.is_asked = False
+        process.changed.notify_all()
 
 
 def _goes_on(sending: Sending) -> bool:

@@ -6,8 +6,11 @@ same worker claims it again for the next account. If the worker dies in between,
 
 import threading
 import time
+from datetime import timedelta
 
 from notifications.core.attempt import Report
+from notifications.core.reasons import Reason
+from notifications.db import clock
 from notifications.delivery import background
 from notifications.delivery.account_assignment import assign, failed_earlier, within_allowances
 from notifications.delivery.account_sending import TICK, AccountSending
@@ -26,8 +29,21 @@ IDLE = 0.25  # of a processor that this process uses: below it there is time for
 def send_batch(ready: list[Ready], batch: InHand) -> None:
     """Send rendered messages of one channel, and record the outcomes.
 
-    Returns early if the slot is wanted: then the process goes on in the background.
+    Returns early if the slot is wanted: then the process goes on in the background. A slot sends
+    only while the background has a connection to record over; else its messages are deferred.
     """
+    if batch.slot is None or not ready:
+        _send(ready, batch)
+        return
+    with background.connected() as is_connected:
+        if is_connected:
+            _send(ready, batch)
+        else:
+            due_at = clock.now() + timedelta(seconds=watch.FIRST_REST)
+            batch.defer([(one.claim, due_at) for one in ready], Reason.NO_CONNECTION)
+
+
+def _send(ready: list[Ready], batch: InHand) -> None:
     sending = BatchSending(ready, batch)
     try:
         while sending.step() and not sending.should_leave():
@@ -112,8 +128,12 @@ class BatchSending:
         """Return whether to give the slot up: it is wanted, or this batch has no more use for it.
 
         A batch needs no slot shortly after its last message was sent (quick answers are still
-        recorded in the slot), and while no call of an account ends.
+        recorded in the slot), and while no call of an account ends. It keeps the slot while the
+        background has no connection: then the outcomes are recorded over the slot's.
         """
+        return self._has_no_use_for_the_slot() and background.has_connection()
+
+    def _has_no_use_for_the_slot(self) -> bool:
         slot, now = self.batch.slot, time.monotonic()
         if slot is None:
             is_late = now > self.batch.ends and not self.has_unsent

@@ -34,6 +34,10 @@ from tests.servers.smtp import SmtpServer
 
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 SENT = "SELECT count(*) FROM notifications_notification WHERE status = 'sent'"
+PUT_OFF = """
+SELECT count(*) FROM notifications_notification
+WHERE status = 'scheduled' AND attempt_count = 0 AND reason = 'no_connection'
+"""
 # What happens at each write of a notification, and of what a process asks with.
 AT_A_WRITE = """
 CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {}; RETURN NULL; END $$;
@@ -81,6 +85,7 @@ class Database:
 
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
+        self.superuser_url = server.url
         self.url = server.url.replace("postgres@", "app@")
         self.run(
             "CREATE ROLE app LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO app;"
@@ -246,6 +251,29 @@ def test_what_a_provider_took_in_an_outage_is_recorded_and_sent_once(
     assert sorted(arrived) == sorted(sent)
     assert database.count("SELECT count(*) FROM notifications_attempt WHERE result <> 'sent'") == 0
     assert "broke" not in worker.output()
+
+
+def test_nothing_is_sent_that_could_not_be_recorded_for_want_of_a_connection(
+    system: Any, database: Database, knock: Callable[..., None], smtp_server: SmtpServer
+) -> None:
+    worker = system.worker("-c", "1", EMAIL_URL=smtp_server.url)
+    knock()
+    worker.wait_for_output("succeeded in")  # and its slot keeps the connection
+    each = [f"p{n}@example.org" for n in range(12)]
+    database.run("ALTER ROLE app CONNECTION LIMIT 1")  # which concerns new ones only
+    try:
+        system.run("send", "python", "-c", SEND, *each, DATABASE_URL=database.superuser_url)
+        wait_until(lambda: database.count(PUT_OFF) == len(each))
+        wait_until(lambda: "it has no connection left (53300)" in worker.output())
+        assert smtp_server.messages == []
+    finally:
+        database.run("ALTER ROLE app CONNECTION LIMIT -1")
+    system.beat()
+    wait_until(lambda: database.count(SENT) == len(each))
+    arrived = [recipient for mail in smtp_server.messages for recipient in mail.recipients]
+    assert sorted(arrived) == sorted(each)
+    assert database.count("SELECT count(*) FROM notifications_attempt") == len(each)
+    assert worker.first_traceback() == ""
 
 
 def test_an_error_that_ends_one_transaction_delays_and_doubles_nothing(
