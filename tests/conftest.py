@@ -75,9 +75,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Each is first given an equal part of all tests, in their order (pytest-xdist's worksteal).
     """
     longest = [item for item in items if item.nodeid.startswith(LONGEST)]
-    for item in longest:
-        item.add_marker(pytest.mark.timeout(900))  # they run beside one another, when all is busy
     long = [item for item in items if item.nodeid.startswith(LONG) and item not in longest]
+    for item in (*longest, *long):
+        item.add_marker(pytest.mark.timeout(900))  # they run beside one another, when all is busy
     files = list(dict.fromkeys(item.path for item in long))  # whole, for a server that it starts
     chosen = {*longest, *long}
     others = iter([item for item in items if item not in chosen])

@@ -82,6 +82,14 @@ BODIES: dict[str, dict[str, Any]] = {
         "another rule": {"schedule": {"cron": "0 8 * * 1", "timezone": "Europe/Berlin"}},
         "a pause": {"enabled": False},
     },
+    "backfill_job": {
+        "what would run, for two days": {
+            "since": "2026-01-05T00:00:00Z",
+            "until": "2026-01-07T00:00:00Z",
+            "pace": 10,
+            "dry_run": True,
+        }
+    },
     "create_event_rule": {
         "tell who ordered": {
             "name": "Tell who ordered",

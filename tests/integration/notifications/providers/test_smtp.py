@@ -123,7 +123,7 @@ def test_no_answer_to_the_data_is_an_unknown_outcome(
     smtp: Callable[..., Any], server: Any, message: Callable[..., Any]
 ) -> None:
     server.answer("ada@example.org", [HANG], at="DATA")
-    outcome = send(smtp(server.url), message(timeout=0.5))[0]
+    outcome = send(smtp(server.url), message(timeout=3))[0]
     assert outcome.result is Result.UNKNOWN
 
 
