@@ -255,7 +255,7 @@ def test_schedules_that_fail_are_skipped_or_are_of_a_task_that_no_worker_knows(
     assert "'hourly'" in found["scheduler.skipping"]
     assert "'old.module.gone' of nightly" in found["scheduler.unknown_task"]
     assert "here:1" in found["scheduler.hung"]
-    assert "2 runs failed" in found["scheduler.failed_runs"]
+    assert "nobody saw to: 2." in found["scheduler.failed_runs"]
     names = ("schedules_failing", "schedules_skipping", "schedulers_hung", "tasks_unknown")
     assert [value(name) for name in names] == [1, 1, 1, 1]
     assert value("runs_failed") == 2
