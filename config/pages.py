@@ -5,7 +5,7 @@ from django.shortcuts import render
 
 
 def favicon(request: HttpRequest) -> HttpResponse:
-    """Answer that there is no icon, which browsers ask for by themselves; kept for a day."""
+    """Answer 204, which browsers keep for a day: the project has no icon."""
     return HttpResponse(status=204, headers={"Cache-Control": "public, max-age=86400"})
 
 

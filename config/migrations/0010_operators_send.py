@@ -4,7 +4,7 @@ from django.db import migrations
 
 
 def let(apps, _schema_editor):
-    """Give the permission to the roles that send again."""
+    """Give the permission to send to the roles that may resend."""
     for group in _groups(apps):
         group.permissions.add(_permission(apps))
 

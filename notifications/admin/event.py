@@ -37,7 +37,7 @@ class EventAdmin(ReadOnlyAdmin):
     readonly_fields = ("shown_data", "caused", "cancelled")
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Event]":
-        """Each row carries whether who asks may see contents: a request has no other place."""
+        """Note on each row whether the user may see contents: columns get no request."""
         rows: QuerySet[Event] = super().get_queryset(request)
         opened = Value(request.user.has_perm("notifications.view_content"))
         return rows.annotate(opened=opened).prefetch_related("effects")

@@ -113,7 +113,7 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm("notifications.discard_faileddelivery"))
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[FailedDelivery]":
-        """Each row carries whether who asks may see recipients: a request has no other place."""
+        """Note on each row whether the user may see recipients: columns get no request."""
         rows: QuerySet[FailedDelivery] = super().get_queryset(request)
         opened = request.user.has_perm("notifications.view_content")
         return rows.annotate(opened=Value(opened)).defer("history", "request")

@@ -221,7 +221,7 @@ class SuppressionAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         return ("to", "said") if obj else ()
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Suppression]":
-        """Each row carries whether who asks may see recipients: a request has no other place."""
+        """Note on each row whether the user may see recipients: columns get no request."""
         rows: QuerySet[Suppression] = super().get_queryset(request)
         return rows.annotate(opened=Value(request.user.has_perm("notifications.view_content")))
 

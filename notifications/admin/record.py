@@ -106,7 +106,7 @@ class RecordAdmin(ReadOnlyAdmin):
         return queryset.filter(id__in=search.find(rows, term, parts=parts)), False
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[NotificationRecord]":
-        """Each row carries whether who asks may see its content: a request has no other place."""
+        """Note on each row whether the user may see its content: columns get no request."""
         rows: QuerySet[NotificationRecord] = super().get_queryset(request)
         return rows.annotate(opened=Value(request.user.has_perm(SEE_CONTENT)))
 

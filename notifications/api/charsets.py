@@ -22,7 +22,7 @@ _CODECS = frozenset(
 def codec_of(charset: str) -> str:
     """Return Python's codec for a charset's name or alias; empty if none decodes text by it.
 
-    Codecs that are no charset, such as ``rot13``, ``idna`` and ``unicode_escape``, are none here.
+    Python also has codecs that are no charset (``rot13``, ``idna``): none of them is returned.
     """
     name = normalize_encoding(charset).lower() if charset.isascii() else ""
     codec = name if name in _CODECS else aliases.get(name, "")

@@ -164,7 +164,7 @@ def accept_many(
 
 
 def try_many(asked: Sequence[Asked]) -> list[Answer]:
-    """Answer as ``accept_many`` would, and write nothing: what is refused, and who is suppressed.
+    """Return the answers that ``accept_many`` would give, and write nothing.
 
     A row that would be written is its answer's ``row``. Whether an idempotency key was used before
     is not asked.

@@ -41,7 +41,7 @@ class Exporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        """Give up what is on its way."""
+        """Stop the exporter; what it has not sent yet is lost."""
         self._otlp.shutdown()  # type: ignore[no-untyped-call]
 
 
