@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
@@ -125,7 +126,9 @@ def prepare_jobs(stage: Stage) -> Callable[[], Sample]:
     from scheduling import jobs
 
     jobs.allow(short)
+    jobs.allow(long)
     jobs.register("each second", short, 1.0)
+    jobs.register("long", long, timedelta(days=1), overlap="allow")
 
     def play() -> Sample:
         from notifications.submission import send_many
@@ -134,12 +137,20 @@ def prepare_jobs(stage: Stage) -> Callable[[], Sample]:
         for kind, channel in campaigns:
             rows = ({"recipient": slow.recipient(kind, n)} for n in range(CAMPAIGN))
             send_many(rows, channel=channel, priority="low", subject="S", body="B")
-        long.apply_async(queue="jobs")
+        jobs.run_now("long")
         latest = _latest_job()
+        # Two long jobs would hold both slots.
+        wait_until(lambda: not _open_fires("long").exists(), timeout=2 * LONG)
         empty(stage)
         return Sample(ours=latest * 1000, floor=LATEST_JOB)
 
     return play
+
+
+def _open_fires(job: str) -> Any:
+    from scheduling.models import Fire
+
+    return Fire.objects.filter(schedule__periodic_task__name=job, finished_at=None)
 
 
 def _latest_job() -> float:
@@ -147,7 +158,13 @@ def _latest_job() -> float:
     from notifications.db import clock
     from scheduling.models import Fire
 
-    begun = Fire.objects.filter(scheduled_for__gt=clock.now(), started_at__isnull=False)
+    running = _open_fires("long").filter(started_at__isnull=False)
+    wait_until(running.exists, timeout=60)
+    begun = Fire.objects.filter(
+        schedule__periodic_task__name="each second",
+        scheduled_for__gt=clock.now(),
+        started_at__isnull=False,
+    )
     wait_until(lambda: begun.count() >= DUE, timeout=120)
     found: list[Any] = list(begun.values_list("started_at", "scheduled_for"))
     latest: float = max((started - due).total_seconds() for started, due in found)

@@ -10,16 +10,20 @@ A provider that is slow, or hangs, holds no slot: see ``making_way``.
 
 Jobs are slow by nature, so they have a policy of their own. While they hold less than their share
 of the slots they are asked in their turn; beyond it they are asked last, so they take a slot only
-if no notification waits for it. ``jobs_place`` is that decision.
+if no notification waits for it. While long jobs hold the whole share, one more job is asked in its
+turn, so that short jobs need not wait for long ones; if it is long, too, the worker starts a spare
+slot (``worker_slots.SpareSlot``). ``jobs_place`` is that decision.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
 from notifications.core import routing
 
 QUANTUM = 0.001  # seconds that a message is charged at once; the rest follows when it is done
+LONG = 0.5  # seconds after which a running job counts as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,20 @@ class Running:
         return self.queue == routing.JOBS_QUEUE
 
 
+@dataclass(frozen=True, slots=True)
+class JobsInHand:
+    """How many slots of a worker jobs hold, and how many of these jobs are long ones."""
+
+    count: int
+    long: int
+
+    @classmethod
+    def among(cls, messages: Iterable[Running]) -> Self:
+        """Count the jobs among a worker's messages."""
+        seconds = [message.seconds for message in messages if message.is_job]
+        return cls(count=len(seconds), long=sum(spent > LONG for spent in seconds))
+
+
 class JobsPlace(Enum):
     """Where the queue of jobs stands when a worker asks for its next message."""
 
@@ -44,18 +62,26 @@ class JobsPlace(Enum):
     LEFT_OUT = "left out"
 
 
-def jobs_place(*, jobs: int, slots: int, share: float, can_grow: bool = True) -> JobsPlace:
+def jobs_place(jobs: JobsInHand, *, slots: int, share: float, can_grow: bool = True) -> JobsPlace:
     """Decide whether a worker of ``slots`` slots may take another job, and in which order.
 
-    ``jobs`` are the slots that jobs hold. Jobs beyond their ``share`` (one slot at least) are asked
-    last. All slots may be theirs if the worker can grow by a spare slot for notifications (see
-    ``worker_slots.SpareSlot``); one that cannot, and has more than one slot, leaves the last free
-    slot to notifications.
+    Jobs beyond their ``share`` (``slots_of_jobs``) are asked last; one more is asked in its turn
+    while long ones hold all of it. All slots may be theirs if the worker can grow by a spare slot
+    for notifications (see ``worker_slots.SpareSlot``); one that cannot, and has more than one slot,
+    leaves the last free slot to notifications.
     """
     reserved = 0 if can_grow or slots == 1 else 1
-    if jobs and jobs >= slots - reserved:
+    if jobs.count and jobs.count >= slots - reserved:
         return JobsPlace.LEFT_OUT
-    return JobsPlace.LAST if jobs >= max(1, int(slots * share)) else JobsPlace.IN_TURN
+    limit = slots_of_jobs(slots, share)
+    if can_grow and jobs.long >= limit:
+        limit += 1
+    return JobsPlace.LAST if jobs.count >= limit else JobsPlace.IN_TURN
+
+
+def slots_of_jobs(slots: int, share: float) -> int:
+    """Return the jobs' share in slots: one at least."""
+    return max(1, int(slots * share))
 
 
 class FairOrder:
@@ -93,7 +119,7 @@ class FairOrder:
     def consume(self, count: int) -> list[str]:
         """Return the next order, without the jobs where they must wait."""
         jobs = jobs_place(
-            jobs=sum(message.is_job for message in self._running()),
+            JobsInHand.among(self._running()),
             slots=self._slots(),
             share=self._jobs_share,
             can_grow=self._can_grow(),

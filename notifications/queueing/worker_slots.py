@@ -15,14 +15,21 @@ from notifications.core import routing
 from notifications.core.conf import conf
 from notifications.db.shared_state import SharedStateAway
 from notifications.queueing import allocation, slot_time
-from notifications.queueing.fair_order import FairOrder, JobsPlace, Running, jobs_place
+from notifications.queueing.fair_order import (
+    FairOrder,
+    JobsInHand,
+    JobsPlace,
+    Running,
+    jobs_place,
+    slots_of_jobs,
+)
 from notifications.queueing.slot_time import Meter
 from scheduling import isolation, watch
 from scheduling.interruption import Request
 
 EXCHANGED_EVERY = 2.0  # seconds; an operator's change is seen after that
 LONGEST_GOODBYE = 2.0  # seconds
-LONG = 0.5  # seconds that jobs have filled all slots before a spare one is started
+LOOKED_EVERY = 0.5  # seconds between two looks whether a spare slot is needed
 
 log = structlog.get_logger(__name__)
 
@@ -113,11 +120,11 @@ def jobs_share() -> float:
 
 
 class SpareSlot(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
-    """A worker step that adds one slot, once, when long jobs hold all of a worker's slots.
+    """A worker step that adds one slot, once, when long jobs hold more slots than their share.
 
-    Jobs may take every slot that waits for nobody, and a job can't be interrupted. So that a
-    notification which arrives then needn't wait for one to end, the pool grows by one child that
-    takes no jobs. It stays until the worker ends: a pool that shrinks and grows gains nothing.
+    Jobs may take every slot that waits for nobody, and a job can't be interrupted. So that
+    notifications needn't wait for one to end, the pool grows by one child.
+    It stays until the worker ends: a pool that shrinks and grows gains nothing.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -128,14 +135,13 @@ class SpareSlot(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no
 
     def register_with_event_loop(self, worker: Any, hub: Any) -> None:
         """Look again and again; Celery calls this after each connection to the broker."""
-        hub.call_repeatedly(LONG, self._look, worker)
+        hub.call_repeatedly(LOOKED_EVERY, self._look, worker)
 
     def _look(self, worker: Any) -> None:
         if self._is_grown or not _can_grow:
             return
-        messages = running()
-        jobs = sum(message.is_job and message.seconds > LONG for message in messages)
-        if jobs < _slots:
+        most = min(slots_of_jobs(_slots, jobs_share()), _slots - 1)
+        if JobsInHand.among(running()).long <= most:
             return
         self._is_grown = True
         log.info("spare_slot_started", slots=_slots)
@@ -160,7 +166,7 @@ def running() -> list[Running]:
 def place_of_jobs() -> JobsPlace:
     """Return where the queue of jobs stands now."""
     return jobs_place(
-        jobs=sum(message.is_job for message in running()),
+        JobsInHand.among(running()),
         slots=_slots,
         share=jobs_share(),
         can_grow=_can_grow,

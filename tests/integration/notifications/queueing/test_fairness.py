@@ -18,6 +18,7 @@ from tests.integration.scheduling.jobs_app import RUNS
 from tests.servers.processes import Processes
 
 SLOTS = "2"
+JOBS_APP = "tests.integration.scheduling.jobs_app"
 LONGER_THAN_THE_TEST = 120
 
 
@@ -136,9 +137,8 @@ def test_long_jobs_leave_idle_slots_to_jobs_and_all_of_them_one_to_notifications
 ) -> None:
     runs = tmp_path / "runs"
     runs.touch()
-    app = "tests.integration.scheduling.jobs_app"
     processes.env |= {RUNS: str(runs), "NOTIFICATIONS_BATCH_TIME_LIMIT": "0.2"}
-    worker = processes.start("worker", "celery", "-A", app, "worker", "-c", "3")
+    worker = processes.start("worker", "celery", "-A", JOBS_APP, "worker", "-c", "3")
     worker.wait_for_output(" ready.")
 
     def start_long_jobs(count: int) -> None:
@@ -167,28 +167,11 @@ def test_beside_waiting_notifications_jobs_hold_their_share_of_the_slots_and_els
     tmp_path: Path,
     redis_client: Any,
 ) -> None:
-    runs = tmp_path / "runs"
-    runs.touch()
-    one_at_a_time = {"connections": 1}  # a slot is held while not all of its batch is handed over
-    ProviderAccount.objects.create(
-        name="one", channel="simulator", kind="simulator", settings=one_at_a_time
-    )
-    accounts.forget()
-    # By their weights alone, jobs would have four times the slot time of low.
-    many = [{"recipient": "ada?latency=0.01"}] * 800
-    send_many(many, channel="simulator", body="x", priority="low")
-    app = "tests.integration.scheduling.jobs_app"
-    processes.env |= {
-        RUNS: str(runs),
-        "NOTIFICATIONS_BATCH_LOW": "20",
-        "NOTIFICATIONS_RELEASED_MESSAGES": "100",  # all wait on the broker at once
-    }
-    processes.beat()
-    wait_until(lambda: redis_client.llen("simulator.low") > 30)
-    worker = processes.start("worker", "celery", "-A", app, "worker", "-c", "4")
+    runs = have_a_backlog(processes, wait_until, tmp_path, redis_client)
+    worker = processes.start("worker", "celery", "-A", JOBS_APP, "worker", "-c", "4")
     worker.wait_for_output(" ready.")
-    for _ in range(200):
-        current_app.send_task("jobs.span", [0.2], queue="jobs")
+    for _ in range(400):
+        current_app.send_task("jobs.span", [0.05], queue="jobs")
     most = 0
     while True:
         so_far = runs.read_text()  # the notifications below have waited all the time until now
@@ -201,6 +184,47 @@ def test_beside_waiting_notifications_jobs_hold_their_share_of_the_slots_and_els
     for _ in range(4):
         current_app.send_task("jobs.span", [LONGER_THAN_THE_TEST], queue="jobs")
     wait_until(lambda: most_at_once(runs.read_text()) == 4)
+
+
+def test_short_jobs_wait_neither_for_a_long_one_nor_for_waiting_notifications(
+    processes: Processes,
+    wait_until: Callable[..., Any],
+    tmp_path: Path,
+    redis_client: Any,
+) -> None:
+    runs = have_a_backlog(processes, wait_until, tmp_path, redis_client)
+    worker = processes.start("worker", "celery", "-A", JOBS_APP, "worker", "-c", "2")
+    worker.wait_for_output(" ready.")
+    current_app.send_task("jobs.sleep", [LONGER_THAN_THE_TEST], queue="jobs")
+    wait_until(lambda: "begin" in runs.read_text())
+    for number in range(3):
+        current_app.send_task("jobs.note", [f"short {number}"], queue="jobs")
+        wait_until(lambda number=number: f"short {number}" in runs.read_text())
+    assert redis_client.llen("simulator.low") > 3  # so notifications have waited all the time
+
+
+def have_a_backlog(
+    processes: Processes, wait_until: Callable[..., Any], folder: Path, redis_client: Any
+) -> Path:
+    """Have low notifications wait on the broker; return the file where jobs note their runs."""
+    runs = folder / "runs"
+    runs.touch()
+    one_at_a_time = {"connections": 1}  # a slot is held while not all of its batch is handed over
+    ProviderAccount.objects.create(
+        name="one", channel="simulator", kind="simulator", settings=one_at_a_time
+    )
+    accounts.forget()
+    # By their weights alone, jobs would have four times the slot time of low.
+    many = [{"recipient": "ada?latency=0.01"}] * 800
+    send_many(many, channel="simulator", body="x", priority="low")
+    processes.env |= {
+        RUNS: str(runs),
+        "NOTIFICATIONS_BATCH_LOW": "20",
+        "NOTIFICATIONS_RELEASED_MESSAGES": "100",  # all wait on the broker at once
+    }
+    processes.beat()
+    wait_until(lambda: redis_client.llen("simulator.low") > 30)
+    return runs
 
 
 def most_at_once(runs: str) -> int:

@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from notifications.queueing.fair_order import FairOrder, JobsPlace, Running, jobs_place
+from notifications.queueing.fair_order import (
+    FairOrder,
+    JobsInHand,
+    JobsPlace,
+    Running,
+    jobs_place,
+)
 
 WEIGHTS = {"email.high": 16, "email.medium": 4, "email.low": 1, "sms.low": 1, "jobs": 4}
 
@@ -119,7 +125,26 @@ IN_TURN, LAST, LEFT_OUT = JobsPlace.IN_TURN, JobsPlace.LAST, JobsPlace.LEFT_OUT
 def test_jobs_are_asked_in_turn_up_to_their_share_and_last_beyond_it(
     jobs: int, slots: int, share: float, place: Any
 ) -> None:
-    assert jobs_place(jobs=jobs, slots=slots, share=share) is place
+    assert jobs_place(JobsInHand(jobs, long=0), slots=slots, share=share) is place
+
+
+@pytest.mark.parametrize(
+    ("jobs", "long", "slots", "place"),
+    [
+        (2, 1, 4, LAST),
+        (2, 2, 4, IN_TURN),
+        (3, 2, 4, LAST),
+        (3, 3, 4, LAST),
+        (4, 4, 4, LEFT_OUT),
+        (1, 1, 2, IN_TURN),
+        (2, 1, 2, LEFT_OUT),
+        (1, 1, 1, LEFT_OUT),
+    ],
+)
+def test_one_more_job_is_asked_in_turn_while_long_ones_hold_the_whole_share(
+    jobs: int, long: int, slots: int, place: Any
+) -> None:
+    assert jobs_place(JobsInHand(jobs, long), slots=slots, share=0.5) is place
 
 
 @pytest.mark.parametrize(
@@ -135,10 +160,12 @@ def test_jobs_are_asked_in_turn_up_to_their_share_and_last_beyond_it(
 def test_jobs_leave_a_slot_to_notifications_where_the_pool_cannot_grow(
     jobs: int, slots: int, place: Any
 ) -> None:
-    assert jobs_place(jobs=jobs, slots=slots, share=0.5, can_grow=False) is place
+    in_hand = JobsInHand(jobs, long=jobs)
+    assert jobs_place(in_hand, slots=slots, share=0.5, can_grow=False) is place
 
 
 LONG_JOB = Running("jobs", seconds=40)
+SHORT_JOB = Running("jobs", seconds=0.1)
 
 
 @pytest.mark.parametrize("held", [1, 2, 3])
@@ -148,5 +175,5 @@ def test_no_slot_idles_beside_a_waiting_job(held: int) -> None:
 
 def test_jobs_beyond_their_share_come_after_all_notifications() -> None:
     backlog = {"jobs": 9, "email.low": 5, "sms.low": 5}
-    served = serve(order(running=[LONG_JOB] * 2, slots=4), backlog, 10)
+    served = serve(order(running=[SHORT_JOB] * 2, slots=4), backlog, 10)
     assert served == {"email.low": 5, "sms.low": 5}
