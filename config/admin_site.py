@@ -77,6 +77,13 @@ ADMIN_SITE: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Recipients",
+                "items": [
+                    _list("Recipients", "contacts", "notifications.recipient"),
+                    _list("Suppressions", "do_not_disturb_on", "notifications.suppression"),
+                ],
+            },
+            {
                 "title": "Content",
                 "items": [
                     _list("Templates", "article", "templates_engine.template"),
@@ -90,7 +97,6 @@ ADMIN_SITE: dict[str, Any] = {
                     _list("Provider accounts", "hub", "notifications.provideraccount"),
                     _list("Rate limits", "speed", "notifications.ratelimit"),
                     _list("Queue weights", "balance", "notifications.queueweight"),
-                    _list("Suppressions", "do_not_disturb_on", "notifications.suppression"),
                 ],
             },
             {

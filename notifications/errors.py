@@ -28,6 +28,7 @@ from notifications.core.errors import (
     UnknownOutcome,
     UnknownPriority,
     UnknownProject,
+    UnknownRecipient,
     UnknownTemplate,
     UnsupportedForm,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "UnknownOutcome",
     "UnknownPriority",
     "UnknownProject",
+    "UnknownRecipient",
     "UnknownTemplate",
     "UnsupportedForm",
 ]

@@ -241,8 +241,12 @@ class SendToEachTask(Task):  # type: ignore[misc]  # celery has no types
     ignore_result=True,
     throws=(InvalidNotification,),
 )
-def send_to_each(self: SendToEachTask, recipients: Sequence[str], **fields: Any) -> str:
+def send_to_each(
+    self: SendToEachTask, recipients: Sequence[str | Mapping[str, str]], **fields: Any
+) -> str:
     """Accept the same notification for each recipient, as one batch; return the batch's id.
+
+    A recipient is an address, or ``{"recipient": "customer-17"}`` for a stored one.
 
     A run that is repeated accepts nobody twice, and gives the same batch. Recipients that are
     refused are described in the batch; raises what refused the first of them if nobody at all was
@@ -250,7 +254,7 @@ def send_to_each(self: SendToEachTask, recipients: Sequence[str], **fields: Any)
     """
     run = self.run_id()
     each = [
-        {"recipient": recipient, "idempotency_key": f"{run}:{number}"}
+        {**repeats.to_one(recipient), "idempotency_key": f"{run}:{number}"}
         for number, recipient in enumerate(recipients)
     ]
     content = repeats.content_hash(each, fields)

@@ -311,6 +311,11 @@ class BusinessDays:
         return None
 
 
+def check_country(country: str) -> None:
+    """Raise ``ImpossibleSchedule`` if no holidays of a country, like ``DE-BY``, are known."""
+    _calendar(country)
+
+
 @lru_cache(maxsize=64)
 def _calendar(country: str) -> "HolidayBase":
     """Return a country's holidays and weekend. Raises ``ImpossibleSchedule`` for an unknown one."""

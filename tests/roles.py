@@ -17,6 +17,7 @@ MADE_BY = (
     ("0008_audit_log", "let"),
     ("0009_events_are_seen", "let"),
     ("0010_operators_send", "let"),
+    ("0011_recipients_are_seen", "let"),
 )
 
 

@@ -1,6 +1,7 @@
 """The page of a recipient's personal data: to hand out, and to forget."""
 
 import json
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -8,10 +9,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from notifications.admin.base import who
 from notifications.operations import personal_data
+from notifications.submission import projects
 
 
 class RecipientForm(forms.Form):
@@ -23,6 +25,16 @@ class RecipientForm(forms.Form):
         help_text="A mail address, a number, a token or a URL.",
     )
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        names = [("", "it is an address"), *((name, name) for name in projects.names())]
+        self.fields["project"] = forms.ChoiceField(
+            choices=names,
+            required=False,
+            widget=UnfoldAdminSelectWidget,
+            help_text="Choose one if you gave the id of a stored recipient.",
+        )
+
 
 @admin.site.admin_view
 def page(request: HttpRequest) -> HttpResponse:
@@ -31,11 +43,12 @@ def page(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     form = RecipientForm(request.POST or None)
     if form.is_valid():
-        recipient = form.cleaned_data["recipient"]
+        recipient, project = form.cleaned_data["recipient"], form.cleaned_data["project"]
         if "forget" in request.POST:
-            return _forget(request, recipient)
+            return _forget(request, recipient, project)
+        kept = personal_data.export(recipient, project=project)
         return HttpResponse(
-            json.dumps(personal_data.export(recipient), indent=2, ensure_ascii=False),
+            json.dumps(kept, indent=2, ensure_ascii=False),
             content_type="application/json",
             headers={"Content-Disposition": 'attachment; filename="recipient.json"'},
         )
@@ -43,8 +56,8 @@ def page(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "notifications/admin/personal_data.html", context)
 
 
-def _forget(request: HttpRequest, recipient: str) -> HttpResponse:
-    done = personal_data.forget(recipient, by=who(request))
+def _forget(request: HttpRequest, recipient: str, project: str) -> HttpResponse:
+    done = personal_data.forget(recipient, project=project, by=who(request))
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in done.items())
     messages.success(request, f"Forgotten: {counts or 'nothing was kept'}.")
     if problem := personal_data.left_to_do(done):

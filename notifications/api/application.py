@@ -21,6 +21,7 @@ from notifications.api import (
     providers,
     queries,
     queues,
+    recipients,
     refusals,
     suppressions,
     templates,
@@ -64,6 +65,7 @@ api.add_router("/failed-runs", failed_runs.router, tags=["Jobs"])
 api.add_router("/templates", templates.router, tags=["Templates"])
 api.add_router("/failed-deliveries", failed_deliveries.router, tags=["Failed deliveries"])
 api.add_router("/suppressions", suppressions.router, tags=["Suppressions"])
+api.add_router("/recipients", recipients.router, tags=["Recipients"])
 api.add_router("/events", events.router, tags=["Events"])
 api.add_router("/event-rules", event_rules.router, tags=["Events"])
 api.add_router("/providers", providers.router, tags=["Providers"])

@@ -3,7 +3,7 @@
 A row that cannot be read costs itself: it becomes a refused row of the batch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NoReturn
@@ -23,7 +23,7 @@ FIELDS = frozenset({"recipient", "idempotency_key", "reference", "locale", "eta"
 OWN_TEXT = frozenset({"subject", "body"})
 
 # What rows cannot share: whose they are, and what tells one from another.
-_OF_A_ROW = frozenset({"recipient", "idempotency_key", "project", "test"})
+_OF_A_ROW = frozenset({"recipient", "to", "idempotency_key", "project", "test"})
 
 Fields = dict[str, Any]
 Item = Fields | Callable[[], Fields]  # a row's fields, or what raises why it has none
@@ -67,6 +67,25 @@ def read_rows(request: HttpRequest, *, template: str) -> Rows:
     if is_json:
         return _json(body)
     return rows_of_csv(body, FIELDS if template else FIELDS | OWN_TEXT, codec)
+
+
+def read_csv(request: HttpRequest, *, among: Collection[str]) -> csv_rows.Sheet:
+    """Read a body that is a CSV, one column of which is ``among`` these.
+
+    It was read once to its end. Raises ``Problem``: 413, 415 or 422.
+    """
+    longest = conf.api_batch_bytes
+    if request.content_type != "text/csv":
+        raise Problem("unsupported-media-type", hint="Send Content-Type: text/csv.")
+    codec = _codec(request)
+    body = request.read(longest + 1)
+    if len(body) > longest:
+        raise Problem("body-too-large", f"A file has at most {longest} bytes.")
+    try:
+        _check_count(sum(1 for _ in csv_rows.read(body, codec, among).rows()))
+        return csv_rows.read(body, codec, among)
+    except csv_rows.UnreadableFile as error:
+        raise Problem("invalid-request", f"The CSV cannot be read. {error}") from None
 
 
 def _codec(request: HttpRequest) -> str:
@@ -116,8 +135,12 @@ def rows_of_csv(body: bytes, fields: frozenset[str], codec: str = "") -> Rows:
 def _item(row: csv_rows.Row, fields: frozenset[str]) -> Item:
     if row.problem:
         return partial(_refuse, row.problem)
+    if csv_rows.RECIPIENT not in row.cells:  # else ``to`` is a variable
+        fields = fields | {csv_rows.TO}
     own: Fields = {name: cell for name, cell in row.cells.items() if name in fields and cell}
     context = {name: cell for name, cell in row.cells.items() if name not in fields}
+    if csv_rows.TO in own:
+        own[csv_rows.TO] = {"recipient": own[csv_rows.TO]}
     return {**own, "context": context} if context else own
 
 

@@ -131,6 +131,9 @@ _BATCH_EXAMPLE = {
         {"recipient": "bob@example.org", "body": "Thank you, Bob."},
     ],
 }
+_RECIPIENTS_CSV = (
+    "id,email,push,timezone,plan\ncustomer-17,ada@example.org,token-a|token-b,UTC,gold\n"
+)
 _CSV = "recipient,name\nada@example.org,Ada\n"
 # Where the answer of one operation leads to: operation → those that take a part of its answer.
 _LINKS: dict[str, dict[str, dict[str, str]]] = {
@@ -140,6 +143,9 @@ _LINKS: dict[str, dict[str, dict[str, str]]] = {
     "create_batch": {
         name: {"id": "$response.body#/id"}
         for name in ("get_batch", "pause_batch", "resume_batch", "cancel_batch")
+    },
+    "save_recipient": {
+        name: {"id": "$response.body#/id"} for name in ("get_recipient", "delete_recipient")
     },
     "create_suppression": {"lift_suppression": {"id": "$response.body#/id"}},
     "create_job": {
@@ -211,6 +217,8 @@ def _take_body(operation: dict[str, Any]) -> None:
                 _JSON: {"schema": _BATCH, "example": _BATCH_EXAMPLE},
                 "text/csv": {"schema": {"type": "string"}, "example": _CSV},
             }
+        elif name == "Recipients":
+            content = {"text/csv": {"schema": {"type": "string"}, "example": _RECIPIENTS_CSV}}
         operation["requestBody"] = {"content": content, "required": True}
 
 

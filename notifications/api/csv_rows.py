@@ -5,12 +5,14 @@ A row that cannot be read costs itself: it is returned with what is wrong with i
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from notifications.api.charsets import UTF_8
 
 RECIPIENT = "recipient"
+TO = "to"  # a stored recipient
+ID = "id"  # of a stored recipient that is imported
 SEPARATORS = (",", ";", "\t")
 # A quotation mark that is never closed has the reader search for its end, for each row that
 # has one. What it may search in all, as a multiple of the file's length.
@@ -72,20 +74,21 @@ class Sheet:
         return Row(record.line, dict(zip(self.header, cells, strict=False)))
 
 
-def read(body: bytes, codec: str = "") -> Sheet:
+def read(body: bytes, codec: str = "", among: Collection[str] = (RECIPIENT, TO)) -> Sheet:
     """Read a file by this codec; without one in UTF-8, or UTF-16 with or without a byte order mark.
 
     Commas, semicolons and tabs are told apart by the header, or by a first line like ``sep=;``.
-    Raises ``UnreadableFile`` where the header cannot be used.
+    One column is named as one of ``among``. Raises ``UnreadableFile`` where the header cannot be
+    used.
     """
     lines = _Lines(_decoded(body, codec))
-    records = _records(lines, _separator(lines))
+    records = _records(lines, _separator(lines, among))
     first = next(records, None)
     if first is None:
         raise UnreadableFile("The file is empty.")
     if first.problem:
         raise UnreadableFile(f"Line {first.line}: {first.problem}")
-    return Sheet(_header(first), records, codec)
+    return Sheet(_header(first, among), records, codec)
 
 
 def _not_in(codec: str) -> str:
@@ -141,7 +144,7 @@ class _Lines:
         return passed
 
 
-def _separator(lines: _Lines) -> str:
+def _separator(lines: _Lines, among: Collection[str]) -> str:
     """Return what separates cells, and leave the header as the next line."""
     place = lines.place()
     for line in lines:
@@ -153,8 +156,12 @@ def _separator(lines: _Lines) -> str:
             return declared[-1]
         lines.go_back(place)
         columns = {mark: _cells(line, mark) for mark in SEPARATORS}
-        return max(SEPARATORS, key=lambda mark: (RECIPIENT in columns[mark], len(columns[mark])))
+        return max(SEPARATORS, key=lambda mark: (_has(columns[mark], among), len(columns[mark])))
     return ","
+
+
+def _has(columns: Collection[str], among: Collection[str]) -> bool:
+    return any(name in columns for name in among)
 
 
 def _cells(line: str, separator: str) -> list[str]:
@@ -164,13 +171,13 @@ def _cells(line: str, separator: str) -> list[str]:
         return []
 
 
-def _header(record: "_Record") -> list[str]:
+def _header(record: "_Record", among: Collection[str]) -> list[str]:
     header = list(record.cells)
     while header and not header[-1]:
         header.pop()
-    if RECIPIENT not in header:
+    if not _has(header, among):
         raise UnreadableFile(
-            f"Line {record.line} names the columns, and there is none named {RECIPIENT}."
+            f"Line {record.line} names the columns, and there is none named {' or '.join(among)}."
         )
     if "" in header:
         raise UnreadableFile(f"Line {record.line}: column {header.index('') + 1} has no name.")

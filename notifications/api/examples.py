@@ -28,7 +28,26 @@ BODIES: dict[str, dict[str, Any]] = {
             "context": {"number": 8, "name": "Eve"},
         }
     },
+    "save_recipient": {
+        "with a verified address and two devices": {
+            "id": "customer-17",
+            "addresses": {
+                "email": {"address": "ada@example.org", "verified": True},
+                "push": ["token-of-her-phone", "token-of-her-tablet"],
+            },
+            "locale": "de-AT",
+            "timezone": "Europe/Vienna",
+            "country": "AT",
+            "attributes": {"plan": "gold"},
+        }
+    },
     "create_notification": {
+        "to a stored recipient": {
+            "channel": "email",
+            "to": {"recipient": "customer-17"},
+            "template": "order-shipped",
+            "context": {"number": 7, "name": "Ada"},
+        },
         "from a template": {
             "channel": "email",
             "recipient": "ada@example.org",

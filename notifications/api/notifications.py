@@ -78,13 +78,25 @@ class MailIn(Input):
     attachments: list[AttachmentIn] | None = Field(None, description=FIELDS["attachments"])
 
 
+class ToIn(Input):
+    """A stored recipient."""
+
+    recipient: str = Field(description="Your own id for the recipient.", max_length=255)
+
+
 class NotificationIn(MailIn):
     """What may be asked for: a `template` with its `context`, or a `body` (and a `subject`)."""
 
     channel: str = Field(json_schema_extra=CHANNEL)
     recipient: str = Field(
+        "",
         description="An address of the channel: email (also `Ada <ada@example.org>`), phone "
-        "number, URL…"
+        "number, URL… Needed without `to`.",
+    )
+    to: ToIn | None = Field(
+        None,
+        description="A stored recipient in place of an address. On push each of its devices gets "
+        "a notification of its own.",
     )
     template: str = Field("", description="The name of a published template.")
     context: dict[str, Any] | None = Field(None, description="The template's variables.")
@@ -138,11 +150,15 @@ class Accepted(Schema):
     reference: str
     scheduled_at: datetime
     expires_at: datetime | None
+    copies: list[UUID] = Field(
+        description="The ids of the notifications to the recipient's other devices."
+    )
     url: str = Field(description="Where to follow it.")
 
 
 _JSON = TypeAdapter(dict[str, Any])
-_ACCEPTED = [name for name in Accepted.model_fields if name != "url"]  # columns of the row
+# Columns of the row.
+_ACCEPTED = [name for name in Accepted.model_fields if name not in ("url", "copies")]
 
 
 class NotificationOut(Schema):
@@ -155,6 +171,7 @@ class NotificationOut(Schema):
     priority: str
     queue: str
     recipient: str
+    to: dict[str, str] | None = Field(description="The stored recipient that it was addressed to.")
     template: str | None
     template_version: int | None
     locale: str
@@ -182,6 +199,11 @@ class NotificationOut(Schema):
     def resolve_archived(row: NotificationRecord) -> bool:
         """Tell which table it is in."""
         return isinstance(row, ArchivedNotification)
+
+    @staticmethod
+    def resolve_to(row: NotificationRecord) -> dict[str, str] | None:
+        """Return it as a request names it."""
+        return {"recipient": row.recipient_key} if row.recipient_key else None
 
     @staticmethod
     def resolve_batch(row: NotificationRecord) -> UUID | None:
@@ -262,6 +284,7 @@ class Filters(Paging):
     channel: ChannelFilter = ""
     priority: PriorityFilter = ""
     recipient: Text = Field("", max_length=2000)
+    to: Text = Field("", max_length=255, description="The id of a stored recipient.")
     reference: Text = Field("", max_length=255)
     template: Text = Field("", max_length=100)
     batch: UUID | None = None
@@ -355,6 +378,8 @@ def _filtered(world: World, filters: Filters) -> "QuerySet[Any]":
         rows = state if filters.archived else in_state(rows, filters.status)
     if filters.recipient:
         rows = rows.filter(recipient__in=spellings.of(filters.recipient, filters.channel))
+    if filters.to:
+        rows = rows.filter(recipient_key=filters.to)
     if filters.batch:
         rows = rows.filter(batch_id=filters.batch)
     if filters.template:
@@ -384,6 +409,7 @@ def _answer(submitted: submission.Submission) -> HttpResponse:
     document = {name: row[name] for name in _ACCEPTED}
     if not submitted.created:
         document["status"] = _status_on_acceptance(submitted.notification)
+    document["copies"] = submitted.copies
     document["url"] = f"/api/v1/notifications/{row['id']}"
     status = 201 if submitted.created else 200
     return HttpResponse(_JSON.dump_json(document), content_type="application/json", status=status)

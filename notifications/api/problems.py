@@ -63,6 +63,9 @@ KINDS: dict[str, Kind] = {
     "invalid-context": Kind(422, "The context is not what the template needs."),
     "missing-content": Kind(422, "There is nothing to send, or both a template and a text."),
     "malformed-recipient": Kind(422, "The recipient is not an address of its channel."),
+    "unknown-recipient": Kind(
+        422, "There is no stored recipient with this id, or it has no address of the channel."
+    ),
     "invalid-time": Kind(422, "The due time or the expiry is malformed or impossible."),
     "invalid-retry-policy": Kind(
         422, "The retry policy has an unknown field or an impossible value."

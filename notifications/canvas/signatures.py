@@ -19,7 +19,7 @@ from kombu.utils import json as typed_json
 from notifications.core.errors import InvalidFollower, InvalidNotification
 from notifications.core.routing import SEND_TASK
 from notifications.db import clock
-from notifications.submission import field_types, requests, validation
+from notifications.submission import addressing, field_types, requests
 
 SIGNATURES = ("link", "link_error", "chain", "chord")
 _FROZEN = "reply_to"  # an option of signatures that have an id of Celery's making
@@ -124,7 +124,8 @@ def _check(task: Json, field: str) -> None:
     if not isinstance(name, str) or not name:
         raise InvalidFollower(f"{field} names no task.", field=field)
     if name == SEND_TASK:
-        validation.check(requests.read({**timing(options), **task["kwargs"]}), clock.now())
+        request = requests.read({**timing(options), **task["kwargs"]})
+        addressing.check_alone(request, clock.now())
         return
     try:
         route = default_app.amqp.router.route(dict(options), name, task["args"], task["kwargs"])

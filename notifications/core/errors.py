@@ -77,6 +77,10 @@ class MalformedRecipient(InvalidNotification):
     """The recipient is not an address of its channel."""
 
 
+class UnknownRecipient(InvalidNotification):
+    """There is no stored recipient with this id, or it has no address of the channel."""
+
+
 class InvalidTime(InvalidNotification):
     """The due time or the expiry is malformed or impossible."""
 

@@ -28,6 +28,7 @@ from notifications.models.project import Project
 from notifications.models.provider_account import AccountRule, ProviderAccount, RateLimit
 from notifications.models.quarantined_row import QuarantinedRow
 from notifications.models.queue_weight import QueueWeight
+from notifications.models.recipient import Recipient, RecipientAddress
 from notifications.models.refused_row import RefusedRow
 from notifications.models.suppression import Suppression
 
@@ -56,6 +57,8 @@ __all__ = [
     "QuarantinedRow",
     "QueueWeight",
     "RateLimit",
+    "Recipient",
+    "RecipientAddress",
     "RefusedRow",
     "Scope",
     "Status",

@@ -25,6 +25,11 @@ class ArchivedNotification(NotificationRecord):
         indexes = [
             models.Index(fields=["recipient"], name="archived_recipient"),
             models.Index(
+                fields=["project", "recipient_key"],
+                name="archived_of_recipient",
+                condition=~Q(recipient_key=""),
+            ),
+            models.Index(
                 fields=["reference"], name="archived_reference", condition=~Q(reference="")
             ),
             models.Index(

@@ -101,6 +101,13 @@ class NotificationRecord(models.Model):
     options = models.JSONField(
         null=True, blank=True, help_text="Options for the provider, beside the content."
     )
+    recipient_key = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The id of the stored recipient that it was addressed to.",
+    )
     # No constraint: ``mails.keeping`` locks what it refers to, and only the collector deletes it.
     mail = models.ForeignKey(
         "notifications.MailContent",
@@ -276,6 +283,11 @@ class Notification(NotificationRecord):
                 fields=["mail"], name="notification_mail", condition=Q(mail__isnull=False)
             ),
             models.Index(fields=["recipient"], name="notification_recipient"),
+            models.Index(
+                fields=["project", "recipient_key", "created_at", "id"],
+                name="notification_of_recipient",
+                condition=~Q(recipient_key=""),
+            ),
             # Ids that a caller chose are in no order: a project's list has an index, and that of
             # its tests, which are few among many, one of its own.
             models.Index(fields=["project", "created_at", "id"], name="notification_of_project"),

@@ -2,7 +2,9 @@
 
 Found by the recipient's address in each form that a channel keeps, mail addresses without regard to
 case; and where the address stands in copies (``cc``, ``bcc``), in reports of refused rows, in
-events, and in what jobs were given. What messages to others say of a person is not found.
+events, and in what jobs were given. A stored recipient is found by its id or by any of its
+addresses, and with it what was sent to it or to its other addresses. What messages to others say of
+a person is not found.
 """
 
 import json
@@ -33,6 +35,8 @@ from notifications.models import (
     Notification,
     OutboxMessage,
     PendingReceipt,
+    Recipient,
+    RecipientAddress,
     RefusedRow,
     Suppression,
 )
@@ -61,9 +65,12 @@ others: dict[str, Callable[[list[str]], list[dict[str, Any]]]] = {}
 """What other packages keep of notifications, by its name: called with their ids."""
 
 
-def export(recipient: str) -> Rows:
-    """Return all that is kept of a recipient, by kind, as JSON has it."""
-    whom = _Whom(recipient)
+def export(recipient: str, *, project: str = "") -> Rows:
+    """Return all that is kept of a recipient, by kind, as JSON has it.
+
+    With a ``project`` the recipient is the id of one that is stored there, else an address.
+    """
+    whom = _Whom(recipient, project)
     live = list(whom.of(Notification.objects.all()))
     archived = list(whom.of(ArchivedNotification.objects.all()))
     naming = [mail.pk for mail in whom.mails()]
@@ -78,26 +85,32 @@ def export(recipient: str) -> Rows:
         "mail_contents": _plain(MailContent.objects.filter(pk__in=[*own, *naming])),
         "copies": _plain(copied),
         "archived_notifications": _plain(archived),
+        "recipients": _plain(whom.stored),
+        "recipient_addresses": _plain(RecipientAddress.objects.filter(recipient__in=whom.stored)),
         "suppressions": _plain(whom.suppressed()),
         "pending_receipts": _plain(whom.receipts(ids)),
         "refused_rows": _plain(whom.saying(RefusedRow.objects.all(), "detail")),
         "events": _plain(whom.saying(Event.objects.all(), "data")),
         "job_results": _plain(whom.jobs()),
-        "schedules": _plain(whom.saying(PeriodicTask.objects.all(), "kwargs", "args")),
+        "schedules": _plain(whom.schedules()),
     }
     known = [str(row.pk) for row in (*live, *archived, *copied)]
     return kept | {name: read(known) for name, read in others.items()}
 
 
-def forget(recipient: str, *, by: AbstractBaseUser | None = None) -> dict[str, int]:
+def forget(
+    recipient: str, *, project: str = "", by: AbstractBaseUser | None = None
+) -> dict[str, int]:
     """Forget a recipient, and return how much of each kind was forgotten.
+
+    With a ``project`` the recipient is the id of one that is stored there, else an address.
 
     What waits is cancelled first. The rows stay, without address and content, so that counts and
     histories hold; suppressions stay as a hash, and still hold. ``in_hand`` counts what a worker
     is sending: forget once more after it. ``schedules`` counts those that go on writing to the
     recipient: what they do is for a person to change.
     """
-    whom, done = _Whom(recipient), Counter[str]()
+    whom, done = _Whom(recipient, project), Counter[str]()
     for ids in _in_batches(whom.of(Notification.objects.filter(status__in=WAITING))):
         done["cancelled"] += sum(cancel(id_).cancelled for id_ in ids)
     _suppressions(whom, done)
@@ -118,23 +131,46 @@ def forget(recipient: str, *, by: AbstractBaseUser | None = None) -> dict[str, i
         for row in whom.saying(rows, *columns):
             whom.take_out(row, columns)
             done[row._meta.model_name or ""] += 1
+    done["recipients"] += whom.delete_stored()
     done["in_hand"] = whom.of(Notification.objects.filter(status__in=UNFINISHED)).count()
-    done["schedules"] = whom.saying(PeriodicTask.objects.all(), "kwargs", "args").count()
+    done["schedules"] = whom.schedules().count()
     return {name: count for name, count in done.items() if count}
+
+
+def _stored(given: str, project: str, forms: Iterable[str]) -> "QuerySet[Recipient]":
+    """Return the stored recipients that are meant, of live and of tests."""
+    if project:
+        return Recipient.objects.filter(project=project, key=given)
+    by_mail = Q(addresses__channel="email", addresses__address__iexact=given)
+    whole = Q(addresses__address__in=forms) | (by_mail if "@" in given else Q())
+    return Recipient.objects.filter(whole).distinct()
 
 
 class _Whom:
     """A recipient in all the forms in which rows may have it."""
 
-    def __init__(self, recipient: str) -> None:
-        self.given = recipient.strip()
-        self.forms = spellings.of(self.given) | {self.given.lower()}
+    def __init__(self, recipient: str, project: str) -> None:
+        given = recipient.strip()
+        self.forms = set() if project else spellings.of(given) | {given.lower()}
+        self.stored = list(_stored(given, project, self.forms))
+        for address in RecipientAddress.objects.filter(recipient__in=self.stored):
+            self.forms |= {address.address, address.address.lower()}
 
     def of(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
         """Return the rows whose recipient it is."""
-        by_mail = Q(channel="email", recipient__iexact=self.given) if "@" in self.given else Q()
-        found: QuerySet[Any] = rows.filter(Q(recipient__in=self.forms) | by_mail)
+        its = Q(recipient__in=self.forms)
+        for form in self.forms:
+            if "@" in form and form == form.lower():
+                its |= Q(channel="email", recipient__iexact=form)
+        for one in self.stored:
+            its |= Q(**one.world.columns, recipient_key=one.key)
+        found: QuerySet[Any] = rows.filter(its)
         return found
+
+    def delete_stored(self) -> int:
+        """Delete it where it is stored, and return how often it was."""
+        ids = [one.pk for one in self.stored]
+        return Recipient.objects.filter(pk__in=ids).delete()[1].get("notifications.Recipient", 0)
 
     def mails(self) -> "QuerySet[MailContent]":
         """Return what mails have beside subject and body, where it names it."""
@@ -143,7 +179,7 @@ class _Whom:
     def saying(self, rows: "QuerySet[Any]", *columns: str) -> "QuerySet[Any]":
         """Return the rows in whose text or JSON it stands."""
         texts = {f"as_text_{name}": Cast(name, TextField()) for name in columns}
-        named = Q()
+        named = Q(pk__in=[])  # of no form: nothing
         for name in texts:
             for form in self.forms:
                 named |= Q(**{f"{name}__icontains": json.dumps(form)[1:-1]})
@@ -164,6 +200,15 @@ class _Whom:
         refused = self.saying(FailedDelivery.objects.filter(notification=None), "request")
         own = Q(notification__in=list(ids)) | Q(pk__in=refused.values("pk"))
         return FailedDelivery.objects.filter(own)
+
+    def schedules(self) -> "QuerySet[PeriodicTask]":
+        """Return the schedules that write to it, by an address or by its id."""
+        found = self.saying(PeriodicTask.objects.all(), "kwargs", "args")
+        for one in self.stored:
+            named = json.dumps({"recipient": one.key})
+            by_id = Q(kwargs__contains=named) | Q(args__contains=named)
+            found = PeriodicTask.objects.filter(Q(pk__in=found.values("pk")) | by_id)
+        return found
 
     def jobs(self) -> "QuerySet[TaskResult]":
         return self.saying(TaskResult.objects.all(), "task_args", "task_kwargs", "result")

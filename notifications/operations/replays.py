@@ -109,4 +109,7 @@ def _named(row: Sequence[Any]) -> dict[str, Any]:
     """Return the columns of ``_AGAIN`` as a request has them, with an empty template for None."""
     fields = dict(zip(_AGAIN, row, strict=True))
     mail = KeptMail(fields["mail"]) if fields["mail"] else None
+    key = fields.pop("recipient_key")
+    if key:  # with the address: to the same device
+        fields["to"] = {"recipient": key}
     return {**fields, "template": fields["template"] or "", "mail": mail}

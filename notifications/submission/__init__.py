@@ -3,6 +3,11 @@
 from notifications.submission.asynchronous import acancel, asend, asend_many
 from notifications.submission.bulk import send_many
 from notifications.submission.single import Cancellation, Submission, cancel, send, submit
+from notifications.submission.stored_recipients import (
+    delete_recipient,
+    save_recipient,
+    save_recipients,
+)
 
 __all__ = [
     "Cancellation",
@@ -11,6 +16,9 @@ __all__ = [
     "asend",
     "asend_many",
     "cancel",
+    "delete_recipient",
+    "save_recipient",
+    "save_recipients",
     "send",
     "send_many",
     "submit",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID, uuid5
 
 import structlog
@@ -32,7 +32,7 @@ from notifications.mails import keeping
 from notifications.models import Batch, Notification, Status
 from notifications.queueing import eager, publisher, release, release_window
 from notifications.recipients import suppressions
-from notifications.submission import grouping, insert, requests, validation
+from notifications.submission import addressing, grouping, insert, requests
 from notifications.submission.fields import Request
 from scheduling import isolation, outages, watch
 from templates_engine.models import Category
@@ -41,6 +41,7 @@ from templates_engine.rendering import CompiledVersion
 log = structlog.get_logger(__name__)
 
 Fields = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class Asked(NamedTuple):
@@ -65,13 +66,23 @@ class Answer:
     """What became of one request: the id of its notification, or the error that refused it.
 
     ``created`` is false where the notification was there already; ``row`` is then what would have
-    been written, and empty where no row could be made.
+    been written, and empty where no row could be made. ``copies`` are the rows of the recipient's
+    other devices, which are written with it.
     """
 
     id: UUID | None = None
     created: bool = False
     row: insert.Row = field(default_factory=dict)
     error: InvalidNotification | None = None
+    copies: list[insert.Row] = field(default_factory=list)
+
+
+class _Call(NamedTuple):
+    """What the requests of one call share: the recipients that they name, the time, the batch."""
+
+    found: addressing.Found
+    now: datetime
+    batch: Batch | None = None
 
 
 class _Built(NamedTuple):
@@ -121,14 +132,19 @@ def accept_one(asked: Asked, *, publish: bool = True) -> Answer:
     """
     answer = Answer()
     with metrics.refusals():
-        one = _Single(_build(asked, answer, clock.now()), publish)
+        request = _read(asked)
+        call = _Call(addressing.find([request]), clock.now())
+        one = _Single(_build(asked, request, answer, call), publish)
         _write_alone(one, may_gather=_may_gather(asked, one.built))
         if answer.error is not None:
             raise answer.error
     if answer.created:
         published = answer.row if publish and one.goes_at_once else None
-        committed = partial(_committed, {_queue_of(answer.row): 1}, published)
+        created = {_queue_of(answer.row): 1 + len(answer.copies)}
+        committed = partial(_committed, created, published)
         transaction.on_commit(committed, robust=published is None or not eager.raises())
+        if answer.copies and publish:
+            transaction.on_commit(release.publish_now, robust=True)
     return answer
 
 
@@ -142,20 +158,19 @@ def accept_many(
     as much is published as the broker lacks; ``publish`` is false for a caller that does it itself
     (``release.publish_now``). Raises what concerns everybody, such as an outage.
     """
-    now = clock.now()
-    answers = []
-    built = []
-    for one in asked:
-        answer = Answer()
-        answers.append(answer)
-        if (row := _build_alone(one, answer, now, batch)) is not None:
-            built.append(row)
+    answers = [Answer() for _ in asked]
+    built = _build_all(asked, answers, batch)
     _hold_back_suppressed(built)
     with transaction.atomic():
         faults = isolation.halving(built, _insert_together, stage="insert", key=_id_of)
         for faulty, fault in faults:
             faulty.answer.error = FaultyRow.of(fault.error)
-        created = Counter(_queue_of(answer.row) for answer in answers if answer.created)
+        created = Counter(
+            _queue_of(row)
+            for answer in answers
+            if answer.created
+            for row in (answer.row, *answer.copies)
+        )
         transaction.on_commit(partial(_committed, created, None), robust=True)
         if created and publish:
             transaction.on_commit(release.publish_now, robust=True)
@@ -169,40 +184,69 @@ def try_many(asked: Sequence[Asked]) -> list[Answer]:
     A row that would be written is its answer's ``row``. Whether an idempotency key was used before
     is not asked.
     """
-    now = clock.now()
     answers = [Answer() for _ in asked]
-    pairs = zip(asked, answers, strict=True)
-    built = [row for one, answer in pairs if (row := _build_alone(one, answer, now, None))]
-    _hold_back_suppressed(built)
+    _hold_back_suppressed(_build_all(asked, answers))
     return answers
 
 
-def _build(asked: Asked, answer: Answer, now: datetime, batch: Batch | None = None) -> _Built:
-    """Check a request and make its row. Raises what is wrong with it."""
+def _read(asked: Asked) -> Request:
+    """Read a request from its fields. Raises what is wrong with them."""
     given = asked.given() if callable(asked.given) else asked.given
-    if not isinstance(given, Request):
-        given = requests.read({**asked.common, **given} if asked.common else given)
-    accepted = validation.check(given, now, asked.version)
+    if isinstance(given, Request):
+        return given
+    return requests.read({**asked.common, **given} if asked.common else given)
+
+
+def _build_all(
+    asked: Sequence[Asked], answers: Sequence[Answer], batch: Batch | None = None
+) -> list[_Built]:
+    """Build the rows of many: what is wrong with one is its answer's error."""
+    read = []
+    for one, answer in zip(asked, answers, strict=True):
+        if (request := _alone(partial(_read, one), answer)) is not None:
+            read.append((one, request, answer))
+    call = _Call(addressing.find(request for _, request, _ in read), clock.now(), batch)
+    return [
+        row
+        for one, request, answer in read
+        if (row := _alone(partial(_build, one, request, answer, call), answer))
+    ]
+
+
+def _build(asked: Asked, request: Request, answer: Answer, call: _Call) -> _Built:
+    """Check a request and make its row. Raises what is wrong with it."""
+    found, now, batch = call
+    accepted, *others = addressing.check(request, found, now, asked.version)
     if batch is not None and accepted.project != batch.project:
         raise UnknownProject("All rows of a batch are of one project.", field="project")
+    asked_for = None
+    if accepted.recipient_key:  # whose addresses and language may change between two requests
+        asked_for = accepted._replace(recipient=request.recipient, locale=request.locale)
+    shared: dict[str, Any] = {
+        "batch_id": batch.pk if batch else None,
+        "replay_of_id": asked.replay_of_id,
+    }
     answer.row = insert.build(
         accepted,
         now,
         id_=asked.id,
         use=asked.use,
-        batch_id=batch.pk if batch else None,
-        replay_of_id=asked.replay_of_id,
+        asked_for=asked_for,
         continuation=dict(asked.continuation) if asked.continuation else None,
+        **shared,
     )
+    answer.copies = [
+        insert.build(other._replace(idempotency_key=""), now, **shared) for other in others
+    ]
     version = accepted.template_version
     is_marketing = version is not None and version.category == Category.MARKETING
     return _Built(answer.row, answer, is_marketing, asked.use, accepted.mail)
 
 
-def _build_alone(asked: Asked, answer: Answer, now: datetime, batch: Batch | None) -> _Built | None:
-    """Build one of many: what it raises is its answer's error, without its traceback."""
+def _alone(make: Callable[[], T], answer: Answer) -> T | None:
+    """Make a part of one of many: what it raises is its answer's error, without its traceback."""
     try:
-        return _build(asked, answer, now, batch)
+        return make()
     except InvalidNotification as error:
         error.__cause__ = error.__context__ = None
         answer.error = error.with_traceback(None)
@@ -245,7 +289,10 @@ def _write_singles(singles: Sequence[_Single]) -> None:
         one.goes_at_once = _goes_at_once(row, publish=one.publish)
         if one.goes_at_once:
             insert.give_a_moment(row)
-    _insert(built)
+    if any(one.answer.copies for one in built):
+        _insert_together(built)
+    else:
+        _insert(built)
 
 
 _groups = grouping.Groups(_write_together)
@@ -328,8 +375,17 @@ def _goes_at_once(row: insert.Row, *, publish: bool) -> bool:
 
 
 def _insert_together(built: list[_Built]) -> None:
+    """Write the rows, and for those that are new the ones of further devices, or nothing."""
     with transaction.atomic():
         _insert(built)
+        copies = []
+        for one in built:
+            if one.answer.created:
+                for row in one.answer.copies:
+                    row["id"] = addressing.id_of_copy(one.row["id"], row["recipient"])
+                copies += one.answer.copies
+        if copies:
+            insert.insert(copies)
 
 
 def _insert(built: Sequence[_Built]) -> None:

@@ -6,7 +6,7 @@ shall see it.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from notifications.channels.mail import KeptMail, Mail
 from notifications.core import retry, routing
@@ -68,6 +68,8 @@ class OptionalFields(TypedDict, total=False):
     """A URL that is told how it ended."""
     options: Mapping[str, Any]
     """What the provider is told beside the content, by channel."""
+    to: Mapping[str, str] | None
+    """``{"recipient": "customer-17"}``: a stored recipient in place of an address."""
     project: str
     """The project whose templates, suppressions and idempotency keys count."""
     from_email: str
@@ -100,12 +102,16 @@ class Fields(OptionalFields):
 
     channel: Channel
     """By which way it goes."""
-    recipient: str
-    """An address of the channel: a mail address, a phone number, a token, a URL."""
+    recipient: NotRequired[str]
+    """An address of the channel: a mail address, a phone number, a token, a URL. Needed without
+    ``to``; with it, in place of the stored addresses."""
 
 
 class Request(NamedTuple):
     """What may be asked for. Either a ``template`` with its ``context``, or a ``body``.
+
+    ``recipient`` is an address. ``to`` names a stored recipient, and its addresses are meant
+    unless there is one, too.
 
     ``eta`` is a time and ``countdown`` a number of seconds; ``expires`` is either. A time
     as text has its offset; a ``datetime`` without one is in the current Django time zone.
@@ -118,7 +124,7 @@ class Request(NamedTuple):
     """
 
     channel: str
-    recipient: str
+    recipient: str = ""
     template: str = ""
     context: Mapping[str, Any] | None = None
     subject: str = ""
@@ -138,6 +144,7 @@ class Request(NamedTuple):
     options: Mapping[str, Any] | None = None
     project: str = DEFAULT_PROJECT
     mail: Mapping[str, Any] | Mail | KeptMail | None = None
+    to: Mapping[str, str] | None = None
 
 
 # What needs no check of its own: texts, with the most characters that each may have, and JSON.
@@ -171,3 +178,4 @@ class Accepted(NamedTuple):
     options: dict[str, Any]
     project: str
     mail: Mail | KeptMail | None = None
+    recipient_key: str = ""

@@ -30,11 +30,13 @@ def build(
     *,
     id_: UUID | None = None,
     use: str = "",
+    asked_for: Accepted | None = None,
     **more: Any,
 ) -> Row:
     """Make the row of an accepted request; ``more`` holds columns that a request does not have.
 
-    ``use`` tells one use of ``id_`` from another.
+    ``use`` tells one use of ``id_`` from another. ``asked_for`` is what makes two requests the
+    same, where that is not all of the row.
     """
     due_at = accepted.scheduled_at or now
     version = accepted.template_version
@@ -44,7 +46,9 @@ def build(
         **dict(zip(COLUMNS, _values(accepted), strict=True)),
         "template_version_id": version.id if version else None,
         # Only what may come twice has to be compared.
-        "content_hash": content_hash(accepted, use) if id_ or accepted.idempotency_key else "",
+        "content_hash": content_hash(asked_for or accepted, use)
+        if id_ or accepted.idempotency_key
+        else "",
         "status": str(Status.SCHEDULED if accepted.scheduled_at else Status.QUEUED),
         "due_at": due_at,
         "scheduled_at": due_at,

@@ -37,6 +37,11 @@ def of_task(task: str, content: str, **columns: Any) -> tuple[Batch, bool]:
     return _first(f"task {task}", content, "task_id", columns)
 
 
+def to_one(recipient: Any) -> dict[str, Any]:
+    """Return the field of one of a list: ``to`` for ``{"recipient": …}``, else ``recipient``."""
+    return {"to" if isinstance(recipient, Mapping) else "recipient": recipient}
+
+
 def content_hash(rows: Iterable[Item], common: Fields) -> str:
     """Return whether two batches ask for the same, in the same order; when makes no difference."""
     digest = blake2b(digest_size=16)

@@ -11,6 +11,7 @@ from notifications.submission.fields import Request
 _FIELDS = frozenset(Request._fields) - {"mail"} | mails.FIELDS.keys()
 _OF_MAIL = mails.FIELDS.keys()
 _REQUIRED = ("channel", "recipient")
+_INSTEAD = {"recipient": "to"}
 
 
 def read(given: Mapping[str, Any]) -> Request:
@@ -26,7 +27,7 @@ def read(given: Mapping[str, Any]) -> Request:
             hint=f"It has {', '.join(sorted(_FIELDS))}.",
         )
     for name in _REQUIRED:
-        if not given.get(name):
+        if not given.get(name) and not given.get(_INSTEAD.get(name, name)):
             raise errors.InvalidField(f"A notification needs a {name}.", field=name)
     if _OF_MAIL.isdisjoint(given):
         return Request(**given)

@@ -6,7 +6,7 @@ from typing import Any
 from notifications.core.errors import InvalidNotification
 from notifications.core.routing import SEND_TASK, SEND_TO_EACH_TASK
 from notifications.db import clock
-from notifications.submission import requests, validation
+from notifications.submission import addressing, repeats, requests
 from scheduling import isolation
 from scheduling.arguments import InvalidArguments, validates
 
@@ -27,19 +27,21 @@ def check_send_to_each(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     place = "args.0" if args else "kwargs.recipients"
     if len(args) > 1 or (args and "recipients" in fields):
         raise InvalidArguments("The fields are named: give kwargs.", field="args")
-    if "recipient" in fields:
-        raise InvalidArguments("Each recipient is one of the list.", field="kwargs.recipient")
+    for name in ("recipient", "to"):
+        if name in fields:
+            raise InvalidArguments("Each recipient is one of the list.", field=f"kwargs.{name}")
     if not isinstance(recipients, list | tuple) or not recipients:
         raise InvalidArguments("Give a list of recipients.", field=place)
     for number, recipient in enumerate(recipients):
-        _check({**fields, "recipient": recipient}, recipient_is=f"{place}.{number}")
+        _check({**fields, **repeats.to_one(recipient)}, recipient_is=f"{place}.{number}")
 
 
 def _check(fields: Mapping[str, Any], *, recipient_is: str = "kwargs.recipient") -> None:
     try:
-        validation.check(requests.read(fields), clock.now())
+        addressing.check_alone(requests.read(fields), clock.now())
     except InvalidNotification as error:
-        place = recipient_is if error.field == "recipient" else f"kwargs.{error.field}"
+        is_whom = error.field == "recipient" or error.field.startswith("to.")
+        place = recipient_is if is_whom else f"kwargs.{error.field}"
         raise InvalidArguments(str(error), field=place) from error
     except Exception as error:
         if isolation.concerns_everybody(error):

@@ -1,6 +1,6 @@
 """Sending, seen from Python: accept one or many, and call one off."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 from notifications import metrics
 from notifications.db import clock
 from notifications.models import WAITING, Notification, Status
-from notifications.submission import acceptance, insert
+from notifications.submission import acceptance, addressing, insert
 from notifications.submission.acceptance import Asked
 from notifications.submission.bulk import send_many
 from notifications.submission.fields import Fields, Request
@@ -24,6 +24,7 @@ class Submission:
     id: UUID
     created: bool
     _row: insert.Row | None = None
+    _copies: Sequence[insert.Row] = ()
 
     @property
     def notification(self) -> Notification:
@@ -38,6 +39,13 @@ class Submission:
         if self._row is None:
             return {name: getattr(self.notification, name) for name in insert.DEFAULTS}
         return self._row
+
+    @property
+    def copies(self) -> list[UUID]:
+        """The ids of the notifications to the recipient's other devices."""
+        if self._row is None:
+            return addressing.copies_of(self.notification)
+        return [row["id"] for row in self._copies]
 
 
 def send(**fields: Unpack[Fields]) -> Notification:
@@ -79,7 +87,9 @@ def submit(
     )
     answer = acceptance.accept_one(asked, publish=publish)
     assert answer.id is not None  # noqa: S101 -- else accept_one has raised
-    return Submission(answer.id, answer.created, answer.row if answer.created else None)
+    return Submission(
+        answer.id, answer.created, answer.row if answer.created else None, answer.copies
+    )
 
 
 @dataclass(frozen=True, slots=True)

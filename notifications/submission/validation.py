@@ -11,6 +11,7 @@ from notifications.channels.base import Channel
 from notifications.channels.mail import KeptMail, Mail
 from notifications.core import errors, retry, routing
 from notifications.core.text import shown
+from notifications.models.recipient import KEY_HINT, is_key
 from notifications.providers import accounts
 from notifications.submission import projects
 from notifications.submission.content import check_own_text, check_rendered, template_of
@@ -81,10 +82,32 @@ def check(request: Request, now: datetime, version: CompiledVersion | None = Non
         options=options,
         project=project,
         mail=mail,
+        recipient_key=recipient_key(request),
     )
     if version is not None:
         check_rendered(request, version, takers, accepted)
     return accepted
+
+
+def recipient_key(request: Request) -> str:
+    """Return the id of the stored recipient that a request names; empty if it names none.
+
+    Raises ``InvalidField``.
+    """
+    if request.to is None:
+        return ""
+    key = request.to.get("recipient") if isinstance(request.to, Mapping) else None
+    if key is None or len(request.to) > 1:
+        raise errors.InvalidField(
+            "It does not name a stored recipient.",
+            field="to",
+            hint='Give it like {"recipient": "customer-17"}.',
+        )
+    if not isinstance(key, str) or not is_key(key):
+        raise errors.InvalidField(
+            f"A recipient has no id like {shown(key)}.", field="to.recipient", hint=KEY_HINT
+        )
+    return key
 
 
 def _named(channel: Channel, recipient: str) -> tuple[str, str]:

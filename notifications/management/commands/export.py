@@ -16,8 +16,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Read whose data it is."""
         parser.add_argument("recipient", help="An address, a number, a token or a URL.")
+        parser.add_argument(
+            "--project", default="", help="It is the id of a recipient that this project stores."
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Print it on standard output."""
-        kept = personal_data.export(options["recipient"])
+        kept = personal_data.export(options["recipient"], project=options["project"])
         self.stdout.write(json.dumps(kept, indent=2, ensure_ascii=False))

@@ -17,6 +17,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Read who is to be forgotten."""
         parser.add_argument("recipient", help="An address, a number, a token or a URL.")
+        parser.add_argument(
+            "--project", default="", help="It is the id of a recipient that this project stores."
+        )
         parser.add_argument("--dry-run", action="store_true", help="Only print what would go.")
         parser.add_argument("--no-input", action="store_true", help="Do not ask.")
 
@@ -27,10 +30,10 @@ class Command(BaseCommand):
             confirm(f"This will erase all that is kept of {options['recipient']}, for good.")
         if dry_run:
             with transaction.atomic():
-                done = personal_data.forget(options["recipient"])
+                done = personal_data.forget(options["recipient"], project=options["project"])
                 transaction.set_rollback(True)
         else:
-            done = personal_data.forget(options["recipient"])
+            done = personal_data.forget(options["recipient"], project=options["project"])
         for name, count in done.items():
             self.stdout.write(f"{name}: {count}")
         if not done:

@@ -47,6 +47,7 @@ from notifications.models import (
     QuarantinedRow,
     QueueWeight,
     RateLimit,
+    Recipient,
     Suppression,
 )
 from notifications.operations import api_keys
@@ -88,6 +89,7 @@ MODELS = {
     "notifications.quarantinedrow": (ALL, "", "", ""),
     "notifications.queueweight": (ALL, "OD", "OD", "OD"),
     "notifications.ratelimit": (ALL, "D", "D", "D"),
+    "notifications.recipient": (ALL, "OD", "OD", "OD"),
     "notifications.suppression": (ALL, "OD", "", ""),
     "scheduling.fire": (ALL, "", "", ""),
     "templates_engine.partial": (ALL, "AD", "AD", "AD"),
@@ -365,6 +367,7 @@ def furnished() -> Any:
         ),
         QueueWeight: QueueWeight.objects.create(queue="email.low", weight=3),
         RateLimit: RateLimit.objects.create(scope="recipient", channel="email", rate="5/m"),
+        Recipient: Recipient.objects.create(key="customer-17"),
         Suppression: Suppression.objects.create(channel="email", recipient="x@example.org"),
         Fire: fire,
         Partial: Partial.objects.create(name="foot", source="x"),

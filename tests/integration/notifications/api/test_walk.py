@@ -62,6 +62,10 @@ def template(rows: Rows) -> dict[str, Any]:
     return {"name": f"new-{rows.mark}", "channel": "simulator"}
 
 
+def stored(rows: Rows) -> dict[str, Any]:
+    return {"id": f"new-{rows.mark}", "attributes": {"said": rows.mark}}
+
+
 def event(rows: Rows) -> dict[str, Any]:
     return {"name": rows.mark, "data": {"said": rows.mark}}
 
@@ -70,10 +74,10 @@ def rule(rows: Rows) -> dict[str, Any]:
     return {**worlds.RULE, "name": "new", "event": rows.mark, "template": rows.mark}
 
 
-N, B, J, F, R, T, S, D, C, E, U = (
+N, B, J, F, R, T, S, D, C, E, U, P = (
     *("/notifications", "/notifications/batch", "/jobs", "/failed-runs"),
     *("/failed-deliveries/replays", "/templates", "/suppressions", "/failed-deliveries"),
-    *("/problems", "/events", "/event-rules"),
+    *("/problems", "/events", "/event-rules", "/recipients"),
 )
 PAST = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:10:00Z", "dry_run": True}
 TABLE = {
@@ -134,6 +138,11 @@ TABLE = {
     ),
     "lift_suppression": Expected(MANAGE, 204, path=S),
     "list_suppressions": Expected(READ, shows=True),
+    "save_recipient": Expected(MANAGE, 201, body=stored, shows=True),
+    "import_recipients": Expected(MANAGE, 415, body=stored),  # which is no CSV
+    "delete_recipient": Expected(MANAGE, 204, path=P),
+    "list_recipients": Expected(READ, shows=True),
+    "get_recipient": Expected(READ, path=P, shows=True),
     "create_event": Expected(SEND, 201, body=event, shows=True),
     "list_events": Expected(READ, shows=True),
     "get_event": Expected(READ, path=E, shows=True),

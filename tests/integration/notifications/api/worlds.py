@@ -22,6 +22,8 @@ from notifications.models import (
     FailedDelivery,
     Notification,
     Project,
+    Recipient,
+    RecipientAddress,
     RefusedRow,
     Status,
     Suppression,
@@ -39,7 +41,7 @@ PROJECTS = ("default", "shop")
 WORLDS = [World(project, test) for project in PROJECTS for test in (False, True)]
 TABLES = (
     *(Notification, Attempt, Batch, RefusedRow, FailedDelivery, BulkReplay, Suppression),
-    *(Event, EventEffect, EventRule),
+    *(Event, EventEffect, EventRule, Recipient, RecipientAddress),
     *(Template, TemplateVersion, PeriodicTask, Schedule, Fire),
 )
 
@@ -99,6 +101,8 @@ def furnish(world: World) -> Rows:
     suppression = Suppression.objects.create(
         channel="simulator", recipient=f"not-{mark}", detail=mark, **world.columns
     )
+    recipient = Recipient.objects.create(key=mark, **world.columns)
+    RecipientAddress.objects.create(recipient=recipient, channel="simulator", address=mark, place=0)
     event = Event.objects.create(name=mark, data={"said": mark}, content_hash="x", **world.columns)
     rule = EventRule.objects.create(
         **{**RULE, "name": mark, "event": mark, "template": mark}, **world.columns
@@ -128,6 +132,7 @@ def furnish(world: World) -> Rows:
         "/suppressions": {"id": suppression.pk},
         "/events": {"id": event.pk},
         "/event-rules": {"id": rule.pk},
+        "/recipients": {"id": mark},
         "/templates": {"name": mark, "number": 3},
         "/jobs": {"id": job.pk},
         "/failed-runs": {"id": fire.pk},

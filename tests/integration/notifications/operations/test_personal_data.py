@@ -120,6 +120,8 @@ def test_all_that_is_kept_of_a_recipient_is_handed_out(
         "copies": 1,
         "mail_contents": 2,
         "archived_notifications": 1,
+        "recipients": 0,
+        "recipient_addresses": 0,
         "suppressions": 1,
         "pending_receipts": 1,
         "refused_rows": 1,

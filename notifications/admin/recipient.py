@@ -1,0 +1,155 @@
+"""Stored recipients: found by their id or an address, and saved as the API saves them."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Q, QuerySet, Value
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from notifications.admin.base import PAGE, InfinitePaginator
+from notifications.admin.content import HIDDEN
+from notifications.admin.project import ProjectFilter
+from notifications.core.errors import InvalidField, InvalidNotification
+from notifications.core.masking import mask, without_addresses
+from notifications.core.world import World
+from notifications.models import Recipient
+from notifications.recipients import directory, spellings
+from notifications.submission import projects
+
+VERIFIED = "verified"  # at the end of an address's line
+
+
+class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+    """A recipient, checked as the API checks it."""
+
+    addresses = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 6}),
+        help_text="One a line: the channel, the address, and the word verified if it is: "
+        "email ada@example.org verified.",
+    )
+
+    class Meta:
+        model = Recipient
+        fields = ("project", "key", *directory.COLUMNS)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if "project" in self.fields:
+            names = [(name, name) for name in projects.names()]
+            self.fields["project"] = forms.ChoiceField(
+                choices=names, help_text=self.fields["project"].help_text
+            )
+        if self.instance.pk:
+            lines = [
+                f"{one.channel} {one.address}{' verified' * one.verified}"
+                for one in self.instance.addresses.all()
+            ]
+            self.fields["addresses"].initial = "\n".join(lines)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if self.errors:
+            return data
+        try:
+            directory.check(self.given(data))
+        except InvalidNotification as error:
+            field = error.field.partition(".")[0]
+            self.add_error("key" if field == "id" else field, _where(error))
+        return data
+
+    def given(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return what the form says, as a request of the API does. Raises ``InvalidField``."""
+        columns = {name: data[name] for name in directory.COLUMNS if name in data}
+        columns["attributes"] = columns["attributes"] or {}
+        key = self.instance.key if self.instance.pk else data.get("key", "")
+        addresses: dict[str, list[dict[str, Any]]] = {}
+        if self.instance.pk:  # a channel of which no line is left has no address any more
+            addresses = {one.channel: [] for one in self.instance.addresses.all()}
+        for number, line in enumerate(data.get("addresses", "").splitlines(), 1):
+            channel, _, rest = line.strip().partition(" ")
+            if not channel:
+                continue
+            words = rest.strip()
+            verified = words.endswith(f" {VERIFIED}")
+            address = words.removesuffix(VERIFIED).strip() if verified else words
+            if not address:
+                raise InvalidField(f"Line {number} has no address.", field="addresses")
+            addresses.setdefault(channel, []).append({"address": address, "verified": verified})
+        return {"id": key, "addresses": addresses, **columns}
+
+
+def _where(error: InvalidNotification) -> str:
+    """Say which address is meant, where it is one of several."""
+    _, _, place = error.field.partition(".")
+    return f"{place.replace('.', ' ')}: {error}" if place else str(error)
+
+
+@admin.register(Recipient)
+class RecipientAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Whom the projects write to."""
+
+    form = RecipientForm
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    list_per_page = PAGE
+    list_display = ("shown_key", "project", "test", "locale", "timezone", "reached", "created_at")
+    list_filter = ("test", ProjectFilter)
+    ordering = ("-pk",)
+    sortable_by = ()
+    search_fields = ("=key",)
+    search_help_text = "The id, or an address."
+    readonly_fields = ("shown_key", "shown_addresses", "test", "created_at", "updated_at")
+    own = ("locale", "timezone", "country", "attributes", "addresses")
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Recipient]":
+        """Note on each row whether the user may see recipients: columns get no request."""
+        rows: QuerySet[Recipient] = super().get_queryset(request)
+        opened = Value(request.user.has_perm("notifications.view_content"))
+        return rows.annotate(opened=opened).prefetch_related("addresses")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Recipient]", search_term: str
+    ) -> "tuple[QuerySet[Recipient], bool]":
+        """Find a recipient by its whole id or by one of its addresses, however it is written."""
+        if term := search_term.strip():
+            forms_ = Q(addresses__address__in=spellings.of(term))
+            queryset = queryset.filter(Q(key=term) | forms_).distinct()
+        return queryset, False
+
+    def get_fieldsets(self, request: HttpRequest, obj: Recipient | None = None) -> Any:
+        if obj is None:
+            return ((None, {"fields": ("key", "project", *self.own)}),)
+        times = ("History", {"fields": ("created_at", "updated_at")})
+        if not request.user.has_perm("notifications.view_content"):
+            seen = ("shown_key", "test", "locale", "timezone", "country", "shown_addresses")
+            return ((None, {"fields": seen}), times)
+        return ((None, {"fields": ("shown_key", "test", *self.own)}), times)
+
+    @admin.display(description="Id")
+    def shown_key(self, recipient: Recipient) -> str:
+        opened = getattr(recipient, "opened", False)
+        return recipient.key if opened else without_addresses(recipient.key)
+
+    @admin.display(description="Addresses")
+    def reached(self, recipient: Recipient) -> str:
+        """Name the channels, with how many addresses each has."""
+        channels = [one.channel for one in recipient.addresses.all()]
+        return ", ".join(
+            f"{name} ({channels.count(name)})" if channels.count(name) > 1 else name
+            for name in dict.fromkeys(channels)
+        )
+
+    @admin.display(description="Addresses")
+    def shown_addresses(self, recipient: Recipient) -> str:
+        masked = [f"{one.channel} {mask(one.address)}" for one in recipient.addresses.all()]
+        return ", ".join(masked) or HIDDEN
+
+    def save_model(self, request: HttpRequest, obj: Recipient, form: Any, change: Any) -> None:
+        """Save it as the API does; the project of a new one is chosen, and stays."""
+        world = World(obj.project, obj.test)
+        directory.save(form.given(form.cleaned_data), world=world)
+        obj.pk = directory.get(obj.key, world=world).pk

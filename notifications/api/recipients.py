@@ -1,0 +1,258 @@
+"""Stored recipients: save, look at, list, delete and import."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Annotated, Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from ninja import Field, Path, Query, Router, Schema
+from ninja import Status as Answer
+
+from notifications.api import csv_rows
+from notifications.api.authentication import mine, world_of
+from notifications.api.batch_bodies import read_csv
+from notifications.api.contract import refuses
+from notifications.api.fields import ChannelFilter, Input, Text
+from notifications.api.pagination import Page, Paging, cut
+from notifications.api.problems import Problem
+from notifications.core.errors import InvalidNotification, MalformedRow, UnknownRecipient
+from notifications.core.world import World
+from notifications.models import Recipient
+from notifications.models.recipient import ADDRESSED
+from notifications.recipients import directory, spellings, suppressions
+from notifications.recipients.directory import Saved
+
+router = Router()
+
+CHUNK = 1000  # rows of a CSV that one transaction saves
+ERRORS_SHOWN = 1000
+SEPARATOR = "|"  # of several addresses in one cell
+_YES = frozenset({"true", "yes", "1"})
+
+Key = Annotated[Text, Path(max_length=255, description="Your own id for the recipient.")]
+
+
+class AddressIn(Input):
+    """One address, and whether its owner has shown that it is theirs."""
+
+    address: str
+    verified: bool = False
+
+
+class RecipientIn(Input):
+    """A recipient under your own id. What is not named stays as it is."""
+
+    id: str = Field(description="Your own id: letters, digits and `. _ : @ + = -`.")
+    addresses: dict[str, str | AddressIn | list[str | AddressIn]] = Field(
+        {},
+        description="By channel, such as `email`, `sms` or `push`: one address, or several in the "
+        "order in which they are used. Those that the channel had before are replaced.",
+    )
+    locale: str = Field("", description="Like `de` or `de-AT`.")
+    timezone: str = Field("", description="A zone of IANA, like `Europe/Vienna`.")
+    country: str = Field("", description="Whose public holidays they have: like `AT` or `DE-BY`.")
+    attributes: dict[str, Any] = Field({}, description="Your own data, up to 16 kB of JSON.")
+
+
+class AddressOut(Schema):
+    """One address of a recipient."""
+
+    address: str
+    verified: bool
+    suppressed: str = Field(description="Why nothing is sent to it; empty if it is used.")
+
+
+class RecipientOut(Schema):
+    """A recipient as it stands."""
+
+    id: str
+    test: bool = Field(description="Whether a test key saved it, so that only tests reach it.")
+    addresses: dict[str, list[AddressOut]]
+    locale: str
+    timezone: str
+    country: str
+    attributes: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class ImportedRowError(Schema):
+    """Why a row was refused. `row` counts from 1; `line` is the line that it ends on."""
+
+    row: int
+    line: int
+    field: str
+    error: str
+    detail: str
+
+
+class ImportOut(Schema):
+    """What became of the rows of a file."""
+
+    created: int
+    changed: int
+    refused: int
+    blank: int = Field(description="Blank rows, which were skipped.")
+    errors: list[ImportedRowError] = Field(description="The first 1,000 refused rows.")
+
+
+class Filters(Paging):
+    """Which recipients."""
+
+    channel: ChannelFilter = ""
+    address: Text = Field("", max_length=2000, description="One of their addresses.")
+
+
+@router.get("", response=Page[RecipientOut], summary="List, newest first")
+def list_recipients(request: HttpRequest, filters: Query[Filters]) -> dict[str, Any]:
+    """List the stored recipients."""
+    rows = mine(Recipient.objects.all(), request)
+    if filters.address:
+        forms = spellings.of(filters.address, filters.channel)
+        rows = rows.filter(addresses__address__in=forms).distinct()
+    if filters.channel:
+        rows = rows.filter(addresses__channel=filters.channel).distinct()
+    page, cursor = cut(rows.prefetch_related("addresses"), filters, int)
+    return {"items": _shown(page), "next_cursor": cursor}
+
+
+@router.post("", response={201: RecipientOut, 200: RecipientOut}, summary="Save one")
+def save_recipient(request: HttpRequest, payload: RecipientIn) -> Answer[dict[str, Any]]:
+    """Save a recipient: 201 for a new id, 200 for one that is changed."""
+    world = world_of(request)
+    saved = directory.save(payload.model_dump(exclude_unset=True), world=world)
+    return Answer(201 if saved.created else 200, _find(world, saved.key))
+
+
+@router.post(
+    "/import",
+    response=ImportOut,
+    openapi_extra=refuses(413, 415, body="Recipients"),
+    summary="Import a CSV",
+)
+def import_recipients(request: HttpRequest) -> dict[str, Any]:
+    """Save the rows of a CSV (`Content-Type: text/csv`), each for itself.
+
+    The column `id` is needed. A column that has the name of a channel holds addresses, several in
+    one cell parted by `|`; `verified` says `yes` for those of the row; `locale`, `timezone` and
+    `country` are what they are called, and every other column is an attribute. An empty cell
+    changes nothing. The same file again changes nothing twice.
+    """
+    sheet = read_csv(request, among=(csv_rows.ID,))
+    counts = {"created": 0, "changed": 0, "refused": 0}
+    errors: list[dict[str, Any]] = []
+    world = world_of(request)
+    rows = enumerate(sheet.rows(), 1)
+    while chunk := list(islice(rows, CHUNK)):
+        for number, row, saved in _save(chunk, world):
+            if saved.error is None:
+                counts["created" if saved.created else "changed"] += 1
+                continue
+            counts["refused"] += 1
+            errors.append(_told(number, row.line, saved.error))
+    return {**counts, "blank": sheet.blank, "errors": errors[:ERRORS_SHOWN]}
+
+
+@router.get("/{id}", response=RecipientOut, summary="Look at one")
+def get_recipient(request: HttpRequest, id: Key) -> dict[str, Any]:  # noqa: A002 -- the path's own name
+    """Return a recipient."""
+    return _find(world_of(request), id)
+
+
+@router.delete("/{id}", response={204: None}, summary="Delete one")
+def delete_recipient(request: HttpRequest, id: Key) -> Answer[None]:  # noqa: A002 -- as above
+    """Delete a recipient with its addresses. What was sent to it stays."""
+    row = _row(world_of(request), id)
+    directory.remove(row.key, world=row.world)
+    return Answer(204, None)
+
+
+def _find(world: World, key: str) -> dict[str, Any]:
+    return _shown([_row(world, key)])[0]
+
+
+def _row(world: World, key: str) -> Recipient:
+    """Return a recipient that this world sees: a project sees its own tests'.
+
+    Raises ``Problem`` 404.
+    """
+    worlds = [world] if world.test else [world, World(world.project, test=True)]
+    for one in worlds:
+        try:
+            return directory.get(key, world=one)
+        except UnknownRecipient:
+            continue
+    raise Problem("not-found", f"There is no recipient {key[:50]!r}.")
+
+
+def _shown(rows: "list[Recipient] | QuerySet[Recipient]") -> list[dict[str, Any]]:
+    """Return recipients as the API shows them: suppressions are asked for once per channel."""
+    by_channel: dict[tuple[World, str], set[str]] = {}
+    for row in rows:
+        for one in row.addresses.all():
+            by_channel.setdefault((row.world, one.channel), set()).add(one.address)
+    held = {
+        (world, channel): suppressions.among(channel, some, world=world)
+        for (world, channel), some in by_channel.items()
+    }
+    return [_document(row, held) for row in rows]
+
+
+def _document(
+    row: Recipient, held: dict[tuple[World, str], dict[tuple[str, bool], str]]
+) -> dict[str, Any]:
+    addresses: dict[str, list[dict[str, Any]]] = {}
+    for one in row.addresses.all():
+        why = held[row.world, one.channel].get((one.address, False), "")
+        addresses.setdefault(one.channel, []).append(
+            {"address": one.address, "verified": one.verified, "suppressed": why}
+        )
+    plain = ("test", *directory.COLUMNS, "created_at", "updated_at")
+    return {
+        "id": row.key,
+        "addresses": addresses,
+        **{name: getattr(row, name) for name in plain},
+    }
+
+
+def _save(
+    chunk: list[tuple[int, csv_rows.Row]], world: World
+) -> Iterator[tuple[int, csv_rows.Row, Saved]]:
+    readable = [row for _, row in chunk if not row.problem]
+    saved = iter(directory.save_many(map(_given, readable), world=world))
+    for number, row in chunk:
+        if row.problem:
+            yield number, row, Saved(error=MalformedRow(row.problem, field="row"))
+        else:
+            yield number, row, next(saved)
+
+
+def _given(row: csv_rows.Row) -> dict[str, Any]:
+    """Return what a row of a CSV says of a recipient."""
+    cells = {name: cell for name, cell in row.cells.items() if cell}
+    verified = cells.pop("verified", "").lower() in _YES
+    given: dict[str, Any] = {"id": cells.pop(csv_rows.ID, "")}
+    addresses = {
+        channel: [
+            {"address": one.strip(), "verified": verified}
+            for one in cells.pop(channel).split(SEPARATOR)
+        ]
+        for channel in ADDRESSED
+        if channel in cells
+    }
+    if addresses:
+        given["addresses"] = addresses
+    given |= {name: cells.pop(name) for name in ("locale", "timezone", "country") if name in cells}
+    return {**given, "attributes": cells} if cells else given
+
+
+def _told(number: int, line: int, error: InvalidNotification) -> dict[str, Any]:
+    return {
+        "row": number,
+        "line": line,
+        "field": error.field,
+        "error": type(error).__name__,
+        "detail": str(error),
+    }

@@ -1,0 +1,102 @@
+"""Stored recipients: people and systems by the caller's own id, with their addresses."""
+
+import re
+from typing import ClassVar
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Now
+
+from notifications.core import routing
+from notifications.core.masking import without_addresses
+from notifications.core.world import World
+from notifications.models.project import project_column
+
+KEY = r"^[A-Za-z0-9][A-Za-z0-9._:@+=-]*\Z"
+KEY_HINT = "Use letters, digits and . _ : @ + = - after a letter or a digit, like customer-17."
+LONGEST_KEY = 255
+ADDRESSED = tuple(name for name in routing.CHANNELS if name != routing.CALLBACK_CHANNEL)
+"""The channels on which a person can have an address."""
+
+
+RESERVED = "import"  # what the API has at the address of such a recipient
+
+
+def is_key(text: str) -> bool:
+    """Tell whether a stored recipient may have this id."""
+    return len(text) <= LONGEST_KEY and text != RESERVED and re.match(KEY, text) is not None
+
+
+class Recipient(models.Model):
+    """Somebody to whom a project writes, under the id that the project has for them.
+
+    Every way in checks it by ``recipients.directory``.
+    """
+
+    project = project_column(editable=True)
+    test = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="Only tests reach them."
+    )
+    key = models.CharField(
+        "id",
+        max_length=LONGEST_KEY,
+        validators=[RegexValidator(KEY, KEY_HINT)],
+        help_text="Your own id for them, like customer-17.",
+    )
+    locale = models.CharField(
+        max_length=35, blank=True, help_text="Like de or de-AT: the language of what they get."
+    )
+    timezone = models.CharField(
+        max_length=64, blank=True, help_text="A zone of IANA, like Europe/Vienna."
+    )
+    country = models.CharField(
+        max_length=10, blank=True, help_text="Whose public holidays they have: like AT or DE-BY."
+    )
+    attributes = models.JSONField(
+        default=dict, blank=True, help_text="Your own data about them: a JSON object up to 16 kB."
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["project", "test", "key"], name="recipient_of_project")
+        ]
+
+    def __str__(self) -> str:
+        return without_addresses(self.key)
+
+    @property
+    def world(self) -> World:
+        """Whose it is, and whether it is of the tests."""
+        return World(self.project, self.test)
+
+
+class RecipientAddress(models.Model):
+    """One address of a stored recipient: a mailbox, a number, a device."""
+
+    recipient = models.ForeignKey(
+        Recipient, models.CASCADE, related_name="addresses", db_index=False
+    )
+    channel = models.CharField(max_length=20, choices=[(c, c) for c in ADDRESSED])
+    address = models.TextField(help_text="In the form in which the channel keeps addresses.")
+    verified = models.BooleanField(
+        default=False, help_text="They have shown that it is theirs. Such are used first."
+    )
+    place = models.PositiveSmallIntegerField(help_text="Among those of the channel, from 0.")
+
+    class Meta:
+        ordering: ClassVar = ["recipient", "channel", "place"]
+        verbose_name_plural = "addresses"
+        constraints: ClassVar = [
+            # Its index also finds the addresses of a recipient.
+            models.UniqueConstraint(
+                fields=["recipient", "channel", "address"], name="address_of_recipient"
+            )
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["channel", "address"], name="address_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.place + 1}"

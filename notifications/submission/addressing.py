@@ -1,0 +1,111 @@
+"""From a stored recipient to the addresses that a request goes to.
+
+On push each of a recipient's devices gets a notification of its own; on every other channel one
+address does, a verified one before the others. An address that is suppressed on the channel is
+left out while there is another.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from uuid import UUID, uuid5
+
+from notifications.channels import CHANNELS
+from notifications.core.errors import InvalidNotification, UnknownRecipient
+from notifications.core.text import shown
+from notifications.core.world import World
+from notifications.models import Notification
+from notifications.recipients import lookup, suppressions
+from notifications.recipients.lookup import Person, Whom
+from notifications.submission import projects, validation
+from notifications.submission.fields import Accepted, Request
+from templates_engine.rendering import CompiledVersion
+
+TO_EACH_DEVICE = frozenset({"push"})
+
+Found = Mapping[Whom, Person]
+
+
+def find(requests: Iterable[Request]) -> Found:
+    """Read the recipients that requests name, with one query; with none where none is named."""
+    return lookup.find(whom for request in requests if (whom := _whom(request)) is not None)
+
+
+def check(
+    request: Request, found: Found, now: datetime, version: CompiledVersion | None = None
+) -> list[Accepted]:
+    """Check a request, and return what it asks for: one for each address that it goes to.
+
+    ``found`` is what ``find`` gave. A device that no account can reach is left out while there is
+    another. Raises a subclass of ``InvalidNotification``.
+    """
+    addressed = _addressed(request, found)
+    accepted, refused = [], []
+    for one in addressed:
+        try:
+            accepted.append(validation.check(one, now, version))
+        except InvalidNotification as error:
+            if error.field != "recipient" or len(addressed) == 1:
+                raise
+            refused.append(error)
+    if not accepted:
+        raise refused[0]
+    return accepted
+
+
+def check_alone(request: Request, now: datetime) -> list[Accepted]:
+    """Check a request that comes alone, as ``check`` does."""
+    return check(request, find([request]), now)
+
+
+def id_of_copy(first: UUID, address: str) -> UUID:
+    """Return the id of the notification to another device, beside the first one."""
+    return uuid5(first, address)
+
+
+def copies_of(first: Notification) -> list[UUID]:
+    """Return the ids of the notifications that went to other devices with this one."""
+    if not first.recipient_key or first.channel not in TO_EACH_DEVICE:
+        return []
+    whom = (first.world, first.recipient_key)
+    person = lookup.find([whom]).get(whom)
+    addresses = person.addresses.get(first.channel, []) if person else []
+    ids = [id_of_copy(first.id, address) for address in addresses]
+    there = set(Notification.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    return [id_ for id_ in ids if id_ in there]
+
+
+def _whom(request: Request) -> Whom | None:
+    """Return the recipient that a request names, None where none can be looked for."""
+    try:
+        key = validation.recipient_key(request)
+    except InvalidNotification:
+        return None  # which is refused for it
+    if not key or not isinstance(request.project, str) or "\0" in request.project:
+        return None
+    return World(request.project, request.test is True), key
+
+
+def _addressed(request: Request, found: Found) -> list[Request]:
+    key = validation.recipient_key(request)
+    # A channel that there is not is what the request is refused for.
+    is_channel = isinstance(request.channel, str) and request.channel in CHANNELS
+    if not key or not is_channel or (whom := _whom(request)) is None:
+        return [request]
+    person = found.get(whom)
+    if person is None:
+        projects.check(request.project)
+        raise UnknownRecipient(f"There is no recipient {shown(key)}.", field="to.recipient")
+    own = request._replace(locale=request.locale or person.locale)
+    if request.recipient:
+        return [own]
+    addresses = person.addresses.get(request.channel, [])
+    if not addresses:
+        raise UnknownRecipient(
+            f"The recipient {shown(key)} has no address of the channel {request.channel!r}.",
+            field="to.recipient",
+        )
+    if len(addresses) > 1:
+        held = suppressions.among(request.channel, addresses, world=whom[0])
+        addresses = [one for one in addresses if (one, False) not in held] or addresses[:1]
+    chosen = addresses if request.channel in TO_EACH_DEVICE else addresses[:1]
+    return [own._replace(recipient=address) for address in chosen]

@@ -1,0 +1,387 @@
+"""Stored recipients: saved by the caller's id, and written to at their addresses."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from django_celery_beat.models import PeriodicTask
+from pytest_django import Settings
+
+from notifications.core import errors
+from notifications.core.routing import SEND_TASK, SEND_TO_EACH_TASK
+from notifications.models import FailedDelivery, Notification, Project, Recipient, RecipientAddress
+from notifications.operations import personal_data, replays
+from notifications.recipients import directory, lookup, suppressions
+from notifications.submission import delete_recipient, save_recipient, send, send_many
+from notifications.tasks import send_to_each
+from scheduling import jobs
+from tests.integration.notifications.api.conftest import Caller, call, caller
+
+__all__ = ["call", "caller"]
+
+pytestmark = pytest.mark.django_db
+
+ADA: dict[str, Any] = {
+    "addresses": {
+        "email": ["old@example.org", {"address": "ada@example.org", "verified": True}],
+        "push": ["token-of-her-phone", "token-of-her-tablet"],
+        "simulator": "ada",
+    },
+    "locale": "de-AT",
+    "timezone": "Europe/Vienna",
+    "country": "AT",
+    "attributes": {"plan": "gold"},
+}
+TO: dict[str, Any] = {"to": {"recipient": "customer-17"}}
+PUSH: dict[str, Any] = {"channel": "push", "subject": "Hi", "body": "Hello", **TO}
+
+
+@pytest.fixture(autouse=True)
+def _outbox(settings: Settings) -> None:
+    settings.OUTBOX = True
+    suppressions.forget()
+
+
+@pytest.fixture
+def ada() -> Recipient:
+    return save_recipient("customer-17", **ADA)
+
+
+def test_a_recipient_is_saved_shown_changed_listed_and_deleted(call: Caller) -> None:
+    saved = call("POST", "/recipients", {"id": "customer-17", **ADA})
+    assert saved.status_code == 201
+    assert saved.json()["addresses"]["email"] == [
+        {"address": "old@example.org", "verified": False, "suppressed": ""},
+        {"address": "ada@example.org", "verified": True, "suppressed": ""},
+    ]
+    again = call(
+        "POST",
+        "/recipients",
+        {"id": "customer-17", "locale": "fr", "addresses": {"sms": "+43 664 12345678"}},
+    )
+    assert again.status_code == 200
+    shown = call.ok("GET", "/recipients/customer-17")
+    assert shown == again.json()
+    assert (shown["locale"], shown["timezone"], shown["attributes"]) == (
+        "fr",
+        "Europe/Vienna",
+        {"plan": "gold"},
+    )
+    assert [one["address"] for one in shown["addresses"]["sms"]] == ["+4366412345678"]
+    assert len(shown["addresses"]["push"]) == 2
+    call.ok("POST", "/recipients", {"id": "customer-18", "addresses": {"email": "Ada@example.org"}})
+    found = call.ok("GET", "/recipients", query={"address": "ada@example.org"})["items"]
+    assert [one["id"] for one in found] == ["customer-17"]
+    page = call.ok("GET", "/recipients", query={"limit": 1})
+    rest = call.ok("GET", "/recipients", query={"limit": 1, "cursor": page["next_cursor"]})
+    assert [one["id"] for one in (*page["items"], *rest["items"])] == ["customer-18", "customer-17"]
+    assert call("DELETE", "/recipients/customer-17").status_code == 204
+    assert call("GET", "/recipients/customer-17").status_code == 404
+    assert RecipientAddress.objects.count() == 1
+
+
+BAD = [
+    ({"id": "a b"}, "id", errors.InvalidField),
+    ({"id": "import"}, "id", errors.InvalidField),
+    ({"id": "x" * 256}, "id", errors.InvalidField),
+    ({"locale": "german!"}, "locale", errors.InvalidField),
+    ({"timezone": "Europe/Atlantis"}, "timezone", errors.InvalidField),
+    ({"timezone": "localtime"}, "timezone", errors.InvalidField),
+    ({"country": "ZZ"}, "country", errors.InvalidField),
+    ({"attributes": {"a": "x" * 20_000}}, "attributes", errors.InvalidField),
+    ({"attributes": {"a": "\0"}}, "attributes", errors.InvalidField),
+    ({"addresses": {"fax": "1"}}, "addresses.fax", errors.UnknownChannel),
+    ({"addresses": {"callback": "https://a.example"}}, "addresses.callback", errors.UnknownChannel),
+    (
+        {"addresses": {"email": ["a@b.example", "nobody"]}},
+        "addresses.email.1",
+        errors.MalformedRecipient,
+    ),
+    ({"addresses": {"sms": "0664"}}, "addresses.sms", errors.MalformedRecipient),
+    ({"addresses": {"push": ["t"] * 21}}, "addresses.push", errors.InvalidField),
+]
+
+
+@pytest.mark.parametrize(("changes", "field", "error"), BAD)
+def test_what_cannot_be_used_is_refused_by_field(
+    call: Caller, changes: dict[str, Any], field: str, error: type[errors.InvalidNotification]
+) -> None:
+    given = {"id": "customer-17", **changes}
+    with pytest.raises(error) as refused:
+        directory.save(given)
+    assert refused.value.field == field
+    answer = call("POST", "/recipients", given)
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert not Recipient.objects.exists()
+
+
+def test_a_mail_goes_to_the_verified_address_in_their_language(ada: Recipient) -> None:
+    row = send(channel="email", subject="Hi", body="Hello", **TO)
+    row.refresh_from_db()
+    assert (row.recipient, row.locale, row.recipient_key) == (
+        "ada@example.org",
+        "de-AT",
+        "customer-17",
+    )
+    assert send(channel="email", subject="Hi", body="B", locale="fr", **TO).locale == "fr"
+    other = send(channel="email", subject="Hi", body="B", recipient="work@example.org", **TO)
+    assert (other.recipient, other.recipient_key) == ("work@example.org", "customer-17")
+
+
+def test_on_push_each_device_gets_its_own_and_a_dead_one_none(call: Caller, ada: Recipient) -> None:
+    made = call("POST", "/notifications", {**PUSH, "idempotency_key": "k"})
+    assert made.status_code == 201
+    [copy] = made.json()["copies"]
+    again = call("POST", "/notifications", {**PUSH, "idempotency_key": "k"})
+    assert (again.status_code, again.json()) == (200, made.json())
+    rows = Notification.objects.all()
+    assert {(row.recipient, row.recipient_key) for row in rows} == {
+        ("token-of-her-phone", "customer-17"),
+        ("token-of-her-tablet", "customer-17"),
+    }
+    assert call.ok("GET", f"/notifications/{copy}")["to"] == {"recipient": "customer-17"}
+    listed = call.ok("GET", "/notifications", query={"to": "customer-17"})["items"]
+    assert len(listed) == 2
+    suppressions.suppress("push", "token-of-her-phone", "invalid_token")
+    assert [
+        row["suppressed"] for row in call.ok("GET", "/recipients/customer-17")["addresses"]["push"]
+    ] == ["invalid_token", ""]
+    assert call.ok("POST", "/notifications", PUSH)["copies"] == []
+    assert Notification.objects.order_by("created_at").last().recipient == "token-of-her-tablet"  # type: ignore[union-attr]
+    suppressions.suppress("push", "token-of-her-tablet", "invalid_token")
+    assert call.ok("POST", "/notifications", PUSH)["status"] == "suppressed"
+
+
+def test_a_device_that_turns_out_dead_is_dropped_and_the_others_stay(
+    ada: Recipient, deliver: Callable[..., Any]
+) -> None:
+    addresses = {"simulator": ["a?result=invalid", "b"]}
+    directory.save({"id": "customer-17", "addresses": addresses})
+    first = send(channel="simulator", body="Hello", **TO)
+    assert first.recipient == "a?result=invalid"
+    deliver(first)
+    assert send(channel="simulator", body="Hello", **TO).recipient == "b"
+
+
+def test_the_same_request_is_the_same_though_addresses_and_language_changed(ada: Recipient) -> None:
+    fields: dict[str, Any] = {
+        "channel": "email",
+        "subject": "S",
+        "body": "B",
+        "idempotency_key": "k",
+    }
+    first = send(**fields, **TO)
+    save_recipient("customer-17", locale="it", addresses={"email": "new@example.org"})
+    assert send(**fields, **TO).id == first.id
+    with pytest.raises(errors.IdempotencyConflict):
+        send(**fields, locale="fr", **TO)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "error"),
+    [
+        ({"to": {"recipient": "nobody"}}, "to.recipient", errors.UnknownRecipient),
+        ({"channel": "sms", **TO}, "to.recipient", errors.UnknownRecipient),
+        ({"to": {"recipient": "a b"}}, "to.recipient", errors.InvalidField),
+        ({"to": {"person": "x"}}, "to", errors.InvalidField),
+        ({"to": "customer-17"}, "to", errors.InvalidField),
+        ({"channel": "fax", **TO}, "channel", errors.UnknownChannel),
+        ({"project": "nope", **TO}, "project", errors.UnknownProject),
+        ({"recipient": "nobody", **TO}, "recipient", errors.MalformedRecipient),
+        ({}, "recipient", errors.InvalidField),
+    ],
+)
+def test_whom_nobody_knows_is_refused_by_field(
+    ada: Recipient, fields: Any, field: str, error: type[errors.InvalidNotification]
+) -> None:
+    given = {"channel": "email", "body": "Hello", **fields}
+    with pytest.raises(error) as refused:
+        send(**given)
+    assert refused.value.field == field
+    submitted = send_many([given, {"channel": "simulator", "body": "Hello", **TO}])
+    assert isinstance(submitted.errors[0], error)
+    assert submitted.accepted == 1
+
+
+def test_a_batch_reads_its_recipients_with_one_query(
+    ada: Recipient, django_assert_num_queries: Any, call: Caller
+) -> None:
+    directory.save_many({"id": f"c-{n}", "addresses": {"simulator": f"s{n}"}} for n in range(300))
+    with django_assert_num_queries(1):
+        found = lookup.find((ada.world, f"c-{n}") for n in range(300))
+    assert len(found) == 300
+    rows = [{"to": {"recipient": f"c-{n}"}} for n in range(300)]
+    made = call.ok(
+        "POST",
+        "/notifications/batch",
+        {"common": {"channel": "simulator", "body": "B"}, "notifications": rows},
+    )
+    assert (made["accepted"], made["refused"]) == (300, 0)
+    csv = b"to,subject,body\nc-1,S,Hi\nnobody,S,Hi\n"
+    sent = call._client.post(
+        "/api/v1/notifications/batch",
+        csv,
+        content_type="text/csv",
+        headers=call.headers,
+        query_params={"channel": "simulator"},
+    ).json()
+    assert (sent["accepted"], [error["field"] for error in sent["errors"]]) == (1, ["to.recipient"])
+
+
+def test_a_batch_to_devices_counts_requests_and_sends_to_each(ada: Recipient) -> None:
+    submitted = send_many([PUSH, PUSH])
+    assert (submitted.accepted, len(submitted.ids)) == (2, 4)
+
+
+def test_a_schedule_sends_to_a_recipient_at_the_addresses_it_then_has(ada: Recipient) -> None:
+    jobs.allow(SEND_TASK, SEND_TO_EACH_TASK)
+    fields = {"channel": "simulator", "body": "Hello"}
+    with pytest.raises(jobs.InvalidArguments) as refused:
+        jobs.register("nightly", SEND_TASK, 60, kwargs={**fields, "to": {"recipient": "nobody"}})
+    assert refused.value.field == "kwargs.recipient"
+    jobs.register("nightly", SEND_TASK, 60, kwargs={**fields, **TO})
+    send_to_each.apply(([TO["to"], "bob"],), fields, task_id=str(uuid4())).get()
+    assert {row.recipient for row in Notification.objects.all()} == {"ada", "bob"}
+
+
+def test_a_replay_goes_to_the_same_device(ada: Recipient, deliver: Callable[..., Any]) -> None:
+    directory.save(
+        {"id": "customer-17", "addresses": {"simulator": ["a?result=permanent&code=550"]}}
+    )
+    first = send(channel="simulator", body="B", **TO)
+    deliver(first)
+    again = replays.replay(FailedDelivery.objects.get())
+    assert (again.recipient, again.recipient_key) == (first.recipient, "customer-17")
+
+
+def test_projects_and_tests_have_recipients_of_their_own(
+    ada: Recipient, caller: Callable[..., Caller]
+) -> None:
+    Project.objects.create(name="shop")
+    live, test, shop = caller(), caller(kind="test"), caller(project="shop")
+    for other in (test, shop):
+        assert other("GET", "/recipients/customer-17").status_code == 404
+        sent = other("POST", "/notifications", {"channel": "simulator", "body": "B", **TO})
+        assert (sent.status_code, sent.json()["field"]) == (422, "to.recipient")
+        other.ok("POST", "/recipients", {"id": "customer-17", "addresses": {"simulator": "b"}})
+        sent = other.ok("POST", "/notifications", {"channel": "simulator", "body": "B", **TO})
+        assert sent["recipient"] == "b"
+    assert (
+        live.ok("GET", "/recipients/customer-17")["addresses"]["simulator"][0]["address"] == "ada"
+    )
+    assert Recipient.objects.count() == 3
+
+
+CSV = """id;email;push;verified;timezone;plan
+c-1;ada@example.org;t-1|t-2;yes;Europe/Vienna;gold
+c-2;nobody;;;;
+;eve@example.org;;;;
+
+c-3;eve@example.org;;;Mars/One;
+c-1;;;;;silver
+"""
+
+
+def test_a_csv_is_imported_row_by_row(call: Caller) -> None:
+    def send_csv(text: str) -> Any:
+        return call._client.post(
+            "/api/v1/recipients/import",
+            text.encode(),
+            content_type="text/csv",
+            headers=call.headers,
+        )
+
+    answer = send_csv(CSV).json()
+    assert (answer["created"], answer["changed"], answer["refused"], answer["blank"]) == (
+        1,
+        1,
+        3,
+        1,
+    )
+    assert [(one["row"], one["line"], one["field"]) for one in answer["errors"]] == [
+        (2, 3, "addresses.email.0"),
+        (3, 4, "id"),
+        (4, 6, "timezone"),
+    ]
+    shown = call.ok("GET", "/recipients/c-1")
+    assert shown["attributes"] == {"plan": "silver"}
+    assert [one["verified"] for one in shown["addresses"]["push"]] == [True, True]
+    assert send_csv("name\nAda\n").status_code == 422
+    assert call("POST", "/recipients/import", {}).status_code == 415
+
+
+def test_forget_and_export_reach_everything_of_a_person(
+    ada: Recipient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    send(channel="simulator", body="secret", **TO)
+    send(channel="push", body="secret", subject="S", recipient="token-of-her-tablet")
+    jobs.allow(SEND_TASK)
+    jobs.register("nightly", SEND_TASK, 60, kwargs={"channel": "simulator", "body": "B", **TO})
+    call_command("export", "customer-17", "--project", "default")
+    kept = json.loads(capsys.readouterr().out)
+    assert [
+        len(kept[name])
+        for name in ("recipients", "recipient_addresses", "notifications", "schedules")
+    ] == [1, 5, 2, 1]
+    assert personal_data.export("customer-17", project="nope")["notifications"] == []
+    assert personal_data.export("ADA@example.org")["recipients"] == kept["recipients"]
+    done = personal_data.forget("ada@example.org")
+    assert (done["recipients"], done["notifications"], done["schedules"]) == (1, 2, 1)
+    assert not Recipient.objects.exists()
+    assert not RecipientAddress.objects.exists()
+    assert set(Notification.objects.values_list("recipient", "recipient_key", "body")) == {
+        ("forgotten", "", "")
+    }
+    assert PeriodicTask.objects.exists()
+
+
+def test_a_recipient_is_saved_in_the_admin_and_refused_beside_its_field(
+    admin_client: Client,
+) -> None:
+    form = {
+        "key": "customer-17",
+        "project": "default",
+        "attributes": "{}",
+        "timezone": "Europe/Vienna",
+    }
+    page = "/admin/notifications/recipient/"
+    lines = "email ada@example.org verified\nemail nobody"
+    refused = admin_client.post(f"{page}add/", {**form, "addresses": lines})
+    assert "email 1: The recipient is not an email address" in refused.content.decode()
+    refused = admin_client.post(f"{page}add/", {**form, "timezone": "Mars"})
+    assert "There is no time zone" in refused.content.decode()
+    made = admin_client.post(
+        f"{page}add/", {**form, "addresses": "email ada@example.org verified\npush t-1"}
+    )
+    assert made.status_code == 302, made.content.decode()
+    row = Recipient.objects.get()
+    admin_client.post(
+        f"{page}{row.pk}/change/", {**form, "addresses": "push t-1\npush t-2", "locale": "de"}
+    )
+    assert list(RecipientAddress.objects.values_list("channel", "address")) == [
+        ("push", "t-1"),
+        ("push", "t-2"),
+    ]
+    row.refresh_from_db()
+    assert row.locale == "de"
+    assert "customer-17" in admin_client.get(page, {"q": "t-2"}).content.decode()
+
+
+def test_a_recipient_that_was_deleted_is_unknown(ada: Recipient) -> None:
+    delete_recipient("customer-17")
+    with pytest.raises(errors.UnknownRecipient):
+        send(channel="email", body="B", **TO)
+    with pytest.raises(errors.UnknownRecipient):
+        delete_recipient("customer-17")
+
+
+def test_a_page_of_many_recipients_counts_none(
+    admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    directory.save_many({"id": f"c-{n}", "addresses": {"simulator": f"s{n}"}} for n in range(60))
+    with django_assert_max_num_queries(12):
+        assert admin_client.get("/admin/notifications/recipient/").status_code == 200
