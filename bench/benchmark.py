@@ -24,13 +24,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """``prepare`` sets the stage once and returns a function that plays one round."""
+    """``prepare`` sets the stage once and returns a function that plays one round.
+
+    ``warm_ups`` rounds are played before those that count.
+    """
 
     title: str
     floor_title: str
     unit: str
     prepare: Callable[[Stage], Callable[[], Sample]]
     target: str = ""
+    warm_ups: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,10 @@ class Result:
 
 
 def take(name: str, benchmark: Benchmark, stage: Stage, rounds: int = ROUNDS) -> Result:
-    """Play a round to warm up, then ``rounds`` that count."""
+    """Play what warms up, then ``rounds`` that count."""
     play = benchmark.prepare(stage)
-    play()
+    for _ in range(benchmark.warm_ups):
+        play()
     samples = [play() for _ in range(rounds)]
     return Result(
         name=name,

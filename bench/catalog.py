@@ -2,6 +2,7 @@
 
 from bench import (
     attachments,
+    large,
     redis_scheduling,
     schedule_lateness,
     schedule_processes,
@@ -58,6 +59,11 @@ BENCHMARKS: dict[str, Benchmark] = {
     "idle_memory_web": IDLE_WEB,
     "idle_processor": IDLE_PROCESSOR,
     "worker_start": WORKER_START,
+    "large_pace": large.LARGE_PACE,
+    "large_steadiness": large.LARGE_STEADINESS,
+    "large_size": large.LARGE_SIZE,
+    "large_memory": large.LARGE_MEMORY,
+    "large_pruning": large.LARGE_PRUNING,
     "urgent_latency": URGENT_LATENCY,
     "retention": RETENTION,
     "single_sends": SINGLE_SENDS,

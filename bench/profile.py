@@ -1,25 +1,29 @@
-"""Where the time of the bulk path goes: processor time per notification, by process and by step.
+"""Where the time goes: processor time per notification, by process and by step.
 
-    python -m bench.profile [ROWS]
+    python -m bench.profile [bulk | call | post] [ROWS]
 
-Processor time, unlike the clock on the wall, hardly depends on what else the machine does. The
-steps are taken in one process that accepts and then delivers, by looking at its stack again and
-again; Postgres' part of each half is what its backend for that process spent.
+``bulk`` (the default) is the bulk path, ``call`` one ``apply_async`` after the other, ``post`` one
+``POST /notifications`` after the other. Processor time, unlike the clock on the wall, hardly
+depends on what else the machine does. The steps are taken in one process, by looking at its stack
+again and again; Postgres' part of each half is what its backend for that process spent.
 """
 
+import logging
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import psutil
 
 from bench import bulk
+from bench.api import MESSAGE
 from bench.stage import Stage, empty, stage
 
 ROWS = 100_000
+CALLS = 5000
 EACH = 0.001  # seconds of processor time between two looks at the stack
 STEPS = {
     ("requests", "read"): "check the request",
@@ -35,14 +39,48 @@ STEPS = {
     ("outcomes", "_keep_attempts"): "record: COPY the attempts",
     ("metrics", "recorded"): "count for the metrics",
 }
+SINGLE_STEPS = {
+    ("requests", "read"): "check the request",
+    ("validation", "check"): "check the request",
+    ("insert", "build"): "build the row",
+    ("suppressions", "among"): "ask who must not be written to",
+    ("release_window", "admit"): "ask for room in the queue",
+    ("insert", "insert"): "INSERT",
+    ("publisher", "publish_one"): "publish",
+    ("metrics", "accepted"): "count for the metrics",
+    ("transaction", "__enter__"): "begin and commit",
+    ("transaction", "__exit__"): "begin and commit",
+    ("authentication", "permit"): "ask whose key it is, count its calls",
+    ("notifications", "create_notification"): "the rest of the view",
+    ("single", "submit"): "the rest of submit()",
+    ("operation", "_result_to_response"): "write the answer",
+    ("operation", "run"): "read the body; the rest of ninja",
+    ("base", "get_response"): "middleware, and finding the view",
+    ("tasks", "apply_async"): "what Celery's options mean",
+}
 
 
-def main() -> int:
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
+def main(arguments: Sequence[str]) -> int:
+    page, rows = "bulk", 0
+    for argument in arguments:
+        if argument.isdecimal():
+            rows = int(argument)
+        else:
+            page = argument
+    logging.disable(logging.INFO)
     with stage() as set_up:
-        bulk.publish_template()
-        _by_step(rows, set_up)
-        _by_process(rows, set_up)
+        match page:
+            case "bulk":
+                bulk.publish_template()
+                _by_step(rows or ROWS, set_up)
+                _by_process(rows or ROWS, set_up)
+            case "call":
+                _halves((_call,), rows or CALLS, SINGLE_STEPS, set_up)
+            case "post":
+                _halves((_post,), rows or CALLS, SINGLE_STEPS, set_up)
+            case _:
+                print(__doc__)
+                return 2
     return 0
 
 
@@ -61,10 +99,20 @@ def _by_step(rows: int, set_up: Stage) -> None:
     for half in (_accept, _deliver):
         half(bulk.ROWS)  # warms up
     empty(set_up)
-    for half in (_accept, _deliver):
+    _halves((_accept, _deliver), rows, STEPS, set_up)
+
+
+def _halves(
+    halves: Iterable[Callable[[int], None]],
+    rows: int,
+    steps: Mapping[tuple[str, str], str],
+    set_up: Stage,
+) -> None:
+    """Do each for so many rows, and print what it took by its steps."""
+    for half in halves:
         backend, found = _backend(), Counter[str]()
         own, its = _own(psutil.Process()), _own(backend)
-        with _sampled(found):
+        with _sampled(found, steps):
             half(rows)
         own, its = _own(psutil.Process()) - own, _own(backend) - its
         print(f"\n{half.__doc__}")
@@ -72,6 +120,30 @@ def _by_step(rows: int, set_up: Stage) -> None:
         spent = {step: own * count / looks for step, count in found.items()}
         _table({**spent, "Postgres": its}, rows)
     empty(set_up)
+
+
+def _call(calls: int) -> None:
+    """One ``apply_async`` after the other, durable on return."""
+    from notifications.tasks import send_notification
+
+    for _ in range(calls):
+        send_notification.apply_async(kwargs=MESSAGE)
+
+
+def _post(calls: int) -> None:
+    """One ``POST /notifications`` after the other, in the process that asks."""
+    from django.test import Client, override_settings
+
+    from notifications.operations import api_keys
+
+    token = api_keys.create("profile", rate=1_000_000).token
+    headers = {"authorization": f"Bearer {token}"}
+    client, address = Client(), "/api/v1/notifications"
+    with override_settings(ALLOWED_HOSTS=["*"]):
+        for _ in range(calls):
+            answer = client.post(address, MESSAGE, "application/json", headers=headers)
+            if answer.status_code != 201:
+                raise RuntimeError(f"It answered {answer.status_code}.")
 
 
 def _accept(rows: int) -> None:
@@ -95,13 +167,13 @@ def _deliver(_: int) -> None:
 
 
 @contextmanager
-def _sampled(found: Counter[str]) -> Iterator[None]:
+def _sampled(found: Counter[str], steps: Mapping[tuple[str, str], str]) -> Iterator[None]:
     """Count the steps that the stack is in, once per ``EACH``."""
 
     def look(_: int, frame: FrameType | None) -> None:
         while frame is not None:
             module = frame.f_globals.get("__name__", "").rpartition(".")[2]
-            if step := STEPS.get((module, frame.f_code.co_name)):
+            if step := steps.get((module, frame.f_code.co_name)):
                 found[step] += 1
                 return
             frame = frame.f_back
@@ -160,4 +232,4 @@ def _tree(process: psutil.Process) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

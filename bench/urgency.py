@@ -29,9 +29,9 @@ def prepare(kind: str, milliseconds: int, priority: str, stage: Stage) -> Callab
 
     def play() -> Sample:
         empty(stage)
-        idle = _p99(slow, kind, priority)
+        idle = p99(slow, kind, priority)
         _have_a_backlog(slow, kind)
-        busy = _p99(slow, kind, priority)
+        busy = p99(slow, kind, priority)
         left = _left()
         empty(stage)
         if left < LEAST and milliseconds:
@@ -55,7 +55,7 @@ def _left() -> int:
     return Notification.objects.filter(priority="low", status__in=UNFINISHED).count()
 
 
-def _p99(slow: SlowStage, kind: str, priority: str) -> float:
+def p99(slow: SlowStage, kind: str, priority: str) -> float:
     """Return the seconds from the acceptance until the call, by the database's clock."""
     from notifications.db import clock
     from notifications.models import Attempt

@@ -11,6 +11,8 @@ from notifications.models import WAITING, Hold, Notification, Scope
 from notifications.queueing import quarantine
 
 _TABLE = Notification._meta.db_table
+_HOLDS = Hold._meta.db_table
+_OF_QUEUES = (Scope.EVERYTHING.value, Scope.CHANNEL.value, Scope.QUEUE.value)
 _QUEUES = [(c, p) for c in routing.CHANNELS for p in routing.PRIORITIES]
 
 
@@ -28,20 +30,32 @@ class Waiting(NamedTuple):
 
 
 def is_waiting(channel: str, priority: str) -> bool:
-    """Return whether a new row of this queue has to wait its turn: behind others, or for a hold."""
-    due = Notification.objects.filter(
-        channel=channel, priority=priority, due_at__lte=clock.now(), status__in=WAITING
-    )
-    if routing.queue_for(channel, priority) in held_queues():
-        return True
-    return due.exists() and quarantine.passing_over(due, quarantine.CLAIMS).exists()
+    """Return whether a new row of this queue has to wait its turn: behind others, or for a hold.
+
+    One statement, and none that the ORM writes: each process asks ten times a second while it
+    accepts.
+    """
+    now = clock.now()
+    passed, keys = quarantine.condition("n.id", quarantine.CLAIMS, now)
+    sql = f"""
+        SELECT EXISTS (
+          SELECT 1 FROM {_HOLDS} h
+          WHERE h.released_at IS NULL AND h.scope IN (%s, %s, %s) AND h.value IN (%s, %s, %s)
+        ) OR EXISTS (
+          SELECT 1 FROM {_TABLE} n
+          WHERE n.channel = %s AND n.priority = %s
+            AND n.due_at <= %s AND n.status IN (%s, %s) AND {passed}
+        )
+    """  # noqa: S608 -- tables' names and placeholders
+    held = [*_OF_QUEUES, "", channel, routing.queue_for(channel, priority)]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*held, channel, priority, dialect.write(now), *WAITING, *keys])
+        return bool(cursor.fetchone()[0])
 
 
 def held_queues() -> set[str]:
     """Return the names of the queues that are held as a whole."""
-    holds = Hold.objects.filter(
-        released_at__isnull=True, scope__in=(Scope.EVERYTHING, Scope.CHANNEL, Scope.QUEUE)
-    )
+    holds = Hold.objects.filter(released_at__isnull=True, scope__in=_OF_QUEUES)
     values = set(holds.values_list("value", flat=True))
     if not values:
         return values
