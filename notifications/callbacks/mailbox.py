@@ -7,10 +7,10 @@ import imaplib
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -19,10 +19,12 @@ from django.conf import settings
 from notifications.callbacks import bounces
 from notifications.callbacks.returned_mail import Kind
 from notifications.core.conf import conf
-from scheduling import leases
+from scheduling import isolation, leases
 from scheduling.housekeeping import process_name
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 INTERVAL = 60.0  # seconds between two looks of the schedulers
 ANSWER_SECONDS = 30.0
@@ -34,8 +36,28 @@ _AT_ONCE = 65536  # bytes
 _HERE = ("127.0.0.1", "::1", "localhost")
 
 
+MOST_FAULTY = 10  # mails in a round that cannot be read: what more there are waits for the next one
+
+
 class MailboxAway(Exception):
     """The mailbox cannot be read now; what was not read stays unread."""
+
+
+class _FaultyMail(Exception):
+    """One mail cannot be read or applied; its text names it, and says why."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read, by kind, and what is wrong with the mails that could not be, by their UIDs."""
+
+    taken: Counter[Kind] = field(default_factory=Counter)
+    faulty: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the first mail that could not be read, or ``""``."""
+        return next(iter(self.faulty.values()), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +95,39 @@ class Reader:
         self._name = name
         self._holder: leases.Holder | None = None
         self._problem = ""
+        self._faulty: set[str] = set()
 
     def tick(self) -> float:
         """Take what is unseen; return the seconds until the next look.
 
         A mailbox that cannot be read is logged once, and asked again a minute later; ``doctor``
-        says so, too.
+        says so, too. So is a mail that cannot be read: it is tried again after all others.
         """
         if not settings.BOUNCE_MAILBOX or not self._may_read():
             return INTERVAL
         until = time.monotonic() + ROUND_SECONDS
         try:
-            taken = take_unseen(
+            read = take_unseen(
                 read_url(settings.BOUNCE_MAILBOX),
                 SOON,
                 lambda: time.monotonic() < until and self._may_read(),
+                self._faulty,
             )
         except (MailboxAway, ValueError) as error:
-            if str(error) != self._problem:
-                log.warning("mailbox_away", error=str(error))
-            self._problem = str(error)
+            self._tell("mailbox_away", str(error))
             return INTERVAL
-        self._problem = ""
-        if taken:
-            log.info("mailbox_read", **{kind.name.lower(): count for kind, count in taken.items()})
-        return 0.0 if time.monotonic() >= until else INTERVAL
+        self._faulty |= read.faulty.keys()
+        self._tell("mail_unreadable", read.problem)
+        if read.taken:
+            counts = {kind.name.lower(): count for kind, count in read.taken.items()}
+            log.info("mailbox_read", **counts)
+        return 0.0 if time.monotonic() >= until and read.taken else INTERVAL
+
+    def _tell(self, event: str, problem: str) -> None:
+        """Log a problem once; ``""`` for none."""
+        if problem and problem != self._problem:
+            log.warning(event, error=problem)
+        self._problem = problem
 
     def _may_read(self) -> bool:
         if self._holder is None:
@@ -112,10 +142,10 @@ def problem() -> str:
         return ""
     try:
         with _open(read_url(settings.BOUNCE_MAILBOX), SOON) as imap:
-            for uid in _unseen(imap)[:1]:  # where the schedulers would stop
-                _mail(imap, uid)
+            for uid in _unseen(imap)[:1]:  # one that cannot be read is the oldest
+                _of_one(uid, lambda: _mail(imap, uid))  # noqa: B023 -- called at once
             return ""
-    except (MailboxAway, ValueError) as error:
+    except (MailboxAway, _FaultyMail, ValueError) as error:
         return str(error)
 
 
@@ -123,22 +153,55 @@ def take_unseen(
     mailbox: Mailbox,
     seconds: float = ANSWER_SECONDS,
     goes_on: Callable[[], bool] = lambda: True,
-) -> Counter[Kind]:
+    last: Collection[str] = (),
+) -> Reading:
     """Apply what each unseen mail tells, mark it as seen, and count them by kind.
 
     The server may be silent for so many ``seconds``. ``goes_on`` is asked before each mail: the
-    others stay unseen where it says no. Raises ``MailboxAway``, and what ``bounces.take`` raises:
-    then the mail stays unseen.
+    others stay unseen where it says no. A mail that cannot be read or applied stays unseen, and the
+    others are read over a new connection; the UIDs in ``last`` are tried after all others. Raises
+    ``MailboxAway``, and what concerns everybody, such as a database that is away.
     """
-    taken: Counter[Kind] = Counter()
-    with _open(mailbox, seconds) as imap:
-        for uid in _unseen(imap):
-            if not goes_on():
-                break
-            imap.begin_step()
-            taken[bounces.take(_mail(imap, uid))] += 1
-            _told(imap.uid("STORE", uid, "+FLAGS.SILENT", r"(\Seen)"))
-    return taken
+    read = Reading()
+    while len(read.faulty) < MOST_FAULTY:
+        with suppress(_FaultyMail), _open(mailbox, seconds) as imap:
+            for uid in sorted(_unseen(imap), key=lambda uid: uid in last):
+                if uid in read.faulty:
+                    continue
+                if not goes_on():
+                    return read
+                _take(imap, uid, read)
+            return read
+    return read
+
+
+def _take(imap: "_Bounded", uid: str, read: Reading) -> None:
+    """Apply one mail. Raises ``_FaultyMail`` where it cannot be."""
+
+    def take() -> Kind:
+        imap.begin_step()
+        kind = bounces.take(_mail(imap, uid))
+        _told(imap.uid("STORE", uid, "+FLAGS.SILENT", r"(\Seen)"))
+        return kind
+
+    try:
+        read.taken[_of_one(uid, take)] += 1
+    except _FaultyMail as fault:
+        read.faulty[uid] = str(fault)
+        raise
+
+
+def _of_one(uid: str, work: Callable[[], T]) -> T:
+    """Work on one mail; what it raises costs that one. Raises ``_FaultyMail``."""
+    try:
+        return work()
+    except Exception as error:
+        if isolation.concerns_everybody(error):
+            raise
+        fault = isolation.fault_of(error, "mailbox")
+        is_told = isinstance(error, _OutOfBounds)
+        why = str(error) if is_told else f"{fault.error} at {fault.place}"
+        raise _FaultyMail(f"the mail with the UID {uid}: {why}") from None
 
 
 class _OutOfBounds(OSError):

@@ -38,8 +38,7 @@ class Command(BaseCommand):
         """
         try:
             if options["mailbox"]:
-                for kind, count in sorted(mailbox.take_unseen(_mailbox()).items()):
-                    self.stdout.write(f"{kind}: {count}")
+                self._read_mailbox()
             else:
                 self.stdout.write(str(bounces.take(_mail(), options["recipient"] or _recipient())))
         except DatabaseError as error:
@@ -50,6 +49,16 @@ class Command(BaseCommand):
             raise CommandError(
                 f"The mailbox cannot be read now: {error}.", returncode=TRY_LATER
             ) from None
+
+    def _read_mailbox(self) -> None:
+        read = mailbox.take_unseen(_mailbox())
+        for kind, count in sorted(read.taken.items()):
+            self.stdout.write(f"{kind}: {count}")
+        if read.problem:
+            raise CommandError(
+                f"{len(read.faulty)} mails stay unread, of which {read.problem}.",
+                returncode=TRY_LATER,
+            )
 
 
 def _mailbox() -> mailbox.Mailbox:

@@ -203,11 +203,11 @@ def mailbox_of_bounces() -> Iterator[Finding]:
     if problem := mailbox.problem():
         yield Finding(
             "mail.mailbox",
-            f"The mailbox of bounces cannot be read: {problem}",
+            f"The mailbox of bounces cannot be read, or not all of it: {problem}",
             "Check that the server of BOUNCE_MAILBOX answers and takes its user and password. "
-            "Bounces stay there unseen, and are read once it does. A server that sends more than "
-            "it was asked for ignores the range of a FETCH (RFC 9051, 6.4.5): delete the largest "
-            "mail.",
+            "Bounces stay there unseen, and are read once it does. A mail that is named by its UID "
+            "stops no other: move or delete it. It is too large where the server ignores the range "
+            "of a FETCH (RFC 9051, 6.4.5).",
             is_error=False,
         )
 

@@ -390,6 +390,78 @@ def test_a_mailbox_that_sends_more_than_it_was_asked_for_is_away(
         server.stop()
 
 
+def test_a_mail_that_cannot_be_read_stops_no_other(
+    sent: Callable[..., Any], settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server ignores the range of a FETCH, drops the connection of another, and goes on."""
+    settings.NOTIFICATIONS_MAIL_BYTES = 100_000
+    row = sent()
+    report = returned("exim_gone", row)
+    seen = set()
+
+    def fetched(connection: Any, line: bytes) -> bytes:
+        uid = line.split()[3]
+        if b"STORE" in line:
+            seen.add(uid)
+        elif uid == b"7":
+            huge(connection)
+        elif uid == b"8":
+            raise ConnectionAbortedError
+        else:
+            return b"* 3 FETCH (UID 9 BODY[]<0> {%d}\r\n%b)\r\n" % (len(report), report)
+        return b""
+
+    def handle(connection: Any) -> None:
+        connection.sendall(b"* OK me\r\n")
+        for line in connection.makefile("rb"):
+            words = line.split()
+            told = {b"CAPABILITY": b"* CAPABILITY IMAP4rev1\r\n"}.get(words[1], b"")
+            if b"SEARCH" in words:
+                told = b"* SEARCH %b\r\n" % b" ".join(sorted({b"7", b"8", b"9"} - seen))
+            elif words[1] == b"UID":
+                told = fetched(connection, line)
+            connection.sendall(told + words[0] + b" OK done\r\n")
+
+    server = Peer(handle).start()
+    try:
+        settings.BOUNCE_MAILBOX = f"imap://u:{dovecot.PASSWORD}@127.0.0.1:{server.port}/INBOX"
+        with pytest.raises(CommandError, match="2 mails stay unread"):
+            call_command("receive_mail", "--mailbox")
+        assert capsys.readouterr().out == "bounce: 1\n"
+        [finding] = delivery.mailbox_of_bounces()
+    finally:
+        server.stop()
+    assert Notification.objects.get(id=row.id).status == "failed"
+    assert seen == {b"9"}
+    assert "the mail with the UID 7: it sends 2,000,000,000 bytes at once" in finding.problem
+
+
+def test_mails_whose_turn_it_is_are_read_before_those_that_could_not_be() -> None:
+    asked = []
+
+    def handle(connection: Any) -> None:
+        connection.sendall(b"* OK me\r\n")
+        for line in connection.makefile("rb"):
+            words = line.split()
+            told = {b"CAPABILITY": b"* CAPABILITY IMAP4rev1\r\n"}.get(words[1], b"")
+            if b"SEARCH" in words:
+                told = b"* SEARCH 7 8\r\n"
+            elif b"FETCH" in words:
+                asked.append(words[3])
+                connection.sendall(words[0] + b" NO it is damaged\r\n")
+                continue
+            connection.sendall(told + words[0] + b" OK done\r\n")
+
+    server = Peer(handle).start()
+    try:
+        url = f"imap://u:{dovecot.PASSWORD}@127.0.0.1:{server.port}/INBOX"
+        read = mailbox.take_unseen(mailbox.read_url(url), last={"7"})
+    finally:
+        server.stop()
+    assert asked == [b"8", b"7"]
+    assert sorted(read.faulty) == ["7", "8"]
+
+
 def tick(reader: mailbox.Reader) -> float:
     try:
         return reader.tick()
