@@ -4,13 +4,17 @@ Each probe looks at one thing and gives findings; it never raises for what it is
 Probes that cannot say anything while something deeper is broken are left out then.
 """
 
-from collections.abc import Callable, Iterable
-
-from notifications.monitoring.diagnosis import broker, delivery, locks, schedules, storage
+from notifications.monitoring.diagnosis import (
+    broker,
+    delivery,
+    locks,
+    schedules,
+    storage,
+    unreadable,
+)
 from notifications.monitoring.diagnosis.finding import Finding
+from notifications.monitoring.diagnosis.unreadable import Probe
 from scheduling import isolation
-
-Probe = Callable[[], Iterable[Finding]]
 
 
 def examine() -> list[Finding]:
@@ -49,7 +53,7 @@ def _asked(*probes: Probe) -> list[Finding]:
                     "doctor.probe",
                     f"Something cannot be looked at ({(probe.__doc__ or fault.stage).strip()}): "
                     f"{fault.error} at {fault.place}",
-                    "A row of that table holds what no program of ours writes: correct it by SQL.",
+                    unreadable.cure(probe),
                 )
             )
     return found

@@ -7,8 +7,7 @@ from django_celery_beat.models import PeriodicTask
 
 from notifications.db import clock
 from notifications.monitoring.diagnosis.finding import Finding
-from scheduling import declarations, liveness, streaks, workers
-from scheduling import status as scheduler_status
+from scheduling import declarations, failures, housekeeping, liveness, streaks, workers
 from scheduling.models import Schedule
 
 LONG_DUE = timedelta(minutes=2)
@@ -16,10 +15,9 @@ LONG_DUE = timedelta(minutes=2)
 
 def schedulers() -> Iterator[Finding]:
     """At least one scheduler is alive."""
-    seen = scheduler_status.read()
-    if seen.live_schedulers:
+    if housekeeping.live_schedulers(clock.now()):
         return
-    if seen.are_schedulers_unknown:
+    if liveness.is_unknown():
         yield Finding(
             "scheduler.unknown",
             "Whether a scheduler is alive cannot be known: somebody keeps the rows locked that "
@@ -64,7 +62,7 @@ def runs() -> Iterator[Finding]:
             "worker in time, or a scheduler that was away.",
             is_error=False,
         )
-    if failed := scheduler_status.read().failed_runs:
+    if failed := failures.open_ones().count():
         yield Finding(
             "scheduler.failed_runs",
             f"Runs that failed for good, and that nobody saw to: {failed}.",
@@ -111,7 +109,7 @@ def quarantined() -> Iterator[Finding]:
 
 def overdue() -> Iterator[Finding]:
     """No schedule is due for long while a scheduler is alive."""
-    if not scheduler_status.read().live_schedulers:
+    if not housekeeping.live_schedulers(clock.now()):
         return
     late = Schedule.objects.filter(
         next_fire_at__lt=clock.now() - LONG_DUE, periodic_task__enabled=True

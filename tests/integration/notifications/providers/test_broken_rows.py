@@ -8,7 +8,14 @@ from django.db import connection
 
 from notifications.models import Notification, RateLimit
 from notifications.monitoring import diagnosis, exposition, overview, state
-from notifications.monitoring.diagnosis import delivery
+from notifications.monitoring.diagnosis import (
+    broker,
+    delivery,
+    locks,
+    schedules,
+    storage,
+    unreadable,
+)
 from notifications.providers import accounts
 from notifications.submission import send, send_many
 
@@ -104,3 +111,22 @@ def test_what_reads_all_tables_leaves_out_what_cannot_be_read(
     assert "OverflowError" in found["doctor.probe"]
     assert "ada@example.org" not in found["doctor.probe"]
     assert "workers.none" in found
+
+
+def test_a_probe_that_fails_says_what_to_do_about_what_it_reads(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO scheduling_schedulerprocess (name, started_at, seen_at, ticked_at)"
+            " VALUES ('beat', now(), 'infinity', now() - interval '1 hour')"
+        )
+    probes = [*schedules.PROBES, *delivery.PROBES, storage.database, locks.waits, broker.reachable]
+    general = unreadable.cure(lambda: ())
+    assert general.startswith("Where nothing odd is there, the probe is at fault")
+    for probe in probes:
+        assert unreadable.cure(probe).removesuffix(general), probe
+    monkeypatch.setattr(delivery, "PROBES", ())
+    found = [f for f in diagnosis.examine() if f.id == "doctor.probe"]
+    assert [f.cure for f in found] == [unreadable.cure(schedules.hung)]
+    assert "each scheduler that lives writes its own" in found[0].cure
