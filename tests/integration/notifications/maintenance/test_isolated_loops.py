@@ -9,6 +9,7 @@ from typing import Any, Never
 import pytest
 from django.db import connection
 from django.db.models import F
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from pytest_django import Settings
 
 from notifications import submission
@@ -28,7 +29,7 @@ from notifications.models import (
     Status,
 )
 from notifications.monitoring import exposition
-from notifications.operations import bulk_replays
+from notifications.operations import bulk_replays, replays
 from notifications.providers import accounts
 from notifications.queueing import quarantine
 from scheduling import isolation
@@ -235,21 +236,26 @@ def test_one_row_of_many_that_cannot_be_accepted_costs_no_other(
     assert (submitted.accepted, refused) == (COUNT - len(bad), set(bad))
 
 
-def test_one_dead_letter_that_cannot_be_read_costs_no_other(sent: Callable[..., Any]) -> None:
-    ids = sent(metadata={})
+def dead_letters(ids: Any, fingerprint: Callable[[int], str]) -> list[FailedDelivery]:
+    """Have notifications failed, each of the cause that its number gives."""
     Notification.objects.update(status=Status.FAILED)
-    FailedDelivery.objects.bulk_create(
+    return FailedDelivery.objects.bulk_create(
         FailedDelivery(
             notification_id=id_,
             channel="simulator",
             priority="medium",
             reason="rejected",
             error_class="permanent",
-            fingerprint="f",
+            fingerprint=fingerprint(number),
             created_at=clock.now(),
         )
-        for id_ in ids
+        for number, id_ in enumerate(ids)
     )
+
+
+def test_one_dead_letter_that_cannot_be_read_costs_no_other(sent: Callable[..., Any]) -> None:
+    ids = sent(metadata={})
+    dead_letters(ids, lambda _: "f")
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE notifications_notification SET context = %s WHERE id = %s",
@@ -262,23 +268,27 @@ def test_one_dead_letter_that_cannot_be_read_costs_no_other(sent: Callable[..., 
     assert list(order.refused.values()) == [1]
 
 
+def test_one_dead_letter_that_faults_a_replay_costs_no_other(
+    sent: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = dead_letters(sent(), lambda _: "f")
+    bad = bad_ones([letter.pk for letter in letters])
+    plant(monkeypatch, replays.Letter, "fields", bad)
+    order = bulk_replays.order("f", 1000.0)
+    bulk_replays.tick()
+    order.refresh_from_db()
+    assert (order.accepted, order.finished_at is not None) == (COUNT - len(bad), True)
+    assert sum(order.refused.values()) == len(bad)
+    for error in bad.values():
+        assert any(type(error).__name__ in reason for reason in order.refused)
+    left = FailedDelivery.objects.filter(state=FailedDelivery.State.OPEN)
+    assert set(left.values_list("pk", flat=True)) == set(bad)
+
+
 def test_one_order_of_replays_that_cannot_be_read_holds_up_no_other(
     sent: Callable[..., Any],
 ) -> None:
-    ids = sent()
-    Notification.objects.update(status=Status.FAILED)
-    FailedDelivery.objects.bulk_create(
-        FailedDelivery(
-            notification_id=id_,
-            channel="simulator",
-            priority="medium",
-            reason="rejected",
-            error_class="permanent",
-            fingerprint=str(number % 2),
-            created_at=clock.now(),
-        )
-        for number, id_ in enumerate(ids)
-    )
+    dead_letters(sent(), lambda number: str(number % 2))
     bad, good = bulk_replays.order("0", 1000.0), bulk_replays.order("1", 1000.0)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -315,5 +325,12 @@ def test_one_process_whose_counts_cannot_be_read_leaves_those_of_the_others(
     for name in ("web-0", "worker-0"):
         (tmp_path / name).mkdir()
     (tmp_path / "worker-0" / "counter_1.db").write_bytes(b"\xff" * 8)
-    monkeypatch.setattr(process_folders, "alive", lambda: sorted(tmp_path.iterdir()))
-    assert exposition.exposed(with_state=False) == b""
+    file: Any = MmapedDict
+    counted = file(str(tmp_path / "web-0" / "counter_1.db"))
+    key = mmap_key("notifications_sweeps", "notifications_sweeps_total", [], [], "Sweeps")
+    counted.write_value(key, 7.0, 0.0)
+    counted.close()
+    monkeypatch.setattr(process_folders, "alive", lambda: sorted(tmp_path.iterdir(), reverse=True))
+    shown = exposition.exposed(with_state=False).decode()
+    assert 'notifications_sweeps_total{process="web-0"} 7.0' in shown
+    assert "worker-0" not in shown
