@@ -75,6 +75,11 @@ KINDS: dict[str, Kind] = {
     "unrenderable": Kind(422, "The template cannot be rendered with this context."),
     "invalid-job": Kind(422, "The job does not fit its schema."),
     "handler-not-allowed": Kind(422, "This task may not be scheduled by name."),
+    "refused-by-database": Kind(
+        422,
+        "The database refuses this row, and takes others.",
+        "Trying again does not help. Tell the operator the request_id: the log has the error.",
+    ),
     "too-many-requests": Kind(
         429,
         "This API key, or this address by wrong keys, has reached its rate limit.",

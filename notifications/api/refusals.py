@@ -13,7 +13,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from notifications.api import problems
 from notifications.api.problems import Problem
 from notifications.core.errors import InvalidNotification, ReplayRefused
-from scheduling import outages, watch
+from scheduling import isolation, outages, watch
 from templates_engine import errors as templates
 
 log = structlog.get_logger(__name__)
@@ -23,9 +23,14 @@ DATABASE_RETRY = 5
 
 
 def to_problem(error: Exception) -> Problem:
-    """Return the problem for an exception. An unforeseen one reveals nothing of itself."""
+    """Return the problem for an exception. An unforeseen one reveals nothing of itself.
+
+    What the database refuses of one row, while it takes others, is that row's problem.
+    """
     outage = outages.of(error)
     if outage is not None and outage.server == outages.DATABASE:
+        if isolation.is_of_a_row(error):
+            return Problem("refused-by-database")
         return Problem("database-away", retry_after=DATABASE_RETRY)
     for kind, translate in _TRANSLATIONS:
         if isinstance(error, kind):
@@ -44,6 +49,9 @@ def judge(request: HttpRequest, error: Exception) -> Problem:
     watch.database_outage(error)
     if problem.kind == "internal-error":
         log.error("request_failed", path=request.path, exc_info=error)
+    elif problem.kind == "refused-by-database":
+        fault = isolation.fault_of(error, "request")
+        log.error("row_refused", path=request.path, error=fault.error, at=fault.place)
     return problem
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Never
 
 import pytest
+from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
@@ -12,9 +13,27 @@ from notifications.api import problems
 from notifications.api.application import api
 from notifications.api.refusals import to_problem
 from notifications.core.errors import InvalidNotification
+from notifications.core.routing import SEND_TASK
 from notifications.metrics.series import series
 from notifications.models import Notification
+from scheduling import watch
 from tests.integration.notifications.api.conftest import SIMULATED, Caller
+
+TROUBLE = """
+CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF row_to_json(NEW)::text ~ '"(status":"cancelled|name":"bad|recipient":"bad)'
+AND row_to_json(NEW)::text !~ '"recipient":"probe"' THEN
+RAISE EXCEPTION 'Dear Ada' USING ERRCODE = '{}'; END IF;
+RETURN NEW; END $$;
+CREATE TRIGGER trouble BEFORE INSERT OR UPDATE ON notifications_notification
+FOR EACH ROW EXECUTE FUNCTION trouble();
+CREATE TRIGGER trouble BEFORE INSERT OR UPDATE ON django_celery_beat_periodictask
+FOR EACH ROW EXECUTE FUNCTION trouble();
+CREATE TRIGGER trouble BEFORE INSERT OR UPDATE ON templates_engine_template
+FOR EACH ROW EXECUTE FUNCTION trouble();
+CREATE TRIGGER trouble BEFORE INSERT OR UPDATE ON notifications_suppression
+FOR EACH ROW EXECUTE FUNCTION trouble();
+"""
 
 
 def counted(problem: Any) -> Any:
@@ -139,6 +158,35 @@ def test_a_fault_of_ours_tells_nothing_of_itself(
     assert b"1234" not in response.content
     assert response.json()["request_id"]
     assert not Notification.objects.exists()
+
+
+@pytest.mark.parametrize("code", ["53100", "25006", "42501"])
+def test_a_row_that_takes_no_write_is_refused_whatever_is_asked_of_it(
+    transactional_db: None, call: Caller, code: str
+) -> None:
+    """The database is well for all others, and no process takes it for out."""
+    made = call.ok("POST", "/notifications", {**SIMULATED, "countdown": 600})
+    job = {"handler": SEND_TASK, "schedule": {"every": 90.0}, "kwargs": SIMULATED}
+    with connection.cursor() as cursor:
+        cursor.execute(TROUBLE.format(code))
+    try:
+        for method, path, body in (
+            ("POST", f"/notifications/{made['id']}/cancel", None),
+            ("POST", "/jobs", {**job, "name": "bad"}),
+            ("POST", "/templates", {"channel": "simulator", "name": "bad"}),
+            ("POST", "/suppressions", {"channel": "email", "recipient": "bad@example.org"}),
+        ):
+            refused = call(method, path, body)
+            assert (refused.status_code, refused.json()["type"][len(problems.PATH) :]) == (
+                422,
+                "refused-by-database",
+            ), path
+            assert "Dear" not in refused.content.decode()
+        call.ok("POST", "/jobs", {**job, "name": "good"})
+        assert watch.database.outage is None
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION trouble CASCADE")
 
 
 def test_a_request_keeps_the_id_it_came_with(call: Caller) -> None:
