@@ -257,6 +257,24 @@ def is_well_after(error: BaseException) -> bool:
     return True
 
 
+def past_brief(call: Callable[[], T]) -> T:
+    """Call again after what ends one transaction, such as a deadlock, until it can be judged.
+
+    ``call`` is a whole transaction. Not where a caller has one, which is over by then, nor in an
+    outage that lasts.
+    """
+    for _ in range(MANY_BRIEF - 1):
+        try:
+            return call()
+        except DatabaseError as error:
+            outage = of(error)
+            is_brief = outage is not None and outage.is_brief and database.outage is None
+            if not is_brief or connection.in_atomic_block or isolation.is_of_a_row(error):
+                raise
+            time.sleep(database_outage(error) or 0)
+    return call()
+
+
 def wait_out(call: Callable[[], T], until: float) -> T:
     """Call, and while the database is out again; ``until`` is a time of the monotonic clock.
 

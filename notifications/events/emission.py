@@ -34,6 +34,7 @@ from notifications.models import (
 from notifications.models.event import EVENT_NAME_HINT, is_event_name
 from notifications.submission import acceptance, cancel, field_types, projects
 from notifications.submission.acceptance import Answer, Asked
+from scheduling import watch
 
 LARGEST_DATA = 64_000  # characters of JSON
 LONGEST_KEY = 255
@@ -79,6 +80,10 @@ def emit(
     rule or one recipient is refused for stands in the event's effects, and stops no other.
     """
     event = _read(name, data, key, World(projects.check(project), test))
+    return watch.past_brief(lambda: _accept(event))
+
+
+def _accept(event: Event) -> Emission:
     with transaction.atomic():
         if not _EVENTS.insert([_row(event)], skip_taken=True):
             return Emission(_first(event), created=False)

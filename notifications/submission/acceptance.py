@@ -4,7 +4,6 @@ Check, hold back who must not be written to, build, insert, compare duplicates, 
 on commit. One request's fault is its own: it becomes that request's answer.
 """
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ from notifications.queueing import eager, publisher, release, release_window
 from notifications.recipients import suppressions
 from notifications.submission import addressing, grouping, insert, requests
 from notifications.submission.fields import Request
-from scheduling import isolation, outages, watch
+from scheduling import isolation, watch
 from templates_engine.models import Category
 from templates_engine.rendering import CompiledVersion
 
@@ -161,19 +160,7 @@ def accept_many(
     answers = [Answer() for _ in asked]
     built = _build_all(asked, answers, batch)
     _hold_back_suppressed(built)
-    with transaction.atomic():
-        faults = isolation.halving(built, _insert_together, stage="insert", key=_id_of)
-        for faulty, fault in faults:
-            faulty.answer.error = FaultyRow.of(fault.error)
-        created = Counter(
-            _queue_of(row)
-            for answer in answers
-            if answer.created
-            for row in (answer.row, *answer.copies)
-        )
-        transaction.on_commit(partial(_committed, created, None), robust=True)
-        if created and publish:
-            transaction.on_commit(release.publish_now, robust=True)
+    watch.past_brief(partial(_write_many, built, publish=publish))
     metrics.refused(answer.error for answer in answers if answer.error is not None)
     return answers
 
@@ -311,7 +298,7 @@ def _write_alone(one: _Single, *, may_gather: bool) -> None:
             _write_singles([one])
 
     try:
-        _past_brief(lambda: isolation.tried(write))
+        watch.past_brief(lambda: isolation.tried(write))
     except DatabaseError as error:
         is_told = isinstance(error, DataError) or transaction.get_connection().in_atomic_block
         if is_told or isolation.concerns_everybody(error):
@@ -321,25 +308,21 @@ def _write_alone(one: _Single, *, may_gather: bool) -> None:
         raise FaultyRow.of(fault.error) from None
 
 
-def _past_brief(call: Callable[[], object]) -> None:
-    """Call again after what ends one transaction, such as a deadlock, until it can be judged.
-
-    Not in a caller's transaction, which is over by then, nor in an outage that lasts.
-    """
-    for _ in range(watch.MANY_BRIEF - 1):
-        try:
-            call()
-        except DatabaseError as error:
-            outage = outages.of(error)
-            is_brief = outage is not None and outage.is_brief and watch.database.outage is None
-            if not is_brief or transaction.get_connection().in_atomic_block:
-                raise
-            if isolation.is_of_a_row(error):
-                raise
-            time.sleep(watch.database_outage(error) or 0)
-        else:
-            return
-    call()
+def _write_many(built: Sequence[_Built], *, publish: bool) -> None:
+    """Write rows in one transaction; what faults one is its answer's error."""
+    with transaction.atomic():
+        faults = isolation.halving(built, _insert_together, stage="insert", key=_id_of)
+        for faulty, fault in faults:
+            faulty.answer.created, faulty.answer.error = False, FaultyRow.of(fault.error)
+        created = Counter(
+            _queue_of(row)
+            for one in built
+            if one.answer.created
+            for row in (one.row, *one.answer.copies)
+        )
+        transaction.on_commit(partial(_committed, created, None), robust=True)
+        if created and publish:
+            transaction.on_commit(release.publish_now, robust=True)
 
 
 def _hold_back_suppressed(built: Sequence[_Built]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, Unpack
 from uuid import UUID
@@ -20,6 +21,7 @@ from notifications.submission import acceptance, projects, requests
 from notifications.submission.acceptance import Asked
 from notifications.submission.fields import CommonFields
 from notifications.submission.repeats import Item
+from scheduling import watch
 
 CHUNK = 5000  # rows per transaction
 ERRORS_KEPT = 1000  # refused rows that are described at once; the batch's report has all
@@ -127,26 +129,36 @@ def _accept(
     chunk: Chunk, common: Mapping[str, Any], submitted: Submitted, lines: Sequence[int]
 ) -> None:
     """Accept rows, or read what another call has made of them meanwhile."""
-    batch = submitted.batch
-    asked = [Asked(fields, common) for _, fields in chunk]
     try:
-        with transaction.atomic():
-            answers = acceptance.accept_many(asked, batch=batch)
-            errors = {
-                index: answer.error
-                for (index, _), answer in zip(chunk, answers, strict=True)
-                if answer.error is not None
-            }
-            accepted = sum(answer.created for answer in answers)
-            duplicates = len(answers) - accepted - len(errors)
-            refused = [_refused_row(batch, *one, lines) for one in errors.items()]
-            _count(batch, accepted, duplicates, refused)
-            _REFUSED.insert(refused)
+        errors = watch.past_brief(partial(_write, chunk, common, submitted.batch, lines))
     except _Overtaken:
         submitted.read()
         return
     room = ERRORS_KEPT - len(submitted.errors)
     submitted.errors.update(islice(errors.items(), room))
+
+
+def _write(
+    chunk: Chunk, common: Mapping[str, Any], batch: Batch, lines: Sequence[int]
+) -> dict[int, InvalidNotification]:
+    """Accept rows and count them in one transaction; return what was refused, by index."""
+    with transaction.atomic():
+        answers = acceptance.accept_many(
+            [Asked(fields, common) for _, fields in chunk], batch=batch
+        )
+        errors = {
+            index: answer.error
+            for (index, _), answer in zip(chunk, answers, strict=True)
+            if answer.error is not None
+        }
+        accepted = sum(answer.created for answer in answers)
+        duplicates = len(answers) - accepted - len(errors)
+        refused = [_refused_row(batch, *one, lines) for one in errors.items()]
+        counted = _count(batch, accepted, duplicates, refused)
+        _REFUSED.insert(refused)
+    for name, value in counted.items():
+        setattr(batch, name, value)
+    return errors
 
 
 def _refused_row(batch: Batch, index: int, error: InvalidNotification, lines: Sequence[int]) -> Row:
@@ -165,11 +177,11 @@ def _as_raised(described: Mapping[str, Any]) -> InvalidNotification:
     return kind(described["detail"], field=described["field"])
 
 
-def _count(batch: Batch, accepted: int, duplicates: int, refused: Sequence[Row]) -> None:
-    """Add a chunk's figures to its batch, whose own list describes the first refused rows.
+def _count(batch: Batch, accepted: int, duplicates: int, refused: Sequence[Row]) -> dict[str, Any]:
+    """Add a chunk's figures to its batch's row, and return what that has then.
 
-    Raises ``_Overtaken`` if the figures are not what this call knows: the transaction of another
-    call that counted the same rows has won.
+    The batch's own list describes the first refused rows. Raises ``_Overtaken`` if the figures are
+    not what this call knows: the transaction of another call that counted the same rows has won.
     """
     known = {name: getattr(batch, name) for name in ("accepted", "duplicates", "refused")}
     names = ("line", "field", "error", "detail")
@@ -177,14 +189,15 @@ def _count(batch: Batch, accepted: int, duplicates: int, refused: Sequence[Row])
         {"index": row["place"], **{name: row[name] for name in names}}
         for row in refused[: ERRORS_KEPT - len(batch.errors)]
     ]
-    batch.accepted += accepted
-    batch.duplicates += duplicates
-    batch.refused += len(refused)
-    batch.errors += errors
-    if not Batch.objects.filter(pk=batch.pk, **known).update(
-        **{name: getattr(batch, name) for name in (*known, "errors")}
-    ):
+    counted = {
+        "accepted": batch.accepted + accepted,
+        "duplicates": batch.duplicates + duplicates,
+        "refused": batch.refused + len(refused),
+        "errors": batch.errors + errors,
+    }
+    if not Batch.objects.filter(pk=batch.pk, **known).update(**counted):
         raise _Overtaken
+    return counted
 
 
 def _chunks(numbered: Iterator[tuple[int, Item]]) -> Iterator[Chunk]:

@@ -291,6 +291,24 @@ def test_of_many_that_are_accepted_one_is_refused(trouble: Trouble) -> None:
     assert "cannot be accepted" in str(submitted.errors[7])
 
 
+@pytest.mark.parametrize("code", ["40P01", "40001", "57014"])
+def test_many_are_accepted_again_after_what_ends_one_transaction(
+    trouble: Trouble, code: str
+) -> None:
+    with connection.cursor() as cursor:  # a sequence is not rolled back
+        cursor.execute("CREATE SEQUENCE troubles")
+    try:
+        trouble(f"NEW.recipient = '{BAD}' AND nextval('troubles') <= 2", code=code)
+        each = [{"recipient": f"p{number}"} for number in range(COUNT)]
+        submitted = submission.send_many(each, channel="simulator", body="Hello")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION trouble CASCADE; DROP SEQUENCE troubles")
+    assert (submitted.accepted, submitted.errors) == (COUNT, {})
+    assert Notification.objects.count() == COUNT
+    assert watch.database.outage is None
+
+
 @pytest.mark.parametrize("code", ["53100", "25006", "57014", "40P01", "P0001"])
 def test_one_that_is_accepted_by_itself_is_refused_as_one_of_many_is(
     trouble: Trouble, code: str, caplog: pytest.LogCaptureFixture
