@@ -11,8 +11,9 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from threading import Lock, Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from django.db import Error as DatabaseError
@@ -33,6 +34,10 @@ LONGEST_REST = 4.0
 """Seconds; work resumes at most so long after the server has come back."""
 QUIET = 3.0
 """Seconds without an error before an outage counts as over."""
+LONGEST_QUIET = 60.0
+"""Seconds, at most, where one session works while others find the server out again and again."""
+ASK_EVERY = 1.0
+"""Seconds between two questions that working sessions put."""
 MANY_BRIEF = 3
 """So many brief outages within ``BRIEF_WINDOW`` are a lasting one."""
 BRIEF_WINDOW = 10.0
@@ -61,7 +66,10 @@ class Watch:
     def _reset(self) -> None:
         self._lock = Lock()
         self._outage: Outage | None = None
-        self._since = self._seen = 0.0
+        self._since = self._seen = self._asked = 0.0
+        self._ended_here = -LONGEST_QUIET
+        self._quiet_here = QUIET
+        self._said: set[str] = set()  # the reasons of this outage that the log has
         self._brief: deque[float] = deque(maxlen=MANY_BRIEF)
 
     @property
@@ -83,6 +91,8 @@ class Watch:
                 return random.uniform(0.02, 0.2)  # noqa: S311 -- two that met shall not meet again
             if self._outage is None:
                 self._begin(outage, now)
+            elif not outage.is_brief:
+                self._turn_into(outage)
             return min(max(first_rest, (now - self._since) / 2), max(first_rest, LONGEST_REST))
 
     def has_met_many(self) -> bool:
@@ -96,25 +106,64 @@ class Watch:
         self._brief.append(now)
         return len(self._brief) == MANY_BRIEF and now - self._brief[0] < BRIEF_WINDOW
 
+    def ask_here(self) -> None:
+        """Ask in this thread whether an outage is over: to be called where a session works.
+
+        The asking thread makes a session of its own, and a server may work and have none left.
+        Where others find it out again soon after, a session has to work for longer the next time.
+        """
+        now = time.monotonic()
+        if self._outage is None or self._outage.makes_wait or now - self._asked < ASK_EVERY:
+            return
+        self._asked = now
+        if self._is_over(self._quiet_here):
+            self._ended_here = time.monotonic()
+        for opened in connections.all(initialized_only=True):
+            opened.close_if_unusable_or_obsolete()
+
     def _begin(self, outage: Outage, now: float) -> None:
         self._outage, self._since = outage, now
+        self._said = {outage.reason}
+        is_again = now - self._ended_here < LONGEST_QUIET
+        self._quiet_here = min(self._quiet_here * 2, LONGEST_QUIET) if is_again else QUIET
         logger.error(
             "%s_away: %s (%s); %s", self._server, outage.reason, outage.code, self._meanwhile
         )
-        Thread(target=self._ask, name=f"{self._server}-watch", daemon=True).start()
+        Thread(target=self._ask, args=(now,), name=f"{self._server}-watch", daemon=True).start()
 
-    def _ask(self) -> None:
-        """Wait until the server works again, and say so."""
+    def _turn_into(self, outage: Outage) -> None:
+        """Have the outage that goes on be known by its latest reason; the log has each once."""
+        known = self._outage
+        if known is None or (known.reason, known.makes_wait) == (outage.reason, outage.makes_wait):
+            return
+        if known.reason == outage.reason and known.makes_wait:
+            return
+        self._outage = outage
+        if outage.reason not in self._said:
+            self._said.add(outage.reason)
+            logger.warning("%s_still_away: %s (%s)", self._server, outage.reason, outage.code)
+
+    def _ask(self, since: float) -> None:
+        """Wait until the server works again, and say so; ``since`` is when its outage began."""
         pause = 0.5
-        while not self._is_over():
+        while self._outage is not None and self._since == since:
+            try:
+                if self._is_over(QUIET):
+                    break
+            finally:
+                connections.close_all()  # of this thread
             time.sleep(pause)
             pause = min(pause * 1.5, LONGEST_REST / 2)
 
-    def _is_over(self) -> bool:
-        if time.monotonic() - self._seen < QUIET or not self._answers():
+    def _is_over(self, quiet: float) -> bool:
+        """Ask whether the outage is over, if nobody has met it for so many seconds."""
+        since = self._since
+        if time.monotonic() - self._seen < quiet or not self._answers():
             return False
         with self._lock:
-            took = time.monotonic() - self._since
+            if self._outage is None or self._since != since:
+                return True  # another thread was first
+            took = time.monotonic() - since
             self._outage = None
             self._brief.clear()
         logger.warning("%s_back after %.0f s", self._server, took)
@@ -125,8 +174,18 @@ class Watch:
             self._probe()
         except Exception as error:  # noqa: BLE001 -- the boundary: what it raises is its answer
             logger.debug("%s still away: %s", self._server, type(error).__name__)
+            if outage := _lasting(of(error)):
+                with self._lock:
+                    self._turn_into(outage)
             return False
         return True
+
+
+def _lasting(outage: Outage | None) -> Outage | None:
+    """Return what a probe met as it is told of: a lock that was not to be had is no brief one."""
+    if outage is not None and outage.code == LOCKED:
+        return Outage(outage.server, "a table is locked", LOCKED, makes_wait=True)
+    return outage
 
 
 _needed: set[type[Model]] = set()
@@ -189,9 +248,7 @@ def refusal() -> Outage | None:
         if not connection.in_atomic_block:
             connection.close()  # the next question makes a new one
         outage = of(error)  # SQLite's "no such table" is none
-        if outage is not None and outage.code == LOCKED:
-            return Outage(DATABASE, "a table is locked", LOCKED, makes_wait=True)
-        return None if outage is None or outage.code in NOT_MIGRATED else outage
+        return None if outage is None or outage.code in NOT_MIGRATED else _lasting(outage)
     return None
 
 
@@ -225,14 +282,7 @@ _looker = _Looker()
 statement_waits.connect(_looker.look)
 
 
-def _ask_database() -> None:
-    try:
-        write_to_database()
-    finally:
-        connections.close_all()  # of the asking thread
-
-
-database = Watch(DATABASE, _ask_database, "work waits and is tried again")
+database = Watch(DATABASE, write_to_database, "work waits and is tried again")
 
 
 def is_well_after(error: BaseException) -> bool:
@@ -275,21 +325,36 @@ def past_brief(call: Callable[[], T]) -> T:
     return call()
 
 
-def wait_out(call: Callable[[], T], until: float) -> T:
+Elsewhere = Callable[[Callable[[], Any], float], "Future[Any] | None"]
+"""Has another thread do a call within so many seconds; gives what becomes of it, if one began."""
+
+
+def wait_out(call: Callable[[], T], until: float, elsewhere: Elsewhere | None = None) -> T:
     """Call, and while the database is out again; ``until`` is a time of the monotonic clock.
 
-    What ``call`` did before the outage must do no harm when it is done once more. Raises what it
-    raises: a fault of its own at once, an outage when the time is up.
+    What ``call`` did before the outage must do no harm when it is done once more. While this thread
+    rests it is offered ``elsewhere``. Raises what it raises: a fault of its own at once, an outage
+    when the time is up.
     """
+    do = call
     while True:
         try:
-            return call()
+            return do()
         except Exception as error:
             rest = database_outage(error)
             left = until - time.monotonic()
             if rest is None or left <= 0:
                 raise
-            time.sleep(min(rest, left))
+        do = _meanwhile(call, min(rest, left), elsewhere)
+
+
+def _meanwhile(call: Callable[[], T], rest: float, elsewhere: Elsewhere | None) -> Callable[[], T]:
+    """Rest; return how to call then, which is to take another thread's result if it has begun."""
+    if elsewhere is None:
+        time.sleep(rest)
+    elif (begun := elsewhere(call, rest)) is not None:
+        return begun.result
+    return call
 
 
 def database_outage(error: BaseException, first_rest: float = FIRST_REST) -> float | None:

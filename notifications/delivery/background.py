@@ -5,7 +5,8 @@ process. One thread drives all that was left, over a database connection of its 
 the outcomes together. A process that dies leaves leases that end, as for any other attempt.
 
 The thread has its connection before a slot hands anything to a provider, and keeps it as long as a
-slot sends: where the database has no connection left, what was sent could not be recorded.
+slot sends: where the database has no connection left, what was sent could not be recorded. If it
+loses that connection later, the next slot does its writes (``posted_writes``).
 """
 
 import os
@@ -22,6 +23,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from notifications.core.conf import conf
 from notifications.delivery.in_hand import InHand
+from notifications.delivery.posted_writes import PostedWrites
 from notifications.providers import accounts, senders
 from notifications.queueing.making_way import Slot
 from scheduling import isolation, watch
@@ -61,6 +63,7 @@ class _Process:
     def __init__(self) -> None:
         self.sendings: list[Sending] = []
         self.changed = threading.Condition()
+        self.writes = PostedWrites(self.changed)
         self.thread: threading.Thread | None = None
         self.session: BaseDatabaseWrapper | None = None  # of the thread
         self.is_asked = False  # whether the thread is to connect
@@ -89,6 +92,7 @@ def attend(sending: Sending) -> None:
     """Go on with a batch that its thread leaves."""
     sending.part()
     process = _process
+    sending.batch.elsewhere = process.writes.post
     with process.changed:
         process.sendings.append(sending)
         process.begin()
@@ -114,7 +118,9 @@ def has_connection() -> bool:
         if not process.is_connected and time.monotonic() >= process.rests_until:
             process.is_asked = True
             process.begin()
-            process.changed.wait_for(lambda: not process.is_asked, conf.batch_time_limit)
+            process.changed.wait_for(
+                lambda: not process.is_asked or process.writes.waits, conf.batch_time_limit
+            )
         return process.is_connected
 
 
@@ -122,10 +128,10 @@ def is_clear(slot: Slot, channel: str) -> bool:
     """Wait until a batch of this queue may be begun; False where the slot is wanted meanwhile.
 
     It waits while the process still sends an earlier batch of the queue, and while every account
-    of the channel is stuck.
+    of the channel is stuck; and it does what the process could not write.
     """
     ends = time.monotonic() + conf.batch_time_limit
-    while _has_unsent(slot.queue) or _is_stuck(channel):
+    while _process.writes.do() or _has_unsent(slot.queue) or _is_stuck(channel):
         if slot.is_wanted() or time.monotonic() > ends:
             return False
         time.sleep(TICK)

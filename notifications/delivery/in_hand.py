@@ -41,12 +41,14 @@ class InHand:
     that have an allowance. ``handed`` holds what a provider was given, ``withdrawn`` what
     it shall not be given any more, and ``held_accounts`` names the accounts that shall get nothing.
     ``slot`` is the worker's slot that waits for them, None outside of a worker; ``follow`` is
-    called with what is recorded in the background.
+    called with what is recorded in the background, and ``elsewhere`` has another thread write what
+    the background has no connection for.
     """
 
     worker: str
     slot: Slot | None = None
     follow: Callable[[list[Recorded]], object] = lambda _: None
+    elsewhere: watch.Elsewhere | None = None
     ends: float = field(default_factory=lambda: time.monotonic() + conf.batch_time_limit)
     lease_ends: float = field(default_factory=lambda: time.monotonic() + conf.lease)
     stage: str = ""
@@ -129,7 +131,7 @@ class InHand:
         A worker begins with a session that is in no transaction: a provider or a filter of a
         template may have left one open, in which nothing would be committed.
         """
-        return watch.wait_out(partial(self._soundly, call), self.lease_ends)
+        return watch.wait_out(partial(self._soundly, call), self.lease_ends, self.elsewhere)
 
     def _soundly(self, call: Callable[[], T]) -> T:
         if self.worker:

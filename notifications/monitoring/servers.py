@@ -35,7 +35,10 @@ class Probe:
 
 
 def _refused() -> Outage | None:
-    """Write, and leave nothing behind."""
+    """Write, and leave nothing behind; where an outage is known, ask whether it is over."""
+    if watch.database.outage is not None:
+        watch.database.ask_here()
+        return watch.database.outage
     outage = watch.refusal()
     if outage is not None:
         watch.database.saw(outage)
@@ -59,7 +62,9 @@ _broker = Probe(_broker_refused)
 
 def database() -> Outage | None:
     """Return why the database takes no write now; what this process met before counts, too."""
-    return watch.database.outage or _database.outage()
+    known = watch.database.outage
+    asked = None if known is not None and known.makes_wait else _database.outage()
+    return watch.database.outage or asked
 
 
 def broker() -> Outage | None:

@@ -493,7 +493,11 @@ def _queue_of(row: insert.Row) -> tuple[str, str]:
 
 
 def _committed(created: Mapping[tuple[str, str], int], row: insert.Row | None) -> None:
-    """Count rows that are there to stay, and publish the id of one that is on its way."""
+    """Count rows that are there to stay, and publish the id of one that is on its way.
+
+    The session that has written them tells whether an outage that is known is over.
+    """
+    watch.database.ask_here()
     for queue, count in created.items():
         metrics.accepted(*queue, created=True, count=count)
     if row is None:

@@ -1,8 +1,11 @@
 """An outage is said once when it begins and once when it ends, and rests grow with it."""
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator
 from threading import Event
+from types import SimpleNamespace
 
 import django.db
 import pytest
@@ -12,6 +15,7 @@ from scheduling.outages import Outage
 from scheduling.watch import Watch
 
 LASTING = Outage("redis", "it is read-only", "READONLY")
+FULL = Outage("redis", "it is out of memory", "OOM")
 BRIEF = Outage("redis", "a deadlock was resolved", "40P01", is_brief=True)
 
 
@@ -62,6 +66,45 @@ def test_a_brief_outage_is_tried_again_at_once_unless_it_goes_on(one: Watch) -> 
     assert one.outage is None
     assert one.saw(BRIEF) >= watch.FIRST_REST
     assert one.outage == BRIEF
+
+
+def test_an_outage_is_known_by_its_latest_reason_and_the_log_has_each_once(
+    one: Watch, works: Event, caplog: pytest.LogCaptureFixture, wait_until: Callable[..., object]
+) -> None:
+    for outage in (LASTING, FULL, BRIEF, LASTING, FULL):
+        one.saw(outage)
+    assert one.outage == FULL
+    works.set()
+    wait_until(lambda: one.outage is None)
+    assert [line.partition(";")[0] for line in _said(caplog)][:-1] == [
+        "redis_away: it is read-only (READONLY)",
+        "redis_still_away: it is out of memory (OOM)",
+    ]
+
+
+def test_a_thread_whose_session_works_ends_an_outage_for_longer_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The watch's own thread gets no session, as where a database has no connection left."""
+    here = threading.get_ident()
+    now = [1000.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep)
+    monkeypatch.setattr(watch, "time", clock)
+
+    def probe() -> None:
+        if threading.get_ident() != here:
+            raise OSError("no session left")
+
+    one = Watch("redis", probe, "work waits")
+    quiet = []
+    for _ in range(3):
+        began = now[0]
+        one.saw(LASTING)
+        while one.outage is not None:
+            now[0] += 1.0
+            one.ask_here()
+        quiet.append(now[0] - began)
+    assert quiet == [3.0, 6.0, 12.0]
 
 
 def test_what_meets_an_outage_is_called_again_and_a_fault_is_not(

@@ -22,7 +22,8 @@ from notifications.monitoring import overview
 from notifications.monitoring.diagnosis import locks, schedules, storage
 from notifications.monitoring.state import StateCollector
 from notifications.queueing.publisher import DELIVER_DUE_TASK
-from notifications.submission import send_many
+from notifications.submission import send, send_many
+from scheduling import watch
 from scheduling.clock import database_now
 from scheduling.models import SchedulerProcess, WorkerProcess
 from tests import leftovers
@@ -77,6 +78,13 @@ for at, recipient in enumerate(sys.argv[1:]):
          guarantee=guarantee)
 """
 LONGEST = 15  # seconds for which a client waits, on a machine that is busy with other tests
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"
+END_YOUNGEST = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'
+ORDER BY backend_start DESC LIMIT 1
+"""
+READ_ONLY = "ALTER SYSTEM SET default_transaction_read_only = on"
+WRITABLE = "ALTER SYSTEM RESET default_transaction_read_only"
 LOCK = "LOCK TABLE notifications_notification IN ACCESS EXCLUSIVE MODE"
 
 
@@ -93,7 +101,8 @@ class Database:
         )
 
     def run(self, sql: str) -> None:
-        with psycopg.connect(self._server.url, autocommit=True) as connection:
+        writable = "-c default_transaction_read_only=off"
+        with psycopg.connect(self._server.url, autocommit=True, options=writable) as connection:
             connection.execute(sql)
 
     def count(self, sql: str) -> int:
@@ -101,13 +110,31 @@ class Database:
             row = connection.execute(sql).fetchone()
         return int(row[0]) if row else 0
 
+    def set(self, statement: str) -> None:
+        """Change a setting of the server, for the sessions that there are, too."""
+        self.run(statement)
+        self.run("SELECT pg_reload_conf()")
+
     @contextmanager
     def state(self, begin: str, end: str) -> Iterator[None]:
         """Be in a state that is noticed with the first statement of a new session."""
         self.run(begin)
-        self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+        self.end_sessions()
         yield
         self.run(end)
+
+    @contextmanager
+    def slow(self) -> Iterator[None]:
+        """Have each write take too long; what sessions are allowed they keep from their begin."""
+        begin = AT_A_WRITE.format("PERFORM pg_sleep(60)")
+        begin += "ALTER ROLE app SET statement_timeout = '1s'"
+        with self.state(begin, f"{NO_TROUBLE}; ALTER ROLE app RESET statement_timeout"):
+            yield
+        self.end_sessions()
+
+    def end_sessions(self) -> None:
+        """End the sessions of our processes; the next ones have the settings of now."""
+        self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -131,10 +158,7 @@ STATES: dict[str, Callable[[Database], AbstractContextManager[None]]] = {
     ),
     "its disk is full": lambda database: database.state(AT_A_WRITE.format(FULL), NO_TROUBLE),
     # A write sleeps for longer, whatever the machine, and nothing else takes as long.
-    "a statement took too long": lambda database: database.state(
-        AT_A_WRITE.format("PERFORM pg_sleep(60)") + "ALTER ROLE app SET statement_timeout = '1s'",
-        f"{NO_TROUBLE}; ALTER ROLE app RESET statement_timeout",
-    ),
+    "a statement took too long": Database.slow,
     "it has no connection left": lambda database: database.state(
         "ALTER ROLE app CONNECTION LIMIT 0",
         "ALTER ROLE app CONNECTION LIMIT -1",
@@ -224,6 +248,38 @@ def test_every_error_that_the_database_answers_is_waited_out(
         assert process.first_traceback() == ""
 
 
+def test_an_outage_is_told_of_by_its_latest_reason_and_ends_with_a_session_that_works(
+    system: Any, database: Database
+) -> None:
+    """The watch's thread finds no connection left while those that the web has work again."""
+    made = system.run("key", "python", "manage.py", "create_api_key", "tests")
+    key = next(word for word in made.split() if word.startswith("ntf_live_"))
+    web, address = system.web(GRANIAN_BLOCKING_THREADS="1")
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=address, headers=headers, timeout=LONGEST) as api:
+
+        def submitted() -> int:
+            return api.post("/api/v1/notifications", json=SIMULATED).status_code
+
+        def checked() -> str:
+            return str(api.get("/healthz/ready").json()["checks"]["database"])
+
+        database.set(READ_ONLY)
+        try:
+            assert submitted() == 503
+            assert checked() == "it is read-only"
+            wait_until(lambda: checked() and database.count(SESSIONS) == 1)
+            database.run("ALTER ROLE app CONNECTION LIMIT 0")  # which concerns new ones only
+            web.wait_for_output("database_still_away: it has no connection left (53300)")
+        finally:
+            database.set(WRITABLE)
+        wait_until(lambda: submitted() == 201)
+        wait_until(lambda: submitted() == 201 and "database_back" in web.output())
+        assert checked() == "ok"
+    assert web.output().count("database_away") == 1
+    assert web.output().count("database_still_away") == 1
+
+
 def test_what_a_provider_took_in_an_outage_is_recorded_and_sent_once(
     system: Any, database: Database, smtp_server: SmtpServer
 ) -> None:
@@ -276,6 +332,30 @@ def test_nothing_is_sent_that_could_not_be_recorded_for_want_of_a_connection(
     assert worker.first_traceback() == ""
 
 
+def test_what_the_background_cannot_record_is_recorded_over_a_slots_connection(
+    system: Any, database: Database, knock: Callable[..., None], smtp_server: SmtpServer
+) -> None:
+    worker = system.worker("-c", "1", EMAIL_URL=smtp_server.url)
+    knock()
+    worker.wait_for_output("succeeded in")  # and its slot keeps the connection
+    smtp_server.answers.clear()
+    system.run("send", "python", "-c", SEND, "ada@example.org", DATABASE_URL=database.superuser_url)
+    wait_until(lambda: smtp_server.waiting and worker.output().count("succeeded in") == 2)
+    database.run("ALTER ROLE app CONNECTION LIMIT 0")  # which concerns new ones only
+    try:
+        database.run(END_YOUNGEST)
+        smtp_server.answers.set()
+        worker.wait_for_output("it has no connection left (53300)")
+        assert database.count(SENT) == 0
+        knock()
+        wait_until(lambda: database.count(SENT))
+    finally:
+        database.run("ALTER ROLE app CONNECTION LIMIT -1")
+    assert len(smtp_server.messages) == 1
+    assert database.count("SELECT count(*) FROM notifications_attempt") == 1
+    assert worker.first_traceback() == ""
+
+
 def test_an_error_that_ends_one_transaction_delays_and_doubles_nothing(
     processes: Processes, tmp_path: Path
 ) -> None:
@@ -325,8 +405,13 @@ def test_the_doctor_finds_a_database_that_takes_no_write(transactional_db: None)
     ],
 )
 def test_a_table_that_takes_no_write_is_told_of_wherever_one_looks(
-    transactional_db: None, client: Client, table: str, event: str
+    transactional_db: None,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    event: str,
 ) -> None:
+    monkeypatch.setattr(watch, "QUIET", 0.0)
     with connection.cursor() as cursor:
         cursor.execute(OF_A_ROW.format("true", event, table))
     leftovers.forget()
@@ -335,6 +420,8 @@ def test_a_table_that_takes_no_write_is_told_of_wherever_one_looks(
         ready = client.get("/healthz/ready")
         told = overview.read().troubles[0]
         up = figures()["notifications_database_up"]
+        send(**SIMULATED)  # what is accepted says nothing of the other tables
+        assert watch.database.outage is not None
     finally:
         with connection.cursor() as cursor:
             cursor.execute(NO_TROUBLE)
@@ -344,8 +431,7 @@ def test_a_table_that_takes_no_write_is_told_of_wherever_one_looks(
     assert told.startswith("The database takes no write, for its disk is full (53100)")
     assert up == 0
     assert figures()["notifications_database_up"] == 1
-    for model in (Notification, Attempt, FailedDelivery):
-        assert not model.objects.exists()
+    assert [model.objects.count() for model in (Notification, Attempt, FailedDelivery)] == [1, 0, 0]
 
 
 def figures() -> dict[str, float]:
