@@ -69,6 +69,7 @@ check: $(VENV)/.dev ## lint, types, import contract, dead names, licences, migra
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(PY) -m tests.structure
+	$(PY) -m tests.outgoing
 	$(PY) -m tests.licences
 	$(BIN)/deptry .
 	$(PY) manage.py makemigrations --check --dry-run

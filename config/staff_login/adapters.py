@@ -16,6 +16,8 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.shortcuts import render
 
+from config.staff_login import issuer
+
 log = structlog.get_logger(__name__)
 
 
@@ -44,6 +46,10 @@ class Federated(DefaultSocialAccountAdapter):  # type: ignore[misc]  # as above
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
         return False
+
+    def get_requests_session(self) -> issuer.Session:
+        """Return the session of all requests to the issuer (a hook of allauth)."""
+        return issuer.Session(self.request)
 
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
         """Tie a first login to a member of staff, or refuse it."""

@@ -4,6 +4,7 @@ One scheduler at a time reads BOUNCE_MAILBOX, each minute; ``manage.py receive_m
 """
 
 import imaplib
+import socket
 import ssl
 import time
 from collections import Counter
@@ -18,6 +19,8 @@ from django.conf import settings
 
 from notifications.callbacks import bounces
 from notifications.callbacks.returned_mail import Kind
+from notifications.channels import outgoing
+from notifications.channels.outgoing import Reach
 from notifications.core.conf import conf
 from scheduling import isolation, leases
 from scheduling.housekeeping import process_name
@@ -225,6 +228,17 @@ class _Bounded(imaplib.IMAP4):
         self.begin_step()
         super().__init__(timeout=seconds, **options)
 
+    def _create_socket(self, _timeout: float | None) -> socket.socket:
+        """Look up the name and connect, within the bound of silence (imaplib's hook)."""
+        deadline = time.monotonic() + self._silence
+        found = outgoing.addresses(self.host, self.port, deadline, Reach.SETTINGS)
+        return outgoing.first_that_answers(
+            found,
+            lambda address: socket.create_connection(
+                (address, self.port), max(deadline - time.monotonic(), 0.1)
+            ),
+        )
+
     def begin_step(self) -> None:
         """Let the bounds begin again, for the next mail."""
         self._left = _most() + BESIDE_MAIL
@@ -280,6 +294,11 @@ class _Bounded(imaplib.IMAP4):
 
 class _BoundedTls(_Bounded, imaplib.IMAP4_SSL):
     """The same, encrypted from the first byte."""
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        plain = super()._create_socket(timeout)
+        secure: socket.socket = self.ssl_context.wrap_socket(plain, server_hostname=self.host)
+        return secure
 
 
 @contextmanager

@@ -6,33 +6,35 @@ answer fills no memory.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import requests
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from requests.adapters import BaseAdapter
+from botocore.session import Session as BotocoreSession
 
-from notifications.channels.base import Message
+from notifications.channels import requests_adapter
 from notifications.channels.http_client import Answer, HttpClient
+from notifications.channels.outgoing import Reach
 from notifications.core.errors import UnknownOutcome
 
 
 class BoundedRequests:
     """Makes the requests of the message that this thread sends; others are refused.
 
-    ``answer`` is the last that this message got, None before any.
+    ``reach`` says who chose the addresses. ``answer`` is the last that this message got, None
+    before any.
     """
 
-    def __init__(self) -> None:
-        self._client = HttpClient()
+    def __init__(self, reach: Reach = Reach.ACCOUNT) -> None:
+        self._client = HttpClient(reach=reach)
         self._of_thread = threading.local()
 
     @contextmanager
-    def sending(self, message: Message) -> Iterator[None]:
-        """Bound the requests of this block, all together, by the message's time."""
-        self._of_thread.ends = time.monotonic() + message.seconds_left()
+    def within(self, seconds: float) -> Iterator[None]:
+        """Bound the requests of this block, all together, by so many seconds."""
+        self._of_thread.ends = time.monotonic() + seconds
         self._of_thread.answer = None
         try:
             yield
@@ -45,18 +47,12 @@ class BoundedRequests:
         found: Answer | None = self._of_thread.answer
         return found
 
-    def make(self, method: str, url: str, headers: Mapping[str, Any], body: Any) -> Answer:
+    def make(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> Answer:
         """Make one request. Raises as ``HttpClient.request``."""
         left = self._of_thread.ends - time.monotonic()
         if left <= 0 and self._of_thread.answer is not None:
             raise UnknownOutcome("The time for this message is over.", code="timeout")
-        answer = self._client.request(
-            method,
-            url,
-            timeout=left,
-            content=body,
-            headers={**_texts(headers), "Accept-Encoding": "identity"},
-        )
+        answer = self._client.request(method, url, timeout=left, content=body, headers=headers)
         self._of_thread.answer = answer
         return answer
 
@@ -66,42 +62,22 @@ class BoundedRequests:
 
     def bound(self, session: requests.Session) -> requests.Session:
         """Let a session's requests be ours."""
-        session.trust_env = False
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, _Adapter(self.make))
+        return requests_adapter.mount(session, self.make)
+
+    def for_botocore(self) -> BotocoreSession:
+        """Make a session of botocore whose clients' requests are ours, of every service."""
+        session = BotocoreSession()
+        session.register("before-send", self._send_for_botocore)
         return session
 
-    def for_botocore(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        """Make a request for botocore, as a handler of its event ``before-send``."""
-        answer = self.make(request.method, request.url, request.headers, request.body)
+    def _send_for_botocore(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        headers = requests_adapter.texts(request.headers)
+        answer = self.make(request.method, request.url, headers, request.body)
         return AWSResponse(request.url, answer.status, dict(answer.headers), _Raw(answer.body))
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
-
-
-class _Adapter(BaseAdapter):
-    def __init__(self, make: Callable[..., Answer]) -> None:
-        super().__init__()
-        self._make = make
-
-    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
-        answer = self._make(
-            request.method or "GET", request.url or "", request.headers, request.body
-        )
-        response = requests.Response()
-        response.status_code = answer.status
-        response.headers.update(answer.headers)
-        # A redirect is refused by its status, not followed with our credentials.
-        response.headers.pop("location", None)
-        response.url = request.url or ""
-        response.request = request
-        response._content = answer.body  # noqa: SLF001 -- the library has no other way in
-        return response
-
-    def close(self) -> None:
-        """Let go of nothing: the connections are the client's."""
 
 
 class _Raw:
@@ -112,7 +88,3 @@ class _Raw:
 
     def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
         yield self._body
-
-
-def _texts(headers: Mapping[str, Any]) -> dict[str, str]:
-    return {n: v.decode("latin-1") if isinstance(v, bytes) else str(v) for n, v in headers.items()}

@@ -66,7 +66,7 @@ _NO_RETURN_PATH = (
     "webhook, and have the service call /webhooks/<account>."
 )
 _NO_DKIM = "The service signs the mail, by its own keys for your domain: verify the domain there."
-_FOR_BOTO = ("session_params", "client_params")
+CONFIRM_SECONDS = 5.0  # for which a callback waits until SNS has confirmed its subscription
 
 
 class AnymailProvider(Provider):
@@ -121,10 +121,7 @@ class AnymailProvider(Provider):
 
     def _opened(self) -> Any:
         """Make anymail's connection, kept open, with its requests bounded."""
-        options = dict(self._options)
-        if self._service == "amazon_ses":
-            once = Config(retries={"total_max_attempts": 1})
-            options["client_params"] = {**options["client_params"], "config": once}
+        options = self._options | self._for_boto()
         connection: Any = get_connection(
             f"anymail.backends.{self._service}.EmailBackend",
             fail_silently=False,
@@ -132,17 +129,27 @@ class AnymailProvider(Provider):
             **options,
         )
         connection.open()
-        if self._service == "amazon_ses":
-            events = connection.client.meta.events
-            events.register("before-send.sesv2", self._requests.for_botocore)
-        else:
+        if self._service != "amazon_ses":
             self._requests.bound(connection.session)
         return connection
+
+    def _for_boto(self) -> dict[str, Any]:
+        """Return what boto3 is given, for Amazon SES: a session with its requests bounded."""
+        if self._service != "amazon_ses":
+            return {}
+        session, client = (
+            self._options.get(name, {}) for name in ("session_params", "client_params")
+        )
+        once = Config(retries={"total_max_attempts": 1})
+        return {
+            "session_params": {**session, "botocore_session": self._requests.for_botocore()},
+            "client_params": {**client, "config": once},
+        }
 
     def send(self, message: Message) -> str:
         mail = self._mail(message)
         try:
-            with self._requests.sending(message):
+            with self._requests.within(message.seconds_left()):
                 mail.send()
         except AnymailRecipientsRefused as error:
             raise InvalidRecipient("The service refused the recipient.") from error
@@ -209,12 +216,13 @@ class AnymailProvider(Provider):
         view = self._tracking_view()
         try:
             view.run_validators(request)
-            events = view.parse_events(request)
+            with self._requests.within(CONFIRM_SECONDS):
+                events = view.parse_events(request)
         except AnymailWebhookValidationFailure as error:
             raise ForgedCallback(str(error)) from error
         except (KeyError, TypeError, AttributeError, AnymailError) as error:
             raise ValueError("The callback is not the service's.") from error
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, DeliveryError) as error:
             raise ValueError("The subscription of SNS cannot be confirmed.") from error
         return [_receipt(event) for event in events if _event(event)]
 
@@ -227,8 +235,7 @@ class AnymailProvider(Provider):
         )
         # A class attribute is what Django lets a view be configured by.
         known = {n: v for n, v in self._options.items() if hasattr(found, n)}
-        if self._service == "amazon_ses":  # to confirm a subscription of SNS
-            known |= {n: v for n, v in self._options.items() if n in _FOR_BOTO}
+        known |= self._for_boto()  # to confirm a subscription of SNS
         webhook = self.account.secrets.get("webhook")
         if not webhook and getattr(found, "warn_if_no_basic_auth", False):
             raise ForgedCallback("The account has no webhook secret, so that anyone could call.")

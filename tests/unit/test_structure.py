@@ -8,6 +8,7 @@ from tempfile import NamedTemporaryFile
 
 import pytest
 
+from tests.outgoing import idle, unguarded, unknown
 from tests.structure import ROOT, Module, cycles, dead, misnamed, undocumented, without_reason
 
 DEFINED = """
@@ -86,6 +87,33 @@ def test_an_exception_to_the_linter_needs_its_reason() -> None:
         file.write(f"import os  # {mark}\nimport re  # {mark} -- used by its name\n")
         file.flush()
         assert without_reason([Path(file.name)]) == [f"tests/{Path(file.name).name}:1"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "import socket",
+        "from urllib import request",
+        "import urllib.request as own",
+        "from http.client import HTTPConnection",
+        "import requests",
+        "import_module('smtplib')",
+        "import httpx\nhttpx.get('http://example.org')",
+        "from django.core.mail import send_mail",
+        "from jwt import PyJWKClient",
+    ],
+)
+def test_a_module_that_can_call_elsewhere_says_what_guards_it(call: str) -> None:
+    [found] = unguarded([module(call)])
+    assert found.startswith("scheduling/example.py: ")
+    assert (
+        unguarded([module("import httpx, jwt\nhttpx.URL('x')\nfrom http import HTTPStatus")]) == []
+    )
+
+
+def test_a_dependency_and_a_line_that_nothing_needs_are_named() -> None:
+    assert unknown([module("import pip._vendor, json\nfrom django import http")]) == ["pip"]
+    assert "notifications/channels/http_client.py" in idle([])
 
 
 def test_no_package_has_a_cycle() -> None:

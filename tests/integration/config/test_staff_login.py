@@ -16,14 +16,18 @@ import pytest
 import redis
 from django.conf import settings
 from django.test import RequestFactory
+from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 
 from config import login_throttle
 from notifications.db.shared_state import key_of
+from tests.integration.notifications.providers import peers
+from tests.integration.notifications.providers.peers import Peer
 from tests.servers.postgres import migrated_server
 from tests.servers.processes import Processes
 
 pytest.importorskip("allauth", reason="the extra sso is not installed")
+from allauth.core.exceptions import ImmediateHttpResponse
 
 PASSWORD = "a password of hers"
 ASKS = "/accounts/2fa/authenticate/"
@@ -76,6 +80,8 @@ def system(issuer: HTTPServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "ADMIN_OIDC_ISSUER": issuer.url_for(""),
         "ADMIN_OIDC_CLIENT_ID": "us",
         "ADMIN_OIDC_CLIENT_SECRET": "a secret of ours",
+        "WEBHOOK_ALLOW_PRIVATE_ADDRESSES": "0",
+        "OUTGOING_PRIVATE_HOSTS": "",
         "GRANIAN_BLOCKING_THREADS": "2",
     }
     processes = Processes(env, folder)
@@ -129,8 +135,17 @@ def set_up(browser: httpx.Client) -> str:
     return secret
 
 
-def by_issuer(browser: httpx.Client, issuer: HTTPServer, about: Any, process: str = "login") -> Any:
-    """Come back from the issuer, who says this about the person; return the last answer."""
+def by_issuer(
+    browser: httpx.Client,
+    issuer: HTTPServer,
+    about: Any,
+    process: str = "login",
+    document: Any = None,
+) -> Any:
+    """Come back from the issuer, who says this about the person; return the last answer.
+
+    ``document`` is what the issuer says of itself then.
+    """
     claims = {"iss": issuer.url_for(""), "aud": "us", "exp": time.time() + 60, **about}
     parts = ({"alg": "HS256", "typ": "JWT"}, claims)
     encoded = [
@@ -143,6 +158,9 @@ def by_issuer(browser: httpx.Client, issuer: HTTPServer, about: Any, process: st
     leads = post(browser, where, {}, follow_redirects=False)
     asked = parse_qs(urlsplit(leads.headers["Location"]).query)
     assert asked["code_challenge_method"] == ["S256"]
+    if document:
+        well_known = issuer.expect_oneshot_request("/.well-known/openid-configuration")
+        well_known.respond_with_json(document)
     return browser.get(
         "/accounts/oidc/sso/login/callback/", params={"code": "c", "state": asked["state"][0]}
     )
@@ -222,6 +240,59 @@ def test_the_issuer_lets_in_staff_by_their_verified_address_and_nobody_else(
         assert came.url.path == ASKS
     assert "a secret of ours" not in web.output()
     assert "eve@example.org" not in web.output().lower()
+
+
+def test_a_document_of_the_issuer_leads_into_no_private_network(
+    system: Any, browser: httpx.Client, issuer: HTTPServer
+) -> None:
+    _, web, _ = system
+    connected: list[object] = []
+    inside = Peer(connected.append).start()
+    document = httpx.get(issuer.url_for("/.well-known/openid-configuration")).json()
+    about = {"sub": "1", "email": "eve@example.org", "email_verified": True}
+    try:
+        for name in ("token_endpoint", "userinfo_endpoint"):
+            leads = {**document, name: f"http://127.0.0.1:{inside.port}/"}  # it is localhost's own
+            answer = by_issuer(browser, issuer, about, document=leads)
+            assert answer.status_code == 503, answer.text
+        assert connected == []
+    finally:
+        inside.stop()
+    assert web.output().count("issuer_away") == 2
+    assert browser.get("/admin/").url.path == "/accounts/login/"
+    # What is no answer of an issuer is said, at the login as at the return from it.
+    for answer in ({"status": 302, "headers": {"Location": "/x"}}, {"status": 500}, {}):
+        well_known = issuer.expect_oneshot_request("/.well-known/openid-configuration")
+        well_known.respond_with_data("<html>", **answer)
+        assert post(browser, "/accounts/oidc/sso/login/", {}).status_code == 503
+
+
+def test_an_issuer_that_answers_slowly_holds_a_page_for_a_bounded_time(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    from config.staff_login import issuer  # noqa: PLC0415 -- needs the extra sso
+
+    monkeypatch.setattr(issuer, "SECONDS", 0.5)
+
+    def drip(connection: Any) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        peers.drip(connection)
+
+    for behaviour in (peers.hang, drip):
+        slow = Peer(behaviour).start()
+        settings.ADMIN_OIDC_ISSUER = f"http://localhost:{slow.port}"
+        request = RequestFactory().get("/")
+        try:
+            for _ in range(2):  # the bound is of all requests together
+                with pytest.raises(ImmediateHttpResponse) as refused:
+                    issuer.Session(request).get(f"{settings.ADMIN_OIDC_ISSUER}/keys")
+                assert refused.value.response.status_code == 503
+            assert len(slow.connections) == 1
+        finally:
+            slow.stop()
+    settings.ADMIN_OIDC_ISSUER = "https://localhost"
+    with pytest.raises(ImmediateHttpResponse):  # our secret would be read on the way
+        issuer.Session(RequestFactory().get("/")).post("http://localhost/token")
 
 
 CLOSED = (

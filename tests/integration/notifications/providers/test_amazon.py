@@ -1,6 +1,7 @@
 """Amazon's SNS and SES against moto's server, which speaks their protocols."""
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from email import message_from_string, policy
 from typing import Any
@@ -9,11 +10,15 @@ from urllib.parse import parse_qs
 import boto3
 import pytest
 import requests
+from django.test import RequestFactory
 from moto.server import ThreadedMotoServer
+from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 
 from notifications.channels.mail import StoredFile
 from notifications.core.attempt import Result
+from notifications.providers import anymail_service
+from tests.integration.notifications.providers import peers
 
 SECRETS = {"access_key_id": "test", "secret_access_key": "test"}
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
@@ -251,3 +256,76 @@ def test_a_service_is_told_each_copy_once_and_the_headers_of_marketing_mail(
         "Feedback-ID": "sale:marketing:mail.a-long-nam",
         "List-Unsubscribe": "<x>",
     }
+
+
+@pytest.fixture
+def subscription() -> Callable[..., Any]:
+    """Make the callback by which SNS asks for a subscription to be confirmed."""
+    arn = "arn:aws:sns:eu-central-1:123456789012:bounces"
+    body = {"Type": "SubscriptionConfirmation", "MessageId": "1", "TopicArn": arn, "Token": "t"}
+    password = b64encode(b"aws:secret").decode()
+    return lambda: RequestFactory().post(
+        "/webhooks/ses",
+        json.dumps(body),
+        content_type="text/plain",
+        headers={
+            "x-amz-sns-message-type": "SubscriptionConfirmation",
+            "x-amz-sns-message-id": "1",
+            "Authorization": f"Basic {password}",
+        },
+    )
+
+
+def subscriber(provider: Callable[..., Any], url: str) -> Any:
+    place = {"endpoint_url": url, "region_name": "eu-central-1"}
+    return provider(
+        "anymail",
+        settings={
+            "service": "amazon_ses",
+            "from": "a@example.org",
+            "options": {"client_params": place},
+        },
+        secrets={
+            "credentials": json.dumps({"client_params": KEYS}),
+            "webhook": "aws:secret",
+        },
+    )
+
+
+def test_a_subscription_of_sns_is_confirmed(
+    provider: Callable[..., Any], httpserver: HTTPServer, subscription: Callable[..., Any]
+) -> None:
+    answer = (
+        "<ConfirmSubscriptionResponse><ConfirmSubscriptionResult><SubscriptionArn>a"
+        "</SubscriptionArn></ConfirmSubscriptionResult><ResponseMetadata><RequestId>1"
+        "</RequestId></ResponseMetadata></ConfirmSubscriptionResponse>"
+    )
+    httpserver.expect_request("/", method="POST").respond_with_data(answer)
+    ses = subscriber(provider, httpserver.url_for(""))
+    assert ses.receipts(subscription()) == []
+    form = parse_qs(httpserver.log[-1][0].data.decode())
+    assert (form["Action"], form["Token"]) == (["ConfirmSubscription"], ["t"])
+
+
+@pytest.mark.timeout(60)
+def test_confirming_a_subscription_is_guarded_and_takes_a_bounded_time(
+    provider: Callable[..., Any],
+    peer: Callable[..., Any],
+    subscription: Callable[..., Any],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(anymail_service, "CONFIRM_SECONDS", 0.5)
+    for behaviour in (peers.hang, peers.drip):
+        slow = peer(behaviour)
+        ses = subscriber(provider, f"http://127.0.0.1:{slow.port}")
+        with pytest.raises(ValueError, match="cannot be confirmed"):
+            ses.receipts(subscription())
+        assert len(slow.connections) == 1  # and it is not tried again
+    settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = False
+    settings.OUTGOING_PRIVATE_HOSTS = []
+    connected: list[object] = []
+    ses = subscriber(provider, f"http://127.0.0.1:{peer(connected.append).port}")
+    with pytest.raises(ValueError, match="cannot be confirmed"):
+        ses.receipts(subscription())
+    assert connected == []

@@ -13,6 +13,7 @@ from py_vapid import Vapid
 from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 
+from notifications.channels import kinds
 from notifications.channels.http_client import ANSWER_LIMIT
 from notifications.core.attempt import Result
 from tests.integration.notifications.providers import peers
@@ -126,6 +127,7 @@ CHANNEL = {twilio: "sms", sns: "sms", fcm: "push", webpush: "push", webhook: "we
     postmark: "email",
     ses: "email",
 }
+WITHOUT_HTTP = {"smtp", "outbox", "simulator"}
 U, T, SENT = Result.UNKNOWN, Result.TRANSIENT, Result.SENT
 
 
@@ -159,6 +161,12 @@ def outcome_at(
         return made.outcome_of(message(channel, recipient, content=content, timeout=1.5))
 
     return outcome_at
+
+
+def test_every_kind_that_is_reached_by_http_is_tried_here() -> None:
+    every: list[Any] = [*READS, *HEARS]
+    tried = {KIND.get(kind, kind.__name__) for kind in every}
+    assert tried == kinds.KINDS.keys() - WITHOUT_HTTP
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

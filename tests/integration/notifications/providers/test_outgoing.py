@@ -14,6 +14,7 @@ import pytest
 from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 
+from notifications.callbacks import mailbox
 from notifications.channels import outgoing
 from notifications.channels.outgoing import AddressRefused, Reach
 from notifications.core.attempt import Result
@@ -105,3 +106,31 @@ def test_a_mail_server_of_an_account_is_guarded_and_that_of_the_settings_is_not(
         connect(read_url(smtp_server.url), time.monotonic() + 60)
     chosen = read_url(smtp_server.url, reach=Reach.SETTINGS)
     connect(chosen, time.monotonic() + 60).quit()
+
+
+def test_a_mailbox_whose_name_server_is_silent_is_away(silent: threading.Event) -> None:
+    for url in ("imap://u:p@mail.silent.example/INBOX", "imaps://u:p@mail.silent.example/INBOX"):
+        with pytest.raises(mailbox.MailboxAway, match=r"mail\.silent\.example"):
+            mailbox.take_unseen(mailbox.read_url(url), 0.2)
+    assert not silent.is_set()
+
+
+@pytest.mark.parametrize("place", ["{recipient}", "shop:secret@{recipient}", "{recipient}:PORT"])
+def test_a_recipient_in_place_of_a_host_reaches_the_public_internet_alone(
+    provider: Callable[..., Any],
+    message: Callable[..., Any],
+    peer: Callable[..., Any],
+    settings: Settings,
+    place: str,
+) -> None:
+    settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = False
+    settings.OUTGOING_PRIVATE_HOSTS = ["127.0.0.1"]  # of accounts, not of recipients
+    connected: list[object] = []
+    port = str(peer(connected.append).port)
+    own = provider("apprise", "chat", secrets={"url": f"json://127.0.0.1:{port}/{{recipient}}"})
+    assert own.outcome_of(message("chat", "127.0.0.1")).code != "private_address"
+    assert len(connected) == 1
+    chosen = provider("apprise", "chat", secrets={"url": f"json://{place.replace('PORT', port)}/"})
+    outcome = chosen.outcome_of(message("chat", "127.0.0.1"))
+    assert (outcome.result, outcome.code) == (Result.PERMANENT, "private_address")
+    assert len(connected) == 1
