@@ -84,7 +84,7 @@ def test_the_kubernetes_base_names_only_what_it_has(manifests: list[Any]) -> Non
         mounted = {mount["name"] for mount in container["volumeMounts"]}
         assert mounted == {volume["name"] for volume in template["spec"]["volumes"]}
         assert container["securityContext"]["readOnlyRootFilesystem"]
-        assert container["image"].startswith("registry.example.org/notifications:")
+        assert container["image"].startswith("registry.example.org/notifications@sha256:")
     (scaled,) = yaml.safe_load_all((DEPLOY / "kubernetes" / "scaling.yaml").read_text())
     assert ("Deployment", scaled["spec"]["scaleTargetRef"]["name"]) in names
 
@@ -116,3 +116,57 @@ def test_settings_of_kubernetes_and_systemd_are_settings(manifests: list[Any]) -
     own = {"PYTHONUNBUFFERED", "GRANIAN_BLOCKING_THREADS"}
     for name in {*config["data"], *named} - own:
         assert f"`{name}`" in known, name
+
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: other}\nspec:\n  containers:\n    - image: "
+OURS = f"images: [{{name: registry.example.org/notifications, digest: {DIGEST}}}]\n"
+
+
+@needs("kubectl")
+@pytest.mark.parametrize(
+    ("images", "more", "refused"),
+    [
+        ("", "", "registry.example.org/notifications@sha256:0000"),
+        (
+            OURS.replace(f"digest: {DIGEST}", "newTag: '1'"),
+            "",
+            "registry.example.org/notifications:1",
+        ),
+        (OURS, "redis:7-alpine\n      name: redis\n", "  redis:7-alpine"),
+        (OURS, "", ""),
+        (OURS, f"redis@{DIGEST}\n      name: redis\n", ""),
+    ],
+    ids=["the base's", "a tag", "another's tag", "ours", "both"],
+)
+def test_nothing_is_applied_while_an_image_has_no_digest(
+    tmp_path: Path, images: str, more: str, refused: str
+) -> None:
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    resources = ["../deploy/kubernetes", *(["other.yaml"] if more else [])]
+    (overlay / "kustomization.yaml").write_text(f"resources: {resources}\n{images}")
+    (overlay / "other.yaml").write_text(POD + more)
+    stub = tmp_path / "bin" / "kubectl"  # the real one, but for a cluster
+    stub.parent.mkdir()
+    stub.write_text(
+        f'#!/bin/sh\n[ "$1" = apply ] && exec cat >{tmp_path}/applied\n'
+        f'exec {shutil.which("kubectl")} "$@"\n'
+    )
+    stub.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "deploy/apply_kubernetes.sh", "overlay"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{stub.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    applied = tmp_path / "applied"
+    if refused:
+        assert (done.returncode, applied.exists()) == (1, False)
+        assert refused in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        assert f"image: registry.example.org/notifications@{DIGEST}" in applied.read_text()
