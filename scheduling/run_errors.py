@@ -35,7 +35,7 @@ def text_of(error: BaseException) -> str:
 
 def cause_of(error: str) -> str:
     """Name a cause: 32 hexadecimal digits, the same for errors that differ in ids and numbers."""
-    gist = re.sub(r"\S*[@\d]\S*", "#", error.lower())[:200]
+    gist = re.sub(r"(?<!\S)[^\s@\d]*[@\d]\S*", "#", error.lower())[:200]
     return hashlib.blake2b(gist.encode(), digest_size=16).hexdigest()
 
 

@@ -31,8 +31,9 @@ _UNIQUE_ITEMS = 20  # rules' worth of hashing, per element
 _UNSUPPORTED = frozenset({"$dynamicRef", "$recursiveRef", "patternProperties"})
 
 # Of a regular expression: what stands for one character, a group's begin or end, a repetition.
+# What does not end is one to the end, so that nothing is looked at twice; the compiler refuses it.
 _TOKEN = re.compile(
-    r"\\[pPk][{<][^}>]*[}>]|\\.|\[(?:\\.|[^\]\\])*\]|\{\d+(?:,\d*)?\}|\(\?[a-zA-Z:=!<>P]*|.",
+    r"\\[pPk][{<][^}>]*+[}>]?|\\.|\[(?:\\.|[^\]\\])*+\]?|\{\d+(?:,\d*)?\}|\(\?[a-zA-Z:=!<>P]*|.",
     re.DOTALL,
 )
 
@@ -159,7 +160,8 @@ def pattern_weight(pattern: str) -> int:
             last = groups.pop()
             groups[-1] += last
         elif part.startswith("{") and len(part) > 1:
-            times = max(int(number or 0) for number in re.findall(r"\d+", part))
+            # Python reads no number of more than 4,300 digits; these are enough to be refused.
+            times = max(int(number[:9]) for number in re.findall(r"\d+", part))
             groups[-1] += last * (times - 1)
             last *= times
         else:

@@ -77,6 +77,6 @@ class FailedDelivery(models.Model):
 
 def fingerprint(channel: str, provider: str, reason: str, code: str, detail: str) -> str:
     """Name a cause: the same for failures that differ only in addresses, ids and numbers."""
-    gist = re.sub(r"\S*[@\d]\S*", "#", detail.lower())[:200]
+    gist = re.sub(r"(?<!\S)[^\s@\d]*[@\d]\S*", "#", detail.lower())[:200]
     cause = json.dumps([channel, provider, reason, code, gist])
     return hashlib.blake2b(cause.encode(), digest_size=16).hexdigest()

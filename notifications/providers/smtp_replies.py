@@ -67,7 +67,8 @@ _BY_PHASE = {
     Phase.CONTENT: Whose.MESSAGE,
 }
 
-_ADDRESSES = re.compile(r"<[^>]*>|\S+@\S+")  # their letters tell nothing
+# Their letters tell nothing. One begins where a word does: a long reply is looked at once.
+_ADDRESSES = re.compile(r"<[^<>]*>|(?<![^\s>])[^\s@]+@\S+")
 _ENHANCED = re.compile(r"[245]\.(\d{1,3})\.(\d{1,3})\b")
 _WORDS_OF_RECIPIENT = re.compile(r"recipient address rejected|user unknown|mailbox", re.I)
 _WORDS_OF_ACCOUNT = re.compile(

@@ -98,6 +98,7 @@ def test_a_check_of_the_largest_context_costs_a_bounded_time(
         (of_a({"pattern": r"^(?=.*\d).+$"}), "pattern at properties.a.pattern is not supported"),
         (of_a({"pattern": r"(a)\1"}), "pattern at properties.a.pattern is not supported"),
         (of_a({"pattern": "("}), "pattern at properties.a.pattern is not supported"),
+        (of_a({"pattern": "a{" + "9" * 5_000 + "}"}), "2,000 parts of patterns"),
         (of_a({"$ref": "file:///etc/passwd"}), "stay inside it"),
         (of_a({"$ref": "#name"}), "stay inside it"),
         (of_a({"$ref": "#/$defs/none"}), "no schema at #/\\$defs/none"),
@@ -110,6 +111,14 @@ def test_a_schema_without_a_bound_is_refused_before_anything_is_checked(
 ) -> None:
     with pytest.raises(InvalidTemplate, match=words):
         check_schema(schema)
+
+
+@pytest.mark.parametrize("part", ["[", "[a", "\\p{", "(?", "a{1", "{1", "[[:", "\\k<"])
+def test_looking_at_a_pattern_costs_linear_time(part: str) -> None:
+    begun = time.thread_time()
+    with pytest.raises(InvalidTemplate):
+        check_schema(of_a({"pattern": part * 100_000}))
+    assert time.thread_time() - begun < CPU_BOUND
 
 
 def test_a_stored_schema_that_would_be_refused_now_refuses_contexts_and_never_runs() -> None:
