@@ -14,7 +14,9 @@ from notifications.core.world import DEFAULT_PROJECT, World
 from scheduling import isolation, job_rows
 from scheduling.models import Schedule
 
-RESERVED = ":"  # begins the stored name of a job that is not of the default project
+RESERVED = ":"  # begins what is kept of ``NAMES``, of a job that is not of the default project
+NAMES = ("name", "concurrency_key", "unique_key")
+"""What jobs would share by: each world has its own."""
 
 
 def definition_of(task: PeriodicTask) -> dict[str, Any]:
@@ -25,12 +27,24 @@ def definition_of(task: PeriodicTask) -> dict[str, Any]:
 def definition_with(task: PeriodicTask, policy: Schedule | None) -> dict[str, Any]:
     """Write it down as ``definition_of`` does, with its policy, if it has one."""
     definition = job_rows.definition_with(task, policy)
-    return {**definition, "name": name_in(policy.namespace if policy else "", task.name)}
+    namespace = policy.namespace if policy else ""
+    own = {key: name_in(namespace, definition[key]) for key in NAMES if key in definition}
+    return {**definition, **own}
 
 
 def stored_name(world: World, name: str) -> str:
     """Return the name by which a job of a world is kept: no two worlds' names meet."""
     return _prefix(world.namespace) + name
+
+
+def stored(world: World, definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a definition as it is kept: its names, and its keys, are the world's own."""
+    own = {
+        key: stored_name(world, definition[key])
+        for key in NAMES
+        if isinstance(definition.get(key), str) and definition[key]
+    }
+    return {**definition, **own}
 
 
 def name_in(namespace: str, stored: str) -> str:

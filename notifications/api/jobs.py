@@ -18,6 +18,7 @@ from notifications.api.authentication import world_of
 from notifications.api.contract import refuses
 from notifications.api.fields import Input, Moment, Number, Text, one_of
 from notifications.api.job_documents import (
+    NAMES,
     RESERVED,
     bare_name,
     definition_of,
@@ -25,7 +26,7 @@ from notifications.api.job_documents import (
     for_world,
     is_of_project,
     name_in,
-    stored_name,
+    stored,
     unreadable,
     version_of,
 )
@@ -280,13 +281,13 @@ def _define(
     world = world_of(request)
     definition = for_world(definition, world)
     permit_job(request, definition)
-    if is_new and world == LIVE and str(definition.get("name", "")).startswith(RESERVED):
-        raise Problem("invalid-job", f"A name does not begin with {RESERVED!r}.", field="name")
-    kept = {**definition, "name": definition.get("name", "")}
-    if isinstance(kept["name"], str) and kept["name"]:
-        kept["name"] = stored_name(world, kept["name"])
+    for key in NAMES if world == LIVE else ():
+        is_own = previous is not None and previous.get(key) == definition.get(key)
+        if not is_own and str(definition.get(key, "")).startswith(RESERVED):
+            raise Problem("invalid-job", f"A {key} does not begin with {RESERVED!r}.", field=key)
+    kept = stored(world, {"name": "", **definition})
     if previous is not None:
-        previous = {**previous, "name": kept["name"]}
+        previous = stored(world, previous)
     try:
         jobs.check(kept)
         return store(kept, previous=previous, is_new=is_new, namespace=world.namespace)

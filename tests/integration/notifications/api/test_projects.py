@@ -128,6 +128,23 @@ def test_a_job_of_a_project_sends_for_it_whatever_its_arguments_say(
     assert rehearse("POST", "/jobs", {**JOB, "handler": "x.y"}).status_code == 403
 
 
+def test_keys_that_jobs_share_are_shared_within_a_project_alone(
+    call: Caller, shop: Any, rehearse: Any
+) -> None:
+    keys = {"concurrency_key": "one", "unique_key": "nightly", "unique_seconds": 1_000_000}
+    for who in (rehearse, shop, call):  # the first would hold up the others for days
+        made = who.ok("POST", "/jobs", {**JOB, **keys, "overlap": "skip"})
+        assert made["definition"].items() >= keys.items()
+        statuses = [who.ok("POST", f"/jobs/{made['id']}/run")["status"] for _ in range(2)]
+        assert [status.startswith("skipped") for status in statuses] == [False, True]
+        changed = who.ok("PATCH", f"/jobs/{made['id']}", {"concurrency_key": "two"})
+        assert changed["definition"]["concurrency_key"] == "two"
+        assert changed["definition"]["unique_key"] == "nightly"
+    for key in ("name", "unique_key", "concurrency_key"):
+        forged = {**JOB, "name": "forged", **keys, "overlap": "skip", key: ":shop/nightly"}
+        assert call("POST", "/jobs", forged).json()["field"] == key
+
+
 def test_a_send_that_people_schedule_for_a_project_is_not_the_default_projects(
     call: Caller, shop: Any
 ) -> None:
