@@ -16,8 +16,8 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from notifications import submission
+from notifications.core import routing
 from notifications.core.errors import InvalidNotification
-from notifications.core.routing import CALLBACK_CHANNEL
 from notifications.models import Notification
 from notifications.queueing import quarantine
 
@@ -71,11 +71,11 @@ def _callback(row: Notification) -> dict[str, Any]:
         },
     }
     return {
-        "channel": CALLBACK_CHANNEL,
+        "channel": routing.CALLBACK_CHANNEL,
         "recipient": row.callback_url,
         "body": json.dumps(told),
         "priority": "low",
-        "idempotency_key": f"callback:{row.id}:{row.status}",
+        "idempotency_key": routing.callback_key(row.id, row.status),
         "reference": row.reference,
         "test": row.test,
         "project": row.project,

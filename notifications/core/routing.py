@@ -25,6 +25,11 @@ def queue_for(channel: str, priority: str) -> str:
     return f"{channel}.{priority}"
 
 
+def callback_key(id_: Any, status: str) -> str:
+    """Return the idempotency key of the callback that tells of a notification's final state."""
+    return f"{CALLBACK_CHANNEL}:{id_}:{status}"
+
+
 def default_weights(by_priority: Mapping[str, float]) -> dict[str, float]:
     """Return the weight of every queue by its name: its priority's, and medium's for jobs."""
     weights = {

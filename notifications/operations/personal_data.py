@@ -2,9 +2,9 @@
 
 Found by the recipient's address in each form that a channel keeps, mail addresses without regard to
 case; and where the address stands in copies (``cc``, ``bcc``), in reports of refused rows, in
-events, and in what jobs were given. A stored recipient is found by its id or by any of its
-addresses, and with it what was sent to it or to its other addresses. What messages to others say of
-a person is not found.
+events, in what jobs were given and gave, and in what people wrote down. A stored recipient is found
+by its id or by any of its addresses, and with it what was sent to it or to its other addresses.
+What messages to others say of a person is not found.
 """
 
 import json
@@ -12,14 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from django.apps import apps
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, transaction
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django_celery_beat.models import PeriodicTask
-from django_celery_results.models import TaskResult
+from django_celery_results.models import GroupResult, TaskResult
 
+from notifications.core import routing
 from notifications.delivery import failed_deliveries
 from notifications.mails import collecting
 from notifications.models import (
@@ -31,6 +33,7 @@ from notifications.models import (
     Event,
     EventEffect,
     FailedDelivery,
+    Hold,
     MailContent,
     Notification,
     OutboxMessage,
@@ -38,10 +41,12 @@ from notifications.models import (
     Recipient,
     RecipientAddress,
     RefusedRow,
+    Status,
     Suppression,
 )
 from notifications.recipients import spellings, suppressions
 from notifications.submission import cancel, insert
+from scheduling.models import Fire, Schedule
 
 FORGOTTEN = "forgotten"  # in place of a recipient, and in texts of a recipient's address
 BATCH = 500  # rows per transaction
@@ -60,6 +65,9 @@ NOTHING: dict[str, Any] = {
 }
 
 Rows = dict[str, list[dict[str, Any]]]
+
+_OF_A_RUN = ("error", "history", "note", "resolution")
+_OF_THE_LOG = ("object_repr", "change_message")
 
 others: dict[str, Callable[[list[str]], list[dict[str, Any]]]] = {}
 """What other packages keep of notifications, by its name: called with their ids."""
@@ -84,15 +92,20 @@ def export(recipient: str, *, project: str = "") -> Rows:
         "outbox": _plain(OutboxMessage.objects.filter(notification__in=ids)),
         "mail_contents": _plain(MailContent.objects.filter(pk__in=[*own, *naming])),
         "copies": _plain(copied),
+        "callbacks": _plain(_callbacks([row.pk for row in (*live, *archived)])),
         "archived_notifications": _plain(archived),
         "recipients": _plain(whom.stored),
         "recipient_addresses": _plain(RecipientAddress.objects.filter(recipient__in=whom.stored)),
         "suppressions": _plain(whom.suppressed()),
         "pending_receipts": _plain(whom.receipts(ids)),
         "refused_rows": _plain(whom.saying(RefusedRow.objects.all(), "detail")),
-        "events": _plain(whom.saying(Event.objects.all(), "data")),
+        "events": _plain(whom.saying(Event.objects.all(), "data", "key")),
         "job_results": _plain(whom.jobs()),
+        "job_runs": _plain(whom.saying(Fire.objects.all(), *_OF_A_RUN)),
         "schedules": _plain(whom.schedules()),
+        "holds": _plain(whom.saying(Hold.objects.all(), "reason")),
+        "batches": _plain(whom.saying(Batch.objects.all(), "errors", "name")),
+        "admin_log": _plain(_admin_log(whom)),
     }
     known = [str(row.pk) for row in (*live, *archived, *copied)]
     return kept | {name: read(known) for name, read in others.items()}
@@ -116,25 +129,49 @@ def forget(
     _suppressions(whom, done)
     for ids in _in_batches(whom.of(Notification.objects.exclude(status__in=UNFINISHED))):
         with transaction.atomic():
-            _live(whom, ids, done, by)
+            _live(whom, _without_callbacks(whom, ids, done, by), done, by)
     _copies(whom, done)
     _archived(whom, done)
     done["pending_receipts"] += whom.receipts([]).delete()[0]
     done["failed_deliveries"] += sum(_failed(row, by) for row in whom.failed([]))
+    _texts(whom, done)
+    done["recipients"] += whom.delete_stored()
+    done["in_hand"] += whom.of(Notification.objects.filter(status__in=UNFINISHED)).count()
+    done["schedules"] = whom.schedules().count()
+    return {name: count for name, count in done.items() if count}
+
+
+def _texts(whom: "_Whom", done: Counter[str]) -> None:
+    """Take it out of what stands in no row of a notification's."""
+    for event in whom.saying(Event.objects.all(), "key"):
+        Event.objects.filter(pk=event.pk).update(key=f"{FORGOTTEN}-{event.pk}")
     for rows, columns in (
         (RefusedRow.objects.all(), ("detail",)),
         (Event.objects.all(), ("data",)),
         (EventEffect.objects.all(), ("detail", "match")),
+        (FailedDelivery.objects.all(), ("resolution",)),
+        (PendingReceipt.objects.all(), ("detail",)),
+        (Suppression.objects.all(), ("detail",)),
         (TaskResult.objects.all(), ("task_args", "task_kwargs", "result", "traceback", "meta")),
-        (Batch.objects.all(), ("errors",)),
+        (GroupResult.objects.all(), ("result",)),
+        (Fire.objects.all(), _OF_A_RUN),
+        (Batch.objects.all(), ("errors", "name")),
+        (Hold.objects.all(), ("reason",)),
     ):
         for row in whom.saying(rows, *columns):
             whom.take_out(row, columns)
             done[row._meta.model_name or ""] += 1
-    done["recipients"] += whom.delete_stored()
-    done["in_hand"] = whom.of(Notification.objects.filter(status__in=UNFINISHED)).count()
-    done["schedules"] = whom.schedules().count()
-    return {name: count for name, count in done.items() if count}
+    for entry in _admin_log(whom):
+        whom.take_out(entry, _OF_THE_LOG)
+        done["logentry"] += 1
+
+
+def _admin_log(whom: "_Whom") -> list[Any]:
+    """Return where Django's admin names it in its history; nothing where a project has no admin."""
+    if not apps.is_installed("django.contrib.admin"):
+        return []
+    entries = apps.get_model("admin.LogEntry")._default_manager.all()  # noqa: SLF001 -- Django's name
+    return list(whom.saying(entries, *_OF_THE_LOG))
 
 
 def _stored(given: str, project: str, forms: Iterable[str]) -> "QuerySet[Recipient]":
@@ -202,12 +239,17 @@ class _Whom:
         return FailedDelivery.objects.filter(own)
 
     def schedules(self) -> "QuerySet[PeriodicTask]":
-        """Return the schedules that write to it, by an address or by its id."""
-        found = self.saying(PeriodicTask.objects.all(), "kwargs", "args")
+        """Return the schedules that write to it, by an address or by its id.
+
+        Also by what code last registered.
+        """
+        by_code = self.saying(Schedule.objects.all(), "definition").values("periodic_task")
+        given = self.saying(PeriodicTask.objects.all(), "kwargs", "args").values("pk")
+        which = Q(pk__in=given) | Q(pk__in=by_code)
         for one in self.stored:
             named = json.dumps({"recipient": one.key})
-            by_id = Q(kwargs__contains=named) | Q(args__contains=named)
-            found = PeriodicTask.objects.filter(Q(pk__in=found.values("pk")) | by_id)
+            which |= Q(kwargs__contains=named) | Q(args__contains=named)
+        found: QuerySet[PeriodicTask] = PeriodicTask.objects.filter(which)
         return found
 
     def jobs(self) -> "QuerySet[TaskResult]":
@@ -218,8 +260,8 @@ class _Whom:
         kept = {}
         for name, value in fields.items():
             if name in COPIES and isinstance(value, list):
-                kept[name] = [one for one in value if not self._is_in(str(one))]
-            elif not (name in COPIES and self._is_in(str(value))):
+                kept[name] = [one for one in value if not self.names(str(one))]
+            elif not (name in COPIES and self.names(str(value))):
                 kept[name] = value
         return kept
 
@@ -228,7 +270,8 @@ class _Whom:
         values = {name: self._without(getattr(row, name)) for name in columns}
         type(row)._base_manager.filter(pk=row.pk).update(**values)  # noqa: SLF001 -- Django's name
 
-    def _is_in(self, text: str) -> bool:
+    def names(self, text: str) -> bool:
+        """Return whether it stands in a text."""
         return any(form.lower() in text.lower() for form in self.forms)
 
     def _without(self, value: Any) -> Any:
@@ -236,7 +279,7 @@ class _Whom:
             return [self._without(one) for one in value]
         if isinstance(value, dict):
             return {name: self._without(one) for name, one in value.items()}
-        return FORGOTTEN if isinstance(value, str) and self._is_in(value) else value
+        return FORGOTTEN if isinstance(value, str) and self.names(value) else value
 
 
 def _suppressions(whom: _Whom, done: Counter[str]) -> None:
@@ -269,9 +312,40 @@ def _live(whom: _Whom, ids: list[Any], done: Counter[str], by: AbstractBaseUser 
         _failed(row, by) for row in FailedDelivery.objects.filter(notification__in=ids)
     )
     done["pending_receipts"] += PendingReceipt.objects.filter(notification_id__in=ids).delete()[0]
+    named = whom.saying(rows, "callback_url").values("pk")
+    rows.filter(pk__in=named).update(callback_url="")
     mails = set(rows.exclude(mail=None).values_list("mail_id", flat=True))
     done["notifications"] += rows.update(**NOTHING)
     collecting.release(mails)
+
+
+def _callbacks(ids: Iterable[Any]) -> "QuerySet[Notification]":
+    """Return the callbacks that tell of the final states of notifications."""
+    keys = [routing.callback_key(id_, status) for id_ in ids for status in Status.values]
+    return Notification.objects.filter(channel=routing.CALLBACK_CHANNEL, idempotency_key__in=keys)
+
+
+def _without_callbacks(
+    whom: _Whom, ids: list[Any], done: Counter[str], by: AbstractBaseUser | None
+) -> list[Any]:
+    """Forget what callbacks repeat of notifications; return those of which none is being sent."""
+    for waiting in _callbacks(ids).filter(status__in=WAITING):
+        if whom.names(waiting.recipient):
+            done["cancelled"] += cancel(waiting.pk).cancelled
+            continue
+        told = json.loads(waiting.body)
+        told["data"] |= {"reference": "", "metadata": {}}
+        same = Notification.objects.filter(pk=waiting.pk, status__in=WAITING)
+        done["callbacks"] += same.update(body=json.dumps(told), reference="")
+    in_hand = (
+        _callbacks(ids).filter(status=Status.SENDING).values_list("idempotency_key", flat=True)
+    )
+    left = {key.split(":")[1] for key in in_hand}
+    done["in_hand"] += len(left)
+    kept = [id_ for id_ in ids if str(id_) not in left]
+    over = _callbacks(kept).exclude(status__in=UNFINISHED)
+    _live(whom, [*over.values_list("pk", flat=True)], done, by)
+    return kept
 
 
 def _failed(row: FailedDelivery, by: AbstractBaseUser | None) -> int:
@@ -284,10 +358,16 @@ def _failed(row: FailedDelivery, by: AbstractBaseUser | None) -> int:
 
 
 def _archived(whom: _Whom, done: Counter[str]) -> None:
-    for row in whom.of(ArchivedNotification.objects.all()):
+    rows = list(whom.of(ArchivedNotification.objects.all()))
+    keys = [routing.callback_key(row.pk, status) for row in rows for status in Status.values]
+    told = ArchivedNotification.objects.filter(
+        channel=routing.CALLBACK_CHANNEL, idempotency_key__in=keys
+    )
+    for row in [*rows, *told]:
         tries = [{**attempt, "detail": "", "provider_message_id": ""} for attempt in row.attempts]
         same = ArchivedNotification.objects.filter(pk=row.pk, finished_at=row.finished_at)
-        done["archived_notifications"] += same.update(**NOTHING, attempts=tries)
+        url = "" if whom.names(row.callback_url) else row.callback_url
+        done["archived_notifications"] += same.update(**NOTHING, callback_url=url, attempts=tries)
         collecting.release([] if row.mail_id is None else [row.mail_id])
 
 

@@ -1,36 +1,46 @@
 """A recipient's data is handed out whole, and forgotten everywhere; suppressions still hold."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
-from django_celery_results.models import TaskResult
+from django_celery_results.models import GroupResult, TaskResult
 from pytest_django import Settings
 
+from notifications.callbacks import outbound
+from notifications.core import routing
 from notifications.maintenance import retention
 from notifications.models import (
     ArchivedNotification,
     Attempt,
     Batch,
     Event,
+    EventEffect,
     FailedDelivery,
+    Hold,
     MailContent,
     Notification,
     OutboxMessage,
     PendingReceipt,
+    Recipient,
+    RecipientAddress,
     RefusedRow,
     Status,
     Suppression,
 )
 from notifications.operations import personal_data
 from notifications.recipients import suppressions
-from notifications.submission import send
+from notifications.submission import cancel, send
+from scheduling.models import Fire, FireStatus, Schedule
 
 ADA = "ada.lovelace@example.org"
 WORDS = ("lovelace", "c4711x")
@@ -45,6 +55,145 @@ def dump() -> list[tuple[str, Any]]:
             cursor.execute(f'SELECT row_to_json(one)::text FROM "{table}" AS one')
             rows += [(table, row) for (row,) in cursor.fetchall()]
     return rows
+
+
+# Every column of text that could name a recipient, by its table; ``everything`` fills each of them.
+PERSONAL = {
+    "django_admin_log": {"object_repr", "change_message"},
+    "django_celery_beat_periodictask": {"args", "kwargs"},
+    "django_celery_results_groupresult": {"result"},
+    "django_celery_results_taskresult": {
+        *("task_args", "task_kwargs", "result", "traceback", "meta"),
+    },
+    "notifications_attempt": {"detail", "provider_message_id"},
+    "notifications_batch": {"name", "errors"},
+    "notifications_event": {"data", "key"},
+    "notifications_eventeffect": {"detail", "match"},
+    "notifications_faileddelivery": {"detail", "history", "request", "resolution"},
+    "notifications_hold": {"reason"},
+    "notifications_mailcontent": {"fields"},
+    "notifications_outboxmessage": {"recipient", "content"},
+    "notifications_pendingreceipt": {"recipient", "detail"},
+    "notifications_recipient": {"key", "attributes"},
+    "notifications_recipientaddress": {"address"},
+    "notifications_refusedrow": {"detail"},
+    "notifications_suppression": {"recipient", "detail"},
+    "scheduling_fire": {"error", "history", "note", "resolution"},
+    "scheduling_schedule": {"definition"},
+}
+OF_A_NOTIFICATION = {
+    *("recipient", "context", "subject", "body", "reference", "metadata", "idempotency_key"),
+    *("callback_url", "options", "recipient_key"),
+}
+PERSONAL["notifications_notification"] = OF_A_NOTIFICATION
+PERSONAL["notifications_archivednotification"] = OF_A_NOTIFICATION | {"attempts"}
+# Left to a person, who is told of them: what they do goes on until somebody changes it.
+TOLD_ONLY = {"django_celery_beat_periodictask", "scheduling_schedule"}
+# Tables whose rows are about no recipient: people who work here, configuration, content that is
+# written for everybody, and processes.
+IMPERSONAL_TABLES = re.compile(
+    r"auth_\w+|account_\w+|mfa_\w+|socialaccount_\w+|django_(content_type|migrations|session|site)"
+    r"|config_auditentry"  # masks what it writes: test_audit.py
+    r"|templates_engine_\w+|django_celery_beat_(?!periodictask$)\w+"
+    r"|django_celery_results_chordcounter"
+    r"|notifications_(apikey|project|provideraccount|accountrule|ratelimit|queueweight"
+    r"|quarantinedrow|eventrule|attachment|bulkreplay|\w+_attachments)"
+    r"|scheduling_(uniquerun|change|schedulerprocess|workerprocess|lease)"
+)
+# Columns that hold words of the system's own.
+IMPERSONAL = re.compile(
+    r"id|\w+_id|channel|priority|locale|guarantee|retry|content_hash|traceparent|told_status"
+    r"|continuation"  # the Celery tasks to call afterwards, for the seconds until they are called
+    r"|status|state|reason|provider|result|choice|code|worker|project|namespace|error_class|kind"
+    r"|fingerprint|digest|account|event|name|rule_name|outcome|cancellation|field|error|scope|value"
+    r"|source|misfire|overlap|recurrence|groups|concurrency_key|unique_key|condition|origin|rule"
+    r"|quarantine_reason|cause|task|queue|exchange|routing_key|headers|description"
+    r"|timezone|country|periodic_task_name|task_name|content_type|content_encoding|stored_as"
+)
+
+
+def columns_of_text() -> set[tuple[str, str]]:
+    """Return every column of text or JSON of a table whose rows may be about a recipient."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name, column_name FROM information_schema.columns"
+            " WHERE table_schema = current_schema()"
+            " AND data_type IN ('text', 'character varying', 'jsonb')"
+        )
+        # A month's partition has its table's columns.
+        found = {
+            (re.sub(r"(_\d+)+$|_default$", "", table), str(column))
+            for table, column in cursor.fetchall()
+        }
+    return {(table, column) for table, column in found if not IMPERSONAL_TABLES.fullmatch(table)}
+
+
+def filled() -> set[tuple[str, str]]:
+    """Return the columns in which a word of Ada's stands."""
+    return {
+        (re.sub(r"(_\d+)+$|_default$", "", table), column)
+        for table, row in dump()
+        for column, value in json.loads(row).items()
+        if any(word in json.dumps(value).lower() for word in WORDS)
+    }
+
+
+def test_every_column_that_could_name_a_recipient_is_known_and_emptied(
+    everything: dict[Any, Any],
+) -> None:
+    PeriodicTask.objects.update(args=json.dumps([ADA]), kwargs=json.dumps({"to": ADA}))
+    of_code = {"definition": {"kwargs": {"to": ADA}}}
+    Schedule.objects.update_or_create(pk=PeriodicTask.objects.get().pk, defaults=of_code)
+    stored = Recipient.objects.create(key="c4711x", attributes={"name": "Ada Lovelace"})
+    RecipientAddress.objects.create(recipient=stored, channel="email", address=ADA, place=0)
+    for model in (Notification, ArchivedNotification):
+        model._base_manager.filter(reference="c4711x").update(recipient_key="c4711x")
+    personal = {(table, column) for table, columns in PERSONAL.items() for column in columns}
+    unknown = {
+        (table, column)
+        for table, column in columns_of_text() - personal
+        if not IMPERSONAL.fullmatch(column)
+    }
+    assert unknown == set()
+    assert personal - filled() == set()  # else nothing is shown by what follows
+    done = personal_data.forget(ADA)
+    assert {table for table, _ in filled()} == TOLD_ONLY
+    assert done["schedules"] == 1
+    assert "Schedules that still write" in personal_data.left_to_do(done)
+
+
+def test_a_callback_that_waits_still_tells_the_state_and_nothing_of_the_recipient(
+    transactional_db: None,
+) -> None:
+    row = send(
+        channel="email",
+        recipient=ADA,
+        subject="S",
+        body="B",
+        countdown=600,
+        reference="c4711x",
+        metadata={"customer": "c4711x"},
+        callback_url="https://shop.example/done",
+    )
+    cancel(row.id)
+    outbound.tick()
+    callback = Notification.objects.get(channel="callback")
+    assert "c4711x" in callback.body
+    personal_data.forget(ADA)
+    assert told(*WORDS) == set()
+    callback.refresh_from_db()
+    assert callback.status == Status.QUEUED
+    told_of = json.loads(callback.body)["data"]
+    assert (told_of["id"], told_of["status"]) == (str(row.id), "cancelled")
+    Notification.objects.filter(pk=callback.pk).update(status=Status.SENDING)
+    another = send(
+        channel="email", recipient=ADA, subject="S", body="B", callback_url="https://shop.example/"
+    )
+    Notification.objects.filter(pk=another.pk).update(status=Status.SENT, due_at=None)
+    Notification.objects.filter(pk=callback.pk).update(
+        idempotency_key=routing.callback_key(another.id, Status.SENT)
+    )
+    assert personal_data.forget(ADA) == {"in_hand": 1}  # found again by the row that it tells of
 
 
 def told(*words: Any) -> set[Any]:
@@ -71,10 +220,21 @@ def everything(
     failed = send(channel="simulator", recipient=f"{ADA}?result=permanent&code=550", body="c4711x")
     Notification.objects.filter(pk=failed.pk).update(recipient=f"{ADA}?result=permanent&code=550")
     deliver(failed)
-    FailedDelivery.objects.update(detail=f"550 <{ADA}>", history=[{"number": 1, "detail": ADA}])
+    FailedDelivery.objects.update(
+        detail=f"550 <{ADA}>", history=[{"number": 1, "detail": ADA}], resolution=f"by {ADA}"
+    )
     Notification.objects.filter(pk=failed.pk).update(recipient=ADA, channel="email")
     waits = send(**mail, recipient=ADA, countdown=600, idempotency_key="welcome-lovelace")
     old = send(**mail, recipient=ADA)
+    for row in (sent, old):
+        Notification.objects.filter(pk=row.pk).update(
+            context={"code": "c4711x"},
+            metadata={"customer": "c4711x"},
+            options={"to_name": "Ada Lovelace"},
+            reference="c4711x",
+            idempotency_key=f"c4711x {row.pk}",
+            callback_url=f"https://shop.example/?of={ADA}",
+        )
     deliver(old)
     Attempt.objects.update(detail=f"250 {ADA} accepted")
     Attempt.objects.exclude(notification=copy.id).update(provider_message_id="m-lovelace")
@@ -88,12 +248,44 @@ def everything(
     retention.prune()
     suppressions.suppress("email", ADA, "complaint", detail=f"said {ADA}")
     PendingReceipt.objects.create(
-        account="a", channel="email", event="bounced", recipient=ADA, due_at=sent.created_at
+        account="a",
+        channel="email",
+        event="bounced",
+        recipient=ADA,
+        detail=f"550 <{ADA}>",
+        due_at=sent.created_at,
     )
-    batch = Batch.objects.create(errors=[{"index": 0, "field": "cc", "detail": f"'{ADA}' is bad"}])
-    Event.objects.create(name="a.b", data={"to": [ADA]}, content_hash="x")
+    bad = {"index": 0, "field": "cc", "detail": f"'{ADA}' is bad"}
+    batch = Batch.objects.create(name=f"for {ADA}", errors=[bad])
+    event = Event.objects.create(name="a.b", key=ADA, data={"to": [ADA]}, content_hash="x")
+    EventEffect.objects.create(
+        event=event, rule_name="r", outcome="refused", detail=f"'{ADA}' is bad", match=ADA
+    )
+    Hold.objects.create(scope="queue", value="email.low", reason=f"asked by {ADA}")
     RefusedRow.objects.create(batch=batch, place=0, error="E", detail=f"'{ADA}' is bad")
-    TaskResult.objects.create(task_id="t", task_kwargs=json.dumps({"to": ADA, "code": "c4711x"}))
+    texts = ("task_args", "task_kwargs", "result", "traceback", "meta")
+    TaskResult.objects.create(task_id="t", **dict.fromkeys(texts, json.dumps({"to": ADA})))
+    GroupResult.objects.create(group_id="g", result=json.dumps([ADA]))
+    task = PeriodicTask.objects.create(
+        name="tidy", task="shop.tidy", interval=IntervalSchedule.objects.create(every=9)
+    )
+    Schedule.objects.get_or_create(pk=task.pk)
+    Fire.objects.create(
+        schedule_id=task.pk,
+        scheduled_for=sent.created_at,
+        fire_at=sent.created_at,
+        status=FireStatus.FAILED,
+        error=f"ValueError: {ADA}",
+        history=[{"attempt": 1, "error": f"ValueError: {ADA}"}],
+        note=f"for {ADA}",
+        resolution=f"asked by {ADA}",
+    )
+    LogEntry.objects.create(
+        user=User.objects.create_user("boss"),
+        action_flag=1,
+        object_repr=f"email to {ADA}",
+        change_message=json.dumps([{"added": {"object": ADA}}]),
+    )
     FailedDelivery.objects.create(
         request={"recipient": ADA, "body": "c4711x"},
         channel="email",
@@ -125,9 +317,14 @@ def test_all_that_is_kept_of_a_recipient_is_handed_out(
         "suppressions": 1,
         "pending_receipts": 1,
         "refused_rows": 1,
+        "callbacks": 0,
         "events": 1,
         "job_results": 1,
+        "job_runs": 1,
         "schedules": 0,
+        "holds": 1,
+        "batches": 1,
+        "admin_log": 1,
         "audit_log": 0,
     }
     bodies = {row["body"] for row in kept["notifications"]}
