@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from django.db.models import Count, QuerySet
 
-from scheduling import failures, liveness, streaks, workers
+from scheduling import failures, liveness, overdue, streaks, workers
 from scheduling.clock import database_now
 from scheduling.housekeeping import live_schedulers
 from scheduling.kept.documents import percentile
@@ -30,6 +30,8 @@ class Status:
     running: int
     waiting: int
     quarantined: int
+    overdue: int
+    """Schedules that no living scheduler moves on: due, changed or to be looked at for long."""
     hung_schedulers: int
     """Schedulers that are alive, and of which a loop has not moved for half a minute."""
     failed_runs: int
@@ -67,6 +69,7 @@ def read(window: timedelta = WINDOW) -> Status:
         running=unfinished.filter(status=FireStatus.RUNNING).count(),
         waiting=unfinished.filter(status=FireStatus.WAITING).count(),
         quarantined=Schedule.objects.filter(quarantined_at__isnull=False).count(),
+        overdue=len(overdue.keys(now)) if live else 0,
         hung_schedulers=len(liveness.hung(now)),
         failed_runs=failures.open_ones().count(),
         failing=streaks.failing().count(),

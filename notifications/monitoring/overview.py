@@ -205,6 +205,7 @@ def _troubles_of_schedules(seen: scheduler_status.Status) -> list[str]:
         "Schedules whose last due times were skipped, one after the other": seen.skipping,
         "Tasks that were due and that no worker knows": seen.unknown_tasks,
         "Schedules in quarantine": seen.quarantined,
+        "Schedules that are due and that no scheduler moves on": seen.overdue,
     }
     return [f"{what}: {count}." for what, count in counted.items() if count]
 

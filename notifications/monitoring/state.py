@@ -131,6 +131,7 @@ def _scheduler() -> Iterator[GaugeMetricFamily]:
     yield _gauge("schedules_due", "Schedules due and not claimed", status.due_backlog)
     yield _gauge("schedulers_hung", "Schedulers of which a loop hangs", status.hung_schedulers)
     yield _gauge("schedules_quarantined", "Schedules in quarantine", status.quarantined)
+    yield _gauge("schedules_overdue", "Schedules no scheduler moves on", status.overdue)
     yield _gauge("schedules_failing", "Schedules whose last runs failed", status.failing)
     yield _gauge("schedules_skipping", "Schedules whose last fires were skipped", status.skipping)
     yield _gauge("tasks_unknown", "Due tasks that no worker knows", status.unknown_tasks)

@@ -1,6 +1,5 @@
 """Schedules in one form: when, what and how; the next five fires, and the fires so far."""
 
-import json
 from collections.abc import Callable, Iterable
 from copy import copy
 from datetime import datetime
@@ -10,7 +9,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
@@ -20,7 +19,18 @@ from django_celery_beat.models import PeriodicTask
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from scheduling import arguments, isolation, job_rows, job_storage, jobs, preview, rules
+from scheduling import (
+    arguments,
+    isolation,
+    job_rows,
+    job_storage,
+    jobs,
+    overdue,
+    preview,
+    rules,
+    streaks,
+    workers,
+)
 from scheduling.admin import timeline
 from scheduling.admin.pages import answer, with_dialog
 from scheduling.admin.policy import TYPED_RULE, PolicyInline
@@ -41,7 +51,7 @@ from scheduling.admin.when import shown as written
 from scheduling.clock import database_now
 from scheduling.job_schema import HOW_TO_ALLOW
 from scheduling.message_rows import read_json
-from scheduling.messages import MalformedMessage, read_headers
+from scheduling.messages import MalformedMessage, read, read_headers
 from scheduling.models import Fire, Schedule
 from scheduling.preview import upcoming_fires
 from scheduling.recurrence import RuleEnded
@@ -98,6 +108,22 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
             self.fields["description"].widget.attrs["rows"] = 2
             self.fields["task"].widget = UnfoldAdminTextInputWidget()
             self.fields["regtask"].widget = TaskSelect()
+
+    def clean_args(self) -> str:
+        """Refuse arguments that no message could hold."""
+        return self._read("args", [])
+
+    def clean_kwargs(self) -> str:
+        """Refuse keyword arguments that no message could hold."""
+        return self._read("kwargs", {})
+
+    def _read(self, column: str, empty: list[Any] | dict[str, Any]) -> str:
+        text: str = self.cleaned_data[column]
+        try:
+            read(column, text, empty)
+        except MalformedMessage as error:
+            raise ValidationError(str(error)) from None
+        return text
 
     def clean_headers(self) -> str:
         """Refuse headers that would break the message."""
@@ -159,11 +185,15 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
         if not jobs.is_allowed(task):
             self.add_error(None, f"The task {task!r} may not be scheduled. {HOW_TO_ALLOW}")
             return
-        args, kwargs = (json.loads(data.get(name) or "null") for name in ("args", "kwargs"))
         try:
-            arguments.check(data.get("task") or "", args or [], kwargs or {})
+            args = read("args", data.get("args"), [])
+            kwargs = read("kwargs", data.get("kwargs"), {})
+            arguments.check(data.get("task") or "", args, kwargs)
         except arguments.InvalidArguments as error:
             self.add_error(*self.beside(error))
+        except MalformedMessage as error:
+            unfit = arguments.InvalidArguments(str(error), field=error.column)
+            self.add_error(*self.beside(unfit))
 
     def task_to_allow(self, data: dict[str, Any]) -> str:
         """Return the task that has to be on the allow-list."""
@@ -193,7 +223,12 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("planned", "planned"), ("paused", "paused"), ("quarantined", "in quarantine")]
+        return [
+            *(("planned", "planned"), ("paused", "paused")),
+            *(("quarantined", "in quarantine"), ("overdue", "overdue")),
+            *(("failing", "its last runs failed"), ("skipping", "its last times were skipped")),
+            ("unknown", "no worker knows its task"),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
@@ -203,6 +238,16 @@ class StateFilter(admin.SimpleListFilter):
                 return queryset.filter(enabled=False)
             case "quarantined":
                 return queryset.filter(firing__quarantined_at__isnull=False)
+            case "overdue":
+                return queryset.filter(pk__in=overdue.keys(database_now()))
+            case "failing":
+                return queryset.filter(pk__in=streaks.failing().values("pk"))
+            case "skipping":
+                return queryset.filter(pk__in=streaks.skipping().values("pk"))
+            case "unknown":
+                enabled = PeriodicTask.objects.filter(enabled=True).order_by()
+                tasks = enabled.values_list("task", flat=True).distinct()
+                return queryset.filter(task__in=workers.unknown(tasks))
         return queryset
 
 
@@ -330,7 +375,9 @@ class ScheduleAdmin(ReadableAdmin):
         return page
 
     def get_queryset(self, request: HttpRequest) -> ReadableRows:
-        return super().get_queryset(request).select_related("firing", *RULES)
+        rows = super().get_queryset(request).select_related("firing", *RULES)
+        late = Q(enabled=True, firing__next_fire_at__lt=database_now() - overdue.LONG)
+        return readable(rows.annotate(is_overdue=late))
 
     def get_deleted_objects(self, objs: Iterable[Any], request: HttpRequest) -> tuple[Any, ...]:
         """Return the schedules and count their fires, of which there may be many thousands."""
@@ -413,6 +460,8 @@ class ScheduleAdmin(ReadableAdmin):
         schedule = _schedule(task)
         if schedule and schedule.quarantined_at:
             return f"in quarantine: {schedule.quarantine_reason} {fault_of(task)}".rstrip()
+        if getattr(task, "is_overdue", False):
+            return "overdue: it is due, and no scheduler moves it on"
         return _fault(task) or ("active" if task.enabled else "paused")
 
     @admin.display(description=f"next {NEXT_FIRES} fires")

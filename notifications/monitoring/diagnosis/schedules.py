@@ -1,16 +1,14 @@
 """Schedulers, schedules and their runs."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from django_celery_beat.models import PeriodicTask
 
 from notifications.db import clock
 from notifications.monitoring.diagnosis.finding import Finding
 from scheduling import declarations, failures, housekeeping, liveness, streaks, workers
+from scheduling import overdue as standing
 from scheduling.models import Schedule
-
-LONG_DUE = timedelta(minutes=2)
 
 
 def schedulers() -> Iterator[Finding]:
@@ -108,17 +106,15 @@ def quarantined() -> Iterator[Finding]:
 
 
 def overdue() -> Iterator[Finding]:
-    """No schedule is due for long while a scheduler is alive."""
+    """No schedule stands still while a scheduler is alive."""
     if not housekeeping.live_schedulers(clock.now()):
         return
-    late = Schedule.objects.filter(
-        next_fire_at__lt=clock.now() - LONG_DUE, periodic_task__enabled=True
-    )
-    for name in late.order_by("next_fire_at").values_list("periodic_task__name", flat=True)[:5]:
+    late = PeriodicTask.objects.filter(pk__in=standing.keys(clock.now())).order_by("pk")
+    for name in late.values_list("name", flat=True)[:5]:
         yield Finding(
             "scheduler.overdue",
-            f"The schedule {name!r} has been due for over {LONG_DUE.total_seconds():.0f} s, "
-            "and does not fire.",
+            f"The schedule {name!r} has been due, or changed, for over "
+            f"{standing.LONG.total_seconds():.0f} s, and no scheduler moves it on.",
             "See a scheduler's log: it names a schedule whose row cannot be written (a trigger of "
             "the database may refuse it). If there are many, start another scheduler.",
         )

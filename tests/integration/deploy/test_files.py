@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from django.conf import settings
 
 from config import processes
+from notifications.worker.shutdown import HARD_AFTER
 from tests.servers.processes import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -44,6 +46,20 @@ def test_the_target_starts_what_make_up_starts() -> None:
     assert {"web", "worker", "beat"} <= set(wanted)
     for name in wanted:
         assert list((DEPLOY / "systemd").glob(f"notifications-{name}*"))
+
+
+def test_every_orchestrator_gives_a_worker_the_time_that_it_may_wait_for_jobs() -> None:
+    longest = max(settings.WORKER_SHUTDOWN_JOBS_GRACE, settings.WORKER_SHUTDOWN_GRACE) + HARD_AFTER
+    unit = (DEPLOY / "systemd/notifications-worker.service").read_text()
+    (stop,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    deployment, *_ = yaml.safe_load_all((DEPLOY / "kubernetes/worker.yaml").read_text())
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["worker"]
+    for seconds in (
+        int(stop),
+        deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"],
+        int(compose["stop_grace_period"].removesuffix("s")),
+    ):
+        assert seconds > longest
 
 
 @needs("amtool")

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from django.conf import settings
 from flower.options import default_options
 
 from config import processes
@@ -73,11 +72,6 @@ def test_each_service_runs_the_command_of_its_process(
 def test_it_has_all_parts_and_two_schedulers() -> None:
     assert set(SERVICES) == {*OURS, "postgres", "redis", "mail", "prometheus", "grafana"}
     assert SERVICES["beat"]["deploy"]["replicas"] == 2
-
-
-def test_a_worker_is_given_the_time_that_it_may_wait_for_jobs() -> None:
-    stop_period = int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
-    assert stop_period > settings.WORKER_SHUTDOWN_JOBS_GRACE + settings.WORKER_SHUTDOWN_GRACE
 
 
 def test_redis_keeps_its_messages() -> None:

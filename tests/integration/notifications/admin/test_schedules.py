@@ -108,6 +108,7 @@ def test_a_missing_variable_is_named_beside_the_context(boss: Client, receipt: T
         ({"more": '{"colour": "red"}'}, "more", "colour"),
         ({"context": "{"}, "context", "JSON"),
         ({"more": "[]"}, "more", "object"),
+        ({"more": '{"metadata": {"x": {"__type__": "datetime", "__value__": 5}}}'}, "more", "JSON"),
     ],
 )
 def test_what_the_door_would_refuse_is_refused_beside_its_field(
@@ -115,6 +116,24 @@ def test_what_the_door_would_refuse_is_refused_beside_its_field(
 ) -> None:
     errors = refused(boss, **{"channel": "email", "subject": "Hi", "body": "Hi", **values})
     assert words in " ".join(errors[field])
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("kwargs", '{"metadata": {"x": {"__type__": "datetime", "__value__": 5}}}'),
+        ("args", '[{"__type__": "uuid", "__value__": {"hex": 1}}]'),
+        ("kwargs", "[1]"),
+        ("args", '{"a": 1}'),
+        ("kwargs", "{bad"),
+        ("headers", "null"),
+    ],
+)
+def test_what_no_message_could_hold_is_refused_beside_its_field(
+    boss: Client, shop_allowed: None, column: str, text: str
+) -> None:
+    errors = refused(boss, what="task", task="shop.tidy", recipients="", **{column: text})
+    assert list(errors) == [column]
 
 
 @pytest.fixture

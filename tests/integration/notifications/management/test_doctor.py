@@ -212,11 +212,14 @@ def test_a_schedule_that_is_due_for_long_and_does_not_fire(
     now = timezone.now()
     every, _ = IntervalSchedule.objects.get_or_create(every=1, period="hours")
     task = PeriodicTask.objects.create(name="nightly", task="no.such.task", interval=every)
-    late = {"next_fire_at": now - timedelta(minutes=5)}
+    late = {"next_fire_at": now - timedelta(seconds=40)}
     Schedule.objects.update_or_create(pk=task.pk, defaults=late)
     assert cures(schedules.overdue) == {}  # no scheduler is alive, which is told by itself
+    assert value("schedules_overdue") == 0
     SchedulerProcess.objects.create(name="beat", started_at=now, seen_at=now)
     assert "cannot be written" in cures(schedules.overdue)["scheduler.overdue"]
+    assert value("schedules_overdue") == 1
+    assert any("no scheduler moves on: 1" in trouble for trouble in overview.read().troubles)
 
 
 def test_what_an_operator_holds_is_told_until_it_is_released(
