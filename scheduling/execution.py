@@ -62,12 +62,30 @@ class Task(celery.Task):  # type: ignore[misc]  # celery is untyped
             return
         if not _take(fire, self):
             raise Ignore
-        if any(self.request.timelimit or ()) and not _ends_runs:
+        limits = (*(self.request.timelimit or ()), self.time_limit, self.soft_time_limit)
+        if any(limits) and not _ends_runs:
             raise UnenforcedTimeout(
                 f"The pool of {self.request.hostname} cannot end a run, so its timeout would not "
                 "be kept. Let workers with the prefork pool consume this queue, or take the "
                 "timeout away."
             )
+
+    def signature_from_request(
+        self,
+        request: Any = None,
+        args: Any = None,
+        kwargs: Any = None,
+        queue: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Return the message by which a run asks to run again.
+
+        A fire's expiry is of the message that nobody took, so that of its retry has none.
+        """
+        message = super().signature_from_request(request, args, kwargs, queue, **options)
+        if hasattr(request or self.request, RUN) and "expires" not in options:
+            message.options.pop("expires", None)
+        return message
 
 
 def connect() -> None:

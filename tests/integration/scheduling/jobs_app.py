@@ -125,6 +125,18 @@ WAYS: dict[str, Any] = {
 }
 
 
+@app.task(name="jobs.limited", time_limit=60)  # type: ignore[untyped-decorator]
+def limited() -> None:
+    """Stands for a task with a time limit of its own."""
+
+
+@app.task(name="jobs.retry_later", bind=True)  # type: ignore[untyped-decorator]
+def retry_later(self: Task, seconds: float) -> None:
+    """Ask once to run again after so many seconds."""
+    note.run(f"begin {self.request.id}")
+    retry_once(self, countdown=seconds)
+
+
 @app.task(name="jobs.door", accepted_is_done=True)  # type: ignore[untyped-decorator]
 def door() -> None:
     """Stands for a task whose own ``apply_async`` is durable."""

@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from celery import Celery
+from django.db import connection
+from django.db.models import F
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import failures, jobs, status
+from scheduling import failures, jobs, recovery, status, waits
 from scheduling.clock import database_now
 from scheduling.messages import FIRE_HEADER
 from scheduling.models import Fire, FireStatus, Schedule, SchedulerProcess
@@ -119,7 +122,7 @@ def test_each_way_to_end_a_run_ends_its_fire(
             guarantee="at_most_once" if once else "at_least_once",
             timeout=1 if way == "hang" else None,
         )
-    start("worker")
+    worker = start("worker")
     start("beat")
     wait_until(lambda: "be revoked" in runs.read_text())
     app.control.revoke(str(fire_of("be revoked").pk), terminate=True)
@@ -141,28 +144,130 @@ def test_each_way_to_end_a_run_ends_its_fire(
         assert error in found[way].error
     text = runs.read_text()
     assert all(f" {done}\n" in text for done in ("replaced", "one", "two"))
+    # The message of a retry is not lost before its ETA, and is after it.
+    later = database_now() + waits.UNSTARTED_WAIT
     assert late.status == FireStatus.DISPATCHED
-    assert late.due_at is not None
-    assert (late.due_at - soon).total_seconds() > 900  # it is not lost message until then
+    assert recovery.recover(later + timedelta(seconds=1)) == []
+    assert [fire.pk for fire in recovery.recover(later + timedelta(seconds=901))] == [late.pk]
+    Fire.objects.filter(pk=late.pk).update(status=FireStatus.DISPATCHED, due_at=late.due_at)
+    worker.terminate()
+    worker.wait()
+    before = runs.read_text()
+    start("worker")
+    jobs.allow("jobs.note")
+    jobs.register("afterwards", "jobs.note", database_now(), args=["afterwards"])
+    wait_until(lambda: " afterwards" in runs.read_text())
+    assert runs.read_text().startswith(before)
+    assert runs.read_text().count("\n") == before.count("\n") + 1  # none of them runs again
+    again = {way: Fire.objects.get(pk=jobs.run_now(way)).status for way in [*ENDS, "retry late"]}
+    assert again.pop("retry late") == FireStatus.SKIPPED_OVERLAP
+    assert FireStatus.SKIPPED_OVERLAP not in again.values()
 
 
-def test_what_a_worker_knows_runs_and_what_it_cannot_do_fails_with_the_reason(
-    processes: Processes, wait_until: Wait, runs: Path
+def test_the_expiry_of_a_message_is_none_of_its_retries(
+    start: Callable[[str], RunningProcess], wait_until: Wait, runs: Path
 ) -> None:
-    jobs.allow("jobs.note", "jobs.sleep", "old.module.gone")
+    jobs.allow("jobs.fail", "jobs.retry_later", "jobs.note")
+    start("beat")
+    worker = start("worker")
+    soon, expires = database_now(), {"message_expires": 3}
+    jobs.register("fails", "jobs.fail", soon, retries=1, retry_backoff=4, **expires)
+    jobs.register("asks again", "jobs.retry_later", soon, args=[4], **expires)
+    wait_until(lambda: Fire.objects.filter(finished_at__isnull=False).count() == 2)
+    assert (fire_of("fails").status, fire_of("fails").attempt) == (FireStatus.FAILED, 2)
+    assert (fire_of("asks again").status, fire_of("asks again").attempt) == ("succeeded", 2)
+    worker.terminate()
+    worker.wait()
+    jobs.register("nobody takes it", "jobs.note", database_now(), message_expires=1)
+    wait_until(Fire.objects.filter(status=FireStatus.DISPATCHED).exists)
+    wait_until(lambda: database_now() > fire_of("nobody takes it").fire_at + timedelta(seconds=1))
+    start("worker")
+    wait_until(lambda: fire_of("nobody takes it").status == FireStatus.SKIPPED_EXPIRED)
+
+
+BROKEN = {
+    "typed JSON": """kwargs = '{"metadata": {"x": {"__type__": "datetime", "__value__": 5}}}'""",
+    "headers": "headers = 'null'",
+    "zone": "",
+    "JSON": "kwargs = '{bad'",
+    "start": "start_time = '9999-12-31 23:59:59+00'",
+    "infinite start": "start_time = 'infinity'",
+    "arguments": """args = '["too", "many", "arguments"]'""",
+    "exchange": "exchange = 'shop'",
+    "queue": "queue = 'nowhere'",
+}
+
+
+def test_a_scheduler_goes_on_beside_rows_that_are_broken_also_after_its_restart(
+    start: Callable[[str], RunningProcess], wait_until: Wait
+) -> None:
+    jobs.allow("jobs.note")
+    for name in BROKEN:
+        jobs.register(name, "jobs.note", "* * * * *" if name == "zone" else 1)
+    jobs.register("healthy", "jobs.note", 1)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE django_celery_beat_crontabschedule SET timezone = 'Mars/Base'")
+        for name, change in BROKEN.items():
+            if change:
+                cursor.execute(
+                    f"UPDATE django_celery_beat_periodictask SET {change} WHERE name = %s", [name]
+                )
+    fired = Fire.objects.filter(schedule__periodic_task__name="healthy")
+    for _ in range(2):
+        before = fired.count()
+        scheduler = start("beat")
+        wait_until(lambda before=before: fired.count() >= before + 3)
+        assert scheduler.returncode is None
+        assert scheduler.first_traceback() == ""
+        scheduler.terminate()
+        assert scheduler.wait() == 0
+    broken = Schedule.objects.filter(quarantined_at__isnull=False).exclude(quarantine_reason="")
+    names = set(broken.values_list("periodic_task__name", flat=True))
+    assert names == BROKEN.keys() - {"start"}  # which can be read, and is due in the year 9999
+
+
+def test_a_scheduler_of_which_a_loop_hangs_fails_its_probe_and_fires_go_out(
+    processes: Processes, runs: Path, wait_until: Wait
+) -> None:
+    jobs.allow("jobs.note")
+    jobs.register("every second", "jobs.note", 1)
+    app = "tests.integration.scheduling.hanging_app"
+    scheduler = processes.start("beat", "celery", "-A", app, "beat", "-l", "info")
+    probe = ("python", "manage.py", "scheduler_health")
+    wait_until(
+        lambda: SchedulerProcess.objects.filter(
+            ticked_at__lt=F("seen_at") - timedelta(seconds=7)
+        ).exists()
+    )
+    stuck = processes.start("probe", *probe, "--seconds", "7")
+    assert stuck.wait() == 1
+    assert "hangs" in stuck.output()
+    assert "tick" in processes.run("probe", *probe, "--seconds", "300")
+    fired = Fire.objects.count()
+    wait_until(lambda: Fire.objects.count() > fired)
+    assert scheduler.returncode is None
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_what_a_worker_knows_runs_and_what_it_cannot_do_fails_with_the_reason(
+    processes: Processes, wait_until: Wait, runs: Path, pool: str
+) -> None:
+    jobs.allow("jobs.note", "jobs.sleep", "jobs.limited", "old.module.gone")
     soon = database_now()
     jobs.register("known to the worker alone", "jobs.note", soon)
     jobs.register("known to nobody", "old.module.gone", soon)
     jobs.register("timed", "jobs.sleep", soon, args=[0], timeout=60)
-    options = ("-c", "2", "-Q", "jobs", "--pool", "threads")
+    jobs.register("limited by its code", "jobs.limited", soon)
+    options = ("-c", "2", "-Q", "jobs", "--pool", pool)
     worker = processes.start("worker", "celery", "-A", APP, "worker", *options)
     worker.wait_for_output("cannot end a run that takes too long")
     processes.beat()
-    wait_until(lambda: Fire.objects.filter(finished_at__isnull=False).count() == 2)
+    wait_until(lambda: Fire.objects.filter(finished_at__isnull=False).count() == 3)
     wait_until(lambda: fire_of("known to nobody").error)
     assert fire_of("known to the worker alone").status == FireStatus.SUCCEEDED
-    assert fire_of("timed").status == FireStatus.FAILED
-    assert "cannot end a run, so its timeout" in fire_of("timed").error
+    for name in ("timed", "limited by its code"):
+        assert fire_of(name).status == FireStatus.FAILED
+        assert "cannot end a run, so its timeout" in fire_of(name).error
     unknown = fire_of("known to nobody")
     assert unknown.status == FireStatus.CLAIMED  # another worker may know it, for a minute
     assert "knows no task 'old.module.gone'" in unknown.error
