@@ -20,10 +20,11 @@ from scheduling.run_errors import ERROR_LENGTH, cause_of, history_with, retry_wa
 from scheduling.terms import FAILURES, SUCCESSES
 
 NOT_STARTED = (FireStatus.CLAIMED, FireStatus.DISPATCHED)
+READ = {"periodic_task", "guarantee", "max_retries", "retry_backoff_seconds", "retry"}
 UNREAD = tuple(
-    f"schedule__{field}"
-    for field in ("next_fire_at", "answered_until", "paused_at", "quarantined_at", "definition")
+    f"schedule__{field.name}" for field in Schedule._meta.concrete_fields if field.name not in READ
 )
+"""Columns that the end of a run can do without: one that cannot be read must not keep it."""
 
 
 def mark_dispatched(fires: Iterable[Fire]) -> int:

@@ -18,10 +18,11 @@ from django_celery_beat.models import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scheduling import ledger
 from scheduling.clock import database_now
 from scheduling.models import Fire, FireStatus, Schedule
 from scheduling.scheduler import FAULT_REST, Scheduler
-from tests.integration.scheduling.conftest import apply_all_changes
+from tests.integration.scheduling.conftest import apply_all_changes, lease_ends
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -211,6 +212,56 @@ def test_any_value_in_any_column_of_a_schedule_stops_no_other(
 
     write_anything()
     assert len(seen_broken) > 5, seen_broken
+    scheduler.close()
+
+
+# How a run may end, and how its worker or a scheduler may learn of it.
+ENDS: dict[str, Callable[[Fire, int], None]] = {
+    "returned": lambda fire, run: ledger.succeed(fire.pk, run),
+    "raised": lambda fire, run: ledger.fail(fire.pk, run, ValueError("no")),
+    "left": lambda fire, run: ledger.leave(fire.pk, run),
+    "asked again": lambda fire, run: ledger.return_to_queue(fire.pk, run),
+    "died": lambda fire, run: ledger.orphan(fire.pk, run, SystemExit()),
+    "was stopped": lambda fire, _: ledger.interrupt(fire.pk, "worker"),
+    "was revoked": lambda fire, _: ledger.cancel_run(fire.pk, "worker", "revoked"),
+    "fell silent": lambda *_: None,
+}
+
+
+def test_any_value_that_is_written_while_a_run_goes_on_keeps_it_from_no_end(
+    app: Celery, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = _columns()
+    scheduler = Scheduler(app=app, lazy=True)
+    monkeypatch.setattr(scheduler._tickers, "start", lambda: None)
+    values = st.sampled_from(columns).flatmap(
+        lambda column: st.tuples(st.just(column), _values(column))
+    )
+
+    @settings(
+        max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(values, st.sampled_from(sorted(ENDS)))
+    def end_a_run(written: tuple[Column, Any], way: str) -> None:
+        column, value = written
+        schedule = _broken("broken", _rule_of(column))
+        try:
+            scheduler.tick()
+            fire = Fire.objects.get()
+            run = ledger.begin(fire.pk, "worker")
+            assert run == 1
+            if not _write(column, value, schedule):
+                return
+            ENDS[way](fire, run)
+            for _ in range(3):
+                lease_ends()
+                assert scheduler.tick() != FAULT_REST
+            status = Fire.objects.values_list("status", flat=True).get(pk=fire.pk)
+            assert status not in {FireStatus.RUNNING, FireStatus.CLAIMED}
+        finally:
+            _remove(schedule)
+
+    end_a_run()
     scheduler.close()
 
 
