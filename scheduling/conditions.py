@@ -7,6 +7,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from scheduling import alarm
+
+LONGEST = 5.0
+"""Seconds that a condition may take: all that is due in its scheduler waits for it meanwhile."""
+HANGS = 3
+"""How often in a row one may take longer until its schedule is quarantined."""
+
 Condition = Callable[[Any, datetime], bool]
 """Given the ``PeriodicTask`` or ``Job`` of the schedule, and its due time."""
 
@@ -39,10 +46,16 @@ def names() -> list[str]:
 def holds(name: str, task: Any, scheduled_for: datetime) -> bool:
     """Ask a condition; an empty name always holds.
 
-    Raises ``UnknownCondition``, and whatever the predicate raises.
+    Raises ``UnknownCondition``, ``TookTooLong``, and whatever the predicate raises.
     """
     if not name:
         return True
     if name not in _registered:
         raise UnknownCondition(name)
-    return bool(_registered[name](task, scheduled_for))
+    with alarm.within(LONGEST, f"The condition {name!r}"):
+        return bool(_registered[name](task, scheduled_for))
+
+
+def hangs(error: BaseException, failed_in_a_row: int) -> bool:
+    """Return whether a condition took too long, and its schedule has failed before so often."""
+    return isinstance(error, alarm.TookTooLong) and failed_in_a_row + 1 >= HANGS

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from celery import Celery
+from django.db import connection
 
 from scheduling import conditions, ledger, publishing, quarantine
+from scheduling.alarm import TookTooLong
 from scheduling.message_rows import message_of
 from scheduling.messages import Message
 from scheduling.models import Fire, FireStatus, Guarantee
@@ -20,7 +22,11 @@ class Book:
 
     def is_wanted(self, fire: Fire) -> bool:
         schedule = fire.schedule
-        return conditions.holds(schedule.condition, schedule.periodic_task, fire.scheduled_for)
+        try:
+            return conditions.holds(schedule.condition, schedule.periodic_task, fire.scheduled_for)
+        except TookTooLong:
+            connection.close()  # it may have been broken off within a query
+            raise
 
     def message_of(self, app: Celery, fire: Fire) -> Message:
         return message_of(app, fire)
@@ -46,6 +52,9 @@ class Book:
         quarantine.postpone(fires, error)
 
     def fail(self, fire: Fire, error: BaseException) -> None:
+        if conditions.hangs(error, fire.schedule.failed_in_a_row):
+            self.refuse(fire, error)
+            return
         quarantine.fail(fire.pk, fire.schedule_id, error)
 
     def refuse(self, fire: Fire, error: BaseException) -> None:

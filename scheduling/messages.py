@@ -1,5 +1,6 @@
 """What a fire is published as. Pure; ``message_rows`` reads it from a schedule's row."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -85,6 +86,11 @@ def read(column: str, text: str | None, empty: Json) -> Json:
         expected = "an object" if isinstance(empty, dict) else "a list"
         raise MalformedMessage(f"Its {column} must be {expected} in JSON.", column=column)
     return value
+
+
+def as_received(args: Any, kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Return arguments as a worker will read them. Raises ``MalformedMessage``."""
+    return read("args", json.dumps(args), []), read("kwargs", json.dumps(kwargs), {})
 
 
 def options(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from scheduling import arguments, backfills, planning
+from scheduling import arguments, backfills, messages, planning
 from scheduling.job_schema import (
     NEEDS_OVERLAP,
     TOO_LONG_JITTER,
@@ -20,6 +20,7 @@ from scheduling.kept import overlaps
 from scheduling.kept.documents import DECLARED, Definition, Fire, Job, new_fire_id
 from scheduling.kept.runs import MOST_TRIES, Contended, Runs
 from scheduling.kept.store import Move
+from scheduling.messages import MalformedMessage
 from scheduling.recurrence import (
     ImpossibleSchedule,
     Interval,
@@ -58,17 +59,19 @@ class Jobs(Runs):
         field, ``InvalidArguments``, and ``JobExists`` if it shall be new.
         """
         name = definition["name"]
-        arguments.check(
-            definition["handler"], definition.get("args", []), definition.get("kwargs", {})
-        )
+        args, kwargs = definition.get("args", []), definition.get("kwargs", {})
+        arguments.check(definition["handler"], args, kwargs)
 
         def change(job: Job | None) -> Job | None:
             if job is not None and is_new:
                 raise JobExists(f"There is a job {name!r}.")
             try:
+                messages.as_received(args, kwargs)
                 return self._saved(job, definition, previous, origin)
             except JobError:
                 raise
+            except MalformedMessage as error:
+                raise InvalidJob(f"{name}: {error}", field=error.column) from error
             except UNFIT as error:
                 field = error.field if isinstance(error, ImpossibleSchedule) else "schedule"
                 raise InvalidJob(f"{name}: {error}", field=field) from error

@@ -260,8 +260,9 @@ class Book:
 
     def message_of(self, app: Celery, fire: Fire) -> Message:
         job = self._job(fire)
-        args = job.definition.get("args", [])
-        kwargs = job.definition.get("kwargs", {})
+        args, kwargs = messages.as_received(
+            job.definition.get("args", []), job.definition.get("kwargs", {})
+        )
         return Message(
             fire=fire,
             name=job.handler,
@@ -293,6 +294,9 @@ class Book:
     def fail(self, fire: Fire, error: BaseException) -> None:
         logger.error("A fire of job %r fails: %s", fire.job, type(error).__name__)
         self._ticks.refuse(fire.id, _reason_of(error))
+        job = self._jobs.get(fire.job)
+        if job is not None and conditions.hangs(error, job.failed_in_a_row):
+            self._ticks.quarantine(fire.job, error)
 
     def refuse(self, fire: Fire, error: BaseException) -> None:
         self.fail(fire, error)

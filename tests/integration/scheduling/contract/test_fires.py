@@ -1,6 +1,7 @@
 """The life of a fire: published, run, retried, ended."""
 
 import json
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
@@ -11,7 +12,7 @@ import redis
 from celery import Celery
 from django.conf import settings
 
-from scheduling import jobs, retries
+from scheduling import conditions, jobs, retries
 from scheduling.kept.protocol import Backend
 from scheduling.run_errors import NotOpen
 from tests.integration.scheduling.backends import Stage
@@ -419,6 +420,24 @@ def test_a_start_without_an_answer_is_withdrawn(stage: Stage, app: Celery) -> No
     assert backend.begin(fire.id, "worker", now) == 1
     backend.withdraw(fire.id, "worker", now)
     assert backend.begin(fire.id, "worker") == 1
+
+
+def test_a_condition_that_hangs_is_broken_off_and_its_job_quarantined_at_the_third_time(
+    stage: Stage, app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditions, "LONGEST", 0.05)
+    conditions.register("test.hangs")(lambda *_: bool(time.sleep(600)))
+    due(stage, "hangs", condition="test.hangs")
+    due(stage, "good")
+    for number in (1, 2, 3):
+        stage.make_due("hangs")
+        tick(stage.backend, app)
+        assert jobs.get("hangs").failed_in_a_row == number
+        assert bool(jobs.get("hangs").quarantined_at) == (number == 3)
+    assert {fire.status for fire in jobs.fires("hangs")} == {"failed"}
+    assert "'test.hangs' took longer than 0.05 s" in jobs.fires("hangs")[0].error
+    assert "'test.hangs' took longer" in jobs.get("hangs").quarantine_reason
+    assert [fire.status for fire in jobs.fires("good")] == ["dispatched"]
 
 
 def test_a_job_with_a_fault_is_quarantined_and_the_others_go_on(stage: Stage, app: Celery) -> None:

@@ -179,6 +179,8 @@ def test_only_what_differs_from_the_previous_definition_is_written(backend: Back
         ({"concurrency_key": "shop"}, "concurrency_key"),
         ({"unique_key": "report"}, "unique_seconds"),
         ({"unique_seconds": 60}, "unique_key"),
+        ({"kwargs": {"x": {"__type__": "datetime", "__value__": 5}}}, "kwargs"),
+        ({"args": [{"__type__": "uuid", "__value__": {"hex": 1}}]}, "args"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_by_field(
