@@ -25,7 +25,7 @@ BROKEN = (
     "UPDATE django_celery_beat_periodictask SET headers = 'null' WHERE name = %s",
     "UPDATE django_celery_beat_periodictask SET args = '{\"a\": 1}' WHERE name = %s",
     "UPDATE django_celery_beat_periodictask SET queue = 'nowhere' WHERE name = %s",
-    "UPDATE django_celery_beat_periodictask SET expire_seconds = 2147483647 WHERE name = %s",
+    "UPDATE django_celery_beat_periodictask SET start_time = 'infinity' WHERE name = %s",
     """UPDATE scheduling_schedule SET misfire = 'what', overlap = 'ever' WHERE periodic_task_id =
        (SELECT id FROM django_celery_beat_periodictask WHERE name = %s)""",
 )
@@ -65,14 +65,16 @@ class Database:
             self._alter("RESET default_transaction_read_only")
             self._cut_sessions()
 
-    def break_row(self, number: int) -> None:
-        """Make a schedule's row unreadable, a few of them in turn."""
+    def break_row(self, number: int) -> str:
+        """Make a schedule's row unreadable, a few of them in turn; return its name."""
         with self._connected() as connection:
             names = connection.execute(
                 "SELECT name FROM django_celery_beat_periodictask WHERE name LIKE 'broken %'"
                 " ORDER BY id"
             ).fetchall()
-            connection.execute(BROKEN[number % len(BROKEN)], names[number % len(names)])
+            (name,) = names[number % len(names)]
+            connection.execute(BROKEN[number % len(BROKEN)], [name])
+        return str(name)
 
     def _alter(self, change: LiteralString) -> None:
         with self._connected() as connection:

@@ -2,17 +2,20 @@
 
     python -m tests.chaos.schedulers --minutes 10 --seed 1
     python -m tests.chaos.schedulers --minutes 2 --only kill,stop
+    python -m tests.chaos.schedulers --minutes 5 --slow 60     (jobs of a minute, nothing scaled)
     python -m tests.chaos.schedulers --stop 60     (one scheduler sleeps so long, and wakes up)
 
 Harms: SIGKILL and SIGSTOP of a scheduler; the database's clock jumps, forward and back; Postgres is
 read-only; Redis is out of memory; rows of schedules become unreadable; the worker is replaced by
 SIGTERM while jobs run that take longer than its grace. The figures of the system are scaled down
-with the time: slow jobs take 4 s instead of a minute, a published fire that nobody starts is
-published again after 120 s instead of ten minutes.
+with the time: slow jobs take 4 s instead of a minute, the worker's grace is 1 s instead of 25, a
+published fire that nobody starts is published again after 120 s instead of ten minutes.
 
 Real beats and a real worker on a real Postgres and Redis. A due time counts as missed if the
 ledger has no run for it, as doubled if the worker ran it twice: the worker writes each run to a
-file of its own, so the ledger is not asked to judge itself.
+file of its own, so the ledger is not asked to judge itself. A due time of a schedule that may run
+at most once may be lost by policy, and is counted so; it is missed if the ledger does not say that.
+A row that became unreadable and is not in quarantine at the end is listed, too.
 """
 
 import argparse
@@ -33,6 +36,7 @@ from typing import Any
 
 import django
 from django.db import connection, transaction
+from django.db.models import Q
 
 from tests.chaos.scheduler_harms import JUMPS, Database, fill_redis
 from tests.servers.postgres import migrated_server
@@ -45,7 +49,9 @@ APP = "tests.integration.scheduling.jobs_app"
 RUNS = "SCHEDULING_TEST_RUNS"
 WORKER = ("celery", "-A", APP, "worker", "-c", "4", "-Q", "jobs", "-l", "info")
 SCALED = {"SCHEDULING_TEST_UNSTARTED_WAIT": "120", "WORKER_SHUTDOWN_GRACE": "1"}
+UNSCALED = {"SCHEDULING_TEST_UNSTARTED_WAIT": "120"}
 SCHEDULES = 12
+ONCE_SCHEDULES = 3
 SLOW_SCHEDULES = 3
 SLOW_SECONDS = 4
 BROKEN_SCHEDULES = 5
@@ -60,12 +66,21 @@ SETTLE_SECONDS = 600.0
 """At most; a slow machine has thousands of runs to catch up with after a jump by days."""
 
 
+_JUDGED = Q(periodic_task__name__startswith="chaos") | Q(periodic_task__name__startswith="once")
+
+
 @dataclass
 class Report:
     """What a run of chaos came to."""
 
     seed: int
+    slow: int = SLOW_SECONDS
     expected: int = 0
+    lost: int = 0
+    """Of schedules that may run at most once: the policy."""
+    broken: set[str] = field(default_factory=set)
+    unseen: list[str] = field(default_factory=list)
+    """Schedules whose rows became unreadable, and that are not in quarantine."""
     missed: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     harms: Counter[str] = field(default_factory=Counter)
@@ -77,7 +92,9 @@ class Report:
         harms = ", ".join(f"{count} {kind}" for kind, count in sorted(self.harms.items()))
         return (
             f"seed {self.seed}: {self.expected} due times, {len(self.missed)} missed, "
-            f"{len(self.doubled)} doubled; {harms}; lateness "
+            f"{len(self.doubled)} doubled, {self.lost} lost that may run at most once, "
+            f"{len(self.broken)} rows broken, {len(self.unseen)} of them not in quarantine; "
+            f"jobs of {self.slow} s; {harms}; lateness "
             f"p50 {self.lateness_p50:.3f} s, p99 {self.lateness_p99:.3f} s, "
             f"max {self.lateness_max:.3f} s"
         )
@@ -127,7 +144,7 @@ class Chaos:
         elif kind == "clock":
             self._database.jump(JUMPS[self._report.harms[kind] % len(JUMPS)], lasting)
         elif kind == "rows":
-            self._database.break_row(self._report.harms[kind])
+            self._report.broken.add(self._database.break_row(self._report.harms[kind]))
         elif kind == "worker":
             self._replace_worker()
         elif kind == "read-only":
@@ -181,20 +198,26 @@ class Chaos:
 
 
 def run(
-    processes: Processes, runs: Path, *, harm: Callable[[Chaos], None], seed: int = 0
+    processes: Processes,
+    runs: Path,
+    *,
+    harm: Callable[[Chaos], None],
+    seed: int = 0,
+    slow: int = SLOW_SECONDS,
 ) -> Report:
     """Harm schedulers over a migrated, empty database; then count what ran."""
     from django_celery_beat.models import PeriodicTask
 
-    report = Report(seed)
-    processes.env |= {RUNS: str(runs), **SCALED}
+    report = Report(seed, slow)
+    processes.env |= {RUNS: str(runs), **(SCALED if slow == SLOW_SECONDS else UNSCALED)}
     runs.touch()
     with Database(processes.env["DATABASE_URL"]).movable_clock():
         chaos = Chaos(processes, report)
-        _make_schedules()
+        _make_schedules(slow)
         harm(chaos)
         ended_at = _database_now()
         _await_answers(ended_at)
+        report.unseen = _not_in_quarantine(report.broken)
         PeriodicTask.objects.update(enabled=False)
         _settle(report)
         processes.end_all()
@@ -202,26 +225,39 @@ def run(
     return report
 
 
-def _make_schedules() -> None:
+def _make_schedules(slow: int) -> None:
     from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
     from scheduling.models import Schedule
 
-    def make(name: str, task: str, every: int, args: str = "[]", cap: int = MISFIRE_CAP) -> None:
+    def make(
+        name: str,
+        task: str,
+        every: int,
+        args: str = "[]",
+        cap: int = MISFIRE_CAP,
+        guarantee: str = "at_least_once",
+    ) -> None:
         interval, _ = IntervalSchedule.objects.get_or_create(every=every, period="seconds")
         with transaction.atomic():
             made = PeriodicTask.objects.create(name=name, task=task, interval=interval, args=args)
             # Every due time shall run, however late: then none may be missing. Only days that a
             # clock jumps over have more due times than the cap.
             Schedule.objects.create(
-                periodic_task=made, misfire="all", misfire_cap=cap, timeout_seconds=60
+                periodic_task=made,
+                misfire="all",
+                misfire_cap=cap,
+                timeout_seconds=slow + 56,
+                guarantee=guarantee,
             )
 
     for number in range(SCHEDULES):
         make(f"chaos {number}", "jobs.note", 1 + number % 3)
     for number in range(SLOW_SCHEDULES):
-        seconds = f"[{SLOW_SECONDS}]"
-        make(f"chaos slow {number}", "jobs.slow", 5 * SLOW_SECONDS, seconds, SLOW_MISFIRE_CAP)
+        every = max(5 * SLOW_SECONDS, slow * 3 // 2)
+        make(f"chaos slow {number}", "jobs.slow", every, f"[{slow}]", SLOW_MISFIRE_CAP)
+    for number in range(ONCE_SCHEDULES):
+        make(f"once {number}", "jobs.note", 1 + number, guarantee="at_most_once")
     for number in range(BROKEN_SCHEDULES):
         make(f"broken {number}", "jobs.note", 1)
 
@@ -236,11 +272,15 @@ def _await_answers(until: datetime) -> None:
     """Wait until all that was due has been claimed: what is late after a harm is not missed."""
     from scheduling.models import Schedule
 
-    behind = Schedule.objects.filter(
-        periodic_task__name__startswith="chaos",
-        next_fire_at__lt=until,
-    )
+    behind = Schedule.objects.filter(_JUDGED, next_fire_at__lt=until)
     wait_until(lambda: not behind.exists(), SETTLE_SECONDS, hint="Some schedules stand still")
+
+
+def _not_in_quarantine(names: set[str]) -> list[str]:
+    from scheduling.models import Schedule
+
+    seen = Schedule.objects.filter(quarantined_at__isnull=False).exclude(quarantine_reason="")
+    return sorted(names - set(seen.values_list("periodic_task__name", flat=True)))
 
 
 def _settle(report: Report) -> None:
@@ -261,13 +301,15 @@ def _judge(report: Report, runs: Counter[str], ended_at: datetime) -> None:
     from scheduling.models import Fire, FireStatus, Schedule
 
     late: list[float] = []
-    for schedule in Schedule.objects.filter(periodic_task__name__startswith="chaos"):
+    for schedule in Schedule.objects.filter(_JUDGED):
         name = schedule.periodic_task.name
         fires = {fire.scheduled_for: fire for fire in Fire.objects.filter(schedule=schedule)}
         for due in _due_times(schedule.periodic_task, ended_at):
             report.expected += 1
             fire = fires.get(due)
-            if fire is None or fire.status != FireStatus.SUCCEEDED or not runs[str(fire.pk)]:
+            if fire is not None and fire.status == FireStatus.LOST and name.startswith("once"):
+                report.lost += 1
+            elif fire is None or fire.status != FireStatus.SUCCEEDED or not runs[str(fire.pk)]:
                 report.missed.append(f"{name} at {due}: {fire}")
         for fire in fires.values():
             if runs[str(fire.pk)] > 1:
@@ -295,17 +337,23 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--stop", type=float, help="stop one of them for so many seconds instead")
     parser.add_argument("--only", default=",".join(HARMS), help=f"some of {', '.join(HARMS)}")
+    parser.add_argument("--slow", type=int, default=SLOW_SECONDS, help="seconds of a slow job")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     arguments = parser.parse_args()
     with _stage() as processes:
         folder = temporary_folder("chaos-runs")
         report = run(
-            processes, folder / "runs", harm=partial(_harm, arguments), seed=arguments.seed
+            processes,
+            folder / "runs",
+            harm=partial(_harm, arguments),
+            seed=arguments.seed,
+            slow=arguments.slow,
         )
     sys.stdout.write(f"{report}\n")
-    for wrong in report.missed + report.doubled:
-        sys.stdout.write(f"  {wrong}\n")
-    return 1 if report.missed or report.doubled else 0
+    faults = report.missed + report.doubled + report.unseen
+    for fault in faults:
+        sys.stdout.write(f"  {fault}\n")
+    return 1 if faults else 0
 
 
 def _harm(arguments: argparse.Namespace, chaos: Chaos) -> None:

@@ -26,3 +26,5 @@ def test_harmed_schedulers_miss_and_double_nothing(
     assert set(report.harms) == set(schedulers.HARMS)
     assert report.missed == []
     assert report.doubled == []
+    assert report.broken
+    assert report.unseen == []
