@@ -74,7 +74,12 @@ class Event:
         last = _day(end)
         if not isinstance(end, datetime) or end.time() == time():
             last -= DAY
-        return min(max((last - _day(begin)).days + 1, 1), LONGEST)
+        found = (last - _day(begin)).days + 1
+        if found > LONGEST:
+            raise ImpossibleSchedule(
+                f"It lies on {found} days, and {LONGEST} are the most; make an event of each year."
+            )
+        return max(found, 1)
 
     def _end(self, begin: date) -> date:
         if "DURATION" in self.fields:

@@ -6,10 +6,11 @@ from the due time that was answered last before, in the same phase. What fired t
 the ledger, and does not fire again.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django_celery_beat.models import PeriodicTask
 
@@ -94,10 +95,19 @@ def in_phase(schedule: Schedule, moment: datetime) -> datetime:
     return rule.last(moment) if isinstance(rule, Interval) else moment
 
 
-def early(schedule_id: int, after: datetime) -> Collection[datetime]:
-    """Return some of the due times of a schedule after ``after`` that have fired already."""
-    fires = Fire.objects.filter(schedule=schedule_id, scheduled_for__gt=after, by_hand=False)
-    return set(fires.order_by("scheduled_for").values_list("scheduled_for", flat=True)[:BATCH])
+def fired_early(since: Mapping[int, datetime]) -> dict[int, set[datetime]]:
+    """Return, by schedule, some of the due times after ``since`` that have fired already."""
+    by_moment: dict[datetime, list[int]] = defaultdict(list)
+    for schedule_id, moment in since.items():
+        by_moment[moment].append(schedule_id)
+    wanted = Q(pk__in=())
+    for moment, keys in by_moment.items():
+        wanted |= Q(schedule__in=keys, scheduled_for__gt=moment)
+    fires = Fire.objects.filter(wanted, by_hand=False).order_by("scheduled_for")
+    found: dict[int, set[datetime]] = defaultdict(set)
+    for key, due in fires.values_list("schedule_id", "scheduled_for")[: BATCH * max(len(since), 1)]:
+        found[key].add(due)
+    return found
 
 
 def _look_again(now: datetime) -> None:
@@ -108,15 +118,20 @@ def _look_again(now: datetime) -> None:
         (unfinished.filter(status=FireStatus.RUNNING), waits.SECOND_LOOK),
         (unfinished.filter(status=FireStatus.WAITING), timedelta(0)),
         (never_begun.filter(status=FireStatus.CLAIMED), waits.LONGEST_UNKNOWN_REST),
-        (never_begun.filter(status=FireStatus.DISPATCHED), waits.UNSTARTED_WAIT),
-        # The message of a task's own retry may have any delay.
-        (
-            unfinished.filter(status=FireStatus.DISPATCHED, started_at__gt=now + TOLERANCE),
-            waits.UNSTARTED_WAIT,
-        ),
     ):
         fires.filter(due_at__gt=now + wait + TOLERANCE).update(due_at=now + wait)
+    _expect_workers_in_time(unfinished.filter(status=FireStatus.DISPATCHED), now)
     _retry_in_time(unfinished.filter(status=FireStatus.CLAIMED, attempt__gt=0), now)
+
+
+def _expect_workers_in_time(published: QuerySet[Fire], now: datetime) -> None:
+    """Have published fires be taken for lost after the wait that each has, and no later."""
+    # The message of a task's own retry may have any delay.
+    known = published.filter(Q(attempt=0) | Q(started_at__gt=now + TOLERANCE))
+    for publishes, attempt in set(known.values_list("publishes", "attempt")):
+        wait = waits.unstarted_wait(publishes - 1, attempt)
+        late = known.filter(publishes=publishes, attempt=attempt)
+        late.filter(due_at__gt=now + wait + TOLERANCE).update(due_at=now + wait)
 
 
 def _retry_in_time(failed: QuerySet[Fire], now: datetime) -> None:

@@ -34,12 +34,17 @@ def mark_dispatched(fires: Iterable[Fire]) -> int:
     for its next attempt, and keeps its delay.
     """
     now = database_now()
-    still_claimed = Fire.objects.filter(_as_read(fires), status=FireStatus.CLAIMED)
-    return still_claimed.update(
-        status=FireStatus.DISPATCHED,
-        dispatched_at=Coalesce(F("dispatched_at"), now),
-        publishes=F("publishes") + 1,
-        due_at=now + waits.UNSTARTED_WAIT,
+    by_wait: dict[timedelta, list[Fire]] = defaultdict(list)
+    for fire in fires:
+        by_wait[waits.unstarted_wait(fire.publishes, fire.attempt)].append(fire)
+    return sum(
+        Fire.objects.filter(_as_read(alike), status=FireStatus.CLAIMED).update(
+            status=FireStatus.DISPATCHED,
+            dispatched_at=Coalesce(F("dispatched_at"), now),
+            publishes=F("publishes") + 1,
+            due_at=now + wait,
+        )
+        for wait, alike in by_wait.items()
     )
 
 

@@ -1,6 +1,7 @@
 """When a schedule will fire: computed from its row as it stands, without touching any state."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from datetime import datetime
 
@@ -20,20 +21,8 @@ UNSAVED = -1
 
 def upcoming_fires(task: PeriodicTask, count: int = 5) -> list[datetime]:
     """Return the next moments at which a schedule fires; none if it is paused or cannot fire."""
-    now = database_now()
-    if not task.enabled or _is_quarantined(task):
-        return []
-    try:
-        schedule, timetable = planned(task, now)
-    except ImpossibleSchedule:
-        return []
-    answered, due_at = schedule.answered_until, schedule.next_fire_at
-    # One that is overdue fires at once, and then from now on; any other as it is planned.
-    is_ahead = answered is not None and due_at is not None and due_at > now
-    after = answered if answered is not None and is_ahead else now
-    fired = future.early(task.pk, after)
-    due = timetable.upcoming(after, count + len(fired))
-    return [timetable.fire_time(moment) for moment in due if moment not in fired][:count]
+    rows = Schedule.objects.in_bulk([task.pk])
+    return _upcoming([task], rows, unseen([task.pk]), count)[task.pk]
 
 
 def unseen(keys: Sequence[int]) -> set[int]:
@@ -42,20 +31,60 @@ def unseen(keys: Sequence[int]) -> set[int]:
     return {*noted.values_list("periodic_task_id", flat=True)}
 
 
-def next_fire_at(
-    task: PeriodicTask, schedule: Schedule | None, changed: set[int]
-) -> datetime | None:
-    """Return when a schedule fires next, also one that has ``changed`` and is not planned anew."""
-    if schedule is not None and task.pk not in changed:
-        return schedule.next_fire_at
-    return next(iter(upcoming_fires(task, 1)), None)
+def next_fires(
+    tasks: Sequence[PeriodicTask], rows: Mapping[int, Schedule], changed: Collection[int]
+) -> dict[int, datetime | None]:
+    """Return when each schedule fires next, also those that have ``changed`` since their plan.
+
+    ``rows`` are the schedules' rows by key, so far as there are any. Asks two queries at most.
+    """
+    unplanned = [task for task in tasks if task.pk not in rows or task.pk in changed]
+    found = {key: row.next_fire_at for key, row in rows.items()}
+    upcoming = _upcoming(unplanned, rows, changed, 1) if unplanned else {}
+    return found | {key: next(iter(moments), None) for key, moments in upcoming.items()}
 
 
-def _is_quarantined(task: PeriodicTask) -> bool:
-    """Return whether it rests with a fault, and nobody has changed it since."""
-    is_noted = Change.objects.filter(periodic_task_id=task.pk).exists()
-    rests = Schedule.objects.filter(pk=task.pk, quarantined_at__isnull=False)
-    return not is_noted and rests.exists()
+def _upcoming(
+    tasks: Sequence[PeriodicTask],
+    rows: Mapping[int, Schedule],
+    changed: Collection[int],
+    count: int,
+) -> dict[int, list[datetime]]:
+    """Return the next moments at which each schedule fires, in two queries."""
+    now = database_now()
+    timetables: dict[int, Timetable] = {}
+    since: dict[int, datetime] = {}
+    for task in tasks:
+        row = rows.get(task.pk)
+        is_quarantined = row is not None and row.quarantined_at is not None
+        if not task.enabled or (is_quarantined and task.pk not in changed):
+            continue
+        schedule = _copy_of(row, task)
+        with suppress(ImpossibleSchedule):
+            timetables[task.pk] = _plan(schedule, now)
+            since[task.pk] = _counted_from(schedule, now)
+    fired = future.fired_early(since)
+    return {task.pk: [] for task in tasks} | {
+        key: _next_of(timetable, since[key], fired.get(key, ()), count)
+        for key, timetable in timetables.items()
+    }
+
+
+def _counted_from(schedule: Schedule, now: datetime) -> datetime:
+    """Return after which moment a planned schedule fires next.
+
+    One that is overdue fires at once, and then from now on; any other as it is planned.
+    """
+    answered, due_at = schedule.answered_until, schedule.next_fire_at
+    is_ahead = answered is not None and due_at is not None and due_at > now
+    return answered if answered is not None and is_ahead else now
+
+
+def _next_of(
+    timetable: Timetable, since: datetime, fired: Collection[datetime], count: int
+) -> list[datetime]:
+    due = timetable.upcoming(since, count + len(fired))
+    return [timetable.fire_time(moment) for moment in due if moment not in fired][:count]
 
 
 def fires_of(
@@ -94,11 +123,7 @@ def fires_if(
     schedule.recurrence = rules.own_of(document, rule)
     count_from(schedule, now)
     schedule.next_fire_at = next_fire(schedule, now)
-    timetable = timetable_for(schedule)
-    answered, due_at = schedule.answered_until, schedule.next_fire_at
-    is_ahead = answered is not None and due_at is not None and due_at > now
-    after = answered if answered is not None and is_ahead else now
-    return [timetable.fire_time(moment) for moment in timetable.upcoming(after, count)]
+    return _next_of(timetable_for(schedule), _counted_from(schedule, now), (), count)
 
 
 def refuse_impossible(task: PeriodicTask) -> None:
@@ -129,12 +154,20 @@ def _counted(task: PeriodicTask) -> Schedule:
 def planned(task: PeriodicTask, now: datetime) -> tuple[Schedule, Timetable]:
     """Plan a copy of the task's schedule, as a scheduler would at this moment."""
     schedule = _copy_of_schedule(task)
+    return schedule, _plan(schedule, now)
+
+
+def _plan(schedule: Schedule, now: datetime) -> Timetable:
     count_from(schedule, now)
     plan_next(schedule, now)
-    return schedule, timetable_for(schedule)
+    return timetable_for(schedule)
 
 
 def _copy_of_schedule(task: PeriodicTask) -> Schedule:
-    schedule = copy(Schedule.objects.filter(pk=task.pk).first() or Schedule(pk=task.pk))
+    return _copy_of(Schedule.objects.filter(pk=task.pk).first(), task)
+
+
+def _copy_of(row: Schedule | None, task: PeriodicTask) -> Schedule:
+    schedule = copy(row or Schedule(pk=task.pk))
     schedule.periodic_task = task
     return schedule

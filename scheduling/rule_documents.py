@@ -20,6 +20,7 @@ Rule = dict[str, Any]
 
 SUNDAY = re.compile(r"(?<![\d/#])7(?![\d])")
 UP_TO_SUNDAY = re.compile(r"(?P<first>[0-7])-7(?:/(?P<step>\d{1,9}))?", re.ASCII)
+STEP_OF_ZERO = re.compile(r"/0+$")
 DAYS_OF_WEEK = re.compile(r"\w+(-\w+)?(/\d+)?|\w#\d")
 EXTENDED_WEEKDAY = re.compile(r"#|\d[lL]")
 HOST_ZONES = {"localtime", "posixrules", "Factory"}
@@ -79,6 +80,10 @@ def cron_fields(rule: Rule) -> list[str]:
             f"minute hour day-of-month month day-of-week{hint}.",
             field="schedule.cron",
         )
+    for part in ",".join(fields).split(","):
+        if STEP_OF_ZERO.search(part):
+            why = f"{rule['cron']!r}: the step of {part!r} must be 1 or more."
+            raise InvalidJob(why, field="schedule.cron")
     fields[-1] = ",".join(_days_of_week(part) for part in fields[-1].split(","))
     return fields
 
@@ -86,10 +91,9 @@ def cron_fields(rule: Rule) -> list[str]:
 def _days_of_week(part: str) -> str:
     """Write 7 as 0; days up to Sunday, such as ``5-7/2``, are written out (crontab(5))."""
     found = UP_TO_SUNDAY.fullmatch(part)
-    step = int((found and found["step"]) or 1)
-    if found is None or step == 0:
+    if found is None:
         return SUNDAY.sub("0", part) if DAYS_OF_WEEK.fullmatch(part) else part
-    days = [*range(int(found["first"]), 8, step)]
+    days = [*range(int(found["first"]), 8, int(found["step"] or 1))]
     return "0-6" if len(days) == 8 else ",".join(dict.fromkeys(str(day % 7) for day in days))
 
 

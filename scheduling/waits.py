@@ -8,6 +8,7 @@ WAITING_LOOK = timedelta(seconds=5)
 """How often a waiting fire looks whether the run before it has ended, should nobody tell it."""
 UNSTARTED_WAIT = timedelta(minutes=10)
 """A published fire that no worker has started by then is published again, by its guarantee."""
+UNSTARTED_DOUBLINGS = 4
 HEARTBEAT_INTERVAL = timedelta(seconds=5)
 HEARTBEAT_LIMIT = timedelta(seconds=10)
 """A run whose worker has not been heard for that long is suspected to be an orphan."""
@@ -26,3 +27,14 @@ UNKNOWN_TRIES = 4
 UNKNOWN_REST = timedelta(seconds=5)
 """Wait before such a fire is published again; doubles with each."""
 LONGEST_UNKNOWN_REST: timedelta = UNKNOWN_REST * 2**UNKNOWN_TRIES
+
+
+def unstarted_wait(publishes: int, attempt: int) -> timedelta:
+    """Return how long a published fire waits for a worker before it is published again.
+
+    ``publishes`` is how often it was published before, ``attempt`` how many runs it has had. Nobody
+    can tell a lost message from one that waits in a long queue, so each message that brought no run
+    doubles the wait, up to 16 times the first: messages do not multiply in a backlog.
+    """
+    without_run = min(max(publishes - attempt, 0), UNSTARTED_DOUBLINGS)
+    return UNSTARTED_WAIT * (1 << without_run)

@@ -1,6 +1,6 @@
 """Jobs: any allowed Celery task on a schedule."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -362,9 +362,7 @@ def _documents(world: World, ids: Sequence[int]) -> dict[int, JobOut]:
 
     def read(part: list[int]) -> None:
         rows = _mine(world).select_related("crontab", "interval", "clocked", "solar")
-        states, changed = Schedule.objects.in_bulk(part), preview.unseen(part)
-        for task in rows.filter(pk__in=part):
-            documents[task.pk] = _document_with(task, states.get(task.pk), changed)
+        documents.update(_documents_of(rows.filter(pk__in=part), part))
 
     for id_, fault in isolation.halving(ids, read, stage="reading jobs", key=str):
         documents |= _faulty(world, id_, fault)
@@ -394,18 +392,29 @@ def _faulty(world: World, id_: int, fault: Fault) -> dict[int, JobOut]:
 
 
 def _document(task: PeriodicTask) -> JobOut:
-    state = Schedule.objects.filter(pk=task.pk).first()
-    return _document_with(task, state, preview.unseen([task.pk]))
+    return _documents_of([task], [task.pk])[task.pk]
 
 
-def _document_with(task: PeriodicTask, state: Schedule | None, changed: set[int]) -> JobOut:
+def _documents_of(found: Iterable[PeriodicTask], keys: Sequence[int]) -> dict[int, JobOut]:
+    """Return the documents of jobs by id; the number of queries is the same for any number."""
+    tasks = list(found)
+    states, changed = Schedule.objects.in_bulk(keys), preview.unseen(keys)
+    next_fires = preview.next_fires(tasks, states, changed)
+    return {
+        task.pk: _document_with(task, states.get(task.pk), next_fires[task.pk]) for task in tasks
+    }
+
+
+def _document_with(
+    task: PeriodicTask, state: Schedule | None, next_fire_at: datetime | None
+) -> JobOut:
     definition = definition_with(task, state)
     return JobOut(
         id=task.pk,
         name=definition["name"],
         enabled=task.enabled,
         definition=definition,
-        next_fire_at=preview.next_fire_at(task, state, changed),
+        next_fire_at=next_fire_at,
         last_run_at=task.last_run_at,
         total_run_count=task.total_run_count,
         quarantine_reason=state.quarantine_reason if state else "",

@@ -191,7 +191,8 @@ def _job(task: PeriodicTask) -> Job:
     enabled = definition.pop("enabled")
     row = Schedule.objects.filter(pk=task.pk).first()
     state = {} if row is None else {name: getattr(row, name) for name in STATE_FIELDS}
-    state["next_fire_at"] = preview.next_fire_at(task, row, preview.unseen([task.pk]))
+    rows = {} if row is None else {row.pk: row}
+    state["next_fire_at"] = preview.next_fires([task], rows, preview.unseen([task.pk]))[task.pk]
     return Job(
         name=task.name,
         definition=definition,

@@ -102,7 +102,8 @@ def _longest_wait(fire: Fire, job: Job | None, now: datetime) -> timedelta | Non
     if fire.status == FireStatus.DISPATCHED:
         # The message of a task's own retry may have any delay.
         began_ahead = fire.started_at is not None and fire.started_at > now + TOLERANCE
-        return waits.UNSTARTED_WAIT if began_ahead or not fire.attempt else None
+        longest = waits.unstarted_wait(fire.publishes - 1, fire.attempt)
+        return longest if began_ahead or not fire.attempt else None
     if not fire.attempt or job is None:
         return waits.LONGEST_UNKNOWN_REST
     return retries.longest_wait(job.retry, job.retry_backoff, fire.attempt)

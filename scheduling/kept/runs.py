@@ -53,7 +53,7 @@ class Runs:
                 status=FireStatus.DISPATCHED,
                 dispatched_at=fire.dispatched_at or now,
                 publishes=fire.publishes + 1,
-                due_at=now + waits.UNSTARTED_WAIT,
+                due_at=now + waits.unstarted_wait(fire.publishes, fire.attempt),
             )
             for fire in fires
         ]

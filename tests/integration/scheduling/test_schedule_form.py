@@ -98,6 +98,7 @@ def test_two_schedules_of_one_rule_share_its_row(admin_client: Client) -> None:
     [
         ({"when": "cron", "cron": "0 9 * *", "timezone": "UTC"}, "cron", "needs five"),
         ({"when": "cron", "cron": "0 25 * * *", "timezone": "UTC"}, "cron", "25"),
+        ({"when": "cron", "cron": "*/0 * * * *", "timezone": "UTC"}, "cron", "1 or more"),
         ({"when": "cron", "cron": "0 0 31 2 *", "timezone": "UTC"}, "cron", "never occurs"),
         ({"when": "cron", "cron": "0 9 * * *", "timezone": "Mars/Base"}, "timezone", "Mars/Base"),
         ({"when": "cron", "cron": "", "timezone": "UTC"}, "cron", "needed"),

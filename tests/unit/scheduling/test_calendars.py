@@ -147,6 +147,7 @@ def test_a_file_may_have_several_calendars(folder: Path) -> None:
         (f"{WEEKLY} EXDATE;VALUE=DATE:20260631", "EXDATE"),
         (f"{WEEKLY} {NINTH}", "RECURRENCE-ID"),
         ("DESCRIPTION:secret", "DTSTART"),
+        ("DTSTART;VALUE=DATE:20260601 DTEND;VALUE=DATE:20270603", "367 days"),
         ("DTSTART;VALUE=DATE:20260608 RRULE:FREQ=DAILY;INTERVAL=0", "INTERVAL"),
     ],
 )

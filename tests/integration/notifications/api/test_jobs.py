@@ -8,9 +8,12 @@ from typing import Any
 import jsonschema
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import ClockedSchedule, PeriodicTask
 
 from notifications.core.routing import SEND_TASK
+from scheduling.changes import apply_changes
+from scheduling.clock import database_now
 from scheduling.models import Fire, Schedule
 from tests.integration.notifications.api.conftest import SIMULATED, Caller
 
@@ -86,6 +89,32 @@ def test_a_job_says_when_it_fires_next_before_a_scheduler_has_seen_it(call: Call
     assert [changed["next_fire_at"]] == fires_next(made) != [made["next_fire_at"]]
     assert call.ok("POST", f"/jobs/{made['id']}/pause")["next_fire_at"] is None
     assert call.ok("POST", f"/jobs/{made['id']}/resume")["next_fire_at"] == changed["next_fire_at"]
+
+
+def test_a_list_of_jobs_asks_as_many_queries_for_one_as_for_many(call: Caller) -> None:
+    """Also of those that no scheduler has planned yet, and of those that have changed since."""
+
+    def made(name: str) -> Any:
+        rule = {"every": 60} if name.endswith("0") else JOB["schedule"]
+        return call.ok("POST", "/jobs", {**JOB, "name": name, "schedule": rule})
+
+    def listed() -> tuple[int, list[Any]]:
+        with CaptureQueriesContext(connection) as asked:
+            items = call.ok("GET", "/jobs", query={"limit": 500})["items"]
+        return len(asked), items
+
+    made("first")
+    for_one, _ = listed()
+    jobs_ = [made(f"job {number}") for number in range(20)]
+    apply_changes(database_now())
+    jobs_ += [made(f"later {number}") for number in range(20)]
+    for job in jobs_[:5]:
+        call.ok("PATCH", f"/jobs/{job['id']}", {"schedule": {"cron": "0 10 * * 2"}})
+    for_many, items = listed()
+    assert for_many <= for_one + 1  # that of the jobs' rows, of which the first has none
+    assert len(items) == 41
+    for item in items:
+        assert item["next_fire_at"] == call.ok("GET", f"/jobs/{item['id']}/next")["next"][0]
 
 
 def test_a_backfill_is_previewed_and_ordered(call: Caller) -> None:
@@ -168,6 +197,7 @@ def test_a_deleted_job_is_gone(call: Caller) -> None:
         ({"colour": "red"}, "invalid-job", "colour"),
         ({"schedule": {"cron": "61 * * * *"}}, "invalid-job", "schedule"),
         ({"schedule": {"cron": "1 * * *"}}, "invalid-job", "schedule.cron"),
+        ({"schedule": {"cron": "0 0 * * 5-7/0"}}, "invalid-job", "schedule.cron"),
         ({"schedule": {"cron": "0 0 31 2 *"}}, "invalid-job", "schedule"),
         ({"schedule": {"cron": "0 9 * * *", "timezone": "Mars/Base"}}, "", "schedule.timezone"),
         ({"schedule": {"every": 1e300}}, "invalid-job", "schedule.every"),

@@ -104,6 +104,34 @@ def test_reconciliation_after_a_crash_a_claimed_fire_is_published_by_another_sch
     assert queued_messages() == 2
 
 
+def test_a_backlog_does_not_multiply_messages(stage: Stage, app: Celery) -> None:
+    """A message that waits in a long queue cannot be told from a lost one."""
+    backend = stage.backend
+    fire = fired(stage, app, retries=9)
+    waited = [_wait_for_a_worker(stage)]
+    for _ in range(6):
+        stage.end_waits()
+        tick(backend, app)
+        waited.append(_wait_for_a_worker(stage))
+    assert waited == [10, 20, 40, 80, 160, 160, 160]
+    for attempt in (1, 2, 3, 4, 5, 6):  # each message so far may bring a run that is given back
+        assert backend.begin(fire.id, "worker") == attempt
+        backend.interrupt(fire.id, "worker")
+    assert backend.begin(fire.id, "worker") == 7
+    backend.fail(fire.id, 7, ValueError("first"))
+    stage.end_waits()
+    tick(backend, app)
+    assert _wait_for_a_worker(stage) == 10  # the first message of a retry may be lost, too
+
+
+def _wait_for_a_worker(stage: Stage) -> int:
+    """Return after how many minutes a published fire is published again."""
+    (fire,) = jobs.fires("job")
+    assert fire.status == "dispatched"
+    assert fire.due_at is not None
+    return round((fire.due_at - stage.backend.now()) / MINUTE)
+
+
 def test_retry_n_times_with_exponential_backoff_then_dead_letter(stage: Stage, app: Celery) -> None:
     backend = stage.backend
     fire = fired(stage, app, retries=2, retry_backoff=100)

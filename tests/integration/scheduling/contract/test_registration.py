@@ -150,6 +150,8 @@ def test_only_what_differs_from_the_previous_definition_is_written(backend: Back
         ({"schedule": {"cron": "* * * * *", "timezone": "Mars/Base"}}, "schedule.timezone"),
         ({"schedule": {"every": 0.5}}, "schedule.every"),
         ({"schedule": {"cron": "0 * * * * *"}}, "schedule.cron"),
+        ({"schedule": {"cron": "*/0 * * * *"}}, "schedule.cron"),
+        ({"schedule": {"cron": "0 */20,5/00 * * * *", "seconds": True}}, "schedule.cron"),
         ({"schedule": {"cron": "@sometimes"}}, "schedule.cron"),
         ({"schedule": {"cron": "0 0 32 * *", "days": "or"}}, "schedule"),
         ({"schedule": {"rrule": "FREQ=NEVER"}}, "schedule.rrule"),
