@@ -27,6 +27,7 @@ class NotificationsConfig(AppConfig):
                 "add *NOTIFICATIONS_APPS of notifications.settings."
             )
         from notifications import project_checks  # noqa: F401 -- its decorators register them
+        from notifications.api import declared_charset
         from notifications.callbacks import mailbox, outbound, receipts
         from notifications.db import checks  # noqa: F401 -- its decorators register them
         from notifications.delivery import probe
@@ -54,6 +55,7 @@ class NotificationsConfig(AppConfig):
         namespace_checks.append(projects.is_namespace)
 
         requeues.connect()
+        declared_charset.connect()
         ticker.register("notifications.sweep", sweep.sweep)
         ticker.register("notifications.allocation", allocation.tick)
         ticker.register("notifications.batches", batches.tick)

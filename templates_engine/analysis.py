@@ -16,6 +16,7 @@ UNSUBSCRIBE_URL = "unsubscribe_url"
 # The engine gives these, or defines what they mean.
 GIVEN = frozenset({"locale", UNSUBSCRIBE_URL})
 _DEFAULT_FILTERS = frozenset({"default", "d"})
+Path = tuple[str, ...]
 
 
 def needed_variables(source: str) -> set[str]:
@@ -34,31 +35,42 @@ def _needed(source: str) -> set[str]:
     return reader.needed - PLAIN.globals.keys()
 
 
-def printed_variables(source: str) -> set[str]:
-    """Return the needed names whose empty value would leave a hole in what is sent.
+def printed_values(source: str) -> set[Path]:
+    """Return what a source prints of needed names, whose emptiness would leave a hole.
 
-    These are printed by themselves, perhaps through filters. One that the source asks about
-    (``if``, ``or``, ``default``) is not among them: the source says what an empty one means.
+    ``{{ user.name }}`` is ``("user", "name")``. These are printed by themselves, perhaps through
+    filters. A name that the source asks about (``if``, ``or``, ``default``) is not among them: the
+    source says what an empty one means.
     """
     tree = PLAIN.parse(source)
-    printed = {
-        name
+    needed = needed_variables(source) - _asked_about(tree)
+    return {
+        path
         for output in tree.find_all(nodes.Output)
         for expression in output.nodes
-        for name in _printed(expression)
+        for path in _printed(expression)
+        if path[0] in needed
     }
-    return (printed - _asked_about(tree)) & needed_variables(source)
 
 
-def _printed(expression: nodes.Node | None) -> set[str]:
+def _printed(expression: nodes.Node | None) -> set[Path]:
     match expression:
         case nodes.Name():
-            return {expression.name}
+            return {(expression.name,)}
+        case nodes.Getattr():
+            return {(*path, expression.attr) for path in _path(expression.node)}
+        case nodes.Getitem(arg=nodes.Const(value=str() as key)):
+            return {(*path, key) for path in _path(expression.node)}
         case nodes.Filter():
             return _printed(expression.node)
         case nodes.Concat():
-            return {name for part in expression.nodes for name in _printed(part)}
+            return {path for part in expression.nodes for path in _printed(part)}
     return set()
+
+
+def _path(expression: nodes.Node) -> set[Path]:
+    is_path = isinstance(expression, nodes.Name | nodes.Getattr | nodes.Getitem)
+    return _printed(expression) if is_path else set()
 
 
 def _asked_about(tree: nodes.Node) -> set[str]:

@@ -100,15 +100,15 @@ def check_schema(schema: Mapping[str, Any] | None) -> None:
         ) from None
 
 
-def may_be_empty(schema: object, name: str) -> bool:
-    """Return whether a schema says of a variable that it may be empty.
+def may_be_empty(schema: object, path: Sequence[str]) -> bool:
+    """Return whether a schema says of a value, by its path of names, that it may be empty.
 
     By ``"minLength": 0``, by the type ``null``, or by an empty text among its ``enum``.
     """
-    if not isinstance(schema, Mapping):
-        return False
-    properties = schema.get("properties")
-    rule = properties.get(name) if isinstance(properties, Mapping) else None
+    rule = schema
+    for name in path:
+        properties = rule.get("properties") if isinstance(rule, Mapping) else None
+        rule = properties.get(name) if isinstance(properties, Mapping) else None
     if not isinstance(rule, Mapping):
         return False
     types = rule.get("type", ())

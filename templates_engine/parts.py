@@ -20,6 +20,8 @@ HTML_PARTS = frozenset({"html"})
 HEADER_PARTS = frozenset({"subject", "title"})
 # Rendered to JSON and handed on as an object.
 JSON_PARTS = frozenset({"data"})
+# Whose body may be JSON: values in it are escaped as JSON asks.
+JSON_CHANNELS = frozenset({"webhook", "callback"})
 # Rendered to JSON, a list of Slack's blocks: values are escaped for JSON and for Slack.
 BLOCK_PARTS = frozenset({"blocks"})
 # At least one of each group must be given.
@@ -49,6 +51,11 @@ def is_reserved(key: str) -> bool:
     https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
     """
     return key in ("from", "message_type") or key.startswith(("google.", "gcm."))
+
+
+def may_be_json(part: str, channel: str) -> bool:
+    """Return whether a part is JSON, or may be."""
+    return part in JSON_PARTS or (part == "body" and channel in JSON_CHANNELS)
 
 
 def parts_of(channel: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from decimal import (
 from functools import cached_property
 from types import TracebackType
 from typing import Any
+from unicodedata import category
 
 from jinja2 import Template
 from jinja2.exceptions import (
@@ -25,7 +26,7 @@ from jinja2.exceptions import (
 )
 
 from templates_engine import budget, slack_blocks
-from templates_engine.analysis import UNSUBSCRIBE_URL, needs, printed_variables
+from templates_engine.analysis import UNSUBSCRIBE_URL, Path, needs, printed_values
 from templates_engine.budget import MAX_OUTPUT, LimitReached
 from templates_engine.context_schema import BrokenRule, ContextValidator, may_be_empty
 from templates_engine.email_html import INLINE_WHEN_RENDERED, forbidden_link, inline_css
@@ -46,12 +47,13 @@ from templates_engine.parts import (
     Content,
     Variants,
     locale_chain,
+    may_be_json,
     parts_of,
 )
-from templates_engine.sandbox import BLOCKS, CHAT, HTML, PLAIN
+from templates_engine.sandbox import BLOCKS, CHAT, HTML, JSON, PLAIN
 from templates_engine.schema_cost import BadSchema
 from templates_engine.sms import check_segments, sendable
-from templates_engine.values import BadValue, blocks_of, chat_parts
+from templates_engine.values import BadValue, blocks_of, chat_parts, json_text
 
 # What str.splitlines breaks at, and what a mail header or a phone can't show.
 _LINE_BREAKS_AND_CONTROLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+")
@@ -95,7 +97,7 @@ class CompiledVersion:
         """
         if not self.required <= context.keys():
             raise MissingVariables(self.template_name, self.required - context.keys())
-        empty = [name for name in self._printed if _is_empty(context[name], nulls=nulls)]
+        empty = [".".join(p) for p in self._printed if _is_empty(_at(context, p), nulls=nulls)]
         if empty:
             raise MissingVariables(self.template_name, empty, empty=True)
         try:
@@ -157,6 +159,8 @@ class CompiledVersion:
         content: Content = {}
         for part, (source, template) in variant.items():
             text = _rendered(part, source, template, variables)
+            if may_be_json(part, self.channel):
+                text = json_text(text)
             content[part] = _FINISH.get(part, _finished)(part, text)
             if part in HTML_PARTS and source.startswith(INLINE_WHEN_RENDERED):
                 content[part] = inline_css(text)
@@ -169,14 +173,16 @@ class CompiledVersion:
         return content
 
     @cached_property
-    def _printed(self) -> frozenset[str]:
-        """The required names that must not be empty."""
+    def _printed(self) -> frozenset[Path]:
+        """What must not be empty of the required names."""
         try:
-            found = {name for s in self._all_sources() for name in printed_variables(s)}
+            found = {path for s in self._all_sources() for path in printed_values(s)}
         except (TemplateSyntaxError, RecursionError):
             return frozenset()  # rendering says so
         return frozenset(
-            name for name in found & self.required if not may_be_empty(self.schema, name)
+            path
+            for path in found
+            if path[0] in self.required and not may_be_empty(self.schema, path)
         )
 
     @cached_property
@@ -220,10 +226,29 @@ def _own_link(context: Mapping[str, Any]) -> bool:
     return bool(context.get(UNSUBSCRIBE_URL))
 
 
+def _at(context: Mapping[str, Any], path: Path) -> Any:
+    """Return the value that a path leads to, None where an object on the way lacks it."""
+    value: Any = context
+    for name in path:
+        if not isinstance(value, Mapping):
+            return _ELSEWHERE  # an item, or a method: rendering says what it is
+        value = value.get(name)
+    return value
+
+
+_ELSEWHERE = object()
+# Categories of characters that nobody sees.
+_UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+
+
 def _is_empty(value: Any, *, nulls: bool) -> bool:
     if value is None:
         return not nulls
-    return isinstance(value, str) and not value.strip()
+    return isinstance(value, str) and all(map(_is_unseen, value))
+
+
+def _is_unseen(char: str) -> bool:
+    return category(char) in _UNSEEN
 
 
 def pick_sources(channel: str, variants: Variants, locale: str | None) -> dict[str, str]:
@@ -243,6 +268,8 @@ def _compiled(part: str, source: str, channel: str) -> Template:
         environment = HTML
     elif part in BLOCK_PARTS:
         environment = BLOCKS
+    elif may_be_json(part, channel):
+        environment = JSON
     try:
         return environment.compiled(source)
     except (TemplateSyntaxError, SyntaxError, RecursionError, MemoryError, ValueError) as error:

@@ -29,6 +29,7 @@ from templates_engine.values import (
     emit_block,
     emit_chat,
     emit_html,
+    emit_json,
     emit_text,
     join_html,
     join_text,
@@ -147,7 +148,7 @@ class _Generator(CodeGenerator):
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """One for each way of printing a value: HTML, chat, Slack's blocks, and everything else."""
+    """One for each way of printing a value: HTML, chat, Slack's blocks, JSON, and all else."""
 
     code_generator_class = _Generator
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
@@ -244,7 +245,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if not isinstance(__obj, Macro):
             paid(getattr(__obj, "__self__", None))
         result = paid(__context.call(__obj, *args, **kwargs))
-        if __self.emit in (emit_chat, emit_block) and isinstance(__obj, Macro):
+        if __self.emit in (emit_chat, emit_block, emit_json) and isinstance(__obj, Macro):
             return Printed(result)
         return result
 
@@ -298,4 +299,5 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 HTML = Sandbox(emit_html, html=True)
 CHAT = Sandbox(emit_chat)
 BLOCKS = Sandbox(emit_block)
+JSON = Sandbox(emit_json)
 PLAIN = Sandbox()

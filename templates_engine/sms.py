@@ -87,12 +87,17 @@ def sendable(text: str, *, keep_typography: bool = False) -> str:
     return twin if _GSM.issuperset(twin) else plain
 
 
+def sure_to_fit(limit: int) -> int:
+    """Return how many characters take at most so many segments, whichever they are."""
+    return _CHARACTERS_SURE_TO_FIT * limit
+
+
 def check_segments(text: str, limit: int) -> None:
     """Refuse a text that takes more segments than it may.
 
     Raises: TooManySegments.
     """
-    if len(text) <= _CHARACTERS_SURE_TO_FIT * limit:
+    if len(text) <= sure_to_fit(limit):
         return
     size = measure(text)
     if size.segments > limit:

@@ -125,6 +125,36 @@ def blocks_of(value: Any, *, in_text: bool = False) -> Any:
     return value
 
 
+# What a text of JSON must not hold as it is (RFC 8259, 7); a NUL is left out of every content.
+_IN_JSON = "".join(map(chr, range(1, 0x20))) + '"\\'
+_MARKED_IN_JSON = str.maketrans(
+    dict(zip(_IN_JSON, map(chr, (*range(0xFDD0, 0xFDF0), 0xFFFE)), strict=True))
+)
+_TYPED_IN_JSON = {ord(mark): char for char, mark in _MARKED_IN_JSON.items()}
+_ESCAPED_IN_JSON = {mark: json.dumps(chr(char))[1:-1] for mark, char in _TYPED_IN_JSON.items()}
+
+
+def emit_json(value: Any) -> str:
+    """Print where JSON may be written: what would end a text in a value is marked."""
+    text = emit_text(value)
+    return text if isinstance(value, Printed | Json) else text.translate(_MARKED_IN_JSON)
+
+
+def json_text(text: str) -> str:
+    """Return a printed text with its values escaped where that makes JSON of it, else as given.
+
+    So no value ends a text of JSON, and a value that is JSON itself stays what it is.
+    """
+    typed, escaped = text.translate(_TYPED_IN_JSON), text.translate(_ESCAPED_IN_JSON)
+    if escaped == typed:
+        return typed
+    try:
+        json.loads(escaped)
+    except (ValueError, RecursionError):
+        return typed
+    return escaped
+
+
 def chat_parts(text: str) -> dict[str, str]:
     """Return the parts of a printed chat text: ``text``, each value as it was given.
 

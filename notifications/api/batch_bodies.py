@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from django.http import HttpRequest
 
-from notifications.api import charsets, csv_rows
+from notifications.api import csv_rows, declared_charset
 from notifications.api.bodies import read_json
 from notifications.api.notifications import NotificationIn
 from notifications.api.problems import Problem
@@ -60,7 +60,7 @@ def read_rows(request: HttpRequest, *, template: str) -> Rows:
         hint = "Send Content-Type: application/json or text/csv."
         raise Problem("unsupported-media-type", hint=hint)
     is_json = request.content_type == "application/json"
-    codec = "" if is_json else _codec(request)
+    codec = declared_charset.codec_of(request)
     body = request.read(longest + 1)
     if len(body) > longest:
         raise Problem("body-too-large", f"A batch has at most {longest} bytes.")
@@ -77,7 +77,7 @@ def read_csv(request: HttpRequest, *, among: Collection[str]) -> csv_rows.Sheet:
     longest = conf.api_batch_bytes
     if request.content_type != "text/csv":
         raise Problem("unsupported-media-type", hint="Send Content-Type: text/csv.")
-    codec = _codec(request)
+    codec = declared_charset.codec_of(request)
     body = request.read(longest + 1)
     if len(body) > longest:
         raise Problem("body-too-large", f"A file has at most {longest} bytes.")
@@ -86,16 +86,6 @@ def read_csv(request: HttpRequest, *, among: Collection[str]) -> csv_rows.Sheet:
         return csv_rows.read(body, codec, among)
     except csv_rows.UnreadableFile as error:
         raise Problem("invalid-request", f"The CSV cannot be read. {error}") from None
-
-
-def _codec(request: HttpRequest) -> str:
-    """Return the codec of the charset that the request declares; empty where it declares none."""
-    declared = (request.content_params or {}).get("charset", "")
-    codec = charsets.codec_of(declared)
-    if declared and not codec:
-        hint = "Send text/csv in UTF-8, or declare the charset by its registered name."
-        raise Problem("unsupported-media-type", "The charset is not known.", hint=hint)
-    return codec
 
 
 def _json(body: bytes) -> Rows:

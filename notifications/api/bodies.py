@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 from django.http import HttpRequest
 from ninja.parser import Parser
 
+from notifications.api import declared_charset
 from notifications.api.problems import Problem
 from notifications.core.conf import conf
 
@@ -17,6 +18,7 @@ class JsonParser(Parser):
         """Read the body. Raises ``Problem``: 400, 413 or 415."""
         if request.content_type != "application/json":
             raise Problem("unsupported-media-type", hint="Send Content-Type: application/json.")
+        declared_charset.codec_of(request)
         return read_json(request.body)
 
 

@@ -6,20 +6,18 @@ from collections.abc import Callable
 
 import structlog
 from django.conf import settings
-from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 from uuid_utils.compat import uuid7
 
 from notifications import tracing
-from notifications.api import problems
+from notifications.api import declared_charset, problems
 
 log = structlog.get_logger(__name__)
 
 HEADER = "X-Request-ID"
 _PLAIN = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
-# Below /v2/ is GOV.UK Notify's API, whose refusals are plain JSON.
-_PATHS = ("/api/", "/v2/")
+# Below /v2/ refusals are plain JSON.
 _OWN_TYPES = (problems.CONTENT_TYPE, "application/json")
 
 Answer = Callable[[HttpRequest], HttpResponse]
@@ -43,23 +41,14 @@ def request_id(answer: Answer) -> Answer:
 def api(answer: Answer) -> Answer:
     """Log each call of the API, and turn what Django itself refuses into problem documents."""
 
-    def answer_in_utf_8(request: HttpRequest) -> HttpResponse:
-        # Django would read the query by the body's charset, of which only a CSV's reader knows.
-        if "charset" in (request.content_params or {}):
-            try:
-                request.encoding = "utf-8"
-            except SuspiciousOperation:  # it reads the query anew
-                return problems.answer(request, problems.for_status(400))
-        return answer(request)
-
     def middleware(request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith(_PATHS):
+        if not request.path.startswith(declared_charset.PATHS):
             return answer(request)
         started = time.monotonic()
         if _would_be_redirected(request):
             response = problems.answer(request, problems.Problem("https-required"))
         else:
-            response = tracing.answered(request, answer_in_utf_8)
+            response = tracing.answered(request, answer)
         if response.status_code >= 400 and response["Content-Type"] not in _OWN_TYPES:
             response = _as_problem(request, response)
         log.info(

@@ -15,6 +15,7 @@ from notifications.core.attempt import Content, Message, Outcome, Result
 from notifications.core.errors import DeliveryError, PermanentError, TransientError, UnknownOutcome
 from notifications.core.reasons import Reason
 from scheduling.isolation import fault_of
+from templates_engine.values import own_chat_parts
 
 __all__ = [
     "Account",
@@ -243,7 +244,7 @@ class Channel:
 
     def own_content(self, subject: str, body: str) -> dict[str, str]:
         """Make the content of a notification that has no template."""
-        content = {self.body_part: body}
+        content = own_chat_parts(body) if self.name == "chat" else {self.body_part: body}
         if self.subject_part:
             content[self.subject_part] = subject
         return content

@@ -32,7 +32,6 @@ from templates_engine.conf import rendering_settings
 from templates_engine.errors import TemplateError
 from templates_engine.models import Category
 from templates_engine.sms import sendable
-from templates_engine.values import own_chat_parts
 
 
 def deliver(
@@ -179,8 +178,6 @@ def _with_options(claim: Claim, content: Content) -> Content:
 
 
 def _own_text(claim: Claim) -> Content:
-    if claim.channel == "chat":
-        return {**own_chat_parts(claim.body)}
     body = claim.body
     if claim.channel == "sms":
         body = sendable(body, keep_typography=rendering_settings()["keep_typography"])

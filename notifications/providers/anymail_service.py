@@ -5,10 +5,11 @@ https://anymail.dev/en/stable/esps/
 
 import inspect
 import json
+import re
 from collections.abc import Mapping, Sequence, Set
 from email.encoders import encode_base64
 from email.mime.base import MIMEBase
-from email.utils import formataddr
+from email.utils import quote
 from importlib import import_module
 from typing import Any
 from uuid import UUID
@@ -40,6 +41,7 @@ from notifications.channels.http import classify
 from notifications.channels.http_client import Answer
 from notifications.channels.mail import FIELDS, StoredFile
 from notifications.core.errors import (
+    AccountRefused,
     DeliveryError,
     InvalidRecipient,
     PermanentError,
@@ -47,7 +49,7 @@ from notifications.core.errors import (
     UnknownOutcome,
 )
 from notifications.providers import mail_headers, parsed_mail
-from notifications.providers.mime import single_line
+from notifications.providers.mime import encoded_words, single_line, unstructured
 
 # anymail's words for what happened: https://anymail.dev/en/stable/sending/tracking/
 _EVENTS = {
@@ -67,6 +69,14 @@ _NO_RETURN_PATH = (
 )
 _NO_DKIM = "The service signs the mail, by its own keys for your domain: verify the domain there."
 CONFIRM_SECONDS = 5.0  # for which a callback waits until SNS has confirmed its subscription
+# What a service says of an account, a sender or a domain that may not send (yet). Most give
+# 400 or 422 for it, as they do for a message that cannot be sent.
+_WORDS_OF_ACCOUNT = re.compile(
+    r"verif|signature|sender|from['\" .]|sending domain|mailfromdomain|suspend|paus|sandbox"
+    r"|credit|quota|limitexceeded|not allowed to send|pending approval",
+    re.IGNORECASE,
+)
+_LONGEST_ANSWER = 2000  # characters of an answer in which these words are looked for
 
 
 class AnymailProvider(Provider):
@@ -175,16 +185,16 @@ class AnymailProvider(Provider):
             content = {**content, **parsed_mail.fields_of(raw.read())}
         name = options.of(content).get("to_name", "")
         recipient = _wired(message.recipient)
-        cc = _copies(content.get("cc", ()), {recipient})
-        bcc = _copies(content.get("bcc", ()), {recipient, *cc})
+        cc = self._copies(content.get("cc", ()), {recipient})
+        bcc = self._copies(content.get("bcc", ()), {recipient, *cc})
         mail = EmailMultiAlternatives(
-            subject=single_line(content.get("subject", "")),
+            subject=self._subject(content.get("subject", "")),
             body=content.get("text", ""),
-            from_email=formataddr(self._sender_of(content.get("from_email", ""))),
-            to=[formataddr((name, recipient))],
+            from_email=self._mailbox(*self._sender_of(content.get("from_email", ""))),
+            to=[self._mailbox(name, recipient)],
             cc=[*cc.values()],
             bcc=[*bcc.values()],
-            reply_to=_all_wired(content.get("reply_to", ())),
+            reply_to=self._all_wired(content.get("reply_to", ())),
             headers={
                 **mail_headers.AUTOMATIC,
                 **mail_headers.of_list(content.get("list", ""), self._identity),
@@ -198,6 +208,31 @@ class AnymailProvider(Provider):
             _attach(mail, file)
         mail.metadata = {"notification_id": str(message.id)}  # type: ignore[attr-defined]  # as above
         return mail
+
+    def _subject(self, text: str) -> str:
+        if self._service != "amazon_ses":
+            return single_line(text)
+        # It takes a whole mail, in which Django leaves ASCII as it is.
+        return _unfolded(unstructured("Subject", text))
+
+    def _mailbox(self, name: str, address: str) -> str:
+        if self._service == "amazon_ses" and "=?" in name:
+            return f"{_unfolded(encoded_words(single_line(name), 0))} <{address}>"
+        # As anymail reads it: the name in letters, which each backend encodes.
+        return f'"{quote(single_line(name))}" <{address}>' if name else address
+
+    def _all_wired(self, mailboxes: Sequence[str]) -> list[str]:
+        found = [addresses.mailbox(one) for one in mailboxes]
+        return [self._mailbox(one.name, _wired(one.address)) for one in found]
+
+    def _copies(self, mailboxes: Sequence[str], known: Set[str]) -> dict[str, str]:
+        """Return copies by address, each address once, without those that get the mail anyway."""
+        found: dict[str, str] = {}
+        for one in map(addresses.mailbox, mailboxes):
+            wired = _wired(one.address)
+            if wired not in known:
+                found.setdefault(wired, self._mailbox(one.name, wired))
+        return found
 
     def _sender_of(self, given: str) -> addresses.Sender:
         if not given:
@@ -242,19 +277,8 @@ class AnymailProvider(Provider):
         return found(**known, **({"webhook_secret": [webhook]} if webhook else {}))
 
 
-def _all_wired(mailboxes: Sequence[str]) -> list[str]:
-    found = [addresses.mailbox(one) for one in mailboxes]
-    return [formataddr((one.name, _wired(one.address))) for one in found]
-
-
-def _copies(mailboxes: Sequence[str], known: Set[str]) -> dict[str, str]:
-    """Return copies by address, each address once, without those that get the mail anyway."""
-    found: dict[str, str] = {}
-    for one in map(addresses.mailbox, mailboxes):
-        wired = _wired(one.address)
-        if wired not in known:
-            found.setdefault(wired, formataddr((one.name, wired)))
-    return found
+def _unfolded(header: str) -> str:
+    return header.replace("\r\n ", " ")
 
 
 def _attach(mail: EmailMultiAlternatives, file: StoredFile) -> None:
@@ -327,7 +351,10 @@ def _classed(error: AnymailAPIError) -> DeliveryError:
     if status is None:
         return UnknownOutcome("The answer is not the service's.", code="bad_answer")
     if status in (401, 403):
-        return TransientError("The credentials were refused.", code=f"HTTP {status}")
+        return AccountRefused("The credentials were refused.", code=f"HTTP {status}")
+    if 400 <= status < 500 and status != 429 and _WORDS_OF_ACCOUNT.search(_words(error)):
+        code = _code(error) or f"HTTP {status}"
+        return AccountRefused("The service does not let the account or its sender send.", code=code)
     if 200 <= status < 300:
         return UnknownOutcome("The answer is not the service's.", code="bad_answer")
     try:
@@ -349,6 +376,15 @@ def _headers(error: AnymailAPIError) -> dict[str, str]:
     if isinstance(response, dict):
         return dict(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
     return {name.lower(): value for name, value in response.headers.items()}
+
+
+def _words(error: AnymailAPIError) -> str:
+    """Return what the service said, the code of its error included."""
+    response = error.response
+    if isinstance(response, dict):
+        said = response.get("Error", {})
+        return f"{said.get('Code', '')} {said.get('Message', '')}"[:_LONGEST_ANSWER]
+    return str(response.text)[:_LONGEST_ANSWER]
 
 
 def _code(error: AnymailAPIError) -> str:

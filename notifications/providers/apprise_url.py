@@ -58,12 +58,19 @@ class AppriseProvider(HttpProvider):
     channels = ("chat", "push", "sms")
     secret_names = {"url": "An Apprise URL, like tgram://bot-token/{recipient}."}
 
+    @classmethod
+    def secret_problem(cls, name: str, value: str) -> str:
+        if value.partition("://")[0].lower() in ALLOWED:
+            return ""
+        return (
+            f"Its schema is not among the schemas that may be used: {', '.join(sorted(ALLOWED))}."
+        )
+
     def __init__(self, account: Account) -> None:
         super().__init__(account)
         self._url = account.secrets["url"]
-        schema = self._url.partition("://")[0].lower()
-        if schema not in ALLOWED:
-            raise ValueError(f"{schema!r} is not among the schemas that may be used.")
+        if problem := self.secret_problem("url", self._url):
+            raise ValueError(problem)
         place = self._url.partition("://")[2].partition("/")[0]
         # In place of a host, it is the recipient who chooses where to.
         self._reach = Reach.RECIPIENT if RECIPIENT in place else Reach.ACCOUNT
@@ -89,6 +96,10 @@ class AppriseProvider(HttpProvider):
             credentials_refused(bounded.answer)
             classify(bounded.answer)
         raise UnknownOutcome("The service did not take it.", code="refused")
+
+
+def _names() -> str:
+    return ", ".join(sorted(ALLOWED))
 
 
 class _Requests:

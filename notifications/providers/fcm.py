@@ -29,6 +29,7 @@ from templates_engine.parts import is_reserved
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 LARGEST_PAYLOAD = 4000  # bytes of notification and data; APNs, to which FCM hands on, takes 4096
+_IN_A_KEY = ("project_id", "private_key", "client_email", "token_uri")
 _TOKEN = re.compile(r"[^\s{}\[\]\"]+")
 # The operator mends these: https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
 _OPERATORS = {"THIRD_PARTY_AUTH_ERROR", "UNAUTHENTICATED", "PERMISSION_DENIED"}
@@ -59,6 +60,15 @@ class FcmProvider(HttpProvider):
     @classmethod
     def refuses(cls, content: Content) -> str:
         return _data_problem(content.get("data") or {}) or _too_large(content)
+
+    @classmethod
+    def secret_problem(cls, name: str, value: str) -> str:
+        try:
+            key = json.loads(value)
+            is_key = isinstance(key, dict) and all(isinstance(key.get(n), str) for n in _IN_A_KEY)
+        except (ValueError, RecursionError):
+            is_key = False
+        return "" if is_key else f"It must be a key file's JSON, with {', '.join(_IN_A_KEY)}."
 
     def send(self, message: Message) -> str:
         if not self.takes(message.recipient):

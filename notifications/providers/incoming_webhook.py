@@ -39,6 +39,14 @@ class IncomingWebhookProvider(HttpProvider):
             return Fit.NO
         return Fit.CERTAIN if cls.url_path.fullmatch(recipient) else Fit.NO
 
+    @classmethod
+    def secret_problem(cls, name: str, value: str) -> str:
+        try:
+            recipients.url(value.replace("{recipient}", "x"))
+        except MalformedRecipient:
+            return "It must be an https URL."
+        return ""
+
     def make_client(self) -> HttpClient:
         # Customers choose recipients, so a URL must not lead into our own network.
         return HttpClient(reach=Reach.RECIPIENT)

@@ -31,15 +31,26 @@ class Senders:
         return otherwise
 
 
-def problems(settings: Mapping[str, Any], sender: re.Pattern[str], wanted: str) -> list[str]:
-    """Say what is wrong with the setting; ``sender`` matches what the provider takes."""
+def problems(
+    settings: Mapping[str, Any], own: str, sender: re.Pattern[str], wanted: str
+) -> list[str]:
+    """Say what is wrong with the setting, and with ``own``, the sender where it names none.
+
+    ``sender`` matches what the provider takes.
+    """
+    found = []
+    if own in settings and not _is_sender(settings[own], sender):
+        found.append(f"{own}: It must be {wanted}.")
     given = settings.get("senders", {})
     if not isinstance(given, Mapping):
-        return ['senders: It must be an object, like {"+43": "Shop"}.']
-    found = []
+        return [*found, 'senders: It must be an object, like {"+43": "Shop"}.']
     for prefix, value in given.items():
         if not _PREFIX.fullmatch(prefix):
             found.append(f"senders: {prefix!r} is not the start of an E.164 number, like +43.")
-        if not (isinstance(value, str) and sender.fullmatch(value)):
+        if not _is_sender(value, sender):
             found.append(f"senders: The sender for {prefix!r} must be {wanted}.")
     return found
+
+
+def _is_sender(value: object, sender: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and sender.fullmatch(value) is not None

@@ -65,7 +65,11 @@ class SmtpProvider(Provider):
 
     @classmethod
     def secret_problem(cls, name: str, value: str) -> str:
-        if name != "dkim_key":
+        if name == "url":
+            try:
+                read_url(value)
+            except ValueError:  # whose own text may hold a part of it
+                return "It must look like smtp://user:password@host:587 or smtps://host."
             return ""
         try:
             return str(_signing().key_problem(value))
@@ -232,9 +236,11 @@ class SmtpProvider(Provider):
         if message is None or not message.recipient.isascii() or by_itself(message):
             return None
         try:
-            return self._prepared(message)
+            ready = self._prepared(message)
         except Exception:  # noqa: BLE001 -- sent by itself, it gets this as its own outcome
             return None
+        # A header that is not ASCII (a reply address) takes SMTPUTF8, which is asked for then.
+        return ready if ready.mail.isascii() else None
 
     def _signed_ahead(self, message: Message | None) -> "_Prepared | None":
         """Prepare and sign a mail whose envelope can go ahead; None as for ``_envelope_ready``."""

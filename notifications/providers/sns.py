@@ -30,6 +30,8 @@ LONGEST_TEXT = 1600  # characters (API_Publish, Message)
 # https://docs.aws.amazon.com/sns/latest/dg/sms_publish-to-phone.html
 _SENDER = re.compile(rf"{sms_senders.NAME.format('-')}|{sms_senders.NUMBER}")
 
+_TYPES = ("Transactional", "Promotional")
+
 
 class SnsProvider(HttpProvider):
     """Hands text messages to SNS."""
@@ -57,7 +59,10 @@ class SnsProvider(HttpProvider):
     @classmethod
     def setting_problems(cls, settings: Mapping[str, Any]) -> list[str]:
         wanted = "a number, or a name of up to 11 letters, digits and hyphens"
-        return sms_senders.problems(settings, _SENDER, wanted)
+        found = sms_senders.problems(settings, "sender_id", _SENDER, wanted)
+        if settings.get("sms_type", _TYPES[0]) not in _TYPES:
+            found.append(f"sms_type: It must be {' or '.join(_TYPES)}.")
+        return found
 
     @classmethod
     def refuses(cls, content: Content) -> str:
@@ -86,7 +91,7 @@ class SnsProvider(HttpProvider):
 
     def _form(self, message: Message) -> dict[str, str]:
         chosen = self.account.settings
-        attributes = {"AWS.SNS.SMS.SMSType": chosen.get("sms_type", "Transactional")}
+        attributes = {"AWS.SNS.SMS.SMSType": chosen.get("sms_type", _TYPES[0])}
         if sender := self._senders.of(message.recipient, chosen.get("sender_id", "")):
             attributes[_attribute(sender)] = sender
         form = {

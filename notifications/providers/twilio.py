@@ -61,7 +61,7 @@ class TwilioProvider(HttpProvider):
     @classmethod
     def setting_problems(cls, settings: Mapping[str, Any]) -> list[str]:
         wanted = "a number, a messaging service MG…, or a name of up to 11 characters"
-        return sms_senders.problems(settings, _SENDER, wanted)
+        return sms_senders.problems(settings, "from", _SENDER, wanted)
 
     @classmethod
     def refuses(cls, content: Content) -> str:

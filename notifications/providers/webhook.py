@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from notifications.channels import signing_secrets
 from notifications.channels.base import Account, Message
@@ -26,6 +27,14 @@ class WebhookProvider(HttpProvider):
         "projects": "What secrets of projects beside default are made from; none: the above sign.",
     }
     optional = HttpProvider.optional | {"projects"}
+
+    @classmethod
+    def secret_problem(cls, name: str, value: str) -> str:
+        try:
+            is_usable = name != "signing" or bool(_signers(value.split()))
+        except (ValueError, EmptyWebhookSecretError):
+            is_usable = False
+        return "" if is_usable else "It must be one or more secrets like whsec_…, in base64."
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)

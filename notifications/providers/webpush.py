@@ -1,24 +1,32 @@
 """Push to browsers (RFC 8030), encrypted (RFC 8291) and signed (VAPID, RFC 8292)."""
 
 import json
+import re
 import time
 from base64 import urlsafe_b64decode
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from http_ece import ECEException
 from py_vapid import Vapid
 from pywebpush import WebPusher, WebPushException
 
-from notifications.channels import options
-from notifications.channels.base import Account, Content, Fit, Message
+from notifications.channels import addresses, options, recipients
+from notifications.channels.base import Account, Content, Fit, Message, setting_problem
 from notifications.channels.http import HttpProvider, classify, credentials_refused
 from notifications.channels.http_client import HttpClient
 from notifications.channels.outgoing import Reach
-from notifications.core.errors import InvalidRecipient, PermanentError
+from notifications.core.errors import InvalidRecipient, MalformedRecipient, PermanentError
 
 SIGNED_FOR = 12 * 3600  # seconds; at most 24 h (RFC 8292, 2), and clocks differ
 LARGEST_PAYLOAD = 4096 - 103  # bytes before encryption adds header, delimiter and tag (RFC 8291, 4)
+LENGTHS = (65, 16)  # bytes of a browser's public key, and of its secret (RFC 8291, 2)
+# What py_vapid signs for: no endpoint at an IPv6 address, no site with a path.
+_ORIGIN = re.compile(r"https?://[^/?#:\[]+(:\d+)?([/?#]|$)")
+_SITE = re.compile(r"//[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
 
 
 class WebPushProvider(HttpProvider):
@@ -30,11 +38,23 @@ class WebPushProvider(HttpProvider):
     option_names = options.OF_PUSH
     secret_names = {"vapid_private_key": "The VAPID key: PEM, or the raw key in base64url."}
 
+    @classmethod
+    def setting_problems(cls, settings: Mapping[str, Any]) -> list[str]:
+        return [*filter(None, [setting_problem("subject", settings, _check_subject)])]
+
+    @classmethod
+    def secret_problem(cls, name: str, value: str) -> str:
+        try:
+            curve = getattr(_vapid(value).private_key, "curve", None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            curve = None
+        if isinstance(curve, SECP256R1):
+            return ""
+        return "It must be a private key of the curve P-256, in PEM or raw in base64url."
+
     def __init__(self, account: Account) -> None:
         super().__init__(account)
-        key = account.secrets["vapid_private_key"]
-        pem = key.startswith("-----")
-        self._vapid = Vapid.from_pem(key.encode()) if pem else Vapid.from_string(key)
+        self._vapid = _vapid(account.secrets["vapid_private_key"])
 
     @classmethod
     def takes(cls, recipient: str) -> Fit:
@@ -83,6 +103,22 @@ class WebPushProvider(HttpProvider):
         return signed
 
 
+def _vapid(key: str) -> Vapid:
+    is_pem = key.startswith("-----")
+    return Vapid.from_pem(key.encode()) if is_pem else Vapid.from_string(key)
+
+
+def _check_subject(text: str) -> None:
+    """Raise ``ValueError`` for what a push service could not ask (RFC 8292, 2.1)."""
+    scheme, _, address = text.partition(":")
+    if scheme == "https":
+        usable = _SITE.fullmatch(address) is not None
+    else:
+        usable = scheme == "mailto" and addresses.sender(address) == ("", address)
+    if not usable:
+        raise ValueError("It must be like mailto:push@example.org or https://example.org.")
+
+
 def _wishes(message: Message) -> dict[str, str]:
     """Write the headers of RFC 8030, 5.2 to 5.4."""
     given = options.of(message.content)
@@ -99,15 +135,13 @@ def _read(recipient: str) -> dict[str, Any] | None:
     """Read a subscription (Push API, 5), None where it is something else."""
     try:
         found = json.loads(recipient)
-        keys = found["keys"]
-        is_whole = (
-            found["endpoint"].startswith(("https://", "http://"))
-            and len(_decoded(keys["p256dh"])) == 65
-            and len(_decoded(keys["auth"])) == 16
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        endpoint, keys = recipients.url(found["endpoint"]), found["keys"]
+        public, secret = _decoded(keys["p256dh"]), _decoded(keys["auth"])
+        is_whole = (len(public), len(secret)) == LENGTHS and _ORIGIN.match(endpoint) is not None
+        EllipticCurvePublicKey.from_encoded_point(SECP256R1(), public)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MalformedRecipient):
         return None
-    return dict(found) if is_whole else None
+    return {**found, "endpoint": endpoint} if is_whole else None
 
 
 def _decoded(key: str) -> bytes:

@@ -22,8 +22,8 @@ from templates_engine.errors import InvalidContext, MissingVariables, TemplateEr
 from templates_engine.rendering import CompiledVersion
 
 LONGEST_TEXT = 1_000_000  # characters of a subject or a body
-# Channels whose services take only so much, and how many characters all of them take: the
-# tightest is an SMS of ten segments in UCS-2.
+# Channels whose services take only so much, and how many characters all of them take, escaped
+# or in UTF-8. Of an SMS its segments decide, too.
 LIMITED = frozenset({"sms", "push", "chat"})
 SURE_TO_FIT = 600
 NO_ID = UUID(int=0)
@@ -116,7 +116,10 @@ def check_rendered(
     context = accepted.context
     if version.channel not in LIMITED:
         return
-    if version.source_length + len(repr(context)) <= SURE_TO_FIT:
+    fits = SURE_TO_FIT
+    if version.channel == "sms":
+        fits = min(fits, sms.sure_to_fit(version.max_segments))
+    if version.source_length + len(repr(context)) <= fits:
         return
     link = ""
     if version.may_unsubscribe:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +108,13 @@ def test_a_project_that_adds_a_few_lines_delivers(shop: Project) -> None:
     wait_until(lambda: "sent" in shop.run("status", *shown), hint=worker.output())
     with urllib.request.urlopen(f"{address}/api/v1/openapi.json") as answer:
         assert "/api/v1/notifications" in json.load(answer)["paths"]
+    # Django would break off by a bare 500 before any middleware of ours.
+    csv = {"Content-Type": "text/csv; charset=rot13"}
+    batch = urllib.request.Request(f"{address}/api/v1/notifications/batch", b"x", csv)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(batch)
+    assert refused.value.code == 401
+    assert refused.value.headers["Content-Type"] == "application/problem+json"
     assert made["order"] == 1
     assert beat.returncode is None
     assert worker.first_traceback() == beat.first_traceback() == ""

@@ -32,14 +32,23 @@ def template(transactional_db: None) -> Template:
     return template
 
 
+def drop(page: Any, octets: bytes) -> None:
+    page.set_input_files("#file", [{"name": "rows.csv", "mimeType": "text/csv", "buffer": octets}])
+
+
 def check(page: Any, shoot: Shoot) -> None:
     """Drop a CSV, and read what would become of it."""
     page.goto("/admin/")
     page.click("#nav-sidebar a:has-text('Send')")
     page.wait_for_selector("text=Columns: recipient, code")
-    page.set_input_files(
-        "#file", [{"name": "rows.csv", "mimeType": "text/csv", "buffer": ROWS.encode()}]
-    )
+    rows = "document.querySelector('[name=rows]')"
+    drop(page, "recipient,code\n+436641234567,Zoë\n".encode("cp1252"))
+    page.wait_for_function(f"{rows}.validationMessage.includes('CSV UTF-8')")
+    for codec in ("utf-16", "utf-8-sig"):
+        drop(page, f"recipient,code\n+436641234567,Zoë by {codec}\n".encode(codec))
+        page.wait_for_function(f"{rows}.value.includes('Zoë by {codec}')")
+        assert page.evaluate(f"{rows}.validationMessage") == ""
+    drop(page, ROWS.encode())
     page.wait_for_function("document.querySelector('[name=rows]').value.includes('4713')")
     page.fill("[name=name]", "codes")
     page.click("button[name=check]")

@@ -22,7 +22,9 @@ STRICT = {
     "smtpd_data_restrictions": "reject_unauth_pipelining",
     "strict_rfc821_envelopes": "yes",
     "strict_mime_encoding_domain": "yes",
+    # Not strict_7bit_headers, which refuses mail by SMTPUTF8, too.
     "strict_8bitmime_body": "yes",
+    "strict_smtputf8": "yes",
     "smtpd_forbid_bare_newline": "reject",
     "smtpd_forbid_unauth_pipelining": "yes",
     "smtputf8_enable": "yes",

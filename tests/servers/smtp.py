@@ -32,6 +32,7 @@ class Received:
     recipients: list[str]
     message: EmailMessage
     octets: bytes = b""
+    is_utf8: bool = False  # whether MAIL FROM said SMTPUTF8
 
 
 @dataclass
@@ -162,8 +163,13 @@ class SmtpServer:
             await asyncio.sleep(0.01)
         self.waiting -= 1
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        recipients = list(envelope.rcpt_tos)
         self.messages.append(
-            Received(envelope.mail_from or "", recipients, message, envelope.content)
+            Received(
+                envelope.mail_from or "",
+                list(envelope.rcpt_tos),
+                message,
+                envelope.content,
+                envelope.smtp_utf8,
+            )
         )
         return ACCEPTED

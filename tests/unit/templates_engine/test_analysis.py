@@ -1,6 +1,6 @@
 import pytest
 
-from templates_engine.analysis import needed_variables, printed_variables
+from templates_engine.analysis import needed_variables, printed_values
 from templates_engine.errors import MissingVariables
 from tests.unit.templates_engine.content import version
 
@@ -70,7 +70,9 @@ def test_the_needed_variables_are_those_that_some_path_uses_unguarded(
     ("source", "printed"),
     [
         ("Hi {{ name }}, {{ n|upper }} {{ a ~ b }}", {"name", "n", "a", "b"}),
-        ("{{ user.name }} {{ rows[0] }} {{ items|default([]) }}", set()),
+        ("{{ user.name }} {{ user['home'].city|title }}", {"user.name", "user.home.city"}),
+        ("{{ rows[0] }} {{ rows[0].name }} {{ f(x).y }} {{ items|default([]) }}", set()),
+        ("{% if user.name %}{{ user.name }}{% endif %}{{ user.city }}", set()),
         ("{% for x in xs %}{{ x }}{% endfor %}", set()),
         ("{% if name %}Hi {{ name }}{% else %}Hello{% endif %}", set()),
         ("{{ name or 'there' }} {{ other if other else 'x' }}", set()),
@@ -80,15 +82,24 @@ def test_the_needed_variables_are_those_that_some_path_uses_unguarded(
     ],
 )
 def test_what_is_printed_bare_would_leave_a_hole(source: str, printed: set[str]) -> None:
-    assert printed_variables(source) == printed
+    assert {".".join(path) for path in printed_values(source)} == printed
 
 
-@pytest.mark.parametrize("empty", ["", "  ", "\u00a0", None])
+@pytest.mark.parametrize("empty", ["", "  ", "\u00a0", "\u200b\u200e", "\ufeff\n", None])
 def test_nothing_is_sent_with_a_hole(empty: str | None) -> None:
     made = version(text="Hi {{ name }}, {{ n }}.")
     with pytest.raises(MissingVariables, match="name, which must not be empty"):
         made.check({"name": empty, "n": 0}, nulls=False)
     made.check({"name": "Ada", "n": 0})
+
+
+@pytest.mark.parametrize("user", [{"name": ""}, {"name": None}, {}, {"name": "\u3000"}])
+def test_no_hole_is_left_by_what_stands_in_an_object(user: dict[str, object]) -> None:
+    schema = {"properties": {"user": {"properties": {"title": {"minLength": 0}}}}}
+    made = version(text="{{ user.title }} {{ user.name }}", context_schema=schema)
+    with pytest.raises(MissingVariables, match=r"user\.name, which must not be empty"):
+        made.check({"user": {"title": "", **user}}, nulls=False)
+    made.check({"user": {"title": "", "name": "Ada"}}, nulls=False)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import json
 import threading
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -91,6 +92,39 @@ def test_what_only_looks_like_such_a_link_is_sent(words: str) -> None:
 def test_push_data_is_an_object_of_texts() -> None:
     push = version("push", title="T", body="B", data='{"n": {{ n|tojson }}, "s": {{ s|tojson }}}')
     assert push.render({"n": 1, "s": 'a"b'})["data"] == {"n": "1", "s": 'a"b'}
+
+
+EVE = 'Eve", "admin": "yes\n\t\\ \x01/'
+
+
+@pytest.mark.parametrize(
+    ("source", "printed"),
+    [
+        ('{"name": "{{ x }}", "n": {{ n }}}', {"name": EVE, "n": 7}),
+        ('{"name": {{ x|tojson }}, "of": "{{ n }}"}', {"name": EVE, "of": "7"}),
+        ('["a {{ x ~ n }}"]', [f"a {EVE}7"]),
+        ('{% macro one(v) %}{"v": "{{ v }}"}{% endmacro %}[{{ one(x) }}]', [{"v": EVE}]),
+        ('[{% for v in xs %}"{{ v }}"{% if not loop.last %},{% endif %}{% endfor %}]', [EVE, "b"]),
+        ('{"given": {{ json }}}', {"given": {"a": 'b"'}}),
+        ("{{ json }}", {"a": 'b"'}),
+    ],
+)
+def test_a_value_neither_ends_a_text_of_json_nor_adds_to_it(source: str, printed: object) -> None:
+    made = version("webhook", body=source)
+    json_itself = '{"a": "b\\""}'
+    body = made.render({"x": EVE, "n": 7, "xs": [EVE, "b"], "json": json_itself})["body"]
+    assert json.loads(str(body)) == printed
+
+
+def test_what_is_not_json_shows_values_as_they_are() -> None:
+    for source in ("Hello {{ x }}", "[Shop] {{ x }}", "{{ x }}"):
+        body = version("webhook", body=source).render({"x": EVE})["body"]
+        assert str(body) == source.replace("{{ x }}", EVE)
+
+
+def test_a_value_in_quotes_adds_no_key_to_push_data() -> None:
+    push = version("push", title="T", body="B", data='{"name": "{{ x }}"}')
+    assert push.render({"x": EVE})["data"] == {"name": EVE}
 
 
 @pytest.mark.parametrize("data", ["{{ x }}", "[{{ x|tojson }}]"])

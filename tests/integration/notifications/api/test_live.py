@@ -154,6 +154,44 @@ def test_a_hundred_thousand_come_in_one_request_and_the_bad_rows_are_named(
     assert peak_megabytes(web.pid) - before < 30
 
 
+BROKEN = [
+    *(f"charset={name}" for name in ("rot13", "zip", "punycode", "undefined", "klingon", '"hex"')),
+    *("CHARSET = rot13", "charset*=utf-8''rot13", "name*=klingon''x"),
+]
+
+
+def test_a_charset_that_is_none_gets_a_problem_and_leaves_nothing(
+    processes: Processes, key: str
+) -> None:
+    web, address = processes.web()
+    query = {"channel": "simulator", "name": "Grüße"}
+    with session(address, key) as api:
+
+        def posted(path: str, body: str, content_type: str, **given: Any) -> httpx.Response:
+            headers = {"Content-Type": content_type}
+            return api.post(path, content=body, headers=headers, **given)
+
+        for parameter in BROKEN:
+            for path, body, kind, given in (
+                ("/notifications/batch", "recipient,body\nada,Hi\n", "text/csv", query),
+                ("/notifications/batch", json.dumps([SIMULATED]), "application/json", query),
+                ("/notifications", json.dumps(SIMULATED), "application/json", {}),
+            ):
+                answer = posted(path, body, f"{kind}; {parameter}", params=given)
+                assert answer.status_code == 415, (parameter, path, answer.text)
+                assert answer.headers["Content-Type"] == "application/problem+json"
+        assert not Notification.objects.exists()
+        many = "&".join(f"a{n}=1" for n in range(2000))
+        answer = posted(f"/notifications?{many}", "{}", "application/json; charset=utf-8")
+        assert answer.status_code in (400, 422)
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        # Other pages are read as if nothing was declared.
+        form = "application/x-www-form-urlencoded; charset=rot13"
+        assert posted(f"{address}/unsubscribe/x", "a=b", form).status_code == 404
+        assert posted(f"{address}/admin/login/", "a=b", form).status_code == 403
+    assert "Traceback" not in web.output()
+
+
 def test_a_request_is_followed_by_its_id_from_web_to_worker(
     processes: Processes, key: str, wait_until: Callable[..., Any]
 ) -> None:

@@ -15,9 +15,11 @@ from notifications.core import errors
 from notifications.models import Attachment, Attempt, MailContent, Notification, ProviderAccount
 from notifications.operations.replays import resend
 from notifications.providers import accounts, mail_body
+from notifications.providers.mime import single_line
 from notifications.recipients import suppressions
 from notifications.submission import send, send_many
 from tests.integration.notifications.providers.templates import published
+from tests.integration.notifications.providers.test_odd_input import WRITTEN
 from tests.servers.smtp import SmtpServer
 
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 40
@@ -347,6 +349,48 @@ def test_a_parser_in_javascript_reads_what_was_sent(
     assert files["application/pdf", ""] == ("x" * 100 + "ü.pdf", PDF)
     assert files["image/png", "logo"][1] == PNG
     assert files["text/calendar", ""][1] == INVITATION
+
+
+SUBJECTS = """
+const {simpleParser} = require('mailparser');
+let given = '';
+process.stdin.on('data', some => { given += some; }).on('end', async () => {
+  const octets = JSON.parse(given).map(one => Buffer.from(one, 'base64'));
+  const mails = await Promise.all(octets.map(one => simpleParser(one)));
+  console.log(JSON.stringify(mails.map(mail => [
+    mail.subject, mail.text, mail.html, mail.from.value[0].name, mail.to.value[0].name,
+  ])));
+});
+"""
+
+
+def test_a_parser_in_javascript_reads_every_script_as_python_does(
+    mail: Callable[..., Any], account: ProviderAccount, npm_install: Callable[[str], Path]
+) -> None:
+    folder = npm_install("mailparser@3")
+    octets, wanted = [], []
+    for text in (*WRITTEN.values(), "=?utf-8?q?x?=", "x" * 1500, "🎉" * 200, "two  blanks " * 20):
+        name = single_line(text)[:100].replace('"', "").replace("<", "").strip()
+        account.settings["from"] = f"{name} <shop@example.org>"
+        account.save()
+        accounts.forget()
+        recipient = f"{name} <ada@example.org>"
+        body = f"{text}\n.\n..{text}"
+        got = mail(recipient=recipient, subject=single_line(text), body=body, html=f"<p>{text}</p>")
+        octets.append(base64.b64encode(got.octets).decode())
+        wanted.append([single_line(text), body, f"<p>{text}</p>", name, name])
+        read = message_from_bytes(got.octets, policy=policy.strict)
+        assert str(read["Subject"]) == single_line(text)
+    run = subprocess.run(
+        ["node", "-e", SUBJECTS],
+        cwd=folder,
+        input=json.dumps(octets).encode(),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    told = [[part.strip() for part in one] for one in json.loads(run.stdout)]
+    assert told == [[part.strip() for part in one] for one in wanted]
 
 
 def test_for_a_server_without_8bitmime_names_stay_as_they_were_written() -> None:

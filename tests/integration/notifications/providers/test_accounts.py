@@ -186,6 +186,28 @@ def test_an_account_that_cannot_be_made_fails_over(
                 ({"+43": None}, "The sender for '\\+43' must be a number"),
             )
         ),
+        *(
+            ({"kind": "twilio", "settings": {"account_sid": "AC1", "from": sender}}, "from: ")
+            for sender in ("A shop with a long name", "", "+43 664", "Müller", "a\nb", 7, None)
+        ),
+        *(
+            ({"kind": "sns", "settings": {"region": "eu-central-1", **wrong}}, f"{name}: ")
+            for name, wrong in (
+                ("sender_id", {"sender_id": "Shop & Co"}),
+                ("sender_id", {"sender_id": "12"}),
+                ("sms_type", {"sms_type": "transactional"}),
+            )
+        ),
+        *(
+            (
+                {"channel": "push", "kind": "webpush", "settings": {"subject": subject}},
+                "subject: ",
+            )
+            for subject in (
+                *("push@example.org", "mailto:", "mailto:ada", "mailto:jörg@example.org"),
+                *("https://example.org/contact", "https://", "http://example.org", "", 7),
+            )
+        ),
     ],
 )
 def test_an_account_that_makes_no_sense_is_refused_with_a_hint(
@@ -195,6 +217,35 @@ def test_an_account_that_makes_no_sense_is_refused_with_a_hint(
     with pytest.raises(ValidationError, match=complaint) as refused:
         row.full_clean()
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "channel", "name", "value"),
+    [
+        ("smtp", "email", "url", "smtp://user:hush/hush@host:x"),
+        ("webpush", "push", "vapid_private_key", "hush"),
+        ("fcm", "push", "service_account", '{"private_key": "hush"}'),
+        ("fcm", "push", "service_account", "/hush.json"),
+        ("apprise", "chat", "url", "syslog://hush"),
+        ("webhook", "webhook", "signing", "whsec_"),
+        ("discord", "chat", "url", "discord.com/api/webhooks/hush"),
+        ("teams", "chat", "url", "https://hush:hush@x.example/{recipient}"),
+    ],
+)
+def test_a_secret_that_cannot_be_used_is_refused_and_its_account_passed_over(
+    account: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    channel: str,
+    name: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv("SECRET_A", value)
+    row = account("a", kind, channel, secrets={name: "env:SECRET_A"})
+    with pytest.raises(ValidationError, match=f"{name}: It") as refused:
+        row.full_clean()
+    assert "hush" not in str(refused.value)
+    assert accounts.candidate_of(row).problem.startswith(f"{name}: It")
 
 
 def test_rules_choose_by_priority_and_country(

@@ -226,6 +226,19 @@ def test_values_in_blocks_neither_end_a_text_nor_are_markup(
     assert slack_blocks.problem(blocks) == ""
 
 
+@bounded
+@given(LONG, st.lists(TEXTS, max_size=5))
+def test_values_in_json_are_what_was_given(a: Any, bs: Any) -> None:
+    source = '{"a": "x{{ a }}y", "bs": [{% for b in bs %}"{{ b }}",{% endfor %} {{ a|tojson }}]}'
+    assume(NONCHARACTERS.isdisjoint("".join([a, *bs])))
+    body = version("webhook", body=source).render({"a": a, "bs": bs})["body"]
+    assert json.loads(str(body)) == {"a": f"x{a}y", "bs": [*bs, a]}
+
+
+# Unicode keeps them for a program's own use, and we use them while we render.
+NONCHARACTERS = {*map(chr, range(0xFDD0, 0xFDF0)), "\ufffe"}
+
+
 def escaped(text: str) -> Any:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

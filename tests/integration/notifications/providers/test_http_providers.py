@@ -442,6 +442,29 @@ def test_what_is_not_a_subscription_is_refused_but_not_dead(
     assert outcome.elsewhere
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("endpoint", "https://"),
+        ("endpoint", "https://user@push.example/1"),
+        ("endpoint", "https://[2001:db8::1]/1"),
+        ("endpoint", "https://push .example/1"),
+        ("endpoint", "https://push.example/\u200b1"),
+        ("p256dh", _text(b"\x04" + bytes(64))),  # no point of the curve
+        ("p256dh", _text(bytes(65))),
+        ("auth", _text(bytes(15))),
+        ("auth", None),
+    ],
+)
+def test_a_subscription_by_which_nobody_could_be_told_is_none(
+    webpush: Any, browser: Browser, name: str, value: Any
+) -> None:
+    given = json.loads(browser.subscription)
+    (given if name == "endpoint" else given["keys"])[name] = value
+    assert webpush.takes(browser.subscription) is Fit.CERTAIN
+    assert webpush.takes(json.dumps(given)) is Fit.NO
+
+
 def test_a_subscription_is_not_a_token_of_fcm_but_not_dead(
     fcm: Any, webpush: Any, browser: Browser, message: Callable[..., Any], httpserver: HTTPServer
 ) -> None:

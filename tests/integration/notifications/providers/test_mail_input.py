@@ -70,6 +70,29 @@ def test_a_server_without_smtputf8_costs_that_message_and_no_other(
     assert server.greetings == 1
 
 
+@pytest.mark.parametrize("smtputf8", [True, False])
+@pytest.mark.parametrize("pipelining", [False, True])
+def test_a_reply_address_that_is_not_ascii_goes_out_by_smtputf8_or_not_at_all(
+    smtp: Callable[..., Any],
+    make_smtp_server: Callable[..., SmtpServer],
+    message: Callable[..., Any],
+    pipelining: bool,
+    smtputf8: bool,
+) -> None:
+    server = make_smtp_server(smtputf8=smtputf8, pipelining=pipelining)
+    content = {"subject": "Hi", "text": "Hello", "reply_to": ["Jörg <jörg@bücher.example>"]}
+    first, mail, last = send(smtp(server.url), message(), message(content=content), message())
+    assert (first.result, last.result) == (Result.SENT, Result.SENT)
+    if smtputf8:
+        assert mail.result is Result.SENT
+        got = server.messages[1]
+        assert "<jörg@xn--bcher-kva.example>\r\n".encode() in got.octets
+        assert str(got.message["Reply-To"]).startswith("Jörg <")
+        assert got.is_utf8
+    else:
+        assert (mail.result, mail.code) == (Result.PERMANENT, "smtputf8")
+
+
 @pytest.mark.parametrize(
     ("sender", "shown", "address"),
     [

@@ -165,6 +165,11 @@ def test_a_webhook_is_told_what_was_written(
             content = {"subject": text, "body": body}
             delivered(webhook, message, recipient=recipients.url(url), content=content)
             assert told().json == wanted
+    made = version("webhook", body='{"name": "{{ a }}", "role": "guest"}')
+    for text in (*WRITTEN.values(), 'Eve", "role": "admin', "two\nlines\tof \\ text"):
+        rendered = made.render({"a": text})
+        delivered(webhook, message, recipient=recipients.url(url), content=rendered)
+        assert told().json == {"name": text, "role": "guest"}
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,12 @@ def test_a_strict_postfix_takes_every_mail(
         message(recipient=addresses.canonical(to), content={"subject": subject, "text": text})
         for to, subject, text in MAILS
     ]
+    replies = ["Jörg Straße <jörg@bücher.example>"]
+    mails.append(message(content={"subject": "Reply", "text": "ä", "reply_to": replies}))
     for sender in SENDERS:
         smtp = provider("smtp", settings={"from": sender}, secrets={"url": strict.url})
         outcomes = [outcome for _, outcome in smtp.send_many(iter(mails))]
         assert {o.result for o in outcomes} == {Result.SENT}, outcomes
-    wait_until(lambda: len(smtp_server.messages) == len(MAILS) * len(SENDERS), timeout=20)
+    wait_until(lambda: len(smtp_server.messages) == len(mails) * len(SENDERS), timeout=20)
     arrived = {(m.recipients[0], str(m.message["Subject"])) for m in smtp_server.messages}
     assert arrived == {(addresses.wire(m.recipient), m.content["subject"]) for m in mails}

@@ -103,6 +103,17 @@ def test_a_text_is_as_long_as_its_service_takes_and_no_longer(
     assert [r.path for r, _ in httpserver.log if r.path != "/token"] == []
 
 
+@pytest.mark.parametrize(("kind", "text"), [("slack", "&" * 8001), ("discord", "[" * 1001)])
+def test_a_text_that_only_its_escapes_make_too_long_is_refused_at_submission(
+    sending: Callable[..., Any], kind: str, text: str
+) -> None:
+    channel, to = sending(kind)
+    with pytest.raises(errors.InvalidField) as refused:
+        send(channel=channel, recipient=to, body=text)
+    assert refused.value.field == "body"
+    assert send(channel=channel, recipient=to, body=text[1:])
+
+
 def test_a_template_without_a_context_that_is_too_long_is_named_itself(
     sending: Callable[..., Any],
 ) -> None:
@@ -120,7 +131,19 @@ def test_segments_that_a_context_makes_too_many_are_refused_at_submission(
     channel, to = sending("twilio")
     settings.TEMPLATES_MAX_SMS_SEGMENTS = 10
     looping(channel)
+    with pytest.raises(errors.InvalidContext, match="SMS segments"):
+        send(channel=channel, recipient=to, template="plain", context={"text": "😀" * 400})
     with pytest.raises(errors.InvalidContext, match="SMS segments") as refused:
         send(channel=channel, recipient=to, template="plain", context={"text": "Ж" * 680})
     assert refused.value.field == "context"
     assert send(channel=channel, recipient=to, template="plain", context={"text": "Ж" * 660})
+
+
+def test_a_limit_of_one_segment_holds_for_a_short_context(
+    sending: Callable[..., Any], settings: Settings
+) -> None:
+    channel, to = sending("twilio")
+    settings.TEMPLATES_MAX_SMS_SEGMENTS = 1
+    looping(channel)
+    with pytest.raises(errors.InvalidContext, match="SMS segments"):
+        send(channel=channel, recipient=to, template="plain", context={"text": "Ж" * 71})
