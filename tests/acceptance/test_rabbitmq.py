@@ -35,11 +35,19 @@ for kwargs in json.loads(sys.argv[1]):
 """
 
 
-@pytest.fixture(scope="module", params=["classic", "quorum"])
-def rabbitmq(request: pytest.FixtureRequest) -> Iterator[tuple[RabbitMQServer, str]]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[RabbitMQServer]:
     server = RabbitMQServer().start()
-    yield server, request.param
+    yield server
     server.stop()
+
+
+@pytest.fixture(scope="module", params=["classic", "quorum"])
+def rabbitmq(
+    request: pytest.FixtureRequest, server: RabbitMQServer
+) -> Iterator[tuple[RabbitMQServer, str]]:
+    yield server, request.param
+    server.delete_queues()  # they would keep their type
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from tests.servers.reaper import reaper
 ROOT = Path(__file__).resolve().parent.parent.parent
 TAIL_CHARACTERS = 4000
 FORKED = ("-m", "-c", "manage.py")
+PYTHON_TOOLS = ("celery", "granian")
 
 
 class RunningProcess:
@@ -181,7 +182,7 @@ def _forked(command: list[str], env: Mapping[str, str], log: Path) -> ForkedProc
     program, *arguments = command
     if program == sys.executable and arguments[0] in FORKED:
         return fork_server().start(arguments, env, log)
-    if Path(program).name == "celery":
+    if Path(program).name in PYTHON_TOOLS:
         return fork_server().start(command, env, log)
     return None
 

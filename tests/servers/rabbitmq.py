@@ -6,6 +6,7 @@ from pathlib import Path
 from kombu.connection import Connection
 
 from notifications.core.routing import JOBS_QUEUE, QUEUE_NAMES
+from notifications.worker.queues import DEAD_MESSAGES
 from tests.servers.process import ServerProcess, free_port
 from tests.servers.reaper import temporary_folder
 
@@ -94,3 +95,9 @@ class RabbitMQServer(ServerProcess):
                     channel.queue_purge(queue)
                 except connection.channel_errors:
                     continue  # nobody has declared it yet
+
+    def delete_queues(self) -> None:
+        """Be as before any worker came: no queue of the system is left."""
+        with self.connection() as connection:
+            for queue in (*QUEUE_NAMES, JOBS_QUEUE, DEAD_MESSAGES.name):
+                connection.default_channel.queue_delete(queue)
