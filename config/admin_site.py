@@ -80,6 +80,7 @@ ADMIN_SITE: dict[str, Any] = {
                 "title": "Recipients",
                 "items": [
                     _list("Recipients", "contacts", "notifications.recipient"),
+                    _list("Categories", "category", "notifications.category"),
                     _list("Suppressions", "do_not_disturb_on", "notifications.suppression"),
                 ],
             },

@@ -241,6 +241,7 @@ TEST_RECIPIENTS: list[str] = env.list("TEST_RECIPIENTS", default=[])
 # Whether the built-in outbox takes what nobody else carries, rather than that it is refused.
 OUTBOX = env.bool("OUTBOX", default=False)
 # Where the world reaches this system, for receipts and links to unsubscribe by.
+SMS_HELP = env.str("SMS_HELP", default="")
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 # Further senders that a mail may name, like shop@example.org, or @example.org for a domain.
 EMAIL_SENDERS: list[str] = env.list("EMAIL_SENDERS", default=[])

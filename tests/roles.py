@@ -18,6 +18,7 @@ MADE_BY = (
     ("0009_events_are_seen", "let"),
     ("0010_operators_send", "let"),
     ("0011_recipients_are_seen", "let"),
+    ("0012_categories_are_seen", "let"),
 )
 
 

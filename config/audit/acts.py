@@ -46,7 +46,7 @@ PLAIN_OPERATIONS = frozenset(
         *("list_batches", "get_batch", "list_causes", "get_bulk_replay", "list_failed_run_causes"),
         *("get_job_schema", "list_next_fires", "list_fires", "list_providers", "list_queues"),
         *("list_templates", "get_template", "get_version", "get_problem"),
-        *("list_event_rules", "get_event_rule"),
+        *("list_event_rules", "get_event_rule", "list_categories"),
     }
 )
 
@@ -62,6 +62,7 @@ OBJECTS = (
     ("failed-deliveries", "notifications.faileddelivery", "id"),
     ("suppressions", "notifications.suppression", "id"),
     ("recipients", "notifications.recipient", "key"),
+    ("categories", "notifications.category", "name"),
     ("events", "notifications.event", "id"),
     ("event-rules", "notifications.eventrule", "id"),
     ("templates", "templates_engine.template", "name"),

@@ -6,20 +6,26 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet, Value
 from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from notifications.admin.base import PAGE, InfinitePaginator
+from notifications.admin.base import PAGE, InfinitePaginator, who
 from notifications.admin.content import HIDDEN
 from notifications.admin.project import ProjectFilter
 from notifications.core.errors import InvalidField, InvalidNotification
 from notifications.core.masking import mask, without_addresses
 from notifications.core.world import World
-from notifications.models import Recipient
-from notifications.recipients import directory, spellings
+from notifications.models import Category, Consent, Recipient
+from notifications.recipients import categories, directory, preferences, spellings
+from notifications.recipients.preferences import Change, How
 from notifications.submission import projects
 
 VERIFIED = "verified"  # at the end of an address's line
+ALL = "*"  # in a line of choices
+GRANTED = {"yes": True, "no": False}
+SHOWN = 100  # changes of consent that a page lists
 
 
 class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
@@ -30,6 +36,14 @@ class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in th
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 6}),
         help_text="One a line: the channel, the address, and the word verified if it is: "
         "email ada@example.org verified.",
+    )
+
+    chosen = forms.CharField(
+        label="Choices",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+        help_text="What they have told you, one a line: the category, the channel, yes or no; "
+        "an asterisk means all: marketing email no. A line that is taken out: the default.",
     )
 
     class Meta:
@@ -49,6 +63,11 @@ class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in th
                 for one in self.instance.addresses.all()
             ]
             self.fields["addresses"].initial = "\n".join(lines)
+            self.fields["chosen"].initial = "\n".join(
+                f"{category or ALL} {channel or ALL} {'yes' if granted else 'no'}"
+                for category, of_category in self.instance.choices.items()
+                for channel, granted in of_category.items()
+            )
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
@@ -56,10 +75,28 @@ class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in th
             return data
         try:
             directory.check(self.given(data))
+            world = World(self.instance.project or data["project"], self.instance.test)
+            preferences.check(self.changes(data), world)
         except InvalidNotification as error:
             field = error.field.partition(".")[0]
-            self.add_error("key" if field == "id" else field, _where(error))
+            names = {"id": "key", "choices": "chosen"}
+            self.add_error(names.get(field, field), _where(error))
         return data
+
+    def changes(self, data: dict[str, Any]) -> list[Change]:
+        """Return what was chosen, and what is the default again. Raises ``InvalidField``."""
+        wanted: dict[tuple[str, str], bool | None] = {
+            (category, channel): None
+            for category, of_category in self.instance.choices.items()
+            for channel in of_category
+        }
+        for number, line in enumerate(filter(str.strip, data.get("chosen", "").splitlines()), 1):
+            words = line.split()
+            if len(words) != 3 or words[2] not in GRANTED:
+                raise InvalidField(f"Line {number} is not like marketing email no.", field="chosen")
+            category, channel = ("" if word == ALL else word for word in words[:2])
+            wanted[category, channel] = GRANTED[words[2]]
+        return [Change(*of, granted) for of, granted in wanted.items()]
 
     def given(self, data: dict[str, Any]) -> dict[str, Any]:
         """Return what the form says, as a request of the API does. Raises ``InvalidField``."""
@@ -102,8 +139,10 @@ class RecipientAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     sortable_by = ()
     search_fields = ("=key",)
     search_help_text = "The id, or an address."
-    readonly_fields = ("shown_key", "shown_addresses", "test", "created_at", "updated_at")
-    own = ("locale", "timezone", "country", "attributes", "addresses")
+    readonly_fields = (
+        *("shown_key", "shown_addresses", "test", "history", "created_at", "updated_at"),
+    )
+    own = ("locale", "timezone", "country", "attributes", "addresses", "chosen")
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Recipient]":
         """Note on each row whether the user may see recipients: columns get no request."""
@@ -123,7 +162,7 @@ class RecipientAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def get_fieldsets(self, request: HttpRequest, obj: Recipient | None = None) -> Any:
         if obj is None:
             return ((None, {"fields": ("key", "project", *self.own)}),)
-        times = ("History", {"fields": ("created_at", "updated_at")})
+        times = ("History", {"fields": ("history", "created_at", "updated_at")})
         if not request.user.has_perm("notifications.view_content"):
             seen = ("shown_key", "test", "locale", "timezone", "country", "shown_addresses")
             return ((None, {"fields": seen}), times)
@@ -148,8 +187,72 @@ class RecipientAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         masked = [f"{one.channel} {mask(one.address)}" for one in recipient.addresses.all()]
         return ", ".join(masked) or HIDDEN
 
+    @admin.display(description="Consent")
+    def history(self, recipient: Recipient) -> SafeString | str:
+        """Return a line for each change of what they have chosen, the newest first."""
+        lines = [
+            (
+                f"{one.created_at:%Y-%m-%d %H:%M} UTC",
+                f"{one.category or 'everything'} {one.channel}",
+                {True: "agreed", False: "refused", None: "the default again"}[one.granted],
+                f"{one.means} {one.source}",
+                without_addresses(one.text),
+            )
+            for one in recipient.consents.order_by("-pk")[:SHOWN]
+        ]
+        return format_html_join(SafeString("<br>"), "{}: {} {} ({}) {}", lines) if lines else "-"
+
     def save_model(self, request: HttpRequest, obj: Recipient, form: Any, change: Any) -> None:
         """Save it as the API does; the project of a new one is chosen, and stays."""
         world = World(obj.project, obj.test)
+        changes = form.changes(form.cleaned_data)
         directory.save(form.given(form.cleaned_data), world=world)
-        obj.pk = directory.get(obj.key, world=world).pk
+        row = directory.get(obj.key, world=world)
+        how = How(Consent.Means.ADMIN, who(request).get_username())
+        preferences.choose(row, changes, how)
+        obj.pk = row.pk
+
+
+class CategoryForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+    """A category, checked as the API checks it."""
+
+    class Meta:
+        model = Category
+        fields = ("project", "name", *categories.FIELDS)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if "project" in self.fields:
+            names = [(name, name) for name in projects.names()]
+            self.fields["project"] = forms.ChoiceField(
+                choices=names, help_text=self.fields["project"].help_text
+            )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if self.errors:
+            return data
+        data["channel_defaults"] = data.get("channel_defaults") or {}
+        try:
+            given = {name: data[name] for name in ("name", *categories.FIELDS) if name in data}
+            categories.check(Category(**{"name": self.instance.name, **given}))
+        except InvalidNotification as error:
+            self.add_error(error.field if error.field in self.fields else None, str(error))
+        return data
+
+
+@admin.register(Category)
+class CategoryAdmin(ModelAdmin):  # type: ignore[misc]  # as above
+    """What recipients may refuse notifications as. The standard ones need no row."""
+
+    form = CategoryForm
+    list_display = ("name", "title", "project", "required", "default")
+    list_filter = ("required", ProjectFilter)
+    search_fields = ("name",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Category | None = None) -> Any:
+        return ("name", "project") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Category, form: Any, change: Any) -> None:
+        super().save_model(request, obj, form, change)
+        categories.forget()

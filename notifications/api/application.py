@@ -18,6 +18,7 @@ from notifications.api import (
     failed_runs,
     jobs,
     notifications,
+    preferences,
     providers,
     queries,
     queues,
@@ -66,6 +67,8 @@ api.add_router("/templates", templates.router, tags=["Templates"])
 api.add_router("/failed-deliveries", failed_deliveries.router, tags=["Failed deliveries"])
 api.add_router("/suppressions", suppressions.router, tags=["Suppressions"])
 api.add_router("/recipients", recipients.router, tags=["Recipients"])
+api.add_router("/recipients", preferences.router, tags=["Recipients"])
+api.add_router("/categories", preferences.category_router, tags=["Recipients"])
 api.add_router("/events", events.router, tags=["Events"])
 api.add_router("/event-rules", event_rules.router, tags=["Events"])
 api.add_router("/providers", providers.router, tags=["Providers"])

@@ -35,6 +35,7 @@ class Common(Schema):
     template: Text = Field("", max_length=255)
     priority: PriorityFilter = ""
     locale: Text = Field("", max_length=35)
+    category: Text = Field("", max_length=50)
     reference: Text = Field("", max_length=255)
     eta: Text = Field("", max_length=40, description="When to send them.")
     countdown: float | None = Field(None, description="Seconds from now, instead of `eta`.")

@@ -41,6 +41,23 @@ BODIES: dict[str, dict[str, Any]] = {
             "attributes": {"plan": "gold"},
         }
     },
+    "save_category": {
+        "that they have to agree to": {
+            "name": "weekly-report",
+            "title": "Weekly report",
+            "description": "What happened in your week.",
+            "default": False,
+        }
+    },
+    "set_preferences": {
+        "one agreed to, and all text messages refused": {
+            "choices": [
+                {"category": "weekly-report", "channel": "email", "granted": True},
+                {"channel": "sms", "granted": False},
+            ],
+            "text": "Yes, send me the weekly report by mail.",
+        }
+    },
     "create_notification": {
         "to a stored recipient": {
             "channel": "email",

@@ -111,6 +111,11 @@ class NotificationIn(MailIn):
         "",
         description="The same key and content return the first notification.",
     )
+    category: str = Field(
+        "",
+        description="What a stored recipient may refuse it as: `security`, `billing`, `product`, "
+        "`marketing`, or one of your own. By default what the template says.",
+    )
     reference: str = Field("", description="Your own id for it, to find it by.")
     metadata: dict[str, Any] | None = Field(
         None, description="Your own data; it is returned as it is."
@@ -150,6 +155,7 @@ class Accepted(Schema):
     reference: str
     scheduled_at: datetime
     expires_at: datetime | None
+    reason: str = Field(description="Why it is suppressed; empty if it is not.")
     copies: list[UUID] = Field(
         description="The ids of the notifications to the recipient's other devices."
     )
@@ -177,6 +183,7 @@ class NotificationOut(Schema):
     locale: str
     guarantee: str
     reference: str
+    category: str
     metadata: dict[str, Any]
     callback_url: str
     options: dict[str, Any] | None
@@ -409,6 +416,8 @@ def _answer(submitted: submission.Submission) -> HttpResponse:
     document = {name: row[name] for name in _ACCEPTED}
     if not submitted.created:
         document["status"] = _status_on_acceptance(submitted.notification)
+        if document["status"] != Status.SUPPRESSED:
+            document["reason"] = ""
     document["copies"] = submitted.copies
     document["url"] = f"/api/v1/notifications/{row['id']}"
     status = 201 if submitted.created else 200

@@ -164,9 +164,14 @@ def get_recipient(request: HttpRequest, id: Key) -> dict[str, Any]:  # noqa: A00
 @router.delete("/{id}", response={204: None}, summary="Delete one")
 def delete_recipient(request: HttpRequest, id: Key) -> Answer[None]:  # noqa: A002 -- as above
     """Delete a recipient with its addresses. What was sent to it stays."""
-    row = _row(world_of(request), id)
+    row = find(request, id)
     directory.remove(row.key, world=row.world)
     return Answer(204, None)
+
+
+def find(request: HttpRequest, key: str) -> Recipient:
+    """Return a recipient that a request sees. Raises ``Problem`` 404."""
+    return _row(world_of(request), key)
 
 
 def _find(world: World, key: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 
-from notifications.callbacks import receipts, returned_mail
+from notifications.callbacks import receipts, returned_mail, withdrawals
 from notifications.callbacks.returned_mail import Kind, ReturnedMail, Told
 from notifications.channels import addresses
 from notifications.channels.base import Receipt
@@ -20,7 +20,6 @@ from scheduling import isolation
 log = structlog.get_logger(__name__)
 
 CHANNEL = "email"
-_SUPPRESSED = {"bounced": Reason.HARD_BOUNCE, "complained": Reason.COMPLAINT}
 
 
 def are_expected() -> bool:
@@ -95,15 +94,26 @@ def _suppress(
     told: Told, recipients: Iterable[str], row: Notification | ArchivedNotification
 ) -> None:
     """Suppress recipients without a change of the row, such as those who got a copy."""
-    if told.event not in _SUPPRESSED:
-        return
+    detail = f"{told.code} {told.detail}".strip()
+    id_ = row.id if isinstance(row, Notification) else None
     for recipient in recipients:
-        suppressions.suppress(
-            CHANNEL,
-            recipient,
-            _SUPPRESSED[told.event],
-            world=row.world,
-            source=row.provider,
-            detail=f"{told.code} {told.detail}".strip(),
-            notification_id=row.id if isinstance(row, Notification) else None,
-        )
+        if told.event == "bounced":
+            suppressions.suppress(
+                CHANNEL,
+                recipient,
+                Reason.HARD_BOUNCE,
+                world=row.world,
+                source=row.provider,
+                detail=detail,
+                notification_id=id_,
+            )
+        elif told.event == "complained":
+            withdrawals.take(
+                withdrawals.COMPLAINED,
+                CHANNEL,
+                recipient,
+                world=row.world,
+                source=row.provider,
+                detail=detail,
+                notification_id=id_,
+            )

@@ -5,8 +5,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from notifications.callbacks import receipts
-from notifications.channels.base import ForgedCallback
+from notifications.callbacks import receipts, replies
+from notifications.channels.base import ForgedCallback, Receipt, Reply
 from notifications.providers import accounts
 from notifications.providers.instances import lend
 from scheduling import isolation
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 @csrf_exempt
 @require_http_methods(["POST", "HEAD"])
 def callback(request: HttpRequest, name: str) -> HttpResponse:
-    """Take a provider's receipts; 403 for a forged call, 400 for one that makes no sense.
+    """Take receipts and replies; 403 for a forged call, 400 for one that makes no sense.
 
     An unknown message is not an error: the provider would only call again.
     """
@@ -39,5 +39,7 @@ def callback(request: HttpRequest, name: str) -> HttpResponse:
         fault = isolation.fault_of(error, "callback")
         log.warning("callback_makes_no_sense", account=name, error=fault.error, at=fault.place)
         return HttpResponse("The callback makes no sense.\n", "text/plain", status=400)
+    replies.take([one for one in told if isinstance(one, Reply)], account=name)
+    told = [one for one in told if isinstance(one, Receipt)]
     receipts.take(told, account=name, channel=account.channel)
     return HttpResponse(status=204)

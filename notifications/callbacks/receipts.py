@@ -6,12 +6,12 @@ messages that were never ours. A receipt moves ``sent`` on, once, and nothing el
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 from django.db import transaction
 
 from notifications import metrics
+from notifications.callbacks import withdrawals
 from notifications.channels.base import Receipt
 from notifications.core.attempt import Outcome, Report, Result
 from notifications.core.text import printable
@@ -20,7 +20,6 @@ from notifications.delivery import claims, outcomes
 from notifications.models import Attempt, Notification, PendingReceipt, Status
 from notifications.queueing import quarantine
 from notifications.recipients import suppressions
-from notifications.recipients.suppressions import Reason, Scope
 from scheduling import isolation
 
 log = structlog.get_logger(__name__)
@@ -124,7 +123,7 @@ _STILL_AWAY = (Status.SCHEDULED, Status.QUEUED, Status.SENDING)
 def _notification(receipt: Receipt, account: str) -> Notification | None:
     rows = Notification.objects.only(
         *("id", "status", "channel", "recipient", "priority", "scheduled_at", "project", "test"),
-        "provider",
+        *("provider", "category"),
     )
     if receipt.provider_message_id:
         attempt = Attempt.objects.filter(
@@ -149,23 +148,31 @@ def _fail(receipt: Receipt, notification: Notification, account: str) -> bool:
 
 
 def _suppress(receipt: Receipt, notification: Notification, account: str, channel: str) -> None:
-    why: dict[str, tuple[Any, Any]] = {
-        "bounced": (suppressions.dead(channel), Scope.EVERYTHING),
-        "complained": (Reason.COMPLAINT, Scope.EVERYTHING),
-        "unsubscribed": (Reason.UNSUBSCRIBED, Scope.MARKETING),
-    }
-    if receipt.event in why:
-        reason, scope = why[receipt.event]
+    detail = f"{receipt.code} {receipt.detail}".strip()
+    if receipt.event == "bounced":
         suppressions.suppress(
             notification.channel,
             notification.recipient,
-            reason,
+            suppressions.dead(channel),
             world=notification.world,
-            scope=scope,
             source=account,
-            detail=f"{receipt.code} {receipt.detail}".strip(),
+            detail=detail,
             notification_id=notification.id,
         )
+    elif receipt.event in _WITHDRAWN:
+        withdrawals.take(
+            _WITHDRAWN[receipt.event],
+            notification.channel,
+            notification.recipient,
+            world=notification.world,
+            source=account,
+            detail=detail,
+            notification_id=notification.id,
+            category=notification.category,
+        )
+
+
+_WITHDRAWN = {"complained": withdrawals.COMPLAINED, "unsubscribed": withdrawals.UNSUBSCRIBED}
 
 
 def _keep(receipt: Receipt, account: str, channel: str) -> None:

@@ -5,10 +5,10 @@ from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from notifications.callbacks import withdrawals
 from notifications.core.world import World
 from notifications.models import Notification
-from notifications.recipients import suppressions, unsubscribe_links
-from notifications.recipients.suppressions import Reason, Scope
+from notifications.recipients import preference_links, unsubscribe_links
 
 
 @csrf_exempt
@@ -21,20 +21,25 @@ def page(request: HttpRequest, token: str) -> HttpResponse:
         return _show(request, "forged", status=404)
     if request.method != "POST":
         return _show(request, "question")
-    known = Notification.objects.filter(id=link.notification).values_list("id", flat=True).first()
-    suppressions.suppress(
+    row = Notification.objects.filter(id=link.notification).first()
+    world = World(link.project, link.test)
+    withdrawals.take(
+        withdrawals.UNSUBSCRIBED,
         link.channel,
         link.recipient,
-        Reason.UNSUBSCRIBED,
-        world=World(link.project, link.test),
-        scope=Scope.MARKETING,
+        world=world,
         source="unsubscribe page",
-        notification_id=known,
+        notification_id=row.id if row else None,
+        category=row.category if row else "",
     )
-    return _show(request, "done")
+    more = ""
+    if row is not None and row.recipient_key:
+        more = preference_links.url(world, row.recipient_key)
+    return _show(request, "done", more=more)
 
 
-def _show(request: HttpRequest, state: str, status: int = 200) -> HttpResponse:
-    response = render(request, "notifications/unsubscribe.html", {"state": state}, status=status)
+def _show(request: HttpRequest, state: str, status: int = 200, more: str = "") -> HttpResponse:
+    context = {"state": state, "more": more}
+    response = render(request, "notifications/unsubscribe.html", context, status=status)
     response["Referrer-Policy"] = "no-referrer"  # the address of this page is the secret
     return response

@@ -26,6 +26,7 @@ __all__ = [
     "Message",
     "Provider",
     "Receipt",
+    "Reply",
     "failed",
     "of_a_bug",
     "setting_problem",
@@ -59,6 +60,14 @@ class Receipt:
     recipient: str = ""
     code: str = ""
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A message that somebody has sent to one of our numbers."""
+
+    sender: str
+    text: str
 
 
 class ForgedCallback(Exception):
@@ -162,8 +171,8 @@ class Provider:
         missing = (_FIELDS_OF_MAIL & content.keys()) - self.mail_fields
         return f"{self.kind} carries no {min(missing)}." if missing else ""
 
-    def receipts(self, request: HttpRequest) -> list[Receipt]:
-        """Read the receipts in a provider's request to ``/webhooks/<account>``.
+    def receipts(self, request: HttpRequest) -> "list[Receipt] | list[Reply]":
+        """Read the receipts, or the replies of recipients, in a request to ``/webhooks/<account>``.
 
         Raises ``ForgedCallback`` where it is not the provider that calls, and ``ValueError``
         for what makes no sense.

@@ -48,6 +48,8 @@ class Claim(NamedTuple):
     mail_id: int | None
     project: str = DEFAULT_PROJECT
     traceparent: str = ""
+    recipient_key: str = ""
+    category: str = ""
     held_accounts: str = ""  # one a line: no message that was claimed now goes by these
 
     @property

@@ -47,6 +47,10 @@ class UnknownProject(InvalidNotification):
     """There is no such project, or what belongs to one names another."""
 
 
+class UnknownCategory(InvalidNotification):
+    """The project has no category of this name."""
+
+
 class UnknownPriority(InvalidNotification):
     """The priority is none of high, medium and low."""
 

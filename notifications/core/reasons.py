@@ -57,6 +57,11 @@ class Reason(StrEnum):
     COMPLAINT = "complaint"
     UNSUBSCRIBED = "unsubscribed"
     OPERATOR = "operator"
+    # Suppressed: what the stored recipient has chosen (``recipients.preferences``).
+    CATEGORY_REFUSED = "category_refused"
+    CATEGORY_REFUSED_ON_CHANNEL = "category_refused_on_channel"
+    CHANNEL_REFUSED = "channel_refused"  # all on this channel that can be refused
+    CONSENT_MISSING = "consent_missing"  # to a category that is sent to who agreed, alone
 
 
 def known(word: str) -> str:
@@ -65,6 +70,14 @@ def known(word: str) -> str:
 
 
 _WORDS = frozenset(Reason)
+
+CHOSEN = {
+    Reason.CATEGORY_REFUSED: "the recipient has refused this category",
+    Reason.CATEGORY_REFUSED_ON_CHANNEL: "the recipient has refused this category on this channel",
+    Reason.CHANNEL_REFUSED: "the recipient has refused all that can be refused on this channel",
+    Reason.CONSENT_MISSING: "the recipient has not agreed to this category",
+}
+"""The rules of preferences, in words."""
 
 DEFERRED = (
     *(Reason.NO_PROVIDER, Reason.RATE_LIMITED, Reason.ACCOUNT_BUSY, Reason.ACCOUNT_HELD),

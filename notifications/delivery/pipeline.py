@@ -24,7 +24,13 @@ from notifications.delivery.plan import Plan, Ready
 from notifications.delivery.sending import send_batch
 from notifications.models import Status
 from notifications.queueing.making_way import Slot
-from notifications.recipients import suppressions, unsubscribe_links
+from notifications.recipients import (
+    categories,
+    lookup,
+    preferences,
+    suppressions,
+    unsubscribe_links,
+)
 from scheduling import isolation
 from scheduling.isolation import Fault
 from templates_engine import catalog
@@ -112,7 +118,7 @@ def _is_stale(claim: Claim, now: datetime) -> bool:
 
 
 def _suppress(claims: list[Claim]) -> Plan:
-    """Plan to end messages whose recipient became suppressed after they were accepted."""
+    """Plan to end messages whose recipient is suppressed, or refuses them, since acceptance."""
     plan = Plan()
     recipients: dict[World, set[str]] = defaultdict(set)
     for claim in claims:
@@ -121,12 +127,27 @@ def _suppress(claims: list[Claim]) -> Plan:
         world: suppressions.among(claims[0].channel, who, world=world)
         for world, who in recipients.items()
     }
-    for claim in claims if any(found.values()) else ():
-        marketing = _template_of(claim).category == Category.MARKETING
-        reason = suppressions.reason_in(found[claim.world], claim.recipient, marketing=marketing)
+    chosen = lookup.choices((c.world, c.recipient_key) for c in claims if c.recipient_key)
+    for claim in claims if any(found.values()) else _addressed_by_id(claims):
+        is_marketing = _template_of(claim).category == Category.MARKETING
+        kind = categories.kind_of(claim.category, claim.world, is_marketing=is_marketing)
+        reason = suppressions.reason_in(
+            found[claim.world],
+            claim.recipient,
+            marketing=is_marketing or claim.category == categories.MARKETING,
+            required=kind is not None and kind.required,
+        )
+        if claim.recipient_key and not reason:
+            choices = chosen.get((claim.world, claim.recipient_key), {})
+            reason = preferences.held_by(kind, claim.channel, choices)
         if reason:
             plan.end[Status.SUPPRESSED, reason].append(claim)
     return plan
+
+
+def _addressed_by_id(claims: list[Claim]) -> list[Claim]:
+    """Return those that go to a stored recipient, who may have chosen."""
+    return [claim for claim in claims if claim.recipient_key]
 
 
 def _render(claims: list[Claim]) -> tuple[list[Ready], Plan]:

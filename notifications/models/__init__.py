@@ -24,6 +24,7 @@ from notifications.models.notification import (
 )
 from notifications.models.outbox import OutboxMessage
 from notifications.models.pending_receipt import PendingReceipt
+from notifications.models.preference import Category, Consent
 from notifications.models.project import Project
 from notifications.models.provider_account import AccountRule, ProviderAccount, RateLimit
 from notifications.models.quarantined_row import QuarantinedRow
@@ -42,6 +43,8 @@ __all__ = [
     "Attempt",
     "Batch",
     "BulkReplay",
+    "Category",
+    "Consent",
     "Event",
     "EventEffect",
     "EventRule",

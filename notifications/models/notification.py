@@ -108,6 +108,13 @@ class NotificationRecord(models.Model):
         db_default="",
         help_text="The id of the stored recipient that it was addressed to.",
     )
+    category = models.CharField(
+        max_length=50,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What recipients may refuse it as. Empty: what its template says.",
+    )
     # No constraint: ``mails.keeping`` locks what it refers to, and only the collector deletes it.
     mail = models.ForeignKey(
         "notifications.MailContent",

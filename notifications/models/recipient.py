@@ -55,6 +55,13 @@ class Recipient(models.Model):
     attributes = models.JSONField(
         default=dict, blank=True, help_text="Your own data about them: a JSON object up to 16 kB."
     )
+    choices: "models.JSONField[dict[str, dict[str, bool]]]" = models.JSONField(
+        default=dict,
+        blank=True,
+        editable=False,
+        db_default={},
+        help_text="What was chosen, by category and channel: recipients.preferences writes it.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 

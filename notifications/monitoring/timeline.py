@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from notifications.core import reasons
 from notifications.core.masking import without_addresses
 from notifications.models import (
     WAITING,
@@ -119,7 +120,9 @@ def _now(notification: NotificationRecord) -> list[Event]:
     status = Status(notification.status)
     if status in _ENDS:
         title, tone = _ENDS[status]
-        return [Event(notification.finished_at, title, notification.reason, tone)]
+        said = reasons.CHOSEN.get(notification.reason, "")  # type: ignore[call-overload]
+        detail = f"{notification.reason}: {said}" if said else notification.reason
+        return [Event(notification.finished_at, title, detail, tone)]
     waits = {
         Status.SCHEDULED: "Waiting for its time",
         Status.QUEUED: "Waiting for a worker",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from notifications.core import reasons
 from notifications.db import clock
 from notifications.models import Scope, Status, Suppression
 from notifications.operations import holds
@@ -56,7 +57,7 @@ def outlook(items: Sequence[Item], common: Mapping[str, Any], lines: Sequence[in
             line = lines[place] if place < len(lines) else None
             found.errors.append((place + 1, line, answer.error.field, str(answer.error)))
         elif answer.row["status"] == Status.SUPPRESSED:
-            suppressed[Suppression.Reason(answer.row["reason"]).label] += 1
+            suppressed[_why(answer.row["reason"])] += 1
         else:
             fine.append(answer)
     found.suppressed = dict(suppressed)
@@ -73,6 +74,13 @@ def outlook(items: Sequence[Item], common: Mapping[str, Any], lines: Sequence[in
         held = holds.in_force().filter(scope__in=scopes, value__in=covering)
         found.held = [str(hold) for hold in held]
     return found
+
+
+def _why(reason: str) -> str:
+    """Say why somebody is not written to."""
+    if reason in reasons.CHOSEN:
+        return reasons.CHOSEN[reasons.Reason(reason)]
+    return str(Suppression.Reason(reason).label)
 
 
 def _render(found: Outlook, fine: Sequence[Answer]) -> None:

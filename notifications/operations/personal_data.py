@@ -30,6 +30,7 @@ from notifications.models import (
     ArchivedNotification,
     Attempt,
     Batch,
+    Consent,
     Event,
     EventEffect,
     FailedDelivery,
@@ -54,7 +55,7 @@ COPIES = ("cc", "bcc", "reply_to", "to", "shown_cc")  # fields of a mail that na
 # A request's fields that say nothing of a person; every other one is forgotten.
 _IMPERSONAL = {
     *("project", "channel", "priority", "guarantee", "locale", "retry", "test", "callback_url"),
-    *("scheduled_at", "expires_at"),
+    *("category", "scheduled_at", "expires_at"),
 }
 NOTHING: dict[str, Any] = {
     **{name: insert.DEFAULTS[name] for name in insert.COLUMNS if name not in _IMPERSONAL},
@@ -96,6 +97,7 @@ def export(recipient: str, *, project: str = "") -> Rows:
         "archived_notifications": _plain(archived),
         "recipients": _plain(whom.stored),
         "recipient_addresses": _plain(RecipientAddress.objects.filter(recipient__in=whom.stored)),
+        "consents": _plain(Consent.objects.filter(recipient__in=whom.stored)),
         "suppressions": _plain(whom.suppressed()),
         "pending_receipts": _plain(whom.receipts(ids)),
         "refused_rows": _plain(whom.saying(RefusedRow.objects.all(), "detail")),

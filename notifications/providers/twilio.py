@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from django.conf import settings
 from django.http import HttpRequest
 
-from notifications.channels.base import Account, Content, ForgedCallback, Message, Receipt
+from notifications.channels.base import Account, Content, ForgedCallback, Message, Receipt, Reply
 from notifications.channels.http import (
     HttpProvider,
     accepted,
@@ -93,7 +93,7 @@ class TwilioProvider(HttpProvider):
             form["StatusCallback"] = f"{settings.PUBLIC_URL}/webhooks/{self.account.name}"
         return form
 
-    def receipts(self, request: HttpRequest) -> list[Receipt]:
+    def receipts(self, request: HttpRequest) -> list[Receipt] | list[Reply]:
         form = parse_qsl(request.body.decode(), keep_blank_values=True)
         expected = signature(
             self.account.secrets["auth_token"],
@@ -105,6 +105,9 @@ class TwilioProvider(HttpProvider):
         ):
             raise ForgedCallback("The signature is not Twilio's.")
         told = dict(form)
+        if told.get("SmsStatus") == "received" or "OptOutType" in told:
+            # https://www.twilio.com/docs/messaging/guides/webhook-request
+            return [Reply(told.get("From", ""), told.get("OptOutType") or told.get("Body", ""))]
         event = _EVENTS.get(told.get("MessageStatus", ""))
         if event is None:  # on its way
             return []

@@ -97,9 +97,16 @@ def reason(channel: str, recipient: str, *, marketing: bool, world: World = LIVE
     return reason_in(among(channel, [recipient], world=world), recipient, marketing=marketing)
 
 
-def reason_in(found: dict[tuple[str, bool], str], recipient: str, *, marketing: bool) -> str:
-    """Look a recipient up in what ``among`` gave."""
+def reason_in(
+    found: dict[tuple[str, bool], str], recipient: str, *, marketing: bool, required: bool = False
+) -> str:
+    """Look a recipient up in what ``among`` gave.
+
+    What is ``required`` cannot be unsubscribed from.
+    """
     everything = found.get((recipient, False), "")
+    if required and everything == Reason.UNSUBSCRIBED:
+        everything = ""
     return everything or (found.get((recipient, True), "") if marketing else "")
 
 
@@ -187,6 +194,18 @@ def lift_answering(
             reason=Reason.ENDPOINT_GONE,
             lifted_at__isnull=True,
         ).update(lifted_at=clock.now())
+
+
+def lift_unsubscribed(channel: str, recipient: str, *, scope: str, world: World) -> None:
+    """Lift what a recipient's unsubscribing has left: they have agreed again."""
+    Suppression.objects.filter(
+        **world.columns,
+        channel=channel,
+        recipient=comparable(channel, recipient),
+        scope=scope,
+        reason=Reason.UNSUBSCRIBED,
+        lifted_at__isnull=True,
+    ).update(lifted_at=clock.now())
 
 
 def dead(channel: str) -> Reason:

@@ -4,6 +4,7 @@ from notifications.submission.asynchronous import acancel, asend, asend_many
 from notifications.submission.bulk import send_many
 from notifications.submission.single import Cancellation, Submission, cancel, send, submit
 from notifications.submission.stored_recipients import (
+    choose_preferences,
     delete_recipient,
     save_recipient,
     save_recipients,
@@ -16,6 +17,7 @@ __all__ = [
     "asend",
     "asend_many",
     "cancel",
+    "choose_preferences",
     "delete_recipient",
     "save_recipient",
     "save_recipients",

@@ -30,7 +30,8 @@ from notifications.db import clock, dialect
 from notifications.mails import keeping
 from notifications.models import Batch, Notification, Status
 from notifications.queueing import eager, publisher, release, release_window
-from notifications.recipients import suppressions
+from notifications.recipients import categories, preferences, suppressions
+from notifications.recipients.categories import Kind
 from notifications.submission import addressing, grouping, insert, requests
 from notifications.submission.fields import Request
 from scheduling import isolation, watch
@@ -85,11 +86,17 @@ class _Call(NamedTuple):
 
 
 class _Built(NamedTuple):
-    """A checked request as a row, with the answer that it will have."""
+    """A checked request as a row, with the answer that it will have.
+
+    ``kind`` is its category; ``held_by`` the rule of the recipient's preferences that keeps it
+    from being sent, empty if none does.
+    """
 
     row: insert.Row
     answer: Answer
+    kind: Kind | None
     is_marketing: bool
+    held_by: str
     use: str
     mail: Mail | KeptMail | None = None
 
@@ -222,12 +229,19 @@ def _build(asked: Asked, request: Request, answer: Answer, call: _Call) -> _Buil
         continuation=dict(asked.continuation) if asked.continuation else None,
         **shared,
     )
-    answer.copies = [
-        insert.build(other._replace(idempotency_key=""), now, **shared) for other in others
-    ]
     version = accepted.template_version
     is_marketing = version is not None and version.category == Category.MARKETING
-    return _Built(answer.row, answer, is_marketing, asked.use, accepted.mail)
+    kind = categories.kind_of(
+        accepted.category, World(accepted.project, accepted.test), is_marketing=is_marketing
+    )
+    choices = addressing.choices_of(request, found)
+    held_by = "" if choices is None else preferences.held_by(kind, accepted.channel, choices)
+    if not held_by:
+        answer.copies = [
+            insert.build(other._replace(idempotency_key=""), now, **shared) for other in others
+        ]
+    is_marketing |= kind is not None and kind.name == categories.MARKETING
+    return _Built(answer.row, answer, kind, is_marketing, held_by, asked.use, accepted.mail)
 
 
 def _alone(make: Callable[[], T], answer: Answer) -> T | None:
@@ -326,7 +340,7 @@ def _write_many(built: Sequence[_Built], *, publish: bool) -> None:
 
 
 def _hold_back_suppressed(built: Sequence[_Built]) -> None:
-    """Finish the rows of those who must not be written to, saying why."""
+    """Finish the rows of those who must not, or do not want to, be written to, saying why."""
     recipients: dict[tuple[World, str], set[str]] = defaultdict(set)
     for one in built:
         recipients[_world_of(one.row), one.row["channel"]].add(one.row["recipient"])
@@ -334,14 +348,17 @@ def _hold_back_suppressed(built: Sequence[_Built]) -> None:
         (world, channel): suppressions.among(channel, who, world=world)
         for (world, channel), who in recipients.items()
     }
-    if not any(found.values()):
+    if not any(found.values()) and not any(one.held_by for one in built):
         return
     for one in built:
         row = one.row
         reason = suppressions.reason_in(
-            found[_world_of(row), row["channel"]], row["recipient"], marketing=one.is_marketing
+            found[_world_of(row), row["channel"]],
+            row["recipient"],
+            marketing=one.is_marketing,
+            required=one.kind is not None and one.kind.required,
         )
-        if reason:
+        if reason := reason or one.held_by:
             status = Status.SUPPRESSED.value
             ended = {"due_at": None, "finished_at": row["created_at"]}
             row |= {"status": status, "reason": reason, **ended}

@@ -16,6 +16,7 @@ from notifications.core.world import World
 from notifications.models import Notification
 from notifications.recipients import lookup, suppressions
 from notifications.recipients.lookup import Person, Whom
+from notifications.recipients.preferences import Choices
 from notifications.submission import projects, validation
 from notifications.submission.fields import Accepted, Request
 from templates_engine.rendering import CompiledVersion
@@ -50,6 +51,12 @@ def check(
     if not accepted:
         raise refused[0]
     return accepted
+
+
+def choices_of(request: Request, found: Found) -> Choices | None:
+    """Return what the recipient that a request names has chosen, None if it names none."""
+    whom = _whom(request)
+    return found[whom].choices if whom is not None and whom in found else None
 
 
 def check_alone(request: Request, now: datetime) -> list[Accepted]:

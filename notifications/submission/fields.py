@@ -70,6 +70,8 @@ class OptionalFields(TypedDict, total=False):
     """What the provider is told beside the content, by channel."""
     to: Mapping[str, str] | None
     """``{"recipient": "customer-17"}``: a stored recipient in place of an address."""
+    category: str
+    """What recipients may refuse it as: ``billing``, ``marketing``, or one of the project's."""
     project: str
     """The project whose templates, suppressions and idempotency keys count."""
     from_email: str
@@ -145,6 +147,7 @@ class Request(NamedTuple):
     project: str = DEFAULT_PROJECT
     mail: Mapping[str, Any] | Mail | KeptMail | None = None
     to: Mapping[str, str] | None = None
+    category: str = ""
 
 
 # What needs no check of its own: texts, with the most characters that each may have, and JSON.
@@ -179,3 +182,4 @@ class Accepted(NamedTuple):
     project: str
     mail: Mail | KeptMail | None = None
     recipient_key: str = ""
+    category: str = ""

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 from notifications.core.world import DEFAULT_PROJECT, World
-from notifications.models import Recipient
-from notifications.recipients import directory
+from notifications.models import Consent, Recipient
+from notifications.recipients import directory, preferences
 from notifications.recipients.directory import Saved
+from notifications.recipients.preferences import Change, How
 from notifications.submission import projects
 
 Addresses = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
@@ -48,6 +49,31 @@ def save_recipients(
 ) -> list[Saved]:
     """Save many in one transaction, each with its ``id``; what is wrong with one is its error."""
     return directory.save_many(rows, world=World(projects.check(project), test))
+
+
+def choose_preferences(
+    id: str,  # noqa: A002 -- as above
+    choices: Mapping[str, Mapping[str, bool | None]],
+    *,
+    text: str = "",
+    project: str = DEFAULT_PROJECT,
+    test: bool = False,
+) -> Recipient:
+    """Write what a recipient has chosen, by category and channel, and the text that they read.
+
+    ``{"marketing": {"email": True}}``: an empty channel means every one, an empty category all that
+    can be refused, ``None`` that the default holds again. Raises ``UnknownRecipient``,
+    ``UnknownCategory``, ``UnknownChannel`` or ``InvalidField``.
+    """
+    recipient = directory.get(id, world=World(projects.check(project), test))
+    changes = [
+        Change(category, channel, granted)
+        for category, of_category in choices.items()
+        for channel, granted in of_category.items()
+    ]
+    preferences.check(changes, recipient.world)
+    preferences.choose(recipient, changes, How(Consent.Means.API, "Python", text))
+    return recipient
 
 
 def delete_recipient(

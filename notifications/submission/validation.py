@@ -11,13 +11,16 @@ from notifications.channels.base import Channel
 from notifications.channels.mail import KeptMail, Mail
 from notifications.core import errors, retry, routing
 from notifications.core.text import shown
+from notifications.core.world import World
 from notifications.models.recipient import KEY_HINT, is_key
 from notifications.providers import accounts
+from notifications.recipients import categories
 from notifications.submission import projects
 from notifications.submission.content import check_own_text, check_rendered, template_of
 from notifications.submission.field_types import json_object, text_of
 from notifications.submission.fields import OBJECTS, TEXTS, Accepted, Request
 from notifications.submission.times import expires_at_of, scheduled_at_of
+from templates_engine.models import Category
 from templates_engine.rendering import CompiledVersion
 
 LONGEST_RECIPIENT = 2000  # bytes, what a database's index can hold
@@ -83,10 +86,24 @@ def check(request: Request, now: datetime, version: CompiledVersion | None = Non
         project=project,
         mail=mail,
         recipient_key=recipient_key(request),
+        category=_category(request, version),
     )
     if version is not None:
         check_rendered(request, version, takers, accepted)
     return accepted
+
+
+def _category(request: Request, version: CompiledVersion | None) -> str:
+    """Check the category. Raises ``UnknownCategory``, or ``InvalidField``."""
+    if request.category == "":
+        return ""
+    kind = categories.require(request.category, World(request.project, request.test))
+    if kind.required and version is not None and version.category == Category.MARKETING:
+        raise errors.InvalidField(
+            f"A marketing template cannot be sent as {kind.name}, which nobody can refuse.",
+            field="category",
+        )
+    return kind.name
 
 
 def recipient_key(request: Request) -> str:

@@ -9,7 +9,8 @@ from django.contrib.auth.models import User
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from notifications.models import FailedDelivery, Notification, Status
-from notifications.submission import send, send_many
+from notifications.recipients import preference_links
+from notifications.submission import save_recipient, send, send_many
 from scheduling.models import Fire
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
@@ -52,6 +53,7 @@ def content(system: Any, admin_user: User, wait_until: Callable[..., Any]) -> di
     publish(version)
     dead = FailedDelivery.objects.latest("id")
     sent = Notification.objects.get(channel="email")
+    ada = save_recipient("customer-17", addresses={"email": "ada@example.org", "push": "token"})
     lists = "/admin/notifications"
     return {
         "dashboard": "/admin/",
@@ -102,6 +104,12 @@ def content(system: Any, admin_user: User, wait_until: Callable[..., Any]) -> di
         "roles": "/admin/auth/group/",
         "audit": "/admin/config/auditentry/",
         "personal-data": "/personal-data/",
+        "recipients": f"{lists}/recipient/",
+        "recipient-add": f"{lists}/recipient/add/",
+        "recipient": f"{lists}/recipient/{ada.pk}/change/",
+        "categories": f"{lists}/category/",
+        "category-add": f"{lists}/category/add/",
+        "preferences": f"/preferences/{preference_links.token(ada.world, ada.key)}",
         "root": "/",
     }
 
@@ -164,3 +172,23 @@ def test_a_keyboard_alone_opens_the_menu_of_a_narrow_screen(
     page.keyboard.press("Enter")
     page.wait_for_url("**/send/")
     assert page.troubles == []
+
+
+def test_a_recipient_walks_the_page_of_preferences_by_keyboard(
+    system: Any, admin_user: User, open_page: Callable[..., Any], axe: str
+) -> None:
+    ada = save_recipient("customer-17", addresses={"email": "ada@example.org"})
+    page = open_page(width=PHONE)
+    page.goto(f"/preferences/{preference_links.token(ada.world, ada.key)}")
+    box = page.get_by_role("group", name="Offers and news").get_by_label("Email")
+    assert not box.is_checked()
+    box.focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Save").press("Enter")
+    page.get_by_role("status").wait_for()
+    assert page.get_by_role("group", name="Offers and news").get_by_label("Email").is_checked()
+    assert not serious(page, axe)
+    page.get_by_role("button", name="Stop all that can be stopped").click()
+    page.wait_for_selector("input:not(:checked)")
+    ada.refresh_from_db()
+    assert ada.choices[""] == {"email": False}

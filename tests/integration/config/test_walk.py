@@ -36,6 +36,7 @@ from notifications.models import (
     ArchivedNotification,
     Batch,
     BulkReplay,
+    Category,
     Event,
     EventRule,
     FailedDelivery,
@@ -79,6 +80,7 @@ MODELS = {
     "notifications.archivednotification": (ALL, "", "", ""),
     "notifications.batch": (ALL, "", "", ""),
     "notifications.bulkreplay": (ALL, "", "", ""),
+    "notifications.category": (ALL, "D", "D", "D"),
     "notifications.event": (ALL, "", "", ""),
     "notifications.eventrule": (ALL, "D", "D", "D"),
     "notifications.faileddelivery": (ALL, "", "", ""),
@@ -186,6 +188,7 @@ FORM = {
 # Addresses that ask for no login: see docs/security.md, and the tests that it names.
 ELSEWHERE = {
     *("", "api/v1/", "metrics", "webhooks/<str:name>", "unsubscribe/<str:token>"),
+    "preferences/<str:token>",
     *("healthz/live", "healthz/ready", "favicon.ico"),
     *(f"v2/{address.pattern}" for address in govuk.urlpatterns),  # test_govuk.py walks these
 }
@@ -351,6 +354,7 @@ def furnished() -> Any:
         ArchivedNotification: ArchivedNotification.objects.get(),
         Batch: Batch.objects.create(name="b", closed_at=now),
         BulkReplay: BulkReplay.objects.create(fingerprint="f", total=1, per_second=1, last_id=1),
+        Category: Category.objects.create(name="report"),
         Event: Event.objects.create(name="a.b", data={"to": "x@example.org"}, content_hash="x"),
         EventRule: EventRule.objects.create(
             name="r", event="a.b", channel="simulator", recipients="data.to", template="code"

@@ -59,6 +59,7 @@ def test_each_example_of_a_body_is_taken(
     made: dict[str, Any] = {
         "discard_failed_delivery": failed_delivery.pk,
         "discard_failed_run": failed_run.pk,
+        "set_preferences": "customer-17",
     }
     named = {"name": "order-shipped"}
     for operation in BODIES:  # in this order: later ones need what earlier ones have made

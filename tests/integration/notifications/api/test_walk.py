@@ -66,6 +66,14 @@ def stored(rows: Rows) -> dict[str, Any]:
     return {"id": f"new-{rows.mark}", "attributes": {"said": rows.mark}}
 
 
+def choice(_: Rows) -> dict[str, Any]:
+    return {"choices": [{"category": "marketing", "granted": True}]}
+
+
+def category(rows: Rows) -> dict[str, Any]:
+    return {"name": f"new-{rows.mark}"}
+
+
 def event(rows: Rows) -> dict[str, Any]:
     return {"name": rows.mark, "data": {"said": rows.mark}}
 
@@ -74,10 +82,10 @@ def rule(rows: Rows) -> dict[str, Any]:
     return {**worlds.RULE, "name": "new", "event": rows.mark, "template": rows.mark}
 
 
-N, B, J, F, R, T, S, D, C, E, U, P = (
+N, B, J, F, R, T, S, D, C, E, U, P, K = (
     *("/notifications", "/notifications/batch", "/jobs", "/failed-runs"),
     *("/failed-deliveries/replays", "/templates", "/suppressions", "/failed-deliveries"),
-    *("/problems", "/events", "/event-rules", "/recipients"),
+    *("/problems", "/events", "/event-rules", "/recipients", "/categories"),
 )
 PAST = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:10:00Z", "dry_run": True}
 TABLE = {
@@ -143,6 +151,12 @@ TABLE = {
     "delete_recipient": Expected(MANAGE, 204, path=P),
     "list_recipients": Expected(READ, shows=True),
     "get_recipient": Expected(READ, path=P, shows=True),
+    "get_preferences": Expected(READ, path=P, shows=True),
+    "set_preferences": Expected(MANAGE, path=P, body=choice, shows=True),
+    "list_consent": Expected(READ, path=P, shows=True),
+    "list_categories": Expected(READ, shows=True),
+    "save_category": Expected(MANAGE, 201, body=category, shows=True),
+    "delete_category": Expected(MANAGE, 204, path=K),
     "create_event": Expected(SEND, 201, body=event, shows=True),
     "list_events": Expected(READ, shows=True),
     "get_event": Expected(READ, path=E, shows=True),

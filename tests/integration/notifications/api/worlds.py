@@ -16,6 +16,8 @@ from notifications.models import (
     Attempt,
     Batch,
     BulkReplay,
+    Category,
+    Consent,
     Event,
     EventEffect,
     EventRule,
@@ -28,7 +30,7 @@ from notifications.models import (
     Status,
     Suppression,
 )
-from notifications.recipients import suppressions
+from notifications.recipients import categories, suppressions
 from scheduling.job_storage import store
 from scheduling.models import Fire, FireStatus, Schedule
 from templates_engine import catalog
@@ -42,6 +44,7 @@ WORLDS = [World(project, test) for project in PROJECTS for test in (False, True)
 TABLES = (
     *(Notification, Attempt, Batch, RefusedRow, FailedDelivery, BulkReplay, Suppression),
     *(Event, EventEffect, EventRule, Recipient, RecipientAddress),
+    *(Category, Consent),
     *(Template, TemplateVersion, PeriodicTask, Schedule, Fire),
 )
 
@@ -101,7 +104,10 @@ def furnish(world: World) -> Rows:
     suppression = Suppression.objects.create(
         channel="simulator", recipient=f"not-{mark}", detail=mark, **world.columns
     )
-    recipient = Recipient.objects.create(key=mark, **world.columns)
+    Category.objects.create(name=mark, **world.columns)
+    chosen = {"choices": {mark: {"email": True}}}
+    recipient = Recipient.objects.create(key=mark, **chosen, **world.columns)
+    Consent.objects.create(recipient=recipient, category=mark, granted=True, means="api", text=mark)
     RecipientAddress.objects.create(recipient=recipient, channel="simulator", address=mark, place=0)
     event = Event.objects.create(name=mark, data={"said": mark}, content_hash="x", **world.columns)
     rule = EventRule.objects.create(
@@ -133,6 +139,7 @@ def furnish(world: World) -> Rows:
         "/events": {"id": event.pk},
         "/event-rules": {"id": rule.pk},
         "/recipients": {"id": mark},
+        "/categories": {"name": mark},
         "/templates": {"name": mark, "number": 3},
         "/jobs": {"id": job.pk},
         "/failed-runs": {"id": fire.pk},
@@ -189,3 +196,4 @@ def forget() -> None:
     """Look everything up again: what was made was undone."""
     catalog.clear()
     suppressions.forget()
+    categories.forget()

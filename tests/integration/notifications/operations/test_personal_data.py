@@ -314,6 +314,7 @@ def test_all_that_is_kept_of_a_recipient_is_handed_out(
         "archived_notifications": 1,
         "recipients": 0,
         "recipient_addresses": 0,
+        "consents": 0,
         "suppressions": 1,
         "pending_receipts": 1,
         "refused_rows": 1,

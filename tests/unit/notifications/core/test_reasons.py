@@ -11,6 +11,7 @@ PAGE = Path(__file__).resolve().parents[4] / "docs" / "operating.md"
 NOT_OF_FAILURES = {
     *reasons.DEFERRED,
     *Suppression.Reason.values,
+    *reasons.CHOSEN,
     *(Reason.EXPIRED, Reason.EXPIRES_BEFORE_RETRY, Reason.EXPIRES_BEFORE_SLOT),
     *(Reason.CANCELLED, Reason.BATCH_CANCELLED, Reason.BATCH_PAUSED, Reason.HELD, Reason.DELAYED),
 }

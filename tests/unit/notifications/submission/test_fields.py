@@ -19,7 +19,7 @@ from notifications.submission import send, send_many
 send(channel="email", recipient="ada@example.org", body="Hi", priority="high")
 send(chanel="email", recipient="ada@example.org", body="Hi")
 send(channel="email", recipient="ada@example.org", body="Hi", priority="urgent")
-send(channel="email", body="Hi")
+send(recipient="ada@example.org", body="Hi")
 send_many([{"recipient": "ada@example.org"}], channel="email", body="Hi", countdown="5")
 """
 

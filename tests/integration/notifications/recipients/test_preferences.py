@@ -1,0 +1,327 @@
+"""What recipients want to get: chosen on a page, over the API, by SMS or by a mail's link."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from notifications.callbacks import receipts
+from notifications.channels.base import Receipt
+from notifications.core import errors
+from notifications.models import Category, Consent, Notification, Recipient, Suppression
+from notifications.operations import personal_data
+from notifications.providers import accounts
+from notifications.providers.twilio import signature
+from notifications.recipients import categories, preference_links, suppressions, unsubscribe_links
+from notifications.recipients.categories import Kind
+from notifications.recipients.preferences import held_by
+from notifications.submission import choose_preferences, save_recipient, send, send_many
+from tests.integration.notifications.api.conftest import Caller, call, caller
+from tests.integration.notifications.providers.templates import published
+
+__all__ = ["call", "caller"]
+
+pytestmark = pytest.mark.django_db
+
+TO: dict[str, Any] = {"to": {"recipient": "customer-17"}}
+MAIL: dict[str, Any] = {"channel": "email", "subject": "S", "body": "B", **TO}
+PUBLIC = "https://n.example.org"
+
+
+@pytest.fixture(autouse=True)
+def _outbox(settings: Settings) -> None:
+    settings.OUTBOX, settings.PUBLIC_URL = True, PUBLIC
+    suppressions.forget()
+    categories.forget()
+
+
+@pytest.fixture
+def ada() -> Recipient:
+    addresses = {"email": "ada@example.org", "sms": "+4366412345678", "simulator": "ada"}
+    return save_recipient("customer-17", addresses=addresses)
+
+
+OPEN, CLOSED = Kind("news", "News"), Kind("offers", "Offers", default=False)
+BY_MAIL = Kind("report", "Report", default=False, channel_defaults={"email": True})
+CODES = Kind("security", "Security", required=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices", "rule"),
+    [
+        (OPEN, {}, ""),
+        (CLOSED, {}, "consent_missing"),
+        (BY_MAIL, {}, ""),
+        (None, {}, ""),
+        (OPEN, {"news": {"email": False}}, "category_refused_on_channel"),
+        (OPEN, {"news": {"sms": False}}, ""),
+        (OPEN, {"news": {"": False}}, "category_refused"),
+        (OPEN, {"news": {"": False, "email": True}}, ""),
+        (CLOSED, {"offers": {"": True}}, ""),
+        (CLOSED, {"offers": {"": True, "email": False}}, "category_refused_on_channel"),
+        (OPEN, {"": {"email": False}}, "channel_refused"),
+        (OPEN, {"": {"email": False}, "news": {"email": True}}, "channel_refused"),
+        (OPEN, {"": {"sms": False}}, ""),
+        (None, {"": {"email": False}}, "channel_refused"),
+        (CODES, {"": {"email": False}, "security": {"": False}}, ""),
+    ],
+)
+def test_the_rule_says_what_holds_a_mail_back(kind: Any, choices: Any, rule: str) -> None:
+    assert held_by(kind, "email", choices) == rule
+
+
+def test_a_choice_holds_at_acceptance_and_says_which_rule(call: Caller, ada: Recipient) -> None:
+    assert send(**MAIL).status == "queued"
+    assert send(**MAIL, category="billing").status == "queued"
+    held = call.ok("POST", "/notifications", {**MAIL, "category": "marketing"})
+    assert (held["status"], held["reason"]) == ("suppressed", "consent_missing")
+    choose_preferences(
+        "customer-17", {"marketing": {"email": True}, "billing": {"": False}}, text="Yes"
+    )
+    assert send(**MAIL, category="marketing").status == "queued"
+    refused = send(**MAIL, category="billing", idempotency_key="k")
+    assert (refused.status, refused.reason) == ("suppressed", "category_refused")
+    story = call.ok("GET", f"/notifications/{refused.id}")["trace"]
+    assert "the recipient has refused this category" in story[-1]["detail"]
+    assert send(**MAIL, category="security").status == "queued"
+    plain = {name: value for name, value in MAIL.items() if name != "to"}
+    assert send(**plain, recipient="ada@example.org", category="billing").status == "queued"
+
+
+def test_a_choice_made_later_holds_at_the_claim(
+    ada: Recipient, deliver: Callable[..., Any]
+) -> None:
+    fields: dict[str, Any] = {"channel": "simulator", "body": "Hello", **TO}
+    first, second = send(**fields, category="product"), send(**fields, category="security")
+    choose_preferences("customer-17", {"": {"simulator": False}})
+    deliver(first, second)
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.status, first.reason, first.attempt_count) == ("suppressed", "channel_refused", 0)
+    assert second.status == "sent"
+
+
+def test_a_marketing_template_is_of_that_category(ada: Recipient, call: Caller) -> None:
+    published("sale", "marketing")
+    fields: dict[str, Any] = {"channel": "email", "template": "sale", **TO}
+    assert send(**fields).reason == "consent_missing"
+    choose_preferences("customer-17", {"marketing": {"": True}})
+    assert send(**fields).status == "queued"
+    with pytest.raises(errors.InvalidField) as refused:
+        send(**fields, category="security")
+    assert refused.value.field == "category"
+
+
+@pytest.mark.parametrize("category", ["nothing", "a b", 7, ["billing"]])
+def test_an_unknown_category_is_refused_by_field(ada: Recipient, category: Any) -> None:
+    with pytest.raises(errors.UnknownCategory) as refused:
+        send(**MAIL, category=category)
+    assert refused.value.field == "category"
+    submitted = send_many([{**MAIL, "category": category}, MAIL])
+    assert (submitted.accepted, submitted.refused) == (1, 1)
+
+
+def test_a_projects_own_category_is_saved_used_and_deleted(call: Caller, ada: Recipient) -> None:
+    own = {"name": "report", "title": "Report", "default": False, "channel_defaults": {"sms": True}}
+    assert call("POST", "/categories", own).status_code == 201
+    assert call("POST", "/categories", own).status_code == 200
+    names = [one["name"] for one in call.ok("GET", "/categories")]
+    assert names == ["security", "billing", "product", "marketing", "report"]
+    assert send(**MAIL, category="report").reason == "consent_missing"
+    shown = call.ok("GET", "/recipients/customer-17/preferences")
+    [report] = [one for one in shown["preferences"] if one["category"] == "report"]
+    assert (report["channels"]["email"], report["channels"]["sms"]) == (False, True)
+    assert call("DELETE", "/categories/report").status_code == 204
+    assert call("DELETE", "/categories/security").status_code == 404
+    bad = [
+        ({"name": "A b"}, "name"),
+        ({"name": "security"}, "required"),
+        ({"name": "marketing", "required": True}, "required"),
+        ({"name": "x", "channel_defaults": {"fax": True}}, "channel_defaults"),
+        ({"name": "x", "title": "t" * 101}, "title"),
+    ]
+    for given, field in bad:
+        answer = call("POST", "/categories", given)
+        assert (answer.status_code, answer.json()["field"]) == (422, field), given
+
+
+def test_the_api_writes_choices_and_keeps_their_history(call: Caller, ada: Recipient) -> None:
+    path = "/recipients/customer-17"
+    agreed = {"category": "marketing", "channel": "email", "granted": True}
+    shown = call.ok("POST", f"{path}/preferences", {"choices": [agreed], "text": "Send me offers."})
+    assert shown["choices"] == {"marketing": {"email": True}}
+    assert shown["url"].startswith(f"{PUBLIC}/preferences/")
+    call.ok("POST", f"{path}/preferences", {"choices": [agreed]})  # nothing new
+    call.ok("POST", f"{path}/preferences", {"choices": [{**agreed, "granted": None}]})
+    history = call.ok("GET", f"{path}/consent")["items"]
+    assert [(one["granted"], one["means"], one["text"]) for one in history] == [
+        (None, "api", ""),
+        (True, "api", "Send me offers."),
+    ]
+    assert call.ok("GET", f"{path}/preferences")["choices"] == {}
+    for change, field in (
+        ({"granted": True}, "choices.0.category"),
+        ({"category": "nope", "granted": True}, "choices.0.category"),
+        ({"channel": "fax", "granted": True}, "choices.0.channel"),
+        ({"category": "security", "granted": False}, "choices.0.granted"),
+    ):
+        answer = call("POST", f"{path}/preferences", {"choices": [change]})
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert personal_data.export("customer-17", project="default")["consents"]
+
+
+def test_the_page_shows_saves_and_stops(client: Client, ada: Recipient) -> None:
+    path = preference_links.url(ada.world, ada.key).removeprefix(PUBLIC)
+    shown = client.get(path)
+    assert shown["Referrer-Policy"] == "no-referrer"
+    text = shown.content.decode()
+    assert "You always get these." in text
+    assert set(re.findall(r'name="(\w+:\w+)" value="1" checked', text)) == {
+        f"{category}:{channel}"
+        for category in ("billing", "product")
+        for channel in ("email", "sms", "simulator")
+    }
+    assert not Consent.objects.exists()
+    kept = {
+        "billing:email": "1",
+        "billing:sms": "1",
+        "billing:simulator": "1",
+        "marketing:email": "1",
+    }
+    saved = client.post(path, kept)
+    assert "Your choice is saved." in saved.content.decode()
+    ada.refresh_from_db()
+    assert ada.choices == {
+        "marketing": {"email": True},
+        "product": {"email": False, "sms": False, "simulator": False},
+    }
+    assert Consent.objects.filter(means="page", text__contains="Offers").count() == 4
+    client.post(path, {"stop": "1"})
+    ada.refresh_from_db()
+    assert ada.choices[""] == {"email": False, "sms": False, "simulator": False}
+    assert send(**MAIL, category="marketing").reason == "channel_refused"
+    client.post(path, {"marketing:email": "1"})
+    assert send(**MAIL, category="marketing").status == "queued"
+    assert send(**MAIL, category="billing").reason == "category_refused_on_channel"
+    for forged in (path[:-1], "/preferences/x"):
+        assert client.get(forged).status_code == 404
+    ada.delete()
+    assert client.get(path).status_code == 404
+
+
+def test_unsubscribing_by_a_mails_link_writes_the_same_consent(
+    client: Client, ada: Recipient, deliver: Callable[..., Any]
+) -> None:
+    published("sale", "marketing")
+    choose_preferences("customer-17", {"marketing": {"email": True}})
+    row = send(channel="email", template="sale", **TO)
+    link = unsubscribe_links.url(row.id, row.channel, row.recipient).removeprefix(PUBLIC)
+    done = client.post(link, {"List-Unsubscribe": "One-Click"})
+    assert preference_links.url(ada.world, ada.key) in done.content.decode()
+    ada.refresh_from_db()
+    assert ada.choices == {"marketing": {"email": False}}
+    assert Consent.objects.latest("pk").means == "unsubscribe"
+    assert send(channel="email", template="sale", **TO).status == "suppressed"
+    choose_preferences("customer-17", {"marketing": {"email": True}})
+    assert send(channel="email", template="sale", **TO).status == "queued"
+
+
+def test_a_complaint_refuses_all_that_can_be_refused(
+    ada: Recipient, deliver: Callable[..., Any]
+) -> None:
+    row = send(channel="simulator", body="B", **TO)
+    deliver(row)
+    Notification.objects.filter(pk=row.pk).update(provider="a")
+    receipts.take([Receipt("complained", notification_id=row.id)], account="a", channel="simulator")
+    ada.refresh_from_db()
+    assert ada.choices == {"": {"simulator": False}}
+    assert Consent.objects.get().means == "complaint"
+
+
+@pytest.fixture
+def answer(client: Client, account: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Send a text to our number at Twilio, as Twilio tells of it."""
+    monkeypatch.setenv("SECRET_TWILIO", "12345")
+    row = account("sms-a")
+    row.kind = "twilio"
+    row.settings = {"account_sid": "AC1", "from": "+1500"}
+    row.secrets = {"auth_token": "env:SECRET_TWILIO"}
+    row.save()
+    accounts.forget()
+
+    def answer(text: str, **more: str) -> None:
+        form = {"SmsStatus": "received", "From": "+4366412345678", "Body": text, **more}
+        signed = signature("12345", f"{PUBLIC}/webhooks/sms-a", list(form.items()))
+        said = client.post(
+            "/webhooks/sms-a",
+            urlencode(form),
+            content_type="application/x-www-form-urlencoded",
+            headers={"X-Twilio-Signature": signed},
+        )
+        assert said.status_code == 204
+
+    return answer
+
+
+def test_stop_start_and_help_by_sms(
+    answer: Callable[..., None], ada: Recipient, settings: Settings
+) -> None:
+    sms: dict[str, Any] = {"channel": "sms", "body": "Hi"}
+    known, plain = {**sms, **TO}, {**sms, "recipient": "+4366412345678"}
+    answer(" Stop. ")
+    ada.refresh_from_db()
+    assert ada.choices == {"": {"sms": False}}
+    assert (Consent.objects.get().means, Consent.objects.get().text) == ("sms", " Stop. ")
+    assert [send(**known).status, send(**plain).status] == ["suppressed", "suppressed"]
+    codes = [send(**known, category="security"), send(**plain, category="security")]
+    assert [row.status for row in codes] == ["queued", "queued"]
+    answer("please stop that")  # no such word alone
+    answer("whatever", OptOutType="START")
+    ada.refresh_from_db()
+    assert ada.choices == {}
+    assert [send(**known).status, send(**plain).status] == ["queued", "queued"]
+    answer("HELP")
+    before = Notification.objects.count()
+    settings.SMS_HELP = "Shop: call +43 1 234. STOP to end."
+    answer("HELP")
+    assert Notification.objects.count() == before + 1
+    assert Notification.objects.latest("created_at").body.startswith("Shop")
+    assert Suppression.objects.filter(lifted_at=None).count() == 0
+
+
+def test_choices_and_categories_are_made_in_the_admin(admin_client: Client, ada: Recipient) -> None:
+    page = f"/admin/notifications/recipient/{ada.pk}/change/"
+    form = {"attributes": "{}", "addresses": "email ada@example.org"}
+    refused = admin_client.post(page, {**form, "chosen": "security email no"})
+    assert "security cannot be refused" in refused.content.decode()
+    assert (
+        "is not like marketing email no"
+        in admin_client.post(page, {**form, "chosen": "x"}).content.decode()
+    )
+    made = admin_client.post(page, {**form, "chosen": "marketing email yes\n* sms no"})
+    assert made.status_code == 302
+    ada.refresh_from_db()
+    assert ada.choices == {"marketing": {"email": True}, "": {"sms": False}}
+    assert "(admin admin)" in admin_client.get(page).content.decode()
+    admin_client.post(page, {**form, "chosen": "* sms no"})
+    ada.refresh_from_db()
+    assert ada.choices == {"": {"sms": False}}
+    where = "/admin/notifications/category/add/"
+    given = {"project": "default", "name": "security", "channel_defaults": "{}"}
+    assert "Security cannot be refused" in admin_client.post(where, given).content.decode()
+    given |= {"name": "report", "default": "on"}
+    assert admin_client.post(where, given).status_code == 302
+    assert Category.objects.get().default is True
+
+
+def test_acceptance_asks_one_query_more_however_many_choose(
+    ada: Recipient, django_assert_max_num_queries: Any
+) -> None:
+    send(channel="simulator", body="B", recipient="a")
+    categories.of(ada.world)
+    with django_assert_max_num_queries(3):  # who it is, the row, and a suppression
+        send(channel="simulator", body="B", category="billing", **TO)
