@@ -1,4 +1,4 @@
-"""What each page of the admin costs over a large table: milliseconds, and queries.
+"""What each page of the admin costs over a large table: milliseconds, queries, and its weight.
 
 The slowest page is set beside the page of a small table, which costs what any page costs by itself.
 More or fewer rows: ADMIN_ROWS=100000 make bench ONLY=admin_pages.
@@ -131,21 +131,27 @@ def pages() -> dict[str, str]:
 SMALL = "/admin/auth/user/"
 
 
-def look(client: object, where: str, **headers: str) -> tuple[float, int]:
-    """Return the milliseconds and the queries of a page."""
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
-    took, queries = [], 0
+def look(client: object, where: str, **headers: str) -> float:
+    """Return the milliseconds of a page."""
+    took = []
     for _ in range(LOOKS):
-        with CaptureQueriesContext(connection) as asked:
-            started = time.perf_counter()
-            answer = client.get(where, **headers)  # type: ignore[attr-defined]
-            took.append((time.perf_counter() - started) * 1000)
-        queries = len(asked)
+        started = time.perf_counter()
+        answer = client.get(where, **headers)  # type: ignore[attr-defined]
+        took.append((time.perf_counter() - started) * 1000)
         if answer.status_code != 200:
             raise RuntimeError(f"{where} answered {answer.status_code}.")
-    return statistics.median(took), queries
+    return statistics.median(took)
+
+
+def queries_of(client: object, where: str, **headers: str) -> int:
+    """Return the queries of a page. Not of those that are timed: to log a query takes a while."""
+    from django.db import connection, reset_queries
+    from django.test.utils import CaptureQueriesContext
+
+    reset_queries()  # nothing else does here, and a full log counts no more
+    with CaptureQueriesContext(connection) as asked:
+        client.get(where, **headers)  # type: ignore[attr-defined]
+    return len(asked)
 
 
 def walk() -> tuple[str, float, float]:
@@ -154,17 +160,23 @@ def walk() -> tuple[str, float, float]:
     from django.test import Client, override_settings
 
     from notifications.operations import api_keys
+    from tests.page_weight import Scales
 
     person, _ = User.objects.get_or_create(username="bench", is_staff=True, is_superuser=True)
     client = Client()
     client.force_login(person)
     key = {"HTTP_AUTHORIZATION": f"Bearer {api_keys.create('bench').token}"}
-    found: dict[str, float] = {}
+    scales, found = Scales(client), dict[str, float]()
     with override_settings(ALLOWED_HOSTS=["*"]):
-        floor, _ = look(client, SMALL)
-        for name, where in pages().items():
-            found[name], queries = look(client, where.removeprefix("/admin/.."), **key)
-            print(f"  {name}: {found[name]:.0f} ms, {queries} queries", file=sys.stderr)
+        floor = look(client, SMALL)
+        for name, page in pages().items():
+            where = page.removeprefix("/admin/..")
+            found[name] = look(client, where, **key)
+            line = f"  {name}: {found[name]:.0f} ms, {queries_of(client, where, **key)} queries"
+            if not name.startswith("API"):
+                weight = scales.weigh(where)
+                line += f", {weight.sent / 1000:.0f} kB ({weight.plain / 1000:.0f} uncompressed)"
+            print(line, file=sys.stderr)
     slowest = max(found, key=lambda name: found[name])
     return slowest, found[slowest], floor
 

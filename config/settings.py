@@ -71,6 +71,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     *NOTIFICATIONS_MIDDLEWARE,
+    "config.compression.compress",
     "config.content_security.policy",
     "config.refusals.while_out",
     "django.middleware.security.SecurityMiddleware",

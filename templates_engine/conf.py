@@ -21,6 +21,11 @@ def channels() -> tuple[str, ...]:
     return tuple(getattr(settings, "TEMPLATES_CHANNELS", PARTS))
 
 
+def has_two_person_rule() -> bool:
+    """Return whether people publish only what others wrote: ``TEMPLATES_TWO_PERSON_RULE``."""
+    return bool(getattr(settings, "TEMPLATES_TWO_PERSON_RULE", False))
+
+
 def rendering_settings() -> RenderingSettings:
     """Return the settings for rendering, each with its default.
 

@@ -27,6 +27,10 @@ class VersionImmutable(TemplateError):
     """A version that was published once keeps its content for good."""
 
 
+class NeedsColleague(TemplateError):
+    """Its authors do not publish a version where the two-person rule is on."""
+
+
 class InvalidTemplate(TemplateError):
     """A source can't be accepted.
 

@@ -83,6 +83,9 @@ class Status(models.TextChoices):
     ARCHIVED = "archived"  # was published once; roll_back() brings it back
 
 
+ASKED = models.Q(status=Status.DRAFT, asked_by__isnull=False)
+"""Drafts that an author asks a colleague to publish."""
+
 # What publishing freezes. Only the status and its dates may change afterwards.
 CONTENT_FIELDS = (
     "template_id",
@@ -145,6 +148,9 @@ def _refuse_if_frozen(frozen: models.QuerySet["TemplateVersion"]) -> None:
 class TemplateVersion(models.Model):
     """One state of a template's content. A draft is editable; once published it never changes.
 
+    ``created_by`` and ``edited_by``, who saved it last, are its authors. ``asked_by`` is who asks
+    a colleague to publish it as it is.
+
     ``variants`` is what the author wrote, ``{locale: {part: source}}``; ``compiled`` is the same
     with layouts and partials merged in, CSS inlined and the text part made, as it is rendered.
     """
@@ -167,7 +173,31 @@ class TemplateVersion(models.Model):
         on_delete=models.SET_NULL,
         related_name="+",
     )
+    edited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
     published_at = models.DateTimeField(null=True, blank=True, editable=False)
+    published_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
 
     objects = VersionQuerySet.as_manager()
 

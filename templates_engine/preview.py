@@ -1,5 +1,6 @@
 """What a version's content will look like, for the admin and the API."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,18 @@ def preview(
         content=content,
         sms=measure(str(content["text"])) if channel == "sms" else None,
     )
+
+
+_SCHEME = re.compile(r"\(\s*prefers-color-scheme\s*:\s*(light|dark)\s*\)", re.IGNORECASE)
+_ALWAYS, _NEVER = "(min-width: 0)", "(max-width: 0)"
+
+
+def in_scheme(html: str, scheme: str) -> str:
+    """Return HTML as a mail program in ``light`` or ``dark`` shows it, whatever the reader's is.
+
+    Media queries that ask for the scheme are answered.
+    """
+    return _SCHEME.sub(lambda asked: _ALWAYS if asked[1].lower() == scheme else _NEVER, html)
 
 
 def test_sender_of(channel: str) -> TestSender | None:

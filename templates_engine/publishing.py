@@ -13,7 +13,7 @@ from templates_engine import catalog
 from templates_engine.building import Build, Draft, build
 from templates_engine.conf import rendering_settings
 from templates_engine.context_schema import check_schema
-from templates_engine.errors import VersionImmutable, VersionNotFound
+from templates_engine.errors import NeedsColleague, VersionImmutable, VersionNotFound
 from templates_engine.models import Status, Template, TemplateVersion
 from templates_engine.partials import partials_reached_from
 from templates_engine.parts import DEFAULT_LOCALE, Sources, Variants
@@ -109,11 +109,16 @@ def draft_of(version: TemplateVersion) -> Draft:
 
 
 def publish(
-    version: TemplateVersion, by: User | None = None, builder: Builder = build
+    version: TemplateVersion,
+    by: User | None = None,
+    builder: Builder = build,
+    *,
+    needs_colleague: bool = False,
 ) -> TemplateVersion:
     """Freeze a draft and make it what new notifications get.
 
-    Raises: InvalidTemplate; VersionImmutable when it was published before.
+    Raises: InvalidTemplate; VersionImmutable when it was published before; NeedsColleague when
+    one is needed, and ``by`` is nobody or an author of it.
     """
     with transaction.atomic():
         Template.objects.select_for_update().get(pk=version.template_id)
@@ -122,6 +127,14 @@ def publish(
             raise VersionImmutable(
                 f"{version} was published already.", hint="Roll back to it instead."
             )
+        if needs_colleague and (
+            by is None or by.pk in (version.created_by_id, version.edited_by_id)
+        ):
+            raise NeedsColleague(
+                "Who wrote a version does not publish it here.",
+                hint="Let a colleague look at it and publish it: ask a colleague on its page.",
+            )
+        version.published_by = by
         prepare(version, builder)
         _go_live(version)
     return version

@@ -20,12 +20,13 @@ from notifications.monitoring import overview, throughput
 from notifications.monitoring.overview import Queue
 from notifications.monitoring.throughput import Minute
 from scheduling.models import Fire
-from templates_engine.models import Template
+from templates_engine.models import ASKED, Template, TemplateVersion
 
 LAST_FIRES = 8
 TEMPLATE = "admin:templates_engine_template_add"
 ACCOUNT = "admin:notifications_provideraccount_add"
 KEY = "admin:notifications_apikey_add"
+PUBLISH = "templates_engine.publish_templateversion"
 WITHOUT_ACCOUNT = "through which it is sent; the built-in outbox needs none"
 
 
@@ -88,6 +89,9 @@ def _shown(request: HttpRequest) -> dict[str, Any]:
         "busy": busy,
         "fires": _last_fires() if request.user.has_perm("scheduling.view_fire") else [],
         "flower_url": settings.FLOWER_URL,
+        "asked": TemplateVersion.objects.filter(ASKED).count()
+        if request.user.has_perm(PUBLISH)
+        else 0,
         "is_new": _first_steps(request),
     }
 

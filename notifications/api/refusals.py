@@ -107,7 +107,10 @@ _TRANSLATIONS: list[tuple[_Kinds, Callable[..., Problem]]] = [
     ),
     (templates.RenderError, _of_template("unrenderable")),
     ((templates.TemplateNotFound, templates.VersionNotFound), _of_template("not-found")),
-    ((templates.TemplateNotPublished, templates.VersionImmutable), _of_template("conflict")),
+    (
+        (templates.TemplateNotPublished, templates.VersionImmutable, templates.NeedsColleague),
+        _of_template("conflict"),
+    ),
     # A number or a character that no database keeps, in a field that nobody else looks at.
     (
         (DataError, OverflowError, UnicodeEncodeError),

@@ -17,7 +17,7 @@ from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.core import routing
 from notifications.core.errors import UnknownChannel
-from templates_engine import preview, publishing
+from templates_engine import conf, preview, publishing
 from templates_engine.isolated import build_isolated
 from templates_engine.models import Category, Status, Template, TemplateVersion
 
@@ -195,8 +195,15 @@ def get_version(request: HttpRequest, name: Name, number: Number) -> TemplateVer
     summary="Publish a version",
 )
 def publish_version(request: HttpRequest, name: Name, number: Number) -> TemplateVersion:
-    """Freeze a draft, and make it what new notifications get; 409 if it was published before."""
-    return publishing.publish(_version(request, name, number), builder=build_isolated)
+    """Freeze a draft, and make it what new notifications get.
+
+    409 if it was published before, or if people have to publish it (the two-person rule).
+    """
+    return publishing.publish(
+        _version(request, name, number),
+        builder=build_isolated,
+        needs_colleague=conf.has_two_person_rule(),
+    )
 
 
 @router.post("/{name}/roll-back", response=VersionOut, summary="Go back to a version")

@@ -19,16 +19,20 @@ from templates_engine.admin.pages import user_of
 from templates_engine.errors import TemplateError
 from templates_engine.models import TemplateVersion
 from templates_engine.parts import locales_of
-from templates_engine.preview import Preview, preview, test_sender_of
+from templates_engine.preview import Preview, in_scheme, preview, test_sender_of
 
 # CSS pixels of a phone and of a desktop mail client's reading pane.
 WIDTHS = (("Phone", 375), ("Desktop", 800))
+SCHEMES = (("light", "in light"), ("dark", "in dark"))
 
 
 class PreviewForm(forms.Form):
     """What to render."""
 
     locale = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
+    scheme = forms.ChoiceField(
+        choices=SCHEMES, required=False, label="Shown", widget=UnfoldAdminSelectWidget()
+    )
     context = ContextField(required=False, widget=source_box("json"))
     recipient = forms.CharField(required=False, widget=UnfoldAdminTextInputWidget())
 
@@ -53,6 +57,7 @@ def preview_page(admin: ModelAdmin, request: HttpRequest, version_id: int) -> Ht
         raise PermissionDenied
     email = getattr(request.user, "email", "") if version.template.channel == "email" else ""
     form = PreviewForm(version, request.POST or None, email)
+    scheme = (form.cleaned_data["scheme"] if form.is_bound and form.is_valid() else "") or "light"
     shown: Preview | None = None
     error: TemplateError | None = None
     if not form.is_bound or form.is_valid():
@@ -75,6 +80,8 @@ def preview_page(admin: ModelAdmin, request: HttpRequest, version_id: int) -> Ht
             "version": version,
             "form": form,
             "preview": shown,
+            "scheme": scheme,
+            "framed": in_scheme(str(shown.content.get("html") or ""), scheme) if shown else "",
             "structured": _structured(shown) if shown else {},
             "error": error,
             "widths": WIDTHS,

@@ -73,7 +73,10 @@ class VersionInline(TabularInline):  # type: ignore[misc]  # unfold has no types
     extra = 0
     can_delete = False
     hide_title = True
-    fields = ("version", "state", "locales", "created_at", "created_by", "published_at")
+    fields = (
+        *("version", "state", "locales", "created_at", "created_by", "edited_by"),
+        *("published_at", "published_by"),
+    )
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
@@ -12,6 +13,8 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.forms import BaseDialogForm
 
+from templates_engine import conf
+from templates_engine.admin.comparing import compare_page
 from templates_engine.admin.forms import draft_form, field_name
 from templates_engine.admin.pages import action, answer, display, user_of
 from templates_engine.admin.previewing import preview_page
@@ -19,7 +22,7 @@ from templates_engine.admin.template import STATUS_LABELS
 from templates_engine.comparing import changes
 from templates_engine.errors import TemplateError, VersionImmutable
 from templates_engine.isolated import build_isolated
-from templates_engine.models import Status, TemplateVersion
+from templates_engine.models import ASKED, Status, TemplateVersion
 from templates_engine.parts import locales_of, parts_of
 from templates_engine.publishing import publish, roll_back
 
@@ -29,6 +32,12 @@ PUBLISH_DIALOG = {
     "afterwards; notifications that were accepted before keep the version they have.",
     "form_submit_text": "Publish",
 }
+ASK_DIALOG = {
+    "title": "Ask a colleague to publish it?",
+    "description": "It is then listed on the dashboard of everybody who may publish, until "
+    "somebody does or edits it.",
+    "form_submit_text": "Ask",
+}
 ROLL_BACK_DIALOG = {
     "title": "Roll back to this version?",
     "description": "New notifications get it within two seconds.",
@@ -36,16 +45,32 @@ ROLL_BACK_DIALOG = {
 }
 
 
+class AskedFilter(admin.SimpleListFilter):
+    """By whether an author asks a colleague to publish it."""
+
+    title = "waiting for a colleague"
+    parameter_name = "asked"
+
+    def lookups(self, *_: Any) -> list[tuple[str, str]]:
+        return [("yes", "Yes")]
+
+    def queryset(self, _: HttpRequest, rows: "QuerySet[Any]") -> "QuerySet[Any]":
+        return rows.filter(ASKED) if self.value() == "yes" else rows
+
+
 @admin.register(TemplateVersion)
 class TemplateVersionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """New versions start on their template's page."""
 
-    list_display = ("__str__", "state", "created_at", "created_by", "published_at")
-    list_filter = ("status", "template__channel")
-    list_select_related = ("template", "created_by")
+    list_display = (
+        *("__str__", "state", "created_at", "created_by", "edited_by", "asked_by"),
+        *("published_at", "published_by"),
+    )
+    list_filter = ("status", AskedFilter, "template__channel")
+    list_select_related = ("template", "created_by", "edited_by", "asked_by", "published_by")
     search_fields = ("template__name",)
     ordering = ("-id",)
-    actions_detail = ("preview", "publish", "roll_back")
+    actions_detail = ("preview", "compare", "ask", "publish", "roll_back")
     readonly_fields = ("about", "needed", "changed", "sources", "sample", "schema")
 
     def get_form(
@@ -94,6 +119,16 @@ class TemplateVersionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no t
         draft = obj is not None and obj.status == Status.DRAFT
         return draft and bool(super().has_delete_permission(request, obj))
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
+        """Keep who wrote it; what was asked of a colleague was about what it said before."""
+        obj.edited_by, obj.asked_by = user_of(request), None
+        super().save_model(request, obj, form, change)
+
+    def has_ask_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        drafts = TemplateVersion.objects.filter(status=Status.DRAFT)
+        may: bool = super().has_change_permission(request)
+        return may and (object_id is None or drafts.filter(pk=object_id).exists())
+
     def has_publish_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return self._may_move(request, object_id, Status.DRAFT)
 
@@ -114,16 +149,17 @@ class TemplateVersionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no t
     def about(self, version: TemplateVersion) -> SafeString:
         template = version.template
         page = reverse("admin:templates_engine_template_change", args=[template.pk])
-        link = '<a class="underline" href="{}">{}</a> v{}, {}, {} {}'
-        return format_html(
-            link,
-            page,
-            template,
-            version.number,
-            version.status,
-            template.category,
-            template.channel,
-        )
+        words = [f"{version.status}, {template.category} {template.channel}"]
+        people = {
+            "started by": version.created_by,
+            "edited by": version.edited_by,
+            "published by": version.published_by,
+        }
+        words += [f"{what} {person}" for what, person in people.items() if person]
+        if version.asked_by and version.status == Status.DRAFT:
+            words.append(f"{version.asked_by} asks a colleague to publish it")
+        link = '<a class="underline" href="{}">{}</a> v{}, {}'
+        return format_html(link, page, template, version.number, ", ".join(words))
 
     @display(description="Needed variables")
     def needed(self, version: TemplateVersion) -> SafeString | str:
@@ -167,13 +203,17 @@ class TemplateVersionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no t
         return _pre(json.dumps(version.context_schema, indent=2, ensure_ascii=False))
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the preview."""
-        page = path(
-            "<int:version_id>/preview-page/",
-            self.admin_site.admin_view(self._preview_page),
-            name="templates_engine_templateversion_preview_page",
-        )
-        return [page, *super().get_urls()]
+        """Add the preview and the comparison."""
+        pages = {"preview": self._preview_page, "compare": self._compare_page}
+        own = [
+            path(
+                f"<int:version_id>/{name}-page/",
+                self.admin_site.admin_view(page),
+                name=f"templates_engine_templateversion_{name}_page",
+            )
+            for name, page in pages.items()
+        ]
+        return [*own, *super().get_urls()]
 
     def _preview_page(self, request: HttpRequest, version_id: int) -> HttpResponse:
         return preview_page(self, request, version_id)
@@ -182,11 +222,31 @@ class TemplateVersionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no t
     def preview(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return redirect("admin:templates_engine_templateversion_preview_page", object_id)
 
+    def _compare_page(self, request: HttpRequest, version_id: int) -> HttpResponse:
+        return compare_page(self, request, version_id)
+
+    @action(description="Compare", icon="difference", permissions=["view"])
+    def compare(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return redirect("admin:templates_engine_templateversion_compare_page", object_id)
+
+    @action(description="Ask a colleague", icon="group", permissions=["ask"], dialog=ASK_DIALOG)
+    def ask(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
+        version = TemplateVersion.objects.get(pk=object_id)
+        drafts = TemplateVersion.objects.filter(pk=object_id, status=Status.DRAFT)
+        drafts.update(asked_by=user_of(request))
+        self.log_change(request, version, "Asked a colleague to publish it.")
+        return answer(request, _page(version), "Whoever may publish sees it on the dashboard.")
+
     @action(description="Publish", icon="publish", permissions=["publish"], dialog=PUBLISH_DIALOG)
     def publish(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
         version = TemplateVersion.objects.get(pk=object_id)
         try:
-            publish(version, by=user_of(request), builder=build_isolated)
+            publish(
+                version,
+                by=user_of(request),
+                builder=build_isolated,
+                needs_colleague=conf.has_two_person_rule(),
+            )
         except TemplateError as error:
             return answer(request, _page(version), f"{error} {error.hint}", failed=True)
         self.log_change(request, version, "Published.")

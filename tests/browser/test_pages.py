@@ -126,6 +126,14 @@ def serious(page: Any, axe: str) -> list[Any]:
     ]
 
 
+# An icon that the font does not have is shown as its name, far wider than an icon.
+WORDS_FOR_ICONS = """
+    Array.from(document.querySelectorAll(".material-symbols-outlined"))
+        .filter(icon => icon.offsetWidth > 1.5 * parseFloat(getComputedStyle(icon).fontSize))
+        .map(icon => icon.textContent.trim())
+"""
+
+
 def test_every_page_is_readable_at_each_width_and_in_each_light(
     content: dict[Any, Any], open_page: Callable[..., Any], shoot: Callable[..., None], axe: str
 ) -> None:
@@ -136,6 +144,7 @@ def test_every_page_is_readable_at_each_width_and_in_each_light(
             page.goto(where)
             shoot(page, f"{name}-{view}")
             found = [*serious(page, axe), *page.troubles]
+            found += [f"no icon {name}" for name in page.evaluate(WORDS_FOR_ICONS)]
             if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
                 found.append("is wider than the screen")
             troubles += [f"{name} ({view}): {trouble}" for trouble in found]

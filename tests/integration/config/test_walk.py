@@ -57,11 +57,13 @@ from scheduling.models import Fire, FireStatus, Schedule
 from templates_engine.models import Partial, Template, TemplateVersion
 from templates_engine.publishing import create_version, publish
 from tests import roles
+from tests.page_weight import Scales
 
 pytestmark = pytest.mark.django_db
 
 LETTERS = dict(zip("VAOD", roles.NAMES, strict=True))
 ALL = "VAOD"
+HEAVIEST = 300_000  # bytes of a page on a first look
 STAFF = object()  # whoever may log in, of no role, too
 
 # Who may see, add, change and delete rows by forms.
@@ -113,6 +115,8 @@ PAGES = {
     "notifications_faileddelivery_causes": ALL,
     "templates_engine_templateversion_preview_page": ALL,
     "templates_engine_templateversion_preview": ALL,
+    "templates_engine_templateversion_compare_page": ALL,
+    "templates_engine_templateversion_compare": ALL,
     "dashboard-live": ALL,
     "find": ALL,
     "notifications_batch_progress": ALL,
@@ -151,6 +155,7 @@ ROW_ACTIONS = {
     "notifications_provideraccount_release_account": "OD",
     "templates_engine_template_new_version": "AD",
     "templates_engine_template_withdraw": "AD",
+    "templates_engine_templateversion_ask": "AD",
     "templates_engine_templateversion_publish": "AD",
     "templates_engine_templateversion_roll_back": "AD",
 }
@@ -395,6 +400,8 @@ def furnished() -> Any:
         "notifications_template_variables": [template.pk],
         "templates_engine_templateversion_preview_page": [draft.pk],
         "templates_engine_templateversion_preview": [draft.pk],
+        "templates_engine_templateversion_compare_page": [draft.pk],
+        "templates_engine_templateversion_compare": [draft.pk],
         "auth_user_password_change": [rows[User].pk],
         "outbox-message": [OutboxMessage.objects.get().pk],
         "batch-errors": [rows[Batch].pk],
@@ -551,6 +558,27 @@ def test_each_role_changes_by_forms_what_it_may_and_nothing_else(
             continue  # its form is tried in the model's own tests
         walk.act(f"change {label(model)}", where, CHANGES.get(label(model), {"x": "y"}), change)
     assert walk.wrong == []
+
+
+@pytest.mark.parametrize("letter", ["D"])
+def test_no_page_is_heavy_with_all_that_it_loads(walk: Walker, world: Any, letter: Any) -> None:
+    rows, _, _ = world
+    draft = rows[TemplateVersion].pk
+    scales = Scales(walk.client)
+    sent = {
+        where: scales.weigh(where).sent
+        for where in (
+            reverse("admin:index"),
+            reverse("send"),
+            reverse("admin:templates_engine_templateversion_change", args=[draft]),
+            reverse("admin:templates_engine_templateversion_preview_page", args=[draft]),
+            *(page_of(model, "changelist") for model in rows),
+            *(page_of(model, "add") for model in (PeriodicTask, EventRule)),
+        )
+    }
+    heavy = {where: weight for where, weight in sent.items() if weight > HEAVIEST}
+    assert not heavy
+    assert min(sent.values()) > 20_000  # the styles are among it
 
 
 def test_nobody_gets_anywhere_without_a_login(client: Client, world: Any) -> None:

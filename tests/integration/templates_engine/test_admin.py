@@ -319,3 +319,74 @@ def test_a_version_shows_what_changed_since_the_one_before(
     page = admin_client.get(change(again)).content.decode()
     assert "-Code {{ code }}\n+Your code {{ code }}" in page
     assert "-Kode" not in page
+
+
+def test_any_two_versions_are_compared(admin_client: Client, make_published: Publish) -> None:
+    for text in ("One {{ code }}", "Two {{ code }}", "Three {{ code }}"):
+        version = make_published("otp", parts={"text": text}, sample_context={"code": "1"})
+    where = reverse("admin:templates_engine_templateversion_compare_page", args=[version.pk])
+    page = admin_client.get(where, {"with": "1"}).content.decode()
+    assert "-One {{ code }}\n+Three {{ code }}" in page
+    assert "Two" not in page
+    assert "say the same" in admin_client.get(where, {"with": "3"}).content.decode()
+    assert admin_client.get(where, {"with": "nothing"}).status_code == 200  # the one before
+    assert admin_client.get(where, {"with": "99"}).status_code == 200
+    assert author().get(where).status_code == 403
+
+
+def test_who_wrote_a_draft_asks_a_colleague_to_publish_it(
+    admin_client: Client, admin_user: User, draft: TemplateVersion, settings: Any
+) -> None:
+    settings.TEMPLATES_TWO_PERSON_RULE = True
+    writer = author(
+        "view_templateversion", "change_templateversion", "publish_templateversion", "view_template"
+    )
+    writer.post(change(draft), form(draft, **{"source-de-text": "Ihr Kode {{ code }}"}))
+    refused = writer.post(act(draft, "publish"), {"_form_submitted": "on"}, follow=True)
+    assert "ask a colleague" in refused.content.decode()
+    draft.refresh_from_db()
+    assert draft.status == Status.DRAFT
+    writer.post(act(draft, "ask"), {"_form_submitted": "on"})
+    versions = reverse("admin:templates_engine_templateversion_changelist")
+    assert "otp v1" in admin_client.get(versions, {"asked": "yes"}).content.decode()
+    assert "author asks" in admin_client.get(change(draft)).content.decode()
+
+    admin_client.post(act(draft, "publish"), {"_form_submitted": "on"})
+    draft.refresh_from_db()
+    assert draft.status == Status.PUBLISHED
+    assert draft.edited_by == User.objects.get(username="author")
+    assert draft.published_by == admin_user
+    assert "published by admin" in admin_client.get(change(draft)).content.decode()
+    assert "otp v1" not in admin_client.get(versions, {"asked": "yes"}).content.decode()
+
+
+def test_a_colleague_who_edits_is_an_author_too_and_is_to_be_asked_anew(
+    admin_client: Client, draft: TemplateVersion, settings: Any
+) -> None:
+    settings.TEMPLATES_TWO_PERSON_RULE = True
+    writer = author("view_templateversion", "change_templateversion", "publish_templateversion")
+    TemplateVersion.objects.filter(pk=draft.pk).update(
+        created_by=User.objects.get(username="author")
+    )
+    writer.post(act(draft, "ask"), {"_form_submitted": "on"})
+    admin_client.post(change(draft), form(draft, **{"source-de-text": "Neu {{ code }}"}))
+    draft.refresh_from_db()
+    assert draft.asked_by is None
+    for client in (admin_client, writer):
+        client.post(act(draft, "publish"), {"_form_submitted": "on"})
+        draft.refresh_from_db()
+        assert draft.status == Status.DRAFT
+
+
+def test_the_preview_shows_light_and_dark_and_the_source(
+    admin_client: Client, make_published: Publish
+) -> None:
+    style = "<style>@media (prefers-color-scheme: dark) { p { color: red } }</style>"
+    mail = make_published("mail", "email", parts={"subject": "S", "html": f"{style}<p>Hi</p>"})
+    light = admin_client.get(shown(mail)).content.decode()
+    dark = admin_client.post(shown(mail), {"locale": "default", "scheme": "dark"}).content.decode()
+    frame = "srcdoc=&quot;".replace("&quot;", '"')
+    assert "(min-width: 0)" not in light.split(frame)[1]
+    assert "(min-width: 0)" in dark.split(frame)[1]
+    for page in (light, dark):  # the source is as it is sent
+        assert "(prefers-color-scheme: dark)" in page.split("tp-source")[-1]
