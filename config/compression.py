@@ -6,10 +6,11 @@ leaves alone what is compressed already.
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 
-Answer = Callable[[HttpRequest], HttpResponse]
+Answer = Callable[[HttpRequest], HttpResponseBase]
 
 KINDS = {"text/html", "text/css", "text/javascript", "application/javascript"}
 
@@ -21,7 +22,7 @@ def compress(answer: Answer) -> Answer:
     """
     gzip = GZipMiddleware(answer)
 
-    def middleware(request: HttpRequest) -> HttpResponse:
+    def middleware(request: HttpRequest) -> HttpResponseBase:
         response = answer(request)
         if response.headers.get("Content-Type", "").partition(";")[0] not in KINDS:
             return response

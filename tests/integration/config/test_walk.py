@@ -8,9 +8,11 @@ whoever may changes something. V, A, O and D are the viewer, the author, the ope
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.core.cache import cache
@@ -26,6 +28,7 @@ from django_celery_beat.models import (
 )
 from django_celery_results.models import GroupResult, TaskResult
 
+from config.admin_site import ADMIN_SITE
 from config.audit import log
 from config.models import AuditEntry
 from notifications.admin.urls import urlpatterns
@@ -246,6 +249,20 @@ def test_every_page_and_action_is_in_the_tables() -> None:
     assert actions == ACTIONS.keys()
     assert [name for name, _ in admin.site.actions] == ["delete_selected"]
     assert {*elsewhere(get_resolver())} == ELSEWHERE
+
+
+def test_the_font_of_icons_has_those_of_the_menu_and_of_all_actions() -> None:
+    menu = [
+        item["icon"] for group in ADMIN_SITE["SIDEBAR"]["navigation"] for item in group["items"]
+    ]
+    actions = [
+        getattr(page, name).icon
+        for page in admin.site._registry.values()
+        for name in getattr(page, "actions_detail", ())
+        if isinstance(name, str)
+    ]
+    in_font = {*(Path(settings.BASE_DIR) / "deploy" / "icons.txt").read_text().split()}
+    assert {*menu, *actions} - {None} <= in_font
 
 
 @pytest.fixture(autouse=True)
