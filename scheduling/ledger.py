@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce
 
 from scheduling import policies, streaks, waits
 from scheduling.clock import database_now
-from scheduling.models import Fire, FireStatus, Guarantee, Schedule
+from scheduling.models import Fire, FireStatus, Guarantee, Overlap, Schedule
 from scheduling.run_errors import ERROR_LENGTH, cause_of, history_with, retry_wait, text_of
 from scheduling.terms import FAILURES, SUCCESSES
 
@@ -57,7 +57,7 @@ def postpone(fires: Iterable[Fire], error: BaseException) -> None:
     why = text_of(error)
     rows = Fire.objects.filter(_as_read(fires))
     rows.filter(status=FireStatus.CLAIMED).update(due_at=now + waits.BROKER_REST, error=why)
-    marked = rows.filter(_guaranteed(Guarantee.AT_MOST_ONCE), status=FireStatus.DISPATCHED)
+    marked = rows.filter(_of_policy(guarantee=Guarantee.AT_MOST_ONCE), status=FireStatus.DISPATCHED)
     _end(marked, FireStatus.LOST, error=why)
 
 
@@ -91,9 +91,12 @@ def begin(pk: UUID, worker: str, now: datetime | None = None) -> int | None:
         status=FireStatus.RUNNING,
         due_at__lte=now,
     )
-    # One that no worker was thought to know may yet come to one that does.
-    given_up = Q(status=FireStatus.HANDED_OVER, attempt=0)
-    repeatable = orphaned & Q(_guaranteed(Guarantee.AT_LEAST_ONCE))
+    # What was given up and has never begun may run when its message comes late. Where runs must
+    # not overlap, the next one may have begun in its place.
+    unknown = Q(status=FireStatus.HANDED_OVER)
+    late = Q(_of_policy(overlap=Overlap.ALLOW), status=FireStatus.LOST, resolved_at=None)
+    given_up = Q(unknown | late, attempt=0)
+    repeatable = orphaned & Q(_of_policy(guarantee=Guarantee.AT_LEAST_ONCE))
     startable = Fire.objects.filter(Q(status__in=NOT_STARTED) | repeatable | given_up, pk=pk)
     is_taken = startable.update(
         status=FireStatus.RUNNING,
@@ -105,6 +108,7 @@ def begin(pk: UUID, worker: str, now: datetime | None = None) -> int | None:
         due_at=now + waits.HEARTBEAT_LIMIT,
         worker=worker[:200],
         error="",
+        cause="",
     )
     if not is_taken:
         return None
@@ -238,13 +242,13 @@ def expire(pk: UUID) -> None:
     _end(rows, FireStatus.FAILED, error="Nobody took its retry before the message expired.")
 
 
-def _guaranteed(guarantee: str) -> Exists:
-    """Find fires of schedules with a guarantee, without a join.
+def _of_policy(**policy: str) -> Exists:
+    """Find fires of schedules with a policy, without a join.
 
     For a join an update would find its rows by a subquery, which Postgres does not ask again when
     it has waited for another update of the row: two workers would begin one fire.
     """
-    return Exists(Schedule.objects.filter(pk=OuterRef("schedule_id"), guarantee=guarantee))
+    return Exists(Schedule.objects.filter(pk=OuterRef("schedule_id"), **policy))
 
 
 def _as_read(fires: Iterable[Fire]) -> Q:

@@ -111,16 +111,19 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
 
     def clean_args(self) -> str:
         """Refuse arguments that no message could hold."""
-        return self._read("args", [])
+        return self._read("args")
 
     def clean_kwargs(self) -> str:
         """Refuse keyword arguments that no message could hold."""
-        return self._read("kwargs", {})
+        return self._read("kwargs")
 
-    def _read(self, column: str, empty: list[Any] | dict[str, Any]) -> str:
+    def _read(self, column: str) -> str:
         text: str = self.cleaned_data[column]
         try:
-            read(column, text, empty)
+            if column == "args":
+                read(column, text, [])
+            else:
+                read(column, text, {})
         except MalformedMessage as error:
             raise ValidationError(str(error)) from None
         return text

@@ -15,7 +15,7 @@ from scheduling import policies, waits
 from scheduling.kept.documents import Fire, Job
 from scheduling.kept.store import Move, Store
 from scheduling.run_errors import ERROR_LENGTH, cause_of, history_with, retry_wait, text_of
-from scheduling.terms import FAILURES, SKIPS, SUCCESSES, FireStatus, Guarantee
+from scheduling.terms import FAILURES, SKIPS, SUCCESSES, FireStatus, Guarantee, Overlap
 
 logger = logging.getLogger(__name__)
 
@@ -106,11 +106,14 @@ class Runs:
         begun_at = now or self.now()
 
         def decide(fire: Fire) -> Fire | None:
-            if not (fire.status in NOT_STARTED or self._is_orphan(fire, begun_at)):
+            is_startable = fire.status in NOT_STARTED or self._is_late(fire)
+            if not (is_startable or self._is_orphan(fire, begun_at)):
                 return None
             return replace(
                 fire,
                 status=FireStatus.RUNNING,
+                finished_at=None,
+                cause="",
                 attempt=fire.attempt + 1,
                 dispatched_at=fire.dispatched_at or begun_at,
                 started_at=begun_at,
@@ -279,6 +282,15 @@ class Runs:
             and is_silent
             and self._guarantee(fire) == Guarantee.AT_LEAST_ONCE
         )
+
+    def _is_late(self, fire: Fire) -> bool:
+        """Return whether a fire that was given up has never begun, and may run all the same.
+
+        Where runs must not overlap, the next one may have begun in its place.
+        """
+        job = self._store.job(fire.job)
+        is_unseen = fire.status == FireStatus.LOST and not fire.attempt and not fire.resolved_at
+        return is_unseen and job is not None and job.overlap == Overlap.ALLOW
 
     def _guarantee(self, fire: Fire) -> str:
         job = self._store.job(fire.job)

@@ -170,9 +170,9 @@ def test_the_expiry_of_a_message_is_none_of_its_retries(
     jobs.allow("jobs.fail", "jobs.retry_later", "jobs.note")
     start("beat")
     worker = start("worker")
-    soon, expires = database_now(), {"message_expires": 3}
-    jobs.register("fails", "jobs.fail", soon, retries=1, retry_backoff=4, **expires)
-    jobs.register("asks again", "jobs.retry_later", soon, args=[4], **expires)
+    soon = database_now()
+    jobs.register("fails", "jobs.fail", soon, retries=1, retry_backoff=4, message_expires=3)
+    jobs.register("asks again", "jobs.retry_later", soon, args=[4], message_expires=3)
     wait_until(lambda: Fire.objects.filter(finished_at__isnull=False).count() == 2)
     assert (fire_of("fails").status, fire_of("fails").attempt) == (FireStatus.FAILED, 2)
     assert (fire_of("asks again").status, fire_of("asks again").attempt) == ("succeeded", 2)

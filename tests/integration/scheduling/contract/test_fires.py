@@ -77,6 +77,25 @@ def test_at_most_once_by_configuration_a_crashed_run_is_lost(stage: Stage, app: 
     assert queued_messages() == 1
 
 
+@pytest.mark.parametrize(("overlap", "begins"), [("allow", 1), ("skip", None)])
+def test_at_most_once_a_message_that_comes_late_runs_once(
+    stage: Stage, app: Celery, overlap: str, begins: int | None
+) -> None:
+    backend = stage.backend
+    fire = fired(stage, app, guarantee="at_most_once", overlap=overlap)
+    stage.end_waits()  # nobody has started it, as workers have too much to do
+    tick(backend, app)
+    assert [fire.status for fire in backend.failed_runs()] == ["lost"]
+    assert backend.begin(fire.id, "worker") == begins
+    assert backend.begin(fire.id, "another") is None
+    if begins:
+        assert backend.failed_runs() == []
+        backend.succeed(fire.id, begins)
+        assert [fire.status for fire in jobs.fires("job")] == ["succeeded"]
+        assert jobs.get("job").failed_in_a_row == 0
+    assert queued_messages() == 1
+
+
 def test_heartbeat_and_failure_detection_a_run_that_is_heard_is_left_alone(
     stage: Stage, app: Celery
 ) -> None:
@@ -450,11 +469,16 @@ def test_a_start_without_an_answer_is_withdrawn(stage: Stage, app: Celery) -> No
     assert backend.begin(fire.id, "worker") == 1
 
 
+def hang(*_: object) -> bool:
+    time.sleep(600)
+    return True
+
+
 def test_a_condition_that_hangs_is_broken_off_and_its_job_quarantined_at_the_third_time(
     stage: Stage, app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conditions, "LONGEST", 0.05)
-    conditions.register("test.hangs")(lambda *_: bool(time.sleep(600)))
+    conditions.register("test.hangs")(hang)
     due(stage, "hangs", condition="test.hangs")
     due(stage, "good")
     for number in (1, 2, 3):
