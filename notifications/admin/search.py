@@ -39,7 +39,7 @@ def _probes(every: "QuerySet[Record]", term: str) -> Iterator[Iterator[UUID]]:
     with contextlib.suppress(ValueError):
         yield iter([UUID(term)])
     # An ordering would tempt the planner to walk the primary key instead of the probe.
-    for recipient in spellings.of(term):
+    for recipient in spellings.kept(every.model, term):
         yield rows.order_by().filter(recipient=recipient)[:MOST].iterator()
     yield rows.order_by().filter(reference=term).exclude(reference="")[:MOST].iterator()
     mine = {"project__in": projects.names(), "test__in": (False, True)}  # the index begins so

@@ -384,7 +384,7 @@ def _filtered(world: World, filters: Filters) -> "QuerySet[Any]":
         state = rows.filter(status=filters.status)
         rows = state if filters.archived else in_state(rows, filters.status)
     if filters.recipient:
-        rows = rows.filter(recipient__in=spellings.of(filters.recipient, filters.channel))
+        rows = rows.filter(recipient__in=spellings.kept(table, filters.recipient, filters.channel))
     if filters.to:
         rows = rows.filter(recipient_key=filters.to)
     if filters.batch:

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 
 from notifications.db import dialect
 from notifications.models.notification import Attempt, NotificationRecord
@@ -24,6 +25,11 @@ class ArchivedNotification(NotificationRecord):
     class Meta:
         indexes = [
             models.Index(fields=["recipient"], name="archived_recipient"),
+            models.Index(
+                Lower("recipient"),
+                name="archived_recipient_case",
+                condition=Q(channel="email") & ~Q(recipient=Lower("recipient")),
+            ),
             models.Index(
                 fields=["project", "recipient_key"],
                 name="archived_of_recipient",

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Lower, Now
 from uuid_utils.compat import uuid7
 
 from notifications.core import retry, routing
@@ -290,6 +290,12 @@ class Notification(NotificationRecord):
                 fields=["mail"], name="notification_mail", condition=Q(mail__isnull=False)
             ),
             models.Index(fields=["recipient"], name="notification_recipient"),
+            # Mail addresses with capitals, to be found in any letter case. See ``spellings.kept``.
+            models.Index(
+                Lower("recipient"),
+                name="notification_recipient_case",
+                condition=Q(channel="email") & ~Q(recipient=Lower("recipient")),
+            ),
             models.Index(
                 fields=["project", "recipient_key", "created_at", "id"],
                 name="notification_of_recipient",

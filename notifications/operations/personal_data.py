@@ -194,13 +194,18 @@ class _Whom:
         self.stored = list(_stored(given, project, self.forms))
         for address in RecipientAddress.objects.filter(recipient__in=self.stored):
             self.forms |= {address.address, address.address.lower()}
+        self._written = self.forms.union(
+            *(
+                spellings.kept(table, form, "email")
+                for form in self.forms
+                if "@" in form
+                for table in (Notification, ArchivedNotification)
+            )
+        )
 
     def of(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
         """Return the rows whose recipient it is."""
-        its = Q(recipient__in=self.forms)
-        for form in self.forms:
-            if "@" in form and form == form.lower():
-                its |= Q(channel="email", recipient__iexact=form)
+        its = Q(recipient__in=self._written)
         for one in self.stored:
             its |= Q(**one.world.columns, recipient_key=one.key)
         found: QuerySet[Any] = rows.filter(its)

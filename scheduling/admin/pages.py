@@ -29,6 +29,12 @@ def with_dialog(
     return cast("Callable[[Acting], Acting]", made)
 
 
+def with_page(description: str, permission: str, icon: str) -> Callable[[Acting], Acting]:
+    """Make a method an action of a schedule's page that leads to a page of its own."""
+    made = decorators.action(description=description, permissions=[permission], icon=icon)
+    return cast("Callable[[Acting], Acting]", made)
+
+
 def answer(request: HttpRequest, where: str, text: str, *, is_done: bool = True) -> HttpResponse:
     """Say on the page ``where`` what an action came to; a dialog's form is sent by htmx."""
     messages.add_message(request, messages.SUCCESS if is_done else messages.ERROR, text)

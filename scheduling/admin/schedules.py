@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
@@ -31,8 +31,8 @@ from scheduling import (
     streaks,
     workers,
 )
-from scheduling.admin import timeline
-from scheduling.admin.pages import answer, with_dialog
+from scheduling.admin import backfill, timeline
+from scheduling.admin.pages import answer, with_dialog, with_page
 from scheduling.admin.policy import TYPED_RULE, PolicyInline
 from scheduling.admin.readable import ReadableAdmin, ReadableRows, fault_of, readable
 from scheduling.admin.when import (
@@ -297,7 +297,7 @@ class ScheduleAdmin(ReadableAdmin):
     # Plain dropdowns would load every crontab there is.
     autocomplete_fields = RULES
     actions = ("pause_selected", "resume_selected", "run_selected")
-    actions_detail = ("pause", "resume", "run", "duplicate")
+    actions_detail = ("pause", "resume", "run", "backfill", "duplicate")
     readonly_fields = (
         *("does", "rule", "state", "outlook", "timeline", "fires_so_far"),
         *("last_run_at", "total_run_count"),
@@ -543,6 +543,16 @@ class ScheduleAdmin(ReadableAdmin):
     @with_dialog("Run now", "steer", "bolt", DIALOGS["run"])
     def run(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
         return self._do(request, object_id, jobs.run_now, "Run now")
+
+    @with_page("Backfill", "steer", "history")
+    def backfill(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Run it for due times of the past, after a preview."""
+        task = self.get_queryset(request).filter(pk=object_id).first()
+        if task is None:
+            raise Http404
+        if fault := fault_of(task):
+            return answer(request, reverse(PAGE, args=[task.pk]), fault, is_done=False)
+        return backfill.page(request, self, task)
 
     def _do(
         self,

@@ -141,6 +141,7 @@ ROW_ACTIONS = {
     "django_celery_beat_periodictask_pause": "OD",
     "django_celery_beat_periodictask_resume": "OD",
     "django_celery_beat_periodictask_run": "OD",
+    "django_celery_beat_periodictask_backfill": "OD",
     "django_celery_beat_periodictask_duplicate": "D",
     "notifications_faileddelivery_replay_cause": "OD",
     "notifications_faileddelivery_discard_cause": "OD",
@@ -192,6 +193,11 @@ FORM = {
     "recipient": "admin@example.org",
     "go": "1",
     "per_second": "9",
+    "since_0": "2026-01-01",
+    "since_1": "00:00",
+    "until_0": "2026-01-01",
+    "until_1": "00:01",
+    "pace": "1",
 }
 # Addresses that ask for no login: see docs/security.md, and the tests that it names.
 ELSEWHERE = {
@@ -331,7 +337,7 @@ def furnished() -> Any:
         created_at=now,
     )
     archive.keep([captured.id])
-    interval = IntervalSchedule.objects.create(every=9)
+    interval = IntervalSchedule.objects.create(every=9, period="seconds")
     tasks = [
         PeriodicTask.objects.create(
             name=name,

@@ -9,6 +9,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from notifications.admin import search
+from notifications.models import ArchivedNotification, Notification
+from notifications.recipients import spellings
+
 ROWS = 100_000
 LISTS = ("notifications_notification", "notifications_faileddelivery", "scheduling_fire")
 
@@ -57,6 +61,23 @@ def test_no_list_counts_or_walks_a_large_table(boss: Client, much: None) -> None
         for sql in statements:
             if sql.startswith("SELECT") and name in sql:
                 assert walked(sql) < 5_000, sql
+
+
+def test_a_recipient_is_found_by_an_index_in_any_letter_case(much: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE notifications_notification SET recipient = 'Ada.King@example.org' WHERE id ="
+            " (SELECT id FROM notifications_notification LIMIT 1)"
+        )
+    for table in (Notification, ArchivedNotification):
+        with CaptureQueriesContext(connection) as asked:
+            found = spellings.kept(table, "ada.king@EXAMPLE.org")
+        (query,) = asked
+        assert ("Ada.King@example.org" in found) is (table is Notification)
+        assert walked(query["sql"]) < 100
+    with CaptureQueriesContext(connection) as asked:
+        assert len(search.find(Notification.objects.all(), "ada.king@EXAMPLE.org")) == 1
+    assert max(walked(query["sql"]) for query in asked) < 100
 
 
 def test_a_page_of_twenty_thousand_schedules_reads_one_page(boss: Client, much: None) -> None:

@@ -9,6 +9,7 @@ import pytest
 from pytest_django import Settings
 
 from notifications import tasks
+from notifications.admin import search
 from notifications.api.notifications import NotificationIn
 from notifications.callbacks import outbound
 from notifications.channels.mail import FIELDS
@@ -189,6 +190,26 @@ def test_an_unknown_notification_is_not_found(call: Caller) -> None:
     response = call("GET", "/notifications/11111111-2222-4333-8444-555555555555")
     assert response.status_code == 404
     assert response["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "asked", ["ada.king@example.org", "ADA.KING@EXAMPLE.ORG", "Ada.King@x.org"]
+)
+def test_a_mail_address_is_found_in_any_letter_case(call: Caller, asked: str) -> None:
+    mail = {"channel": "email", "subject": "Hi", "body": "Hello"}
+    for recipient in ("Ada.King@Example.org", "ada.king@example.org", "aDA.kING@example.org"):
+        call.ok("POST", "/notifications", {**mail, "recipient": recipient})
+    call.ok("POST", "/notifications", {**SIMULATED, "recipient": "Ada.King@Example.org"})
+    expected = 0 if asked.endswith("@x.org") else 3
+    for filters in ({}, {"channel": "email"}):
+        query = {"recipient": asked, **filters}
+        found = call.ok("GET", "/notifications", query=query)["items"]
+        assert len([one for one in found if one["channel"] == "email"]) == expected
+    assert len(search.find(Notification.objects.all(), asked)) >= expected
+    assert call.ok("GET", "/notifications", query={"recipient": asked, "archived": True}) == {
+        "items": [],
+        "next_cursor": None,
+    }
 
 
 def test_lists_are_filtered(call: Caller) -> None:
