@@ -544,7 +544,7 @@ class ScheduleAdmin(ReadableAdmin):
     def run(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
         return self._do(request, object_id, jobs.run_now, "Run now")
 
-    @with_page("Backfill", "steer", "history")
+    @with_page("Backfill", "steer", "replay")
     def backfill(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """Run it for due times of the past, after a preview."""
         task = self.get_queryset(request).filter(pk=object_id).first()
