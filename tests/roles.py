@@ -22,8 +22,26 @@ MADE_BY = (
 )
 
 
+_permissions: dict[str, list[int]] = {}  # of each role, once they are known
+
+
 def make() -> None:
-    """Make all roles, with the permissions that each migration gives or takes."""
+    """Make all roles, with the permissions that the migrations give them.
+
+    These run once in a process: it takes them some hundred queries.
+    """
+    if not _permissions:
+        migrate()
+        for group in Group.objects.filter(name__in=NAMES):
+            _permissions[group.name] = [*group.permissions.values_list("pk", flat=True)]
+        return
+    for name, permissions in _permissions.items():
+        group, _ = Group.objects.get_or_create(name=name)
+        group.permissions.set(permissions)
+
+
+def migrate() -> None:
+    """Do what each migration does: it gives permissions, or takes them."""
     for migration, function in MADE_BY:
         getattr(import_module(f"config.migrations.{migration}"), function)(apps, None)
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +74,28 @@ class Home:
             return False
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    var = temporary_folder("up")  # not tmp_path: a socket's path has to be short
+@contextmanager
+def _home(folder: Path, *, forks: bool) -> Iterator[Home]:
+    var = temporary_folder("up")  # not pytest's: a socket's path has to be short
     env = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
     ports = {name: str(free_port()) for name in PORTS}
     known = {"VAR_DIR": str(var), "ADMIN_PASSWORD": "known"}
-    processes = Processes(env | ports | known, tmp_path, forks=False)
+    processes = Processes(env | ports | known, folder, forks=forks)
     yield Home(processes, var)
     processes.end_all()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    with _home(tmp_path, forks=False) as home:
+        yield home
+
+
+@pytest.fixture
+def bad_home(tmp_path: Path) -> Iterator[Home]:
+    """One in which it does not come to start anything."""
+    with _home(tmp_path, forks=True) as home:
+        yield home
 
 
 def test_it_delivers_a_welcome_stops_cleanly_finds_its_data_again_and_keeps_its_broker(
@@ -150,12 +164,12 @@ def test_killed_with_sigkill_it_takes_its_processes_along_and_starts_again(
 
 
 @pytest.mark.parametrize("name", PORTS)
-def test_a_busy_port_is_one_line_that_says_what_to_do(home: Home, name: str) -> None:
+def test_a_busy_port_is_one_line_that_says_what_to_do(bad_home: Home, name: str) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         taken = busy.getsockname()[1]
-        process = home.up(**{name: str(taken)})
+        process = bad_home.up(**{name: str(taken)})
         assert process.wait() == 1
     (line,) = process.output().splitlines()
     assert f"make up {name}=" in line
@@ -171,16 +185,16 @@ def test_a_busy_port_is_one_line_that_says_what_to_do(home: Home, name: str) -> 
     ],
 )
 def test_what_it_cannot_start_with_is_one_line(
-    home: Home, env: dict[str, str], complaint: str
+    bad_home: Home, env: dict[str, str], complaint: str
 ) -> None:
-    process = home.up(**env)
+    process = bad_home.up(**env)
     assert process.wait() == 1
     (line,) = process.output().splitlines()
     assert complaint in line
 
 
-def test_a_folder_too_deep_for_the_brokers_socket_is_one_line(home: Home) -> None:
-    process = home.up(VAR_DIR=str(home.var / ("x" * 90)))
+def test_a_folder_too_deep_for_the_brokers_socket_is_one_line(bad_home: Home) -> None:
+    process = bad_home.up(VAR_DIR=str(bad_home.var / ("x" * 90)))
     assert process.wait() == 1
     (line,) = process.output().splitlines()
     assert "shorter folder" in line

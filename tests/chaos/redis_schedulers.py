@@ -58,7 +58,7 @@ class Chaos:
         self.harms: Counter[str] = Counter()
         self._redis, self._backend = redis, backend
         self._random = random.Random(seed)
-        self._processes = Processes(env, folder, forks=False)
+        self._processes = Processes(env, folder)
         self._numbers = itertools.count(1)
         self._worker = self._start_worker()
         self._schedulers = [self._start() for _ in range(SCHEDULERS)]

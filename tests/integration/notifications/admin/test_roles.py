@@ -65,7 +65,7 @@ def test_a_role_may_do_its_own_and_nothing_beyond(
 
 def test_making_the_roles_twice_changes_nothing(as_role: Callable[..., Any]) -> None:
     before = {g.name: g.permissions.count() for g in Group.objects.all()}
-    roles.make()
+    roles.migrate()
     assert {g.name: g.permissions.count() for g in Group.objects.all()} == before
     assert set(before) == {"viewer", "author", "operator", "admin"}
 
