@@ -53,6 +53,20 @@ def printed_values(source: str) -> set[Path]:
     }
 
 
+def bare_values(source: str) -> set[Path]:
+    """Return what a source prints of the context as it is: such a list or object has no text."""
+    tree = PLAIN.parse(source)
+    needed = needed_variables(source)
+    needed -= {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
+    return {
+        path
+        for output in tree.find_all(nodes.Output)
+        for expression in output.nodes
+        for path in _path(expression)
+        if path[0] in needed
+    }
+
+
 def _printed(expression: nodes.Node | None) -> set[Path]:
     match expression:
         case nodes.Name():

@@ -77,13 +77,16 @@ class MissingVariables(TemplateError):
 
 
 class InvalidContext(TemplateError):
-    """The context breaks the version's JSON Schema; ``path`` is like ``items[0].price``."""
+    """The context breaks the version's JSON Schema, or holds what the template cannot print.
 
-    def __init__(self, template_name: str, path: str, problem: str) -> None:
+    ``path`` is like ``items[0].price``.
+    """
+
+    def __init__(self, template_name: str, path: str, problem: str, hint: str = "") -> None:
         self.path = path
         super().__init__(
             f"Template {template_name!r} refuses the context at {path or 'its root'}: {problem}",
-            hint="See the version's context schema.",
+            hint=hint or "See the version's context schema.",
         )
 
 

@@ -26,7 +26,13 @@ from jinja2.exceptions import (
 )
 
 from templates_engine import budget, slack_blocks
-from templates_engine.analysis import UNSUBSCRIBE_URL, Path, needs, printed_values
+from templates_engine.analysis import (
+    UNSUBSCRIBE_URL,
+    Path,
+    bare_values,
+    needs,
+    printed_values,
+)
 from templates_engine.budget import MAX_OUTPUT, LimitReached
 from templates_engine.context_schema import BrokenRule, ContextValidator, may_be_empty
 from templates_engine.email_html import INLINE_WHEN_RENDERED, forbidden_link, inline_css
@@ -100,6 +106,9 @@ class CompiledVersion:
         empty = [".".join(p) for p in self._printed if _is_empty(_at(context, p), nulls=nulls)]
         if empty:
             raise MissingVariables(self.template_name, empty, empty=True)
+        for path in self._bare:
+            if isinstance(_at(context, path), list | tuple | Mapping):
+                raise InvalidContext(self.template_name, ".".join(path), *_NO_TEXT)
         try:
             if self._validator is not None:
                 self._validator.check(context)
@@ -186,6 +195,15 @@ class CompiledVersion:
         )
 
     @cached_property
+    def _bare(self) -> frozenset[Path]:
+        """What must have a text, for it is printed as it is."""
+        try:
+            found = {path for source in self._all_sources() for path in bare_values(source)}
+        except (TemplateSyntaxError, RecursionError):
+            return frozenset()  # rendering says so
+        return frozenset(path for path in found if path[0] in self.required)
+
+    @cached_property
     def _needs_unsubscribe_url(self) -> bool:
         try:
             return any(needs(source, UNSUBSCRIBE_URL) for source in self._all_sources())
@@ -230,6 +248,8 @@ def _at(context: Mapping[str, Any], path: Path) -> Any:
     """Return the value that a path leads to, None where an object on the way lacks it."""
     value: Any = context
     for name in path:
+        if value is None:
+            return None
         if not isinstance(value, Mapping):
             return _ELSEWHERE  # an item, or a method: rendering says what it is
         value = value.get(name)
@@ -237,6 +257,10 @@ def _at(context: Mapping[str, Any], path: Path) -> Any:
 
 
 _ELSEWHERE = object()
+_NO_TEXT = (
+    "it must be a text or a number, for the template prints it as it is",
+    "Give one of its items, or let the template use a loop, |join or |tojson.",
+)
 # Categories of characters that nobody sees.
 _UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 

@@ -1,5 +1,6 @@
 """What an SMS costs: its encoding, its segments, and which characters make it dear."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,13 @@ _GSM = frozenset(GSM_CHARSET)
 _SPACES = {
     **dict.fromkeys((0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " "),
     **dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xAD), ""),
+    # GSM-7 has no controls but these: a tab would do the same.
+    **dict.fromkeys(set(range(0x20)) - set(map(ord, "\n\r\f")), ""),
+    **dict.fromkeys(range(0x7F, 0xA0), ""),
+    **dict.fromkeys(map(ord, "\v\x85"), "\n"),
+    ord("\t"): " ",
 }
+_CONTROLS = re.compile(r"[\x00-\t\v\x0e-\x1f\x7f]")
 # What word processors put in the place of what people typed.
 _TYPOGRAPHY = _SPACES | {
     **dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b\u2032\u00b4\u02bc"), "'"),
@@ -78,7 +85,7 @@ def sendable(text: str, *, keep_typography: bool = False) -> str:
     Blanks of other widths become plain ones. Quotes, dashes and the like become their twins in
     GSM-7 where that keeps the text in GSM-7; ``keep_typography`` leaves them.
     """
-    if text.isascii():
+    if text.isascii() and not _CONTROLS.search(text):
         return text
     plain = text.translate(_SPACES)
     if keep_typography or _GSM.issuperset(plain):

@@ -5,10 +5,12 @@ A row that cannot be read costs itself: it is returned with what is wrong with i
 
 import csv
 import io
+import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from notifications.api.charsets import UTF_8
+from notifications.channels import invisible
 
 RECIPIENT = "recipient"
 TO = "to"  # a stored recipient
@@ -161,18 +163,31 @@ def _separator(lines: _Lines, among: Collection[str]) -> str:
 
 
 def _has(columns: Collection[str], among: Collection[str]) -> bool:
-    return any(name in columns for name in among)
+    return any(name.casefold() in among for name in columns)
+
+
+def _name(cell: str) -> str:
+    """Return a column's name without hidden characters around it, in one form of its letters."""
+    return unicodedata.normalize("NFC", invisible.trimmed(cell))
+
+
+def _as_named(header: list[str], among: Collection[str]) -> list[str]:
+    """Return the header with a column among these in small letters, as ``Recipient`` may stand."""
+    if any(name in among for name in header):
+        return header
+    found = next((name for name in header if name.casefold() in among), "")
+    return [name.casefold() if name == found else name for name in header]
 
 
 def _cells(line: str, separator: str) -> list[str]:
     try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+        return [_name(cell) for cell in next(csv.reader([line], delimiter=separator), [])]
     except csv.Error:
         return []
 
 
 def _header(record: "_Record", among: Collection[str]) -> list[str]:
-    header = list(record.cells)
+    header = _as_named([_name(cell) for cell in record.cells], among)
     while header and not header[-1]:
         header.pop()
     if not _has(header, among):
@@ -213,7 +228,14 @@ def _records(lines: _Lines, separator: str) -> Iterator[_Record]:
                 ) from None
             yield _Record(lines.number, problem=_explained(error))
         else:
-            yield _Record(lines.number, [cell.strip(_BLANKS) for cell in cells])
+            yield _Record(lines.number, [_typed(cell.strip(_BLANKS)) for cell in cells])
+
+
+def _typed(cell: str) -> str:
+    """Return what was typed into a cell that says ``="…"``: text, whatever it looks like."""
+    if len(cell) > 2 and cell.startswith('="') and cell.endswith('"'):
+        return cell[2:-1].replace('""', '"').strip(_BLANKS)
+    return cell
 
 
 def _explained(error: csv.Error) -> str:

@@ -29,6 +29,7 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _DOMAIN = re.compile(rf"(?:(?:{_LABEL}\.)+(?!\d+$){_LABEL}|localhost)")
 # Keyboards for Chinese, Japanese and Korean write ASCII so, the @ too.
 _FULL_WIDTH = {0xFF01 + place: 0x21 + place for place in range(94)}
+_FULL_WIDTH_BRACKETS = {code: char for code, char in _FULL_WIDTH.items() if chr(char) in "<>"}
 _JOINERS = "\u200c\u200d"  # IDNA decides where a domain may have them
 
 
@@ -89,7 +90,9 @@ def mailbox(text: str) -> Mailbox:
 
     Raises ``BadAddress``.
     """
-    given = text.strip()
+    given = invisible.trimmed(text)
+    if "<" not in given and not given.isascii():
+        given = given.translate(_FULL_WIDTH_BRACKETS)
     if _BREAKS.search(given):
         raise BadAddress("It holds a line break or a control character.")
     name, bracket, rest = given.rpartition("<")

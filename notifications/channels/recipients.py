@@ -17,6 +17,7 @@ from notifications.core.errors import MalformedRecipient
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # A number as people write it: digits of any script, and what they put between.
 _DIALLED = re.compile(r"(?:tel:)?\+?[\d\s()./\u00b7\u2010-\u2015\u2212-]+")
+_MAILTO = "mailto:"
 LONGEST_HOST = 253  # octets (RFC 1035, 2.3.4)
 LONGEST_LABEL = 63
 
@@ -27,7 +28,12 @@ def _refuse(what: str, hint: str) -> MalformedRecipient:
 
 
 def email(recipient: str) -> str:
-    """Accept one bare address (RFC 5321, RFC 6531) in the form of ``addresses.canonical``."""
+    """Accept one bare address (RFC 5321, RFC 6531) in the form of ``addresses.canonical``.
+
+    ``mailto:`` before it, as links have it, goes.
+    """
+    if recipient[: len(_MAILTO)].lower() == _MAILTO:
+        recipient = recipient[len(_MAILTO) :]
     try:
         return addresses.canonical(recipient)
     except addresses.BadAddress as error:

@@ -62,9 +62,7 @@ class AppriseProvider(HttpProvider):
     def secret_problem(cls, name: str, value: str) -> str:
         if value.partition("://")[0].lower() in ALLOWED:
             return ""
-        return (
-            f"Its schema is not among the schemas that may be used: {', '.join(sorted(ALLOWED))}."
-        )
+        return f"Its schema is not among the schemas that may be used: {_names()}."
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)

@@ -129,7 +129,7 @@ def recipient_key(request: Request) -> str:
 
 def _named(channel: Channel, recipient: str) -> tuple[str, str]:
     """Part a mail's recipient into a name, perhaps empty, and an address."""
-    if channel.name != "email" or "<" not in recipient:
+    if channel.name != "email" or not ("<" in recipient or "\uff1c" in recipient):
         return "", recipient
     try:
         return addresses.mailbox(recipient)

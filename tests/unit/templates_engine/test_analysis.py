@@ -1,7 +1,7 @@
 import pytest
 
 from templates_engine.analysis import needed_variables, printed_values
-from templates_engine.errors import MissingVariables
+from templates_engine.errors import InvalidContext, MissingVariables
 from tests.unit.templates_engine.content import version
 
 
@@ -93,6 +93,29 @@ def test_nothing_is_sent_with_a_hole(empty: str | None) -> None:
     made.check({"name": "Ada", "n": 0})
 
 
+@pytest.mark.parametrize(
+    ("source", "context", "place"),
+    [
+        ("{{ n }}", {"n": [1]}, "n"),
+        ("{{ user }}", {"user": {"name": "Ada"}}, "user"),
+        ("{{ user.tags }}", {"user": {"tags": ["a"]}}, "user.tags"),
+        ("{{ n|join(', ') }}{{ user.tags|length }}", {"n": [1], "user": {"tags": []}}, ""),
+        ("{% for n in n %}{{ n }}{% endfor %}", {"n": [1]}, ""),
+        ("{{ n.0 }}{{ n[1] }}{{ user.tags }}", {"n": [1, 2], "user": "Ada"}, ""),
+    ],
+)
+def test_what_has_no_text_is_refused_by_its_place(
+    source: str, context: dict[str, object], place: str
+) -> None:
+    made = version(text=source)
+    if not place:
+        made.check(context)
+        return
+    with pytest.raises(InvalidContext, match="must be a text or a number") as refused:
+        made.check(context)
+    assert refused.value.path == place
+
+
 @pytest.mark.parametrize("user", [{"name": ""}, {"name": None}, {}, {"name": "\u3000"}])
 def test_no_hole_is_left_by_what_stands_in_an_object(user: dict[str, object]) -> None:
     schema = {"properties": {"user": {"properties": {"title": {"minLength": 0}}}}}
@@ -100,6 +123,10 @@ def test_no_hole_is_left_by_what_stands_in_an_object(user: dict[str, object]) ->
     with pytest.raises(MissingVariables, match=r"user\.name, which must not be empty"):
         made.check({"user": {"title": "", **user}}, nulls=False)
     made.check({"user": {"title": "", "name": "Ada"}}, nulls=False)
+    deeper = version(text="{{ user.name.first }}")
+    for lacking in ({}, {"name": None}, {"name": {}}):
+        with pytest.raises(MissingVariables, match=r"user\.name\.first, which must not be empty"):
+            deeper.check({"user": lacking}, nulls=False)
 
 
 @pytest.mark.parametrize(

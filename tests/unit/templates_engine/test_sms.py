@@ -70,6 +70,12 @@ def test_typography_gives_way_where_that_keeps_a_text_in_gsm(given: str, sent: s
     )
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_controls_which_no_phone_shows_do_not_make_a_text_dear(keep: bool) -> None:
+    given = "a\tb\x0bc\x85d\x00\x1b\x7f\r\ne"
+    assert sendable(given, keep_typography=keep) == "a b\nc\nd\r\ne"
+
+
 @pytest.mark.parametrize("letter", ["a", "€", "|", "\\", "\f", "ä", "ж", "😀", "\x1b", "\ud800"])
 @pytest.mark.parametrize("count", [0, 1, 35, 36, 70, 71, 80, 81, 160, 161, 320])
 def test_segments_are_counted_as_a_text_is_measured(letter: str, count: int) -> None:

@@ -111,6 +111,21 @@ def test_a_file_has_the_name_that_was_given_letter_by_letter(
     assert max(map(len, got.octets.split(b"\r\n"))) <= 78
 
 
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("\u200fדר <ada@example.org>\u200f", "דר"),
+        ("张三 \uff1c\uff41\uff44\uff41\uff20example.org\uff1e", "张三"),
+    ],
+)
+def test_a_named_recipient_is_read_as_it_is_typed(
+    mail: Callable[..., Any], typed: str, name: str
+) -> None:
+    got = mail(recipient=typed)
+    assert got.recipients == ["ada@example.org"]
+    assert str(got.message["To"]) == f"{name} <ada@example.org>"
+
+
 def test_html_stands_beside_the_body_or_alone(mail: Callable[..., Any]) -> None:
     both = mail(html="<p>Dear Ada</p>").message
     assert both.get_content_type() == "multipart/alternative"

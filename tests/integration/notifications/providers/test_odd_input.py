@@ -186,6 +186,7 @@ def test_a_webhook_is_told_what_was_written(
         ("ada@\u1112\u1161\u11ab\u1100\u116e\u11a8.kr", "ada@한국.kr", "ada@xn--3e0b707e.kr"),
         ("ada@क्\u200dष.example", "ada@क्\u200dष.example", "ada@xn--11b2ezcw70k.example"),
         ("ada@STRAẞE.example", "ada@straße.example", "ada@xn--strae-oqa.example"),
+        ("MailTo:ada@straße.example", "ada@straße.example", "ada@xn--strae-oqa.example"),
     ],
 )
 def test_an_address_has_one_form_however_it_is_typed(written: str, kept: str, wired: str) -> None:

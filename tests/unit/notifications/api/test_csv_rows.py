@@ -21,6 +21,9 @@ A, B = {"recipient": "a@x.example", "name": "Ada"}, {"recipient": "b@x.example",
         "sep=;\nrecipient;name\na@x.example;Ada\nb@x.example;Bo\n",
         "sep=\t\nrecipient\tname\na@x.example\tAda\nb@x.example\tBo\n",
         '"sep=|"\nrecipient|name\na@x.example|Ada\nb@x.example|Bo\n',
+        "Recipient;name\na@x.example;Ada\nb@x.example;Bo\n",
+        "\u200fRECIPIENT\u200f,\u200ename\na@x.example,Ada\nb@x.example,Bo\n",
+        'recipient,name\n"=""a@x.example""",="Ada"\nb@x.example,"=""Bo"""\n',
         "\ufeffrecipient,name\na@x.example,Ada\nb@x.example,Bo\n",
         "\n\nrecipient,name\n\na@x.example,Ada\n,\n  , \nb@x.example,Bo\n\n\n",
         "recipient,name,,\na@x.example,Ada,,\nb@x.example,Bo,,\n,,,\n",
@@ -61,6 +64,12 @@ def test_a_cell_may_have_line_breaks_and_quotation_marks() -> None:
     text = 'recipient,name\na@x.example,"Ada\n""the"" first"\nb@x.example,Bo\n'
     assert rows(text) == [{**A, "name": 'Ada\n"the" first'}, B]
     assert [row.line for row in read(text.encode()).rows()] == [3, 4]
+
+
+def test_a_columns_name_is_one_however_its_letters_are_composed() -> None:
+    name = "Pr\u00e9nom"
+    [row] = rows("recipient,Pre\u0301nom,To\na@x.example,Zo\u0301,x\n")
+    assert row == {"recipient": "a@x.example", name: "Zo\u0301", "To": "x"}
 
 
 def test_blank_rows_are_counted() -> None:

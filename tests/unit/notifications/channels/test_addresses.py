@@ -73,6 +73,12 @@ def test_what_no_server_could_take_is_refused_by_name(given: str, complaint: str
         ("Müller, Shop & Co <a@b.example>", "Müller, Shop & Co", "a@b.example"),
         ("shop@bücher.example", "", "shop@xn--bcher-kva.example"),
         ("<shop@shop.example>", "", "shop@shop.example"),
+        ("\u200fAda <shop@shop.example>\u200f", "Ada", "shop@shop.example"),
+        (
+            "张三 \uff1cshop@shop\uff0eexample\uff1e",
+            "张三",
+            "shop@shop.example",
+        ),
     ],
 )
 def test_a_sender_needs_no_quotes(given: str, name: str, address: str) -> None:
