@@ -4,6 +4,7 @@ What is injected is raised where a function of ours is called for one message (o
 it among them); all else is real: rows, claims, accounts, the simulator's file of what it sent.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from psycopg.types.json import set_json_loads
 from pytest_django import Settings
 
 from notifications import tasks
@@ -177,6 +179,32 @@ def test_a_row_that_cannot_be_read_ends_by_itself(
     assert (dead.notification_id, dead.reason) == (rows[7].id, "unreadable")
     ended = Notification.objects.filter(id=rows[7].id).values_list("status", "reason", "due_at")
     assert ended.get() == (Status.FAILED, "unreadable", None)
+
+
+def test_whatever_reading_a_row_raises_ends_it_by_itself(
+    batch: Callable[..., Any], sent: Callable[..., Counter[Any]]
+) -> None:
+    raised: list[Exception] = []
+
+    def loads(data: Any) -> Any:  # psycopg keeps what it makes of one function
+        if b"bad" in bytes(data):
+            raise raised[-1]
+        return json.loads(data)
+
+    for error in ERRORS:
+        raised.append(error)
+        rows = batch(context={"who": "ada"})
+        Notification.objects.filter(id=rows[7].id).update(context={"who": "bad"})
+        connection.ensure_connection()
+        set_json_loads(loads, connection.connection)
+        try:
+            assert deliver_all() == 59
+        finally:
+            connection.close()  # which knows nothing of it when it is opened again
+        assert {sent()[str(row.id)] for row in rows if row != rows[7]} == {1}
+        dead = FailedDelivery.objects.get(notification_id=rows[7].id)
+        assert (dead.reason, dead.error_class) == ("unreadable", type(error).__name__)
+        assert "stage read" in dead.detail
 
 
 WRONG = [
