@@ -18,7 +18,7 @@ from notifications.core.errors import InvalidNotification
 from notifications.delivery import failed_deliveries
 from notifications.gateways import django_messages
 from notifications.submission import acceptance
-from notifications.submission.acceptance import Answer, Asked
+from notifications.submission.building import Answer, Asked
 
 log = structlog.get_logger(__name__)
 

@@ -33,7 +33,7 @@ from notifications.models import (
 )
 from notifications.models.event import EVENT_NAME_HINT, is_event_name
 from notifications.submission import acceptance, cancel, field_types, projects
-from notifications.submission.acceptance import Answer, Asked
+from notifications.submission.building import Answer, Asked
 from scheduling import watch
 
 LARGEST_DATA = 64_000  # characters of JSON

@@ -26,7 +26,7 @@ from notifications.gateways import steering
 from notifications.models import ApiKey, new_id
 from notifications.providers import accounts
 from notifications.submission import acceptance
-from notifications.submission.acceptance import Answer, Asked
+from notifications.submission.building import Answer, Asked
 from scheduling import isolation
 
 TOGETHER = 100  # mails in one commit

@@ -23,7 +23,7 @@ from notifications.operations import replays
 from notifications.operations.replays import Letter
 from notifications.queueing import quarantine
 from notifications.submission import acceptance
-from notifications.submission.acceptance import Asked
+from notifications.submission.building import Asked
 
 LOOP = "bulk_replays"
 BATCH = 2000  # rows per transaction

@@ -11,8 +11,8 @@ from notifications.db import clock
 from notifications.models import Scope, Status, Suppression
 from notifications.operations import holds
 from notifications.providers import accounts
-from notifications.submission import acceptance
-from notifications.submission.acceptance import Answer, Asked
+from notifications.submission import building
+from notifications.submission.building import Answer, Asked
 from notifications.submission.repeats import Item
 from templates_engine import catalog, sms
 
@@ -48,7 +48,7 @@ class Outlook:
 
 def outlook(items: Sequence[Item], common: Mapping[str, Any], lines: Sequence[int] = ()) -> Outlook:
     """Say what would become of these. Costs a render of at most ``MEASURED`` of them."""
-    answers = acceptance.try_many([Asked(item, common) for item in items])
+    answers = building.try_many([Asked(item, common) for item in items])
     found = Outlook(total=len(answers))
     fine, suppressed = [], Counter[str]()
     for place, answer in enumerate(answers):

@@ -15,8 +15,8 @@ from notifications.models import FailedDelivery, Scope, Status, Suppression
 from notifications.models.project import within
 from notifications.operations import bulk_replays, holds, replays
 from notifications.providers import accounts, health
-from notifications.submission import acceptance
-from notifications.submission.acceptance import Asked
+from notifications.submission import building
+from notifications.submission.building import Asked
 
 MOST = 50  # causes, the biggest
 TRIED = 1000  # failed deliveries that a dry run submits without writing
@@ -112,7 +112,7 @@ def dry_run(fingerprint: str) -> DryRun:
     refused, suppressed, channels = Counter[str](), Counter[str](), set[str]()
     if unread:
         refused["It cannot be read."] = len(unread)
-    for answer in acceptance.try_many([Asked(partial(one.fields, 0)) for one in letters]):
+    for answer in building.try_many([Asked(partial(one.fields, 0)) for one in letters]):
         if answer.error is not None:
             refused[without_addresses(str(answer.error))] += 1
         elif answer.row["status"] == Status.SUPPRESSED:

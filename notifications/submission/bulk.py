@@ -18,7 +18,7 @@ from notifications.db import clock
 from notifications.db.bulk_insert import Row, Table
 from notifications.models import Batch, Notification, RefusedRow
 from notifications.submission import acceptance, projects, requests
-from notifications.submission.acceptance import Asked
+from notifications.submission.building import Asked
 from notifications.submission.fields import CommonFields
 from notifications.submission.repeats import Item
 from scheduling import watch

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 from notifications.core.errors import InvalidNotification
 from notifications.core.world import LIVE, World
 from notifications.models import Batch
-from notifications.submission.acceptance import used_before
+from notifications.submission.writing import used_before
 
 Fields = Mapping[str, Any]
 Item = Fields | Callable[[], Fields]  # a row's fields, or what returns them or raises why not

@@ -9,7 +9,7 @@ from notifications import metrics
 from notifications.db import clock
 from notifications.models import WAITING, Notification, Status
 from notifications.submission import acceptance, addressing, insert
-from notifications.submission.acceptance import Asked
+from notifications.submission.building import Asked
 from notifications.submission.bulk import send_many
 from notifications.submission.fields import Fields, Request
 from templates_engine.rendering import CompiledVersion

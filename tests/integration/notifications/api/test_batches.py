@@ -16,6 +16,7 @@ from pytest_django import Settings
 from notifications.delivery import claims
 from notifications.models import Batch, Notification
 from notifications.submission import acceptance
+from notifications.submission.building import Answer
 from templates_engine.models import Template, TemplateVersion
 from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.api.conftest import SIMULATED, Caller
@@ -220,7 +221,7 @@ def broken(call: Caller, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     accept = acceptance.accept_many
     accepted: list[Any] = []
 
-    def accept_a_chunk(*args: Any, **options: Any) -> list[acceptance.Answer]:
+    def accept_a_chunk(*args: Any, **options: Any) -> list[Answer]:
         if accepted:
             raise MemoryError
         accepted.append(args)

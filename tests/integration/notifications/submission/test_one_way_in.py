@@ -14,7 +14,7 @@ from notifications.core import errors
 from notifications.models import Batch, Notification, RefusedRow, Suppression
 from notifications.recipients import suppressions
 from notifications.submission import acceptance, bulk, grouping, send, send_many
-from notifications.submission.acceptance import Asked
+from notifications.submission.building import Asked
 from tests.integration.notifications.conftest import SIMULATED
 from tests.servers.process import wait_until
 

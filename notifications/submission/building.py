@@ -1,0 +1,206 @@
+"""Requests become rows: read, checked, built, and finished where nobody must be written to.
+
+Nothing is written to the database. One request's fault is its own: it becomes its answer's error.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+from notifications.channels.mail import KeptMail, Mail
+from notifications.core.errors import FaultyRow, InvalidNotification, UnknownProject
+from notifications.core.world import World
+from notifications.db import clock
+from notifications.models import Batch, Status
+from notifications.recipients import categories, preferences, suppressions
+from notifications.recipients.categories import Kind
+from notifications.submission import addressing, insert, requests
+from notifications.submission.fields import Request
+from scheduling import isolation
+from templates_engine.models import Category
+from templates_engine.rendering import CompiledVersion
+
+Fields = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class Asked(NamedTuple):
+    """One request, its fields, or what gives them; with what only some callers have.
+
+    ``common`` holds fields that many share; the request's own win. ``id`` is the id that its row
+    shall have; ``use`` tells one use of that id from another, each of which gets a row. ``version``
+    pins another than the published one of its template.
+    """
+
+    given: Request | Fields | Callable[[], Fields]
+    common: Fields | None = None
+    id: UUID | None = None
+    use: str = ""
+    continuation: Fields | None = None
+    replay_of_id: UUID | None = None
+    version: CompiledVersion | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """What became of one request: the id of its notification, or the error that refused it.
+
+    ``created`` is false where the notification was there already; ``row`` is then what would have
+    been written, and empty where no row could be made. ``copies`` are the rows of the recipient's
+    other devices, which are written with it.
+    """
+
+    id: UUID | None = None
+    created: bool = False
+    row: insert.Row = field(default_factory=dict)
+    error: InvalidNotification | None = None
+    copies: list[insert.Row] = field(default_factory=list)
+
+
+class Call(NamedTuple):
+    """What the requests of one call share: the recipients that they name, the time, the batch."""
+
+    found: addressing.Found
+    now: datetime
+    batch: Batch | None = None
+
+
+class Built(NamedTuple):
+    """A checked request as a row, with the answer that it will have.
+
+    ``kind`` is its category; ``held_by`` the rule of the recipient's preferences that keeps it
+    from being sent, empty if none does.
+    """
+
+    row: insert.Row
+    answer: Answer
+    kind: Kind | None
+    is_marketing: bool
+    held_by: str
+    use: str
+    mail: Mail | KeptMail | None = None
+
+
+def try_many(asked: Sequence[Asked]) -> list[Answer]:
+    """Return the answers that ``accept_many`` would give, and write nothing.
+
+    A row that would be written is its answer's ``row``. Whether an idempotency key was used before
+    is not asked.
+    """
+    answers = [Answer() for _ in asked]
+    hold_back_suppressed(build_all(asked, answers))
+    return answers
+
+
+def build_all(
+    asked: Sequence[Asked], answers: Sequence[Answer], batch: Batch | None = None
+) -> list[Built]:
+    """Build the rows of many: what is wrong with one is its answer's error."""
+    known = []
+    for one, answer in zip(asked, answers, strict=True):
+        if (request := _alone(partial(read, one), answer)) is not None:
+            known.append((one, request, answer))
+    call = Call(addressing.find(request for _, request, _ in known), clock.now(), batch)
+    return [
+        row
+        for one, request, answer in known
+        if (row := _alone(partial(build, one, request, answer, call), answer))
+    ]
+
+
+def read(asked: Asked) -> Request:
+    """Read a request from its fields. Raises what is wrong with them."""
+    given = asked.given() if callable(asked.given) else asked.given
+    if isinstance(given, Request):
+        return given
+    return requests.read({**asked.common, **given} if asked.common else given)
+
+
+def build(asked: Asked, request: Request, answer: Answer, call: Call) -> Built:
+    """Check a request and make its row. Raises what is wrong with it."""
+    found, now, batch = call
+    accepted, *others = addressing.check(request, found, now, asked.version)
+    if batch is not None and accepted.project != batch.project:
+        raise UnknownProject("All rows of a batch are of one project.", field="project")
+    asked_for = None
+    if accepted.recipient_key:  # whose addresses and language may change between two requests
+        asked_for = accepted._replace(recipient=request.recipient, locale=request.locale)
+    shared: dict[str, Any] = {
+        "batch_id": batch.pk if batch else None,
+        "replay_of_id": asked.replay_of_id,
+    }
+    answer.row = insert.build(
+        accepted,
+        now,
+        id_=asked.id,
+        use=asked.use,
+        asked_for=asked_for,
+        continuation=dict(asked.continuation) if asked.continuation else None,
+        **shared,
+    )
+    version = accepted.template_version
+    is_marketing = version is not None and version.category == Category.MARKETING
+    kind = categories.kind_of(
+        accepted.category, World(accepted.project, accepted.test), is_marketing=is_marketing
+    )
+    choices = addressing.choices_of(request, found)
+    held_by = "" if choices is None else preferences.held_by(kind, accepted.channel, choices)
+    if not held_by:
+        answer.copies = [
+            insert.build(other._replace(idempotency_key=""), now, **shared) for other in others
+        ]
+    is_marketing |= kind is not None and kind.name == categories.MARKETING
+    return Built(answer.row, answer, kind, is_marketing, held_by, asked.use, accepted.mail)
+
+
+def _alone(make: Callable[[], T], answer: Answer) -> T | None:
+    """Make a part of one of many: what it raises is its answer's error, without its traceback."""
+    try:
+        return make()
+    except InvalidNotification as error:
+        error.__cause__ = error.__context__ = None
+        answer.error = error.with_traceback(None)
+    except Exception as error:
+        if isolation.concerns_everybody(error):
+            raise
+        answer.error = FaultyRow.of(type(error).__name__)
+    return None
+
+
+def hold_back_suppressed(built: Sequence[Built]) -> None:
+    """Finish the rows of those who must not, or do not want to, be written to, saying why."""
+    recipients: dict[tuple[World, str], set[str]] = defaultdict(set)
+    for one in built:
+        recipients[world_of(one.row), one.row["channel"]].add(one.row["recipient"])
+    found = {
+        (world, channel): suppressions.among(channel, who, world=world)
+        for (world, channel), who in recipients.items()
+    }
+    if not any(found.values()) and not any(one.held_by for one in built):
+        return
+    for one in built:
+        row = one.row
+        reason = suppressions.reason_in(
+            found[world_of(row), row["channel"]],
+            row["recipient"],
+            marketing=one.is_marketing,
+            required=one.kind is not None and one.kind.required,
+        )
+        if reason := reason or one.held_by:
+            status = Status.SUPPRESSED.value
+            ended = {"due_at": None, "finished_at": row["created_at"]}
+            row |= {"status": status, "reason": reason, **ended}
+
+
+def world_of(row: insert.Row) -> World:
+    """Return the world that a row is of."""
+    return World(row["project"], row["test"])
+
+
+def queue_of(row: insert.Row) -> tuple[str, str]:
+    """Return the channel and the priority of a row."""
+    return row["channel"], row["priority"]
