@@ -63,8 +63,8 @@ LONG = (
     "tests/integration/notifications/db/test_database_errors.py",
     "tests/integration/notifications/db/test_redis_errors.py",
     "tests/integration/notifications/submission/test_a_new_field.py",
-    *("tests/integration/notifications/test_on_sqlite.py", "tests/integration/config/test_tls.py"),
-    *("tests/integration/scheduling/test_on_sqlite.py", "tests/integration/deploy/test_prometheus"),
+    *("tests/integration/test_on_sqlite.py", "tests/integration/config/test_tls.py"),
+    "tests/integration/deploy/test_prometheus",
 )
 
 

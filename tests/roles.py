@@ -3,7 +3,7 @@
 from importlib import import_module
 
 from django.apps import apps
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 
 NAMES = ("viewer", "author", "operator", "admin")
 MADE_BY = (
@@ -22,22 +22,26 @@ MADE_BY = (
 )
 
 
-_permissions: dict[str, list[int]] = {}  # of each role, once they are known
+_permissions: dict[str, set[tuple[str, str, str]]] = {}  # of each role, once they are known
 
 
 def make() -> None:
     """Make all roles, with the permissions that the migrations give them.
 
-    These run once in a process: it takes them some hundred queries.
+    These run once in a process, or where permissions are missing: it takes them some hundred
+    queries.
     """
-    if not _permissions:
+    found = Permission.objects.select_related("content_type")
+    ids = {permission.natural_key(): permission.pk for permission in found}
+    if not _permissions or not ids.keys() >= set.union(*_permissions.values()):
         migrate()
         for group in Group.objects.filter(name__in=NAMES):
-            _permissions[group.name] = [*group.permissions.values_list("pk", flat=True)]
+            given = group.permissions.select_related("content_type")
+            _permissions[group.name] = {permission.natural_key() for permission in given}
         return
-    for name, permissions in _permissions.items():
+    for name, keys in _permissions.items():
         group, _ = Group.objects.get_or_create(name=name)
-        group.permissions.set(permissions)
+        group.permissions.set([ids[key] for key in keys])
 
 
 def migrate() -> None:

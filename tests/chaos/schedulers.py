@@ -204,6 +204,7 @@ def run(
     harm: Callable[[Chaos], None],
     seed: int = 0,
     slow: int = SLOW_SECONDS,
+    schedules: int = SCHEDULES,
 ) -> Report:
     """Harm schedulers over a migrated, empty database; then count what ran."""
     from django_celery_beat.models import PeriodicTask
@@ -213,7 +214,7 @@ def run(
     runs.touch()
     with Database(processes.env["DATABASE_URL"]).movable_clock():
         chaos = Chaos(processes, report)
-        _make_schedules(slow)
+        _make_schedules(slow, schedules)
         harm(chaos)
         ended_at = _database_now()
         _await_answers(ended_at)
@@ -225,7 +226,7 @@ def run(
     return report
 
 
-def _make_schedules(slow: int) -> None:
+def _make_schedules(slow: int, count: int) -> None:
     from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
     from scheduling.models import Schedule
@@ -251,7 +252,7 @@ def _make_schedules(slow: int) -> None:
                 guarantee=guarantee,
             )
 
-    for number in range(SCHEDULES):
+    for number in range(count):
         make(f"chaos {number}", "jobs.note", 1 + number % 3)
     for number in range(SLOW_SCHEDULES):
         every = max(5 * SLOW_SECONDS, slow * 3 // 2)

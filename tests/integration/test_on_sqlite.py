@@ -12,7 +12,7 @@ from pathlib import Path
 from pytest_django import Settings
 
 HERE = Path(__file__).parent
-PROMISES = (
+NOTIFICATIONS = (
     "submission/test_bulk.py",
     "delivery/test_leases.py",
     "maintenance/test_sweep.py",
@@ -24,17 +24,20 @@ PROMISES = (
     "queueing/test_quarantine.py",
     "api/test_pagination.py",
 )
+SCHEDULING = ("test_changes.py", "test_claims.py", "test_dispatch.py", "test_jobs.py")
 
 
 def test_the_promises_hold_on_sqlite(tmp_path: Path, settings: Settings) -> None:
-    files = [str(HERE / name) for name in PROMISES]
+    # One run: making the tables takes longer than most of its tests.
+    files = [HERE / "notifications" / name for name in NOTIFICATIONS]
+    files += [HERE / "scheduling" / name for name in SCHEDULING]
     run = subprocess.run(
         [
             sys.executable,
             "-m",
             "pytest",
             "-q",
-            *files,
+            *map(str, files),
             "-k",
             "not never_twice and not many_at and not cannot_be_read",
         ],
@@ -46,7 +49,7 @@ def test_the_promises_hold_on_sqlite(tmp_path: Path, settings: Settings) -> None
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=600,
     )
     assert run.returncode == 0, run.stdout[-5000:]
     assert " passed" in run.stdout
