@@ -56,8 +56,7 @@ def printed_values(source: str) -> set[Path]:
 def bare_values(source: str) -> set[Path]:
     """Return what a source prints of the context as it is: such a list or object has no text."""
     tree = PLAIN.parse(source)
-    needed = needed_variables(source)
-    needed -= {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
+    needed = _never_set(tree, source)
     return {
         path
         for output in tree.find_all(nodes.Output)
@@ -65,6 +64,28 @@ def bare_values(source: str) -> set[Path]:
         for path in _path(expression)
         if path[0] in needed
     }
+
+
+def formatted_values(source: str) -> set[tuple[Path, str]]:
+    """Return what of the context goes into a filter as it is, with the filter's name.
+
+    A name that the source asks about is not among them.
+    """
+    tree = PLAIN.parse(source)
+    needed = _never_set(tree, source) - _asked_about(tree)
+    return {
+        (path, found.name)
+        for found in tree.find_all(nodes.Filter)
+        if found.node is not None
+        for path in _path(found.node)
+        if path[0] in needed
+    }
+
+
+def _never_set(tree: nodes.Template, source: str) -> set[str]:
+    """Return the needed names that stand for the context's value wherever they stand."""
+    stored = {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
+    return needed_variables(source) - stored
 
 
 def _printed(expression: nodes.Node | None) -> set[Path]:

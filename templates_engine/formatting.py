@@ -24,7 +24,7 @@ from babel.numbers import (
 from jinja2 import Undefined
 
 from templates_engine.budget import current
-from templates_engine.values import BadValue, printable
+from templates_engine.values import FREE_LENGTH, BadValue, printable
 
 FALLBACK_LOCALE = "en"
 _STYLES = {"short", "medium", "long", "full"}
@@ -133,6 +133,20 @@ FILTERS: dict[str, Callable[..., Any]] = {
 }
 
 
+def why_unreadable(filter_name: str, value: Any) -> str:
+    """Return why a filter cannot format a value, as far as that is sure; ``""`` if it can."""
+    read = _READ.get(filter_name)
+    if read is None:
+        return ""
+    if isinstance(value, str) and len(value) > FREE_LENGTH:
+        return "It is too long for a number or a date."
+    try:
+        read(value)
+    except BadValue as error:
+        return str(error)
+    return ""
+
+
 @lru_cache(maxsize=256)
 def parsed_locale(name: str) -> Locale:
     """Find the nearest locale that is known: the name's own, its language's, else English."""
@@ -209,3 +223,9 @@ def _datetime(value: Any) -> datetime:
     if isinstance(moment, datetime):
         return moment
     return datetime.combine(moment, time(), tzinfo=UTC)
+
+
+_READ: dict[str, Callable[[Any], object]] = {
+    **dict.fromkeys(("money", "number", "percent", "plural"), _decimal),
+    **dict.fromkeys(("date", "time", "datetime"), _moment),
+}

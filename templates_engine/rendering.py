@@ -30,6 +30,7 @@ from templates_engine.analysis import (
     UNSUBSCRIBE_URL,
     Path,
     bare_values,
+    formatted_values,
     needs,
     printed_values,
 )
@@ -42,7 +43,12 @@ from templates_engine.errors import (
     RenderError,
     RenderLimitExceeded,
 )
-from templates_engine.formatting import FALLBACK_LOCALE, parsed_zone
+from templates_engine.formatting import (
+    FALLBACK_LOCALE,
+    FILTERS,
+    parsed_zone,
+    why_unreadable,
+)
 from templates_engine.parts import (
     BLOCK_PARTS,
     DEFAULT_LOCALE,
@@ -109,6 +115,13 @@ class CompiledVersion:
         for path in self._bare:
             if isinstance(_at(context, path), list | tuple | Mapping):
                 raise InvalidContext(self.template_name, ".".join(path), *_NO_TEXT)
+        for path, name in self._formatted:
+            value = _at(context, path)
+            if value is None or value is _ELSEWHERE:
+                continue
+            if problem := why_unreadable(name, value):
+                hint = f"The template formats it by |{name}."
+                raise InvalidContext(self.template_name, ".".join(path), problem, hint)
         try:
             if self._validator is not None:
                 self._validator.check(context)
@@ -202,6 +215,19 @@ class CompiledVersion:
         except (TemplateSyntaxError, RecursionError):
             return frozenset()  # rendering says so
         return frozenset(path for path in found if path[0] in self.required)
+
+    @cached_property
+    def _formatted(self) -> frozenset[tuple[Path, str]]:
+        """What is formatted, and by which filter."""
+        try:
+            found = {one for source in self._all_sources() for one in formatted_values(source)}
+        except (TemplateSyntaxError, RecursionError):
+            return frozenset()  # rendering says so
+        return frozenset(
+            (path, name)
+            for path, name in found
+            if path[0] in self.required and name in FILTERS and not may_be_empty(self.schema, path)
+        )
 
     @cached_property
     def _needs_unsubscribe_url(self) -> bool:

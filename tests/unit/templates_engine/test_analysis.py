@@ -116,6 +116,30 @@ def test_what_has_no_text_is_refused_by_its_place(
     assert refused.value.path == place
 
 
+@pytest.mark.parametrize(
+    ("source", "good", "bad"),
+    [
+        ("{{ sum|money('EUR') }}", [1, "9.60", 1.5], ["1.234,50", "abc", "", [1], "1" * 70]),
+        ("{{ sum|number }}{{ sum|percent(1) }}", ["0.2"], ["20 %"]),
+        ("{{ sum|plural('a', 'b') }}", [2], ["two"]),
+        ("{{ sum|date('long') }}", ["2026-12-31", "2026-12-31T09:00:00+01:00"], ["31.12.2026", 7]),
+        ("{{ sum|datetime }} {{ sum|time }}", ["2026-12-31T09:00"], ["tomorrow"]),
+        ("{% if sum %}{{ sum|money('EUR') }}{% endif %}", ["", "abc"], []),
+        ("{% for sum in sum %}{{ sum|number }}{% endfor %}", [[1, 2]], []),
+        ("{{ sum|upper|phone }}", ["abc"], []),
+    ],
+)
+def test_what_a_filter_cannot_format_is_refused_at_submission(
+    source: str, good: list[object], bad: list[object]
+) -> None:
+    made = version(text=source + ".")
+    for value in good:
+        made.check({"sum": value}, nulls=False)
+    for value in bad:
+        with pytest.raises((InvalidContext, MissingVariables), match=r"\bsum\b"):
+            made.check({"sum": value}, nulls=False)
+
+
 @pytest.mark.parametrize("user", [{"name": ""}, {"name": None}, {}, {"name": "\u3000"}])
 def test_no_hole_is_left_by_what_stands_in_an_object(user: dict[str, object]) -> None:
     schema = {"properties": {"user": {"properties": {"title": {"minLength": 0}}}}}
@@ -124,7 +148,8 @@ def test_no_hole_is_left_by_what_stands_in_an_object(user: dict[str, object]) ->
         made.check({"user": {"title": "", **user}}, nulls=False)
     made.check({"user": {"title": "", "name": "Ada"}}, nulls=False)
     deeper = version(text="{{ user.name.first }}")
-    for lacking in ({}, {"name": None}, {"name": {}}):
+    nothing: list[dict[str, object]] = [{}, {"name": None}, {"name": {}}]
+    for lacking in nothing:
         with pytest.raises(MissingVariables, match=r"user\.name\.first, which must not be empty"):
             deeper.check({"user": lacking}, nulls=False)
 

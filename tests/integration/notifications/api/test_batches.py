@@ -341,11 +341,13 @@ def test_a_row_of_a_csv_that_cannot_be_read_stops_no_other(
 
 
 def test_a_csv_without_a_template_has_texts_of_its_own(call: Caller) -> None:
-    text = "recipient,subject,body,eta,reference\nada,Hi,Hello,2030-01-01T09:00:00Z,r1\n"
+    text = (
+        "recipient,subject,body,eta,reference,locale\nada,Hi,Hello,2030-01-01T09:00:00Z,r1,de-AT\n"
+    )
     made = post_csv(call, text, channel="simulator").json()
     assert (made["accepted"], made["refused"]) == (1, 0)
     row = Notification.objects.get()
-    assert (row.subject, row.body, row.reference) == ("Hi", "Hello", "r1")
+    assert (row.subject, row.body, row.reference, row.locale) == ("Hi", "Hello", "r1", "de-AT")
     assert row.scheduled_at.isoformat() == "2030-01-01T09:00:00+00:00"
 
 
