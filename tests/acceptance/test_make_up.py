@@ -128,7 +128,9 @@ def test_it_delivers_a_welcome_stops_cleanly_finds_its_data_again_and_keeps_its_
     assert home.left_over() == []
 
 
-def test_the_admin_reads_the_welcome_in_the_outbox_and_a_second_one_is_refused(home: Home) -> None:
+def test_the_admin_reads_the_welcome_a_second_start_is_refused_and_a_killed_one_starts_again(
+    home: Home, wait_until: Callable[..., Any]
+) -> None:
     process = home.up_and_ready()
     assert "known" not in process.output()
     with httpx.Client(base_url=home.web, follow_redirects=True) as browser:
@@ -148,11 +150,7 @@ def test_the_admin_reads_the_welcome_in_the_outbox_and_a_second_one_is_refused(h
     (line,) = second.output().splitlines()
     assert "runs already" in line
 
-
-def test_killed_with_sigkill_it_takes_its_processes_along_and_starts_again(
-    home: Home, wait_until: Callable[..., Any]
-) -> None:
-    process = home.up_and_ready()
+    # Killed with SIGKILL it takes its processes along.
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     # The broker may stay; the next start takes its place.
