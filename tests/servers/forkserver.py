@@ -90,10 +90,15 @@ class ForkServer:
         self._socket.sendall(json.dumps(_files_of_modules()).encode() + b"\n")
         self._receive()  # that it has read them: only then may it be sent more
 
-    def start(self, argv: list[str], env: Mapping[str, str], log: Path) -> ForkedProcess:
-        """Start ``[a script, "-m" and a module, or "-c" and code; arguments…]``."""
+    def start(
+        self, argv: list[str], env: Mapping[str, str], log: Path, errors: Path | None = None
+    ) -> ForkedProcess:
+        """Start ``[a script, "-m" and a module, or "-c" and code; arguments…]``.
+
+        What it says is written to ``log``, its errors too, unless ``errors`` is given.
+        """
         log.touch()
-        asked = {"argv": argv, "env": dict(env), "log": str(log)}
+        asked = {"argv": argv, "env": dict(env), "log": str(log), "errors": str(errors or log)}
         self._socket.sendall(json.dumps(asked).encode() + b"\n")
         while True:
             for answer in self._receive():
@@ -216,11 +221,12 @@ def _tell_of_ends(channel: socket.socket) -> None:
 def _become(asked: dict[str, Any]) -> None:
     """Take on what a program is given when it is executed, and run it."""
     log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    apart = asked["errors"] != asked["log"]
+    errors = os.open(asked["errors"], os.O_WRONLY | os.O_CREAT, 0o666) if apart else os.dup(log)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+    for source, target in ((nothing, 0), (log, 1), (errors, 2)):
         os.dup2(source, target)
-    os.close(log)
-    os.close(nothing)
+        os.close(source)
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(asked["env"])

@@ -1,34 +1,41 @@
 """A wrong setting is named, with an id and a way out, by whatever is started with it."""
 
 import os
-import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from config.processes import BEAT, FLOWER, WORKER
+from tests.servers.forkserver import fork_server
 
 pytestmark = pytest.mark.slow  # each starts a process
 
-ROOT = Path(__file__).resolve().parents[3]
 EMBEDDED = {"DATABASE_URL": "", "BROKER_URL": ""}
 
 
-def _run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
+@dataclass
+class Ended:
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def _run(*command: str, **env: str) -> Ended:
     # What the browser tests need of their own process is not a part of a deployment.
     own = {k: v for k, v in os.environ.items() if k != "DJANGO_ALLOW_ASYNC_UNSAFE"}
     given = {name: value for name, value in (own | env).items() if value}
-    program = str(Path(sys.executable).parent / command[0])
-    return subprocess.run(
-        [program, *command[1:]],
-        cwd=ROOT,
-        env=given,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    program, *arguments = command
+    if program != "python":
+        arguments = [str(Path(sys.executable).parent / program), *arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        said, errors = Path(folder) / "stdout", Path(folder) / "stderr"
+        code = fork_server().start(arguments, given, said, errors).wait(60)
+        return Ended(code, said.read_text(), errors.read_text())
 
 
 # What is wrong, and what the complaint about it has to say.
