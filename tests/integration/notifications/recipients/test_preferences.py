@@ -248,7 +248,7 @@ def answer(client: Client, account: Any, monkeypatch: pytest.MonkeyPatch) -> Cal
     monkeypatch.setenv("SECRET_TWILIO", "12345")
     row = account("sms-a")
     row.kind = "twilio"
-    row.settings = {"account_sid": "AC1", "from": "+1500"}
+    row.settings = {"account_sid": "AC1", "from": "+15005550006"}
     row.secrets = {"auth_token": "env:SECRET_TWILIO"}
     row.save()
     accounts.forget()
