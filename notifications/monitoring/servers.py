@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from threading import Lock
 
+from django.db import connection
+
 from notifications.core import routing
 from notifications.queueing import publisher
 from scheduling import outages, watch
@@ -35,10 +37,7 @@ class Probe:
 
 
 def _refused() -> Outage | None:
-    """Write, and leave nothing behind; where an outage is known, ask whether it is over."""
-    if watch.database.outage is not None:
-        watch.database.ask_here()
-        return watch.database.outage
+    """Write, and leave nothing behind."""
     outage = watch.refusal()
     if outage is not None:
         watch.database.saw(outage)
@@ -61,10 +60,16 @@ _broker = Probe(_broker_refused)
 
 
 def database() -> Outage | None:
-    """Return why the database takes no write now; what this process met before counts, too."""
-    known = watch.database.outage
-    asked = None if known is not None and known.makes_wait else _database.outage()
-    return watch.database.outage or asked
+    """Return why the database takes no write now; what this process met before counts, too.
+
+    A known outage may be over for the session that this thread has. Where it has none, nothing is
+    asked: to connect may take long.
+    """
+    if watch.database.outage is None:
+        return _database.outage()
+    if connection.connection is not None:
+        watch.database.ask_here()
+    return watch.database.outage
 
 
 def broker() -> Outage | None:

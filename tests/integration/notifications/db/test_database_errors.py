@@ -261,14 +261,18 @@ def test_an_outage_is_told_of_by_its_latest_reason_and_ends_with_a_session_that_
         def submitted() -> int:
             return api.post("/api/v1/notifications", json=SIMULATED).status_code
 
+        def read() -> bool:
+            return api.get("/api/v1/notifications").status_code == 200
+
         def checked() -> str:
             return str(api.get("/healthz/ready").json()["checks"]["database"])
 
+        assert submitted() == 201
         database.set(READ_ONLY)
         try:
             assert submitted() == 503
             assert checked() == "it is read-only"
-            wait_until(lambda: checked() and database.count(SESSIONS) == 1)
+            wait_until(lambda: read() and database.count(SESSIONS) == 1)
             database.run("ALTER ROLE app CONNECTION LIMIT 0")  # which concerns new ones only
             web.wait_for_output("database_still_away: it has no connection left (53300)")
         finally:
