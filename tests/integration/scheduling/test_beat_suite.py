@@ -1,54 +1,29 @@
 """django-celery-beat's own unit tests, run against our ``Scheduler`` and ``Entry``.
 
-Its sdist carries them. It is fetched by pip when the test runs and kept in pytest's cache; without
-a package index the test is skipped.
+Its sdist carries them.
 """
 
 import os
 import re
 import subprocess
 import sys
-import tarfile
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from tests.integration.scheduling.beat_suite_plugin import EXCLUDED
+from tests.sdists import unpacked
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent.parent
 
 
 @pytest.fixture
-def sdist(pytestconfig: pytest.Config, tmp_path: Path) -> Path:
+def sdist(tmp_path: Path) -> Path:
     """Unpack the sdist of the installed version."""
-    assert pytestconfig.cache is not None
-    folder = pytestconfig.cache.mkdir("django-celery-beat")
-    name = f"django_celery_beat-{version('django-celery-beat')}"
-    archive = folder / f"{name}.tar.gz"
-    if not archive.exists():
-        _download(folder)
-    with tarfile.open(archive) as packed:
-        if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
-            packed.extraction_filter = tarfile.data_filter
-        packed.extractall(tmp_path)
-    _make_collectable(tmp_path / name / "t" / "unit" / "test_schedulers.py")
-    return tmp_path / name
-
-
-def _download(folder: Path) -> None:
-    package = f"django-celery-beat=={version('django-celery-beat')}"
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
-    fetched = subprocess.run(
-        [*pip, "--no-binary", "django-celery-beat", package],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-    if fetched.returncode:
-        pytest.skip(f"pip could not fetch {package}: {fetched.stderr[-300:]}")
+    folder = unpacked("django-celery-beat", tmp_path)
+    _make_collectable(folder / "t" / "unit" / "test_schedulers.py")
+    return folder
 
 
 def _make_collectable(tests: Path) -> None:

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from scheduling import leases
+from scheduling.kept.documents import Lease
 from scheduling.kept.protocol import Backend
-from tests.integration.scheduling.backends import Stage
+from tests.integration.scheduling.backends import SECOND, Stage
 from tests.integration.scheduling.contract.acts import MINUTE, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,6 +30,21 @@ def test_a_lock_is_renewed_while_held_and_released_by_its_holder_only(backend: B
     assert backend.acquire("work", "a", MINUTE) is None
     assert following is not None
     assert following.token > lease.token
+
+
+def test_a_lock_that_nobody_renews_ends_by_the_stores_own_clock(stage: Stage) -> None:
+    """As when its holder's process was killed: nobody ends it by hand."""
+    backend = stage.backend
+    lease = backend.acquire("work", "a", SECOND)
+    assert lease is not None
+    assert stage.another().acquire("work", "b", MINUTE) is None
+    taken: list[Lease] = []
+    deadline = backend.now() + 20 * SECOND
+    while not taken:
+        assert backend.now() < deadline
+        taken += filter(None, [stage.another().acquire("work", "b", MINUTE)])
+    assert taken[0].token > lease.token
+    assert not backend.renew(lease)
 
 
 def test_a_lock_is_taken_over_when_its_holder_has_died(stage: Stage) -> None:
