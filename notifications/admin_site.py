@@ -100,7 +100,12 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
                 request, self.opts, object_id
             )
         else:
-            response = super().changeform_view(request, object_id, *args, **options)
+            try:
+                response = super().changeform_view(request, object_id, *args, **options)
+            except RecursionError:  # what Python's json says of a form's field
+                if request.method != "POST":
+                    raise
+                raise BadRequest("A field is nested too deeply.") from None
         return response
 
     def _row(self, request: HttpRequest, object_id: object) -> Any:

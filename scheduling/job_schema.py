@@ -24,6 +24,10 @@ TOO_LONG_JITTER = "It must be below the time from one fire to the next, which is
 HOW_TO_ALLOW = "Allow it by SCHEDULING_ALLOWED_TASKS, jobs.allow() or @jobs.job."
 
 
+MOST_GROUPS = 100
+"""Groups of one job."""
+
+
 class JobError(ValueError):
     """A job that cannot be registered or found; the message says what to do."""
 
@@ -89,6 +93,7 @@ def schema(handlers: Iterable[str]) -> dict[str, Any]:
                 "type": "array",
                 "items": TEXT | {"minLength": 1, "maxLength": 100},
                 "uniqueItems": True,
+                "maxItems": MOST_GROUPS,
             },
             "concurrency": _integer(1) | {"default": 1},
             "concurrency_key": _key("jobs that have it share their runs at once"),
@@ -114,6 +119,10 @@ def check(definition: dict[str, Any], handlers: Iterable[str]) -> None:
             f"The task {handler!r} may not be scheduled; allowed: {', '.join(allowed) or 'none'}. "
             f"{HOW_TO_ALLOW}"
         )
+    groups = definition.get("groups")
+    if isinstance(groups, list) and len(groups) > MOST_GROUPS:
+        # Before the validator compares each with each other.
+        raise InvalidJob(f"groups: There are {MOST_GROUPS} at most.", field="groups")
     validator = jsonschema.Draft202012Validator(schema(allowed))
     error = _rule_error(definition) or jsonschema.exceptions.best_match(
         validator.iter_errors(definition)

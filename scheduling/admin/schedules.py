@@ -138,6 +138,8 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
         return text
 
     def clean(self) -> dict[str, Any]:
+        # django-celery-beat looks for it also where it was refused, as too long.
+        self.cleaned_data.setdefault("task", "")
         data = super().clean()
         self._check_limits(data)
         if not self.errors:

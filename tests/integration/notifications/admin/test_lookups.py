@@ -135,6 +135,13 @@ def test_nothing_is_found_on_the_site_by_no_id(admin_client: Client, row: str) -
     assert admin_client.get(f"/admin/r/{10**6}/{row}/").status_code == 404
 
 
+@pytest.mark.parametrize("deep", ["[" * 50_000, '{"a":' * 50_000])
+def test_a_field_that_is_nested_too_deeply_is_refused(admin_client: Client, deep: str) -> None:
+    rule = {"name": "r", "event": "a.b", "channel": "sms", "recipients": "data.to", "context": deep}
+    answer = admin_client.post("/admin/notifications/eventrule/add/", rule)
+    assert answer.status_code == 400
+
+
 def test_a_new_admin_class_cannot_forget_it() -> None:
     site = Site()
     site.register(Attempt, ModelAdmin)
