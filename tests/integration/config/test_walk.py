@@ -6,7 +6,7 @@ whoever may changes something. V, A, O and D are the viewer, the author, the ope
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 from django.db import connection, transaction
+from django.http import HttpResponse
 from django.test import Client, override_settings
-from django.urls import get_resolver, reverse
+from django.urls import get_resolver, path, reverse
 from django_celery_beat.models import (
     ClockedSchedule,
     CrontabSchedule,
@@ -186,6 +187,8 @@ ACTIONS = {
 }
 
 BESIDE_ADMIN = {name for url in urlpatterns if (name := getattr(url, "name", None))}
+# Django's own: the way to a row's form, and what answers for an address that there is not.
+NAMELESS = ("<path:object_id>/", "(?P<url>.*)$")
 STANDARD = ("changelist", "add", "history", "delete", "change")
 FORM = {
     "_form_submitted": "on",
@@ -237,11 +240,24 @@ def named_pages() -> Iterator[str]:
     """Name every URL of the admin, and of the pages beside it that want a login."""
     for model, page in admin.site._registry.items():
         prefix = f"{model._meta.app_label}_{model._meta.model_name}_"
-        for url in page.get_urls():
-            if url.name and url.name.removeprefix(prefix) not in STANDARD:
-                yield url.name
-    yield from (name for url in admin.site.get_urls() if (name := getattr(url, "name", None)))
+        for name in names(page.get_urls()):
+            if name.removeprefix(prefix) not in STANDARD:
+                yield name
+    of_models = {str(url.pattern) for url in admin.site.get_urls() if hasattr(url, "url_patterns")}
+    assert of_models == {
+        f"{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry
+    }
+    yield from names(url for url in admin.site.get_urls() if not hasattr(url, "url_patterns"))
     yield from BESIDE_ADMIN
+
+
+def names(urls: Iterable[Any]) -> Iterator[str]:
+    """Name these URLs, and those that they lead to; by its pattern what has no name."""
+    for url in urls:
+        if hasattr(url, "url_patterns"):
+            yield from names(url.url_patterns)
+        elif url.name or str(url.pattern) not in NAMELESS:
+            yield url.name or str(url.pattern)
 
 
 def test_every_page_and_action_is_in_the_tables() -> None:
@@ -271,6 +287,21 @@ def test_the_font_of_icons_has_those_of_the_menu_and_of_all_actions() -> None:
     assert {*menu, *actions} - {None} <= in_font
 
 
+@pytest.mark.parametrize("name", ["notifications_notification_new", "outbox-new", None])
+def test_a_page_or_an_action_that_no_table_knows_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, name: Any
+) -> None:
+    page = admin.site._registry[Notification]
+    with monkeypatch.context() as changed:
+        changed.setattr(page, "actions", [*(page.actions or ()), "new"])
+        with pytest.raises(AssertionError):
+            test_every_page_and_action_is_in_the_tables()
+    urls = [path("<path:object_id>/new/", lambda _: HttpResponse(), name=name), *page.get_urls()]
+    monkeypatch.setattr(page, "get_urls", lambda: urls)
+    with pytest.raises(AssertionError):
+        test_every_page_and_action_is_in_the_tables()
+
+
 @pytest.fixture(autouse=True)
 def _no_contexts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     # The test client would copy the context of each of a page's hundred templates.
@@ -282,7 +313,8 @@ def _only_the_viewer_and_the_admin_have_pages_drawn(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     # What the others may is told by the answer's status, before its template is rendered.
-    if getattr(request.node, "callspec", None) and request.node.callspec.params["letter"] in "AO":
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    if params.get("letter", "V") in "AO":
         empty = property(lambda _: "")
         monkeypatch.setattr(
             "django.template.response.SimpleTemplateResponse.rendered_content", empty

@@ -190,6 +190,16 @@ def test_the_table_knows_every_operation_and_every_scope() -> None:
         assert (scope in TABLE[name].scopes) if scope else not TABLE[name].scopes
 
 
+def test_an_operation_that_the_table_lacks_keeps_the_process_from_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("get_job", "get_problem"):
+        with monkeypatch.context() as changed:
+            changed.delitem(access.OPERATIONS, name)
+            with pytest.raises(LookupError, match=name):
+                access.guard(api)
+
+
 SCOPES = [
     frozenset(some)
     for count in range(1, len(ApiKey.Scope) + 1)
