@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from notifications.channels import addresses
-from notifications.models import event
+from notifications.models import event, preference, recipient
 from tests.structure import ROOT, modules
 
 SIZE = 10_000
@@ -118,6 +118,8 @@ COMPOSED: dict[str, Any] = {
         f"{addresses._ATEXT}+(?: {addresses._ATEXT}+)*"
     ),
     "notifications.models.event EVENT_NAME": event.EVENT_NAME,
+    "notifications.models.preference CATEGORY": preference.CATEGORY,
+    "notifications.models.recipient KEY": recipient.KEY,
     "notifications.providers.sns b'<%b>([^<]*)</%b>' % (tag.encode(), tag.encode())": (
         b"<MessageId>([^<]*)</MessageId>"
     ),
