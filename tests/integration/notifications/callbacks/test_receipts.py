@@ -157,7 +157,7 @@ def twilio(
     sent = deliver(text())[0]
     Attempt.objects.update(provider_message_id="SM1")
     row.kind = "twilio"
-    row.settings = {"account_sid": "AC1", "from": "+1500"}
+    row.settings = {"account_sid": "AC1", "from": "+15005550006"}
     row.secrets = {"auth_token": "env:SECRET_TWILIO"}
     row.save()
     accounts.forget()
