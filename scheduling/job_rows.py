@@ -3,6 +3,7 @@
 import json
 import logging
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,11 +11,11 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import backfills, isolation, preview, rules, shared_keys
+from scheduling import backfills, isolation, preview, rules, shared_keys, watch
 from scheduling.claims import admitted
 from scheduling.clock import database_now
 from scheduling.job_schema import InvalidJob, UnknownJob
-from scheduling.job_storage import POLICY_FIELDS, TASK_FIELDS, Definition, store
+from scheduling.job_storage import POLICY_FIELDS, TASK_FIELDS, Definition, lock, store
 from scheduling.models import Fire, FireStatus, Origin, Overlap, Schedule
 from scheduling.preview import planned, upcoming_fires
 from scheduling.recurrence import ImpossibleSchedule, RuleEnded
@@ -90,8 +91,13 @@ def _refuse_ended(name: str, key: int) -> None:
 
 def remove(name: str) -> None:
     """Delete a job and its fires, readable or not. Raises ``UnknownJob``."""
+    watch.past_brief(partial(_remove, name))
+
+
+def _remove(name: str) -> None:
     key = _key_of(name)
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        lock(name)
         # A trigger deletes what belongs to it. Django would read it first.
         cursor.execute("DELETE FROM django_celery_beat_periodictask WHERE id = %s", [key])
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import DataError, connection, models, transaction
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import arguments, preview, rule_documents, rules
+from scheduling import arguments, preview, rule_documents, rules, watch
 from scheduling.clock import database_now
 from scheduling.job_schema import InvalidJob, JobError, JobExists
 from scheduling.message_rows import read_json
@@ -79,6 +80,26 @@ def store(
     Raises ``InvalidJob``, of which ``InvalidArguments`` names the argument that the task
     would refuse, and ``JobExists`` if it shall be new.
     """
+    return watch.past_brief(
+        partial(
+            _store,
+            definition,
+            previous=previous,
+            origin=origin,
+            is_new=is_new,
+            namespace=namespace,
+        )
+    )
+
+
+def _store(
+    definition: Definition,
+    *,
+    previous: Definition | None,
+    origin: Origin,
+    is_new: bool,
+    namespace: str,
+) -> PeriodicTask:
     keys = _keys_to_write(definition, previous)
     try:
         if _calls_anew(definition):
@@ -183,12 +204,26 @@ def _calls_anew(definition: Definition) -> bool:
     return not PeriodicTask.objects.filter(name=definition["name"], **values).exists()
 
 
+def lock(name: str) -> None:
+    """Let one at a time make, change or remove the job of this name, until the transaction ends.
+
+    Its rows are locked in the order in which schedulers lock them, so that nobody waits in a
+    circle: the policy before the task.
+    """
+    if connection.vendor != "postgresql":  # SQLite has one writer at a time anyway
+        return
+    with connection.cursor() as cursor:
+        key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
+    tasks = PeriodicTask.objects.filter(name=name).values_list("pk", flat=True)
+    for task in tasks:
+        policy = Schedule.objects.select_for_update().filter(pk=task)
+        policy.values_list("pk", flat=True).first()
+
+
 def _take_name(name: str, *, is_new: bool) -> None:
     """Let one at a time make or change the job of this name. Raises ``JobExists``."""
-    if connection.vendor == "postgresql":  # SQLite has one writer at a time anyway
-        with connection.cursor() as cursor:
-            key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
+    lock(name)
     if is_new and PeriodicTask.objects.filter(name=name).exists():
         raise JobExists(f"There is a job {name!r}.")
 

@@ -93,10 +93,18 @@ class Solar:
     longitude: float
 
     def after(self, moment: datetime) -> datetime:
-        """Ask Celery's solar schedule, as seen from a second after ``moment``."""
+        """Ask Celery's solar schedule, as seen from a second after ``moment``.
+
+        Raises ``ImpossibleSchedule`` for an event or a place that there is not.
+        """
         seen_from = moment + SECOND
-        rule = schedules.solar(self.event, self.latitude, self.longitude, nowfun=lambda: seen_from)
-        due: datetime = seen_from + rule.remaining_estimate(seen_from)
+        try:
+            rule = schedules.solar(
+                self.event, self.latitude, self.longitude, nowfun=lambda: seen_from
+            )
+            due: datetime = seen_from + rule.remaining_estimate(seen_from)
+        except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+            raise ImpossibleSchedule(str(error)) from error
         return due.astimezone(UTC)
 
 

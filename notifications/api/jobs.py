@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -33,9 +34,9 @@ from notifications.api.job_documents import (
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.core.world import LIVE, World
-from scheduling import isolation, job_rows, jobs, preview
+from scheduling import isolation, job_rows, jobs, preview, watch
 from scheduling.isolation import Fault
-from scheduling.job_storage import store
+from scheduling.job_storage import lock, store
 from scheduling.models import Fire, FireStatus, Schedule
 
 SEE_SCHEMA = "See GET /api/v1/jobs/schema."
@@ -178,8 +179,15 @@ def change_job(
 
     With `If-Match`, the `ETag` of the job as it was read, one that was changed since is left alone.
     """
+    document = watch.past_brief(partial(_changed, request, id, payload))
+    response["ETag"] = version_of(document.definition)
+    return document
+
+
+def _changed(request: HttpRequest, id_: int, payload: dict[str, Any]) -> JobOut:
     with transaction.atomic():
-        task = _find(request, id, locks=True)
+        lock(_name_of(request, id_))
+        task = _find(request, id_, locks=True)
         current = definition_of(task)
         if payload.get("name", current["name"]) != current["name"]:
             raise Problem("conflict", "A job keeps its name.", field="name")
@@ -187,9 +195,7 @@ def change_job(
         if expected not in ("*", version_of(current)):
             raise Problem("changed-meanwhile", hint="Read it again, then change it.")
         changed = {k: v for k, v in {**current, **payload}.items() if v is not None}
-        document = _document(_define(request, changed, previous=current))
-    response["ETag"] = version_of(document.definition)
-    return document
+        return _document(_define(request, changed, previous=current))
 
 
 @router.delete("/{int:id}", response={204: None}, summary="Delete a job")

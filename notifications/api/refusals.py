@@ -13,7 +13,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from notifications.api import problems
 from notifications.api.problems import Problem
 from notifications.core.errors import InvalidNotification, ReplayRefused
-from scheduling import isolation, outages, watch
+from scheduling import isolation, jobs, outages, watch
 from templates_engine import errors as templates
 
 log = structlog.get_logger(__name__)
@@ -99,6 +99,7 @@ _TRANSLATIONS: list[tuple[_Kinds, Callable[..., Problem]]] = [
     (ValidationError, _invalid_request),
     (AuthenticationError, lambda _: Problem("missing-key")),
     (HttpError, _http_error),
+    (jobs.UnknownJob, lambda _: Problem("not-found", "The job was removed meanwhile.")),
     (ReplayRefused, lambda error: Problem("replay-refused", str(error))),
     (templates.InvalidTemplate, _invalid_template),
     (

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import ClockedSchedule, PeriodicTask
 
 from notifications.core.routing import SEND_TASK
+from scheduling import jobs
 from scheduling.changes import apply_changes
 from scheduling.clock import database_now
 from scheduling.models import Fire, Schedule
@@ -303,6 +304,26 @@ def test_a_row_that_cannot_be_read_shows_its_fault_and_hides_no_other(
 
 
 @pytest.mark.parametrize(
+    ("column", "value"), [("event", "at noon"), ("event", "9" * 24), ("latitude", "NaN")]
+)
+def test_a_place_or_an_event_of_the_sun_that_there_is_not_is_no_error_of_ours(
+    call: Caller, column: str, value: str
+) -> None:
+    if connection.vendor == "sqlite" and value == "NaN":
+        pytest.skip("it has no NaN")
+    sunset = {"solar": "sunset", "latitude": 41.9, "longitude": 12.5}
+    made = call.ok("POST", "/jobs", {**JOB, "schedule": sunset})
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE django_celery_beat_solarschedule SET {column} = %s", [value])
+    assert call("GET", f"/jobs/{made['id']}/next").status_code < 500
+    call.ok("POST", f"/jobs/{made['id']}/pause")
+    for verb in ("resume", "run"):
+        assert call("POST", f"/jobs/{made['id']}/{verb}").status_code < 500
+    assert call("PATCH", f"/jobs/{made['id']}", {"timeout": 7}).status_code < 500
+    assert len(call.ok("GET", "/jobs")["items"]) == 1
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"start": "9999-12-31T23:59:59-10:00"},
@@ -374,6 +395,29 @@ class TestAtOnce:
             assert now["enabled"] is False
             assert (definition["timeout"], definition["priority"]) == (number, number)
             assert definition["description"] == f"{number}"
+
+    def test_all_that_can_be_done_to_a_job_at_once_gets_an_answer(self, call: Caller) -> None:
+        jobs.allow("jobs.note")
+        for number in range(8):
+            name = f"job {number}"
+            path = f"/jobs/{call.ok('POST', '/jobs', {**JOB, 'name': name})['id']}"
+            *_, last = calls = [
+                partial(call, "PATCH", path, {"timeout": number + 1}),
+                partial(call, "PATCH", path, {"schedule": {"every": 60 + number}}),
+                partial(call, "POST", f"{path}/pause"),
+                partial(call, "POST", f"{path}/resume"),
+                partial(call, "POST", f"{path}/run"),
+                partial(call, "GET", f"{path}/next"),
+                partial(jobs.register, name, "jobs.note", 90),
+            ]
+            if number % 2:
+                calls.insert(0, partial(call, "DELETE", path))
+            *answers, registered = self.together(*calls)
+            assert last.func is jobs.register
+            assert registered.name == name
+            statuses = {answer.status_code for answer in answers}
+            gone = {404, 409} if number % 2 else set()  # its handler is another, its name is taken
+            assert statuses <= {200, 202, 204, 422} | gone
 
 
 def test_a_run_by_hand_keeps_to_the_overlap_policy(call: Caller) -> None:
