@@ -147,14 +147,14 @@ class Server(SMTP):
             return result
         try:
             address = str((self.session.peer or ("",))[0]) if self.session else ""
-            key = await self._backend.ask(_key_of, result.auth_data.password, address)
+            key, has_to_wait = await self._backend.ask(_key_of, result.auth_data.password, address)
         except DatabaseError:
             return AuthResult(
                 success=False, handled=False, message="454 4.7.0 Keys cannot be looked up now"
             )
         if key is None:
             self._refusals += 1
-            if self._refusals >= LOGINS:
+            if has_to_wait or self._refusals >= LOGINS:
                 await self.push("421 4.7.0 Too many wrong keys")
                 if self.transport is not None:
                     self.transport.close()
@@ -192,17 +192,21 @@ class Backend:
         self._thread.shutdown()
 
 
-def _key_of(password: bytes, address: str) -> ApiKey | None:
-    """Return the key that a password is, if it may send; one that is none is logged, and slow."""
+def _key_of(password: bytes, address: str) -> tuple[ApiKey | None, bool]:
+    """Return the key that a password is, if it may send, and whether too many came that are none.
+
+    Those are logged until then, as over HTTP; a key that is one is never held up by them.
+    """
     close_old_connections()
     token = password.decode("ascii", "replace")
     key = api_keys.find(token)
     if key is None or ApiKey.Scope.SEND not in key.scopes:
-        limits.take_refused(address)
-        log.warning("api_key_refused", address=address, prefix=api_keys.prefix_of(token))
-        return None
+        has_to_wait = bool(limits.take_refused(address))
+        if not has_to_wait:
+            log.warning("api_key_refused", address=address, prefix=api_keys.prefix_of(token))
+        return None, has_to_wait
     api_keys.note_use(key)
-    return key
+    return key, False
 
 
 class Handler:

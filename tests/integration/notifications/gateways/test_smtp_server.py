@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import trustme
 
+from notifications.api import limits
 from notifications.channels import return_paths
 from notifications.gateways import smtp_server
 from notifications.models import MailContent, Notification
@@ -244,6 +245,29 @@ def test_nobody_sends_without_a_key_that_may(start: Callable[..., Any], account:
         for wrong in ("ntf_live_x", reader):
             assert refused(session.login, "a", wrong)[0] == 535
         assert Notification.objects.count() == 0
+
+
+def test_an_address_that_tries_key_after_key_is_sent_away_and_fills_no_log(
+    start: Callable[..., Any],
+    token: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(limits, "REFUSED_PER_MINUTE", 2)
+    port = start()
+    for _ in range(5):
+        with smtplib.SMTP("127.0.0.1", port) as session, pytest.raises(smtplib.SMTPException):
+            session.login("a", "ntf_live_x")
+    logged = caplog.text.count("api_key_refused")
+    assert logged <= 3
+    with smtplib.SMTP("127.0.0.1", port) as session:
+        session.ehlo()
+        assert session.docmd("AUTH", "PLAIN AGEAYg==")[0] == 421
+        with pytest.raises(smtplib.SMTPServerDisconnected):
+            session.noop()
+    assert caplog.text.count("api_key_refused") == logged
+    with smtplib.SMTP("127.0.0.1", port) as session:
+        session.login("a", token)  # a key that is one is not held up
 
 
 def test_a_key_goes_over_the_network_only_in_tls(
