@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from celery import Celery
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
@@ -23,6 +24,7 @@ from scheduling.admin.when import shown
 from scheduling.clock import database_now
 from scheduling.models import Fire, Schedule
 from scheduling.preview import upcoming_fires
+from scheduling.scheduler import Scheduler
 from tests.integration.scheduling.conftest import apply_all_changes
 from tests.integration.scheduling.test_admin import ADD, form, page
 
@@ -168,26 +170,45 @@ def test_a_changed_rule_previews_which_fires_move(admin_client: Client, make: Ma
     assert {fire.split(", ")[1][:8] for fire in gone["new"]} == {"10:00:00"}
 
 
-def test_a_running_intervals_change_fires_when_the_form_said(
-    admin_client: Client, make: Make
-) -> None:
-    ten, _ = IntervalSchedule.objects.get_or_create(every=10, period="minutes")
-    task = make("by hand", interval=ten)
-    apply_all_changes()
-    said = outlook(admin_client, when="every", every="20", period="minutes", task=str(task.pk))
-    answer = admin_client.post(
-        change_url(task),
-        typed(
-            when="every",
-            every="20",
-            period="minutes",
-            **{"firing-INITIAL_FORMS": "1", "firing-0-periodic_task": str(task.pk)},
+@pytest.mark.parametrize(
+    ("before", "change", "rule"),
+    [
+        (
+            {"when": "every", "every": "10", "period": "minutes"},
+            {"every": "20"},
+            "<freq: 20.00 minutes>",
         ),
-    )
-    assert answer.status_code == 302, errors_of(answer)
+        (
+            {"when": "cron", "cron": "20 * * * *", "timezone": "UTC"},
+            {"timezone": "Asia/Kolkata"},
+            "Asia/Kolkata",
+        ),
+    ],
+    ids=["interval", "zone"],
+)
+def test_a_running_schedules_change_is_seen_at_once_and_fires_when_the_form_said(
+    admin_client: Client, app: Celery, before: dict[str, str], change: dict[str, str], rule: str
+) -> None:
+    task = made(admin_client, **before)
     apply_all_changes()
-    again, zone = PeriodicTask.objects.get(pk=task.pk), get_current_timezone()
+    scheduler = Scheduler(app)
+    assert rule not in _rule_in(scheduler)
+    after = before | change
+    said = outlook(admin_client, **after, task=str(task.pk))
+    of_policy = {"firing-INITIAL_FORMS": "1", "firing-0-periodic_task": str(task.pk)}
+    answer = admin_client.post(change_url(task), typed(**after, **of_policy))
+    assert answer.status_code == 302, errors_of(answer)
+    assert rule in _rule_in(scheduler)  # before any scheduler has planned it anew
+    apply_all_changes()
+    again = PeriodicTask.objects.get(pk=task.pk)
+    zone = again.crontab.timezone if again.crontab else get_current_timezone()
     assert [shown(moment, zone) for moment in upcoming_fires(again)] == said["fires"]
+
+
+def _rule_in(scheduler: Scheduler) -> str:
+    """Return what Celery's own property says of a schedule's rule, with its zone."""
+    found = scheduler.schedule["by hand"].schedule
+    return f"{found} {getattr(found, 'tz', '')}"
 
 
 def test_its_page_has_a_timeline_of_its_fires(admin_client: Client, make: Make) -> None:
