@@ -34,7 +34,10 @@ class NotificationsConfig(AppConfig):
         from notifications.mails import collecting
         from notifications.maintenance import retention, sweep
         from notifications.models import ArchivedNotification
-        from notifications.monitoring import processes  # noqa: F401 -- its signal handlers
+        from notifications.monitoring import (
+            processes,  # noqa: F401 -- its signal handlers
+            throughput,
+        )
         from notifications.operations import batches, bulk_replays, holds, template_tests
         from notifications.queueing import allocation
         from notifications.submission import (
@@ -66,6 +69,7 @@ class NotificationsConfig(AppConfig):
         ticker.register("notifications.status_callbacks", outbound.tick)
         ticker.register("notifications.retention", retention.tick)
         ticker.register("notifications.mails", collecting.tick)
+        ticker.register("notifications.minute_counts", throughput.tick)
 
 
 class AdminConfig(admin_apps.AdminConfig):

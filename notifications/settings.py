@@ -196,6 +196,7 @@ NOTIFICATIONS_SEND_RATE_LIMIT = env.str(
 # Days after which finished notifications, and dead letters, are deleted.
 NOTIFICATIONS_KEEP_DAYS = env.int("NOTIFICATIONS_KEEP_DAYS", default=30)
 NOTIFICATIONS_KEEP_FAILED_DAYS = env.int("NOTIFICATIONS_KEEP_FAILED_DAYS", default=180)
+NOTIFICATIONS_KEEP_MINUTE_COUNTS_DAYS = env.int("NOTIFICATIONS_KEEP_MINUTE_COUNTS_DAYS", default=35)
 # Months for which what leaves is kept in the archive, beside the one it ended in; 0: no archive.
 NOTIFICATIONS_ARCHIVE_MONTHS = env.int("NOTIFICATIONS_ARCHIVE_MONTHS", default=0)
 # Drop recipient's data (context, subject, body) from a row as soon as it was sent.

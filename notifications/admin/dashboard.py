@@ -1,28 +1,34 @@
 """The admin's first page: what happens now, renewed every few seconds by htmx."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
 from django.db.models import F
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.timezone import localtime
 
+from notifications.admin import live_stream
 from notifications.admin.charts import Bar, stacked
 from notifications.core.routing import PRIORITIES
 from notifications.db import clock
 from notifications.models import ApiKey, Notification, ProviderAccount
 from notifications.monitoring import overview, throughput
 from notifications.monitoring.overview import Queue
-from notifications.monitoring.throughput import Minute
+from notifications.monitoring.throughput import Counts
 from scheduling.models import Fire
 from templates_engine.models import ASKED, Template, TemplateVersion
 
 LAST_FIRES = 8
+LIVE = "notifications/admin/live.html"
 TEMPLATE = "admin:templates_engine_template_add"
 ACCOUNT = "admin:notifications_provideraccount_add"
 KEY = "admin:notifications_apikey_add"
@@ -42,7 +48,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What happened per minute, stacked by priority."""
+    """What happened per minute or hour, stacked by priority."""
 
     title: str
     total: int
@@ -63,6 +69,22 @@ class Line:
     failed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How far back the charts go, and what one of their bars is."""
+
+    words: str
+    per: str
+    read: Callable[[], list[Counts]]
+
+
+SPANS = {
+    "hour": Span("the last hour", "minute", partial(throughput.last, 60)),
+    "day": Span("the last day", "hour", partial(throughput.last_hours, 24)),
+    "week": Span("the last week", "hour", partial(throughput.last_hours, 7 * 24)),
+}
+
+
 def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add what the first page shows; unfold calls it."""
     return context | {"title": "Dashboard"} | _shown(request)
@@ -71,20 +93,36 @@ def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 @staff_member_required
 def live(request: HttpRequest) -> HttpResponse:
     """Return the part of the page that is renewed."""
-    return TemplateResponse(request, "notifications/admin/live.html", _shown(request))
+    return TemplateResponse(request, LIVE, _shown(request))
+
+
+@staff_member_required
+def stream(request: HttpRequest) -> HttpResponseBase:
+    """Return that part again and again, by server-sent events; 503 if too many look already."""
+    began = live_stream.begin(lambda: render_to_string(LIVE, _shown(request), request))
+    if began is None:
+        return HttpResponse("Poll instead.", status=503, content_type="text/plain")
+    # Nginx would keep the events back.
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(began, content_type="text/event-stream", headers=headers)
 
 
 def _shown(request: HttpRequest) -> dict[str, Any]:
-    now, minutes = overview.read(), throughput.last()
+    span = request.GET.get("span", "")
+    span = span if span in SPANS else "hour"
+    now, minutes = overview.read(), SPANS[span].read()
     busy = sum(queue.busy for queue in now.queues)
     return {
         "now": now,
         "charts": [
-            _chart("Accepted", minutes, "accepted", "?within=hour"),
-            _chart("Sent", minutes, "sent", "?within=hour&status=sent"),
-            _chart("Failed", minutes, "failed", "?within=hour&status=failed"),
+            _chart("Accepted", minutes, "accepted", f"?within={span}"),
+            _chart("Sent", minutes, "sent", f"?within={span}&status=sent"),
+            _chart("Failed", minutes, "failed", f"?within={span}&status=failed"),
         ],
         "minutes": len(minutes),
+        "span": span,
+        "spans": SPANS,
+        "per": SPANS[span].per,
         "lines": [line for queue in now.queues if (line := _line(queue, minutes))],
         "busy": busy,
         "fires": _last_fires() if request.user.has_perm("scheduling.view_fire") else [],
@@ -126,7 +164,7 @@ def _first_steps(request: HttpRequest) -> list[Step]:
     ]
 
 
-def _chart(title: str, minutes: list[Minute], kind: str, query: str) -> Chart:
+def _chart(title: str, minutes: list[Counts], kind: str, query: str) -> Chart:
     counts: list[dict[throughput.Queue, int]] = [getattr(minute, kind) for minute in minutes]
     columns: list[dict[str, float]] = [
         {
@@ -137,7 +175,9 @@ def _chart(title: str, minutes: list[Minute], kind: str, query: str) -> Chart:
     ]
     sums = [int(sum(column.values())) for column in columns]
     drawn = [
-        replace(bar, told=f"{localtime(minutes[bar.x].start):%H:%M %Z}: {bar.value:.0f} {bar.kind}")
+        replace(
+            bar, told=f"{localtime(minutes[bar.x].start):%a %H:%M %Z}: {bar.value:.0f} {bar.kind}"
+        )
         for bar in stacked(columns)
     ]
     where = reverse("admin:notifications_notification_changelist") + query
@@ -145,7 +185,7 @@ def _chart(title: str, minutes: list[Minute], kind: str, query: str) -> Chart:
     return Chart(title, sum(sums), max(sums, default=0), drawn, *times, where)
 
 
-def _line(queue: Queue, minutes: list[Minute]) -> Line | None:
+def _line(queue: Queue, minutes: list[Counts]) -> Line | None:
     """Return a queue's line, if it has anything to show."""
     name = (queue.channel, queue.priority)
     line = Line(

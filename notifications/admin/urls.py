@@ -8,6 +8,7 @@ from notifications.monitoring import exposition
 urlpatterns = [
     path("metrics", exposition.metrics),
     path("dashboard/live/", dashboard.live, name="dashboard-live"),
+    path("dashboard/stream/", dashboard.stream, name="dashboard-stream"),
     path("send/", sending.page, name="send"),
     path("find/", finding.page, name="find"),
     path("batches/<uuid:batch>/errors.csv", batch.report, name="batch-errors"),

@@ -60,6 +60,7 @@ class Conf:
     send_rate_limit = Setting[str]()
     keep_days = Setting[Days]()
     keep_failed_days = Setting[Days]()
+    keep_minute_counts_days = Setting[Days]()
     archive_months = Setting[Months]()
     forget_content = Setting[bool]()
     api_rate = Setting[int]()  # requests per second

@@ -12,6 +12,7 @@ from notifications.models.event import Event, EventEffect, EventRule
 from notifications.models.failed_delivery import FailedDelivery
 from notifications.models.hold import Hold, Scope
 from notifications.models.mail import Attachment, MailContent
+from notifications.models.minute_count import MinuteCount
 from notifications.models.notification import (
     UNFINISHED,
     WAITING,
@@ -51,6 +52,7 @@ __all__ = [
     "FailedDelivery",
     "Hold",
     "MailContent",
+    "MinuteCount",
     "Notification",
     "NotificationRecord",
     "OutboxMessage",

@@ -152,16 +152,39 @@ def test_every_page_is_readable_at_each_width_and_in_each_light(
     assert not troubles, "\n".join(troubles)
 
 
-def test_the_first_page_renews_itself(
-    content: dict[Any, Any], open_page: Callable[..., Any]
-) -> None:
-    page = open_page()
+def renews_itself(page: Any) -> None:
     before = page.inner_text(".ntf-numbers")
     send(channel="simulator", recipient="ada?result=permanent&code=571", body="Hello")
     page.wait_for_function(
         "before => document.querySelector('.ntf-numbers').innerText !== before", arg=before
     )
+
+
+def test_the_first_page_renews_itself(
+    content: dict[Any, Any], open_page: Callable[..., Any]
+) -> None:
+    page = open_page()
+    polled: list[str] = []
+    page.on("request", lambda request: polled.append(request.url))
+    page.click("text=the last day")
+    with page.expect_response("**/dashboard/stream/?span=day") as streamed:
+        page.reload()
+    assert streamed.value.headers["content-type"] == "text/event-stream"
+    renews_itself(page)
+    page.wait_for_selector("text=Failed per hour")
+    assert not [url for url in polled if "/dashboard/live/" in url]
+    # Nothing is replaced under the keyboard's focus.
+    page.focus(".ntf-numbers a >> nth=0")
+    with page.expect_response("**/dashboard/stream/?span=day"):  # the stream begins anew
+        pass
+    assert page.evaluate("document.activeElement.closest('.ntf-numbers') !== null")
     assert page.troubles == []
+
+    # Where there is no place for a stream, it polls.
+    page.route("**/dashboard/stream/**", lambda route: route.fulfill(status=503, body=""))
+    page.reload()
+    renews_itself(page)
+    assert [url for url in polled if "/dashboard/live/?span=day" in url]
 
 
 def test_a_keyboard_alone_opens_the_menu_of_a_narrow_screen(

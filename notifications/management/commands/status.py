@@ -61,7 +61,7 @@ class Command(BaseCommand):
                 time.sleep(REFRESH)
 
 
-def screen(now: Overview, minutes: list[throughput.Minute]) -> Group:
+def screen(now: Overview, minutes: list[throughput.Counts]) -> Group:
     """Lay the overview out."""
     troubles = now.troubles
     head = Text(f"{now.at:%Y-%m-%d %H:%M:%S} UTC   ", style="bold")
@@ -70,7 +70,7 @@ def screen(now: Overview, minutes: list[throughput.Minute]) -> Group:
     return Group(head, *lines, "", _flow(minutes), "", _queues(now), "", _rest(now))
 
 
-def _flow(minutes: list[throughput.Minute]) -> Table:
+def _flow(minutes: list[throughput.Counts]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name in ("accepted", "sent", "failed"):
         counts = [sum(getattr(minute, name).values()) for minute in minutes]

@@ -56,7 +56,40 @@
     navigator.clipboard.writeText(text).then(function () { button.textContent = button.dataset.done; });
   }
 
+  // The first page's numbers by server-sent events. htmx polls while there is no place for a
+  // stream, and nothing is replaced under a keyboard's focus.
+  let streams = false;
+  function live() { return document.querySelector("[data-stream]"); }
+  function isFocused(part) { return part.contains(document.activeElement); }
+  function stream() {
+    if (!live() || document.hidden) return;
+    const source = new EventSource(live().dataset.stream);
+    source.onmessage = function (event) {
+      streams = true;
+      const part = live();
+      if (!part || isFocused(part)) return;
+      part.outerHTML = event.data;
+      window.htmx.process(live());
+    };
+    source.onerror = function () {
+      if (source.readyState !== EventSource.CLOSED) return; // it connects anew by itself
+      streams = false;
+      setTimeout(stream, 60000);
+    };
+    document.addEventListener("visibilitychange", function () {
+      source.close();
+      streams = false;
+      stream();
+    }, { once: true });
+  }
+  function pollInstead(event) {
+    const part = event.target.closest("[data-stream]");
+    if (part && (streams || isFocused(part))) event.preventDefault();
+  }
+
   document.addEventListener("DOMContentLoaded", function () {
+    stream();
+    document.body.addEventListener("htmx:beforeRequest", pollInstead);
     tellZone();
     nameThings(document);
     new MutationObserver(function () { nameThings(document); }).observe(document.body, { childList: true, subtree: true });

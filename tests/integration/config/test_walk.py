@@ -122,6 +122,7 @@ PAGES = {
     "templates_engine_templateversion_compare_page": ALL,
     "templates_engine_templateversion_compare": ALL,
     "dashboard-live": ALL,
+    "dashboard-stream": ALL,
     "find": ALL,
     "notifications_batch_progress": ALL,
     "send": "OD",
@@ -132,7 +133,8 @@ PAGES = {
 }
 # Pages that show nothing of anybody, which every member of staff may open.
 FOR_STAFF = {
-    *("index", "search", "password_change", "password_change_done", "jsi18n", "dashboard-live"),
+    *("index", "search", "password_change", "password_change_done", "jsi18n"),
+    *("dashboard-live", "dashboard-stream"),
 }
 # Pages that every visitor may open, and those that only lead on.
 OPEN = {"login", "logout", "autocomplete", "view_on_site", "app_list"}

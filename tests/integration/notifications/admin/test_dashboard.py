@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from notifications.models import Notification
+from notifications.admin import live_stream
+from notifications.db import clock
+from notifications.models import MinuteCount, Notification
 from notifications.monitoring import throughput
 from notifications.queueing import allocation
 
@@ -61,7 +64,7 @@ def test_an_operator_gives_a_queue_a_weight_in_the_admin(
 
 def test_it_renews_itself_and_asks_nobody_outside(boss: Client) -> None:
     page = boss.get("/admin/").content.decode()
-    assert 'hx-get="/dashboard/live/"' in page
+    assert 'hx-get="/dashboard/live/?span=hour"' in page
     assert boss.get("/dashboard/live/").status_code == 200
     # xmlns names are no requests
     fetched = re.findall(r'(?:src|href|hx-get|action)="(?:https?:)?//([^/"]+)', page)
@@ -70,6 +73,75 @@ def test_it_renews_itself_and_asks_nobody_outside(boss: Client) -> None:
 
 def test_only_staff_sees_it(client: Client, transactional_db: None) -> None:
     assert client.get("/dashboard/live/").status_code == 302
+    assert client.get("/dashboard/stream/").status_code == 302
+
+
+def test_it_is_streamed_in_the_viewers_zone_to_a_few_at_once(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_stream, "EVERY", 0.0)
+    boss.cookies["zone"] = "Asia/Kolkata"
+    open_ones = [boss.get("/dashboard/stream/?span=day") for _ in range(live_stream.MOST)]
+    assert [answer["Content-Type"] for answer in open_ones] == ["text/event-stream"] * 4
+    for _ in range(2):
+        event = next(iter(open_ones[0])).decode()
+        assert re.search(r"data: .*\d\d:\d\d:\d\d IST, renewed", event)
+        assert "Sent per hour" in event
+        assert event.endswith("\n\n")
+    assert boss.get("/dashboard/stream/").status_code == 503
+    open_ones.pop().close()
+    assert boss.get("/dashboard/stream/").status_code == 200
+    monkeypatch.setattr(live_stream, "LONGEST", -1.0)
+    open_ones.pop().close()
+    assert b"".join(boss.get("/dashboard/stream/")) == b""  # it has had its time
+    for answer in open_ones:
+        answer.close()
+
+
+def test_the_charts_of_a_day_and_a_week_are_of_what_schedulers_counted(
+    boss: Client, accepted: Callable[..., Notification]
+) -> None:
+    this = clock.now().replace(second=0, microsecond=0)
+    for ago, count in ((timedelta(hours=3), 40), (timedelta(days=3), 200), (timedelta(days=9), 9)):
+        MinuteCount.objects.create(
+            minute=this - ago, channel="email", priority="low", accepted=count, sent=count
+        )
+    accepted(priority="high")
+    totals = {
+        span: {
+            chart.title: chart.total for chart in boss.get(f"/admin/?span={span}").context["charts"]
+        }
+        for span in ("hour", "day", "week", "nonsense")
+    }
+    assert totals["hour"] == totals["nonsense"] == {"Accepted": 1, "Sent": 0, "Failed": 0}
+    assert totals["day"] == {"Accepted": 41, "Sent": 40, "Failed": 0}
+    assert totals["week"] == {"Accepted": 241, "Sent": 240, "Failed": 0}
+
+
+def test_schedulers_count_each_settled_minute_once_and_old_counts_leave(
+    accepted: Callable[..., Notification], settings: Any
+) -> None:
+    settings.NOTIFICATIONS_KEEP_MINUTE_COUNTS_DAYS = 2
+    now = clock.now()
+    then = (now - timedelta(minutes=10)).replace(second=5, microsecond=0)
+    row = accepted(priority="low")
+    Notification.objects.filter(pk=row.pk).update(
+        id=throughput._first_id(then), finished_at=then, status="failed", due_at=None
+    )
+    MinuteCount.objects.create(minute=now - timedelta(days=3))
+    throughput.tick()
+    throughput.tick()
+    kept = MinuteCount.objects.exclude(channel="")
+    assert [(one.minute, one.accepted, one.failed) for one in kept] == [
+        (then.replace(second=0), 1, 1)
+    ]
+    marks = MinuteCount.objects.filter(channel="")
+    assert marks.count() == len({one.minute for one in marks})
+    assert max(one.minute for one in marks) < now - throughput.SETTLED_AFTER
+    assert min(one.minute for one in marks) > now - timedelta(hours=2)
+    Notification.objects.all().delete()  # what is kept is not counted again
+    throughput.forget()
+    assert sum(sum(minute.failed.values()) for minute in throughput.last(60)) == 1
 
 
 def test_a_recipient_can_be_suppressed_from_its_notification(
