@@ -87,11 +87,18 @@ def shoot() -> Callable[..., None]:
 
 @pytest.fixture
 def open_page(chromium: Any, system: Any, admin_user: User) -> Iterator[Callable[..., Any]]:
-    """A logged-in page: ``open_page(width=…, dark=…)``; it fails on an error or outside request."""
+    """A logged-in page: ``open_page(width=…, dark=…)``; it fails on an error or outside request.
+
+    ``zone`` is the browser's; the page is there once it shows times in it.
+    """
     contexts = []
 
-    def open_page(*, width: int = 1280, height: int = 900, dark: bool = False) -> Any:
+    def open_page(
+        *, width: int = 1280, height: int = 900, dark: bool = False, zone: str = ""
+    ) -> Any:
         context = chromium.new_context(
+            timezone_id=zone or None,
+            permissions=["clipboard-read", "clipboard-write"],
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
             base_url=system,

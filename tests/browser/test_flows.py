@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from notifications.models import Batch, FailedDelivery, Hold, Notification, ProviderAccount, Status
+from notifications.operations import api_keys
 from notifications.providers import accounts, health
 from notifications.submission import send
 from templates_engine.models import Template
@@ -34,6 +35,29 @@ def template(transactional_db: None) -> Template:
 
 def drop(page: Any, octets: bytes) -> None:
     page.set_input_files("#file", [{"name": "rows.csv", "mimeType": "text/csv", "buffer": octets}])
+
+
+def first_steps(page: Any, shoot: Shoot) -> None:
+    """The first page leads on, step by step, in the viewer's zone."""
+    page.wait_for_selector("text=IST, renewed")
+    page.wait_for_selector("text=Nothing was sent yet. Four steps:")
+    assert page.inner_text(".ntf-steps li >> nth=0") == "Done: Write a template what is sent"
+    assert page.inner_text(".ntf-steps li >> nth=3").startswith("Make an API key")
+    shoot(page, "flow-first-steps")
+    page.click(".ntf-steps a:has-text('Make an API key')")
+    page.fill("[name=name]", "shop")
+    page.check("[name=scopes] >> nth=0")
+    page.click("button[name=_save]")
+    page.click("button[data-copies]")
+    page.wait_for_selector("button:has-text('Copied')")
+    key = page.evaluate("navigator.clipboard.readText()")
+    assert key == page.inner_text("#key-1")
+    assert (found := api_keys.find(key))
+    assert found.name == "shop"
+    page.goto("/admin/")
+    page.wait_for_selector(".ntf-steps li:has-text('Done: Make an API key')")
+    page.click(".ntf-steps a:has-text('Send a first notification')")
+    page.wait_for_url("**/send/")
 
 
 def check(page: Any, shoot: Shoot) -> None:
@@ -151,7 +175,8 @@ def test_send_find_out_why_and_mend(
     account = ProviderAccount.objects.create(name="chat-a", channel="chat", kind="slack")
     accounts.forget()
     health.report(account.name, health.Tally(bad=20, trailing=20, error="away"))
-    page = open_page()
+    page = open_page(zone="Asia/Kolkata")
+    first_steps(page, shoot)
     check(page, shoot)
     send_it(page, shoot)
     send_later_and_call_off(page, shoot)

@@ -1,8 +1,10 @@
 """The first page: what happens now, without an outside request."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from notifications.db import clock
 from notifications.models import MinuteCount, Notification
 from notifications.monitoring import throughput
 from notifications.queueing import allocation
+
+DASHBOARDS = Path(__file__).parents[4] / "deploy" / "grafana" / "dashboards"
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +146,20 @@ def test_schedulers_count_each_settled_minute_once_and_old_counts_leave(
     Notification.objects.all().delete()  # what is kept is not counted again
     throughput.forget()
     assert sum(sum(minute.failed.values()) for minute in throughput.last(60)) == 1
+
+
+def test_links_of_grafanas_panels_lead_to_their_rows(boss: Client) -> None:
+    dashboards = [json.loads(file.read_text()) for file in DASHBOARDS.glob("*.json")]
+    links = {
+        link["url"]
+        for dashboard in dashboards
+        for panel in dashboard["panels"]
+        for link in panel.get("links", ())
+    }
+    assert len(links) > 10
+    answers = {link: boss.get(link.removeprefix("${web}")) for link in links}
+    # A filter that a list does not know leads back to the list without it.
+    assert {link for link, answer in answers.items() if answer.status_code != 200} == set()
 
 
 def test_a_recipient_can_be_suppressed_from_its_notification(
