@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('notifications', '0033_preferences'),
+        ('notifications', "0034_recipients_in_any_case"),
     ]
 
     operations = [
