@@ -24,7 +24,7 @@ SEED ?=
 CHANCE ?=
 BROKER ?=
 
-.PHONY: help up install install-dev test test-unit coverage check docs format bench chaos lock
+.PHONY: help up install install-dev test test-unit coverage check docs screenshots format bench chaos lock
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ check: $(VENV)/.dev ## lint, types, import contract, dead names, licences, migra
 docs: $(VENV)/.dev ## build the site of docs/ into var/site; a broken link fails
 	@$(PY) -m sphinx -W --keep-going -q -b html docs var/site
 	@echo "Read it: $(PY) -m http.server -d var/site -b 127.0.0.1 8001, then http://127.0.0.1:8001/"
+
+screenshots: $(VENV)/.dev ## take the pictures of docs/images anew, from the browser tests of the flows
+	@DOCS_IMAGES=docs/images $(PY) -m pytest -q tests/browser/test_flows.py
 
 lock: ## renew both lock files (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }

@@ -1,6 +1,7 @@
 """A real Chromium at the real system, on loopback only.
 
-Set SCREENSHOTS to a folder to keep a picture of each page.
+Set SCREENSHOTS to a folder to keep a picture of each page; ``make screenshots`` keeps those of the
+docs.
 """
 
 import os
@@ -74,10 +75,13 @@ def admin_user(transactional_db: None) -> User:
 
 @pytest.fixture
 def shoot() -> Callable[..., None]:
-    """Keep a picture of a page, where SCREENSHOTS names a folder."""
-    folder = os.environ.get("SCREENSHOTS")
+    """Keep a picture of a page, where SCREENSHOTS or DOCS_IMAGES names a folder."""
+    folder, docs = os.environ.get("SCREENSHOTS"), os.environ.get("DOCS_IMAGES")
 
     def shoot(page: Any, name: str) -> None:
+        if docs:  # what one sees first, small enough to be kept with the docs
+            where = Path(docs) / f"{name}.jpg"
+            page.screenshot(path=where, type="jpeg", quality=55)
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)
             page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
