@@ -81,6 +81,7 @@ ADMIN_SITE: dict[str, Any] = {
                 "items": [
                     _list("Recipients", "contacts", "notifications.recipient"),
                     _list("Categories", "category", "notifications.category"),
+                    _list("Delivery windows", "schedule", "notifications.deliverywindow"),
                     _list("Suppressions", "do_not_disturb_on", "notifications.suppression"),
                 ],
             },

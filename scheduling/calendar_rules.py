@@ -316,6 +316,11 @@ def check_country(country: str) -> None:
     _calendar(country)
 
 
+def holiday_on(day: date, country: str) -> str:
+    """Return the name of a country's holiday on a day; empty: it is none."""
+    return str(_calendar(country).get(day) or "")
+
+
 @lru_cache(maxsize=64)
 def _calendar(country: str) -> "HolidayBase":
     """Return a country's holidays and weekend. Raises ``ImpossibleSchedule`` for an unknown one."""

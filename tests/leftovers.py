@@ -17,7 +17,7 @@ from notifications.monitoring import servers, throughput
 from notifications.operations import api_keys
 from notifications.providers import accounts, endpoints, health
 from notifications.queueing import publisher, release_window
-from notifications.recipients import suppressions
+from notifications.recipients import categories, suppressions, windows
 from scheduling import passing_over, watch
 from templates_engine import catalog
 
@@ -27,7 +27,8 @@ CHANGING = ("PYTEST_CURRENT_TEST", process_folders.VARIABLE)
 
 def forget() -> None:
     """Have the process be as one that has just started, knowing of no table and of no outage."""
-    for module in (accounts, suppressions, health, endpoints, api_keys, throughput, servers):
+    read = (accounts, suppressions, categories, windows, health, endpoints, api_keys)
+    for module in (*read, throughput, servers):
         module.forget()
     catalog.clear()
     passing_over.forget()

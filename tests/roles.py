@@ -19,6 +19,7 @@ MADE_BY = (
     ("0010_operators_send", "let"),
     ("0011_recipients_are_seen", "let"),
     ("0012_categories_are_seen", "let"),
+    ("0013_windows_are_seen", "let"),
 )
 
 

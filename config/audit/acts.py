@@ -47,6 +47,7 @@ PLAIN_OPERATIONS = frozenset(
         *("get_job_schema", "list_next_fires", "list_fires", "list_providers", "list_queues"),
         *("list_templates", "get_template", "get_version", "get_problem"),
         *("list_event_rules", "get_event_rule", "list_categories"),
+        "list_windows",
     }
 )
 
@@ -63,6 +64,7 @@ OBJECTS = (
     ("suppressions", "notifications.suppression", "id"),
     ("recipients", "notifications.recipient", "key"),
     ("categories", "notifications.category", "name"),
+    ("delivery-windows", "notifications.deliverywindow", "id"),
     ("events", "notifications.event", "id"),
     ("event-rules", "notifications.eventrule", "id"),
     ("templates", "templates_engine.template", "name"),

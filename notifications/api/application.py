@@ -26,6 +26,7 @@ from notifications.api import (
     refusals,
     suppressions,
     templates,
+    windows,
 )
 from notifications.api.bodies import JsonParser
 from notifications.api.pages import problem_router
@@ -69,6 +70,7 @@ api.add_router("/suppressions", suppressions.router, tags=["Suppressions"])
 api.add_router("/recipients", recipients.router, tags=["Recipients"])
 api.add_router("/recipients", preferences.router, tags=["Recipients"])
 api.add_router("/categories", preferences.category_router, tags=["Recipients"])
+api.add_router("/delivery-windows", windows.router, tags=["Recipients"])
 api.add_router("/events", events.router, tags=["Events"])
 api.add_router("/event-rules", event_rules.router, tags=["Events"])
 api.add_router("/providers", providers.router, tags=["Providers"])

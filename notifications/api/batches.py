@@ -39,6 +39,9 @@ class Common(Schema):
     reference: Text = Field("", max_length=255)
     eta: Text = Field("", max_length=40, description="When to send them.")
     countdown: float | None = Field(None, description="Seconds from now, instead of `eta`.")
+    local_time: Text = Field(
+        "", max_length=40, description="When to send each where its recipient is, like `09:00`."
+    )
     expires: Text = Field("", max_length=40, description="A time after which they are not sent.")
     callback_url: Text = Field(
         "",

@@ -147,6 +147,7 @@ _LINKS: dict[str, dict[str, dict[str, str]]] = {
     "save_recipient": {
         name: {"id": "$response.body#/id"} for name in ("get_recipient", "delete_recipient")
     },
+    "save_window": {"delete_window": {"id": "$response.body#/id"}},
     "create_suppression": {"lift_suppression": {"id": "$response.body#/id"}},
     "create_job": {
         name: {"id": "$response.body#/id"}

@@ -49,6 +49,17 @@ BODIES: dict[str, dict[str, Any]] = {
             "default": False,
         }
     },
+    "save_window": {
+        "billing at working hours, not on holidays": {
+            "category": "billing",
+            "begins": "08:00",
+            "ends": "20:00",
+            "days": ["mon", "tue", "wed", "thu", "fri"],
+            "holidays": False,
+            "timezone": "Europe/Vienna",
+            "country": "AT",
+        }
+    },
     "set_preferences": {
         "one agreed to, and all text messages refused": {
             "choices": [

@@ -27,6 +27,7 @@ from notifications.api.fields import (
 from notifications.api.pagination import Page, Paging, cut_by_age
 from notifications.api.problems import Problem
 from notifications.channels.mail import ATTACHMENT_FIELDS, FIELDS
+from notifications.core.reasons import Reason
 from notifications.core.retry import Guarantee
 from notifications.core.world import World
 from notifications.models import (
@@ -127,6 +128,11 @@ class NotificationIn(MailIn):
     )
     eta: str | None = Field(None, json_schema_extra=TIME, description="When to send it.")
     countdown: float | None = Field(None, description="Seconds from now, instead of `eta`.")
+    local_time: str = Field(
+        "",
+        description="When to send it where the stored recipient is: `09:00`, the next one, or "
+        "`2026-12-24T09:00`.",
+    )
     expires: str | float | None = Field(
         None, description="A time, or seconds from now, after which it is not sent."
     )
@@ -148,14 +154,19 @@ class Accepted(Schema):
     """A notification as it was accepted; asking again with the same key gives the same."""
 
     id: UUID
-    status: str = Field(description="On acceptance: `queued`, `scheduled`, `suppressed`.")
+    status: str = Field(
+        description="On acceptance: `queued`, `scheduled`, `suppressed`, or `expired` for one that "
+        "would expire before its delivery window opens."
+    )
     channel: str
     priority: str
     recipient: str
     reference: str
     scheduled_at: datetime
     expires_at: datetime | None
-    reason: str = Field(description="Why it is suppressed; empty if it is not.")
+    reason: str = Field(
+        description="Why it is suppressed or expired, or waits (`window_closed`); else empty."
+    )
     copies: list[UUID] = Field(
         description="The ids of the notifications to the recipient's other devices."
     )
@@ -415,8 +426,10 @@ def _answer(submitted: submission.Submission) -> HttpResponse:
     row = submitted.row
     document = {name: row[name] for name in _ACCEPTED}
     if not submitted.created:
-        document["status"] = _status_on_acceptance(submitted.notification)
-        if document["status"] != Status.SUPPRESSED:
+        now = submitted.notification
+        document["status"] = _status_on_acceptance(now)
+        ended = document["status"] in (Status.SUPPRESSED, Status.EXPIRED)
+        if not ended and now.reason != Reason.WINDOW_CLOSED:
             document["reason"] = ""
     document["copies"] = submitted.copies
     document["url"] = f"/api/v1/notifications/{row['id']}"
@@ -427,7 +440,8 @@ def _answer(submitted: submission.Submission) -> HttpResponse:
 def _status_on_acceptance(row: Notification) -> Status:
     """Say what the first answer said, wherever the row has got to since."""
     ended = row.finished_at
-    if row.status == Status.SUPPRESSED and ended and ended - row.created_at < ACCEPTING:
-        return Status.SUPPRESSED
+    at_once = (Status.SUPPRESSED, Status.EXPIRED)
+    if row.status in at_once and ended and ended - row.created_at < ACCEPTING:
+        return Status(row.status)
     waited = row.scheduled_at - row.created_at > ACCEPTING
     return Status.SCHEDULED if waited else Status.QUEUED

@@ -67,6 +67,7 @@ KINDS: dict[str, Kind] = {
     "unknown-recipient": Kind(
         422, "There is no stored recipient with this id, or it has no address of the channel."
     ),
+    "invalid-window": Kind(422, "The delivery window never opens."),
     "invalid-time": Kind(422, "The due time or the expiry is malformed or impossible."),
     "invalid-retry-policy": Kind(
         422, "The retry policy has an unknown field or an impossible value."

@@ -85,6 +85,10 @@ class UnknownRecipient(InvalidNotification):
     """There is no stored recipient with this id, or it has no address of the channel."""
 
 
+class InvalidWindow(InvalidNotification):
+    """The delivery window never opens."""
+
+
 class InvalidTime(InvalidNotification):
     """The due time or the expiry is malformed or impossible."""
 

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     BATCH_PAUSED = "batch_paused"
     HELD = "held"
     ACCOUNT_HELD = "account_held"
+    WINDOW_CLOSED = "window_closed"  # its delivery window; also of one that expires before it opens
     # Suppressed: the recipient must not be written to (``models.Suppression``).
     HARD_BOUNCE = "hard_bounce"
     INVALID_TOKEN = "invalid_token"  # noqa: S105 -- a device's address, no secret

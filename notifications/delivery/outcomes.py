@@ -143,17 +143,21 @@ def _record_plainly(faulted: tuple[Report, Fault]) -> Recorded:
 
 
 def defer(slots: Iterable[tuple[Claim, datetime]], reason: str) -> None:
-    """Defer claims: no attempt is used, and each row is due again at its own time."""
+    """Defer claims: no attempt is used, and each row is due again at its own time.
+
+    The deadline of one that waits for its delivery window counts from the opening.
+    """
     values = [v for c, due_at in slots for v in (dialect.write(c.id), c.attempt, due_at)]
     if not values:
         return
     with isolation.aside("count"):
         metrics.deferred(reason, len(values) // 3)
+    moved = " scheduled_at = slot.due_at," if reason == Reason.WINDOW_CLOSED else ""
     rows = ", ".join(["(%s, %s, %s)"] * (len(values) // 3))
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH slot(id, attempt, due_at) AS (VALUES {rows})"  # noqa: S608 -- our own words and placeholders
-            f" UPDATE {_TABLE} SET status = %s, due_at = slot.due_at, reason = %s,"
+            f" UPDATE {_TABLE} SET status = %s, due_at = slot.due_at, reason = %s,{moved}"
             f" attempt_count = attempt_count - 1 FROM slot"
             f" WHERE {_TABLE}.id = slot.id AND attempt_count = slot.attempt AND status = %s",
             [

@@ -30,7 +30,10 @@ from notifications.recipients import (
     preferences,
     suppressions,
     unsubscribe_links,
+    windows,
 )
+from notifications.recipients.categories import Kind
+from notifications.recipients.places import Place
 from scheduling import isolation
 from scheduling.isolation import Fault
 from templates_engine import catalog
@@ -98,6 +101,7 @@ def _deliver(claims: list[Claim], batch: InHand) -> None:
     batch.apply(_expire(claims, clock.now()))
     batch.stage = "suppress"
     batch.apply(_suppress(batch.left(claims)))
+    batch.apply(_outside_windows(batch.left(claims)))
     batch.stage = "render"
     ready, plan = _render(batch.left(claims))
     batch.apply(plan)
@@ -127,10 +131,10 @@ def _suppress(claims: list[Claim]) -> Plan:
         world: suppressions.among(claims[0].channel, who, world=world)
         for world, who in recipients.items()
     }
-    chosen = lookup.choices((c.world, c.recipient_key) for c in claims if c.recipient_key)
+    people = lookup.known((c.world, c.recipient_key) for c in claims if c.recipient_key)
     for claim in claims if any(found.values()) else _addressed_by_id(claims):
         is_marketing = _template_of(claim).category == Category.MARKETING
-        kind = categories.kind_of(claim.category, claim.world, is_marketing=is_marketing)
+        kind = _kind_of(claim)
         reason = suppressions.reason_in(
             found[claim.world],
             claim.recipient,
@@ -138,11 +142,38 @@ def _suppress(claims: list[Claim]) -> Plan:
             required=kind is not None and kind.required,
         )
         if claim.recipient_key and not reason:
-            choices = chosen.get((claim.world, claim.recipient_key), {})
+            person = people.get((claim.world, claim.recipient_key))
+            choices = person.choices if person else {}
             reason = preferences.held_by(kind, claim.channel, choices)
         if reason:
             plan.end[Status.SUPPRESSED, reason].append(claim)
     return plan
+
+
+def _outside_windows(claims: list[Claim]) -> Plan:
+    """Plan to defer messages whose delivery window has closed since they were accepted."""
+    plan = Plan()
+    found = [
+        (claim, window)
+        for claim in claims
+        if (window := windows.of(claim.world, _kind_of(claim), _template_of(claim).name))
+    ]
+    people = lookup.known((c.world, c.recipient_key) for c, _ in found if c.recipient_key)
+    now = clock.now()
+    for claim, window in found:
+        person = people.get((claim.world, claim.recipient_key))
+        place = person.place if person else Place()
+        step, opens = windows.plan(window, place, claim.id, due_at=now, expires_at=claim.expires_at)
+        if step is windows.Step.WAIT and opens is not None:
+            plan.defer[Reason.WINDOW_CLOSED].append((claim, opens))
+        elif step is windows.Step.DROP:
+            plan.end[Status.EXPIRED, Reason.WINDOW_CLOSED].append(claim)
+    return plan
+
+
+def _kind_of(claim: Claim) -> Kind | None:
+    is_marketing = _template_of(claim).category == Category.MARKETING
+    return categories.kind_of(claim.category, claim.world, is_marketing=is_marketing)
 
 
 def _addressed_by_id(claims: list[Claim]) -> list[Claim]:

@@ -8,6 +8,7 @@ from notifications.models.api_key import ApiKey
 from notifications.models.archived_notification import ArchivedNotification
 from notifications.models.batch import Batch
 from notifications.models.bulk_replay import BulkReplay
+from notifications.models.delivery_window import DeliveryWindow
 from notifications.models.event import Event, EventEffect, EventRule
 from notifications.models.failed_delivery import FailedDelivery
 from notifications.models.hold import Hold, Scope
@@ -46,6 +47,7 @@ __all__ = [
     "BulkReplay",
     "Category",
     "Consent",
+    "DeliveryWindow",
     "Event",
     "EventEffect",
     "EventRule",

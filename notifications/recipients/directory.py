@@ -28,11 +28,8 @@ from notifications.core.world import LIVE, World
 from notifications.db import clock
 from notifications.models import Recipient, RecipientAddress
 from notifications.models.recipient import ADDRESSED, KEY_HINT, is_key
+from notifications.recipients import places
 from scheduling import isolation
-from scheduling.calendar_rules import check_country
-from scheduling.job_schema import InvalidJob
-from scheduling.recurrence import ImpossibleSchedule
-from scheduling.rule_documents import zone_of
 
 LONGEST_ATTRIBUTES = 16_384  # characters of JSON
 MOST_ADDRESSES = 20  # of one recipient and channel
@@ -133,8 +130,8 @@ def _read(given: Given) -> Saved:
         raise InvalidField(f"A recipient has no id like {shown(key)}.", field="id", hint=KEY_HINT)
     checks = {
         "locale": _locale,
-        "timezone": _timezone,
-        "country": _country,
+        "timezone": places.check_timezone,
+        "country": places.check_country,
         "attributes": _attributes,
     }
     columns = {name: check(given[name]) for name, check in checks.items() if name in given}
@@ -146,38 +143,6 @@ def _locale(value: Any) -> str:
         return str(value)
     raise InvalidField(
         f"There is no locale {shown(value)}.", field="locale", hint="Give it like de or de-AT."
-    )
-
-
-def _timezone(value: Any) -> str:
-    if value == "":
-        return ""
-    try:
-        if isinstance(value, str):
-            zone_of({"timezone": value})
-            return value
-    except InvalidJob:
-        pass
-    raise InvalidField(
-        f"There is no time zone {shown(value)}.",
-        field="timezone",
-        hint="Name a zone of IANA, like Europe/Vienna.",
-    )
-
-
-def _country(value: Any) -> str:
-    if value == "":
-        return ""
-    try:
-        if isinstance(value, str) and len(value) <= 10:
-            check_country(value)
-            return value
-    except ImpossibleSchedule:
-        pass
-    raise InvalidField(
-        f"No public holidays of {shown(value)} are known.",
-        field="country",
-        hint="Give it like AT or DE-BY.",
     )
 
 

@@ -16,8 +16,8 @@ from notifications.core.world import World
 from notifications.models import Notification
 from notifications.recipients import lookup, suppressions
 from notifications.recipients.lookup import Person, Whom
-from notifications.recipients.preferences import Choices
-from notifications.submission import projects, validation
+from notifications.recipients.places import Place
+from notifications.submission import local_times, projects, validation
 from notifications.submission.fields import Accepted, Request
 from templates_engine.rendering import CompiledVersion
 
@@ -39,6 +39,9 @@ def check(
     ``found`` is what ``find`` gave. A device that no account can reach is left out while there is
     another. Raises a subclass of ``InvalidNotification``.
     """
+    if request.local_time != "":
+        person = person_of(request, found)
+        request = local_times.timed(request, person.place if person else Place(), now)
     addressed = _addressed(request, found)
     accepted, refused = [], []
     for one in addressed:
@@ -53,10 +56,10 @@ def check(
     return accepted
 
 
-def choices_of(request: Request, found: Found) -> Choices | None:
-    """Return what the recipient that a request names has chosen, None if it names none."""
+def person_of(request: Request, found: Found) -> Person | None:
+    """Return the recipient that a request names, None if it names none."""
     whom = _whom(request)
-    return found[whom].choices if whom is not None and whom in found else None
+    return found.get(whom) if whom is not None else None
 
 
 def check_alone(request: Request, now: datetime) -> list[Accepted]:

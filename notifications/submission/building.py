@@ -13,11 +13,14 @@ from uuid import UUID
 
 from notifications.channels.mail import KeptMail, Mail
 from notifications.core.errors import FaultyRow, InvalidNotification, UnknownProject
+from notifications.core.reasons import Reason
 from notifications.core.world import World
 from notifications.db import clock
 from notifications.models import Batch, Status
-from notifications.recipients import categories, preferences, suppressions
+from notifications.recipients import categories, preferences, suppressions, windows
 from notifications.recipients.categories import Kind
+from notifications.recipients.places import Place
+from notifications.recipients.windows import Window
 from notifications.submission import addressing, insert, requests
 from notifications.submission.fields import Request
 from scheduling import isolation
@@ -127,7 +130,8 @@ def build(asked: Asked, request: Request, answer: Answer, call: Call) -> Built:
     if batch is not None and accepted.project != batch.project:
         raise UnknownProject("All rows of a batch are of one project.", field="project")
     asked_for = None
-    if accepted.recipient_key:  # whose addresses and language may change between two requests
+    is_compared = asked.id is not None or accepted.idempotency_key
+    if accepted.recipient_key and is_compared:  # whose addresses may change between two requests
         asked_for = accepted._replace(recipient=request.recipient, locale=request.locale)
     shared: dict[str, Any] = {
         "batch_id": batch.pk if batch else None,
@@ -147,14 +151,31 @@ def build(asked: Asked, request: Request, answer: Answer, call: Call) -> Built:
     kind = categories.kind_of(
         accepted.category, World(accepted.project, accepted.test), is_marketing=is_marketing
     )
-    choices = addressing.choices_of(request, found)
-    held_by = "" if choices is None else preferences.held_by(kind, accepted.channel, choices)
+    person = addressing.person_of(request, found)
+    held_by = preferences.held_by(kind, accepted.channel, person.choices) if person else ""
     if not held_by:
         answer.copies = [
             insert.build(other._replace(idempotency_key=""), now, **shared) for other in others
         ]
+    template = version.template_name if version else ""
+    if (window := windows.of(world_of(answer.row), kind, template)) is not None:
+        place = person.place if person else Place()
+        for row in (answer.row, *answer.copies):
+            _wait_for(window, place, row)
     is_marketing |= kind is not None and kind.name == categories.MARKETING
     return Built(answer.row, answer, kind, is_marketing, held_by, asked.use, accepted.mail)
+
+
+def _wait_for(window: Window, place: Place, row: insert.Row) -> None:
+    """Have a row wait for its delivery window, or end it if it would expire before that opens."""
+    due_at, expires_at = row["scheduled_at"], row["expires_at"]
+    step, opens = windows.plan(window, place, row["id"], due_at=due_at, expires_at=expires_at)
+    if step is windows.Step.WAIT:
+        waits = {"status": Status.SCHEDULED.value, "due_at": opens, "scheduled_at": opens}
+        row |= {**waits, "reason": Reason.WINDOW_CLOSED.value}
+    elif step is windows.Step.DROP:
+        ended = {"due_at": None, "finished_at": row["created_at"]}
+        row |= {"status": Status.EXPIRED.value, "reason": Reason.WINDOW_CLOSED.value, **ended}
 
 
 def _alone(make: Callable[[], T], answer: Answer) -> T | None:

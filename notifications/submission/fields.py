@@ -60,6 +60,8 @@ class OptionalFields(TypedDict, total=False):
     """When it is sent."""
     countdown: float | None
     """Seconds until it is sent."""
+    local_time: str
+    """When it is sent where the recipient is: ``09:00``, the next one, or ``2026-12-24T09:00``."""
     expires: datetime | str | float | None
     """The time, or the seconds from now, after which it is not sent any more."""
     test: bool
@@ -148,6 +150,7 @@ class Request(NamedTuple):
     mail: Mapping[str, Any] | Mail | KeptMail | None = None
     to: Mapping[str, str] | None = None
     category: str = ""
+    local_time: str = ""
 
 
 # What needs no check of its own: texts, with the most characters that each may have, and JSON.

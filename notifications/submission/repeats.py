@@ -17,7 +17,7 @@ Item = Fields | Callable[[], Fields]  # a row's fields, or what returns them or 
 
 _ORIGINS = UUID("5d0f6c1e-6c0a-4a57-9d2b-3f8f6f1f0b9e")
 # What no content hash of a notification has, either (``identity.content_hash``).
-_LEFT_OUT = frozenset({"eta", "countdown", "expires", "retry", "callback_url"})
+_LEFT_OUT = frozenset({"eta", "countdown", "local_time", "expires", "retry", "callback_url"})
 
 _encode = json.JSONEncoder(sort_keys=True, default=str).encode
 

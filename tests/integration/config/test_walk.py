@@ -41,6 +41,7 @@ from notifications.models import (
     Batch,
     BulkReplay,
     Category,
+    DeliveryWindow,
     Event,
     EventRule,
     FailedDelivery,
@@ -87,6 +88,7 @@ MODELS = {
     "notifications.batch": (ALL, "", "", ""),
     "notifications.bulkreplay": (ALL, "", "", ""),
     "notifications.category": (ALL, "D", "D", "D"),
+    "notifications.deliverywindow": (ALL, "D", "D", "D"),
     "notifications.event": (ALL, "", "", ""),
     "notifications.eventrule": (ALL, "D", "D", "D"),
     "notifications.faileddelivery": (ALL, "", "", ""),
@@ -417,6 +419,9 @@ def furnished() -> Any:
         Batch: Batch.objects.create(name="b", closed_at=now),
         BulkReplay: BulkReplay.objects.create(fingerprint="f", total=1, per_second=1, last_id=1),
         Category: Category.objects.create(name="report"),
+        DeliveryWindow: DeliveryWindow.objects.create(
+            category="report", begins="08:00", ends="20:00"
+        ),
         Event: Event.objects.create(name="a.b", data={"to": "x@example.org"}, content_hash="x"),
         EventRule: EventRule.objects.create(
             name="r", event="a.b", channel="simulator", recipients="data.to", template="code"

@@ -74,6 +74,10 @@ def category(rows: Rows) -> dict[str, Any]:
     return {"name": f"new-{rows.mark}"}
 
 
+def window(rows: Rows) -> dict[str, Any]:
+    return {"template": f"new-{rows.mark}", "begins": "08:00", "ends": "20:00"}
+
+
 def event(rows: Rows) -> dict[str, Any]:
     return {"name": rows.mark, "data": {"said": rows.mark}}
 
@@ -82,10 +86,11 @@ def rule(rows: Rows) -> dict[str, Any]:
     return {**worlds.RULE, "name": "new", "event": rows.mark, "template": rows.mark}
 
 
-N, B, J, F, R, T, S, D, C, E, U, P, K = (
+N, B, J, F, R, T, S, D, C, E, U, P, K, W = (
     *("/notifications", "/notifications/batch", "/jobs", "/failed-runs"),
     *("/failed-deliveries/replays", "/templates", "/suppressions", "/failed-deliveries"),
     *("/problems", "/events", "/event-rules", "/recipients", "/categories"),
+    "/delivery-windows",
 )
 PAST = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:10:00Z", "dry_run": True}
 TABLE = {
@@ -157,6 +162,9 @@ TABLE = {
     "list_categories": Expected(READ, shows=True),
     "save_category": Expected(MANAGE, 201, body=category, shows=True),
     "delete_category": Expected(MANAGE, 204, path=K),
+    "list_windows": Expected(READ, shows=True),
+    "save_window": Expected(MANAGE, 201, body=window, shows=True),
+    "delete_window": Expected(MANAGE, 204, path=W),
     "create_event": Expected(SEND, 201, body=event, shows=True),
     "list_events": Expected(READ, shows=True),
     "get_event": Expected(READ, path=E, shows=True),

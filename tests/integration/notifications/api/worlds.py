@@ -18,6 +18,7 @@ from notifications.models import (
     BulkReplay,
     Category,
     Consent,
+    DeliveryWindow,
     Event,
     EventEffect,
     EventRule,
@@ -30,7 +31,7 @@ from notifications.models import (
     Status,
     Suppression,
 )
-from notifications.recipients import categories, suppressions
+from notifications.recipients import categories, suppressions, windows
 from scheduling.job_storage import store
 from scheduling.models import Fire, FireStatus, Schedule
 from templates_engine import catalog
@@ -44,7 +45,7 @@ WORLDS = [World(project, test) for project in PROJECTS for test in (False, True)
 TABLES = (
     *(Notification, Attempt, Batch, RefusedRow, FailedDelivery, BulkReplay, Suppression),
     *(Event, EventEffect, EventRule, Recipient, RecipientAddress),
-    *(Category, Consent),
+    *(Category, Consent, DeliveryWindow),
     *(Template, TemplateVersion, PeriodicTask, Schedule, Fire),
 )
 
@@ -105,6 +106,9 @@ def furnish(world: World) -> Rows:
         channel="simulator", recipient=f"not-{mark}", detail=mark, **world.columns
     )
     Category.objects.create(name=mark, **world.columns)
+    window = DeliveryWindow.objects.create(
+        template=f"not-{mark}", begins="08:00", ends="20:00", **world.columns
+    )
     chosen = {"choices": {mark: {"email": True}}}
     recipient = Recipient.objects.create(key=mark, **chosen, **world.columns)
     Consent.objects.create(recipient=recipient, category=mark, granted=True, means="api", text=mark)
@@ -140,6 +144,7 @@ def furnish(world: World) -> Rows:
         "/event-rules": {"id": rule.pk},
         "/recipients": {"id": mark},
         "/categories": {"name": mark},
+        "/delivery-windows": {"id": window.pk},
         "/templates": {"name": mark, "number": 3},
         "/jobs": {"id": job.pk},
         "/failed-runs": {"id": fire.pk},
@@ -197,3 +202,4 @@ def forget() -> None:
     catalog.clear()
     suppressions.forget()
     categories.forget()
+    windows.forget()

@@ -23,6 +23,7 @@ from notifications.models import (
     ArchivedNotification,
     Attempt,
     Batch,
+    Consent,
     Event,
     EventEffect,
     FailedDelivery,
@@ -67,6 +68,7 @@ PERSONAL = {
     },
     "notifications_attempt": {"detail", "provider_message_id"},
     "notifications_batch": {"name", "errors"},
+    "notifications_consent": {"text"},
     "notifications_event": {"data", "key"},
     "notifications_eventeffect": {"detail", "match"},
     "notifications_faileddelivery": {"detail", "history", "request", "resolution"},
@@ -97,7 +99,7 @@ IMPERSONAL_TABLES = re.compile(
     r"|templates_engine_\w+|django_celery_beat_(?!periodictask$)\w+"
     r"|django_celery_results_chordcounter"
     r"|notifications_(apikey|project|provideraccount|accountrule|ratelimit|queueweight"
-    r"|quarantinedrow|eventrule|attachment|bulkreplay|\w+_attachments)"
+    r"|quarantinedrow|eventrule|category|deliverywindow|attachment|bulkreplay|\w+_attachments)"
     r"|scheduling_(uniquerun|change|schedulerprocess|workerprocess|lease)"
 )
 # Columns that hold words of the system's own.
@@ -107,7 +109,7 @@ IMPERSONAL = re.compile(
     r"|status|state|reason|provider|result|choice|code|worker|project|namespace|error_class|kind"
     r"|fingerprint|digest|account|event|name|rule_name|outcome|cancellation|field|error|scope|value"
     r"|source|misfire|overlap|recurrence|groups|concurrency_key|unique_key|condition|origin|rule"
-    r"|quarantine_reason|cause|task|queue|exchange|routing_key|headers|description"
+    r"|category|choices|means|quarantine_reason|cause|task|queue|exchange|routing_key|headers|description"
     r"|timezone|country|periodic_task_name|task_name|content_type|content_encoding|stored_as"
 )
 
@@ -146,6 +148,7 @@ def test_every_column_that_could_name_a_recipient_is_known_and_emptied(
     Schedule.objects.update_or_create(pk=PeriodicTask.objects.get().pk, defaults=of_code)
     stored = Recipient.objects.create(key="c4711x", attributes={"name": "Ada Lovelace"})
     RecipientAddress.objects.create(recipient=stored, channel="email", address=ADA, place=0)
+    Consent.objects.create(recipient=stored, category="a", means="sms", text="Stop, Ada Lovelace")
     for model in (Notification, ArchivedNotification):
         model._base_manager.filter(reference="c4711x").update(recipient_key="c4711x")
     personal = {(table, column) for table, columns in PERSONAL.items() for column in columns}

@@ -1,0 +1,102 @@
+"""Delivery windows: the hours at which a category or a template may reach people."""
+
+import re
+from datetime import time
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Field, Router, Schema
+from ninja import Status as Answer
+
+from notifications.api.authentication import mine, world_of
+from notifications.api.fields import Input, Number, one_of
+from notifications.api.problems import Problem
+from notifications.core.errors import InvalidField
+from notifications.models import DeliveryWindow
+from notifications.models.delivery_window import DAYS, every_day
+from notifications.recipients import windows
+
+router = Router()
+
+_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+
+
+class WindowIn(Input):
+    """The window of a category, or of a template. What is not named has its default."""
+
+    category: str = Field("", description="The category that it is for.", max_length=50)
+    template: str = Field("", description="Or the template.", max_length=100)
+    begins: str = Field(description="The local time at which it opens, like `08:00`.")
+    ends: str = Field(description="When it closes; on the next day, if that is not later.")
+    days: list[str] = Field(
+        default_factory=every_day, description=f"Some of {', '.join(DAYS)}; by default all."
+    )
+    holidays: bool = Field(
+        default=True, description="Whether it opens on public holidays of the recipient's country."
+    )
+    timezone: str = Field("", description="The zone of who has none.")
+    country: str = Field("", description="The country of who has none, like `AT` or `DE-BY`.")
+    spread: int = Field(10, description="Minutes after the opening over which sends are spread.")
+    if_late: str = Field(
+        DeliveryWindow.IfLate.DROP.value,
+        json_schema_extra=one_of(tuple(DeliveryWindow.IfLate.values)),
+        description="What becomes of one that would expire before it opens.",
+    )
+
+
+class WindowOut(Schema):
+    """A window as it stands."""
+
+    id: int
+    category: str
+    template: str
+    begins: str
+    ends: str
+    days: list[str]
+    holidays: bool
+    timezone: str
+    country: str
+    spread: int
+    if_late: str
+
+    @staticmethod
+    def resolve_begins(row: DeliveryWindow) -> str:
+        """Write it as it is given; likewise below."""
+        return f"{row.begins:%H:%M}"
+
+    @staticmethod
+    def resolve_ends(row: DeliveryWindow) -> str:
+        return f"{row.ends:%H:%M}"
+
+
+@router.get("", response=list[WindowOut], summary="List all")
+def list_windows(request: HttpRequest) -> list[DeliveryWindow]:
+    """List the delivery windows."""
+    return list(mine(DeliveryWindow.objects.all(), request))
+
+
+@router.post("", response={201: WindowOut, 200: WindowOut}, summary="Save one")
+def save_window(request: HttpRequest, payload: WindowIn) -> Answer[DeliveryWindow]:
+    """Save the window of a category or template: 201 for its first, 200 for one that replaces it.
+
+    What waits already goes by the new one when it is due.
+    """
+    given: dict[str, Any] = payload.model_dump()
+    given |= {name: _time(given[name], name) for name in ("begins", "ends")}
+    row = DeliveryWindow(**world_of(request).columns, **given)
+    return Answer(201 if windows.save(row) else 200, row)
+
+
+@router.delete("/{id}", response={204: None}, summary="Delete one")
+def delete_window(request: HttpRequest, id: Number) -> Answer[None]:  # noqa: A002 -- the path's own name
+    """Delete a window. What waits for its opening goes when it would have opened."""
+    if not mine(DeliveryWindow.objects.all(), request).filter(pk=id).delete()[0]:
+        raise Problem("not-found", f"There is no delivery window {id}.")
+    windows.forget()
+    return Answer(204, None)
+
+
+def _time(text: str, field: str) -> time:
+    if not _TIME.fullmatch(text):
+        raise InvalidField("It is not a local time like 08:00.", field=field)
+    return time.fromisoformat(text)

@@ -1,0 +1,81 @@
+"""Delivery windows: the hours at which a category or a template may reach people."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from notifications.models.preference import LONGEST_CATEGORY
+from notifications.models.project import project_column
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+LONGEST_SPREAD = 720  # minutes
+
+
+def every_day() -> list[str]:
+    """Return all days of the week."""
+    return list(DAYS)
+
+
+class DeliveryWindow(models.Model):
+    """When notifications of a category, or of a template, are sent: local hours of the recipient.
+
+    One that is due outside waits for the next opening. ``recipients.windows`` checks and reads it.
+    """
+
+    class IfLate(models.TextChoices):
+        SEND = "send"  # at once, outside the window
+        DROP = "drop"  # it expires
+
+    project = project_column(editable=True)
+    test = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="It is of the tests alone."
+    )
+    category = models.CharField(
+        max_length=LONGEST_CATEGORY, blank=True, help_text="The category that it is for."
+    )
+    template = models.CharField(
+        max_length=100, blank=True, help_text="Or the template: its window wins over a category's."
+    )
+    begins = models.TimeField(help_text="The local time at which it opens, like 08:00.")
+    ends = models.TimeField(
+        help_text="When it closes; on the next day, if that is not after it opens."
+    )
+    days: "models.JSONField[list[str]]" = models.JSONField(
+        default=every_day, help_text='The days on which it opens: ["mon", "tue"].'
+    )
+    holidays = models.BooleanField(
+        default=True, help_text="Whether it opens on public holidays of the recipient's country."
+    )
+    timezone = models.CharField(
+        max_length=64, blank=True, help_text="The zone of who has none. Empty: TIME_ZONE."
+    )
+    country = models.CharField(
+        max_length=10, blank=True, help_text="The country of who has none, like AT or DE-BY."
+    )
+    spread = models.PositiveSmallIntegerField(
+        default=10, help_text="Minutes after the opening over which what has waited is spread."
+    )
+    if_late = models.CharField(
+        max_length=4,
+        choices=IfLate.choices,
+        default=IfLate.DROP,
+        help_text="What becomes of one that would expire before it opens.",
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering: ClassVar = ["project", "category", "template"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["project", "test", "category", "template"], name="window_of_project"
+            ),
+            models.CheckConstraint(
+                name="window_is_for_one",
+                condition=Q(category="", template__gt="") | Q(category__gt="", template=""),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.template or self.category} {self.begins:%H:%M}-{self.ends:%H:%M}"

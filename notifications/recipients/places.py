@@ -1,0 +1,51 @@
+"""Where recipients are: zones of IANA, and countries whose public holidays are known."""
+
+from typing import Any, NamedTuple
+
+from notifications.core.errors import InvalidField
+from notifications.core.text import shown
+from scheduling.calendar_rules import check_country as check_calendar
+from scheduling.job_schema import InvalidJob
+from scheduling.recurrence import ImpossibleSchedule
+from scheduling.rule_documents import zone_of
+
+
+class Place(NamedTuple):
+    """Where a recipient is, as far as it is known."""
+
+    timezone: str = ""
+    country: str = ""
+
+
+def check_timezone(value: Any) -> str:
+    """Return a zone's name, or empty text. Raises ``InvalidField``."""
+    if value == "":
+        return ""
+    try:
+        if isinstance(value, str):
+            zone_of({"timezone": value})
+            return value
+    except InvalidJob:
+        pass
+    raise InvalidField(
+        f"There is no time zone {shown(value)}.",
+        field="timezone",
+        hint="Name a zone of IANA, like Europe/Vienna.",
+    )
+
+
+def check_country(value: Any) -> str:
+    """Return a country, like ``AT`` or ``DE-BY``, or empty text. Raises ``InvalidField``."""
+    if value == "":
+        return ""
+    try:
+        if isinstance(value, str) and len(value) <= 10:
+            check_calendar(value)
+            return value
+    except ImpossibleSchedule:
+        pass
+    raise InvalidField(
+        f"No public holidays of {shown(value)} are known.",
+        field="country",
+        hint="Give it like AT or DE-BY.",
+    )

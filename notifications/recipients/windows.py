@@ -1,0 +1,212 @@
+"""Delivery windows: when a notification that is due may reach its recipient.
+
+``opens_at`` and ``plan`` are pure. A project's windows are few, so each process keeps them for a
+moment; where a project has none, asking costs nothing.
+"""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from enum import StrEnum
+from functools import lru_cache
+from hashlib import blake2b
+from typing import NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+
+from notifications.core.errors import InvalidField, InvalidWindow
+from notifications.core.text import shown
+from notifications.core.world import World
+from notifications.models import DeliveryWindow
+from notifications.models.delivery_window import DAYS, LONGEST_SPREAD
+from notifications.recipients import categories, places
+from notifications.recipients.categories import Kind
+from notifications.recipients.places import Place
+from scheduling.calendar_rules import holiday_on
+
+KEPT_FOR = 1.0  # seconds for which a process believes what it has read
+LOOKED_AHEAD = 400  # days for an opening: more than any row of holidays
+
+FIELDS = (*("begins", "ends", "days", "holidays", "timezone", "country", "spread", "if_late"),)
+
+
+class Window(NamedTuple):
+    """A delivery window as a send needs it; ``spread`` is in minutes."""
+
+    begins: time_of_day
+    ends: time_of_day
+    days: frozenset[int]
+    holidays: bool
+    timezone: str
+    country: str
+    spread: int
+    if_late: str
+
+
+class Step(StrEnum):
+    """What becomes of a notification that is due."""
+
+    GO = "go"
+    WAIT = "wait"
+    DROP = "drop"
+
+
+class Plan(NamedTuple):
+    """The step, and for one that waits until when."""
+
+    step: Step
+    due_at: datetime | None = None
+
+
+GO = Plan(Step.GO)
+
+_kept: dict[World, tuple[float, dict[tuple[str, str], Window]]] = {}
+
+
+def plan(
+    window: Window, place: Place, id_: UUID, *, due_at: datetime, expires_at: datetime | None
+) -> Plan:
+    """Return what becomes of a notification that is due then.
+
+    One that waits is due in the window's first minutes, at a moment that follows from its id, so
+    that not all come at once.
+    """
+    opens, closes = opens_at(window, place, due_at)
+    if opens is None or closes is None:
+        return Plan(Step.DROP) if window.if_late == DeliveryWindow.IfLate.DROP else GO
+    if opens <= due_at:
+        return GO
+    room = min(timedelta(minutes=window.spread), (closes - opens) / 2)
+    moved = opens + room * _share(id_)
+    if expires_at is not None and expires_at <= moved:
+        return Plan(Step.DROP) if window.if_late == DeliveryWindow.IfLate.DROP else GO
+    return Plan(Step.WAIT, moved)
+
+
+@lru_cache(maxsize=1024)  # the rows of a batch are due at one moment, in few places
+def opens_at(
+    window: Window, place: Place, moment: datetime
+) -> tuple[datetime, datetime] | tuple[None, None]:
+    """Return the first time from ``moment`` on at which it is open, and when it closes then.
+
+    ``moment`` itself if it is open; None for a window that does not open within a year.
+    """
+    zone = ZoneInfo(place.timezone or window.timezone or settings.TIME_ZONE)
+    country = place.country or window.country
+    today = moment.astimezone(zone).date()
+    for number in range(-1, LOOKED_AHEAD):  # from yesterday: it may close after midnight
+        day = today + timedelta(days=number)
+        if day.weekday() not in window.days:
+            continue
+        if country and not window.holidays and holiday_on(day, country):
+            continue
+        opens, closes = _of_day(window, day, zone)
+        if moment < closes and opens < closes:
+            return max(opens, moment), closes
+    return None, None
+
+
+def _of_day(window: Window, day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    last = day if window.ends > window.begins else day + timedelta(days=1)
+    return (
+        datetime.combine(day, window.begins, zone).astimezone(UTC),
+        datetime.combine(last, window.ends, zone).astimezone(UTC),
+    )
+
+
+def _share(id_: UUID) -> float:
+    """Return a number from 0 to 1 that follows from an id, evenly over many of them."""
+    return int.from_bytes(blake2b(id_.bytes, digest_size=4).digest()) / 2**32
+
+
+def of(world: World, kind: Kind | None, template: str) -> Window | None:
+    """Return the window for a notification: its template's, else its category's, None for none.
+
+    What recipients cannot refuse waits for no window.
+    """
+    known = _of_world(world)
+    if not known or (kind is not None and kind.required):
+        return None
+    of_template = known.get(("", template)) if template else None
+    return of_template or (known.get((kind.name, "")) if kind is not None else None)
+
+
+def _of_world(world: World) -> Mapping[tuple[str, str], Window]:
+    now = time.monotonic()
+    until, known = _kept.get(world, (0.0, {}))
+    if now >= until:
+        rows = DeliveryWindow.objects.filter(**world.columns)
+        known = {(row.category, row.template): _read(row) for row in rows}
+        _kept[world] = (now + KEPT_FOR, known)
+    return known
+
+
+def _read(row: DeliveryWindow) -> Window:
+    days = frozenset(DAYS.index(day) for day in row.days)
+    return Window(
+        row.begins,
+        row.ends,
+        days,
+        row.holidays,
+        row.timezone,
+        row.country,
+        row.spread,
+        row.if_late,
+    )
+
+
+def check(row: DeliveryWindow) -> None:
+    """Check a window. Raises ``InvalidField``, ``InvalidWindow`` or ``UnknownCategory``."""
+    if bool(row.category) == bool(row.template):
+        raise InvalidField("It is for a category, or for a template.", field="category")
+    if row.category:
+        kind = categories.require(row.category, World(row.project, row.test))
+        if kind.required:
+            raise InvalidField(f"{kind.name} is sent at once, always.", field="category")
+    for name in ("begins", "ends"):
+        if not isinstance(getattr(row, name), time_of_day) or getattr(row, name).tzinfo:
+            raise InvalidField("It is a local time like 08:00.", field=name)
+    days = row.days
+    if not isinstance(days, list) or not set(days) <= set(DAYS):
+        raise InvalidField(
+            f"They are a list of days, and {shown(days)} is not.",
+            field="days",
+            hint=f"There are {', '.join(DAYS)}.",
+        )
+    if not days:
+        raise InvalidWindow("It opens on no day, so never.", field="days")
+    places.check_timezone(row.timezone)
+    places.check_country(row.country)
+    if not isinstance(row.spread, int) or not 0 <= row.spread <= LONGEST_SPREAD:
+        raise InvalidField(f"It is 0 to {LONGEST_SPREAD} minutes.", field="spread")
+    if row.if_late not in DeliveryWindow.IfLate.values:
+        raise InvalidField(
+            f"There is {' and '.join(DeliveryWindow.IfLate.values)}.", field="if_late"
+        )
+    opens, _ = opens_at(_read(row), Place(), datetime.now(UTC))
+    if opens is None:
+        raise InvalidWindow("It does not open within a year.", field="begins")
+
+
+def save(row: DeliveryWindow) -> bool:
+    """Save the window of a category or template; return whether it is new. Raises as ``check``."""
+    check(row)
+    values = {name: getattr(row, name) for name in FIELDS}
+    kept, created = DeliveryWindow.objects.update_or_create(
+        project=row.project,
+        test=row.test,
+        category=row.category,
+        template=row.template,
+        defaults=values,
+    )
+    row.pk = kept.pk
+    forget()
+    return created
+
+
+def forget() -> None:
+    """Look again at the next use."""
+    _kept.clear()

@@ -1,0 +1,53 @@
+"""Due times where the recipient is."""
+
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+
+from notifications.core.errors import InvalidTime
+from notifications.recipients.places import Place
+from notifications.submission.fields import Request
+from notifications.submission.times import scheduled_at_of
+
+_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
+_HINT = "Give it like 09:00, or 2026-12-24T09:00."
+
+
+def timed(request: Request, place: Place, now: datetime) -> Request:
+    """Return a request with the due time that its ``local_time`` means where the recipient is.
+
+    A time of day is the next one, counted from its ``eta`` or ``countdown`` where it has one. Who
+    has no zone is in ``TIME_ZONE``. A time that a spring change skips is right after the gap.
+    Raises ``InvalidTime``.
+    """
+    given = request.local_time
+    zone = ZoneInfo(place.timezone or settings.TIME_ZONE)
+    if isinstance(given, str) and _OF_DAY.fullmatch(given):
+        due = _next(given, scheduled_at_of(request, now) or now, zone)
+    elif isinstance(given, str) and _MOMENT.fullmatch(given):
+        if request.eta is not None or request.countdown is not None:
+            raise InvalidTime("There is another due time, too.", field="local_time")
+        due = _moment(given, zone)
+    else:
+        raise InvalidTime("It is not a local time.", field="local_time", hint=_HINT)
+    return request._replace(eta=due, countdown=None, local_time="")
+
+
+def _next(of_day: str, begin: datetime, zone: ZoneInfo) -> datetime:
+    local = begin.astimezone(zone)
+    hour, minute = map(int, of_day.split(":"))
+    due = local.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)
+    # Compared as moments: within one zone Python compares what clocks show.
+    if due.timestamp() < begin.timestamp():
+        due += timedelta(days=1)
+    return due
+
+
+def _moment(text: str, zone: ZoneInfo) -> datetime:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=zone)
+    except ValueError:
+        raise InvalidTime("There is no such time.", field="local_time", hint=_HINT) from None

@@ -1,0 +1,287 @@
+"""Delivery windows, and sends at a time where the recipient is."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from notifications.core import errors
+from notifications.core.routing import SEND_TASK
+from notifications.db import clock
+from notifications.delivery import claims
+from notifications.models import DeliveryWindow, Notification, Recipient
+from notifications.queueing import backlog
+from notifications.recipients import categories, suppressions, windows
+from notifications.recipients.places import Place
+from notifications.recipients.windows import Step, Window
+from notifications.submission import local_times, save_recipient, send, send_many
+from notifications.submission.requests import read
+from scheduling import jobs
+from tests.integration.notifications.api.conftest import Caller, call, caller
+from tests.multiply import multiply
+
+__all__ = ["call", "caller"]
+
+pytestmark = pytest.mark.django_db
+
+TO: dict[str, Any] = {"to": {"recipient": "customer-17"}}
+BILL: dict[str, Any] = {"channel": "simulator", "body": "B", "category": "billing", **TO}
+VIENNA, NEW_YORK = Place("Europe/Vienna", "AT"), Place("America/New_York", "US")
+ID = UUID(int=7)
+
+
+def window(begins: str = "08:00", ends: str = "20:00", **changes: Any) -> Window:
+    given: dict[str, Any] = {
+        "days": range(7),
+        "holidays": True,
+        "timezone": "",
+        "country": "",
+        "spread": 0,
+    }
+    given |= {"if_late": "drop", **changes}
+    days = frozenset(given.pop("days"))
+    return Window(time.fromisoformat(begins), time.fromisoformat(ends), days, **given)
+
+
+AUSTRIAN = window(holidays=False, country="AT")
+
+
+@pytest.fixture(autouse=True)
+def _fresh(settings: Settings) -> None:
+    settings.OUTBOX = True
+    suppressions.forget()
+    categories.forget()
+    windows.forget()
+
+
+@pytest.fixture
+def ada() -> Recipient:
+    return save_recipient("customer-17", addresses={"simulator": "ada"}, timezone="Europe/Vienna")
+
+
+def local(text: str, place: Place = VIENNA) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(place.timezone))
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "moment", "opens"),
+    [
+        (window(), VIENNA, "2026-06-01T12:00", "2026-06-01T12:00"),  # open
+        (window(), VIENNA, "2026-06-01T20:00", "2026-06-02T08:00"),
+        (window(), VIENNA, "2026-06-01T07:59", "2026-06-01T08:00"),
+        (window(), NEW_YORK, "2026-06-01T21:00", "2026-06-02T08:00"),
+        (window("22:00", "06:00"), VIENNA, "2026-06-01T03:00", "2026-06-01T03:00"),
+        (window("22:00", "06:00"), VIENNA, "2026-06-01T06:00", "2026-06-01T22:00"),
+        (window(days=range(5)), VIENNA, "2026-06-05T21:00", "2026-06-08T08:00"),  # a Friday
+        (window("00:00", "00:00", days=[0]), VIENNA, "2026-06-02T00:00", "2026-06-08T00:00"),
+        (window(holidays=False), VIENNA, "2026-12-24T21:00", "2026-12-27T08:00"),  # two holidays
+        (window(holidays=False), Place("Europe/Vienna"), "2026-12-24T21:00", "2026-12-25T08:00"),
+        (
+            window(holidays=False, country="AT"),
+            Place("Europe/Vienna"),
+            "2026-12-24T21:00",
+            "2026-12-27T08:00",
+        ),
+        (window("02:30", "03:30"), VIENNA, "2026-03-29T00:00", "2026-03-30T02:30"),  # a gap
+    ],
+)
+def test_a_window_opens_where_the_recipient_is(
+    given: Window, place: Place, moment: str, opens: str
+) -> None:
+    found, closes = windows.opens_at(given, place, local(moment, place))
+    assert found is not None
+    assert closes is not None
+    assert found == local(opens, place)
+    assert found < closes
+
+
+@pytest.mark.parametrize(
+    ("given", "expires", "step"),
+    [
+        (window(), None, Step.WAIT),
+        (window(), "2026-06-02T09:00", Step.WAIT),
+        (window(), "2026-06-02T07:00", Step.DROP),
+        (window(if_late="send"), "2026-06-02T07:00", Step.GO),
+        (window(days=[]), None, Step.DROP),
+    ],
+)
+def test_what_would_expire_before_it_opens_is_dropped_or_sent(
+    given: Window, expires: Any, step: Step
+) -> None:
+    expires_at = local(expires) if expires else None
+    due_at = local("2026-06-01T21:00")
+    assert windows.plan(given, VIENNA, ID, due_at=due_at, expires_at=expires_at).step is step
+
+
+def test_what_waited_is_spread_evenly_over_the_first_minutes() -> None:
+    due_at, opens = local("2026-06-01T21:00"), local("2026-06-02T08:00")
+    found = [
+        windows.plan(window(spread=10), VIENNA, uuid4(), due_at=due_at, expires_at=None).due_at
+        for _ in range(2000)
+    ]
+    minutes = [int((one - opens).total_seconds() // 60) for one in found if one is not None]
+    assert set(minutes) == set(range(10))
+    assert max(minutes.count(minute) for minute in range(10)) < 300
+
+
+def closed() -> dict[str, str]:
+    """A window that opens in five hours and closes two hours later, where Ada is."""
+    opens = clock.now().astimezone(ZoneInfo("Europe/Vienna")) + timedelta(hours=5)
+    return {"begins": f"{opens:%H:%M}", "ends": f"{opens + timedelta(hours=2):%H:%M}"}
+
+
+def test_the_answer_says_when_it_goes_and_why(call: Caller, ada: Recipient) -> None:
+    made = call("POST", "/delivery-windows", {"category": "billing", **closed(), "spread": 0})
+    assert made.status_code == 201
+    answer = call.ok("POST", "/notifications", {**BILL, "idempotency_key": "k"})
+    assert (answer["status"], answer["reason"]) == ("scheduled", "window_closed")
+    waits = datetime.fromisoformat(answer["scheduled_at"]) - clock.now()
+    assert timedelta(hours=4, minutes=58) < waits < timedelta(hours=5, minutes=1)
+    assert call.ok("POST", "/notifications", {**BILL, "idempotency_key": "k"}) == answer
+    late = call.ok("POST", "/notifications", {**BILL, "expires": 600})
+    assert (late["status"], late["reason"]) == ("expired", "window_closed")
+    assert send(**BILL | {"category": "security"}).status == "queued"
+    assert send(channel="simulator", body="B", **TO).status == "queued"
+    assert send(**BILL | {"countdown": 5 * 3600 + 600}).reason == ""
+    assert (
+        call(
+            "POST", "/delivery-windows", {"category": "billing", **closed(), "if_late": "send"}
+        ).status_code
+        == 200
+    )
+    assert call.ok("POST", "/notifications", {**BILL, "expires": 600})["status"] == "queued"
+    [shown] = call.ok("GET", "/delivery-windows")
+    assert call("DELETE", f"/delivery-windows/{shown['id']}").status_code == 204
+    assert call("DELETE", f"/delivery-windows/{shown['id']}").status_code == 404
+    assert send(**BILL).status == "queued"
+
+
+def test_a_window_that_closed_meanwhile_defers_without_an_attempt(
+    ada: Recipient, deliver: Callable[..., Any]
+) -> None:
+    first, second = send(**BILL), send(**BILL, expires=600)
+    windows.save(DeliveryWindow(category="billing", **_row()))
+    deliver(first, second)
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.status, first.reason, first.attempt_count) == ("scheduled", "window_closed", 0)
+    assert first.due_at == first.scheduled_at > clock.now() + timedelta(hours=4)
+    assert (second.status, second.reason) == ("expired", "window_closed")
+    assert claims.claim([first.id]) == []
+
+
+def _row() -> dict[str, Any]:
+    given = closed()
+    return {name: time.fromisoformat(value) for name, value in given.items()}
+
+
+def test_a_templates_window_wins_over_its_categorys(ada: Recipient, call: Caller) -> None:
+    call.ok("POST", "/templates", {"name": "bill", "channel": "simulator"})
+    call.ok("POST", "/templates/bill/versions", {"parts": {"body": "B"}})
+    call.ok("POST", "/templates/bill/versions/1/publish")
+    fields = {"channel": "simulator", "template": "bill", "category": "billing", **TO}
+    windows.save(DeliveryWindow(category="billing", **_row()))
+    assert send(**fields).reason == "window_closed"
+    always = {"begins": time(0), "ends": time(0)}
+    windows.save(DeliveryWindow(template="bill", **always))
+    assert send(**fields).status == "queued"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "kind"),
+    [
+        ({"category": "nope"}, "category", "unknown-category"),
+        ({"category": "security"}, "category", "invalid-field"),
+        ({"template": "x"}, "category", "invalid-field"),
+        ({"begins": "8"}, "begins", "invalid-field"),
+        ({"ends": "24:00"}, "ends", "invalid-field"),
+        ({"days": []}, "days", "invalid-window"),
+        ({"days": ["monday"]}, "days", "invalid-field"),
+        ({"timezone": "Mars"}, "timezone", "invalid-field"),
+        ({"country": "ZZ"}, "country", "invalid-field"),
+        ({"spread": 1000}, "spread", "invalid-field"),
+        ({"if_late": "channel"}, "if_late", "invalid-field"),
+    ],
+)
+def test_a_window_that_cannot_work_is_refused_by_field(
+    call: Caller, admin_client: Client, changes: dict[str, Any], field: str, kind: str
+) -> None:
+    given = {"category": "billing", "begins": "08:00", "ends": "20:00", **changes}
+    answer = call("POST", "/delivery-windows", given)
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert answer.json()["type"].endswith(kind)
+    form = {"project": "default", "days": ["mon"], "spread": "10", "if_late": "drop", **given}
+    shown = admin_client.post("/admin/notifications/deliverywindow/add/", form)
+    assert shown.status_code == 200
+    assert not DeliveryWindow.objects.exists()
+
+
+def test_a_window_is_made_in_the_admin(admin_client: Client) -> None:
+    form: dict[str, Any] = {"project": "default", "category": "billing", "begins": "08:00"}
+    form |= {"ends": "20:00", "days": ["mon", "fri"], "spread": "10", "if_late": "send"}
+    made = admin_client.post("/admin/notifications/deliverywindow/add/", form)
+    assert made.status_code == 302, made.content.decode()
+    row = DeliveryWindow.objects.get()
+    assert (row.days, row.if_late, row.holidays) == (["mon", "fri"], "send", False)
+
+
+NOW = datetime(2026, 6, 1, 10, tzinfo=UTC)  # noon in Vienna
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "due"),
+    [
+        ({"local_time": "13:00"}, VIENNA, "2026-06-01T11:00+00:00"),
+        ({"local_time": "09:00"}, VIENNA, "2026-06-02T07:00+00:00"),
+        ({"local_time": "09:00"}, NEW_YORK, "2026-06-01T13:00+00:00"),
+        ({"local_time": "12:00"}, VIENNA, "2026-06-01T10:00+00:00"),
+        ({"local_time": "09:00", "countdown": 86400}, NEW_YORK, "2026-06-02T13:00+00:00"),
+        ({"local_time": "2026-12-24T09:00"}, NEW_YORK, "2026-12-24T14:00+00:00"),
+        (
+            {"local_time": "02:30", "eta": "2026-03-28T23:30:00+00:00"},
+            VIENNA,
+            "2026-06-02T00:30+00:00",
+        ),
+    ],
+)
+def test_a_local_time_is_where_the_recipient_is(fields: Any, place: Place, due: str) -> None:
+    request = read({"channel": "email", "recipient": "a@example.org", "body": "B", **fields})
+    timed = local_times.timed(request, place, NOW)
+    assert isinstance(timed.eta, datetime)
+    assert timed.eta.astimezone(UTC) == datetime.fromisoformat(due)
+
+
+def test_a_batch_and_a_schedule_go_at_nine_where_each_is(call: Caller) -> None:
+    for key, zone in (("a", "Asia/Tokyo"), ("b", "America/New_York")):
+        save_recipient(key, addresses={"simulator": key}, timezone=zone)
+    rows = [{"to": {"recipient": key}} for key in "ab"]
+    send_many(rows, channel="simulator", body="B", local_time="09:00")
+    for row in Notification.objects.all():
+        zone = {"a": "Asia/Tokyo", "b": "America/New_York"}[row.recipient]
+        assert f"{row.scheduled_at.astimezone(ZoneInfo(zone)):%H:%M}" == "09:00"
+    jobs.allow(SEND_TASK)
+    fields: dict[str, Any] = {"channel": "simulator", "body": "B", **rows[0]}
+    jobs.register("daily", SEND_TASK, 86400, kwargs={**fields, "local_time": "09:00"})
+    with pytest.raises(jobs.InvalidArguments) as refused:
+        jobs.register("other", SEND_TASK, 86400, kwargs={**fields, "local_time": "9"})
+    assert refused.value.field == "kwargs.local_time"
+    for wrong in ("25:00", "2026-02-30T09:00", "tomorrow", 9, ["09:00"]):
+        with pytest.raises(errors.InvalidTime) as error:
+            send(**fields | {"local_time": wrong})
+        assert error.value.field == "local_time"
+    with pytest.raises(errors.InvalidTime):
+        send(**fields, local_time="2126-01-01T09:00")
+    with pytest.raises(errors.InvalidTime):
+        send(**fields, local_time="2026-12-24T09:00", countdown=5)
+
+
+def test_rows_that_wait_for_a_window_are_not_looked_at(ada: Recipient) -> None:
+    windows.save(DeliveryWindow(category="billing", **_row()))
+    multiply(send(**BILL), 5000)
+    assert Notification.objects.filter(reason="window_closed").count() == 5001
+    assert all(queue.due == 0 for queue in backlog.look(100))
