@@ -138,6 +138,14 @@ def test_the_map_of_the_rooms_is_the_contract() -> None:
     assert shown == held
 
 
+def test_every_test_that_the_page_on_security_names_is_there() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    named = {name for name in re.findall(r"`([\w/]+\.py)`", page) if "test" in name}
+    below = ("", "tests", "tests/integration", "tests/integration/notifications")
+    assert {n for n in named if not any((ROOT / one / n).is_file() for one in below)} == set()
+    assert len(named) > 30
+
+
 def test_the_glossary_has_each_term_once() -> None:
     page = (ROOT / "docs" / "glossary.md").read_text()
     cells = re.findall(r"(?m)^\| ([^|]+?) \|", page)
