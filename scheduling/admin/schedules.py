@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from copy import copy
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import F, Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
@@ -59,6 +59,7 @@ from scheduling.recurrence import RuleEnded
 NEXT_FIRES = 5
 FIRES_SHOWN = 10
 FIRES_DRAWN = 60
+A_DAY = timedelta(days=1)
 NOTHING = "-"
 PAGE = "admin:django_celery_beat_periodictask_change"
 RULES = ("interval", "crontab", "clocked", "solar")
@@ -285,6 +286,21 @@ def _groups() -> dict[int, list[str]]:
 admin.site.unregister(PeriodicTask)
 
 
+def _around_now() -> timeline.Timeline | None:
+    """Draw the last and the next fires of all schedules, of a day before and after now."""
+    now = database_now()
+    recent = Fire.objects.filter(scheduled_for__range=(now - A_DAY, now + A_DAY))
+    named = recent.annotate(name=F("schedule__periodic_task__name")).order_by("-scheduled_for")
+    due = Schedule.objects.filter(next_fire_at__range=(now, now + A_DAY)).order_by("next_fire_at")
+    next_ones = due.values_list("next_fire_at", "periodic_task__name")[:FIRES_DRAWN]
+    fires: list[tuple[Fire, str]] = []
+    planned: list[tuple[datetime, str]] = []
+    with isolation.aside("reading the fires around now"):
+        fires += [(fire, fire.name) for fire in readable(named)[:FIRES_DRAWN]]
+        planned += [(moment, name) for moment, name in next_ones if moment]
+    return timeline.draw_all(fires, planned, now)
+
+
 @admin.register(PeriodicTask)
 class ScheduleAdmin(ReadableAdmin):
     """Every ``PeriodicTask`` there is, whoever made it."""
@@ -294,6 +310,7 @@ class ScheduleAdmin(ReadableAdmin):
     list_display = ("name", "does", "rule", "state", "next_fire", "last_run_at")
     list_filter = (StateFilter, GroupFilter, "one_off")
     search_fields = ("name", "task")
+    list_before_template = "scheduling/admin/timeline.html"
     show_full_result_count = False
     list_per_page = 50
     # Plain dropdowns would load every crontab there is.
@@ -373,9 +390,10 @@ class ScheduleAdmin(ReadableAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """List schedules under our word for them."""
+        """List schedules under our word for them, below a picture of what fires around now."""
+        drawn = _around_now() if request.user.has_perm("scheduling.view_fire") else None
         page: HttpResponse = super().changelist_view(
-            request, {"title": "Schedules", **(extra_context or {})}
+            request, {"title": "Schedules", "timeline": drawn, **(extra_context or {})}
         )
         return page
 

@@ -64,6 +64,22 @@ def draw(fires: Iterable[Fire], planned: Iterable[datetime], now: datetime) -> T
         for fire in fires
     ]
     found += [(moment, "planned", "planned") for moment in planned]
+    return _drawn(found, now)
+
+
+def draw_all(
+    fires: Iterable[tuple[Fire, str]], planned: Iterable[tuple[datetime, str]], now: datetime
+) -> Timeline | None:
+    """Draw the fires of many schedules, each with its schedule's name; ``None`` as above."""
+    found = [
+        (fire.fire_at, kind_of(fire), f"{name}, {fire.get_status_display()}{_noted(fire)}")
+        for fire, name in fires
+    ]
+    found += [(moment, "planned", f"{name}, planned") for moment, name in planned]
+    return _drawn(found, now)
+
+
+def _drawn(found: Sequence[tuple[datetime, str, str]], now: datetime) -> Timeline | None:
     if not found:
         return None
     moments = [now, *(moment for moment, _, _ in found)]

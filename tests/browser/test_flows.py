@@ -83,6 +83,7 @@ def check(page: Any, shoot: Shoot) -> None:
     assert page.inner_text("#outlook tbody th") == "2"
     assert "Your code is 4711" in page.inner_text("#send")
     assert not Notification.objects.filter(reference="first").exists()
+    page.evaluate("document.querySelector('#outlook').scrollIntoView()")
     shoot(page, "flow-send-outlook")
 
 

@@ -1,6 +1,7 @@
 """A person creates, pauses, resumes and runs a schedule, and sees what comes and what was."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from django.urls import reverse
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from scheduling import jobs, ledger
-from scheduling.models import Fire, Schedule
+from scheduling.clock import database_now
+from scheduling.models import Fire, FireStatus, Schedule
 from tests.integration.scheduling.conftest import apply_all_changes, make_due, tick
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -173,6 +175,30 @@ def test_a_backfill_is_previewed_then_ordered_and_logged(admin_client: Client, m
     (said,) = LogEntry.objects.values_list("change_message", flat=True)
     assert "Backfill of 3 runs, from 2026-03-01T00:00" in said
     assert admin_client.get(where.replace(str(task.pk), "0")).status_code == 404
+
+
+def test_the_list_draws_the_last_and_the_next_fires_of_all(
+    admin_client: Client, client: Client, make: Make
+) -> None:
+    soon, later = make("soon"), make("later")
+    now = database_now()
+    for task, at in ((soon, timedelta(minutes=5)), (later, timedelta(days=9))):
+        Schedule.objects.update_or_create(pk=task.pk, defaults={"next_fire_at": now + at})
+    Fire.objects.create(
+        schedule_id=later.pk,
+        scheduled_for=now - timedelta(hours=1),
+        fire_at=now - timedelta(hours=1),
+        finished_at=now,
+        status=FireStatus.FAILED,
+    )
+    shown = admin_client.get(LIST).content.decode()
+    assert "soon, planned" in shown
+    assert "later, failed" in shown.lower()
+    assert "later, planned" not in shown  # it is days away
+    viewer = User.objects.create_user("looker", password="looker", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_periodictask"))
+    client.force_login(viewer)
+    assert "soon, planned" not in client.get(LIST).content.decode()
 
 
 def test_a_backfill_is_for_those_who_may_steer(client: Client, make: Make) -> None:
