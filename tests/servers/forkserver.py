@@ -133,10 +133,12 @@ def fork_server() -> ForkServer:
 
 
 def _files_of_modules() -> list[str]:
-    """Return the files of what this process has imported, but for the tests."""
+    """Return the files of what this process has imported, but for the tests and what they made."""
     modules = [module for name, module in sys.modules.items() if not name.startswith("tests.")]
     loaders = (getattr(module, "__loader__", None) for module in modules)
-    return [loader.path for loader in loaders if type(loader) is SourceFileLoader]
+    paths = [loader.path for loader in loaders if type(loader) is SourceFileLoader]
+    lasting = (str(ROOT), sys.prefix, sys.base_prefix)
+    return [path for path in paths if path.startswith(lasting) and Path(path).exists()]
 
 
 def _loader(path: str) -> SourceFileLoader:
