@@ -204,7 +204,6 @@ def run(
     harm: Callable[[Chaos], None],
     seed: int = 0,
     slow: int = SLOW_SECONDS,
-    schedules: int = SCHEDULES,
 ) -> Report:
     """Harm schedulers over a migrated, empty database; then count what ran."""
     from django_celery_beat.models import PeriodicTask
@@ -214,7 +213,7 @@ def run(
     runs.touch()
     with Database(processes.env["DATABASE_URL"]).movable_clock():
         chaos = Chaos(processes, report)
-        _make_schedules(slow, schedules)
+        _make_schedules(slow)
         harm(chaos)
         ended_at = _database_now()
         _await_answers(ended_at)
@@ -226,7 +225,7 @@ def run(
     return report
 
 
-def _make_schedules(slow: int, count: int) -> None:
+def _make_schedules(slow: int) -> None:
     from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
     from scheduling.models import Schedule
@@ -252,7 +251,7 @@ def _make_schedules(slow: int, count: int) -> None:
                 guarantee=guarantee,
             )
 
-    for number in range(count):
+    for number in range(SCHEDULES):
         make(f"chaos {number}", "jobs.note", 1 + number % 3)
     for number in range(SLOW_SCHEDULES):
         every = max(5 * SLOW_SECONDS, slow * 3 // 2)
