@@ -78,6 +78,8 @@ def content(system: Any, admin_user: User, wait_until: Callable[..., Any]) -> di
         "template": f"/admin/templates_engine/template/{template.pk}/change/",
         "version": f"/admin/templates_engine/templateversion/{version.pk}/change/",
         "preview": f"/admin/templates_engine/templateversion/{version.pk}/preview-page/",
+        "compare": f"/admin/templates_engine/templateversion/{version.pk}/compare-page/",
+        "dashboard-week": "/admin/?span=week",
         "accounts": f"{lists}/provideraccount/",
         "account-kinds": f"{lists}/provideraccount/add/",
         "account-add": f"{lists}/provideraccount/add/?kind=smtp&channel=email",
