@@ -1,8 +1,10 @@
 """The page on which recipients choose what they get, behind a signed link."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
 
+from django.core import signing
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import translation
@@ -13,9 +15,11 @@ from django.views.decorators.http import require_http_methods
 from notifications.core.errors import UnknownRecipient
 from notifications.models import Consent, Recipient
 from notifications.recipients import categories, directory, preference_links, preferences
+from notifications.recipients.categories import Kind
 from notifications.recipients.preferences import EVERYTHING, Change, Choices, How
 
 TEMPLATE = "notifications/preferences.html"
+_signer = signing.Signer(salt="notifications.preferences.shown")
 
 
 @csrf_exempt  # the address of this page is the secret
@@ -31,12 +35,52 @@ def page(request: HttpRequest, token: str) -> HttpResponse:
     except (preference_links.BadLink, UnknownRecipient):
         return _answer(request, {"state": "forged"}, status=404)
     with translation.override(recipient.locale or translation.get_language()):
-        saved = request.method == "POST"
-        if saved:
-            text = _text(recipient)
-            changes = [*_changes(request, recipient)]
+        shown = _Shown.read(request.POST.get("shown", ""), recipient)
+        is_stop = "stop" in request.POST
+        if is_stop:
+            text = "\n".join(filter(None, [gettext("Stop all that can be stopped"), shown.text]))
+            changes = [
+                Change(EVERYTHING, channel, granted=False) for channel in _channels(recipient)
+            ]
+        else:
+            text = shown.text
+            changes = [*_changes(shown, {name for name in request.POST if ":" in name}, recipient)]
+        if changes:
             preferences.choose(recipient, changes, How(Consent.Means.PAGE, text=text))
-        return _answer(request, {"state": "saved" if saved else "form", "rows": _rows(recipient)})
+        rows = _rows(recipient)
+        state = "saved" if is_stop or shown.boxes else "form"
+        context = {"state": state, "rows": rows, "shown": _Shown.of(rows).signed(recipient)}
+        return _answer(request, context)
+
+
+class _Shown(NamedTuple):
+    """What a form showed: its boxes by category and channel, and the text beside them.
+
+    The form carries it, signed: only what somebody saw is written as their choice.
+    """
+
+    boxes: list[list[str]]
+    text: str
+
+    @classmethod
+    def of(cls, rows: list[dict[str, Any]]) -> "_Shown":
+        """Return what the page shows of these rows."""
+        boxes = [box["name"].split(":") for row in rows for box in row["boxes"]]
+        lines = [f"{row['title']}: {row['kind'].description}" for row in rows]
+        return cls(boxes, "\n".join(lines))
+
+    @classmethod
+    def read(cls, given: str, recipient: Recipient) -> "_Shown":
+        """Return what a form says that it showed to this recipient; nothing for any other form."""
+        try:
+            *whose, boxes, text = _signer.unsign_object(given)
+        except (signing.BadSignature, ValueError, TypeError):
+            return cls([], "")
+        return cls(boxes, text) if whose == [*recipient.world, recipient.key] else cls([], "")
+
+    def signed(self, recipient: Recipient) -> str:
+        """Return it as the form carries it."""
+        return _signer.sign_object([*recipient.world, recipient.key, *self], compress=True)
 
 
 def _channels(recipient: Recipient) -> list[str]:
@@ -53,7 +97,9 @@ def _rows(recipient: Recipient) -> list[dict[str, Any]]:
         {
             "kind": kind,
             "title": kind.title or kind.name,
-            "boxes": [
+            "boxes": []
+            if kind.required
+            else [
                 {
                     "name": _name(kind.name, channel),
                     "channel": _title(channel),
@@ -75,15 +121,14 @@ def _title(channel: str) -> str:
     }.get(channel, channel)
 
 
-def _changes(request: HttpRequest, recipient: Recipient) -> Iterator[Change]:
-    """Return what differs from what they get now."""
-    channels = _channels(recipient)
-    if "stop" in request.POST:
-        yield from (Change(EVERYTHING, channel, granted=False) for channel in channels)
-        return
-    checked = {name for name in request.POST if ":" in name}
-    kinds = [kind for kind in categories.of(recipient.world).values() if not kind.required]
-    for channel in channels:
+def _changes(shown: _Shown, checked: Collection[str], recipient: Recipient) -> Iterator[Change]:
+    """Return what differs from what they get now, of the boxes that they saw."""
+    known = categories.of(recipient.world)
+    by_channel: dict[str, list[Kind]] = defaultdict(list)
+    for category, channel in shown.boxes:
+        if category in known and not known[category].required:
+            by_channel[channel].append(known[category])
+    for channel, kinds in by_channel.items():
         choices: Choices = recipient.choices
         wanted = {kind.name: _name(kind.name, channel) in checked for kind in kinds}
         if any(wanted.values()) and choices.get(EVERYTHING, {}).get(channel) is False:
@@ -92,12 +137,6 @@ def _changes(request: HttpRequest, recipient: Recipient) -> Iterator[Change]:
         for kind in kinds:
             if wanted[kind.name] is not (not preferences.held_by(kind, channel, choices)):
                 yield Change(kind.name, channel, granted=wanted[kind.name])
-
-
-def _text(recipient: Recipient) -> str:
-    """Return what they read when they chose."""
-    kinds = categories.of(recipient.world).values()
-    return "\n".join(f"{kind.title or kind.name}: {kind.description}" for kind in kinds)
 
 
 def _answer(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:

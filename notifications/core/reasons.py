@@ -63,6 +63,7 @@ class Reason(StrEnum):
     CATEGORY_REFUSED_ON_CHANNEL = "category_refused_on_channel"
     CHANNEL_REFUSED = "channel_refused"  # all on this channel that can be refused
     CONSENT_MISSING = "consent_missing"  # to a category that is sent to who agreed, alone
+    RECIPIENT_DELETED = "recipient_deleted"  # what they had chosen is not known any more
 
 
 def known(word: str) -> str:
@@ -77,8 +78,9 @@ CHOSEN = {
     Reason.CATEGORY_REFUSED_ON_CHANNEL: "the recipient has refused this category on this channel",
     Reason.CHANNEL_REFUSED: "the recipient has refused all that can be refused on this channel",
     Reason.CONSENT_MISSING: "the recipient has not agreed to this category",
+    Reason.RECIPIENT_DELETED: "the stored recipient was deleted",
 }
-"""The rules of preferences, in words."""
+"""The rules of preferences, and the deletion of a recipient, in words."""
 
 DEFERRED = (
     *(Reason.NO_PROVIDER, Reason.RATE_LIMITED, Reason.ACCOUNT_BUSY, Reason.ACCOUNT_HELD),

@@ -122,7 +122,7 @@ def _is_stale(claim: Claim, now: datetime) -> bool:
 
 
 def _suppress(claims: list[Claim]) -> Plan:
-    """Plan to end messages whose recipient is suppressed, or refuses them, since acceptance."""
+    """Plan to end messages whose recipient is suppressed, refuses them or is deleted by now."""
     plan = Plan()
     recipients: dict[World, set[str]] = defaultdict(set)
     for claim in claims:
@@ -143,8 +143,9 @@ def _suppress(claims: list[Claim]) -> Plan:
         )
         if claim.recipient_key and not reason:
             person = people.get((claim.world, claim.recipient_key))
-            choices = person.choices if person else {}
-            reason = preferences.held_by(kind, claim.channel, choices)
+            reason = Reason.RECIPIENT_DELETED
+            if person is not None:
+                reason = preferences.held_by(kind, claim.channel, person.choices)
         if reason:
             plan.end[Status.SUPPRESSED, reason].append(claim)
     return plan

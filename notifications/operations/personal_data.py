@@ -22,6 +22,7 @@ from django_celery_beat.models import PeriodicTask
 from django_celery_results.models import GroupResult, TaskResult
 
 from notifications.core import routing
+from notifications.core.world import DEFAULT_PROJECT, World
 from notifications.delivery import failed_deliveries
 from notifications.mails import collecting
 from notifications.models import (
@@ -192,6 +193,9 @@ class _Whom:
         given = recipient.strip()
         self.forms = set() if project else spellings.of(given) | {given.lower()}
         self.stored = list(_stored(given, project, self.forms))
+        self._ids = {(one.world, one.key) for one in self.stored}
+        if project:  # also of one that is stored no more
+            self._ids |= {(World(project, test), given) for test in (False, True)}
         for address in RecipientAddress.objects.filter(recipient__in=self.stored):
             self.forms |= {address.address, address.address.lower()}
         self._written = self.forms.union(
@@ -206,8 +210,8 @@ class _Whom:
     def of(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
         """Return the rows whose recipient it is."""
         its = Q(recipient__in=self._written)
-        for one in self.stored:
-            its |= Q(**one.world.columns, recipient_key=one.key)
+        for world, key in self._ids:
+            its |= Q(**world.columns, recipient_key=key)
         found: QuerySet[Any] = rows.filter(its)
         return found
 
@@ -252,10 +256,8 @@ class _Whom:
         """
         by_code = self.saying(Schedule.objects.all(), "definition").values("periodic_task")
         given = self.saying(PeriodicTask.objects.all(), "kwargs", "args").values("pk")
-        which = Q(pk__in=given) | Q(pk__in=by_code)
-        for one in self.stored:
-            named = json.dumps({"recipient": one.key})
-            which |= Q(kwargs__contains=named) | Q(args__contains=named)
+        by_id = [pk for world, key in self._ids for pk in _naming(key, world.project)]
+        which = Q(pk__in=given) | Q(pk__in=by_code) | Q(pk__in=by_id)
         found: QuerySet[PeriodicTask] = PeriodicTask.objects.filter(which)
         return found
 
@@ -287,6 +289,41 @@ class _Whom:
         if isinstance(value, dict):
             return {name: self._without(one) for name, one in value.items()}
         return FORGOTTEN if isinstance(value, str) and self.names(value) else value
+
+
+def _naming(key: str, project: str) -> Iterator[int]:
+    """Yield the schedules whose arguments name the id of a recipient of this project."""
+    text = json.dumps(key)
+    by_code = Schedule.objects.annotate(as_text=Cast("definition", TextField()))
+    rows: list[tuple[int, Any]] = [
+        (pk, [_read(args), _read(kwargs)])
+        for pk, args, kwargs in PeriodicTask.objects.filter(
+            Q(kwargs__contains=text) | Q(args__contains=text)
+        ).values_list("pk", "args", "kwargs")
+    ]
+    rows += by_code.filter(as_text__contains=text).values_list("periodic_task", "definition")
+    for pk, given in rows:
+        projects = _values(given, "project") or {DEFAULT_PROJECT}
+        if key in _values(given, "recipient") and project in projects:
+            yield pk
+
+
+def _read(arguments: str) -> Any:
+    """Return arguments of a schedule; None for what no worker can read either."""
+    try:
+        return json.loads(arguments or "null")
+    except ValueError:
+        return None
+
+
+def _values(given: Any, name: str) -> set[str]:
+    """Return the texts that stand under a name, at any depth of JSON."""
+    if isinstance(given, list):
+        return set().union(*(_values(one, name) for one in given))
+    if not isinstance(given, dict):
+        return set()
+    own = {given[name]} if isinstance(given.get(name), str) else set()
+    return own.union(*(_values(one, name) for one in given.values()))
 
 
 def _suppressions(whom: _Whom, done: Counter[str]) -> None:

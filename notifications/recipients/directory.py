@@ -97,7 +97,8 @@ def get(key: str, *, world: World = LIVE) -> Recipient:
 def remove(key: str, *, world: World = LIVE) -> None:
     """Delete a stored recipient with its addresses. Raises ``UnknownRecipient``.
 
-    What was sent to it stays; ``operations.personal_data`` forgets that, too.
+    What was sent to it stays; ``operations.personal_data`` forgets that, too. What waits for it
+    ends as suppressed, with the reason ``recipient_deleted``, when a worker takes it.
     """
     get(key, world=world).delete()
 

@@ -4,7 +4,7 @@ A choice is for a category and a channel. An empty category means all that can b
 channel every channel. ``Recipient.choices`` holds what was chosen last; ``Consent`` every change.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from django.db import transaction
@@ -83,41 +83,59 @@ def check(changes: Sequence[Change], world: World) -> None:
 
 
 def choose(recipient: Recipient, changes: Iterable[Change], how: How) -> int:
-    """Write what a recipient chooses, and return how many choices that changed.
+    """Write what a recipient chooses, and return how many rows that added to the history.
 
-    Who agrees to what they had unsubscribed from by a link or an SMS gets it again at their
-    addresses.
+    A choice for every channel replaces what was chosen otherwise for single channels, unless the
+    same changes name these. Who agrees to what they had unsubscribed from by a link or an SMS gets
+    it again at their addresses. A change that neither changes a choice nor lifts a suppression is
+    not in the history.
     """
     wanted = list(changes)
     with transaction.atomic():
         row = Recipient.objects.select_for_update().get(pk=recipient.pk)
+        named = {(change.category, change.channel) for change in wanted}
+        changed = [_apply(change, row.choices, named) for change in wanted]
+        lifted = [_lift(row, change) for change in wanted]
         now = clock.now()
-        done = []
-        for change in wanted:
-            of_category = row.choices.setdefault(change.category, {})
-            if of_category.get(change.channel) is change.granted:
-                continue
-            of_category[change.channel] = change.granted
-            if change.granted is None:
-                del of_category[change.channel]
-            done.append(
-                Consent(
-                    recipient=row,
-                    category=change.category,
-                    channel=change.channel,
-                    granted=change.granted,
-                    means=how.means,
-                    source=how.source[:100],
-                    text=printable(how.text),
-                    created_at=now,
-                )
+        done = [
+            Consent(
+                recipient=row,
+                category=change.category,
+                channel=change.channel,
+                granted=change.granted,
+                means=how.means,
+                source=how.source[:100],
+                text=printable(how.text),
+                created_at=now,
             )
+            for change, *effects in zip(wanted, changed, lifted, strict=True)
+            if any(effects)
+        ]
         Consent.objects.bulk_create(done)
         row.choices = {name: chosen for name, chosen in row.choices.items() if chosen}
         row.save(update_fields=["choices"])
-        _lift(row, [change for change in wanted if change.granted is not False])
     recipient.choices = row.choices
     return len(done)
+
+
+def _apply(
+    change: Change, choices: dict[str, dict[str, bool]], named: Collection[tuple[str, str]]
+) -> bool:
+    """Change the choices, and return whether that changed one.
+
+    ``named`` holds the categories and channels that the same changes name.
+    """
+    of_category = choices.setdefault(change.category, {})
+    before = dict(of_category)
+    if change.granted is None:
+        of_category.pop(change.channel, None)
+        return of_category != before
+    if change.channel == EVERY_CHANNEL:
+        for channel, chosen in before.items():
+            if (change.category, channel) not in named and chosen is not change.granted:
+                del of_category[channel]
+    of_category[change.channel] = change.granted
+    return of_category != before
 
 
 def choose_by_address(
@@ -134,18 +152,19 @@ def choose_by_address(
     return len(found)
 
 
-def _lift(recipient: Recipient, granted: Iterable[Change]) -> None:
-    """Lift what unsubscribing by an address has left, where they agree again."""
-    for change in granted:
-        if change.category not in (EVERYTHING, categories.MARKETING):
-            continue
-        scope = (
-            suppressions.Scope.MARKETING
-            if change.category == categories.MARKETING
-            else suppressions.Scope.EVERYTHING
-        )
-        for one in recipient.addresses.all():
-            if change.channel in (EVERY_CHANNEL, one.channel):
-                suppressions.lift_unsubscribed(
-                    one.channel, one.address, scope=scope, world=recipient.world
-                )
+def _lift(recipient: Recipient, change: Change) -> int:
+    """Lift what unsubscribing by an address has left, where they agree again; return how much.
+
+    It stays where another choice still holds back what the change is for.
+    """
+    if change.granted is False or change.category not in (EVERYTHING, categories.MARKETING):
+        return 0
+    is_marketing = change.category == categories.MARKETING
+    scope = suppressions.Scope.MARKETING if is_marketing else suppressions.Scope.EVERYTHING
+    kind = categories.kind_of("", recipient.world, is_marketing=is_marketing)
+    return sum(
+        suppressions.lift_unsubscribed(one.channel, one.address, scope=scope, world=recipient.world)
+        for one in recipient.addresses.all()
+        if change.channel in (EVERY_CHANNEL, one.channel)
+        and not held_by(kind, one.channel, recipient.choices)
+    )

@@ -196,9 +196,9 @@ def lift_answering(
         ).update(lifted_at=clock.now())
 
 
-def lift_unsubscribed(channel: str, recipient: str, *, scope: str, world: World) -> None:
-    """Lift what a recipient's unsubscribing has left: they have agreed again."""
-    Suppression.objects.filter(
+def lift_unsubscribed(channel: str, recipient: str, *, scope: str, world: World) -> int:
+    """Lift what a recipient's unsubscribing has left: they have agreed again. Return how many."""
+    return Suppression.objects.filter(
         **world.columns,
         channel=channel,
         recipient=comparable(channel, recipient),

@@ -174,6 +174,13 @@ def test_the_api_writes_choices_and_keeps_their_history(call: Caller, ada: Recip
     assert personal_data.export("customer-17", project="default")["consents"]
 
 
+def shown_on(client: Client, path: str) -> dict[str, str]:
+    """Return the field by which the form says what it showed."""
+    found = re.search(r'name="shown" value="([^"]+)"', client.get(path).content.decode())
+    assert found
+    return {"shown": found[1]}
+
+
 def test_the_page_shows_saves_and_stops(client: Client, ada: Recipient) -> None:
     path = preference_links.url(ada.world, ada.key).removeprefix(PUBLIC)
     shown = client.get(path)
@@ -186,7 +193,7 @@ def test_the_page_shows_saves_and_stops(client: Client, ada: Recipient) -> None:
         for channel in ("email", "sms", "simulator")
     }
     assert not Consent.objects.exists()
-    kept = {
+    kept = shown_on(client, path) | {
         "billing:email": "1",
         "billing:sms": "1",
         "billing:simulator": "1",
@@ -204,13 +211,34 @@ def test_the_page_shows_saves_and_stops(client: Client, ada: Recipient) -> None:
     ada.refresh_from_db()
     assert ada.choices[""] == {"email": False, "sms": False, "simulator": False}
     assert send(**MAIL, category="marketing").reason == "channel_refused"
-    client.post(path, {"marketing:email": "1"})
+    client.post(path, shown_on(client, path) | {"marketing:email": "1"})
     assert send(**MAIL, category="marketing").status == "queued"
     assert send(**MAIL, category="billing").reason == "category_refused_on_channel"
     for forged in (path[:-1], "/preferences/x"):
         assert client.get(forged).status_code == 404
     ada.delete()
     assert client.get(path).status_code == 404
+
+
+def test_the_page_writes_only_boxes_that_were_shown(client: Client, ada: Recipient) -> None:
+    path = preference_links.url(ada.world, ada.key).removeprefix(PUBLIC)
+    shown = shown_on(client, path)
+    save_recipient("customer-17", addresses={"push": "token"})
+    categories.save(Category(project="default", name="report", title="Report"))
+    other = save_recipient("customer-18", addresses={"email": "eve@example.org"})
+    of_another = shown_on(client, preference_links.url(other.world, other.key).removeprefix(PUBLIC))
+    for given in ({}, {"save": "1"}, {"shown": "forged"}, of_another):
+        assert "Your choice is saved." not in client.post(path, given).content.decode()
+    assert not Consent.objects.exists()
+    client.post(path, shown | {"save": "1"})
+    ada.refresh_from_db()
+    of_all = {"email": False, "sms": False, "simulator": False}
+    assert ada.choices == {"billing": of_all, "product": of_all}
+    texts = set(Consent.objects.values_list("text", flat=True))
+    assert ["Report" in text for text in texts] == [False]
+    client.post(path, shown_on(client, path) | {"save": "1"})
+    ada.refresh_from_db()
+    assert ada.choices["report"] == of_all | {"push": False}
 
 
 def test_unsubscribing_by_a_mails_link_writes_the_same_consent(
@@ -228,6 +256,49 @@ def test_unsubscribing_by_a_mails_link_writes_the_same_consent(
     assert send(channel="email", template="sale", **TO).status == "suppressed"
     choose_preferences("customer-17", {"marketing": {"email": True}})
     assert send(channel="email", template="sale", **TO).status == "queued"
+
+
+def test_a_broad_yes_replaces_a_refusal_by_a_mails_link(
+    client: Client, call: Caller, ada: Recipient
+) -> None:
+    published("sale", "marketing")
+    path = "/recipients/customer-17"
+    broad = {"choices": [{"category": "marketing", "granted": True}], "text": "Yes"}
+    call.ok("POST", f"{path}/preferences", broad)
+    row = send(channel="email", template="sale", **TO)
+    link = unsubscribe_links.url(row.id, row.channel, row.recipient).removeprefix(PUBLIC)
+    client.post(link, {"List-Unsubscribe": "One-Click"})
+    chosen = call.ok("POST", f"{path}/preferences", broad)["choices"]
+    assert chosen == {"marketing": {"": True}}
+    history = call.ok("GET", f"{path}/consent")["items"]
+    assert [(one["channel"], one["granted"], one["means"]) for one in history] == [
+        ("", True, "api"),
+        ("email", False, "unsubscribe"),
+        ("", True, "api"),
+    ]
+    assert send(channel="email", template="sale", **TO).status == "queued"
+    assert not Suppression.objects.filter(lifted_at=None).exists()
+
+
+def test_a_suppression_stays_while_another_choice_refuses_and_its_end_is_in_the_history(
+    ada: Recipient,
+) -> None:
+    suppressions.suppress("email", "ada@example.org", "unsubscribed", scope="marketing")
+    left = Suppression.objects.filter(lifted_at=None)
+    choose_preferences("customer-17", {"marketing": {"": True, "email": False}})
+    choose_preferences("customer-17", {"marketing": {"email": None}, "": {"email": False}})
+    choose_preferences("customer-17", {"marketing": {"": True}})
+    assert left.exists()
+    written = Consent.objects.count()
+    choose_preferences("customer-17", {"": {"email": None}})
+    assert left.exists()  # marketing by mail is for them to agree to again
+    choose_preferences("customer-17", {"marketing": {"": True}})
+    assert not left.exists()
+    assert Consent.objects.count() == written + 2
+    choose_preferences("customer-17", {"marketing": {"": False, "sms": True}})
+    choose_preferences("customer-17", {"marketing": {"": False}})
+    ada.refresh_from_db()
+    assert ada.choices == {"marketing": {"": False}}
 
 
 def test_a_complaint_refuses_all_that_can_be_refused(

@@ -6,9 +6,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import Client
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django import Settings
 
 from notifications.core import errors
@@ -344,6 +344,50 @@ def test_forget_and_export_reach_everything_of_a_person(
         ("forgotten", "", "")
     }
     assert PeriodicTask.objects.exists()
+
+
+def test_an_id_that_only_a_schedule_or_a_notification_names_is_found(
+    ada: Recipient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = send(channel="simulator", body="secret", **TO)
+    delete_recipient("customer-17")
+    compact = json.dumps({"channel": "simulator", **TO}, separators=(",", ":"))
+    every = IntervalSchedule.objects.create(every=1, period="days")
+    job = {"task": SEND_TASK, "interval": every}
+    named = PeriodicTask.objects.create(name="nightly", kwargs=compact, **job)
+    other = json.dumps({"channel": "simulator", "project": "shop", **TO})
+    PeriodicTask.objects.create(name="of another project", kwargs=other, **job)
+    PeriodicTask.objects.create(name="unreadable", args='"customer-17"]', **job)
+    kept = personal_data.export("customer-17", project="default")
+    assert [one["id"] for one in kept["schedules"]] == [named.pk]
+    assert [one["id"] for one in kept["notifications"]] == [str(row.pk)]
+    for _ in range(2):  # also when nothing else is left
+        with pytest.raises(CommandError, match="Schedules that still write to the recipient: 1"):
+            call_command("forget", "customer-17", "--project", "default", "--no-input")
+    row.refresh_from_db()
+    assert (row.recipient, row.recipient_key, row.body) == ("forgotten", "", "")
+    named.delete()
+    capsys.readouterr()
+    call_command("forget", "customer-17", "--project", "default", "--no-input")
+    assert "Nothing is kept" in capsys.readouterr().out
+
+
+def test_what_waits_for_a_recipient_that_is_deleted_is_not_sent(
+    call: Caller, ada: Recipient, deliver: Callable[..., Any]
+) -> None:
+    fields: dict[str, Any] = {"channel": "simulator", "body": "B"}
+    waits = [send(**fields, category=category, **TO) for category in ("product", "security")]
+    plain = send(**fields, recipient="ada")
+    assert call("DELETE", "/recipients/customer-17").status_code == 204
+    deliver(*waits, plain)
+    for row in (*waits, plain):
+        row.refresh_from_db()
+    assert {(row.status, row.reason, row.attempt_count) for row in waits} == {
+        ("suppressed", "recipient_deleted", 0)
+    }
+    assert plain.status == "sent"
+    story = call.ok("GET", f"/notifications/{waits[0].id}")["trace"]
+    assert "the stored recipient was deleted" in story[-1]["detail"]
 
 
 def test_a_recipient_is_saved_in_the_admin_and_refused_beside_its_field(
