@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 
 from notifications.channels import CHANNELS
 from notifications.core.errors import InvalidNotification, UnknownRecipient
-from notifications.core.text import shown
+from notifications.core.text import can_be_kept, shown
 from notifications.core.world import World
 from notifications.models import Notification
 from notifications.recipients import lookup, suppressions
@@ -95,6 +95,24 @@ def _whom(request: Request) -> Whom | None:
     return World(request.project, request.test is True), key
 
 
+def _address_before(request: Request, whom: Whom) -> str:
+    """Return where the first request with this idempotency key went; empty if none came.
+
+    So its repetition is answered with the first notification, though the recipient is deleted.
+    """
+    world, recipient_key = whom
+    key = request.idempotency_key
+    if not isinstance(key, str) or not key or not can_be_kept(key):
+        return ""
+    same = Notification.objects.filter(
+        **world.columns,
+        idempotency_key=key,
+        recipient_key=recipient_key,
+        channel=request.channel,
+    )
+    return same.values_list("recipient", flat=True).first() or ""
+
+
 def _addressed(request: Request, found: Found) -> list[Request]:
     key = validation.recipient_key(request)
     # A channel that there is not is what the request is refused for.
@@ -104,6 +122,8 @@ def _addressed(request: Request, found: Found) -> list[Request]:
     person = found.get(whom)
     if person is None:
         projects.check(request.project)
+        if address := _address_before(request, whom):
+            return [request._replace(recipient=address)]
         raise UnknownRecipient(f"There is no recipient {shown(key)}.", field="to.recipient")
     own = request._replace(locale=request.locale or person.locale)
     if request.recipient:

@@ -430,6 +430,24 @@ def test_a_recipient_that_was_deleted_is_unknown(ada: Recipient) -> None:
         delete_recipient("customer-17")
 
 
+def test_a_request_is_repeated_after_its_recipient_was_deleted(
+    call: Caller, ada: Recipient
+) -> None:
+    for channel in ("email", "push"):
+        given = {**PUSH, "channel": channel, "idempotency_key": channel}
+        first = call("POST", "/notifications", given)
+        assert first.status_code == 201
+    before = Notification.objects.count()
+    delete_recipient("customer-17")
+    for channel in ("email", "push"):
+        given = {**PUSH, "channel": channel, "idempotency_key": channel}
+        assert call("POST", "/notifications", given).status_code == 200
+        assert call("POST", "/notifications", {**given, "body": "Other"}).status_code == 409
+        assert call("POST", "/notifications", {**given, "idempotency_key": "n"}).status_code == 422
+    assert send_many([given]).duplicates == 1
+    assert Notification.objects.count() == before
+
+
 def test_a_page_of_many_recipients_counts_none(
     admin_client: Client, django_assert_max_num_queries: Any
 ) -> None:
