@@ -67,6 +67,7 @@ class Watch:
         self._lock = Lock()
         self._outage: Outage | None = None
         self._since = self._seen = self._asked = 0.0
+        self._ended: float | None = None
         self._ended_here = -LONGEST_QUIET
         self._quiet_here = QUIET
         self._said: set[str] = set()  # the reasons of this outage that the log has
@@ -76,6 +77,13 @@ class Watch:
     def outage(self) -> Outage | None:
         """The outage that goes on now, if this process has met one."""
         return self._outage
+
+    def was_out_within(self, seconds: float) -> bool:
+        """Return whether this process knows of an outage that goes on, or ended a while ago."""
+        ended = self._ended
+        return self._outage is not None or (
+            ended is not None and time.monotonic() - ended < seconds
+        )
 
     def saw(self, outage: Outage, first_rest: float = FIRST_REST) -> float:
         """Note an outage that was met; return the seconds to rest before the next try.
@@ -163,7 +171,8 @@ class Watch:
         with self._lock:
             if self._outage is None or self._since != since:
                 return True  # another thread was first
-            took = time.monotonic() - since
+            self._ended = time.monotonic()
+            took = self._ended - since
             self._outage = None
             self._brief.clear()
         logger.warning("%s_back after %.0f s", self._server, took)

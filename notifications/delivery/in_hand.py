@@ -1,5 +1,6 @@
 """The claims that a worker has in hand: which of them have no outcome yet, and how they get one."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -115,7 +116,10 @@ class InHand:
         """Write outcomes; return the claims anew that go on at once to another account."""
         if not reports:
             return []
-        recorded = self.wait_out(lambda: outcomes.record(reports, worker=self.worker))
+        # For as long as it takes: nobody else knows what the provider said.
+        recorded = self._wait_out(
+            lambda: outcomes.record(reports, worker=self.worker), until=math.inf
+        )
         self._ended(report.claim for report in reports)
         going_on = [
             r.claim.id for r in recorded if r.decision.step is Step.FAIL_OVER and not r.stale
@@ -131,7 +135,10 @@ class InHand:
         A worker begins with a session that is in no transaction: a provider or a filter of a
         template may have left one open, in which nothing would be committed.
         """
-        return watch.wait_out(partial(self._soundly, call), self.lease_ends, self.elsewhere)
+        return self._wait_out(call, until=self.lease_ends)
+
+    def _wait_out(self, call: Callable[[], T], *, until: float) -> T:
+        return watch.wait_out(partial(self._soundly, call), until, self.elsewhere)
 
     def _soundly(self, call: Callable[[], T]) -> T:
         if self.worker:

@@ -105,7 +105,7 @@ class BatchSending:
                 self._advance()
             except Exception as error:
                 is_waited_out = outages.is_outage(error) and not isolation.is_of_a_row(error)
-                if not is_waited_out or time.monotonic() >= self.batch.lease_ends:
+                if not is_waited_out:
                     raise
                 rest = watch.database_outage(error)
                 self._waits_until = time.monotonic() + (watch.FIRST_REST if rest is None else rest)

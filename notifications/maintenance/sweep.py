@@ -12,11 +12,12 @@ from notifications.db import clock
 from notifications.delivery import claims, outcomes
 from notifications.maintenance import set_back
 from notifications.queueing import release
-from scheduling import isolation
+from scheduling import isolation, watch
 
 BUSY = 0.05  # seconds between sweeps while there is a backlog
 IDLE = 0.5  # seconds at most
 LEASES = 500  # leases that one sweep ends
+AFTER_AN_OUTAGE = 10.0  # seconds that workers have to record what they sent meanwhile
 
 
 def sweep() -> float:
@@ -40,7 +41,13 @@ def sweep() -> float:
 
 
 def end_leases() -> int:
-    """End the leases of workers that died: what became of their attempt is unknown."""
+    """End the leases of workers that died: what became of their attempt is unknown.
+
+    Not while the database is out, nor for ``AFTER_AN_OUTAGE``: workers that live keep their
+    outcomes in memory and write them then, and a lease that ended first would have them sent again.
+    """
+    if watch.database.was_out_within(AFTER_AN_OUTAGE):
+        return 0
     ended = claims.expired(LEASES)
     reports = [
         Report(

@@ -39,6 +39,10 @@ PUT_OFF = """
 SELECT count(*) FROM notifications_notification
 WHERE status = 'scheduled' AND attempt_count = 0 AND reason = 'no_connection'
 """
+LEASE_OVER = """
+SELECT count(*) FROM notifications_notification
+WHERE status = 'sending' AND due_at < now() - interval '1 second'
+"""
 # What happens at each write of a notification, and of what a process asks with.
 AT_A_WRITE = """
 CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {}; RETURN NULL; END $$;
@@ -358,6 +362,30 @@ def test_what_the_background_cannot_record_is_recorded_over_a_slots_connection(
     assert len(smtp_server.messages) == 1
     assert database.count("SELECT count(*) FROM notifications_attempt") == 1
     assert worker.first_traceback() == ""
+
+
+def test_an_outage_that_outlasts_the_lease_doubles_nothing_that_a_live_worker_has_sent(
+    system: Any, database: Database, smtp_server: SmtpServer
+) -> None:
+    system.env["NOTIFICATIONS_LEASE"] = "8"
+    worker, scheduler = system.worker("-c", "1", EMAIL_URL=smtp_server.url), system.beat()
+    each = [f"p{n}@example.org" for n in range(4)]
+    smtp_server.answers.clear()
+    system.run("send", "python", "-c", SEND, *each, DATABASE_URL=database.superuser_url)
+    wait_until(lambda: smtp_server.waiting)
+    database.set(READ_ONLY)
+    try:
+        smtp_server.answers.set()
+        wait_until(lambda: len(smtp_server.messages) == len(each))
+        for process in (worker, scheduler):
+            process.wait_for_output("database_away")
+        wait_until(lambda: database.count(LEASE_OVER) == len(each))
+    finally:
+        database.set(WRITABLE)
+    wait_until(lambda: database.count(SENT) == len(each))
+    assert len(smtp_server.messages) == len(each)
+    assert database.count("SELECT count(*) FROM notifications_attempt") == len(each)
+    assert worker.first_traceback() == scheduler.first_traceback() == ""
 
 
 def test_an_error_that_ends_one_transaction_delays_and_doubles_nothing(
