@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from notifications.channels import CHANNELS
+from notifications.core.errors import MalformedRecipient
 from notifications.core.text import can_be_kept, printable
 from notifications.events import expressions
 from notifications.events.expressions import BadExpression
@@ -53,9 +55,10 @@ def match_of(expression: str, event: Event) -> str:
     value = _value("match", expression, event)
     if value is None or isinstance(value, dict | list):
         raise _Refused("match", "It gives neither text nor a number.")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # numbers that are equal are one value
     text = str(value)
+    if isinstance(value, float) and value.is_integer():
+        digits = str(int(value))  # numbers that are equal are one value
+        text = digits if len(digits) <= LONGEST_MATCH else text
     if not 0 < len(text) <= LONGEST_MATCH or not can_be_kept(text):
         raise _Refused("match", f"It gives no text of at most {LONGEST_MATCH} characters.")
     return text
@@ -76,14 +79,28 @@ def _condition(rule: EventRule, event: Event) -> bool:
     return value
 
 
-def _recipients(rule: EventRule, event: Event) -> list[str]:
+def _recipients(rule: EventRule, event: Event) -> list[Any]:
+    """Return whom a rule sends to, each once. Submission refuses an entry that is no address."""
     value = _value("recipients", rule.recipients, event)
+    if not isinstance(value, str | list):
+        raise _Refused("recipients", "It gives neither text nor a list of texts.")
     found = value if isinstance(value, list) else [value]
     if len(found) > MOST_RECIPIENTS:
         raise _Refused("recipients", f"There are more than {MOST_RECIPIENTS} recipients.")
-    if not all(isinstance(one, str) for one in found):
-        raise _Refused("recipients", "It gives neither text nor a list of texts.")
-    return list(dict.fromkeys(found))
+    first: dict[Any, Any] = {}
+    for one in found:
+        first.setdefault(_address(rule.channel, one), one)
+    return list(first.values())
+
+
+def _address(channel: str, recipient: Any) -> Any:
+    """Return an address as its channel keeps it; what is none differs from every other."""
+    if not isinstance(recipient, str):
+        return object()
+    try:
+        return CHANNELS[channel].clean_recipient(recipient) if channel in CHANNELS else recipient
+    except MalformedRecipient:
+        return recipient
 
 
 def _common(rule: EventRule, event: Event) -> dict[str, Any]:

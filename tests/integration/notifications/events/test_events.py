@@ -13,6 +13,8 @@ from notifications.delivery import claims
 from notifications.events import rules
 from notifications.maintenance import retention
 from notifications.models import Event, EventEffect, EventRule, Notification, Project, Status
+from templates_engine.models import Template
+from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.events.conftest import REMINDER, RULE
 
 DATA = {"customer": "ada", "invoice": 7}
@@ -118,6 +120,34 @@ def test_the_other_event_cancels_what_waits_and_nothing_else(
     assert EventEffect.objects.order_by("pk")[0].cancelled_by_id == settled.id
     events.emit("invoice.issued", DATA)  # issued anew: what came before does not count
     assert Notification.objects.filter(status="scheduled").count() == 2
+
+
+@pytest.mark.parametrize(
+    ("issued", "paid"),
+    [(7, 7.0), (7.0, 7), (2**53, 2.0**53), (2**64, 2.0**64), (1e300, 10**300), (0, -0.0)],
+)
+def test_numbers_that_are_equal_are_one_matter(
+    rule: Callable[..., EventRule], issued: float, paid: float
+) -> None:
+    rule(**{**REMINDER, "cancel_match": ""})
+    events.emit("invoice.issued", {**DATA, "invoice": issued})
+    events.emit("payment.settled", {"invoice": 8})
+    assert effects() == [("caused", "", "")]
+    events.emit("payment.settled", {"invoice": paid})
+    assert effects() == [("caused", "", "cancelled")]
+
+
+def test_an_entry_that_is_no_address_costs_itself_and_one_mailbox_gets_one(
+    rule: Callable[..., EventRule],
+) -> None:
+    template = Template.objects.create(name="mail", channel="email")
+    publish(create_version(template, {"subject": "S", "text": "B"}))
+    rule(channel="email", template="mail", recipients="data.list")
+    entries = ["ok@example.org", None, 7, {"a": 1}, [], "ok@EXAMPLE.org", "bad"]
+    events.emit("invoice.issued", {"list": entries})
+    assert [row.recipient for row in Notification.objects.all()] == ["ok@example.org"]
+    assert effects() == [("caused", "", ""), *[("refused", "recipient", "")] * 5]
+    assert all(one.detail for one in EventEffect.objects.filter(outcome="refused"))
 
 
 def test_what_is_being_sent_is_not_cancelled_and_not_tried_again(
