@@ -71,6 +71,21 @@ def _written_out(value: str) -> datetime:
 
 Moment = Annotated[datetime, BeforeValidator(_written_out)]
 
+
+def _with_offset(value: str) -> str:
+    """Refuse a time without an offset, which could be a time of any zone."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return value  # for which ``Moment`` refuses it
+    if moment.tzinfo is None:
+        raise ValueError("It has no UTC offset, so it could be a time of any zone.")
+    return value
+
+
+ExactMoment = Annotated[Moment, BeforeValidator(_with_offset)]
+"""A time that is written with its offset."""
+
 ChannelFilter = Annotated[str, *filter_by(routing.CHANNELS)]
 PriorityFilter = Annotated[str, *filter_by(routing.PRIORITIES)]
 

@@ -17,7 +17,12 @@ from notifications.api.contract import refuses
 from notifications.api.fields import ChannelFilter, Input, Text
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
-from notifications.core.errors import InvalidNotification, MalformedRow, UnknownRecipient
+from notifications.core.errors import (
+    InvalidField,
+    InvalidNotification,
+    MalformedRow,
+    UnknownRecipient,
+)
 from notifications.core.world import World
 from notifications.models import Recipient
 from notifications.models.recipient import ADDRESSED
@@ -29,7 +34,10 @@ router = Router()
 CHUNK = 1000  # rows of a CSV that one transaction saves
 ERRORS_SHOWN = 1000
 SEPARATOR = "|"  # of several addresses in one cell
-_YES = frozenset({"true", "yes", "1"})
+_VERIFIED = {
+    **dict.fromkeys(("yes", "true", "1"), True),
+    **dict.fromkeys(("no", "false", "0", ""), False),
+}
 
 Key = Annotated[Text, Path(max_length=255, description="Your own id for the recipient.")]
 
@@ -136,7 +144,8 @@ def import_recipients(request: HttpRequest) -> dict[str, Any]:
     """Save the rows of a CSV (`Content-Type: text/csv`), each for itself.
 
     The column `id` is needed. A column that has the name of a channel holds addresses, several in
-    one cell parted by `|`; `verified` says `yes` for those of the row; `locale`, `timezone` and
+    one cell parted by `|`; `verified` says for those of the row `yes` (or `true`, `1`), or
+    `no` (`false`, `0`); `locale`, `timezone` and
     `country` are what they are called, and every other column is an attribute. An empty cell
     changes nothing. The same file again changes nothing twice.
     """
@@ -225,19 +234,26 @@ def _document(
 def _save(
     chunk: list[tuple[int, csv_rows.Row]], world: World
 ) -> Iterator[tuple[int, csv_rows.Row, Saved]]:
-    readable = [row for _, row in chunk if not row.problem]
-    saved = iter(directory.save_many(map(_given, readable), world=world))
-    for number, row in chunk:
-        if row.problem:
-            yield number, row, Saved(error=MalformedRow(row.problem, field="row"))
-        else:
-            yield number, row, next(saved)
+    refused = [_refusal(row) for _, row in chunk]
+    fine = [row for (_, row), error in zip(chunk, refused, strict=True) if error is None]
+    saved = iter(directory.save_many(map(_given, fine), world=world))
+    for (number, row), error in zip(chunk, refused, strict=True):
+        yield number, row, next(saved) if error is None else Saved(error=error)
+
+
+def _refusal(row: csv_rows.Row) -> InvalidNotification | None:
+    """Return what is wrong with a row that says nothing of a recipient that could be read."""
+    if row.problem:
+        return MalformedRow(row.problem, field="row")
+    if row.cells.get("verified", "").lower() not in _VERIFIED:
+        return InvalidField("It is either yes or no.", field="verified")
+    return None
 
 
 def _given(row: csv_rows.Row) -> dict[str, Any]:
     """Return what a row of a CSV says of a recipient."""
     cells = {name: cell for name, cell in row.cells.items() if cell}
-    verified = cells.pop("verified", "").lower() in _YES
+    verified = _VERIFIED[cells.pop("verified", "").lower()]
     given: dict[str, Any] = {"id": cells.pop(csv_rows.ID, "")}
     addresses = {
         channel: [

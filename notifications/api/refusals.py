@@ -64,9 +64,16 @@ def _invalid_notification(error: InvalidNotification) -> Problem:
 
 def _invalid_request(error: ValidationError) -> Problem:
     errors = [
-        {"field": ".".join(_place(one["loc"])), "message": str(one["msg"])} for one in error.errors
+        {"field": ".".join(_place(one["loc"])), "message": _message(one)} for one in error.errors
     ]
     return Problem("invalid-request", errors[0]["message"], field=errors[0]["field"], errors=errors)
+
+
+def _message(error: dict[str, Any]) -> str:
+    """Return what is wrong with a field; pydantic would name a class of ours for an object."""
+    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return "It must be a JSON object."
+    return str(error["msg"])
 
 
 def _invalid_template(error: templates.InvalidTemplate) -> Problem:

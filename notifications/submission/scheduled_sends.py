@@ -36,12 +36,13 @@ def check_send_to_each(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         _check({**fields, **repeats.to_one(recipient)}, recipient_is=f"{place}.{number}")
 
 
-def _check(fields: Mapping[str, Any], *, recipient_is: str = "kwargs.recipient") -> None:
+def _check(fields: Mapping[str, Any], *, recipient_is: str = "") -> None:
+    """Check one notification's fields; ``recipient_is`` is its recipient's place in a list."""
     try:
         addressing.check_alone(requests.read(fields), clock.now())
     except InvalidNotification as error:
-        is_whom = error.field == "recipient" or error.field.startswith("to.")
-        place = recipient_is if is_whom else f"kwargs.{error.field}"
+        is_whom = error.field.partition(".")[0] in ("recipient", "to")
+        place = recipient_is if is_whom and recipient_is else f"kwargs.{error.field}"
         raise InvalidArguments(str(error), field=place) from error
     except Exception as error:
         if isolation.concerns_everybody(error):

@@ -74,6 +74,8 @@ def test_a_backfill_is_previewed_and_ordered(backend: Any) -> None:
     assert len(jobs.fires("b")) == 3
     with pytest.raises(CommandError, match="until"):
         run("backfill", "b", "--since", times[1], "--until", times[0])
+    with pytest.raises(CommandError, match=r"since: .* no UTC offset"):
+        run("backfill", "b", "--since", "2026-11-20", "--until", times[1])
 
 
 def test_a_job_that_is_not_there_is_named_and_nothing_is_done(backend: Any) -> None:

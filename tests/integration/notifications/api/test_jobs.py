@@ -133,6 +133,9 @@ def test_a_backfill_is_previewed_and_ordered(call: Caller) -> None:
     for change, field in (
         ({"until": "2026-02-01T00:00:00Z"}, "until"),
         ({"since": "0001-01-01T00:00:00+14:00"}, "since"),
+        ({"since": "2026-02-28T00:00:00"}, "since"),
+        ({"until": "2026-03-02"}, "until"),
+        ({"until": "soon"}, "until"),
         ({"since": "1990-01-01T00:00:00Z"}, "since"),
         ({"until": "2999-01-01T00:00:00Z"}, "until"),
         ({"pace": -1}, "pace"),
@@ -250,6 +253,7 @@ def test_jobs_are_found_by_name(call: Caller) -> None:
     ("kwargs", "field"),
     [
         ({"channel": "email"}, "kwargs.recipient"),
+        ({**SIMULATED, "recipient": "", "to": {"recipient": "nobody"}}, "kwargs.to.recipient"),
         ({"chanel": "email"}, "kwargs.chanel"),
         ({**SIMULATED, "priority": "urgent"}, "kwargs.priority"),
     ],

@@ -249,7 +249,12 @@ def test_a_schedule_sends_to_a_recipient_at_the_addresses_it_then_has(ada: Recip
     fields = {"channel": "simulator", "body": "Hello"}
     with pytest.raises(jobs.InvalidArguments) as refused:
         jobs.register("nightly", SEND_TASK, 60, kwargs={**fields, "to": {"recipient": "nobody"}})
-    assert refused.value.field == "kwargs.recipient"
+    assert refused.value.field == "kwargs.to.recipient"
+    with pytest.raises(jobs.InvalidArguments) as refused:
+        jobs.register(
+            "each", SEND_TO_EACH_TASK, 60, args=[[TO["to"], {"person": "x"}]], kwargs=fields
+        )
+    assert refused.value.field == "args.0.1"
     jobs.register("nightly", SEND_TASK, 60, kwargs={**fields, **TO})
     send_to_each.apply(([TO["to"], "bob"],), fields, task_id=str(uuid4())).get()
     assert {row.recipient for row in Notification.objects.all()} == {"ada", "bob"}
@@ -274,6 +279,9 @@ def test_projects_and_tests_have_recipients_of_their_own(
         assert other("GET", "/recipients/customer-17").status_code == 404
         sent = other("POST", "/notifications", {"channel": "simulator", "body": "B", **TO})
         assert (sent.status_code, sent.json()["field"]) == (422, "to.recipient")
+        sent = other("POST", "/notifications", {**TO, "channel": "simulator", "to": "customer-17"})
+        problem = sent.json()
+        assert (problem["field"], problem["detail"]) == ("to", "It must be a JSON object.")
         other.ok("POST", "/recipients", {"id": "customer-17", "addresses": {"simulator": "b"}})
         sent = other.ok("POST", "/notifications", {"channel": "simulator", "body": "B", **TO})
         assert sent["recipient"] == "b"
@@ -290,6 +298,9 @@ c-2;nobody;;;;
 
 c-3;eve@example.org;;;Mars/One;
 c-1;;;;;silver
+c-4;eve@example.org;;maybe;;
+c-5;eve@example.org;;TRUE;;
+c-6;eve@example.org;;No;;
 """
 
 
@@ -304,16 +315,21 @@ def test_a_csv_is_imported_row_by_row(call: Caller) -> None:
 
     answer = send_csv(CSV).json()
     assert (answer["created"], answer["changed"], answer["refused"], answer["blank"]) == (
-        1,
-        1,
         3,
+        1,
+        4,
         1,
     )
     assert [(one["row"], one["line"], one["field"]) for one in answer["errors"]] == [
         (2, 3, "addresses.email.0"),
         (3, 4, "id"),
         (4, 6, "timezone"),
+        (6, 8, "verified"),
     ]
+    mails = [
+        call.ok("GET", f"/recipients/{id_}")["addresses"]["email"][0] for id_ in ("c-5", "c-6")
+    ]
+    assert [one["verified"] for one in mails] == [True, False]
     shown = call.ok("GET", "/recipients/c-1")
     assert shown["attributes"] == {"plan": "silver"}
     assert [one["verified"] for one in shown["addresses"]["push"]] == [True, True]
