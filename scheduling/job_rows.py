@@ -130,10 +130,17 @@ def run_now(name: str) -> UUID:
 
 
 def fire_now(task: PeriodicTask) -> Fire:
-    """Record a fire by hand, for a scheduler to publish; its status says what became of it."""
+    """Record a fire by hand, for a scheduler to publish; its status says what became of it.
+
+    Raises ``UnknownJob`` if the job was removed meanwhile.
+    """
     with transaction.atomic():
-        Schedule.objects.get_or_create(periodic_task=task)
-        schedule = Schedule.objects.select_for_update().get(pk=task.pk)
+        lock(task.name)
+        if PeriodicTask.objects.filter(pk=task.pk).exists():
+            Schedule.objects.get_or_create(periodic_task=task)
+        schedule = Schedule.objects.select_for_update().filter(pk=task.pk).first()
+        if schedule is None:
+            raise UnknownJob(f"There is no job {task.name!r}.")
         now = database_now()
         fire = Fire(
             schedule=schedule,

@@ -7,7 +7,9 @@ They are read through a partial index of the schedules that have one.
 import logging
 from collections.abc import Iterable
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Least
 from django_celery_beat.models import PeriodicTask
 
 from scheduling.models import FireStatus, Schedule
@@ -18,6 +20,9 @@ logger = logging.getLogger(__name__)
 LONG = 3
 """A streak from here on is worth somebody's attention."""
 
+MOST = 2**31 - 2
+"""One less than the column can hold: a count that was written by SQL must not keep a run open."""
+
 _FAILED = Q(failed_in_a_row__gt=0)
 _SKIPPED = Q(skipped_in_a_row__gt=0)
 
@@ -26,12 +31,16 @@ def count(schedules: Iterable[int], status: FireStatus) -> None:
     """Count the ends of fires of these schedules; the end of a streak of none writes nothing."""
     rows = Schedule.objects.filter(pk__in=list(schedules))
     if status in FAILURES:
-        rows.update(failed_in_a_row=F("failed_in_a_row") + 1, skipped_in_a_row=0)
+        rows.update(failed_in_a_row=_one_more("failed_in_a_row"), skipped_in_a_row=0)
         _pause_failing(rows)
     elif status in SKIPS:
-        rows.update(skipped_in_a_row=F("skipped_in_a_row") + 1)
+        rows.update(skipped_in_a_row=_one_more("skipped_in_a_row"))
     elif status in SUCCESSES:
         rows.filter(_FAILED | _SKIPPED).update(failed_in_a_row=0, skipped_in_a_row=0)
+
+
+def _one_more(column: str) -> CombinedExpression:
+    return Least(F(column), Value(MOST)) + 1
 
 
 def _pause_failing(rows: QuerySet[Schedule]) -> None:

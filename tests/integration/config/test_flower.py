@@ -20,7 +20,7 @@ from notifications.tasks import send_to_each
 from tests.servers.processes import Processes
 
 ROOT = Path(__file__).resolve().parents[3]
-PERSONAL = ("lovelace", "4711", "hopper")
+PERSONAL = ("lovelace", "one-time-code", "hopper")
 
 
 def options(**given: Any) -> SimpleNamespace:
@@ -120,7 +120,7 @@ def test_flower_listens_on_loopback_wants_its_login_and_shows_nothing_personal(
             with pytest.raises(urllib.error.HTTPError, match="401"):
                 ask(path, login)
 
-    good = {"recipients": ["ada-lovelace", "grace-hopper"], "body": "Your code is 4711"}
+    good = {"recipients": ["ada-lovelace", "grace-hopper"], "body": "Your code is one-time-code"}
     sent = send_to_each.apply_async(kwargs={"channel": "simulator", **good})
     bad = send_to_each.apply_async(kwargs={"channel": "sms", **good})
     later = send_to_each.apply_async(

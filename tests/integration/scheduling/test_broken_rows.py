@@ -1,6 +1,6 @@
 """Whatever stands in a row, the others fire on time, and the row says what is wrong with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from django_celery_beat.models import (
     PeriodicTask,
     SolarSchedule,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from scheduling import ledger
@@ -87,6 +87,10 @@ def _columns() -> list[Column]:
         Column(c.table, c.name, c.kind.replace("character varying", "text"), *_rest(c))
         for c in found
     ]
+
+
+def _named(columns: Iterable[Column], name: str) -> Column:
+    return next(column for column in columns if column.name == name)
 
 
 def _rest(column: Column) -> tuple[int | None, bool]:
@@ -242,6 +246,7 @@ def test_any_value_that_is_written_while_a_run_goes_on_keeps_it_from_no_end(
         max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     @given(values, st.sampled_from(sorted(ENDS)))
+    @example((_named(columns, "failed_in_a_row"), 2**31 - 1), "raised")
     def end_a_run(written: tuple[Column, Any], way: str) -> None:
         column, value = written
         schedule = _broken("broken", _rule_of(column))
