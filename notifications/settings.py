@@ -207,6 +207,9 @@ NOTIFICATIONS_API_RATE = env.int("NOTIFICATIONS_API_RATE", default=1000)
 NOTIFICATIONS_API_JSON_DEPTH = env.int("NOTIFICATIONS_API_JSON_DEPTH", default=32)
 # How large a batch may be that comes by HTTP.
 NOTIFICATIONS_API_BATCH_ROWS = env.int("NOTIFICATIONS_API_BATCH_ROWS", default=100_000)
+NOTIFICATIONS_API_WRONG_KEYS_PER_MINUTE = env.int(
+    "NOTIFICATIONS_API_WRONG_KEYS_PER_MINUTE", default=30, validate=validate.Range(min=1)
+)
 NOTIFICATIONS_API_BATCH_BYTES = env.int("NOTIFICATIONS_API_BATCH_BYTES", default=64_000_000)
 
 # How many recipients a mail may have, with its copies, and how many bytes with its attachments.

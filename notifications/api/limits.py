@@ -21,7 +21,6 @@ from notifications.db import shared_state
 from notifications.models import ApiKey
 from scheduling import outages
 
-REFUSED_PER_MINUTE = 30  # wrong keys of one address that are looked at, logged and answered by 401
 BURST_SECONDS = 2  # a bucket holds this many seconds of its rate
 AWAY_FOR = 5.0  # seconds that a Redis which did not answer is left alone
 
@@ -88,7 +87,8 @@ def take(key: ApiKey, count: int = 1) -> float:
 
 def take_refused(address: str) -> float:
     """Count one wrong key of an address; return 0, or the seconds to wait before the next."""
-    return _take(f"refused:{address}", _Rate(REFUSED_PER_MINUTE, 60, REFUSED_PER_MINUTE))
+    most = conf.api_wrong_keys_per_minute
+    return _take(f"refused:{address}", _Rate(most, 60, most))
 
 
 def _take(name: str, rate: _Rate, count: int = 1) -> float:

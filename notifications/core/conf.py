@@ -66,6 +66,7 @@ class Conf:
     api_rate = Setting[int]()  # requests per second
     api_json_depth = Setting[int]()
     api_batch_rows = Setting[int]()
+    api_wrong_keys_per_minute = Setting[int]()
     api_batch_bytes = Setting[Bytes]()
     mail_recipients = Setting[int]()
     mail_bytes = Setting[Bytes]()

@@ -33,6 +33,8 @@ def key(transactional_db: None) -> str:
 
 @pytest.fixture
 def web(processes: Processes) -> Any:
+    # The fuzzer tries a wrong key with each operation.
+    processes.env["NOTIFICATIONS_API_WRONG_KEYS_PER_MINUTE"] = "100000"
     _, address = processes.web()
     return address
 

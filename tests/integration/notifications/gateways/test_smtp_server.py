@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import trustme
+from pytest_django import Settings
 
-from notifications.api import limits
 from notifications.channels import return_paths
 from notifications.gateways import smtp_server
 from notifications.models import MailContent, Notification
@@ -250,10 +250,10 @@ def test_nobody_sends_without_a_key_that_may(start: Callable[..., Any], account:
 def test_an_address_that_tries_key_after_key_is_sent_away_and_fills_no_log(
     start: Callable[..., Any],
     token: str,
-    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(limits, "REFUSED_PER_MINUTE", 2)
+    settings.NOTIFICATIONS_API_WRONG_KEYS_PER_MINUTE = 2
     port = start()
     for _ in range(5):
         with smtplib.SMTP("127.0.0.1", port) as session, pytest.raises(smtplib.SMTPException):
