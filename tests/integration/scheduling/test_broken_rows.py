@@ -174,6 +174,8 @@ def _left_over(schedule: Schedule) -> tuple[Any, ...]:
 def _remove(schedule: Schedule) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_celery_beat_periodictask WHERE id = %s", [schedule.pk])
+        # Where nobody else has this rule; the task may have lost it.
+        cursor.execute("DELETE FROM django_celery_beat_solarschedule")
         cursor.execute("DELETE FROM scheduling_fire")
         cursor.execute("DELETE FROM scheduling_change")
 
