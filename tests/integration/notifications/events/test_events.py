@@ -143,7 +143,7 @@ def test_an_entry_that_is_no_address_costs_itself_and_one_mailbox_gets_one(
     template = Template.objects.create(name="mail", channel="email")
     publish(create_version(template, {"subject": "S", "text": "B"}))
     rule(channel="email", template="mail", recipients="data.list")
-    entries = ["ok@example.org", None, 7, {"a": 1}, [], "ok@EXAMPLE.org", "bad"]
+    entries: list[Any] = ["ok@example.org", None, 7, {"a": 1}, [], "ok@EXAMPLE.org", "bad"]
     events.emit("invoice.issued", {"list": entries})
     assert [row.recipient for row in Notification.objects.all()] == ["ok@example.org"]
     assert effects() == [("caused", "", ""), *[("refused", "recipient", "")] * 5]
