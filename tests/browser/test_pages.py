@@ -225,6 +225,6 @@ def test_a_recipient_walks_the_page_of_preferences_by_keyboard(
     assert page.get_by_role("group", name="Offers and news").get_by_label("Email").is_checked()
     assert not serious(page, axe)
     page.get_by_role("button", name="Stop all that can be stopped").click()
-    page.wait_for_selector("input:not(:checked)")
+    page.wait_for_selector("input[type=checkbox]:not(:checked)")
     ada.refresh_from_db()
     assert ada.choices[""] == {"email": False}
