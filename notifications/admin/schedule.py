@@ -21,7 +21,8 @@ from notifications.core import routing
 from notifications.core.masking import mask
 from notifications.core.world import DEFAULT_PROJECT, World
 from scheduling import isolation
-from scheduling.admin.schedules import ScheduleAdmin, ScheduleForm
+from scheduling.admin.schedule_form import ScheduleForm
+from scheduling.admin.schedules import ScheduleAdmin
 from scheduling.arguments import InvalidArguments
 from templates_engine.models import Status, Template, TemplateVersion
 
