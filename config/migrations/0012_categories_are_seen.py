@@ -2,43 +2,16 @@
 
 from django.db import migrations
 
-GIVEN = [("view_notification", "view", "category")]
-GIVEN += [("add_apikey", verb, "category") for verb in ("add", "change", "delete")]
+from config.role_permissions import Given, give
 
-
-def let(apps, _schema_editor):
-    """Give the permissions to the roles."""
-    for holds, verb, model in GIVEN:
-        for group in _groups(apps, holds):
-            group.permissions.add(_permission(apps, verb, model))
-
-
-def let_not(apps, _schema_editor):
-    """Take the permissions back."""
-    for holds, verb, model in GIVEN:
-        for group in _groups(apps, holds):
-            group.permissions.remove(_permission(apps, verb, model))
-
-
-def _groups(apps, codename):
-    return apps.get_model("auth", "Group").objects.filter(
-        permissions__codename=codename, permissions__content_type__app_label="notifications"
-    )
-
-
-def _permission(apps, verb, model):
-    content_type, _ = apps.get_model("contenttypes", "ContentType").objects.get_or_create(
-        app_label="notifications", model=model
-    )
-    permission, _ = apps.get_model("auth", "Permission").objects.get_or_create(
-        content_type=content_type,
-        codename=f"{verb}_{model}",
-        defaults={"name": f"Can {verb} {model}"},
-    )
-    return permission
+GIVEN = [Given("view_notification", "view", "category", "category")]
+GIVEN += [
+    Given("add_apikey", verb, "category", "category")
+    for verb in ("add", "change", "delete")
+]
 
 
 class Migration(migrations.Migration):
     dependencies = [("config", "0011_recipients_are_seen"), ("notifications", "0033_preferences")]
 
-    operations = [migrations.RunPython(let, let_not)]
+    operations = [give(GIVEN)]
