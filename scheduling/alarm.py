@@ -16,7 +16,7 @@ class TookTooLong(RuntimeError):
 def within(seconds: float, what: str) -> Iterator[None]:
     """Break the block off after so many seconds. Raises ``TookTooLong``, which names ``what``.
 
-    Only the main thread receives the signal by which this works, so elsewhere there is no limit.
+    It works by a signal, which only the main thread receives. In other threads there is no limit.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -148,8 +148,8 @@ def _refuse_if_frozen(frozen: models.QuerySet["TemplateVersion"]) -> None:
 class TemplateVersion(models.Model):
     """One state of a template's content. A draft is editable; once published it never changes.
 
-    ``created_by`` and ``edited_by``, who saved it last, are its authors. ``asked_by`` is who asks
-    a colleague to publish it as it is.
+    Its authors are ``created_by`` and ``edited_by``, the person who saved it last. ``asked_by`` has
+    asked a colleague to publish it as it is.
 
     ``variants`` is what the author wrote, ``{locale: {part: source}}``; ``compiled`` is the same
     with layouts and partials merged in, CSS inlined and the text part made, as it is rendered.

@@ -80,7 +80,7 @@ def _condition(rule: EventRule, event: Event) -> bool:
 
 
 def _recipients(rule: EventRule, event: Event) -> list[Any]:
-    """Return whom a rule sends to, each once. Submission refuses an entry that is no address."""
+    """Return whom a rule writes to, each once; submission refuses what is no address."""
     value = _value("recipients", rule.recipients, event)
     if not isinstance(value, str | list):
         raise _Refused("recipients", "It gives neither text nor a list of texts.")

@@ -103,7 +103,7 @@ def check(category: Category) -> None:
     for channel, value in defaults.items():
         if channel not in ADDRESSED or not isinstance(value, bool):
             raise InvalidField(
-                f"{shown(channel)} is no channel, or its value neither true nor false.",
+                f"The key {shown(channel)} must be a channel, and its value true or false.",
                 field="channel_defaults",
                 hint=f"There are {', '.join(ADDRESSED)}.",
             )

@@ -196,7 +196,7 @@ def test_further_attacks_by_people_come_to_nothing(web: Web) -> None:
             api.headers.pop("Authorization")
             api.cookies = viewer.cookies
             assert api.get("/notifications").status_code == 401
-        # Who is no longer in the role, or no longer here, is so at once, in open sessions too.
+        # A role or an account that is taken away is gone at once, also in open sessions.
         User.objects.get(username="viewer").groups.clear()
         assert viewer.get(listed).status_code == 403
         User.objects.filter(username="viewer").update(is_active=False)
