@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,8 +59,9 @@ class Web:
 
     def raw(self, sent: bytes) -> bytes:
         with socket.create_connection((self.place.hostname, self.place.port or 80), 30) as made:
-            made.sendall(sent)
-            made.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # a server that refuses may close before it has read all
+                made.sendall(sent)
+                made.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: made.recv(65536), b""))
 
 
