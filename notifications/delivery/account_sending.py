@@ -33,7 +33,8 @@ from notifications.providers import health, instances, senders
 from notifications.providers.endpoints import FairCalls
 from notifications.providers.health import TRIP_AFTER, Tally
 from notifications.providers.selection import Choice
-from notifications.queueing.making_way import MOMENT, rank_of
+from notifications.providers.senders import STUCK_AFTER
+from notifications.queueing.making_way import rank_of
 from scheduling import isolation
 from scheduling.isolation import Fault
 
@@ -292,9 +293,14 @@ class AccountSending:
             self.is_closed = True
 
     @property
+    def waits_for_sender(self) -> bool:
+        """Whether all senders of its account work for others."""
+        return self.has_unsent and self._here is None and not self._at_work
+
+    @property
     def has_no_sender(self) -> bool:
         """Whether it waits for a sender, and should not: no call of its account ends."""
-        return self.has_unsent and not self._at_work and self._senders.silent_for() > MOMENT
+        return self.waits_for_sender and self._senders.silent_for() > STUCK_AFTER
 
     def settle(self) -> list[Ready]:
         """End what expired meanwhile, defer what there was no time for; return the rest.

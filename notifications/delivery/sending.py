@@ -22,7 +22,7 @@ from scheduling import isolation, outages, watch
 
 RECORD_EVERY = 250  # outcomes; what a crash can double is at most what was not yet recorded
 RECORD_AFTER = 0.5  # seconds
-SPARE_AFTER = 0.004  # seconds that a batch keeps its slot after its last message was sent
+SPARE_AFTER = 0.004  # seconds that a batch keeps a slot in which it sends nothing more for now
 IDLE = 0.25  # of a processor that this process uses: below it there is time for more calls
 
 
@@ -79,7 +79,7 @@ class BatchSending:
         self._record_at = 0.0
         self._is_left = self._is_stopped = False
         self._waits_until = 0.0  # for a server that is out
-        self._sent_at: float | None = None  # since when nothing is left to be sent
+        self._spare_since: float | None = None  # since when this batch has no use for its slot
         self._wake = threading.Event()
         self._looked = (time.monotonic(), time.process_time())
 
@@ -128,8 +128,8 @@ class BatchSending:
         """Return whether to give the slot up: it is wanted, or this batch has no more use for it.
 
         A batch needs no slot shortly after its last message was sent (quick answers are still
-        recorded in the slot), and while no call of an account ends. It keeps the slot while the
-        background has no connection: then the outcomes are recorded over the slot's.
+        recorded in the slot), and while all senders of its accounts work for others. It keeps the
+        slot while the background has no connection: then the outcomes are recorded over the slot's.
         """
         return self._has_no_use_for_the_slot() and background.has_connection()
 
@@ -138,11 +138,13 @@ class BatchSending:
         if slot is None:
             is_late = now > self.batch.ends and not self.has_unsent
             return is_late and all(sending.may_outlast for sending in self._sendings)
-        if self.has_unsent:
-            self._sent_at = None
-            return slot.is_wanted() or any(sending.has_no_sender for sending in self._sendings)
-        self._sent_at = self._sent_at or now
-        return now > self._sent_at + SPARE_AFTER
+        if self._unassigned or any(
+            sending.has_unsent and not sending.waits_for_sender for sending in self._sendings
+        ):
+            self._spare_since = None
+            return slot.is_wanted()
+        self._spare_since = self._spare_since or now
+        return now > self._spare_since + SPARE_AFTER
 
     def stop(self) -> None:
         """Begin no further call, and leave unsent messages to the caller."""

@@ -159,12 +159,15 @@ def test_a_more_urgent_message_gets_the_next_call_of_an_account(
     wait_until: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(account_sending, "MOMENT", 60.0)  # else it is put off on a busy machine
+    monkeypatch.setattr(account_sending, "STUCK_AFTER", 60.0)  # a busy machine is slow
     accept_low(20)
     slots(deliver_low)
     wait_until(lambda: len(service.called) == 3)
-    slots(deliver_high)
+    slot = slots(deliver_high)
     wait_until(lambda: 0 in senders.named("texts").waiting)
+    slot.join(20)
+    assert not slot.is_alive()  # a message that waits for a connection needs no slot
+    assert statuses(priority="high") == {(Status.SENDING, 1)}
     service.answer()
     wait_until(lambda: len(service.called) == 4)
     assert service.called[3] == "+436991111111"
