@@ -64,6 +64,7 @@ ADMIN_SITE: dict[str, Any] = {
                     _list("Batches", "stacks", "notifications.batch"),
                     _list("Events", "sensors", "notifications.event"),
                     _list("Event rules", "rule", "notifications.eventrule"),
+                    _list("Chains", "arrow_right_alt", "notifications.chain"),
                     _list("Holds", "pause_circle", "notifications.hold"),
                     _item(
                         "Failed deliveries",

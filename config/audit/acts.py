@@ -37,7 +37,10 @@ REVEALING_PAGES = frozenset({"outbox", "outbox-message", "batch-errors", "person
 # --- Operations of the API -------------------------------------------------------------------
 
 # Its notification is the record of a send: who sent it, when, and what; so is an event's row.
-UNWRITTEN_OPERATIONS = frozenset({"create_notification", "create_event", "preview_template"})
+UNWRITTEN_OPERATIONS = frozenset(
+    {"create_notification", "create_event", "preview_template"}
+    | {"start_chain", "read_notification"}
+)
 
 # Operations that read what concerns nobody: how much, how fast, which templates there are. All
 # others that read reveal contents, recipients or what servers said of them.
@@ -65,6 +68,8 @@ OBJECTS = (
     ("recipients", "notifications.recipient", "key"),
     ("categories", "notifications.category", "name"),
     ("delivery-windows", "notifications.deliverywindow", "id"),
+    ("chains", "notifications.chain", "name"),
+    ("chain-runs", "notifications.chainrun", "id"),
     ("events", "notifications.event", "id"),
     ("event-rules", "notifications.eventrule", "id"),
     ("templates", "templates_engine.template", "name"),

@@ -11,6 +11,7 @@ from ninja.operation import Operation
 from notifications.api import (
     access,
     batches,
+    chains,
     contract,
     event_rules,
     events,
@@ -71,6 +72,8 @@ api.add_router("/recipients", recipients.router, tags=["Recipients"])
 api.add_router("/recipients", preferences.router, tags=["Recipients"])
 api.add_router("/categories", preferences.category_router, tags=["Recipients"])
 api.add_router("/delivery-windows", windows.router, tags=["Recipients"])
+api.add_router("/chains", chains.router, tags=["Chains"])
+api.add_router("/chain-runs", chains.run_router, tags=["Chains"])
 api.add_router("/events", events.router, tags=["Events"])
 api.add_router("/event-rules", event_rules.router, tags=["Events"])
 api.add_router("/providers", providers.router, tags=["Providers"])

@@ -137,6 +137,35 @@ BODIES: dict[str, dict[str, Any]] = {
             "dry_run": True,
         }
     },
+    "save_chain": {
+        "push, then SMS": {
+            "name": "one-time-code",
+            "stop_on": "delivered",
+            "expires": 600,
+            "steps": [
+                {"channel": "push", "body": "Your code is waiting in the app.", "wait": 60},
+                {"channel": "sms", "body": "Open the app to see your code."},
+            ],
+        }
+    },
+    "start_chain": {
+        "to a stored recipient": {
+            "chain": "one-time-code",
+            "to": {"recipient": "customer-17"},
+            "category": "security",
+            "idempotency_key": "login-4711",
+        },
+        "as data, to addresses": {
+            "chain": {
+                "stop_on": "sent",
+                "steps": [
+                    {"channel": "sms", "body": "Your order is on its way.", "wait": 300},
+                    {"channel": "email", "subject": "Order 7", "body": "It is on its way."},
+                ],
+            },
+            "recipients": {"sms": "+436641234567", "email": "ada@example.org"},
+        },
+    },
     "create_event_rule": {
         "tell who ordered": {
             "name": "Tell who ordered",

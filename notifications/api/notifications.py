@@ -30,6 +30,7 @@ from notifications.channels.mail import ATTACHMENT_FIELDS, FIELDS
 from notifications.core.reasons import Reason
 from notifications.core.retry import Guarantee
 from notifications.core.world import World
+from notifications.delivery import outcomes
 from notifications.models import (
     ArchivedNotification,
     Notification,
@@ -142,7 +143,8 @@ class NotificationIn(MailIn):
     options: dict[str, Any] | None = Field(
         None,
         description="Options for the provider, beside the content. Push: `ttl`, `urgency`, "
-        "`topic`, `image`, `collapse_key`, `priority`; chat: Slack's `blocks`; email: `to_name`.",
+        "`topic`, `image`, `collapse_key`, `priority`; chat: Slack's `blocks`; email: `to_name`, "
+        "`open_pixel`.",
     )
     test: bool = Field(
         default=False,
@@ -207,8 +209,11 @@ class NotificationOut(Schema):
     created_at: datetime
     sent_at: datetime | None
     finished_at: datetime | None
+    read_at: datetime | None = Field(description="When the recipient opened it.")
     replay_of: UUID | None
     batch: UUID | None
+    chain_run: UUID | None = Field(description="The run of a chain that it is a step of.")
+    chain_step: int | None = Field(description="Which step it is, from 1.")
     test: bool
     request_id: str
     archived: bool = Field(description="Whether it is in the archive.")
@@ -369,6 +374,23 @@ def cancel_notification(request: HttpRequest, id: UUID) -> Notification:  # noqa
     cancellation = submission.cancel(id)
     if not cancellation and cancellation.status != Status.CANCELLED:
         raise Problem("conflict", f"It is too late: the notification is {cancellation.status}.")
+    return find(request, id)
+
+
+@router.post(
+    "/{id}/read",
+    response=NotificationOut,
+    openapi_extra=refuses(409),
+    summary="Tell that it was read",
+)
+def read_notification(request: HttpRequest, id: UUID) -> Notification:  # noqa: A002 -- as above
+    """Note that the recipient has opened it, so also that it was delivered; 409 if it is not sent.
+
+    The first time counts. It ends the chain that the notification is a step of.
+    """
+    row = find(request, id)
+    if not outcomes.confirm_read(id):
+        raise Problem("conflict", f"It was not sent: the notification is {row.status}.")
     return find(request, id)
 
 

@@ -68,6 +68,8 @@ KINDS: dict[str, Kind] = {
         422, "There is no stored recipient with this id, or it has no address of the channel."
     ),
     "invalid-window": Kind(422, "The delivery window never opens."),
+    "unknown-chain": Kind(422, "There is no such chain."),
+    "invalid-chain": Kind(422, "The chain has no step, too many, or one that would never be sent."),
     "invalid-time": Kind(422, "The due time or the expiry is malformed or impossible."),
     "invalid-retry-policy": Kind(
         422, "The retry policy has an unknown field or an impossible value."

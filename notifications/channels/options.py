@@ -118,8 +118,12 @@ def _to_name(value: object) -> str:
     return f"to_name must be 1 to {LONGEST_NAME} characters, without < and >."
 
 
+def _open_pixel(value: object) -> str:
+    return "" if isinstance(value, bool) else "open_pixel must be true or false."
+
+
 _CHECKS: Mapping[str, Mapping[str, Callable[[object], str]]] = {
-    "email": {"to_name": _to_name},
+    "email": {"to_name": _to_name, "open_pixel": _open_pixel},
     "push": {
         "ttl": _ttl,
         "urgency": _one_of("urgency", URGENCIES),

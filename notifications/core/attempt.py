@@ -50,6 +50,8 @@ class Claim(NamedTuple):
     traceparent: str = ""
     recipient_key: str = ""
     category: str = ""
+    chain_run: UUID | None = None
+    chain_step: int | None = None
     held_accounts: str = ""  # one a line: no message that was claimed now goes by these
 
     @property

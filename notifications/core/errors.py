@@ -89,6 +89,14 @@ class InvalidWindow(InvalidNotification):
     """The delivery window never opens."""
 
 
+class UnknownChain(InvalidNotification):
+    """The project has no chain of this name."""
+
+
+class InvalidChain(InvalidNotification):
+    """The chain has no step, too many, or one that would never be sent."""
+
+
 class InvalidTime(InvalidNotification):
     """The due time or the expiry is malformed or impossible."""
 

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     # Called off.
     CANCELLED = "cancelled"
     BATCH_CANCELLED = "batch_cancelled"
+    CHAIN_REACHED = "chain_reached"  # another step of its chain has reached the recipient
     # Deferred: no attempt is used.
     NO_PROVIDER = "no_provider"
     RATE_LIMITED = "rate_limited"
@@ -51,6 +52,7 @@ class Reason(StrEnum):
     HELD = "held"
     ACCOUNT_HELD = "account_held"
     WINDOW_CLOSED = "window_closed"  # its delivery window; also of one that expires before it opens
+    CHAIN_WAITS = "chain_waits"  # for what the step before it, or one being sent, comes to
     # Suppressed: the recipient must not be written to (``models.Suppression``).
     HARD_BOUNCE = "hard_bounce"
     INVALID_TOKEN = "invalid_token"  # noqa: S105 -- a device's address, no secret

@@ -52,6 +52,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "expires_at": dialect.read_time,
     "lease_until": dialect.read_time,
     "test": bool,
+    "chain_run": lambda value: None if value is None else dialect.read_id(value),
     **dict.fromkeys(("context", "retry", "metadata", "continuation", "options"), _read_json),
 }
 _READ = {Claim._fields.index(name): read for name, read in _READERS.items()}

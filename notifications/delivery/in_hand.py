@@ -16,7 +16,7 @@ from notifications.core.conf import conf
 from notifications.core.reasons import Reason
 from notifications.core.retry import Step
 from notifications.db import clock
-from notifications.delivery import claims, outcomes
+from notifications.delivery import chain_steps, claims, outcomes
 from notifications.delivery.outcomes import Recorded
 from notifications.delivery.plan import Plan
 from notifications.models import Status
@@ -127,7 +127,11 @@ class InHand:
         self.recorded += [r for r in recorded if r.decision.step is not Step.FAIL_OVER]
         again = self.wait_out(lambda: claims.claim(going_on))
         self.take(again)
-        return again
+        if not any(claim.chain_run for claim in again):
+            return again
+        # Between the two attempts another step of the chain may have been let through.
+        self.apply(self.wait_out(lambda: chain_steps.plan(again)))
+        return self.left(again)
 
     def wait_out(self, call: Callable[[], T]) -> T:
         """Call again while the database is out, for as long as these claims are ours.

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models.functions import Coalesce
 
 from notifications import metrics, tracing
 from notifications.core.attempt import Claim, Report, Result, error_in
@@ -18,7 +19,7 @@ from notifications.core.retry import Decision, Step, decide, policy_for
 from notifications.core.text import printable
 from notifications.db import clock, dialect
 from notifications.db.bulk_insert import Table
-from notifications.delivery import failed_deliveries, plain_endings
+from notifications.delivery import chain_steps, failed_deliveries, plain_endings
 from notifications.models import Attempt, Notification, Status
 from notifications.queueing import quarantine
 from notifications.recipients import suppressions
@@ -37,6 +38,8 @@ _STATUS = {
     Step.DEAD_LETTER: Status.FAILED,
     Step.EXPIRE: Status.EXPIRED,
 }
+_ENDS = (Step.DEAD_LETTER, Step.EXPIRE)
+_MOVED = (Reason.WINDOW_CLOSED, Reason.CHAIN_WAITS)  # which count as due later from the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ def _record_together(reports: Sequence[Report], worker: str) -> list[Recorded]:
         kept = [(r, d) for r, d in decided if r.claim.id in current]
         _keep_attempts(kept, worker, now)
         failed_deliveries.keep([(r, d) for r, d in kept if d.step is Step.DEAD_LETTER], now)
+        _go_on([r.claim for r, d in kept if d.step in _ENDS], now)
         suppressions.keep_invalid([report for report, _ in kept])
     with isolation.aside("count"):
         metrics.recorded(kept, now, stale=len(decided) - len(kept))
@@ -152,7 +156,7 @@ def defer(slots: Iterable[tuple[Claim, datetime]], reason: str) -> None:
         return
     with isolation.aside("count"):
         metrics.deferred(reason, len(values) // 3)
-    moved = " scheduled_at = slot.due_at," if reason == Reason.WINDOW_CLOSED else ""
+    moved = " scheduled_at = slot.due_at," if reason in _MOVED else ""
     rows = ", ".join(["(%s, %s, %s)"] * (len(values) // 3))
     with connection.cursor() as cursor:
         cursor.execute(
@@ -177,6 +181,8 @@ def finish(claims: Iterable[Claim], status: Status, reason: str) -> set[UUID]:
         [status, reason, now],
         held,
     )
+    if reason != Reason.CHAIN_REACHED:
+        _go_on([claim for claim in held if claim.id in ended], now)
     with isolation.aside("count"):
         metrics.finished(held, ended, status, reason)
     with isolation.aside("trace"):
@@ -191,6 +197,15 @@ def confirm_delivered(id_: UUID) -> bool:
             status=Status.DELIVERED, reason="", finished_at=clock.now()
         )
     )
+
+
+def confirm_read(id_: UUID) -> bool:
+    """Note that the recipient has opened it; return False if it was never sent."""
+    sent = Notification.objects.filter(id=id_, status__in=(Status.SENT, Status.DELIVERED))
+    now = clock.now()
+    with transaction.atomic():
+        confirm_delivered(id_)
+        return bool(sent.update(read_at=Coalesce("read_at", now)))
 
 
 def note_delay(id_: UUID, code: str, detail: str) -> bool:
@@ -218,7 +233,15 @@ def confirm_failed(report: Report) -> bool:
         if moved:
             decision = Decision(Step.DEAD_LETTER, reason=report.outcome.reason)
             failed_deliveries.keep([(report, decision)], now)
+            _go_on([report.claim], now)
     return bool(moved)
+
+
+def _go_on(ended: Iterable[Claim], now: datetime) -> None:
+    """Have the next steps of chains due whose steps before have ended, and reached nobody."""
+    if runs := {claim.chain_run for claim in ended if claim.chain_run is not None}:
+        with transaction.atomic():
+            chain_steps.bring_forward(runs, now)
 
 
 def _decide(report: Report, now: datetime) -> Decision:

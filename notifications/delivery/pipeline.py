@@ -17,7 +17,7 @@ from notifications.core.reasons import Reason
 from notifications.core.retry import SUSPECT_AFTER
 from notifications.core.world import World
 from notifications.db import clock
-from notifications.delivery import mail_parts
+from notifications.delivery import chain_steps, mail_parts
 from notifications.delivery.in_hand import InHand
 from notifications.delivery.outcomes import Recorded
 from notifications.delivery.plan import Plan, Ready
@@ -27,6 +27,7 @@ from notifications.queueing.making_way import Slot
 from notifications.recipients import (
     categories,
     lookup,
+    open_pixels,
     preferences,
     suppressions,
     unsubscribe_links,
@@ -102,6 +103,7 @@ def _deliver(claims: list[Claim], batch: InHand) -> None:
     batch.stage = "suppress"
     batch.apply(_suppress(batch.left(claims)))
     batch.apply(_outside_windows(batch.left(claims)))
+    batch.apply(chain_steps.plan(batch.left(claims)))
     batch.stage = "render"
     ready, plan = _render(batch.left(claims))
     batch.apply(plan)
@@ -227,7 +229,11 @@ def _ready(claim: Claim, parts: mail_parts.Parts) -> Ready:
 
 
 def _with_options(claim: Claim, content: Content) -> Content:
-    return {**content, "options": claim.options} if claim.options else content
+    if not claim.options:
+        return content
+    if claim.options.get("open_pixel") and "html" in content:
+        content = {**content, "html": open_pixels.added(str(content["html"]), claim.id)}
+    return {**content, "options": claim.options}
 
 
 def _own_text(claim: Claim) -> Content:

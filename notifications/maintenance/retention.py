@@ -2,7 +2,7 @@
 
 Dead letters keep their notification as long as they are kept themselves, for a replay needs it.
 What leaves goes to the archive, where there is one. An event leaves as old as a notification, once
-nothing that it has caused waits.
+nothing that it has caused waits; a run of a chain once none of its steps is left.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,14 @@ from notifications.core.conf import conf
 from notifications.db import clock, dialect
 from notifications.mails import collecting
 from notifications.maintenance import archive
-from notifications.models import UNFINISHED, Event, EventEffect, FailedDelivery, Notification
+from notifications.models import (
+    UNFINISHED,
+    ChainRun,
+    Event,
+    EventEffect,
+    FailedDelivery,
+    Notification,
+)
 from notifications.queueing import quarantine
 from scheduling import isolation
 
@@ -54,6 +61,12 @@ def prune(
     _in_batches(
         lambda: _ended(Event.objects.filter(created_at__lt=since)),
         lambda ids: Event.objects.filter(pk__in=ids).delete(),
+        limit,
+    )
+    runs = ChainRun.objects.filter(created_at__lt=since)
+    _in_batches(
+        lambda: runs.filter(~Exists(Notification.objects.filter(chain_run=OuterRef("pk")))),
+        lambda ids: runs.filter(pk__in=ids).delete(),
         limit,
     )
     quarantine.forget(very_old)

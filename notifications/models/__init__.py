@@ -8,6 +8,7 @@ from notifications.models.api_key import ApiKey
 from notifications.models.archived_notification import ArchivedNotification
 from notifications.models.batch import Batch
 from notifications.models.bulk_replay import BulkReplay
+from notifications.models.chain import Chain, ChainRun
 from notifications.models.delivery_window import DeliveryWindow
 from notifications.models.event import Event, EventEffect, EventRule
 from notifications.models.failed_delivery import FailedDelivery
@@ -46,6 +47,8 @@ __all__ = [
     "Batch",
     "BulkReplay",
     "Category",
+    "Chain",
+    "ChainRun",
     "Consent",
     "DeliveryWindow",
     "Event",

@@ -115,6 +115,13 @@ class NotificationRecord(models.Model):
         db_default="",
         help_text="What recipients may refuse it as. Empty: what its template says.",
     )
+    # No foreign key: the archive keeps it, and no insert locks the run.
+    chain_run: "models.UUIDField[UUID | None, UUID | None]" = models.UUIDField(
+        null=True, blank=True, editable=False, help_text="The run of a chain that it is a step of."
+    )
+    chain_step = models.SmallIntegerField(
+        null=True, blank=True, editable=False, help_text="Which of its steps it is, from 1."
+    )
     # No constraint: ``mails.keeping`` locks what it refers to, and only the collector deletes it.
     mail = models.ForeignKey(
         "notifications.MailContent",
@@ -165,6 +172,9 @@ class NotificationRecord(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     sent_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    read_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the recipient opened it, as somebody told."
+    )
 
     class Meta:
         abstract = True
@@ -216,6 +226,12 @@ class Notification(NotificationRecord):
                 fields=["project", "test", "idempotency_key"],
                 name="notification_key_of_project",
                 condition=~Q(idempotency_key=""),
+            ),
+            # A step is there once for each of its addresses, of which push may have several.
+            models.UniqueConstraint(
+                fields=["chain_run", "chain_step", "recipient"],
+                name="notification_chain_step",
+                condition=Q(chain_run__isnull=False) & ~Q(recipient="forgotten"),
             ),
             models.CheckConstraint(
                 name="callback_has_no_callback",

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from notifications.chains import story
 from notifications.core import reasons
 from notifications.core.masking import without_addresses
 from notifications.models import (
     WAITING,
     ArchivedNotification,
     Attempt,
+    ChainRun,
     EventEffect,
     Notification,
     NotificationRecord,
@@ -57,8 +59,10 @@ def of(notification: Notification | ArchivedNotification, *, masked: bool = Fals
     events += _now(notification)
     if isinstance(notification, Notification) and notification.status in WAITING:
         events += [*_held(notification), *_accounts(notification)]
+    if notification.read_at:
+        events.append(Event(notification.read_at, "Read: the recipient opened it", tone="good"))
     if isinstance(notification, Notification):
-        events += _afterwards(notification)
+        events += [*_afterwards(notification), *_other_steps(notification)]
     return sorted(events, key=lambda event: (event.at is None, event.at or notification.created_at))
 
 
@@ -77,8 +81,26 @@ def _caused_by(notification: NotificationRecord) -> Iterator[str]:
     effects = EventEffect.objects.filter(notification_id=notification.id)
     for rule, event, name in effects.values_list("rule_name", "event_id", "event__name")[:3]:
         yield f"caused by the event {name} ({event}) through the rule {rule}"
+    if notification.chain_run:
+        run = ChainRun.objects.filter(pk=notification.chain_run).first()
+        yield f"step {notification.chain_step} of the chain {run or notification.chain_run}"
     if notification.batch_id:
         yield f"with the batch {notification.batch_id}"
+
+
+def _other_steps(notification: Notification) -> list[Event]:
+    """Tell what the other steps of its chain have come to."""
+    told = story.of_notification(notification.chain_run)
+    return [
+        Event(
+            part.read_at or part.sent_at or part.due_at,
+            f"Step {part.step} of the chain, by {step.channel}: {part.status}",
+            " · ".join(filter(None, (part.reason, str(part.key)))),
+            "good" if step.reached else "plain",
+        )
+        for step in (told.steps if told else [])
+        if (part := step.part).key != notification.id
+    ]
 
 
 def _held(notification: Notification) -> list[Event]:

@@ -31,6 +31,7 @@ from notifications.models import (
     ArchivedNotification,
     Attempt,
     Batch,
+    ChainRun,
     Consent,
     Event,
     EventEffect,
@@ -102,6 +103,7 @@ def export(recipient: str, *, project: str = "") -> Rows:
         "suppressions": _plain(whom.suppressed()),
         "pending_receipts": _plain(whom.receipts(ids)),
         "refused_rows": _plain(whom.saying(RefusedRow.objects.all(), "detail")),
+        "chain_runs": _plain(whom.runs(ids)),
         "events": _plain(whom.saying(Event.objects.all(), "data", "key")),
         "job_results": _plain(whom.jobs()),
         "job_runs": _plain(whom.saying(Fire.objects.all(), *_OF_A_RUN)),
@@ -137,6 +139,7 @@ def forget(
     _archived(whom, done)
     done["pending_receipts"] += whom.receipts([]).delete()[0]
     done["failed_deliveries"] += sum(_failed(row, by) for row in whom.failed([]))
+    done["chain_runs"] += _run_forgotten(whom.runs([]))
     _texts(whom, done)
     done["recipients"] += whom.delete_stored()
     done["in_hand"] += whom.of(Notification.objects.filter(status__in=UNFINISHED)).count()
@@ -223,6 +226,14 @@ class _Whom:
     def mails(self) -> "QuerySet[MailContent]":
         """Return what mails have beside subject and body, where it names it."""
         return self.saying(MailContent.objects.all(), "fields")
+
+    def runs(self, ids: Iterable[Any]) -> "QuerySet[ChainRun]":
+        """Return the runs of chains that these notifications are steps of, or that name it."""
+        steps = Notification.objects.filter(pk__in=list(ids), chain_run__isnull=False)
+        its = Q(pk__in=list(steps.values_list("chain_run", flat=True)))
+        for world, key in self._ids:
+            its |= Q(**world.columns, recipient_key=key)
+        return ChainRun.objects.filter(its)
 
     def saying(self, rows: "QuerySet[Any]", *columns: str) -> "QuerySet[Any]":
         """Return the rows in whose text or JSON it stands."""
@@ -349,6 +360,7 @@ def _suppressions(whom: _Whom, done: Counter[str]) -> None:
 
 def _live(whom: _Whom, ids: list[Any], done: Counter[str], by: AbstractBaseUser | None) -> None:
     rows = Notification.objects.filter(pk__in=ids)
+    done["chain_runs"] += _run_forgotten(whom.runs(ids))
     done["outbox"] += OutboxMessage.objects.filter(notification__in=ids).delete()[0]
     attempts = Attempt.objects.filter(notification__in=ids)
     done["attempts"] += attempts.update(detail="", provider_message_id="")
@@ -361,6 +373,12 @@ def _live(whom: _Whom, ids: list[Any], done: Counter[str], by: AbstractBaseUser 
     mails = set(rows.exclude(mail=None).values_list("mail_id", flat=True))
     done["notifications"] += rows.update(**NOTHING)
     collecting.release(mails)
+
+
+def _run_forgotten(runs: "QuerySet[ChainRun]") -> int:
+    """Take out of runs whose they are, and their keys."""
+    said = runs.exclude(recipient_key="", idempotency_key="")
+    return said.update(recipient_key="", idempotency_key="", content_hash="")
 
 
 def _callbacks(ids: Iterable[Any]) -> "QuerySet[Notification]":

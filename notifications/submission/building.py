@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 
     ``common`` holds fields that many share; the request's own win. ``id`` is the id that its row
     shall have; ``use`` tells one use of that id from another, each of which gets a row. ``version``
-    pins another than the published one of its template.
+    pins another than the published one of its template. A step of a chain names its run.
     """
 
     given: Request | Fields | Callable[[], Fields]
@@ -46,6 +46,8 @@ class Asked(NamedTuple):
     continuation: Fields | None = None
     replay_of_id: UUID | None = None
     version: CompiledVersion | None = None
+    chain_run: UUID | None = None
+    chain_step: int | None = None
 
 
 @dataclass(slots=True)
@@ -136,6 +138,8 @@ def build(asked: Asked, request: Request, answer: Answer, call: Call) -> Built:
     shared: dict[str, Any] = {
         "batch_id": batch.pk if batch else None,
         "replay_of_id": asked.replay_of_id,
+        "chain_run": asked.chain_run,
+        "chain_step": asked.chain_step,
     }
     answer.row = insert.build(
         accepted,

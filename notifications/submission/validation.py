@@ -111,10 +111,13 @@ def recipient_key(request: Request) -> str:
 
     Raises ``InvalidField``.
     """
-    if request.to is None:
-        return ""
-    key = request.to.get("recipient") if isinstance(request.to, Mapping) else None
-    if key is None or len(request.to) > 1:
+    return "" if request.to is None else named_recipient(request.to)
+
+
+def named_recipient(to: object) -> str:
+    """Return the id that ``{"recipient": …}`` names. Raises ``InvalidField``."""
+    key = to.get("recipient") if isinstance(to, Mapping) and len(to) == 1 else None
+    if key is None:
         raise errors.InvalidField(
             "It does not name a stored recipient.",
             field="to",

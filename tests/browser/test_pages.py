@@ -111,6 +111,8 @@ def content(system: Any, admin_user: User, wait_until: Callable[..., Any]) -> di
         "recipient": f"{lists}/recipient/{ada.pk}/change/",
         "categories": f"{lists}/category/",
         "category-add": f"{lists}/category/add/",
+        "chains": f"{lists}/chain/",
+        "chain-add": f"{lists}/chain/add/",
         "windows": f"{lists}/deliverywindow/",
         "window-add": f"{lists}/deliverywindow/add/",
         "preferences": f"/preferences/{preference_links.token(ada.world, ada.key)}",

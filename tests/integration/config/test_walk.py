@@ -41,6 +41,7 @@ from notifications.models import (
     Batch,
     BulkReplay,
     Category,
+    Chain,
     DeliveryWindow,
     Event,
     EventRule,
@@ -88,6 +89,7 @@ MODELS = {
     "notifications.batch": (ALL, "", "", ""),
     "notifications.bulkreplay": (ALL, "", "", ""),
     "notifications.category": (ALL, "D", "D", "D"),
+    "notifications.chain": (ALL, "D", "D", "D"),
     "notifications.deliverywindow": (ALL, "D", "D", "D"),
     "notifications.event": (ALL, "", "", ""),
     "notifications.eventrule": (ALL, "D", "D", "D"),
@@ -209,7 +211,7 @@ FORM = {
 # Addresses that ask for no login: see docs/security.md, and the tests that it names.
 ELSEWHERE = {
     *("", "api/v1/", "metrics", "webhooks/<str:name>", "unsubscribe/<str:token>"),
-    "preferences/<str:token>",
+    *("preferences/<str:token>", "opened/<str:token>.gif"),
     *("healthz/live", "healthz/ready", "favicon.ico"),
     *(f"v2/{address.pattern}" for address in govuk.urlpatterns),  # test_govuk.py walks these
 }
@@ -419,6 +421,9 @@ def furnished() -> Any:
         Batch: Batch.objects.create(name="b", closed_at=now),
         BulkReplay: BulkReplay.objects.create(fingerprint="f", total=1, per_second=1, last_id=1),
         Category: Category.objects.create(name="report"),
+        Chain: Chain.objects.create(
+            name="c", steps=[{"channel": "sms", "body": "B", "recipient": "+436641234567"}]
+        ),
         DeliveryWindow: DeliveryWindow.objects.create(
             category="report", begins="08:00", ends="20:00"
         ),

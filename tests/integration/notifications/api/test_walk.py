@@ -78,6 +78,15 @@ def window(rows: Rows) -> dict[str, Any]:
     return {"template": f"new-{rows.mark}", "begins": "08:00", "ends": "20:00"}
 
 
+def chain(rows: Rows) -> dict[str, Any]:
+    steps = [{"channel": "simulator", "recipient": rows.mark, "body": rows.mark}]
+    return {"name": f"new-{rows.mark}", "steps": steps}
+
+
+def chain_run(rows: Rows) -> dict[str, Any]:
+    return {"chain": rows.mark}
+
+
 def event(rows: Rows) -> dict[str, Any]:
     return {"name": rows.mark, "data": {"said": rows.mark}}
 
@@ -86,16 +95,17 @@ def rule(rows: Rows) -> dict[str, Any]:
     return {**worlds.RULE, "name": "new", "event": rows.mark, "template": rows.mark}
 
 
-N, B, J, F, R, T, S, D, C, E, U, P, K, W = (
+N, B, J, F, R, T, S, D, C, E, U, P, K, W, L, Z = (
     *("/notifications", "/notifications/batch", "/jobs", "/failed-runs"),
     *("/failed-deliveries/replays", "/templates", "/suppressions", "/failed-deliveries"),
     *("/problems", "/events", "/event-rules", "/recipients", "/categories"),
-    "/delivery-windows",
+    *("/delivery-windows", "/chains", "/chain-runs"),
 )
 PAST = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:10:00Z", "dry_run": True}
 TABLE = {
     "create_notification": Expected(SEND, 201, body=send, shows=True),
     "cancel_notification": Expected(SEND, path=N, shows=True),
+    "read_notification": Expected(SEND, 409, path=N),  # it is not sent
     "list_notifications": Expected(READ, shows=True),
     "get_notification": Expected(READ, path=N, shows=True),
     "create_batch": Expected(SEND, 202, body=lambda rows: [send(rows)]),
@@ -165,6 +175,12 @@ TABLE = {
     "list_windows": Expected(READ, shows=True),
     "save_window": Expected(MANAGE, 201, body=window, shows=True),
     "delete_window": Expected(MANAGE, 204, path=W),
+    "list_chains": Expected(READ, shows=True),
+    "save_chain": Expected(MANAGE, 201, body=chain, shows=True),
+    "delete_chain": Expected(MANAGE, 204, path=L),
+    "start_chain": Expected(SEND, 201, body=chain_run, shows=True),
+    "get_chain_run": Expected(READ, path=Z, shows=True),
+    "cancel_chain_run": Expected(SEND, path=Z, shows=True),
     "create_event": Expected(SEND, 201, body=event, shows=True),
     "list_events": Expected(READ, shows=True),
     "get_event": Expected(READ, path=E, shows=True),

@@ -17,6 +17,8 @@ from notifications.models import (
     Batch,
     BulkReplay,
     Category,
+    Chain,
+    ChainRun,
     Consent,
     DeliveryWindow,
     Event,
@@ -45,7 +47,7 @@ WORLDS = [World(project, test) for project in PROJECTS for test in (False, True)
 TABLES = (
     *(Notification, Attempt, Batch, RefusedRow, FailedDelivery, BulkReplay, Suppression),
     *(Event, EventEffect, EventRule, Recipient, RecipientAddress),
-    *(Category, Consent, DeliveryWindow),
+    *(Category, Consent, DeliveryWindow, Chain, ChainRun),
     *(Template, TemplateVersion, PeriodicTask, Schedule, Fire),
 )
 
@@ -113,6 +115,11 @@ def furnish(world: World) -> Rows:
     recipient = Recipient.objects.create(key=mark, **chosen, **world.columns)
     Consent.objects.create(recipient=recipient, category=mark, granted=True, means="api", text=mark)
     RecipientAddress.objects.create(recipient=recipient, channel="simulator", address=mark, place=0)
+    steps = [{"channel": "simulator", "recipient": mark, "body": mark}]
+    Chain.objects.create(name=mark, steps=steps, **world.columns)
+    run = ChainRun.objects.create(
+        chain=mark, recipient_key=mark, stop_on="sent", content_hash="x", **world.columns
+    )
     event = Event.objects.create(name=mark, data={"said": mark}, content_hash="x", **world.columns)
     rule = EventRule.objects.create(
         **{**RULE, "name": mark, "event": mark, "template": mark}, **world.columns
@@ -145,6 +152,8 @@ def furnish(world: World) -> Rows:
         "/recipients": {"id": mark},
         "/categories": {"name": mark},
         "/delivery-windows": {"id": window.pk},
+        "/chains": {"name": mark},
+        "/chain-runs": {"id": run.pk},
         "/templates": {"name": mark, "number": 3},
         "/jobs": {"id": job.pk},
         "/failed-runs": {"id": fire.pk},

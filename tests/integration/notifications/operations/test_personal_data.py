@@ -23,6 +23,7 @@ from notifications.models import (
     ArchivedNotification,
     Attempt,
     Batch,
+    ChainRun,
     Consent,
     Event,
     EventEffect,
@@ -68,6 +69,7 @@ PERSONAL = {
     },
     "notifications_attempt": {"detail", "provider_message_id"},
     "notifications_batch": {"name", "errors"},
+    "notifications_chainrun": {"recipient_key", "idempotency_key"},
     "notifications_consent": {"text"},
     "notifications_event": {"data", "key"},
     "notifications_eventeffect": {"detail", "match"},
@@ -99,7 +101,7 @@ IMPERSONAL_TABLES = re.compile(
     r"|templates_engine_\w+|django_celery_beat_(?!periodictask$)\w+"
     r"|django_celery_results_chordcounter"
     r"|notifications_(apikey|project|provideraccount|accountrule|ratelimit|queueweight"
-    r"|quarantinedrow|eventrule|category|deliverywindow|attachment|bulkreplay|\w+_attachments)"
+    r"|quarantinedrow|eventrule|category|chain|deliverywindow|attachment|bulkreplay|\w+_attachments)"
     r"|scheduling_(uniquerun|change|schedulerprocess|workerprocess|lease)"
 )
 # Columns that hold words of the system's own.
@@ -111,6 +113,7 @@ IMPERSONAL = re.compile(
     r"|source|misfire|overlap|recurrence|groups|concurrency_key|unique_key|condition|origin|rule"
     r"|category|choices|means|quarantine_reason|cause|task|queue|exchange|routing_key|headers|description"
     r"|timezone|country|periodic_task_name|task_name|content_type|content_encoding|stored_as"
+    r"|chain|stop_on|waits|skipped"
 )
 
 
@@ -264,6 +267,10 @@ def everything(
     EventEffect.objects.create(
         event=event, rule_name="r", outcome="refused", detail=f"'{ADA}' is bad", match=ADA
     )
+    run = ChainRun.objects.create(
+        recipient_key="c4711x", idempotency_key="run-lovelace", stop_on="sent", content_hash="x"
+    )
+    Notification.objects.filter(pk=waits.pk).update(chain_run=run.pk, chain_step=1)
     Hold.objects.create(scope="queue", value="email.low", reason=f"asked by {ADA}")
     RefusedRow.objects.create(batch=batch, place=0, error="E", detail=f"'{ADA}' is bad")
     texts = ("task_args", "task_kwargs", "result", "traceback", "meta")
@@ -322,6 +329,7 @@ def test_all_that_is_kept_of_a_recipient_is_handed_out(
         "pending_receipts": 1,
         "refused_rows": 1,
         "callbacks": 0,
+        "chain_runs": 1,
         "events": 1,
         "job_results": 1,
         "job_runs": 1,
