@@ -22,7 +22,7 @@ def check_project(**_: Any) -> list[CheckMessage]:
     """Errors: without these, what is accepted is not sent, or not as promised. Warnings: a part."""
     return [
         *(*_settings(), *_apps(), *_middleware(), *_time_zones(), *_celery(), *_sqlite()),
-        *(*_broker(), *_email(), *_addresses()),
+        *(*_broker(), *_email(), *_addresses(), *_public_address()),
     ]
 
 
@@ -115,4 +115,15 @@ def _addresses() -> Iterator[CheckMessage]:
             "no receipt of a provider and no link to unsubscribe by arrives.",
             hint='Add to its urlpatterns: path("", include("notifications.urls"))',
             id="notifications.W004",
+        )
+
+
+def _public_address() -> Iterator[CheckMessage]:
+    if not settings.PUBLIC_URL and not settings.DEBUG and not getattr(settings, "OUTBOX", False):
+        yield Warning(
+            "PUBLIC_URL is not set: there are no links to unsubscribe by or to the page of "
+            "preferences, and no callbacks of providers.",
+            hint="Set PUBLIC_URL=https://notify.example.org, where the world reaches this system. "
+            "Silence it by SILENCED_SYSTEM_CHECKS where nobody is to follow such a link.",
+            id="notifications.W005",
         )

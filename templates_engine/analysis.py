@@ -13,8 +13,9 @@ from jinja2 import nodes
 from templates_engine.sandbox import PLAIN
 
 UNSUBSCRIBE_URL = "unsubscribe_url"
+PREFERENCES_URL = "preferences_url"
 # The engine gives these, or defines what they mean.
-GIVEN = frozenset({"locale", UNSUBSCRIBE_URL})
+GIVEN = frozenset({"locale", UNSUBSCRIBE_URL, PREFERENCES_URL})
 _DEFAULT_FILTERS = frozenset({"default", "d"})
 Path = tuple[str, ...]
 

@@ -232,7 +232,7 @@ def _check_sample(draft: Draft, built: Build) -> None:
         try:
             version.check(draft.sample_context)
             wanted = None if locale == DEFAULT_LOCALE else locale
-            version.render(draft.sample_context, wanted, version.sample_unsubscribe_url)
+            version.render(draft.sample_context, wanted, version.sample_links)
         except TemplateError as error:
             raise InvalidTemplate(
                 f"The sample context does not render: {error}",

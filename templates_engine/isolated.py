@@ -103,8 +103,7 @@ def _answer(request: dict[str, Any]) -> Any:
         return asdict(build(draft))
     version = compiled_version(draft, build(Draft(**{**request["draft"], "sample_context": {}})))
     version.check(request["context"])
-    sample = version.sample_unsubscribe_url
-    return version.render(request["context"], request["locale"], sample)
+    return version.render(request["context"], request["locale"], version.sample_links)
 
 
 def _main() -> None:

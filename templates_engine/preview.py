@@ -53,7 +53,7 @@ def preview(
     else:
         compiled = catalog.compile_version(version)
         compiled.check(used)
-        content = compiled.render(used, wanted, compiled.sample_unsubscribe_url)
+        content = compiled.render(used, wanted, compiled.sample_links)
     channel = version.template.channel
     return Preview(
         template_name=version.template.name,

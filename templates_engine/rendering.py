@@ -14,7 +14,7 @@ from decimal import (
 )
 from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 from unicodedata import category
 
 from jinja2 import Template
@@ -27,6 +27,7 @@ from jinja2.exceptions import (
 
 from templates_engine import budget, slack_blocks
 from templates_engine.analysis import (
+    PREFERENCES_URL,
     UNSUBSCRIBE_URL,
     Path,
     bare_values,
@@ -78,13 +79,23 @@ _ARITHMETIC = Context(
 )
 
 
+class Links(NamedTuple):
+    """The recipient's own links, by which a template's variables are called; empty: none."""
+
+    unsubscribe_url: str = ""
+    preferences_url: str = ""
+
+
+NO_LINKS = Links()
+
+
 @dataclass(frozen=True, eq=False)
 class CompiledVersion:
     """One version, ready to check contexts and to render. Share it freely between threads.
 
-    Three names of the context have a meaning: ``timezone`` (IANA, default UTC) is the zone of the
-    date and time filters, ``locale`` is set to the one rendered for, and ``unsubscribe_url`` is
-    the recipient's link in a marketing message, unless the context has one of its own.
+    Some names of the context have a meaning: ``timezone`` (IANA, default UTC) is the zone of the
+    date and time filters, ``locale`` is set to the one rendered for, and the names of ``Links`` are
+    the recipient's links, unless the context has its own.
     """
 
     id: int
@@ -140,22 +151,34 @@ class CompiledVersion:
         )
 
     @cached_property
+    def shows_preferences(self) -> bool:
+        """Whether its sources speak of ``preferences_url``."""
+        return any(PREFERENCES_URL in source for source in self._all_sources())
+
+    @cached_property
     def source_length(self) -> int:
         """How many characters the sources of its longest locale have."""
         return max((sum(map(len, parts.values())) for parts in self.sources.values()), default=0)
 
-    def needs_unsubscribe_url(self, context: Mapping[str, Any]) -> bool:
-        """Return whether it cannot be rendered with a context that nobody adds a link to."""
-        return self._needs_unsubscribe_url and not _own_link(context)
+    def missing_links(self, context: Mapping[str, Any], links: Links = NO_LINKS) -> list[str]:
+        """Return the links that it needs, and gets neither by its context nor by ``links``."""
+        return [
+            name
+            for name, link in zip(Links._fields, links, strict=True)
+            if not link and not context.get(name) and name in self._needed_links
+        ]
 
     @property
-    def sample_unsubscribe_url(self) -> str:
-        """What stands for a recipient's link in a preview."""
-        base = self.base_url or "https://shop.example"
-        return f"{base.rstrip('/')}/unsubscribe/sample" if self.may_unsubscribe else ""
+    def sample_links(self) -> Links:
+        """What stands for a recipient's links in a preview."""
+        base = (self.base_url or "https://shop.example").rstrip("/")
+        return Links(
+            f"{base}/unsubscribe/sample" if self.may_unsubscribe else "",
+            f"{base}/preferences/sample" if self.shows_preferences else "",
+        )
 
     def render(
-        self, context: Mapping[str, Any], locale: str | None = None, unsubscribe_url: str = ""
+        self, context: Mapping[str, Any], locale: str | None = None, links: Links = NO_LINKS
     ) -> Content:
         """Make the content.
 
@@ -166,18 +189,16 @@ class CompiledVersion:
         Raises: RenderError, RenderLimitExceeded.
         """
         with localcontext(_ARITHMETIC):
-            return self._content(context, locale, unsubscribe_url)
+            return self._content(context, locale, links)
 
-    def _content(
-        self, context: Mapping[str, Any], locale: str | None, unsubscribe_url: str
-    ) -> Content:
+    def _content(self, context: Mapping[str, Any], locale: str | None, links: Links) -> Content:
         found = next(name for name in locale_chain(locale) if name in {*self.sources, "default"})
         spoken = self._spoken(locale, found)
         variant = self._variant(found)
         self._begin(context, spoken)
-        variables = {**context, "locale": spoken}
-        if unsubscribe_url and not _own_link(context):
-            variables[UNSUBSCRIBE_URL] = unsubscribe_url
+        given = zip(Links._fields, links, strict=True)
+        own = {name: link for name, link in given if link and not context.get(name)}
+        variables = {**context, **own, "locale": spoken}
         content: Content = {}
         for part, (source, template) in variant.items():
             text = _rendered(part, source, template, variables)
@@ -230,11 +251,15 @@ class CompiledVersion:
         )
 
     @cached_property
-    def _needs_unsubscribe_url(self) -> bool:
+    def _needed_links(self) -> frozenset[str]:
         try:
-            return any(needs(source, UNSUBSCRIBE_URL) for source in self._all_sources())
+            return frozenset(
+                name
+                for name in Links._fields
+                if any(needs(source, name) for source in self._all_sources())
+            )
         except (TemplateSyntaxError, RecursionError):
-            return False  # rendering says so
+            return frozenset()  # rendering says so
 
     def _all_sources(self) -> Iterator[str]:
         return (source for sources in self.sources.values() for source in sources.values())
@@ -264,10 +289,6 @@ class CompiledVersion:
                 for part, source in pick_sources(self.channel, self.sources, found).items()
             }
         return self._compiled[found]
-
-
-def _own_link(context: Mapping[str, Any]) -> bool:
-    return bool(context.get(UNSUBSCRIBE_URL))
 
 
 def _at(context: Mapping[str, Any], path: Path) -> Any:

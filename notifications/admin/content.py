@@ -4,7 +4,7 @@ from typing import Any
 
 from notifications.channels import CHANNELS
 from notifications.models import NotificationRecord, OutboxMessage
-from notifications.recipients import unsubscribe_links
+from notifications.recipients import own_links
 from templates_engine import catalog
 from templates_engine.errors import TemplateError
 
@@ -22,9 +22,10 @@ def of(notification: NotificationRecord) -> dict[str, Any]:
     if notification.template_version_id is not None:
         try:
             version = catalog.version(notification.template_version_id)
-            to = (notification.id, notification.channel, notification.recipient)
-            link = unsubscribe_links.url(*to) if version.may_unsubscribe else ""
-            return dict(version.render(notification.context, notification.locale or None, link))
+            to = (notification.channel, notification.recipient)
+            whose = (notification.world, notification.recipient_key)
+            links = own_links.of(version, notification.id, to, *whose)
+            return dict(version.render(notification.context, notification.locale or None, links))
         except TemplateError as error:
             return {"render_error": str(error)}
     channel = CHANNELS[notification.channel]

@@ -12,6 +12,7 @@ from notifications.api.fields import Input, Text
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.api.recipients import Key, find
+from notifications.core.errors import InvalidField
 from notifications.models import Category, Consent, Recipient
 from notifications.models.recipient import ADDRESSED
 from notifications.recipients import categories, preference_links, preferences
@@ -44,10 +45,17 @@ class CategoryOut(Schema):
 
 
 class ChoiceIn(Input):
-    """One choice. At least one of `category` and `channel` is named."""
+    """One choice. At least one of `category` and `channel` is named, be it as empty."""
 
-    category: str = Field("", description="Empty: all that can be refused.", max_length=50)
-    channel: str = Field("", description="Empty: every channel.", max_length=20)
+    category: str = Field(
+        "",
+        description='All that can be refused where it is empty or not named: `"category": ""` '
+        "alone is all on every channel, one that they get later included.",
+        max_length=50,
+    )
+    channel: str = Field(
+        "", description="Every channel where it is empty or not named.", max_length=20
+    )
     granted: bool | None = Field(description="`null`: the default holds again.")
 
 
@@ -126,6 +134,13 @@ def get_preferences(request: HttpRequest, id: Key) -> dict[str, Any]:  # noqa: A
 def set_preferences(request: HttpRequest, id: Key, payload: ChoicesIn) -> dict[str, Any]:  # noqa: A002 -- as above
     """Write what a recipient has chosen, with the text that they read, to the history as well."""
     recipient = find(request, id)
+    for number, one in enumerate(payload.choices):
+        if one.model_fields_set.isdisjoint(("category", "channel")):
+            raise InvalidField(
+                "Name a category or a channel.",
+                field=f"choices.{number}.category",
+                hint='"category": "" is all that can be refused.',
+            )
     changes = [Change(**one.model_dump()) for one in payload.choices]
     preferences.check(changes, recipient.world)
     how = How(Consent.Means.API, f"API key {key_of(request).prefix}", payload.text)

@@ -1,24 +1,30 @@
 """The page on which recipients choose what they get, behind a signed link."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.utils import translation
-from django.utils.translation import gettext
+from django.utils.translation import pgettext
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from notifications.callbacks import recipient_pages
 from notifications.core.errors import UnknownRecipient
 from notifications.models import Consent, Recipient
 from notifications.recipients import categories, directory, preference_links, preferences
 from notifications.recipients.categories import Kind
-from notifications.recipients.preferences import EVERYTHING, Change, Choices, How
+from notifications.recipients.preferences import (
+    EVERY_CHANNEL,
+    EVERYTHING,
+    Change,
+    Choices,
+    How,
+)
 
 TEMPLATE = "notifications/preferences.html"
+_PAGE = "page of preferences"  # the context of its texts in the catalogues
 _signer = signing.Signer(salt="notifications.preferences.shown")
 
 
@@ -32,25 +38,32 @@ def page(request: HttpRequest, token: str) -> HttpResponse:
     try:
         link = preference_links.read(token)
         recipient = directory.get(link.key, world=link.world)
+        with recipient_pages.in_language_of(request, recipient.locale):
+            return recipient_pages.answer(request, TEMPLATE, _taken(request.POST, recipient))
     except (preference_links.BadLink, UnknownRecipient):
-        return _answer(request, {"state": "forged"}, status=404)
-    with translation.override(recipient.locale or translation.get_language()):
-        shown = _Shown.read(request.POST.get("shown", ""), recipient)
-        is_stop = "stop" in request.POST
-        if is_stop:
-            text = "\n".join(filter(None, [gettext("Stop all that can be stopped"), shown.text]))
-            changes = [
-                Change(EVERYTHING, channel, granted=False) for channel in _channels(recipient)
-            ]
-        else:
-            text = shown.text
-            changes = [*_changes(shown, {name for name in request.POST if ":" in name}, recipient)]
-        if changes:
-            preferences.choose(recipient, changes, How(Consent.Means.PAGE, text=text))
-        rows = _rows(recipient)
-        state = "saved" if is_stop or shown.boxes else "form"
-        context = {"state": state, "rows": rows, "shown": _Shown.of(rows).signed(recipient)}
-        return _answer(request, context)
+        with recipient_pages.in_language_of(request, ""):
+            return recipient_pages.answer(request, TEMPLATE, {"state": "forged"}, status=404)
+
+
+def _taken(given: Mapping[str, str], recipient: Recipient) -> dict[str, Any]:
+    """Write what a form chooses, if one was sent, and return what the page shows then."""
+    shown = _Shown.read(given.get("shown", ""), recipient)
+    stop = pgettext(_PAGE, "Stop all that can be stopped")
+    if "stop" in given:
+        text = "\n".join(filter(None, [stop, shown.text]))
+        changes = [Change(EVERYTHING, EVERY_CHANNEL, granted=False)]
+    else:
+        text = shown.text
+        changes = [*_changes(shown, {name for name in given if ":" in name}, recipient)]
+    if changes:
+        preferences.choose(recipient, changes, How(Consent.Means.PAGE, text=text))
+    rows = _rows(recipient)
+    return {
+        "state": "saved" if "stop" in given or shown.boxes else "form",
+        "rows": rows,
+        "shown": _Shown.of(rows).signed(recipient),
+        "stop": stop,
+    }
 
 
 class _Shown(NamedTuple):
@@ -66,7 +79,7 @@ class _Shown(NamedTuple):
     def of(cls, rows: list[dict[str, Any]]) -> "_Shown":
         """Return what the page shows of these rows."""
         boxes = [box["name"].split(":") for row in rows for box in row["boxes"]]
-        lines = [f"{row['title']}: {row['kind'].description}" for row in rows]
+        lines = [f"{row['title']}: {row['description']}" for row in rows]
         return cls(boxes, "\n".join(lines))
 
     @classmethod
@@ -95,8 +108,9 @@ def _rows(recipient: Recipient) -> list[dict[str, Any]]:
     """Return each category with a box for each channel on which they have an address."""
     return [
         {
-            "kind": kind,
-            "title": kind.title or kind.name,
+            "title": _own_or_translated(kind.title) or kind.name,
+            "description": _own_or_translated(kind.description),
+            "required": kind.required,
             "boxes": []
             if kind.required
             else [
@@ -112,12 +126,19 @@ def _rows(recipient: Recipient) -> list[dict[str, Any]]:
     ]
 
 
+def _own_or_translated(text: str) -> str:
+    """Return a category's text in the page's language, if a catalogue has it."""
+    return pgettext("category", text) if text else ""
+
+
 def _title(channel: str) -> str:
     return {
-        "email": gettext("Email"),
-        "sms": gettext("Text message"),
-        "push": gettext("Push notification"),
-        "chat": gettext("Chat"),
+        "email": pgettext(_PAGE, "Email"),
+        "sms": pgettext(_PAGE, "Text message"),
+        "push": pgettext(_PAGE, "Push notification"),
+        "chat": pgettext(_PAGE, "Chat"),
+        "webhook": pgettext(_PAGE, "Message to your own system"),
+        "simulator": pgettext(_PAGE, "Test message"),
     }.get(channel, channel)
 
 
@@ -131,16 +152,9 @@ def _changes(shown: _Shown, checked: Collection[str], recipient: Recipient) -> I
     for channel, kinds in by_channel.items():
         choices: Choices = recipient.choices
         wanted = {kind.name: _name(kind.name, channel) in checked for kind in kinds}
-        if any(wanted.values()) and choices.get(EVERYTHING, {}).get(channel) is False:
-            yield Change(EVERYTHING, channel, granted=None)
+        if any(wanted.values()) and preferences.refuses_everything(choices, channel):
+            yield Change(EVERYTHING, channel, granted=True)
             choices = {name: of for name, of in choices.items() if name != EVERYTHING}
         for kind in kinds:
             if wanted[kind.name] is not (not preferences.held_by(kind, channel, choices)):
                 yield Change(kind.name, channel, granted=wanted[kind.name])
-
-
-def _answer(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
-    response = render(request, TEMPLATE, context, status=status)
-    response["Referrer-Policy"] = "no-referrer"  # the address of this page is the secret
-    response["Cache-Control"] = "no-store"
-    return response

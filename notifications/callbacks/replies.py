@@ -66,7 +66,7 @@ def _take(reply: Reply, account: str) -> None:
             continue
         for scope in Scope:
             suppressions.lift_unsubscribed(CHANNEL, sender, scope=scope, world=world)
-        change = Change(EVERYTHING, CHANNEL, granted=None)
+        change = Change(EVERYTHING, CHANNEL, granted=True)
         how = How(Consent.Means.SMS, account, reply.text)
         preferences.choose_by_address(CHANNEL, sender, [change], how, world=world)
 

@@ -1,14 +1,15 @@
 """The page behind the unsubscribe links of marketing mail."""
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from notifications.callbacks import withdrawals
+from notifications.callbacks import recipient_pages, withdrawals
 from notifications.core.world import World
 from notifications.models import Notification
 from notifications.recipients import preference_links, unsubscribe_links
+
+TEMPLATE = "notifications/unsubscribe.html"
 
 
 @csrf_exempt
@@ -18,10 +19,18 @@ def page(request: HttpRequest, token: str) -> HttpResponse:
     try:
         link = unsubscribe_links.read(token)
     except unsubscribe_links.BadLink:
-        return _show(request, "forged", status=404)
-    if request.method != "POST":
-        return _show(request, "question")
+        with recipient_pages.in_language_of(request, ""):
+            return recipient_pages.answer(request, TEMPLATE, {"state": "forged"}, status=404)
     row = Notification.objects.filter(id=link.notification).first()
+    with recipient_pages.in_language_of(request, row.locale if row else ""):
+        context = {"state": "question"}
+        if request.method == "POST":
+            context = {"state": "done", "more": _withdrawn(link, row)}
+        return recipient_pages.answer(request, TEMPLATE, context)
+
+
+def _withdrawn(link: unsubscribe_links.Link, row: Notification | None) -> str:
+    """Unsubscribe, and return the link to the page of preferences of who is stored."""
     world = World(link.project, link.test)
     withdrawals.take(
         withdrawals.UNSUBSCRIBED,
@@ -32,14 +41,6 @@ def page(request: HttpRequest, token: str) -> HttpResponse:
         notification_id=row.id if row else None,
         category=row.category if row else "",
     )
-    more = ""
-    if row is not None and row.recipient_key:
-        more = preference_links.url(world, row.recipient_key)
-    return _show(request, "done", more=more)
-
-
-def _show(request: HttpRequest, state: str, status: int = 200, more: str = "") -> HttpResponse:
-    context = {"state": state, "more": more}
-    response = render(request, "notifications/unsubscribe.html", context, status=status)
-    response["Referrer-Policy"] = "no-referrer"  # the address of this page is the secret
-    return response
+    if row is None or not row.recipient_key:
+        return ""
+    return preference_links.url(world, row.recipient_key)

@@ -64,6 +64,7 @@ class Reason(StrEnum):
     CATEGORY_REFUSED = "category_refused"
     CATEGORY_REFUSED_ON_CHANNEL = "category_refused_on_channel"
     CHANNEL_REFUSED = "channel_refused"  # all on this channel that can be refused
+    EVERYTHING_REFUSED = "everything_refused"  # likewise on every channel
     CONSENT_MISSING = "consent_missing"  # to a category that is sent to who agreed, alone
     RECIPIENT_DELETED = "recipient_deleted"  # what they had chosen is not known any more
 
@@ -79,6 +80,7 @@ CHOSEN = {
     Reason.CATEGORY_REFUSED: "the recipient has refused this category",
     Reason.CATEGORY_REFUSED_ON_CHANNEL: "the recipient has refused this category on this channel",
     Reason.CHANNEL_REFUSED: "the recipient has refused all that can be refused on this channel",
+    Reason.EVERYTHING_REFUSED: "the recipient has refused all that can be refused",
     Reason.CONSENT_MISSING: "the recipient has not agreed to this category",
     Reason.RECIPIENT_DELETED: "the stored recipient was deleted",
 }

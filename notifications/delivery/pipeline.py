@@ -28,6 +28,7 @@ from notifications.recipients import (
     categories,
     lookup,
     open_pixels,
+    own_links,
     preferences,
     suppressions,
     unsubscribe_links,
@@ -217,12 +218,13 @@ def _ready(claim: Claim, parts: mail_parts.Parts) -> Ready:
         return Ready(claim, _with_options(claim, parts.added(claim, _own_text(claim))))
     version = catalog.version(claim.template_version_id)
     is_list_mail = version.category == Category.MARKETING and claim.channel == "email"
-    link = ""
-    if is_list_mail or version.may_unsubscribe:
-        link = unsubscribe_links.url(claim.id, claim.channel, claim.recipient, claim.world)
-    content: Content = version.render(claim.context, claim.locale or None, link)
+    to = (claim.channel, claim.recipient)
+    links = own_links.of(
+        version, claim.id, to, claim.world, claim.recipient_key, is_list_mail=is_list_mail
+    )
+    content: Content = version.render(claim.context, claim.locale or None, links)
     if is_list_mail:
-        headers = unsubscribe_links.headers(link)
+        headers = unsubscribe_links.headers(links.unsubscribe_url)
         content = {**content, "headers": headers, "list": version.template_name}
     content = parts.added(claim, content)
     return Ready(claim, _with_options(claim, content), version.template_name)

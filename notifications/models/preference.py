@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from notifications.models.project import project_column
@@ -98,11 +97,6 @@ class Consent(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["recipient", "id"], name="consent_of_recipient"),
-        ]
-        constraints: ClassVar = [
-            models.CheckConstraint(
-                name="consent_says_to_what", condition=~Q(category="", channel="")
-            )
         ]
 
     def __str__(self) -> str:

@@ -101,8 +101,7 @@ def content_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
     if row["template_version_id"] is None:
         return {"subject": row["subject"], "body": row["body"], "text": row["body"]}
     version = catalog.version(row["template_version_id"])
-    link = version.sample_unsubscribe_url if version.may_unsubscribe else ""
-    return version.render(row["context"], row["locale"] or None, link)
+    return version.render(row["context"], row["locale"] or None, version.sample_links)
 
 
 def _done_at(channel: str, begins: datetime, count: int) -> datetime | None:

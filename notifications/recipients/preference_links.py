@@ -1,11 +1,15 @@
 """The signed links to a recipient's page of preferences."""
 
+from functools import cache
 from typing import NamedTuple
 
+import structlog
 from django.conf import settings
 from django.core import signing
 
 from notifications.core.world import World
+
+log = structlog.get_logger(__name__)
 
 _signer = signing.Signer(salt="notifications.preferences")
 
@@ -24,8 +28,15 @@ class Link(NamedTuple):
 def url(world: World, key: str) -> str:
     """Make the link to a recipient's page; ``""`` where PUBLIC_URL is not set."""
     if not settings.PUBLIC_URL:
+        _tell()
         return ""
     return f"{settings.PUBLIC_URL}/preferences/{token(world, key)}"
+
+
+@cache
+def _tell() -> None:
+    """Say once in a process why there is no link."""
+    log.warning("no_preferences_link", hint="Set PUBLIC_URL.")
 
 
 def token(world: World, key: str) -> str:

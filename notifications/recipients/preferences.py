@@ -1,7 +1,8 @@
 """What a recipient wants to get: the rule, and the one place that writes a choice.
 
 A choice is for a category and a channel. An empty category means all that can be refused, an empty
-channel every channel. ``Recipient.choices`` holds what was chosen last; ``Consent`` every change.
+channel every channel, one that they get later included. ``Recipient.choices`` holds what was
+chosen last; ``Consent`` every change.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -49,8 +50,9 @@ def held_by(kind: Kind | None, channel: str, choices: Choices) -> str:
     """
     if kind is not None and kind.required:
         return ""
-    if choices.get(EVERYTHING, {}).get(channel) is False:
-        return Reason.CHANNEL_REFUSED
+    if choices and refuses_everything(choices, channel):
+        of_channel = channel in choices[EVERYTHING]
+        return Reason.CHANNEL_REFUSED if of_channel else Reason.EVERYTHING_REFUSED
     if kind is None:
         return ""
     chosen = choices.get(kind.name, {})
@@ -61,12 +63,16 @@ def held_by(kind: Kind | None, channel: str, choices: Choices) -> str:
     return "" if kind.is_sent_by_default(channel) else Reason.CONSENT_MISSING
 
 
+def refuses_everything(choices: Choices, channel: str) -> bool:
+    """Return whether all that can be refused is, on a channel: a choice for it alone counts."""
+    chosen = choices.get(EVERYTHING, {})
+    return chosen.get(channel, chosen.get(EVERY_CHANNEL)) is False
+
+
 def check(changes: Sequence[Change], world: World) -> None:
     """Check changes. Raises a subclass of ``InvalidNotification``: ``choices.0.channel``."""
     for number, change in enumerate(changes):
         place = f"choices.{number}"
-        if not change.category and not change.channel:
-            raise InvalidField("Name a category or a channel.", field=f"{place}.category")
         if change.channel and change.channel not in ADDRESSED:
             raise UnknownChannel(
                 f"There is no channel {shown(change.channel)}.",
@@ -135,7 +141,20 @@ def _apply(
             if (change.category, channel) not in named and chosen is not change.granted:
                 del of_category[channel]
     of_category[change.channel] = change.granted
+    if _ends_a_refusal(change, of_category):
+        del of_category[change.channel]
     return of_category != before
+
+
+def _ends_a_refusal(change: Change, of_everything: Mapping[str, bool]) -> bool:
+    """Return whether a change only ends a refusal of everything.
+
+    Agreeing to everything is not consent to what needs consent of its own. On one channel it is
+    kept as an exception where everything is refused on every channel.
+    """
+    if change.category != EVERYTHING or not change.granted:
+        return False
+    return change.channel == EVERY_CHANNEL or of_everything.get(EVERY_CHANNEL) is not False
 
 
 def choose_by_address(

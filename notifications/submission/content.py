@@ -13,13 +13,13 @@ from notifications.channels.mail import KeptMail, Mail
 from notifications.core import errors, routing
 from notifications.core.world import World
 from notifications.providers import accounts
-from notifications.recipients import unsubscribe_links
+from notifications.recipients import own_links
 from notifications.submission.field_types import text_of
 from notifications.submission.fields import Accepted, Request
 from templates_engine import catalog, sms
 from templates_engine.conf import rendering_settings
 from templates_engine.errors import InvalidContext, MissingVariables, TemplateError, TooManySegments
-from templates_engine.rendering import CompiledVersion
+from templates_engine.rendering import CompiledVersion, Links
 
 LONGEST_TEXT = 1_000_000  # characters of a subject or a body
 # Channels whose services take only so much, and how many characters all of them take, escaped
@@ -79,14 +79,26 @@ def _template(
         version.check(context, nulls=False)
     except (MissingVariables, InvalidContext) as error:
         raise errors.InvalidContext(str(error), field="context", hint=error.hint) from error
-    gives_link = version.may_unsubscribe and settings.PUBLIC_URL
-    if not gives_link and version.needs_unsubscribe_url(context):
+    if missing := version.missing_links(context, _links_to_give(request, version)):
         raise errors.InvalidContext(
-            f"Template {name!r} prints unsubscribe_url, and there is none to give.",
+            f"Template {name!r} prints {missing[0]}, and there is none to give.",
             field="context",
-            hint="It takes the category marketing and PUBLIC_URL; or pass one in the context.",
+            hint=f"{_TAKES[missing[0]]} Or pass one in the context.",
         )
     return version
+
+
+# What a link of the recipient's own takes.
+_TAKES = {
+    "unsubscribe_url": "It takes the category marketing and PUBLIC_URL.",
+    "preferences_url": "It takes a stored recipient (to) and PUBLIC_URL.",
+}
+
+
+def _links_to_give(request: Request, version: CompiledVersion) -> Links:
+    """Return, in place of each link that there will be, the address that it begins with."""
+    root = settings.PUBLIC_URL
+    return Links(root if version.may_unsubscribe else "", root if request.to else "")
 
 
 def check_own_text(
@@ -121,13 +133,11 @@ def check_rendered(
         fits = min(fits, sms.sure_to_fit(version.max_segments))
     if version.source_length + len(repr(context)) <= fits:
         return
-    link = ""
-    if version.may_unsubscribe:
-        world = World(accepted.project, accepted.test)
-        link = unsubscribe_links.url(NO_ID, accepted.channel, accepted.recipient, world)
+    world, to = World(accepted.project, accepted.test), (accepted.channel, accepted.recipient)
+    links = own_links.of(version, NO_ID, to, world, accepted.recipient_key)
     field = "context" if context else "template"
     try:
-        content = version.render(context, accepted.locale or None, link)
+        content = version.render(context, accepted.locale or None, links)
     except TemplateError as error:
         raise errors.InvalidContext(str(error), field=field, hint=error.hint) from error
     if problem := _size_problem(request, takers, {**content, "options": accepted.options}):

@@ -185,6 +185,7 @@ def test_checks_say_which_addresses_a_project_has_not_given(shop: Project) -> No
         ("W002", "BROKER_URL, like redis://"),
         ("W003", "EMAIL_URL=smtp://"),
         ("W004", 'include("notifications.urls")'),
+        ("W005", "PUBLIC_URL=https://"),
     ):
         assert f"notifications.{id_}" in without
         assert remedy in without

@@ -92,14 +92,20 @@ def shoot() -> Callable[..., None]:
 
 @pytest.fixture
 def open_page(chromium: Any, system: Any, admin_user: User) -> Iterator[Callable[..., Any]]:
-    """A logged-in page: ``open_page(width=…, dark=…)``; it fails on an error or outside request.
+    """A page: ``open_page(width=…, dark=…)``; it notes an error or outside request as trouble.
 
+    The admin is logged in there, unless ``logs_in`` is false.
     ``zone`` is the browser's; the page is there once it shows times in it.
     """
     contexts = []
 
     def open_page(
-        *, width: int = 1280, height: int = 900, dark: bool = False, zone: str = ""
+        *,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+        zone: str = "",
+        logs_in: bool = True,
     ) -> Any:
         context = chromium.new_context(
             timezone_id=zone or None,
@@ -116,6 +122,8 @@ def open_page(chromium: Any, system: Any, admin_user: User) -> Iterator[Callable
         page.on("pageerror", lambda error: page.troubles.append(f"script error: {error}"))
         page.on("request", lambda request: _note_outside(page, request, system))
         page.on("response", lambda response: _note_failure(page, response))
+        if not logs_in:
+            return page
         page.goto("/admin/")
         page.fill("input[name=username]", "admin")
         page.fill("input[name=password]", "correct horse")

@@ -210,23 +210,3 @@ def test_a_keyboard_alone_opens_the_menu_of_a_narrow_screen(
     page.keyboard.press("Enter")
     page.wait_for_url("**/send/")
     assert page.troubles == []
-
-
-def test_a_recipient_walks_the_page_of_preferences_by_keyboard(
-    system: Any, admin_user: User, open_page: Callable[..., Any], axe: str
-) -> None:
-    ada = save_recipient("customer-17", addresses={"email": "ada@example.org"})
-    page = open_page(width=PHONE)
-    page.goto(f"/preferences/{preference_links.token(ada.world, ada.key)}")
-    box = page.get_by_role("group", name="Offers and news").get_by_label("Email")
-    assert not box.is_checked()
-    box.focus()
-    page.keyboard.press("Space")
-    page.get_by_role("button", name="Save").press("Enter")
-    page.get_by_role("status").wait_for()
-    assert page.get_by_role("group", name="Offers and news").get_by_label("Email").is_checked()
-    assert not serious(page, axe)
-    page.get_by_role("button", name="Stop all that can be stopped").click()
-    page.wait_for_selector("input[type=checkbox]:not(:checked)")
-    ada.refresh_from_db()
-    assert ada.choices[""] == {"email": False}

@@ -181,9 +181,7 @@ def preview_template(call: Call, template_id: str) -> dict[str, Any]:
     compiled = catalog.compile_version(version)
     context = _context(call.body, compiled)
     compiled.check(context)
-    return documents.preview(
-        version, compiled.render(context, None, compiled.sample_unsubscribe_url)
-    )
+    return documents.preview(version, compiled.render(context, None, compiled.sample_links))
 
 
 @operation("GET", Scope.READ)
@@ -212,7 +210,7 @@ def _send(call: Call, given: dict[str, Any], fields: Mapping[str, Any]) -> dict[
         )
     context = _context(fields, compiled)
     compiled.check(context)
-    content = compiled.render(context, None, compiled.sample_unsubscribe_url)
+    content = compiled.render(context, None, compiled.sample_links)
     submitted = submission.submit(
         {
             **given,
@@ -312,7 +310,7 @@ def _content(row: NotificationRecord) -> Content:
         return {"subject": row.subject, "text": row.body}
     try:
         version = catalog.version(row.template_version_id)
-        return version.render(row.context, row.locale, version.sample_unsubscribe_url)
+        return version.render(row.context, row.locale, version.sample_links)
     except TemplateError:
         return {}
 

@@ -1,18 +1,30 @@
 """What recipients want to get: chosen on a page, over the API, by SMS or by a mail's link."""
 
+import html
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from babel.messages.pofile import read_po
 from django.test import Client
+from django.utils import translation
 from pytest_django import Settings
 
+import notifications
 from notifications.callbacks import receipts
 from notifications.channels.base import Receipt
 from notifications.core import errors
-from notifications.models import Category, Consent, Notification, Recipient, Suppression
+from notifications.models import (
+    Category,
+    Consent,
+    Notification,
+    OutboxMessage,
+    Recipient,
+    Suppression,
+)
 from notifications.operations import personal_data
 from notifications.providers import accounts
 from notifications.providers.twilio import signature
@@ -67,6 +79,10 @@ CODES = Kind("security", "Security", required=True)
         (OPEN, {"": {"email": False}, "news": {"email": True}}, "channel_refused"),
         (OPEN, {"": {"sms": False}}, ""),
         (None, {"": {"email": False}}, "channel_refused"),
+        (None, {"": {"": False}}, "everything_refused"),
+        (OPEN, {"": {"": False}, "news": {"email": True}}, "everything_refused"),
+        (OPEN, {"": {"": False, "email": True}}, ""),
+        (CLOSED, {"": {"": False, "email": True}}, "consent_missing"),
         (CODES, {"": {"email": False}, "security": {"": False}}, ""),
     ],
 )
@@ -163,8 +179,13 @@ def test_the_api_writes_choices_and_keeps_their_history(call: Caller, ada: Recip
         (True, "api", "Send me offers."),
     ]
     assert call.ok("GET", f"{path}/preferences")["choices"] == {}
+    everything = {"choices": [{"category": "", "granted": False}]}
+    assert call.ok("POST", f"{path}/preferences", everything)["choices"] == {"": {"": False}}
+    everything["choices"][0]["granted"] = True
+    assert call.ok("POST", f"{path}/preferences", everything)["choices"] == {}
     for change, field in (
         ({"granted": True}, "choices.0.category"),
+        ({"granted": False}, "choices.0.category"),
         ({"category": "nope", "granted": True}, "choices.0.category"),
         ({"channel": "fax", "granted": True}, "choices.0.channel"),
         ({"category": "security", "granted": False}, "choices.0.granted"),
@@ -209,15 +230,89 @@ def test_the_page_shows_saves_and_stops(client: Client, ada: Recipient) -> None:
     assert Consent.objects.filter(means="page", text__contains="Offers").count() == 4
     client.post(path, {"stop": "1"})
     ada.refresh_from_db()
-    assert ada.choices[""] == {"email": False, "sms": False, "simulator": False}
-    assert send(**MAIL, category="marketing").reason == "channel_refused"
+    assert ada.choices[""] == {"": False}
+    assert send(**MAIL, category="marketing").reason == "everything_refused"
+    save_recipient("customer-17", addresses={"push": "token"})
+    later: dict[str, Any] = {"channel": "push", "body": "B", **TO}
+    assert send(**later).reason == "everything_refused"
     client.post(path, shown_on(client, path) | {"marketing:email": "1"})
+    assert send(**later).reason == "everything_refused"
     assert send(**MAIL, category="marketing").status == "queued"
     assert send(**MAIL, category="billing").reason == "category_refused_on_channel"
     for forged in (path[:-1], "/preferences/x"):
         assert client.get(forged).status_code == 404
     ada.delete()
     assert client.get(path).status_code == 404
+
+
+LANGUAGES = ("de", "fr", "es", "it")
+LOCALES = Path(notifications.__file__).parent / "locale"
+
+
+def entries(language: str) -> dict[tuple[str, str], str]:
+    """Return a catalogue's texts by context and English text."""
+    with (LOCALES / language / "LC_MESSAGES" / "django.po").open("rb") as file:
+        return {(str(m.context), str(m.id)): str(m.string) for m in read_po(file) if m.id}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_page_speaks_one_language_and_says_which(
+    client: Client, ada: Recipient, language: str
+) -> None:
+    texts = entries(language)
+    assert all(texts.values())
+    assert texts.keys() == entries("de").keys()
+    row = send(**MAIL, locale=f"{language}-CH")
+    pages = [
+        preference_links.url(ada.world, ada.key),
+        unsubscribe_links.url(row.id, row.channel, row.recipient),
+    ]
+    save_recipient("customer-17", locale=f"{language}-CH", addresses={"webhook": "https://a.org/"})
+    for path in (url.removeprefix(PUBLIC) for url in pages):
+        for answer in (client.get(path), client.post(path, {"stop": "1"})):
+            said = html.unescape(answer.content.decode())
+            assert f'<html lang="{language}" dir="ltr">' in said
+            assert answer["Content-Language"] == language
+            english = {text for (_, text), own in texts.items() if own != text} - {"en"}
+            assert not [text for text in english if re.search(rf">{re.escape(text)}<", said)]
+            assert ">webhook<" not in said
+    with translation.override(language):  # what is compiled is what is written
+        assert {key: translation.pgettext(*key) for key in texts} == texts
+
+
+def test_a_page_without_a_catalogue_is_english_and_an_unknown_language_is_the_browsers(
+    client: Client, ada: Recipient
+) -> None:
+    path = preference_links.url(ada.world, ada.key).removeprefix(PUBLIC)
+    assert '<html lang="fr"' in client.get(path, headers={"Accept-Language": "fr"}).content.decode()
+    forged = client.get("/preferences/x", headers={"Accept-Language": "it"}).content.decode()
+    assert "Questo link non funziona" in forged
+    for locale in ("pl", "ar", "xx", "de"):
+        save_recipient("customer-17", locale=locale)
+        said = client.get(path).content.decode()
+        assert f'<html lang="{"de" if locale == "de" else "en"}" dir="ltr">' in said
+        assert (">Save<" in said) is (locale != "de")
+
+
+def test_a_template_shows_the_recipients_own_page(
+    ada: Recipient, deliver: Callable[..., Any], settings: Settings, call: Caller
+) -> None:
+    call.ok("POST", "/templates", {"name": "bill", "channel": "simulator"})
+    body = {"parts": {"body": "Choose: {{ preferences_url }}"}}
+    call.ok("POST", "/templates/bill/versions", body)
+    call.ok("POST", "/templates/bill/versions/1/publish")
+    fields: dict[str, Any] = {"channel": "simulator", "template": "bill"}
+    row = send(**fields, **TO)
+    deliver(row)
+    link = preference_links.url(ada.world, ada.key)
+    assert OutboxMessage.objects.get(pk=row.pk).content["body"] == f"Choose: {link}"
+    with pytest.raises(errors.InvalidContext, match="stored recipient") as refused:
+        send(**fields, recipient="ada")
+    assert refused.value.field == "context"
+    assert send(**fields, recipient="a", context={"preferences_url": "https://a.org"}).pk
+    settings.PUBLIC_URL = ""
+    with pytest.raises(errors.InvalidContext, match="PUBLIC_URL"):
+        send(**fields, **TO)
 
 
 def test_the_page_writes_only_boxes_that_were_shown(client: Client, ada: Recipient) -> None:
