@@ -19,7 +19,7 @@ from notifications.core.masking import mask, without_addresses
 from notifications.core.world import World
 from notifications.models import Category, Consent, Recipient
 from notifications.recipients import categories, directory, preferences, spellings
-from notifications.recipients.preferences import Change, How
+from notifications.recipients.preferences import EVERY_CHANNEL, Change, How
 from notifications.submission import projects
 
 VERIFIED = "verified"  # at the end of an address's line
@@ -41,6 +41,7 @@ class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in th
     chosen = forms.CharField(
         label="Choices",
         required=False,
+        show_hidden_initial=True,  # so that what was chosen since the page was opened stays
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
         help_text="What they have told you, one a line: the category, the channel, yes or no; "
         "an asterisk means all: marketing email no. A line that is taken out: the default.",
@@ -63,11 +64,15 @@ class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in th
                 for one in self.instance.addresses.all()
             ]
             self.fields["addresses"].initial = "\n".join(lines)
-            self.fields["chosen"].initial = "\n".join(
-                f"{category or ALL} {channel or ALL} {'yes' if granted else 'no'}"
-                for category, of_category in self.instance.choices.items()
-                for channel, granted in of_category.items()
-            )
+            self.fields["chosen"].initial = self._chosen
+
+    @property
+    def _chosen(self) -> str:
+        return "\n".join(
+            f"{category or ALL} {channel or ALL} {'yes' if granted else 'no'}"
+            for category, of_category in self.instance.choices.items()
+            for channel, granted in of_category.items()
+        )
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
@@ -84,19 +89,19 @@ class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in th
         return data
 
     def changes(self, data: dict[str, Any]) -> list[Change]:
-        """Return what was chosen, and what is the default again. Raises ``InvalidField``."""
-        wanted: dict[tuple[str, str], bool | None] = {
-            (category, channel): None
-            for category, of_category in self.instance.choices.items()
-            for channel in of_category
-        }
-        for number, line in enumerate(filter(str.strip, data.get("chosen", "").splitlines()), 1):
-            words = line.split()
-            if len(words) != 3 or words[2] not in GRANTED:
-                raise InvalidField(f"Line {number} is not like marketing email no.", field="chosen")
-            category, channel = ("" if word == ALL else word for word in words[:2])
-            wanted[category, channel] = GRANTED[words[2]]
-        return [Change(*of, granted) for of, granted in wanted.items()]
+        """Return what the operator has changed of the lines that the page showed.
+
+        A line as it was says nothing: they may have chosen otherwise since the page was opened.
+        Raises ``InvalidField``.
+        """
+        written = _lines(data.get("chosen", ""))
+        shown = _lines(self.data.get(self.add_initial_prefix("chosen"), self._chosen))
+        changed = {of: granted for of, granted in written.items() if shown.get(of) is not granted}
+        gone: dict[tuple[str, str], bool | None] = dict.fromkeys(shown.keys() - written.keys())
+        # What is chosen for every channel would replace the lines beside it.
+        broad = {category for category, channel in changed if channel == EVERY_CHANNEL}
+        beside = {of: granted for of, granted in written.items() if of[0] in broad}
+        return [Change(*of, granted) for of, granted in {**gone, **beside, **changed}.items()]
 
     def given(self, data: dict[str, Any]) -> dict[str, Any]:
         """Return what the form says, as a request of the API does. Raises ``InvalidField``."""
@@ -117,6 +122,18 @@ class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in th
                 raise InvalidField(f"Line {number} has no address.", field="addresses")
             addresses.setdefault(channel, []).append({"address": address, "verified": verified})
         return {"id": key, "addresses": addresses, **columns}
+
+
+def _lines(text: str) -> dict[tuple[str, str], bool]:
+    """Read choices by category and channel. Raises ``InvalidField``."""
+    wanted: dict[tuple[str, str], bool] = {}
+    for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
+        words = line.split()
+        if len(words) != 3 or words[2] not in GRANTED:
+            raise InvalidField(f"Line {number} is not like marketing email no.", field="chosen")
+        category, channel = ("" if word == ALL else word for word in words[:2])
+        wanted[category, channel] = GRANTED[words[2]]
+    return wanted
 
 
 def _where(error: InvalidNotification) -> str:

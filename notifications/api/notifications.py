@@ -83,7 +83,7 @@ class MailIn(Input):
 class ToIn(Input):
     """A stored recipient."""
 
-    recipient: str = Field(description="Your own id for the recipient.", max_length=255)
+    recipient: str | int = Field(description="Your own id for the recipient.")
 
 
 class NotificationIn(MailIn):

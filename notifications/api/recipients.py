@@ -52,7 +52,9 @@ class AddressIn(Input):
 class RecipientIn(Input):
     """A recipient under your own id. What is not named stays as it is."""
 
-    id: str = Field(description="Your own id: letters, digits and `. _ : @ + = -`.")
+    id: str | int = Field(
+        description="Your own id: letters, digits and `. _ : @ + = -`. A number is its digits."
+    )
     addresses: dict[str, str | AddressIn | list[str | AddressIn]] = Field(
         {},
         description="By channel, such as `email`, `sms` or `push`: one address, or several in the "
@@ -103,7 +105,9 @@ class ImportOut(Schema):
     changed: int
     refused: int
     blank: int = Field(description="Blank rows, which were skipped.")
-    errors: list[ImportedRowError] = Field(description="The first 1,000 refused rows.")
+    errors: list[ImportedRowError] = Field(
+        description="What is wrong with the refused rows, all of each: the first 1,000."
+    )
 
 
 class Filters(Paging):
@@ -160,7 +164,8 @@ def import_recipients(request: HttpRequest) -> dict[str, Any]:
                 counts["created" if saved.created else "changed"] += 1
                 continue
             counts["refused"] += 1
-            errors.append(_told(number, row.line, saved.error))
+            faults = (saved.error, *saved.error.others)
+            errors += [_told(number, row.line, fault) for fault in faults]
     return {**counts, "blank": sheet.blank, "errors": errors[:ERRORS_SHOWN]}
 
 

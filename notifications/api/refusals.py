@@ -59,7 +59,9 @@ def _invalid_notification(error: InvalidNotification) -> Problem:
     kind = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
     if kind not in problems.KINDS:  # a new error, which has no name of its own here yet
         kind = "invalid-field"
-    return Problem(kind, error.message, field=error.field, hint=error.hint)
+    all_ = [{"field": one.field, "message": str(one)} for one in (error, *error.others)]
+    errors = all_ if error.others else None
+    return Problem(kind, error.message, field=error.field, hint=error.hint, errors=errors)
 
 
 def _invalid_request(error: ValidationError) -> Problem:

@@ -1,7 +1,7 @@
 """Text messages that come in: STOP, START and HELP (CTIA Messaging Principles, 5.1.3).
 
 Who answers STOP to one of our numbers answers all who send by it: each project. What cannot be
-refused still goes.
+refused still goes. START takes back what STOP to the same number did, and nothing else.
 """
 
 from collections.abc import Iterable
@@ -16,10 +16,6 @@ from notifications.channels import CHANNELS
 from notifications.channels.base import Reply
 from notifications.core.errors import InvalidNotification
 from notifications.core.world import World
-from notifications.models import Consent
-from notifications.recipients import preferences, suppressions
-from notifications.recipients.preferences import EVERYTHING, Change, How
-from notifications.recipients.suppressions import Scope
 from notifications.submission import projects
 from scheduling import isolation
 
@@ -55,7 +51,8 @@ def _take(reply: Reply, account: str) -> None:
         return
     sender = CHANNELS[CHANNEL].clean_recipient(reply.sender)
     if word == "help":
-        _help(sender)
+        if not reply.is_answered:
+            _help(sender)
         return
     for name in projects.names():
         world = World(name)
@@ -64,11 +61,7 @@ def _take(reply: Reply, account: str) -> None:
                 withdrawals.STOPPED, CHANNEL, sender, world=world, source=account, detail=reply.text
             )
             continue
-        for scope in Scope:
-            suppressions.lift_unsubscribed(CHANNEL, sender, scope=scope, world=world)
-        change = Change(EVERYTHING, CHANNEL, granted=True)
-        how = How(Consent.Means.SMS, account, reply.text)
-        preferences.choose_by_address(CHANNEL, sender, [change], how, world=world)
+        withdrawals.take_back(CHANNEL, sender, world=world, source=account, detail=reply.text)
 
 
 def _help(sender: str) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from notifications.core.world import World
-from notifications.models import Consent
+from notifications.models import Consent, Recipient
 from notifications.recipients import categories, preferences, suppressions
 from notifications.recipients.preferences import EVERYTHING, Change, How
 from notifications.recipients.suppressions import Reason, Scope
@@ -56,3 +56,26 @@ def take(
     change = Change(refused, channel, granted=False)
     how = How(meaning.means, source, detail)
     preferences.choose_by_address(channel, address, [change], how, world=world)
+
+
+def take_back(channel: str, address: str, *, world: World, source: str, detail: str) -> None:
+    """Take back what STOP from this address has left, where it came by the same account."""
+    suppressions.lift_unsubscribed(
+        channel, address, scope=Scope.EVERYTHING, world=world, source=source
+    )
+    change = Change(EVERYTHING, channel, granted=None)
+    how = How(Consent.Means.SMS, source, detail)
+    for recipient in preferences.with_address(channel, address, world):
+        if _was_stopped(recipient, channel, source):
+            preferences.choose(recipient, [change], how)
+
+
+def _was_stopped(recipient: Recipient, channel: str, source: str) -> bool:
+    """Return whether what they chose last of everything on a channel was STOP, by this account."""
+    of_everything = recipient.consents.filter(category=EVERYTHING, channel__in=("", channel))
+    last = of_everything.order_by("-pk").first()
+    return (
+        last is not None
+        and last.granted is False
+        and (last.means, last.source) == (Consent.Means.SMS, source)
+    )

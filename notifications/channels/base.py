@@ -64,10 +64,14 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A message that somebody has sent to one of our numbers."""
+    """A message that somebody has sent to one of our numbers.
+
+    ``is_answered`` if the provider has answered it by itself.
+    """
 
     sender: str
     text: str
+    is_answered: bool = False
 
 
 class ForgedCallback(Exception):

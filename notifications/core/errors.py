@@ -4,6 +4,8 @@ Two families: ``InvalidNotification`` refuses bad input before a row exists, and
 ``DeliveryError`` says what happens next to an attempt that did not succeed.
 """
 
+from collections.abc import Sequence
+
 
 class NotificationError(Exception):
     """The root of every error that this package raises on purpose."""
@@ -12,8 +14,11 @@ class NotificationError(Exception):
 class InvalidNotification(NotificationError, ValueError):
     """A submission was refused: no row was written and no message published.
 
-    ``field`` names the offending argument and ``hint`` says how to mend it.
+    ``field`` names the offending argument and ``hint`` says how to mend it. ``others`` are the
+    further faults, where all were looked for.
     """
+
+    others: "Sequence[InvalidNotification]" = ()
 
     def __init__(self, message: str, *, field: str, hint: str = "") -> None:
         super().__init__(f"{message} {hint}".strip())

@@ -46,11 +46,16 @@ class Table:
             new.update(dialect.ids_of(f"{sql} RETURNING id", values))
         return new
 
-    def insert_numbered(self, rows: Sequence[Row], by: str) -> dict[Any, int]:
-        """Insert rows whose id the database gives; return the ids by the values of a column."""
+    def insert_numbered(
+        self, rows: Sequence[Row], by: str, *, skip_taken: bool = False
+    ) -> dict[Any, int]:
+        """Insert rows whose id the database gives; return the ids by the values of a column.
+
+        With ``skip_taken`` a row that breaks a unique constraint is passed over.
+        """
         made: dict[Any, int] = {}
         for part in self._parts(rows):
-            sql, values = self._statement(part, skip_taken=False)
+            sql, values = self._statement(part, skip_taken=skip_taken)
             made.update(dialect.all_of(f"{sql} RETURNING {by}, id", values))
         return made
 

@@ -304,7 +304,7 @@ class _Whom:
 
 def _naming(key: str, project: str) -> Iterator[int]:
     """Yield the schedules whose arguments name the id of a recipient of this project."""
-    text = json.dumps(key)
+    text = key if key.isdecimal() else json.dumps(key)  # which may be given as a number
     by_code = Schedule.objects.annotate(as_text=Cast("definition", TextField()))
     rows: list[tuple[int, Any]] = [
         (pk, [_read(args), _read(kwargs)])
@@ -328,12 +328,12 @@ def _read(arguments: str) -> Any:
 
 
 def _values(given: Any, name: str) -> set[str]:
-    """Return the texts that stand under a name, at any depth of JSON."""
+    """Return the texts and numbers that stand under a name, at any depth of JSON."""
     if isinstance(given, list):
         return set().union(*(_values(one, name) for one in given))
     if not isinstance(given, dict):
         return set()
-    own = {given[name]} if isinstance(given.get(name), str) else set()
+    own = {str(given[name])} if isinstance(given.get(name), str | int) else set()
     return own.union(*(_values(one, name) for one in given.values()))
 
 

@@ -107,7 +107,10 @@ class TwilioProvider(HttpProvider):
         told = dict(form)
         if told.get("SmsStatus") == "received" or "OptOutType" in told:
             # https://www.twilio.com/docs/messaging/guides/webhook-request
-            return [Reply(told.get("From", ""), told.get("OptOutType") or told.get("Body", ""))]
+            # By Advanced Opt-Out it answers what it calls an OptOutType.
+            opt_out = told.get("OptOutType", "")
+            text = opt_out or told.get("Body", "")
+            return [Reply(told.get("From", ""), text, is_answered=bool(opt_out))]
         event = _EVENTS.get(told.get("MessageStatus", ""))
         if event is None:  # on its way
             return []

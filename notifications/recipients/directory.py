@@ -7,9 +7,11 @@ named are those that are given, in their order.
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
 
 from django.db import transaction
 
@@ -26,6 +28,7 @@ from notifications.core.errors import (
 from notifications.core.text import can_be_kept, shown, why_not_json
 from notifications.core.world import LIVE, World
 from notifications.db import clock
+from notifications.db.bulk_insert import Table
 from notifications.models import Recipient, RecipientAddress
 from notifications.models.recipient import ADDRESSED, KEY_HINT, is_key
 from notifications.recipients import places
@@ -40,6 +43,10 @@ COLUMNS = ("locale", "timezone", "country", "attributes")
 FIELDS = ("id", "addresses", *COLUMNS)
 
 Given = Mapping[str, Any]
+T = TypeVar("T")
+
+_ROWS = Table(Recipient, "id")
+_LARGEST_ID = 10**18  # of a number that is an id
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,10 @@ class Address:
 
 @dataclass(slots=True)
 class Saved:
-    """What became of one of those who were to be saved: ``error`` says why nothing did."""
+    """What became of one of those who were to be saved: ``error`` says why nothing did.
+
+    Its ``others`` are what else is wrong.
+    """
 
     key: str = ""
     created: bool = False
@@ -88,8 +98,11 @@ def save_many(given: Iterable[Given], *, world: World = LIVE) -> list[Saved]:
 
 def get(key: str, *, world: World = LIVE) -> Recipient:
     """Return a stored recipient. Raises ``UnknownRecipient``."""
-    found = Recipient.objects.filter(**world.columns, key=key) if is_key(key) else None
-    if found is None or (row := found.first()) is None:
+    try:
+        row = Recipient.objects.filter(**world.columns, key=key_of(key)).first()
+    except InvalidField:
+        row = None
+    if row is None:
         raise UnknownRecipient(f"There is no recipient {shown(key)}.", field="id")
     return row
 
@@ -121,22 +134,48 @@ def _checked(given: Given) -> Saved:
 
 
 def _read(given: Given) -> Saved:
-    if unknown := given.keys() - set(FIELDS):
-        name = min(map(str, unknown))
-        raise UnknownArgument(
-            f"A recipient has no field {name!r}.", field=name, hint=f"It has {', '.join(FIELDS)}."
+    """Read what is given; the error has all that is wrong with it, in the order of the fields."""
+    faults: list[InvalidNotification] = []
+    saved = Saved()
+
+    def read(check: Callable[[Any], T], value: Any) -> T | None:
+        try:
+            return check(value)
+        except InvalidNotification as error:
+            faults.append(error.with_traceback(None))
+            return None
+
+    for name in sorted(map(str, given.keys() - set(FIELDS))):
+        hint = f"It has {', '.join(FIELDS)}."
+        faults.append(UnknownArgument(f"A recipient has no field {name!r}.", field=name, hint=hint))
+    saved.key = read(key_of, given.get("id", "")) or ""
+    addresses = given.get("addresses", {})
+    if isinstance(addresses, Mapping):
+        for channel, some in addresses.items():
+            saved.addresses[channel] = read(partial(_of_channel, channel, read=read), some) or []
+    else:
+        faults.append(InvalidField(_NO_ADDRESSES, field="addresses"))
+    for name, check in _CHECKS.items():
+        if name in given:
+            saved.columns[name] = read(check, given[name])
+    if faults:
+        saved.error, *others = faults
+        saved.error.others = others
+    return saved
+
+
+def key_of(value: Any, field: str = "id") -> str:
+    """Return a recipient's id; a whole number is the text that it is written as.
+
+    Raises ``InvalidField``.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_ID:
+        value = str(value)
+    if not isinstance(value, str) or not is_key(value):
+        raise InvalidField(
+            f"A recipient has no id like {shown(value)}.", field=field, hint=KEY_HINT
         )
-    key = given.get("id", "")
-    if not isinstance(key, str) or not is_key(key):
-        raise InvalidField(f"A recipient has no id like {shown(key)}.", field="id", hint=KEY_HINT)
-    checks = {
-        "locale": _locale,
-        "timezone": places.check_timezone,
-        "country": places.check_country,
-        "attributes": _attributes,
-    }
-    columns = {name: check(given[name]) for name, check in checks.items() if name in given}
-    return Saved(key, columns=columns, addresses=_addresses(given.get("addresses", {})))
+    return value
 
 
 def _locale(value: Any) -> str:
@@ -162,16 +201,16 @@ def _attributes(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _addresses(given: Any) -> dict[str, list[Address]]:
-    if not isinstance(given, Mapping):
-        raise InvalidField(
-            "The addresses must be an object: for each channel one address, or a list.",
-            field="addresses",
-        )
-    return {channel: _of_channel(channel, some) for channel, some in given.items()}
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "locale": _locale,
+    "timezone": places.check_timezone,
+    "country": places.check_country,
+    "attributes": _attributes,
+}
+_NO_ADDRESSES = "The addresses must be an object: for each channel one address, or a list."
 
 
-def _of_channel(channel: Any, given: Any) -> list[Address]:
+def _of_channel(channel: Any, given: Any, *, read: Callable[..., Any]) -> list[Address]:
     if channel not in ADDRESSED:
         raise UnknownChannel(
             f"There is no channel {shown(channel)}.",
@@ -186,8 +225,9 @@ def _of_channel(channel: Any, given: Any) -> list[Address]:
     found: dict[str, Address] = {}
     for number, one in enumerate(several):
         is_list = isinstance(given, list | tuple)
-        address = _address(channel, one, f"addresses.{channel}" + f".{number}" * is_list)
-        found.setdefault(address.address, address)
+        place = f"addresses.{channel}" + f".{number}" * is_list
+        if (address := read(partial(_address, channel, place=place), one)) is not None:
+            found.setdefault(address.address, address)
     return list(found.values())
 
 
@@ -219,27 +259,36 @@ def _write(wanted: Sequence[Saved], world: World) -> None:
     """Write recipients, and say of each whether it was created."""
     with transaction.atomic():
         now = clock.now()
-        keys = sorted({one.key for one in wanted})
-        mine = Recipient.objects.filter(**world.columns, key__in=keys)
-        there = set(mine.values_list("key", flat=True))
-        Recipient.objects.bulk_create(
-            [
-                Recipient(**world.columns, key=key, created_at=now, updated_at=now)
-                for key in keys
-                if key not in there
-            ],
-            ignore_conflicts=True,  # somebody else was quicker
-        )
-        rows = {row.key: row for row in mine.order_by("key").select_for_update()}
+        rows, created = _locked({one.key for one in wanted}, world, now)
         for one in wanted:
-            one.created = one.key not in there
-            there.add(one.key)
+            one.created = one.key in created
+            created.discard(one.key)
             row = rows[one.key]
             for name, value in one.columns.items():
                 setattr(row, name, value)
             row.updated_at = now
         Recipient.objects.bulk_update(rows.values(), [*COLUMNS, "updated_at"], batch_size=500)
         _replace_addresses([(rows[one.key], one.addresses) for one in wanted if one.addresses])
+
+
+def _locked(
+    keys: Collection[str], world: World, now: datetime
+) -> tuple[dict[str, Recipient], set[str]]:
+    """Return the rows of these ids, locked, and the ids that had none and have one now.
+
+    Of several that save an id for the first time, the constraint lets one make the row, and the
+    others wait for it.
+    """
+    rows: dict[str, Recipient] = {}
+    created: set[str] = set()
+    base = {**_ROWS.defaults, **world.columns, "created_at": now, "updated_at": now}
+    while missing := sorted(set(keys) - rows.keys()):  # one may be deleted in between
+        mine = Recipient.objects.filter(**world.columns, key__in=missing)
+        there = set(mine.values_list("key", flat=True))
+        new = [{**base, "key": key} for key in missing if key not in there]
+        created |= _ROWS.insert_numbered(new, "key", skip_taken=True).keys()
+        rows |= {row.key: row for row in mine.order_by("key").select_for_update()}
+    return rows, created
 
 
 def _replace_addresses(wanted: Sequence[tuple[Recipient, Mapping[str, list[Address]]]]) -> None:

@@ -6,11 +6,12 @@ chosen last; ``Consent`` every change.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from django.db import transaction
 
-from notifications.core.errors import InvalidField, UnknownChannel
+from notifications.core.errors import InvalidField, UnknownChannel, UnknownRecipient
 from notifications.core.reasons import Reason
 from notifications.core.text import printable, shown
 from notifications.core.world import World
@@ -94,11 +95,13 @@ def choose(recipient: Recipient, changes: Iterable[Change], how: How) -> int:
     A choice for every channel replaces what was chosen otherwise for single channels, unless the
     same changes name these. Who agrees to what they had unsubscribed from by a link or an SMS gets
     it again at their addresses. A change that neither changes a choice nor lifts a suppression is
-    not in the history.
+    not in the history. Raises ``UnknownRecipient`` for one that was deleted.
     """
     wanted = list(changes)
     with transaction.atomic():
-        row = Recipient.objects.select_for_update().get(pk=recipient.pk)
+        row = Recipient.objects.select_for_update().filter(pk=recipient.pk).first()
+        if row is None:  # deleted meanwhile
+            raise UnknownRecipient(f"There is no recipient {shown(recipient.key)}.", field="id")
         named = {(change.category, change.channel) for change in wanted}
         changed = [_apply(change, row.choices, named) for change in wanted]
         lifted = [_lift(row, change) for change in wanted]
@@ -159,16 +162,21 @@ def _ends_a_refusal(change: Change, of_everything: Mapping[str, bool]) -> bool:
 
 def choose_by_address(
     channel: str, address: str, changes: Iterable[Change], how: How, *, world: World
-) -> int:
-    """Write a choice for those of a project who have this address; return how many there are."""
+) -> None:
+    """Write a choice for those of a project who have this address."""
+    wanted = list(changes)
+    for recipient in with_address(channel, address, world):
+        with suppress(UnknownRecipient):  # deleted meanwhile
+            choose(recipient, wanted, how)
+
+
+def with_address(channel: str, address: str, world: World) -> list[Recipient]:
+    """Return those of a project who have this address on a channel."""
     forms = spellings.of(address, channel)
     found = Recipient.objects.filter(
         **world.columns, addresses__channel=channel, addresses__address__in=forms
-    ).distinct()
-    wanted = list(changes)
-    for recipient in found:
-        choose(recipient, wanted, how)
-    return len(found)
+    )
+    return list(found.distinct())
 
 
 def _lift(recipient: Recipient, change: Change) -> int:

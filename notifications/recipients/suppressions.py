@@ -196,16 +196,22 @@ def lift_answering(
         ).update(lifted_at=clock.now())
 
 
-def lift_unsubscribed(channel: str, recipient: str, *, scope: str, world: World) -> int:
-    """Lift what a recipient's unsubscribing has left: they have agreed again. Return how many."""
-    return Suppression.objects.filter(
+def lift_unsubscribed(
+    channel: str, recipient: str, *, scope: str, world: World, source: str = ""
+) -> int:
+    """Lift what a recipient's unsubscribing has left: they have agreed again. Return how many.
+
+    With a ``source`` only what came by it.
+    """
+    rows = Suppression.objects.filter(
         **world.columns,
         channel=channel,
         recipient=comparable(channel, recipient),
         scope=scope,
         reason=Reason.UNSUBSCRIBED,
         lifted_at__isnull=True,
-    ).update(lifted_at=clock.now())
+    )
+    return (rows.filter(source=source) if source else rows).update(lifted_at=clock.now())
 
 
 def dead(channel: str) -> Reason:

@@ -40,8 +40,8 @@ def save_recipient(
     Raises a subclass of ``InvalidNotification``, which names the field.
     """
     world = World(projects.check(project), test)
-    directory.save({"id": id, **fields}, world=world)
-    return directory.get(id, world=world)
+    saved = directory.save({"id": id, **fields}, world=world)
+    return directory.get(saved.key, world=world)
 
 
 def save_recipients(

@@ -12,9 +12,8 @@ from notifications.channels.mail import KeptMail, Mail
 from notifications.core import errors, retry, routing
 from notifications.core.text import shown
 from notifications.core.world import World
-from notifications.models.recipient import KEY_HINT, is_key
 from notifications.providers import accounts
-from notifications.recipients import categories
+from notifications.recipients import categories, directory
 from notifications.submission import projects
 from notifications.submission.content import check_own_text, check_rendered, template_of
 from notifications.submission.field_types import json_object, text_of
@@ -123,11 +122,7 @@ def named_recipient(to: object) -> str:
             field="to",
             hint='Give it like {"recipient": "customer-17"}.',
         )
-    if not isinstance(key, str) or not is_key(key):
-        raise errors.InvalidField(
-            f"A recipient has no id like {shown(key)}.", field="to.recipient", hint=KEY_HINT
-        )
-    return key
+    return directory.key_of(key, field="to.recipient")
 
 
 def _named(channel: Channel, recipient: str) -> tuple[str, str]:

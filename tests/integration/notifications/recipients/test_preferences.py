@@ -17,11 +17,13 @@ import notifications
 from notifications.callbacks import receipts
 from notifications.channels.base import Receipt
 from notifications.core import errors
+from notifications.core.world import World
 from notifications.models import (
     Category,
     Consent,
     Notification,
     OutboxMessage,
+    Project,
     Recipient,
     Suppression,
 )
@@ -453,10 +455,35 @@ def test_stop_start_and_help_by_sms(
     answer("HELP")
     before = Notification.objects.count()
     settings.SMS_HELP = "Shop: call +43 1 234. STOP to end."
+    answer("HELP", OptOutType="HELP")  # Twilio has answered that
+    assert Notification.objects.count() == before
     answer("HELP")
     assert Notification.objects.count() == before + 1
     assert Notification.objects.latest("created_at").body.startswith("Shop")
     assert Suppression.objects.filter(lifted_at=None).count() == 0
+
+
+def test_start_takes_back_what_stop_did_and_nothing_else(
+    answer: Callable[..., None], ada: Recipient
+) -> None:
+    """What was refused on the page, or at another number, in whichever project, stays."""
+    Project.objects.create(name="shop")
+    world = World("shop")
+    bob = save_recipient("bob", project="shop", addresses={"sms": "+4366412345678"})
+    of_shop: dict[str, Any] = {"channel": "sms", "body": "Hi", "project": "shop"}
+    choose_preferences("bob", {"": {"sms": False}}, project="shop")
+    suppressions.suppress("sms", "+4366412345678", "unsubscribed", world=world, source="sms-b")
+    answer("START")
+    bob.refresh_from_db()
+    assert bob.choices == {"": {"sms": False}}
+    assert send(**of_shop, recipient="+4366412345678").reason == "unsubscribed"
+    answer("STOP")
+    assert send(channel="sms", body="Hi", **TO).status == "suppressed"
+    answer("START")
+    assert send(channel="sms", body="Hi", **TO).status == "queued"
+    bob.refresh_from_db()
+    assert bob.choices == {"": {"sms": False}}
+    assert send(**of_shop, recipient="+4366412345678").reason == "unsubscribed"
 
 
 def test_choices_and_categories_are_made_in_the_admin(admin_client: Client, ada: Recipient) -> None:
@@ -476,12 +503,43 @@ def test_choices_and_categories_are_made_in_the_admin(admin_client: Client, ada:
     admin_client.post(page, {**form, "chosen": "* sms no"})
     ada.refresh_from_db()
     assert ada.choices == {"": {"sms": False}}
+    admin_client.post(page, {**form, "chosen": "* * no"})
+    ada.refresh_from_db()
+    assert ada.choices == {"": {"": False}}
     where = "/admin/notifications/category/add/"
     given = {"project": "default", "name": "security", "channel_defaults": "{}"}
     assert "Security cannot be refused" in admin_client.post(where, given).content.decode()
     given |= {"name": "report", "default": "on"}
     assert admin_client.post(where, given).status_code == 302
     assert Category.objects.get().default is True
+
+
+def test_a_save_in_the_admin_leaves_what_was_chosen_since_the_page_was_opened(
+    admin_client: Client, client: Client, ada: Recipient
+) -> None:
+    published("sale", "marketing")
+    choose_preferences("customer-17", {"marketing": {"email": True}})
+    page = f"/admin/notifications/recipient/{ada.pk}/change/"
+    shown = admin_client.get(page).content.decode()
+    assert 'name="initial-chosen"' in shown
+    form = {"attributes": "{}", "addresses": "email ada@example.org\nsms +4366412345678"}
+    form["initial-chosen"] = "marketing email yes"
+    row = send(channel="email", template="sale", **TO)
+    client.post(unsubscribe_links.url(row.id, row.channel, row.recipient).removeprefix(PUBLIC))
+    left = Suppression.objects.filter(lifted_at=None, reason="unsubscribed")
+    assert left.exists()
+    lines = "marketing email yes\nbilling sms no"
+    assert admin_client.post(page, {**form, "chosen": lines}).status_code == 302
+    ada.refresh_from_db()
+    assert ada.choices == {"marketing": {"email": False}, "billing": {"sms": False}}
+    assert left.exists()
+    assert send(channel="email", template="sale", **TO).status == "suppressed"
+    # What is written anew is what they have told the operator.
+    form["initial-chosen"] = "marketing email no\nbilling sms no"
+    admin_client.post(page, {**form, "chosen": "marketing * yes\nbilling sms no"})
+    ada.refresh_from_db()
+    assert ada.choices == {"marketing": {"": True}, "billing": {"sms": False}}
+    assert not left.exists()
 
 
 def test_acceptance_asks_one_query_more_however_many_choose(

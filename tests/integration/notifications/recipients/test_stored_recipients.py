@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django import Settings
@@ -118,6 +120,56 @@ def test_what_cannot_be_used_is_refused_by_field(
     answer = call("POST", "/recipients", given)
     assert (answer.status_code, answer.json()["field"]) == (422, field)
     assert not Recipient.objects.exists()
+
+
+def test_all_that_is_wrong_with_a_recipient_is_told_at_once(call: Caller) -> None:
+    given: dict[str, Any] = {"id": "a b", "timezone": "Mars", "country": "ZZ"}
+    given["addresses"] = {"fax": "1", "email": ["a@b.example", "nobody", "no one"]}
+    answer = call("POST", "/recipients", given).json()
+    fields = ["id", "addresses.fax", "addresses.email.1", "addresses.email.2"]
+    fields += ["timezone", "country"]
+    assert [one["field"] for one in answer["errors"]] == fields
+    assert all(one["message"] for one in answer["errors"])
+    assert answer["field"] == "id"
+    assert not Recipient.objects.exists()
+
+
+def test_an_id_that_is_a_number_is_its_digits(call: Caller) -> None:
+    address = {"simulator": "ada"}
+    assert call("POST", "/recipients", {"id": 7, "addresses": address}).status_code == 201
+    assert call("POST", "/recipients", {"id": "7", "locale": "de"}).status_code == 200
+    assert save_recipient(7, timezone="Europe/Vienna").key == "7"  # type: ignore[arg-type]
+    assert call.ok("GET", "/recipients/7")["locale"] == "de"
+    fields: dict[str, Any] = {"channel": "simulator", "body": "B", "idempotency_key": "k"}
+    first = call.ok("POST", "/notifications", {**fields, "to": {"recipient": 7}})
+    again = call.ok("POST", "/notifications", {**fields, "to": {"recipient": "7"}})
+    assert (first["id"], first["to"]) == (again["id"], {"recipient": "7"})
+    jobs.allow(SEND_TASK)
+    kwargs = {"channel": "simulator", "body": "B", "to": {"recipient": 7}}
+    jobs.register("nightly", SEND_TASK, 60, kwargs=kwargs)
+    assert len(personal_data.export("7", project="default")["schedules"]) == 1
+    for wrong in (7.5, True, -7, 10**30):
+        answer = call("POST", "/recipients", {"id": wrong})
+        assert (answer.status_code, answer.json()["field"].split(".")[0]) == (422, "id")
+
+
+def test_of_simultaneous_first_saves_one_makes_the_row(transactional_db: None) -> None:
+    """Each waits for the others, and changes what the first has made."""
+
+    def save(number: int) -> bool:
+        try:
+            locale = "de" if number % 2 else "fr"
+            addresses = {"email": f"a{number}@example.org", "simulator": "ada"}
+            given = {"id": "customer-17", "locale": locale, "addresses": addresses}
+            return directory.save(given).created
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(save, range(24)))
+    assert made.count(True) == 1
+    row = Recipient.objects.get()
+    assert row.addresses.count() == 2
 
 
 def test_a_mail_goes_to_the_verified_address_in_their_language(ada: Recipient) -> None:
