@@ -119,14 +119,22 @@ class EventRuleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     fieldsets = (
         (None, {"fields": (("name", "enabled"), ("project", "test"))}),
         ("When", {"fields": (("event", "delay"), "condition")}),
-        ("What", {"fields": ("channel", "template", "recipients", "context", "priority")}),
+        (
+            "What",
+            {
+                "fields": (
+                    *("channel", "template", "recipients", "to", "category", "context"),
+                    "priority",
+                )
+            },
+        ),
         ("Cancelled by", {"fields": ("cancel_on", ("match", "cancel_match"))}),
     )
     # What those see who may not see recipients: an expression may hold an address.
     masked_fieldsets = (
         fieldsets[0],
         ("When", {"fields": (("event", "delay"), "masked_condition")}),
-        ("What", {"fields": ("channel", "template", "masked_recipients", "priority")}),
+        ("What", {"fields": ("channel", "template", "masked_recipients", "category", "priority")}),
         fieldsets[3],
     )
     readonly_fields = ("masked_condition", "masked_recipients")
@@ -142,4 +150,4 @@ class EventRuleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     @admin.display(description="Recipients")
     def masked_recipients(self, rule: EventRule) -> str:
-        return without_addresses(rule.recipients)
+        return without_addresses(rule.recipients or rule.to)

@@ -20,6 +20,7 @@ from notifications.channels import CHANNELS
 from notifications.core import routing
 from notifications.core.masking import mask
 from notifications.core.world import DEFAULT_PROJECT, World
+from notifications.submission import repeats
 from scheduling import isolation
 from scheduling.admin.schedule_form import ScheduleForm
 from scheduling.admin.schedules import ScheduleAdmin
@@ -29,6 +30,7 @@ from templates_engine.models import Status, Template, TemplateVersion
 NOTIFICATION, TASK = "notification", "task"
 OWN_FIELDS = ("channel", "template", "context", "subject", "body", "priority")
 MOST_RECIPIENTS = 1000
+STORED = "to:"  # begins the line of a stored recipient
 SEE_CONTENT = "notifications.view_content"
 
 
@@ -53,8 +55,8 @@ class NotificationScheduleForm(ScheduleForm):
     recipients = forms.CharField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="One per line: a mail address, a number like +436641234567, a token, a URL. "
-        "Several are sent as one batch.",
+        help_text="One per line: a mail address, a number like +436641234567, a token, a URL; or "
+        "a stored recipient, like to: customer-17. Several are sent as one batch.",
     )
     template = forms.ModelChoiceField(
         Template.objects.exclude(namespace__endswith=":test"),
@@ -117,7 +119,8 @@ class NotificationScheduleForm(ScheduleForm):
         fields = self._fields()
         self._check(recipients)
         one = len(recipients) == 1
-        whom = {"recipient": recipients[0]} if one else {"recipients": recipients}
+        each = [_stored(recipient) for recipient in recipients]
+        whom = repeats.to_one(each[0]) if one else {"recipients": each}
         data["task"] = routing.SEND_TASK if one else routing.SEND_TO_EACH_TASK
         data |= {"regtask": "", "args": "[]", "kwargs": json.dumps(whom | fields)}
 
@@ -162,9 +165,10 @@ class NotificationScheduleForm(ScheduleForm):
         if self.cleaned_data.get("what") != NOTIFICATION:
             return super().beside(error)
         _, name, number = f"{error.field}..".split(".")[:3]
-        if name in ("recipient", "recipients"):
+        if name in ("recipient", "recipients", "to"):
             recipients = _recipients(self.cleaned_data)
-            recipient = recipients[int(number or 0)] if recipients else ""
+            place = int(number) if number.isdecimal() else 0
+            recipient = recipients[place] if recipients else ""
             return "recipients", f"{recipient}: {error}"
         name = {"priority": "urgency"}.get(name, name)
         return (name if name in (*OWN_FIELDS, "urgency") else "more"), str(error)
@@ -237,13 +241,25 @@ class NotificationScheduleAdmin(ScheduleAdmin):
         fields = _kwargs(task)
         what = fields.get("template") or fields.get("subject") or "a text"
         whom = _whom(fields)
-        to = mask(str(whom[0])) if len(whom) == 1 else f"{len(whom)} recipients"
+        to = mask(_line(whom[0])) if len(whom) == 1 else f"{len(whom)} recipients"
         return f"{fields.get('channel', '')}: {what} to {to}"
 
 
 def _recipients(data: dict[str, Any]) -> list[str]:
     lines = data.get("recipients", "").split("\n")
     return [line.strip() for line in lines if line.strip()]
+
+
+def _stored(line: str) -> str | dict[str, str]:
+    """Return what a line stands for: an address, or a stored recipient."""
+    key = line.removeprefix(STORED)
+    return line if key == line else {"recipient": key.strip()}
+
+
+def _line(recipient: Any) -> str:
+    """Return the line of a recipient."""
+    is_stored = isinstance(recipient, dict) and recipient.keys() == {"recipient"}
+    return f"{STORED} {recipient['recipient']}" if is_stored else str(recipient)
 
 
 def _kwargs(task: PeriodicTask) -> dict[str, Any]:
@@ -257,7 +273,8 @@ def _kwargs(task: PeriodicTask) -> dict[str, Any]:
 def _whom(fields: dict[str, Any]) -> list[Any]:
     """Return the recipients that a schedule's arguments name, one empty if they name none."""
     several = fields.get("recipients")
-    return several if several and isinstance(several, list) else [fields.get("recipient", "")]
+    one = fields.get("recipient") or fields.get("to") or ""
+    return several if several and isinstance(several, list) else [one]
 
 
 def _what_of(task: PeriodicTask) -> dict[str, Any]:
@@ -266,14 +283,15 @@ def _what_of(task: PeriodicTask) -> dict[str, Any]:
     if task.task not in (routing.SEND_TASK, routing.SEND_TO_EACH_TASK) or not fields:
         return {"what": TASK}
     whom = _whom(fields)
-    for name in ("recipient", "recipients"):
+    is_both = fields.get("recipient") and fields.get("to")  # then the other stays as it is
+    for name in ("recipient", "recipients", *(() if is_both else ("to",))):
         fields.pop(name, None)
     namespace = World(str(fields.get("project", DEFAULT_PROJECT))).namespace
     named = {"name": fields.pop("template", ""), "namespace": namespace}
     template = Template.objects.filter(**named).first()
     return {
         "what": NOTIFICATION,
-        "recipients": "\n".join(str(one) for one in whom),
+        "recipients": "\n".join(_line(one) for one in whom),
         "template": template,
         "context": fields.pop("context", {}),
         "channel": fields.pop("channel", ""),

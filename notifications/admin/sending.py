@@ -54,9 +54,9 @@ class SendForm(forms.Form):
         label="Recipients",
         max_length=MOST_CHARACTERS,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 8, "spellcheck": "false"}),
-        help_text="A CSV: the first line names the columns. One is recipient; reference, locale "
-        "and idempotency_key are fields; the others are the template's variables. Paste it, or "
-        "choose a file.",
+        help_text="A CSV: the first line names the columns. One is recipient, or to, for the ids "
+        "of stored recipients; category, reference, locale, local_time and idempotency_key are "
+        "fields; the others are the template's variables. Paste it, or choose a file.",
     )
     name = forms.CharField(
         label="Name of the batch",

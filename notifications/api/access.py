@@ -79,6 +79,7 @@ OPERATIONS: dict[str, Scope | None] = {
     "list_consent": Scope.READ,
     "list_windows": Scope.READ,
     "save_window": Scope.MANAGE,
+    "change_window": Scope.MANAGE,
     "delete_window": Scope.MANAGE,
     "list_categories": Scope.READ,
     "save_category": Scope.MANAGE,

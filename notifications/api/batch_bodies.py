@@ -18,7 +18,9 @@ from notifications.core.conf import conf
 from notifications.core.errors import MalformedRow
 
 # Columns that are fields of a notification; every other one is a variable of the template.
-FIELDS = frozenset({"recipient", "idempotency_key", "reference", "locale", "eta"})
+FIELDS = frozenset(
+    {"recipient", "to", "category", "idempotency_key", "reference", "locale", "eta", "local_time"}
+)
 # Fields, too, where no template could have variables of these names.
 OWN_TEXT = frozenset({"subject", "body"})
 
@@ -125,8 +127,6 @@ def rows_of_csv(body: bytes, fields: frozenset[str], codec: str = "") -> Rows:
 def _item(row: csv_rows.Row, fields: frozenset[str]) -> Item:
     if row.problem:
         return partial(_refuse, row.problem)
-    if csv_rows.RECIPIENT not in row.cells:  # else ``to`` is a variable
-        fields = fields | {csv_rows.TO}
     own: Fields = {name: cell for name, cell in row.cells.items() if name in fields and cell}
     context = {name: cell for name, cell in row.cells.items() if name not in fields}
     if csv_rows.TO in own:

@@ -128,11 +128,11 @@ def create_batch(
 
     The body is a JSON list of notifications, or an object of `notifications` and `common`, the
     fields that all of them share, such as `attachments`; or a CSV (`Content-Type: text/csv`)
-    whose columns `recipient`, `idempotency_key`, `reference`, `locale` and `eta` are what they are
-    called, and whose other columns are the template's variables; without a template, `subject` and
-    `body` are the text. Commas, semicolons and tabs are recognised. A CSV
-    is read by the `charset` of its content type, else as UTF-8 or UTF-16. Rows that are refused,
-    or that cannot be read, stop no others.
+    whose columns `recipient`, `to` (the id of a stored recipient), `category`, `idempotency_key`,
+    `reference`, `locale`, `eta` and `local_time` are what they are called, and whose other columns
+    are the template's variables; without a template, `subject` and `body` are the text. Commas,
+    semicolons and tabs are recognised. A CSV is read by the `charset` of its content type, else as
+    UTF-8 or UTF-16. Rows that are refused, or that cannot be read, stop no others.
 
     The same idempotency key with the same content answers 200 with the first batch, and accepts
     what an interruption has left of it; with another content 409.

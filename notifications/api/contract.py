@@ -147,7 +147,9 @@ _LINKS: dict[str, dict[str, dict[str, str]]] = {
     "save_recipient": {
         name: {"id": "$response.body#/id"} for name in ("get_recipient", "delete_recipient")
     },
-    "save_window": {"delete_window": {"id": "$response.body#/id"}},
+    "save_window": {
+        name: {"id": "$response.body#/id"} for name in ("change_window", "delete_window")
+    },
     "create_suppression": {"lift_suppression": {"id": "$response.body#/id"}},
     "create_job": {
         name: {"id": "$response.body#/id"}

@@ -31,6 +31,10 @@ class RuleChange(Input):
     condition: str = Field("", description=f"{EXPRESSION} that must be true. Empty: always.")
     channel: str = Field("", description="The name of a channel.")
     recipients: str = Field("", description=f"{EXPRESSION}: one address, or a list.")
+    to: str = Field(
+        "", description=f"{EXPRESSION} in place of it: the id of a stored recipient, or a list."
+    )
+    category: str = Field("", description="What recipients may refuse it as.", max_length=50)
     template: str = Field("", description="The name of a published template.")
     context: dict[str, str] = Field(
         {}, description=f"{EXPRESSION} for each variable. Empty: the data itself."
@@ -48,7 +52,6 @@ class RuleIn(RuleChange):
     name: str
     event: str = Field(description="The name of the event.")
     channel: str = Field(json_schema_extra=CHANNEL)
-    recipients: str = Field(description=f"{EXPRESSION}: one address, or a list.")
     template: str = Field(description="The name of a published template.")
 
 
@@ -63,6 +66,8 @@ class RuleOut(Schema):
     condition: str
     channel: str
     recipients: str
+    to: str
+    category: str
     template: str
     context: dict[str, str]
     delay: int

@@ -183,6 +183,7 @@ BODIES: dict[str, dict[str, Any]] = {
             "data": {"email": "ada@example.org", "number": 7, "name": "Ada"},
         }
     },
+    "change_window": {"until nine in the evening": {"ends": "21:00"}},
     "change_event_rule": {"an hour later": {"delay": 3600}},
     "create_suppression": {
         "no marketing": {

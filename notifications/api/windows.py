@@ -4,6 +4,7 @@ import re
 from datetime import time
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 from ninja import Status as Answer
@@ -21,13 +22,11 @@ router = Router()
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
-class WindowIn(Input):
-    """The window of a category, or of a template. What is not named has its default."""
+class WindowChange(Input):
+    """What a window is to be from now on; what is not named stays."""
 
-    category: str = Field("", description="The category that it is for.", max_length=50)
-    template: str = Field("", description="Or the template.", max_length=100)
-    begins: str = Field(description="The local time at which it opens, like `08:00`.")
-    ends: str = Field(description="When it closes; on the next day, if that is not later.")
+    begins: str = Field("", description="The local time at which it opens, like `08:00`.")
+    ends: str = Field("", description="When it closes; on the next day, if that is not later.")
     days: list[str] = Field(
         default_factory=every_day, description=f"Some of {', '.join(DAYS)}; by default all."
     )
@@ -42,6 +41,15 @@ class WindowIn(Input):
         json_schema_extra=one_of(tuple(DeliveryWindow.IfLate.values)),
         description="What becomes of one that would expire before it opens.",
     )
+
+
+class WindowIn(WindowChange):
+    """The window of a category, or of a template. What is not named has its default."""
+
+    category: str = Field("", description="The category that it is for.", max_length=50)
+    template: str = Field("", description="Or the template.", max_length=100)
+    begins: str = Field(description="The local time at which it opens, like `08:00`.")
+    ends: str = Field(description="When it closes; on the next day, if that is not later.")
 
 
 class WindowOut(Schema):
@@ -79,7 +87,8 @@ def list_windows(request: HttpRequest) -> list[DeliveryWindow]:
 def save_window(request: HttpRequest, payload: WindowIn) -> Answer[DeliveryWindow]:
     """Save the window of a category or template: 201 for its first, 200 for one that replaces it.
 
-    What waits already goes by the new one when it is due.
+    It is replaced as a whole: what the body does not name has its default. `PATCH` changes what it
+    names. What waits already goes by the new one when it is due.
     """
     given: dict[str, Any] = payload.model_dump()
     given |= {name: _time(given[name], name) for name in ("begins", "ends")}
@@ -87,8 +96,23 @@ def save_window(request: HttpRequest, payload: WindowIn) -> Answer[DeliveryWindo
     return Answer(201 if windows.save(row) else 200, row)
 
 
+@router.patch("/{id}", response=WindowOut, summary="Change one")
+def change_window(request: HttpRequest, id: Number, payload: WindowChange) -> DeliveryWindow:  # noqa: A002 -- the path's own name
+    """Change what the body names of a window, and leave the rest."""
+    given: dict[str, Any] = payload.model_dump(exclude_unset=True)
+    given |= {name: _time(given[name], name) for name in ("begins", "ends") if name in given}
+    with transaction.atomic():
+        rows = mine(DeliveryWindow.objects.select_for_update(), request)
+        if (row := rows.filter(pk=id).first()) is None:
+            raise Problem("not-found", f"There is no delivery window {id}.")
+        for name, value in given.items():
+            setattr(row, name, value)
+        windows.save(row)
+    return row
+
+
 @router.delete("/{id}", response={204: None}, summary="Delete one")
-def delete_window(request: HttpRequest, id: Number) -> Answer[None]:  # noqa: A002 -- the path's own name
+def delete_window(request: HttpRequest, id: Number) -> Answer[None]:  # noqa: A002 -- as above
     """Delete a window. What waits for its opening goes when it would have opened."""
     if not mine(DeliveryWindow.objects.all(), request).filter(pk=id).delete()[0]:
         raise Problem("not-found", f"There is no delivery window {id}.")

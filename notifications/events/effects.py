@@ -44,7 +44,7 @@ def plan(rule: EventRule, event: Event) -> Plan:
             return Plan(rule, Outcome.UNMET)
         match = match_of(rule.match, event) if rule.cancel_on else ""
         common = _common(rule, event)
-        sends = [{**common, "recipient": recipient} for recipient in _recipients(rule, event)]
+        sends = [{**common, **whom} for whom in _whom(rule, event)]
         return Plan(rule, Outcome.CAUSED, match=match, sends=sends)
     except _Refused as refused:
         return Plan(rule, Outcome.REFUSED, refused.field, str(refused))
@@ -79,18 +79,34 @@ def _condition(rule: EventRule, event: Event) -> bool:
     return value
 
 
-def _recipients(rule: EventRule, event: Event) -> list[Any]:
-    """Return whom a rule writes to, each once; submission refuses what is no address."""
-    value = _value("recipients", rule.recipients, event)
-    if not isinstance(value, str | list):
-        raise _Refused("recipients", "It gives neither text nor a list of texts.")
+def _whom(rule: EventRule, event: Event) -> list[dict[str, Any]]:
+    """Return the fields that say whom a rule writes to, each once; submission checks them."""
+    first: dict[Any, Any] = {}
+    if rule.to:
+        for one in _found("to", rule.to, event, (str, int)):
+            key = _whole(one)
+            first.setdefault(key if isinstance(key, str) else object(), {"to": {"recipient": key}})
+    else:
+        for one in _found("recipients", rule.recipients, event, (str,)):
+            first.setdefault(_address(rule.channel, one), {"recipient": one})
+    return list(first.values())
+
+
+def _found(field: str, expression: str, event: Event, kinds: tuple[type, ...]) -> list[Any]:
+    value = _value(field, expression, event)
+    if not isinstance(value, (*kinds, list)) or isinstance(value, bool):
+        what = "an id nor a list of ids" if field == "to" else "text nor a list of texts"
+        raise _Refused(field, f"It gives neither {what}.")
     found = value if isinstance(value, list) else [value]
     if len(found) > MOST_RECIPIENTS:
-        raise _Refused("recipients", f"There are more than {MOST_RECIPIENTS} recipients.")
-    first: dict[Any, Any] = {}
-    for one in found:
-        first.setdefault(_address(rule.channel, one), one)
-    return list(first.values())
+        raise _Refused(field, f"There are more than {MOST_RECIPIENTS} recipients.")
+    return found
+
+
+def _whole(key: Any) -> Any:
+    """Return an id as text: the number 7 and the text "7" are one recipient's."""
+    is_whole = isinstance(key, int) and not isinstance(key, bool)
+    return str(int(key)) if is_whole else key
 
 
 def _address(channel: str, recipient: Any) -> Any:
@@ -112,6 +128,8 @@ def _common(rule: EventRule, event: Event) -> dict[str, Any]:
         "priority": rule.priority,
         "metadata": {"event": str(event.pk), "rule": rule.name},
     }
+    if rule.category:
+        fields["category"] = rule.category
     if rule.delay:
         fields["countdown"] = rule.delay
     return fields

@@ -27,6 +27,10 @@ GIVES: dict[str, tuple[Fits, str]] = {
         lambda value: isinstance(value, str | list),
         "It gives neither text nor a list of texts.",
     ),
+    "to": (
+        lambda value: isinstance(value, str | int | list) and not isinstance(value, bool),
+        "It gives neither an id nor a list of ids.",
+    ),
 }
 """Fields of a rule that want a type: what fits, and what is said of anything else."""
 

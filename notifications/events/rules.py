@@ -15,15 +15,16 @@ from notifications.models.event import (
     EventRule,
     is_event_name,
 )
+from notifications.recipients import categories
 from notifications.submission import projects
 from templates_engine import catalog
 from templates_engine.errors import TemplateError
 
 FIELDS = (
-    *("name", "enabled", "event", "condition", "channel", "recipients", "template", "context"),
-    *("delay", "priority", "cancel_on", "match", "cancel_match"),
+    *("name", "enabled", "event", "condition", "channel", "recipients", "to", "template"),
+    *("context", "category", "delay", "priority", "cancel_on", "match", "cancel_match"),
 )
-EXPRESSIONS = ("condition", "recipients", "match", "cancel_match")
+EXPRESSIONS = ("condition", "recipients", "to", "match", "cancel_match")
 
 
 def check(rule: EventRule) -> None:
@@ -45,8 +46,12 @@ def check(rule: EventRule) -> None:
     elif rule.match or rule.cancel_match:
         field = "match" if rule.match else "cancel_match"
         raise InvalidField("It matches what no event cancels.", field=field)
-    if not rule.recipients:
+    if not rule.recipients and not rule.to:
         raise InvalidField("Say to whom, like data.customer.email.", field="recipients")
+    if rule.recipients and rule.to:
+        raise InvalidField("It goes to addresses already: clear one of the two.", field="to")
+    if rule.category:
+        categories.require(rule.category, World(rule.project, rule.test))
     for field in EXPRESSIONS:
         _check_expression(getattr(rule, field), field)
     _check_context(rule.context)

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from notifications.core import routing
 from notifications.core.world import World
 from notifications.models.notification import new_id
+from notifications.models.preference import LONGEST_CATEGORY
 from notifications.models.project import project_column
 
 EVENT_NAME = r"^[A-Za-z0-9]+([._:-][A-Za-z0-9]+)*\Z"
@@ -55,7 +56,21 @@ class EventRule(models.Model):
     channel = models.CharField(max_length=20, choices=[(c, c) for c in routing.CHANNELS])
     recipients = models.CharField(
         max_length=LONGEST_EXPRESSION,
+        blank=True,
         help_text="An expression for one address or a list, like data.customer.email.",
+    )
+    to = models.CharField(
+        max_length=LONGEST_EXPRESSION,
+        blank=True,
+        db_default="",
+        help_text="In place of addresses: an expression for the id of a stored recipient, or a "
+        "list, like data.customer.id.",
+    )
+    category = models.CharField(
+        max_length=LONGEST_CATEGORY,
+        blank=True,
+        db_default="",
+        help_text="What recipients may refuse it as, like billing.",
     )
     template = models.CharField(max_length=100, help_text="The name of a published template.")
     context: "models.JSONField[dict[str, str]]" = models.JSONField(

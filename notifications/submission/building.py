@@ -122,7 +122,10 @@ def read(asked: Asked) -> Request:
     given = asked.given() if callable(asked.given) else asked.given
     if isinstance(given, Request):
         return given
-    return requests.read({**asked.common, **given} if asked.common else given)
+    if not asked.common:
+        return requests.read(given)
+    own = {name: value for name, value in given.items() if not (name == "category" and not value)}
+    return requests.read({**asked.common, **own})
 
 
 def build(asked: Asked, request: Request, answer: Answer, call: Call) -> Built:

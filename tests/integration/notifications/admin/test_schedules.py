@@ -17,6 +17,7 @@ from notifications import tasks
 from notifications.core import routing
 from notifications.core.errors import IdempotencyConflict, MalformedRecipient
 from notifications.models import Batch, Notification
+from notifications.submission import save_recipient
 from templates_engine import catalog
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
@@ -189,6 +190,29 @@ def test_a_form_opened_again_shows_what_was_typed_and_loses_nothing(
     assert boss.post(url, filled(**values, description="again")).status_code == 302
     task.refresh_from_db()
     assert json.loads(task.kwargs) == before
+
+
+def test_a_line_names_a_stored_recipient(boss: Client) -> None:
+    text = {"channel": "email", "subject": "Hi", "body": "Hello"}
+    assert "to: customer-17" in str(refused(boss, **text, recipients="to: customer-17"))
+    save_recipient("customer-17", addresses={"email": "ada@example.org"})
+    task = saved(boss, **text, recipients="to: customer-17")
+    assert json.loads(task.kwargs)["to"] == {"recipient": "customer-17"}
+    url = reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])
+    form = boss.get(url).context["adminform"].form
+    assert form["recipients"].value() == "to: customer-17"
+    assert json.loads(form["more"].value()) == {}
+    lines = "to: customer-17\nbob@example.org"
+    changed = filled(**text, recipients=lines, name=task.name)
+    assert boss.post(url, changed).status_code == 302
+    task.refresh_from_db()
+    assert json.loads(task.kwargs)["recipients"] == [
+        {"recipient": "customer-17"},
+        "bob@example.org",
+    ]
+    tasks.send_to_each.apply(kwargs=json.loads(task.kwargs), task_id="run-1").get()
+    keys = Notification.objects.order_by("recipient").values_list("recipient_key", flat=True)
+    assert list(keys) == ["customer-17", ""]
 
 
 def test_several_recipients_are_sent_as_one_batch_and_a_repeated_run_doubles_nobody(

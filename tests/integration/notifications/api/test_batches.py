@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
@@ -15,7 +16,7 @@ from pytest_django import Settings
 
 from notifications.delivery import claims
 from notifications.models import Batch, Notification
-from notifications.submission import acceptance
+from notifications.submission import acceptance, save_recipient
 from notifications.submission.building import Answer
 from templates_engine.models import Template, TemplateVersion
 from templates_engine.publishing import create_version, publish
@@ -140,6 +141,34 @@ def test_a_repeated_batch_gives_the_first_back_and_sends_nothing_twice(call: Cal
     assert Notification.objects.count() == 5
     cancelled = call.ok("POST", f"/notifications/batch/{again.json()['id']}/cancel")
     assert cancelled["progress"] == {"cancelled": 5}
+
+
+def test_a_csv_names_stored_recipients_categories_and_local_times(call: Caller) -> None:
+    call.ok("POST", "/templates", {"name": "sale", "channel": "simulator", "category": "marketing"})
+    call.ok("POST", "/templates/sale/versions", {"parts": {"body": "Sale, {{ name }}"}})
+    call.ok("POST", "/templates/sale/versions/1/publish")
+    save_recipient("c-1", addresses={"simulator": "ada"}, timezone="Asia/Tokyo")
+    text = "to,recipient,category,local_time,name\nc-1,,billing,09:00,Ada\nc-1,work,,,Ada\n"
+    text += "c-1,,nope,,Ada\nc-1,,,9,Ada\n,eve,,,Eve\n"
+    made = post_csv(call, text, channel="simulator", template="sale").json()
+    assert [(one["line"], one["field"]) for one in made["errors"]] == [
+        (4, "category"),
+        (5, "local_time"),
+    ]
+    ada, work, eve = Notification.objects.order_by("pk")
+    assert (ada.recipient, ada.category, ada.context) == ("ada", "billing", {"name": "Ada"})
+    assert f"{ada.scheduled_at.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M}" == "09:00"
+    assert (work.recipient, work.recipient_key, work.reason) == ("work", "c-1", "consent_missing")
+    assert (eve.recipient, eve.recipient_key, eve.status) == ("eve", "", "queued")
+    # An empty category is none: that of all rows, else that of the template.
+    shared = {"channel": "simulator", "template": "sale", "context": {"name": "Ada"}}
+    rows = [{"to": {"recipient": "c-1"}, "category": ""}]
+    for common in (shared, {**shared, "category": "marketing"}):
+        call.ok("POST", "/notifications/batch", {"common": common, "notifications": rows})
+        assert Notification.objects.latest("pk").reason == "consent_missing"
+    common = {**shared, "category": "billing"}
+    call.ok("POST", "/notifications/batch", {"common": common, "notifications": rows})
+    assert Notification.objects.latest("pk").category == "billing"
 
 
 def test_a_csv_that_is_uploaded_again_gives_the_first_batch_back(

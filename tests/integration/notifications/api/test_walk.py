@@ -174,6 +174,7 @@ TABLE = {
     "delete_category": Expected(MANAGE, 204, path=K),
     "list_windows": Expected(READ, shows=True),
     "save_window": Expected(MANAGE, 201, body=window, shows=True),
+    "change_window": Expected(MANAGE, path=W, body=lambda _: {"spread": 5}, shows=True),
     "delete_window": Expected(MANAGE, 204, path=W),
     "list_chains": Expected(READ, shows=True),
     "save_chain": Expected(MANAGE, 201, body=chain, shows=True),

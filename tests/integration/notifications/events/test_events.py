@@ -13,6 +13,7 @@ from notifications.delivery import claims
 from notifications.events import rules
 from notifications.maintenance import retention
 from notifications.models import Event, EventEffect, EventRule, Notification, Project, Status
+from notifications.submission import choose_preferences, save_recipient
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.events.conftest import REMINDER, RULE
@@ -38,6 +39,35 @@ def test_an_event_sends_a_rules_template_to_the_addresses_in_its_data(
     assert sent[0].metadata == {"event": str(emission.id), "rule": "reminder"}
     deliver(*sent)
     assert {row.status for row in Notification.objects.all()} == {Status.SENT}
+
+
+def test_a_rule_writes_to_stored_recipients_as_they_have_chosen(
+    rule: Callable[..., EventRule],
+) -> None:
+    for key in ("7", "ada"):
+        save_recipient(key, addresses={"simulator": f"of {key}"})
+    choose_preferences("ada", {"billing": {"simulator": False}})
+    rule(recipients="", to="data.whom", category="billing", context={"invoice": "'x'"})
+    events.emit("invoice.issued", {"whom": [7, "7", "ada", "nobody"]})
+    found = Notification.objects.order_by("recipient")
+    assert list(found.values_list("recipient_key", "recipient", "category", "reason")) == [
+        ("7", "of 7", "billing", ""),
+        ("ada", "of ada", "billing", "category_refused_on_channel"),
+    ]
+    assert [effect[:2] for effect in effects()].count(("refused", "to.recipient")) == 1
+    events.emit("invoice.issued", {"whom": 7})
+    assert found.filter(recipient_key="7").count() == 2
+    events.emit("invoice.issued", {"whom": True})
+    assert ("refused", "to", "") in effects()
+    for changes, field in (
+        ({"to": "data.whom"}, "to"),
+        ({"recipients": ""}, "recipients"),
+        ({"recipients": "", "to": "1.5"}, "to"),
+        ({"category": "nope"}, "category"),
+    ):
+        with pytest.raises(InvalidNotification) as refused:
+            rule(name="wrong", **changes)
+        assert refused.value.field == field
 
 
 def test_a_rule_waits_as_long_as_it_says_and_names_the_variables(

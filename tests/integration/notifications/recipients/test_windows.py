@@ -156,6 +156,14 @@ def test_the_answer_says_when_it_goes_and_why(call: Caller, ada: Recipient) -> N
     )
     assert call.ok("POST", "/notifications", {**BILL, "expires": 600})["status"] == "queued"
     [shown] = call.ok("GET", "/delivery-windows")
+    assert (shown["if_late"], shown["spread"]) == ("send", 10)  # replaced as a whole
+    path = f"/delivery-windows/{shown['id']}"
+    changed = call.ok("PATCH", path, {"holidays": False, "country": "AT"})
+    assert changed == {**shown, "holidays": False, "country": "AT"}
+    assert call("PATCH", path, {"days": []}).json()["field"] == "days"
+    assert call("PATCH", path, {"category": "product"}).status_code == 422
+    assert call("PATCH", "/delivery-windows/0", {"spread": 5}).status_code == 404
+    call.ok("PATCH", path, {"holidays": True})
     assert call("DELETE", f"/delivery-windows/{shown['id']}").status_code == 204
     assert call("DELETE", f"/delivery-windows/{shown['id']}").status_code == 404
     assert send(**BILL).status == "queued"
