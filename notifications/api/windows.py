@@ -41,6 +41,8 @@ class WindowChange(Input):
         json_schema_extra=one_of(tuple(DeliveryWindow.IfLate.values)),
         description="What becomes of one that would expire before it opens.",
     )
+    late_channel: str = Field("", description="With `channel`: the channel by which it goes then.")
+    late_template: str = Field("", description="The template of that channel.", max_length=100)
 
 
 class WindowIn(WindowChange):
@@ -66,6 +68,8 @@ class WindowOut(Schema):
     country: str
     spread: int
     if_late: str
+    late_channel: str
+    late_template: str
 
     @staticmethod
     def resolve_begins(row: DeliveryWindow) -> str:

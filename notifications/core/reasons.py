@@ -53,6 +53,7 @@ class Reason(StrEnum):
     ACCOUNT_HELD = "account_held"
     WINDOW_CLOSED = "window_closed"  # its delivery window; also of one that expires before it opens
     CHAIN_WAITS = "chain_waits"  # for what the step before it, or one being sent, comes to
+    OTHER_CHANNEL = "other_channel"  # it would expire before its window opens: not deferred
     # Suppressed: the recipient must not be written to (``models.Suppression``).
     HARD_BOUNCE = "hard_bounce"
     INVALID_TOKEN = "invalid_token"  # noqa: S105 -- a device's address, no secret

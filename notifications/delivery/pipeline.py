@@ -6,7 +6,7 @@ the message that it came from, with the stage named; the others go on.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ from notifications.recipients import (
     windows,
 )
 from notifications.recipients.categories import Kind
+from notifications.recipients.lookup import Person, Whom
 from notifications.recipients.places import Place
 from scheduling import isolation
 from scheduling.isolation import Fault
@@ -102,8 +103,10 @@ def _deliver(claims: list[Claim], batch: InHand) -> None:
     batch.stage = "expire"
     batch.apply(_expire(claims, clock.now()))
     batch.stage = "suppress"
-    batch.apply(_suppress(batch.left(claims)))
-    batch.apply(_outside_windows(batch.left(claims)))
+    left = batch.left(claims)
+    people = lookup.known((c.world, c.recipient_key) for c in left if c.recipient_key)
+    batch.apply(_suppress(left, people))
+    batch.apply(_outside_windows(batch.left(claims), people))
     batch.apply(chain_steps.plan(batch.left(claims)))
     batch.stage = "render"
     ready, plan = _render(batch.left(claims))
@@ -124,7 +127,10 @@ def _is_stale(claim: Claim, now: datetime) -> bool:
     return claim.expires_at is not None and claim.expires_at <= now
 
 
-def _suppress(claims: list[Claim]) -> Plan:
+People = Mapping[Whom, Person]  # the stored recipients of a batch, read once
+
+
+def _suppress(claims: list[Claim], people: People) -> Plan:
     """Plan to end messages whose recipient is suppressed, refuses them or is deleted by now."""
     plan = Plan()
     recipients: dict[World, set[str]] = defaultdict(set)
@@ -134,7 +140,6 @@ def _suppress(claims: list[Claim]) -> Plan:
         world: suppressions.among(claims[0].channel, who, world=world)
         for world, who in recipients.items()
     }
-    people = lookup.known((c.world, c.recipient_key) for c in claims if c.recipient_key)
     for claim in claims if any(found.values()) else _addressed_by_id(claims):
         is_marketing = _template_of(claim).category == Category.MARKETING
         kind = _kind_of(claim)
@@ -154,7 +159,7 @@ def _suppress(claims: list[Claim]) -> Plan:
     return plan
 
 
-def _outside_windows(claims: list[Claim]) -> Plan:
+def _outside_windows(claims: list[Claim], people: People) -> Plan:
     """Plan to defer messages whose delivery window has closed since they were accepted."""
     plan = Plan()
     found = [
@@ -162,7 +167,6 @@ def _outside_windows(claims: list[Claim]) -> Plan:
         for claim in claims
         if (window := windows.of(claim.world, _kind_of(claim), _template_of(claim).name))
     ]
-    people = lookup.known((c.world, c.recipient_key) for c, _ in found if c.recipient_key)
     now = clock.now()
     for claim, window in found:
         person = people.get((claim.world, claim.recipient_key))
@@ -170,7 +174,7 @@ def _outside_windows(claims: list[Claim]) -> Plan:
         step, opens = windows.plan(window, place, claim.id, due_at=now, expires_at=claim.expires_at)
         if step is windows.Step.WAIT and opens is not None:
             plan.defer[Reason.WINDOW_CLOSED].append((claim, opens))
-        elif step is windows.Step.DROP:
+        elif step is not windows.Step.GO:  # another channel is chosen at acceptance alone
             plan.end[Status.EXPIRED, Reason.WINDOW_CLOSED].append(claim)
     return plan
 

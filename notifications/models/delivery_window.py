@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 
 from notifications.models.preference import LONGEST_CATEGORY
 from notifications.models.project import project_column
+from notifications.models.recipient import ADDRESSED
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LONGEST_SPREAD = 720  # minutes
@@ -27,6 +28,7 @@ class DeliveryWindow(models.Model):
     class IfLate(models.TextChoices):
         SEND = "send"  # at once, outside the window
         DROP = "drop"  # it expires
+        CHANNEL = "channel"  # by ``late_channel``
 
     project = project_column(editable=True)
     test = models.BooleanField(
@@ -58,10 +60,23 @@ class DeliveryWindow(models.Model):
         default=10, help_text="Minutes after the opening over which what has waited is spread."
     )
     if_late = models.CharField(
-        max_length=4,
+        max_length=10,
         choices=IfLate.choices,
         default=IfLate.DROP,
         help_text="What becomes of one that would expire before it opens.",
+    )
+    late_channel = models.CharField(
+        max_length=20,
+        blank=True,
+        db_default="",
+        choices=[(c, c) for c in ADDRESSED],
+        help_text="If it says channel: the channel by which it goes then.",
+    )
+    late_template = models.CharField(
+        max_length=100,
+        blank=True,
+        db_default="",
+        help_text="The template of that channel, for what has a template.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from enum import StrEnum
-from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 from uuid import UUID
@@ -22,15 +21,21 @@ from notifications.core.text import shown
 from notifications.core.world import World
 from notifications.models import DeliveryWindow
 from notifications.models.delivery_window import DAYS, LONGEST_SPREAD
+from notifications.models.recipient import ADDRESSED
 from notifications.recipients import categories, places
 from notifications.recipients.categories import Kind
 from notifications.recipients.places import Place
 from scheduling.calendar_rules import holiday_on
+from templates_engine import catalog
+from templates_engine.errors import TemplateError
 
 KEPT_FOR = 1.0  # seconds for which a process believes what it has read
 LOOKED_AHEAD = 400  # days for an opening: more than any row of holidays
 
-FIELDS = (*("begins", "ends", "days", "holidays", "timezone", "country", "spread", "if_late"),)
+FIELDS = (
+    *("begins", "ends", "days", "holidays", "timezone", "country", "spread"),
+    *("if_late", "late_channel", "late_template"),
+)
 
 
 class Window(NamedTuple):
@@ -44,6 +49,8 @@ class Window(NamedTuple):
     country: str
     spread: int
     if_late: str
+    late_channel: str = ""
+    late_template: str = ""
 
 
 class Step(StrEnum):
@@ -52,6 +59,7 @@ class Step(StrEnum):
     GO = "go"
     WAIT = "wait"
     DROP = "drop"
+    CHANNEL = "channel"  # go by another channel
 
 
 class Plan(NamedTuple):
@@ -62,6 +70,11 @@ class Plan(NamedTuple):
 
 
 GO = Plan(Step.GO)
+_LATE: dict[str, Plan] = {
+    DeliveryWindow.IfLate.DROP: Plan(Step.DROP),
+    DeliveryWindow.IfLate.SEND: GO,
+    DeliveryWindow.IfLate.CHANNEL: Plan(Step.CHANNEL),
+}
 
 _kept: dict[World, tuple[float, dict[tuple[str, str], Window]]] = {}
 
@@ -76,17 +89,20 @@ def plan(
     """
     opens, closes = opens_at(window, place, due_at)
     if opens is None or closes is None:
-        return Plan(Step.DROP) if window.if_late == DeliveryWindow.IfLate.DROP else GO
+        return _LATE[window.if_late]
     if opens <= due_at:
         return GO
     room = min(timedelta(minutes=window.spread), (closes - opens) / 2)
     moved = opens + room * _share(id_)
     if expires_at is not None and expires_at <= moved:
-        return Plan(Step.DROP) if window.if_late == DeliveryWindow.IfLate.DROP else GO
+        return _LATE[window.if_late]
     return Plan(Step.WAIT, moved)
 
 
-@lru_cache(maxsize=1024)  # the rows of a batch are due at one moment, in few places
+OPENINGS = 1024  # that a process remembers: sends are due about now, in few places
+_openings: dict[tuple[Window, Place], tuple[datetime, datetime, datetime]] = {}
+
+
 def opens_at(
     window: Window, place: Place, moment: datetime
 ) -> tuple[datetime, datetime] | tuple[None, None]:
@@ -94,6 +110,21 @@ def opens_at(
 
     ``moment`` itself if it is open; None for a window that does not open within a year.
     """
+    asked, opens, closes = _openings.get((window, place), (moment, moment, moment))
+    if asked <= moment < closes:  # until then it is the opening that was found before
+        return max(opens, moment), closes
+    opens_, closes_ = _opening_from(window, place, moment)
+    if opens_ is None or closes_ is None:
+        return None, None
+    if len(_openings) >= OPENINGS:
+        _openings.clear()
+    _openings[window, place] = (moment, opens_, closes_)
+    return opens_, closes_
+
+
+def _opening_from(
+    window: Window, place: Place, moment: datetime
+) -> tuple[datetime, datetime] | tuple[None, None]:
     zone = ZoneInfo(place.timezone or window.timezone or settings.TIME_ZONE)
     country = place.country or window.country
     today = moment.astimezone(zone).date()
@@ -145,17 +176,8 @@ def _of_world(world: World) -> Mapping[tuple[str, str], Window]:
 
 
 def _read(row: DeliveryWindow) -> Window:
-    days = frozenset(DAYS.index(day) for day in row.days)
-    return Window(
-        row.begins,
-        row.ends,
-        days,
-        row.holidays,
-        row.timezone,
-        row.country,
-        row.spread,
-        row.if_late,
-    )
+    values = {name: getattr(row, name) for name in FIELDS}
+    return Window(**{**values, "days": frozenset(DAYS.index(day) for day in row.days)})
 
 
 def check(row: DeliveryWindow) -> None:
@@ -183,12 +205,34 @@ def check(row: DeliveryWindow) -> None:
     if not isinstance(row.spread, int) or not 0 <= row.spread <= LONGEST_SPREAD:
         raise InvalidField(f"It is 0 to {LONGEST_SPREAD} minutes.", field="spread")
     if row.if_late not in DeliveryWindow.IfLate.values:
-        raise InvalidField(
-            f"There is {' and '.join(DeliveryWindow.IfLate.values)}.", field="if_late"
-        )
+        raise InvalidField(f"There are {', '.join(DeliveryWindow.IfLate.values)}.", field="if_late")
+    _check_late(row)
     opens, _ = opens_at(_read(row), Place(), datetime.now(UTC))
     if opens is None:
         raise InvalidWindow("It does not open within a year.", field="begins")
+
+
+def _check_late(row: DeliveryWindow) -> None:
+    """Check the other channel for what would be late."""
+    if row.if_late != DeliveryWindow.IfLate.CHANNEL:
+        if row.late_channel or row.late_template:
+            field = "late_channel" if row.late_channel else "late_template"
+            raise InvalidField("It counts only where if_late is channel.", field=field)
+        return
+    if row.late_channel not in ADDRESSED:
+        raise InvalidField(
+            "Name the channel by which it goes then.",
+            field="late_channel",
+            hint=f"There are {', '.join(ADDRESSED)}.",
+        )
+    if not row.late_template:
+        return
+    try:
+        version = catalog.published(row.late_template, World(row.project, row.test).namespaces)
+    except TemplateError as error:
+        raise InvalidField(str(error), field="late_template") from None
+    if version.channel != row.late_channel:
+        raise InvalidField(f"This template is for {version.channel}.", field="late_template")
 
 
 def save(row: DeliveryWindow) -> bool:
@@ -210,3 +254,4 @@ def save(row: DeliveryWindow) -> bool:
 def forget() -> None:
     """Look again at the next use."""
     _kept.clear()
+    _openings.clear()

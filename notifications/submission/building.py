@@ -67,11 +67,15 @@ class Answer:
 
 
 class Call(NamedTuple):
-    """What the requests of one call share: the recipients that they name, the time, the batch."""
+    """What the requests of one call share: the recipients that they name, the time, the batch.
+
+    ``asks_windows`` is false for what goes by another channel because its window opens too late.
+    """
 
     found: addressing.Found
     now: datetime
     batch: Batch | None = None
+    asks_windows: bool = True
 
 
 class Built(NamedTuple):
@@ -130,7 +134,7 @@ def read(asked: Asked) -> Request:
 
 def build(asked: Asked, request: Request, answer: Answer, call: Call) -> Built:
     """Check a request and make its row. Raises what is wrong with it."""
-    found, now, batch = call
+    found, now, batch, asks_windows = call
     accepted, *others = addressing.check(request, found, now, asked.version)
     if batch is not None and accepted.project != batch.project:
         raise UnknownProject("All rows of a batch are of one project.", field="project")
@@ -165,24 +169,62 @@ def build(asked: Asked, request: Request, answer: Answer, call: Call) -> Built:
             insert.build(other._replace(idempotency_key=""), now, **shared) for other in others
         ]
     template = version.template_name if version else ""
-    if (window := windows.of(world_of(answer.row), kind, template)) is not None:
+    window = windows.of(world_of(answer.row), kind, template) if asks_windows else None
+    if window is not None:
         place = person.place if person else Place()
-        for row in (answer.row, *answer.copies):
-            _wait_for(window, place, row)
+        steps = [_wait_for(window, place, row) for row in (answer.row, *answer.copies)]
+        other = _by_other_channel(request, window, accepted.scheduled_at)
+        if steps[0] is windows.Step.CHANNEL and other is not None:
+            late = _alone(partial(_build_late, asked, other, answer, call), Answer())
+            if late is not None:
+                return late
     is_marketing |= kind is not None and kind.name == categories.MARKETING
     return Built(answer.row, answer, kind, is_marketing, held_by, asked.use, accepted.mail)
 
 
-def _wait_for(window: Window, place: Place, row: insert.Row) -> None:
-    """Have a row wait for its delivery window, or end it if it would expire before that opens."""
+def _by_other_channel(request: Request, window: Window, due_at: datetime | None) -> Request | None:
+    """Return a request for the channel of what would be late; None if it has no other way."""
+    if request.to is None or request.channel == window.late_channel or not window.late_channel:
+        return None
+    return request._replace(
+        channel=window.late_channel,
+        recipient="",
+        template=window.late_template if request.template else "",
+        options=None,
+        mail=request.mail if window.late_channel == "email" else None,
+        eta=due_at,
+        countdown=None,
+        local_time="",
+    )
+
+
+def _build_late(asked: Asked, other: Request, answer: Answer, call: Call) -> Built:
+    """Build the row by another channel, in place of the answer's. Raises why it cannot go so.
+
+    It is the same as before to a request that is repeated.
+    """
+    own, first = Answer(), answer.row
+    again = asked._replace(id=first["id"], version=None)
+    built = build(again, other, own, call._replace(asks_windows=False))
+    own.row |= {"content_hash": first["content_hash"], "reason": Reason.OTHER_CHANNEL.value}
+    answer.row, answer.copies = own.row, own.copies
+    return built._replace(answer=answer)
+
+
+def _wait_for(window: Window, place: Place, row: insert.Row) -> windows.Step:
+    """Have a row wait for its delivery window, or end it if it would expire before that opens.
+
+    Return the step. What is to go by another channel has ended unless that one takes it.
+    """
     due_at, expires_at = row["scheduled_at"], row["expires_at"]
     step, opens = windows.plan(window, place, row["id"], due_at=due_at, expires_at=expires_at)
     if step is windows.Step.WAIT:
         waits = {"status": Status.SCHEDULED.value, "due_at": opens, "scheduled_at": opens}
         row |= {**waits, "reason": Reason.WINDOW_CLOSED.value}
-    elif step is windows.Step.DROP:
+    elif step is not windows.Step.GO:
         ended = {"due_at": None, "finished_at": row["created_at"]}
         row |= {"status": Status.EXPIRED.value, "reason": Reason.WINDOW_CLOSED.value, **ended}
+    return step
 
 
 def _alone(make: Callable[[], T], answer: Answer) -> T | None:

@@ -19,7 +19,13 @@ from notifications.queueing import backlog
 from notifications.recipients import categories, suppressions, windows
 from notifications.recipients.places import Place
 from notifications.recipients.windows import Step, Window
-from notifications.submission import local_times, save_recipient, send, send_many
+from notifications.submission import (
+    choose_preferences,
+    local_times,
+    save_recipient,
+    send,
+    send_many,
+)
 from notifications.submission.requests import read
 from scheduling import jobs
 from tests.integration.notifications.api.conftest import Caller, call, caller
@@ -107,6 +113,8 @@ def test_a_window_opens_where_the_recipient_is(
         (window(), "2026-06-02T09:00", Step.WAIT),
         (window(), "2026-06-02T07:00", Step.DROP),
         (window(if_late="send"), "2026-06-02T07:00", Step.GO),
+        (window(if_late="channel"), "2026-06-02T07:00", Step.CHANNEL),
+        (window(if_late="channel"), "2026-06-02T09:00", Step.WAIT),
         (window(days=[]), None, Step.DROP),
     ],
 )
@@ -169,6 +177,62 @@ def test_the_answer_says_when_it_goes_and_why(call: Caller, ada: Recipient) -> N
     assert send(**BILL).status == "queued"
 
 
+def test_what_would_be_late_goes_by_another_channel(
+    call: Caller, deliver: Callable[..., Any]
+) -> None:
+    addresses = {"simulator": "ada", "push": ["phone", "tablet"], "email": "ada@example.org"}
+    save_recipient("customer-17", addresses=addresses, timezone="Europe/Vienna")
+    for name, channel, part in (("late", "email", "text"), ("bill", "simulator", "body")):
+        call.ok("POST", "/templates", {"name": name, "channel": channel})
+        parts = {part: "Bill {{ no }}", **({"subject": "Bill"} if channel == "email" else {})}
+        call.ok("POST", f"/templates/{name}/versions", {"parts": parts})
+        call.ok("POST", f"/templates/{name}/versions/1/publish")
+    late = {"if_late": "channel", "late_channel": "email", "late_template": "late"}
+    made = call("POST", "/delivery-windows", {"category": "billing", **closed(), **late})
+    assert made.status_code == 201
+    bill = {k: v for k, v in BILL.items() if k != "body"} | {"template": "bill"}
+    given = {**bill, "context": {"no": "7"}, "expires": 600, "idempotency_key": "k"}
+    answer = call.ok("POST", "/notifications", given)
+    assert (answer["status"], answer["reason"]) == ("queued", "other_channel")
+    assert (answer["channel"], answer["recipient"]) == ("email", "ada@example.org")
+    assert call.ok("POST", "/notifications", given)["id"] == answer["id"]
+    assert call("POST", "/notifications", {**given, "context": {"no": "8"}}).status_code == 409
+    # What does not expire so soon waits for its own channel.
+    assert send(**BILL).reason == "window_closed"
+    own = send(**BILL, expires=600)
+    assert (own.channel, own.body, own.status) == ("email", "B", "queued")
+    later = send(**BILL, countdown=300, expires=600)
+    assert (later.channel, later.status) == ("email", "scheduled")
+    assert later.due_at is not None
+    assert later.due_at > clock.now() + timedelta(seconds=290)
+    # Who has refused it there does not get it, and who cannot be reached there neither.
+    choose_preferences("customer-17", {"billing": {"email": False}})
+    assert send(**BILL, expires=600).reason == "category_refused_on_channel"
+    plain = send(channel="simulator", recipient="ada", body="B", category="billing", expires=600)
+    assert (plain.status, plain.reason) == ("expired", "window_closed")
+    # Several devices: each is a notification of its own.
+    window_id = made.json()["id"]
+    to_push = {"late_channel": "push", "late_template": ""}
+    call.ok("PATCH", f"/delivery-windows/{window_id}", to_push)
+    answer = call.ok("POST", "/notifications", {**BILL, "subject": "S", "expires": 600})
+    assert (answer["channel"], len(answer["copies"])) == ("push", 1)
+
+
+def test_an_opening_that_is_remembered_is_the_one_that_is_computed() -> None:
+    given = window("22:00", "06:00", days=range(5), holidays=False)
+    moment = local("2026-12-23T00:00")
+    for _ in range(400):
+        moment += timedelta(minutes=37)
+        found = windows.opens_at(given, VIENNA, moment)
+        windows.forget()
+        assert windows.opens_at(given, VIENNA, moment) == found
+        for _ in range(2):
+            later = moment + timedelta(minutes=11)
+            assert windows.opens_at(given, VIENNA, later) == windows._opening_from(
+                given, VIENNA, later
+            )
+
+
 def test_a_window_that_closed_meanwhile_defers_without_an_attempt(
     ada: Recipient, deliver: Callable[..., Any]
 ) -> None:
@@ -213,7 +277,15 @@ def test_a_templates_window_wins_over_its_categorys(ada: Recipient, call: Caller
         ({"timezone": "Mars"}, "timezone", "invalid-field"),
         ({"country": "ZZ"}, "country", "invalid-field"),
         ({"spread": 1000}, "spread", "invalid-field"),
-        ({"if_late": "channel"}, "if_late", "invalid-field"),
+        ({"if_late": "later"}, "if_late", "invalid-field"),
+        ({"if_late": "channel"}, "late_channel", "invalid-field"),
+        ({"if_late": "channel", "late_channel": "fax"}, "late_channel", "invalid-field"),
+        ({"late_channel": "email"}, "late_channel", "invalid-field"),
+        (
+            {"if_late": "channel", "late_channel": "email", "late_template": "x"},
+            "late_template",
+            "invalid-field",
+        ),
     ],
 )
 def test_a_window_that_cannot_work_is_refused_by_field(

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Let a rule of events name stored recipients, and a category."""
 
-    dependencies: ClassVar = [("notifications", "0037_consent_to_everything")]
+    dependencies: ClassVar = [("notifications", "0039_consent_to_everything")]
 
     operations: ClassVar = [
         migrations.AddField(
