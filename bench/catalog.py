@@ -19,6 +19,7 @@ from bench.email import EMAIL
 from bench.growth import GROWTH
 from bench.idle import IDLE_PROCESSOR, IDLE_SCHEDULER, IDLE_WEB, IDLE_WORKER, WORKER_START
 from bench.latency import IDLE_LATENCY, URGENT_LATENCY
+from bench.recipients import RECIPIENTS, WINDOWS_IDLE, WINDOWS_OPENING
 from bench.replays import BULK_REPLAY
 from bench.retention import RETENTION
 from bench.single_sends import SINGLE_SENDS
@@ -66,6 +67,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "large_pruning": large.LARGE_PRUNING,
     "urgent_latency": URGENT_LATENCY,
     "retention": RETENTION,
+    "recipients": RECIPIENTS,
+    "windows_idle": WINDOWS_IDLE,
+    "windows_opening": WINDOWS_OPENING,
     "single_sends": SINGLE_SENDS,
     "templates": TEMPLATES,
     "http_slow": slow_rates.HTTP,
