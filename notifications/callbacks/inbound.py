@@ -7,6 +7,7 @@ from django.views.decorators.http import require_http_methods
 
 from notifications.callbacks import receipts, replies
 from notifications.channels.base import ForgedCallback, Receipt, Reply
+from notifications.core.errors import TransientError, UnknownOutcome
 from notifications.providers import accounts
 from notifications.providers.instances import lend
 from scheduling import isolation
@@ -19,6 +20,7 @@ log = structlog.get_logger(__name__)
 def callback(request: HttpRequest, name: str) -> HttpResponse:
     """Take receipts and replies; 403 for a forged call, 400 for one that makes no sense.
 
+    503 for one whose signature cannot be checked now.
     An unknown message is not an error: the provider would only call again.
     """
     account = accounts.named(name)
@@ -32,6 +34,9 @@ def callback(request: HttpRequest, name: str) -> HttpResponse:
     except ForgedCallback as error:
         log.warning("forged_callback", account=name, problem=str(error))
         return HttpResponse("The signature is missing or wrong.\n", "text/plain", status=403)
+    except (TransientError, UnknownOutcome) as error:  # of a key that it asked the provider for
+        log.warning("callback_not_checked", account=name, error=error.code)
+        return HttpResponse("Not now: try again.\n", "text/plain", status=503)
     except Exception as error:
         if isolation.concerns_everybody(error):
             raise

@@ -14,6 +14,7 @@ class Migration(migrations.Migration):
             name="to",
             field=models.CharField(
                 blank=True,
+                default="",
                 db_default="",
                 help_text="In place of addresses: an expression for the id of a stored recipient, "
                 "or a list, like data.customer.id.",
@@ -25,6 +26,7 @@ class Migration(migrations.Migration):
             name="category",
             field=models.CharField(
                 blank=True,
+                default="",
                 db_default="",
                 help_text="What recipients may refuse it as, like billing.",
                 max_length=50,

@@ -17,6 +17,7 @@ class Migration(migrations.Migration):
             field=models.CharField(
                 blank=True,
                 choices=[(c, c) for c in ADDRESSED],
+                default="",
                 db_default="",
                 help_text="If it says channel: the channel by which it goes then.",
                 max_length=20,
@@ -27,6 +28,7 @@ class Migration(migrations.Migration):
             name="late_template",
             field=models.CharField(
                 blank=True,
+                default="",
                 db_default="",
                 help_text="The template of that channel, for what has a template.",
                 max_length=100,

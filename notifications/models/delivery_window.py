@@ -68,6 +68,7 @@ class DeliveryWindow(models.Model):
     late_channel = models.CharField(
         max_length=20,
         blank=True,
+        default="",
         db_default="",
         choices=[(c, c) for c in ADDRESSED],
         help_text="If it says channel: the channel by which it goes then.",
@@ -75,6 +76,7 @@ class DeliveryWindow(models.Model):
     late_template = models.CharField(
         max_length=100,
         blank=True,
+        default="",
         db_default="",
         help_text="The template of that channel, for what has a template.",
     )

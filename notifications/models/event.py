@@ -62,6 +62,7 @@ class EventRule(models.Model):
     to = models.CharField(
         max_length=LONGEST_EXPRESSION,
         blank=True,
+        default="",
         db_default="",
         help_text="In place of addresses: an expression for the id of a stored recipient, or a "
         "list, like data.customer.id.",
@@ -69,6 +70,7 @@ class EventRule(models.Model):
     category = models.CharField(
         max_length=LONGEST_CATEGORY,
         blank=True,
+        default="",
         db_default="",
         help_text="What recipients may refuse it as, like billing.",
     )

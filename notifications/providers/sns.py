@@ -1,8 +1,11 @@
 """SMS by Amazon SNS: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html.
 
-botocore signs; the request goes through our own client, which bounds it in time.
+botocore signs; the request goes through our own client, which bounds it in time. Two-way SMS posts
+what people answer to a topic, and the topic to us:
+https://docs.aws.amazon.com/sms-voice/latest/userguide/two-way-sms-payload.html
 """
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +14,9 @@ from urllib.parse import urlencode
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from django.http import HttpRequest
 
-from notifications.channels.base import Account, Content, Message
+from notifications.channels.base import Account, Content, ForgedCallback, Message, Receipt, Reply
 from notifications.channels.http import HttpProvider, classify, too_long
 from notifications.channels.http_client import Answer
 from notifications.core.errors import (
@@ -21,8 +25,9 @@ from notifications.core.errors import (
     TransientError,
     UnknownOutcome,
 )
-from notifications.providers import sms_senders
+from notifications.providers import sms_senders, sns_topic
 
+FETCH_TIME = 5.0  # seconds for a certificate, or to confirm a subscription
 _OPERATORS = re.compile(
     r"Auth|AccessDenied|InvalidClientTokenId|SignatureDoesNotMatch|ExpiredToken|Throttl|KMS"
 )
@@ -43,6 +48,7 @@ class SnsProvider(HttpProvider):
         "sender_id": "Shown as the sender, where the country allows it.",
         "senders": sms_senders.HINT,
         "sms_type": "Transactional (the default) or Promotional.",
+        "topic": "The topic of two-way SMS, like arn:aws:sns:eu-central-1:123456789012:replies.",
         "url": "Where the API is.",
         "ca_file": "A certificate authority to trust.",
     }
@@ -50,11 +56,13 @@ class SnsProvider(HttpProvider):
         "access_key_id": "The access key's id.",
         "secret_access_key": "The access key's secret.",
     }
-    optional = frozenset({"sender_id", "senders", "sms_type", "url", "ca_file"})
+    optional = frozenset({"sender_id", "senders", "sms_type", "topic", "url", "ca_file"})
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
         self._senders = sms_senders.Senders(account.settings)
+        topic, root = account.settings.get("topic", ""), account.settings.get("url", "")
+        self._topic = sns_topic.Topic(topic, self._fetch, root) if topic else None
 
     @classmethod
     def setting_problems(cls, settings: Mapping[str, Any]) -> list[str]:
@@ -62,6 +70,8 @@ class SnsProvider(HttpProvider):
         found = sms_senders.problems(settings, "sender_id", _SENDER, wanted)
         if settings.get("sms_type", _TYPES[0]) not in _TYPES:
             found.append(f"sms_type: It must be {' or '.join(_TYPES)}.")
+        if (topic := settings.get("topic")) and not sns_topic.is_arn(topic):
+            found.append("topic: It must be the ARN of a topic, like arn:aws:sns:….")
         return found
 
     @classmethod
@@ -88,6 +98,20 @@ class SnsProvider(HttpProvider):
         if not found:
             raise UnknownOutcome("The answer is not SNS's.", code="bad_answer")
         return found
+
+    def receipts(self, request: HttpRequest) -> list[Receipt] | list[Reply]:
+        if self._topic is None:
+            raise ForgedCallback("The account names no topic.")
+        told = self._topic.read(request.body)
+        if told["Type"] != "Notification":
+            return []
+        text = json.loads(told["Message"])
+        return [Reply(str(text["originationNumber"]), str(text["messageBody"]))]
+
+    def _fetch(self, url: str) -> bytes:
+        answer = self.client.request("GET", url, timeout=FETCH_TIME)
+        classify(answer)
+        return answer.body
 
     def _form(self, message: Message) -> dict[str, str]:
         chosen = self.account.settings

@@ -299,19 +299,21 @@ def test_a_page_without_a_catalogue_is_english_and_an_unknown_language_is_the_br
 def test_a_template_shows_the_recipients_own_page(
     ada: Recipient, deliver: Callable[..., Any], settings: Settings, call: Caller
 ) -> None:
-    call.ok("POST", "/templates", {"name": "bill", "channel": "simulator"})
-    body = {"parts": {"body": "Choose: {{ preferences_url }}"}}
+    call.ok("POST", "/templates", {"name": "bill", "channel": "email"})
+    body = {"parts": {"subject": "Bill", "text": "Choose: {{ preferences_url }}"}}
     call.ok("POST", "/templates/bill/versions", body)
     call.ok("POST", "/templates/bill/versions/1/publish")
-    fields: dict[str, Any] = {"channel": "simulator", "template": "bill"}
+    fields: dict[str, Any] = {"channel": "email", "template": "bill"}
     row = send(**fields, **TO)
     deliver(row)
     link = preference_links.url(ada.world, ada.key)
-    assert OutboxMessage.objects.get(pk=row.pk).content["body"] == f"Choose: {link}"
+    assert OutboxMessage.objects.get(pk=row.pk).content["text"].strip() == f"Choose: {link}"
     with pytest.raises(errors.InvalidContext, match="stored recipient") as refused:
-        send(**fields, recipient="ada")
+        send(**fields, recipient="a@example.org")
     assert refused.value.field == "context"
-    assert send(**fields, recipient="a", context={"preferences_url": "https://a.org"}).pk
+    assert send(
+        **fields, recipient="a@example.org", context={"preferences_url": "https://a.org"}
+    ).pk
     settings.PUBLIC_URL = ""
     with pytest.raises(errors.InvalidContext, match="PUBLIC_URL"):
         send(**fields, **TO)
