@@ -4,9 +4,10 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 
 _CHANGELIST = "admin:{}_changelist"
+_SCHEDULES = "admin:django_celery_beat_periodictask"
 
 
 def _item(title: str, icon: str, where: str, permission: str = "") -> dict[str, Any]:
@@ -21,6 +22,12 @@ def _may(request: HttpRequest, permission: str) -> bool:
 def _list(title: str, icon: str, model: str) -> dict[str, Any]:
     app, name = model.split(".")
     return _item(title, icon, _CHANGELIST.format(f"{app}_{name}"), f"{app}.view_{name}")
+
+
+def _is_of_schedules(request: HttpRequest) -> bool:
+    """Tell whether a page is one of schedules: that of calendars lies among them."""
+    schedules, calendars = reverse(f"{_SCHEDULES}_changelist"), reverse(f"{_SCHEDULES}_calendars")
+    return request.path.startswith(schedules) and request.path != calendars
 
 
 ADMIN_SITE: dict[str, Any] = {
@@ -105,7 +112,16 @@ ADMIN_SITE: dict[str, Any] = {
             {
                 "title": "Schedules",
                 "items": [
-                    _list("Schedules", "schedule", "django_celery_beat.periodictask"),
+                    {
+                        **_list("Schedules", "schedule", "django_celery_beat.periodictask"),
+                        "active": _is_of_schedules,
+                    },
+                    _item(
+                        "Calendars",
+                        "event",
+                        f"{_SCHEDULES}_calendars",
+                        "django_celery_beat.view_periodictask",
+                    ),
                     _list("Fires", "bolt", "scheduling.fire"),
                     _list("Job results", "task_alt", "django_celery_results.taskresult"),
                 ],

@@ -59,7 +59,7 @@ def _run() -> int:
     ports = Ports(
         _free_port("PORT", 8000), _free_port("FLOWER_PORT", 5555), _free_port("SMTP_PORT", 2525)
     )
-    password = _set_up_database()
+    login = _set_up_database()
     # It needs the models, so it can be imported only now that Django is set up.
     from config.welcome import welcome  # noqa: PLC0415 -- the models are loaded only then
 
@@ -77,7 +77,7 @@ def _run() -> int:
 
     with _broker() as broker:
         watches = [lambda: keep(broker)] if broker else []
-        if system.run(lambda: welcome(web, flower, smtp, password), *watches):
+        if system.run(lambda: welcome(web, flower, smtp, login), *watches):
             return 0
     _say("make up: a process ended by itself, so the others were stopped: see above.")
     return 1
@@ -118,22 +118,23 @@ def _free_port(name: str, default: int) -> int:
 
 
 def _set_up_database() -> str:
-    """Migrate, and make the first admin user. Returns its password if it was made up here."""
+    """Migrate, and make the first admin user. Returns how to log in, in words."""
     try:
         call_command("migrate", interactive=False, verbosity=0)
     except DatabaseError as error:
         reason = str(error).splitlines()[0]
         raise CannotStart(f"the database cannot be used, check DATABASE_URL: {reason}") from None
     users = get_user_model().objects
-    if users.filter(is_superuser=True).exists():
-        return ""
+    known = users.filter(is_superuser=True).order_by("pk").first()
+    if known is not None:
+        return f"{known.get_username()}, as it was set up before"
     given = env.str("ADMIN_PASSWORD", default="")
     password = given or get_random_string(16)
     users.create_superuser("admin", env.str("ADMIN_EMAIL", default=""), password)
     if given:
-        return ""
+        return "admin, with the password in ADMIN_PASSWORD"
     _say(f"Made the admin user: admin, password {password} (shown in this run only)")
-    return password
+    return f"admin, password {password} (shown now only)"
 
 
 def _environment(ports: Ports) -> dict[str, str]:

@@ -27,11 +27,11 @@ BODY = (
 HAPPY = (Status.SENT, Status.DELIVERED)
 
 
-def welcome(web: str, flower: str, smtp: str, password: str) -> None:
+def welcome(web: str, flower: str, smtp: str, login: str) -> None:
     """Send the welcome notification, wait until it is through, and print the panel.
 
     ``web`` and ``flower`` are addresses like ``http://localhost:8000``, ``smtp`` is a host and
-    port; ``password`` is the admin user's if it was made up in this run.
+    port; ``login`` says as whom to log in to the admin.
     """
     started = time.monotonic()
     notification = send_welcome()
@@ -41,7 +41,7 @@ def welcome(web: str, flower: str, smtp: str, password: str) -> None:
     rows = {
         "Welcome notification": f"{status} after {seconds:.1f} s",
         "Admin": f"{web}/admin/",
-        **({"Log in as": f"admin, password {password} (shown now only)"} if password else {}),
+        "Log in as": login,
         "Outbox": f"{web}/outbox/",
         "API docs": f"{web}/api/v1/docs",
         "Flower": flower,

@@ -9,6 +9,7 @@ Every admin class is narrowed as it is registered, so none can forget it.
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from functools import wraps
 from typing import Any
 
@@ -18,9 +19,10 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import BadRequest, ValidationError
-from django.db.models import Model
+from django.db.models import DateTimeField, Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.module_loading import autodiscover_modules
+from django.utils.timezone import is_aware, make_aware
 from unfold.admin import ModelAdmin
 from unfold.dataclasses import UnfoldAction
 from unfold.sites import UnfoldAdminSite
@@ -44,14 +46,25 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return lookup in ours or any(lookup in _asked_by(one) for one in filters)
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
-        """Sort by no more than ``sortable_by`` offers, also where a link asks for another order."""
+        """Sort by no more than ``sortable_by`` offers, also where a link asks for another order.
+
+        A time without an offset that a query string filters by is in the viewer's zone.
+        """
         wide: type[ChangeList] = super().get_changelist(request, **options)
         sortable = self.get_sortable_by(request)
 
         def get_ordering_field(changelist: ChangeList, name: Any) -> Any:
             return wide.get_ordering_field(changelist, name) if name in sortable else None
 
-        return type("Sorted", (wide,), {"get_ordering_field": get_ordering_field})
+        def get_filters_params(changelist: ChangeList, params: Any = None) -> dict[str, Any]:
+            given = wide.get_filters_params(changelist, params)
+            return {
+                name: [_in_viewers_zone(self.model, name, value) for value in values]
+                for name, values in given.items()
+            }
+
+        own = {"get_ordering_field": get_ordering_field, "get_filters_params": get_filters_params}
+        return type("Sorted", (wide,), own)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Write the act to the admin's log, and send the signal; likewise below."""
@@ -110,6 +123,18 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     def _row(self, request: HttpRequest, object_id: object) -> Any:
         return self.get_object(request, unquote(str(object_id)))
+
+
+def _in_viewers_zone(model: type[Model], lookup: str, value: Any) -> Any:
+    """Return what a time column is filtered by with its offset; anything else as it is."""
+    column = next((f for f in model._meta.fields if f.name == lookup.partition("__")[0]), None)
+    if not isinstance(column, DateTimeField) or not isinstance(value, str):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    return value if is_aware(moment) else make_aware(moment).isoformat()
 
 
 def _tell(request: HttpRequest, row: Model, said: str) -> None:

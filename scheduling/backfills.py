@@ -26,7 +26,7 @@ def due_times(
         if not EARLIEST < moment < LATEST:
             raise InvalidJob("It is out of the calendar's range.", field=field)
     if since >= until:
-        raise InvalidJob("It is not after since.", field="until")
+        raise InvalidJob("The range ends before it begins, or as it begins.", field="until")
     if until > now:
         raise InvalidJob("What is not due yet fires by itself.", field="until")
     found = timetable.between(since.astimezone(UTC), until.astimezone(UTC), MOST + 1)

@@ -222,7 +222,7 @@ class BusinessDays:
             due = self.rule.after(seen)
             if due is None or due - moment > HORIZON or (best is not None and due > best + reach):
                 return best
-            moved = self._moved(due)
+            moved = self.moved(due)
             if moved is not None and moved > moment and (best is None or moved < best):
                 best = moved
                 if self.roll == "skip":
@@ -266,7 +266,7 @@ class BusinessDays:
             local = day - number * DAY
             name = self.holiday(local)
             due = self._first_on(local, after) if name else None
-            if due is not None and due < until and self._moved(due) is None:
+            if due is not None and due < until and self.moved(due) is None:
                 found.append((due, name))
         return found[:LONGEST_ROLL][::-1]
 
@@ -295,7 +295,8 @@ class BusinessDays:
             return None
         return due
 
-    def _moved(self, due: datetime) -> datetime | None:
+    def moved(self, due: datetime) -> datetime | None:
+        """Return when a due time of the rule fires: where it was moved to; ``None``: left out."""
         local = due.astimezone(self.zone)
         if not self.free(local.date()):
             return due

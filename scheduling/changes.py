@@ -47,9 +47,9 @@ def _apply(keys: Sequence[int], now: datetime) -> list[int]:
     changed_at = dict(
         Change.objects.filter(pk__in=keys).values_list("periodic_task_id", "changed_at")
     )
-    schedules = _locked_schedules(changed_at)
+    schedules = locked_schedules(changed_at)
     # Read the tasks only now: a lock was waited for, and they may have changed meanwhile.
-    planned = _with_tasks(schedules)
+    planned = with_tasks(schedules)
     answered = future.answered(planned, now)
     for schedule in planned:
         noted_at = changed_at[schedule.pk]
@@ -160,14 +160,14 @@ def count_from(schedule: Schedule, changed_at: datetime) -> None:
         schedule.answered_until = planning.start_of_new_rule(before, changed_at, period)
 
 
-def _locked_schedules(task_ids: Iterable[int]) -> Sequence[Schedule]:
+def locked_schedules(task_ids: Iterable[int]) -> Sequence[Schedule]:
     """Lock the schedules of these tasks, in one order so that no two wait for each other."""
     ids = sorted(PeriodicTask.objects.filter(pk__in=task_ids).values_list("pk", flat=True))
     Schedule.objects.bulk_create([Schedule(pk=pk) for pk in ids], ignore_conflicts=True)
     return list(Schedule.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
 
 
-def _with_tasks(schedules: Iterable[Schedule]) -> Sequence[Schedule]:
+def with_tasks(schedules: Iterable[Schedule]) -> Sequence[Schedule]:
     """Return the schedules their tasks; return those whose task is still there."""
     tasks = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked").in_bulk(
         [schedule.pk for schedule in schedules]

@@ -5,12 +5,22 @@ import os
 import socket
 import time
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import connection
 from django.db.models import Exists, OuterRef
 from django_celery_beat.models import PeriodicTask
 
-from scheduling import configuration, future, isolation, leases, shared_keys, workers
+from scheduling import (
+    calendar_changes,
+    calendars,
+    configuration,
+    future,
+    isolation,
+    leases,
+    shared_keys,
+    workers,
+)
 from scheduling.clock import database_now
 from scheduling.liveness import pulse
 from scheduling.models import Change, Fire, Schedule, SchedulerProcess
@@ -32,13 +42,17 @@ class Housekeeping:
     def __init__(self) -> None:
         self._started_at: datetime | None = None
         self._cleaner: leases.Holder | None = None
+        self._calendars = calendars.Watch()
         self._cleans_at = 0.0
 
     def tick(self) -> float:
         """Do one round; return the seconds until the next."""
         now = database_now()
         self._announce(now)
-        if self._may_clean() and time.monotonic() >= self._cleans_at:
+        may_clean = self._may_clean()
+        if may_clean:
+            self._calendars.look(partial(calendar_changes.replan, now=now))
+        if may_clean and time.monotonic() >= self._cleans_at:
             if clean(now):
                 return 0.0
             self._cleans_at = time.monotonic() + CLEANING_INTERVAL

@@ -41,6 +41,15 @@ def refuse_ended(timetable: Timetable, answered_until: datetime) -> None:
         raise RuleEnded(ENDED)
 
 
+def passed_by(timetable: Timetable, answered_until: datetime, now: datetime) -> datetime:
+    """Return from where a schedule counts whose calendar was changed before it was due.
+
+    What the changed calendar would have had due by now is not made up.
+    """
+    passed = timetable.newest(answered_until, now - timetable.jitter, 1)
+    return passed[-1] if passed else answered_until
+
+
 def after_pause(before: datetime | None, *, catches_up: bool, resumed_at: datetime) -> datetime:
     """Return from where a paused schedule counts that is resumed."""
     return resumed_at if before is None or not catches_up else before

@@ -151,9 +151,14 @@ def _counted(task: PeriodicTask) -> Schedule:
     return schedule
 
 
-def planned(task: PeriodicTask, now: datetime) -> tuple[Schedule, Timetable]:
-    """Plan a copy of the task's schedule, as a scheduler would at this moment."""
-    schedule = _copy_of_schedule(task)
+def planned(
+    task: PeriodicTask, now: datetime, row: Schedule | None = None
+) -> tuple[Schedule, Timetable]:
+    """Plan a copy of the task's schedule, as a scheduler would at this moment.
+
+    ``row`` is the schedule's, where it was read before.
+    """
+    schedule = _copy_of_schedule(task) if row is None else _copy_of(row, task)
     return schedule, _plan(schedule, now)
 
 

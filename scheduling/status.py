@@ -1,15 +1,16 @@
 """How the scheduler is doing, read from its tables: for metrics, health checks and the admin."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Min, QuerySet
 
-from scheduling import failures, liveness, overdue, streaks, workers
+from scheduling import failures, isolation, liveness, overdue, streaks, workers
 from scheduling.clock import database_now
 from scheduling.housekeeping import live_schedulers
 from scheduling.kept.documents import percentile
-from scheduling.models import Fire, FireStatus, Schedule
+from scheduling.models import Fire, FireStatus, Schedule, SchedulerProcess
 
 WINDOW = timedelta(minutes=5)
 LATENESS_SAMPLE = 2000
@@ -49,6 +50,14 @@ class Status:
     """Seconds from when a fire should go out to when it did; ``None`` if there was none."""
     lateness_p99: float | None
     lateness_max: float | None
+    last_scheduler_seen_at: datetime | None = None
+    """When the scheduler that was alive last was seen, if none is alive."""
+    quarantined_since: datetime | None = None
+    """When the schedule that is in quarantine longest came there."""
+    failed_since: datetime | None = None
+    """When the oldest of the failed runs ended."""
+    overdue_since: datetime | None = None
+    """When the schedule that is overdue longest was due."""
 
 
 def read(window: timedelta = WINDOW) -> Status:
@@ -60,6 +69,10 @@ def read(window: timedelta = WINDOW) -> Status:
     unfinished = Fire.objects.filter(due_at__isnull=False)
     live = len(live_schedulers(now))
     late = _lateness(recent.exclude(dispatched_at=None).order_by("-scheduled_for"))
+    quarantined = Schedule.objects.filter(quarantined_at__isnull=False)
+    overdue_ones = overdue.keys(now) if live else set()
+    is_due = Schedule.objects.filter(pk__in=overdue_ones, next_fire_at__lte=now)
+    seen = SchedulerProcess.objects.order_by("-seen_at").values_list("seen_at", flat=True)
     return Status(
         window=window,
         live_schedulers=live,
@@ -68,8 +81,8 @@ def read(window: timedelta = WINDOW) -> Status:
         unpublished=unfinished.filter(status=FireStatus.CLAIMED).count(),
         running=unfinished.filter(status=FireStatus.RUNNING).count(),
         waiting=unfinished.filter(status=FireStatus.WAITING).count(),
-        quarantined=Schedule.objects.filter(quarantined_at__isnull=False).count(),
-        overdue=len(overdue.keys(now)) if live else 0,
+        quarantined=quarantined.count(),
+        overdue=len(overdue_ones),
         hung_schedulers=len(liveness.hung(now)),
         failed_runs=failures.open_ones().count(),
         failing=streaks.failing().count(),
@@ -80,7 +93,19 @@ def read(window: timedelta = WINDOW) -> Status:
         lateness_p50=percentile(late, 0.50),
         lateness_p99=percentile(late, 0.99),
         lateness_max=late[-1] if late else None,
+        last_scheduler_seen_at=None if live else seen.first(),
+        quarantined_since=_earliest(quarantined, "quarantined_at"),
+        failed_since=_earliest(failures.open_ones(), "finished_at"),
+        overdue_since=_earliest(is_due, "next_fire_at") if overdue_ones else None,
     )
+
+
+def _earliest(rows: QuerySet[Any], column: str) -> datetime | None:
+    """Return the earliest moment of a column; ``None`` also for one that Python cannot hold."""
+    found: list[datetime | None] = []
+    with isolation.aside("reading since when"):
+        found.append(rows.order_by().aggregate(earliest=Min(column))["earliest"])
+    return next(iter(found), None)
 
 
 def _tasks(fires: QuerySet[Fire]) -> QuerySet[Fire, str]:

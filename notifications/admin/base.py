@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from django.contrib import messages
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.functional import cached_property
@@ -39,6 +40,18 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     list_per_page = PAGE
     list_disable_select_all = True
     show_facets = None
+    list_deferred: tuple[str, ...] = ()
+    """Columns that only a row's own page shows; they may be long."""
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
+        """Read for the list no more than it shows."""
+        whole: type[ChangeList] = super().get_changelist(request, **options)
+        deferred = self.list_deferred
+
+        def get_queryset(changelist: ChangeList, *args: Any, **named: Any) -> "QuerySet[Any]":
+            return whole.get_queryset(changelist, *args, **named).defer(*deferred)
+
+        return type("Light", (whole,), {"get_queryset": get_queryset}) if deferred else whole
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet, Value
+from django.db.models import F, QuerySet, Value
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.html import format_html
@@ -43,7 +43,7 @@ class RecordAdmin(ReadOnlyAdmin):
     sortable_by = ()
     # What links of our own pages ask by.
     listed_lookups = ("batch", "reference", "reason", "provider")
-    list_select_related = ("template_version__template",)
+    list_deferred = ("context", "subject", "body", "metadata", "options", "retry", "continuation")
     ordering = ("-id",)
     search_fields = ("id",)
     search_help_text = (
@@ -108,7 +108,10 @@ class RecordAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> "QuerySet[NotificationRecord]":
         """Note on each row whether the user may see its content: columns get no request."""
         rows: QuerySet[NotificationRecord] = super().get_queryset(request)
-        return rows.annotate(opened=Value(request.user.has_perm(SEE_CONTENT)))
+        return rows.annotate(
+            opened=Value(request.user.has_perm(SEE_CONTENT)),
+            template_name=F("template_version__template__name"),
+        )
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -134,8 +137,7 @@ class RecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Template", empty_value="-")
     def template(self, notification: NotificationRecord) -> str | None:
-        version = notification.template_version
-        return version.template.name if version else None
+        return getattr(notification, "template_name", None)
 
     @admin.display(description="Account", empty_value="-")
     def account(self, notification: NotificationRecord) -> str | None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -19,7 +19,9 @@ from unfold.widgets import (
 )
 
 from notifications import submission
+from notifications.admin import workbook
 from notifications.api.batch_bodies import FIELDS, rows_of_csv
+from notifications.api.csv_rows import UnreadableFile
 from notifications.api.problems import Problem
 from notifications.core import routing
 from notifications.core.errors import IdempotencyConflict
@@ -31,7 +33,8 @@ from templates_engine.models import Status, TemplateVersion
 
 MOST_ROWS = 10_000
 MOST_CHARACTERS = 2_000_000
-NOW, LATER = "now", "later"
+NOW, LATER, LOCALLY = "now", "later", "locally"
+MORNING = "09:00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ class SendForm(forms.Form):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 8, "spellcheck": "false"}),
         help_text="A CSV: the first line names the columns. One is recipient, or to, for the ids "
         "of stored recipients; category, reference, locale, local_time and idempotency_key are "
-        "fields; the others are the template's variables. Paste it, or choose a file.",
+        "fields; the others are the template's variables. Paste it, or choose a CSV or an Excel "
+        "workbook, of which the first sheet is read as it looks.",
     )
     name = forms.CharField(
         label="Name of the batch",
@@ -72,13 +76,22 @@ class SendForm(forms.Form):
         help_text="low is for campaigns: nobody who waits for a code waits behind it.",
     )
     when = forms.ChoiceField(
-        choices=[(NOW, "Now"), (LATER, "Later")], widget=UnfoldAdminSelectWidget
+        choices=[(NOW, "Now"), (LATER, "Later"), (LOCALLY, "In the recipients' morning")],
+        widget=UnfoldAdminSelectWidget,
     )
     at = forms.DateTimeField(
         label="Later, at",
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
         help_text="In your zone, which the times on these pages name.",
+    )
+    morning = forms.TimeField(
+        label="In the recipients' morning, at",
+        required=False,
+        initial=MORNING,
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "time"}),
+        help_text="By the clock where each recipient is: the zone of a stored recipient, else the "
+        "system's.",
     )
     key = forms.CharField(widget=forms.HiddenInput, max_length=64)
 
@@ -89,6 +102,8 @@ class SendForm(forms.Form):
             self.add_error("at", "Say when.")
         if data.get("when") == LATER and data.get("at") and data["at"] <= clock.now():
             self.add_error("at", "This moment is past.")
+        if data.get("when") == LOCALLY and not data.get("morning") and "morning" not in self.errors:
+            self.add_error("morning", "Say at which time.")
         if self.errors:
             return data
         self.version = TemplateVersion.objects.select_related("template").get(pk=data["template"])
@@ -108,6 +123,8 @@ class SendForm(forms.Form):
             "template": template.name,
             "priority": data["priority"],
         }
+        if data["when"] == LOCALLY:
+            return given | {"local_time": f"{data['morning']:%H:%M}"}
         return given | ({"eta": data["at"].isoformat()} if data["when"] == LATER else {})
 
 
@@ -132,6 +149,22 @@ def page(request: HttpRequest) -> HttpResponse:
         "templates": {str(version.pk): ["recipient", *version.required] for version in _live()},
     }
     return TemplateResponse(request, "notifications/admin/send.html", context)
+
+
+@admin.site.admin_view
+def sheet(request: HttpRequest) -> JsonResponse:
+    """Return the first sheet of a workbook as a CSV, or what is wrong with the file."""
+    if not request.user.has_perm("notifications.add_notification"):
+        raise PermissionDenied
+    file = request.FILES.get("file")
+    if file is None or (file.size or 0) > workbook.MOST_BYTES:
+        problem = f"Choose a file of at most {workbook.MOST_BYTES:,} bytes."
+        return JsonResponse({"rows": "", "problem": problem})
+    try:
+        rows = workbook.csv_of(file.read(), MOST_ROWS)
+    except UnreadableFile as error:
+        return JsonResponse({"rows": "", "problem": str(error)})
+    return JsonResponse({"rows": rows, "problem": ""})
 
 
 def _send(request: HttpRequest, form: SendForm) -> HttpResponse:

@@ -10,6 +10,7 @@ urlpatterns = [
     path("dashboard/live/", dashboard.live, name="dashboard-live"),
     path("dashboard/stream/", dashboard.stream, name="dashboard-stream"),
     path("send/", sending.page, name="send"),
+    path("send/sheet/", sending.sheet, name="send-sheet"),
     path("find/", finding.page, name="find"),
     path("batches/<uuid:batch>/errors.csv", batch.report, name="batch-errors"),
     path("personal-data/", personal_data.page, name="personal-data"),

@@ -4,9 +4,12 @@ It ends the leases of dead workers, calls the followers that nobody called, and 
 for due rows (``release``). It runs in every scheduler process at once: a second sweep adds nothing.
 """
 
+from datetime import timedelta
+
 from notifications import metrics
 from notifications.canvas import followers
 from notifications.core.attempt import Outcome, Report, Result
+from notifications.core.conf import conf
 from notifications.core.reasons import Reason
 from notifications.db import clock
 from notifications.delivery import claims, outcomes
@@ -60,7 +63,7 @@ def end_leases() -> int:
                 lost=True,
             ),
             provider="",
-            started_at=claim.lease_until,
+            started_at=claim.lease_until - timedelta(seconds=conf.lease),
         )
         for claim in ended
     ]

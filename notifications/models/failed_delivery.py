@@ -62,6 +62,7 @@ class FailedDelivery(models.Model):
         ]
         indexes = [
             models.Index(fields=["state", "fingerprint", "created_at"], name="dead_letter_cause"),
+            models.Index(fields=["fingerprint", "-id"], name="dead_letter_of_cause"),
             models.Index(fields=["-created_at"], name="dead_letter_newest"),
             models.Index(fields=["project", "-id"], name="dead_letter_of_project"),
         ]

@@ -1,7 +1,10 @@
 """The whole system at a glance: for the dashboard and ``manage.py status``."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.models import Max, Min, QuerySet
 
 from notifications.core import routing
 from notifications.db import clock
@@ -20,6 +23,14 @@ from scheduling.models import WorkerProcess
 READY = "ready"
 CIRCUIT_OPEN = "circuit open after failures"
 UNKNOWN = Allocation(weight=0.0, source=Source.SETTINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What somebody should see to, and since when it is so, where that is known."""
+
+    text: str
+    since: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -74,6 +85,8 @@ class Provider:
     pace: float
     state: str
     last_error: str = ""
+    failing_since: datetime | None = None
+    """When the first of its failures in a row was reported, while they go on."""
 
     @property
     def trouble(self) -> str:
@@ -104,8 +117,12 @@ class Overview:
     """Why the database takes no write, or nothing."""
     dead_letters: int
     scheduler: scheduler_status.Status
+    dead_letters_since: datetime | None = None
+    """When the oldest of the open failed deliveries was made, of those that were counted."""
     providers: list[Provider] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
+    last_worker_seen_at: datetime | None = None
+    """When the worker that was alive last was seen, if none is alive."""
     are_workers_unknown: bool = False
     """Whether none was seen, and somebody keeps the rows of their announcements locked."""
     jobs_on_broker: int = 0
@@ -150,36 +167,75 @@ class Overview:
         return queues
 
     @property
+    def waiting_since(self) -> datetime | None:
+        """When the row that waits longest was to be sent; ``None`` if none waits."""
+        return self._since(self.oldest)
+
+    @property
     def troubles(self) -> list[str]:
         """What somebody should see to, the most urgent first."""
+        return [trouble.text for trouble in self.dated_troubles]
+
+    @property
+    def dated_troubles(self) -> list[Trouble]:
+        """The same, each with the time since when it is so."""
+        return [
+            *self._troubles_of_processes(),
+            *self._troubles_of_delivery(),
+            *_troubles_of_schedules(self.scheduler),
+            *(Trouble(said) for said in self.held),
+        ]
+
+    def _troubles_of_processes(self) -> list[Trouble]:
         found = []
         if self.refusal:
-            found.append(f"The database takes no write, for {self.refusal}: nothing is sent.")
+            said = f"The database takes no write, for {self.refusal}: nothing is sent."
+            found.append(Trouble(said, self.waiting_since))
         if not self.broker_up:
-            found.append("The broker takes no message: what is accepted waits.")
+            said = "The broker takes no message: what is accepted waits."
+            found.append(Trouble(said, self.waiting_since))
         if self.are_workers_unknown:
-            found.append(f"Whether a worker is alive cannot be known: {LOCKED}.")
+            found.append(Trouble(f"Whether a worker is alive cannot be known: {LOCKED}."))
         elif not self.workers:
-            found.append("No worker is alive: nothing is sent.")
+            said = "No worker is alive: nothing is sent."
+            found.append(Trouble(said, self.last_worker_seen_at))
         if self.unserved:
-            found.append(f"No worker serves {', '.join(self.unserved)}, and there is work.")
+            said = f"No worker serves {', '.join(self.unserved)}, and there is work."
+            waits = [queue.oldest for queue in self.queues if queue.name in self.unserved]
+            found.append(Trouble(said, self._since(max(waits, default=0.0))))
         if self.scheduler.are_schedulers_unknown:
-            found.append(f"Whether a scheduler is alive cannot be known: {LOCKED}.")
+            found.append(Trouble(f"Whether a scheduler is alive cannot be known: {LOCKED}."))
         elif not self.scheduler.live_schedulers:
-            found.append("No scheduler is alive: nothing scheduled or retried goes out.")
+            said = "No scheduler is alive: nothing scheduled or retried goes out."
+            found.append(Trouble(said, self.scheduler.last_scheduler_seen_at))
+        return found
+
+    def _troubles_of_delivery(self) -> list[Trouble]:
+        found = []
         if self.oldest > LATE:
             longest = max(self.queues, key=lambda queue: queue.oldest)
-            found.append(f"A notification of {longest.name} waits for {longest.oldest:.0f} s.")
-        found += [provider.trouble for provider in self.providers if provider.trouble]
+            said = f"A notification of {longest.name} waits for {longest.oldest:.0f} s."
+            found.append(Trouble(said, self.waiting_since))
+        found += [
+            Trouble(provider.trouble, provider.failing_since)
+            for provider in self.providers
+            if provider.trouble
+        ]
         if self.dead_letters:
             one = self.dead_letters == 1
             noun = "failed delivery is" if one else "failed deliveries are"
-            found.append(f"{self.open_letters} {noun} open.")
+            said = f"{self.open_letters} {noun} open."
+            found.append(Trouble(said, self.dead_letters_since))
         found += [
-            f"In quarantine since {q.oldest:%Y-%m-%d %H:%M} UTC: rows of {q.loop}: {q.rows}."
+            Trouble(
+                f"In quarantine since {q.oldest:%Y-%m-%d %H:%M} UTC: rows of {q.loop}: {q.rows}."
+            )
             for q in self.quarantined
         ]
-        return [*found, *_troubles_of_schedules(self.scheduler), *self.held]
+        return found
+
+    def _since(self, seconds: float) -> datetime | None:
+        return self.at - timedelta(seconds=seconds) if seconds else None
 
 
 def held() -> list[str]:
@@ -197,17 +253,21 @@ def told(hold: Hold) -> str:
     return f"Held since {hold.created_at:%Y-%m-%d %H:%M} UTC: {hold}{why}."
 
 
-def _troubles_of_schedules(seen: scheduler_status.Status) -> list[str]:
-    counted = {
-        "Schedulers of which a loop hangs": seen.hung_schedulers,
-        "Runs that failed for good and nobody saw to": seen.failed_runs,
-        "Schedules whose last runs failed, one after the other": seen.failing,
-        "Schedules whose last due times were skipped, one after the other": seen.skipping,
-        "Tasks that were due and that no worker knows": seen.unknown_tasks,
-        "Schedules in quarantine": seen.quarantined,
-        "Schedules that are due and that no scheduler moves on": seen.overdue,
-    }
-    return [f"{what}: {count}." for what, count in counted.items() if count]
+def _troubles_of_schedules(seen: scheduler_status.Status) -> list[Trouble]:
+    counted = (
+        ("Schedulers of which a loop hangs", seen.hung_schedulers, None),
+        ("Runs that failed for good and nobody saw to", seen.failed_runs, seen.failed_since),
+        ("Schedules whose last runs failed, one after the other", seen.failing, None),
+        ("Schedules whose last due times were skipped, one after the other", seen.skipping, None),
+        ("Tasks that were due and that no worker knows", seen.unknown_tasks, None),
+        ("Schedules in quarantine", seen.quarantined, seen.quarantined_since),
+        (
+            "Schedules that are due and that no scheduler moves on",
+            seen.overdue,
+            seen.overdue_since,
+        ),
+    )
+    return [Trouble(f"{what}: {count}.", since) for what, count, since in counted if count]
 
 
 LOCKED = "somebody keeps their rows locked (manage.py doctor)"
@@ -232,6 +292,7 @@ def read() -> Overview:
         queue.allocation = allocated[queue.name]
         queue.workers = sum(queue.name in worker.queues for worker in alive)
     refusal, depths = servers.database(), _depths()
+    letters = bulk_replays.open_ones().order_by().values("created_at")[:MOST_LETTERS]
     for queue in queues.values():
         queue.on_broker = (depths or {}).get(queue.name, 0)
     return Overview(
@@ -239,15 +300,25 @@ def read() -> Overview:
         queues=list(queues.values()),
         broker_up=depths is not None and servers.broker() is None,
         refusal=f"{refusal.reason} ({refusal.code})" if refusal else "",
-        dead_letters=bulk_replays.open_ones().order_by()[:MOST_LETTERS].count(),
+        dead_letters=letters.count(),
+        dead_letters_since=_since(letters, Min("created_at")),
         scheduler=scheduler_status.read(),
         providers=providers(),
         workers=alive,
+        last_worker_seen_at=None if alive else _since(WorkerProcess.objects.all(), Max("seen_at")),
         are_workers_unknown=not alive and liveness.is_unknown(WorkerProcess),
         jobs_on_broker=(depths or {}).get(routing.JOBS_QUEUE, 0),
         quarantined=QuarantinedRow.objects.by_loop(),
         held=held(),
     )
+
+
+def _since(rows: QuerySet[Any], moment: Min | Max) -> datetime | None:
+    """Return the first or last moment of a column; ``None`` also for one that cannot be read."""
+    found: list[datetime | None] = []
+    with isolation.aside("reading since when"):
+        found.append(rows.aggregate(moment=moment)["moment"])
+    return next(iter(found), None)
 
 
 def busy_slots() -> dict[tuple[str, str], int]:
@@ -285,5 +356,9 @@ def providers() -> list[Provider]:
             failing = candidate.name in errors and (seen.open_until or seen.bad)
             error = errors[candidate.name].words if failing else ""
             figures = (seen.good, seen.bad, seen.pace)
-            found[candidate.name] = Provider(channel, candidate.name, *figures, state, error)
+            since = seen.failing_since if seen.streak or seen.open_until else 0.0
+            found[candidate.name] = Provider(
+                *(channel, candidate.name, *figures, state, error),
+                failing_since=datetime.fromtimestamp(since, UTC) if since else None,
+            )
     return list(found.values())

@@ -35,6 +35,7 @@ ERROR_KEPT = 600  # seconds for which an account's last error is known
 ERROR_LENGTH = 200  # characters
 # Fields of an account's hash in Redis, named so that workers of older versions read them, too.
 OPENINGS, OPEN_UNTIL = "rests", "resting_until"
+FAILING_SINCE = "failing_since"
 FRESH = 0.25  # seconds to cache health, and to buffer successes before they are reported
 
 
@@ -42,7 +43,8 @@ FRESH = 0.25  # seconds to cache health, and to buffer successes before they are
 class Health:
     """One account's attempts over the last minute; ``streak`` counts failures in a row.
 
-    ``openings`` counts how often in a row its circuit opened; ``open_until`` is a Unix time.
+    ``openings`` counts how often in a row its circuit opened; ``open_until`` is a Unix time, and so
+    is ``failing_since``, when the first of the failures in a row was reported; 0: none is.
     """
 
     good: int = 0
@@ -51,6 +53,7 @@ class Health:
     streak: int = 0
     openings: int = 0
     open_until: float = 0.0
+    failing_since: float = 0.0
 
     @property
     def pace(self) -> float:
@@ -135,6 +138,7 @@ def read(fields: Mapping[str, float], now: float) -> Health:
         streak=int(fields.get("streak", 0)),
         openings=int(fields.get(OPENINGS, 0)),
         open_until=fields.get(OPEN_UNTIL, 0.0),
+        failing_since=fields.get(FAILING_SINCE, 0.0),
     )
 
 
@@ -168,7 +172,7 @@ def report(name: str, tally: Tally) -> None:
         _unreported[name] = (since, kept)
         return
     now = clock.now().timestamp()
-    health = read(_add(name, kept, int(now // BUCKET)), now)
+    health = read(_add(name, kept, now), now)
     if kept.error:
         _keep_error(name, LastError(now, without_addresses(kept.error)[:ERROR_LENGTH]))
     if seconds := cooldown_after(health, now):
@@ -258,8 +262,9 @@ def _fields(names: Collection[str]) -> list[dict[str, float]]:
             return [dict(_local.get(name, {})) for name in names]
 
 
-def _add(name: str, tally: Tally, bucket: int) -> dict[str, float]:
+def _add(name: str, tally: Tally, now: float) -> dict[str, float]:
     """Add a tally to an account's hash, and return the hash."""
+    bucket = int(now // BUCKET)
     counts = {
         f"good:{bucket}": tally.good,
         f"bad:{bucket}": tally.bad,
@@ -269,21 +274,23 @@ def _add(name: str, tally: Tally, bucket: int) -> dict[str, float]:
         with shared_state() as client, client.pipeline() as pipeline:
             for field, count in counts.items():
                 pipeline.hincrbyfloat(_key(name), field, count)
-            _note_streak(pipeline, name, tally)
+            _note_streak(pipeline, name, tally, now)
             pipeline.expire(_key(name), 10 * BUCKET * KEPT)
             pipeline.hgetall(_key(name))
             found = _floats(pipeline.execute()[-1])
             _forget_old(client, name, found, bucket)
             return found
     except SharedStateAway:
-        return _add_locally(name, counts, tally)
+        return _add_locally(name, counts, tally, now)
 
 
-def _note_streak(pipeline: "redis.client.Pipeline", name: str, tally: Tally) -> None:
+def _note_streak(pipeline: "redis.client.Pipeline", name: str, tally: Tally, now: float) -> None:
     if tally.good:
         pipeline.hset(_key(name), "streak", str(tally.trailing))
-        pipeline.hdel(_key(name), OPENINGS, OPEN_UNTIL)
-    else:
+        pipeline.hdel(_key(name), OPENINGS, OPEN_UNTIL, FAILING_SINCE)
+    if tally.trailing:
+        pipeline.hsetnx(_key(name), FAILING_SINCE, str(now))
+    if not tally.good:
         pipeline.hincrbyfloat(_key(name), "streak", tally.bad)
 
 
@@ -293,15 +300,19 @@ def _forget_old(client: redis.Redis, name: str, found: Mapping[str, float], buck
         client.hdel(_key(name), *old)
 
 
-def _add_locally(name: str, counts: Mapping[str, float], tally: Tally) -> dict[str, float]:
+def _add_locally(
+    name: str, counts: Mapping[str, float], tally: Tally, now: float
+) -> dict[str, float]:
     with _lock:
         known = _local.get(name, {})
         fields = {**known, **{f: known.get(f, 0.0) + count for f, count in counts.items()}}
         if tally.good:
-            fields |= {"streak": tally.trailing, OPENINGS: 0, OPEN_UNTIL: 0.0}
+            fields |= {"streak": tally.trailing, OPENINGS: 0, OPEN_UNTIL: 0.0, FAILING_SINCE: 0.0}
         else:
             fields["streak"] = fields.get("streak", 0) + tally.bad
-        _local[name] = dict(list(fields.items())[-3 * KEPT - 3 :])
+        if tally.trailing:
+            fields[FAILING_SINCE] = fields.get(FAILING_SINCE) or now
+        _local[name] = dict(list(fields.items())[-3 * KEPT - 4 :])
         return fields
 
 

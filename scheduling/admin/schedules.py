@@ -27,7 +27,7 @@ from scheduling import (
     streaks,
     workers,
 )
-from scheduling.admin import backfill, timeline
+from scheduling.admin import backfill, calendars, timeline
 from scheduling.admin.pages import answer, with_dialog, with_page
 from scheduling.admin.policy import PolicyInline
 from scheduling.admin.readable import ReadableAdmin, ReadableRows, fault_of, readable
@@ -300,13 +300,24 @@ class ScheduleAdmin(ReadableAdmin):
         return (first, *self.WHEN, *self.WHAT, so_far, *self.REST)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add what the form's script asks."""
+        """Add what the form's script asks, and the page of calendars."""
         outlook = path(
             "outlook/",
             self.admin_site.admin_view(self.outlook_as_typed),
             name="django_celery_beat_periodictask_outlook",
         )
-        return [outlook, *super().get_urls()]
+        calendars = path(
+            "calendars/",
+            self.admin_site.admin_view(self.calendars),
+            name="django_celery_beat_periodictask_calendars",
+        )
+        return [outlook, calendars, *super().get_urls()]
+
+    def calendars(self, request: HttpRequest) -> HttpResponse:
+        """Show the calendars that schedules go by."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return calendars.page(request, self)
 
     def outlook_as_typed(self, request: HttpRequest) -> JsonResponse:
         """Say in words what is typed, and give the next fires."""

@@ -1,6 +1,6 @@
 """Schedules and fires in the database: django-celery-beat's rows, and the ledger beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from django_celery_beat.models import PeriodicTask
 
 from scheduling import (
+    calendar_changes,
     changes,
     claims,
     dispatch,
@@ -151,6 +152,9 @@ class DatabaseBackend:
             fires = claims.claim_due(view.now, limit) + recovery.recover(view.now, limit)
             dispatch.publish(app, fires)
         return 0.0 if done or fires else view.seconds_until_due()
+
+    def replan(self, calendars: Collection[str]) -> None:
+        calendar_changes.replan(calendars, database_now())
 
     def clean(self, now: datetime, kept_days: float) -> int:
         return housekeeping.delete_old_fires(now, kept_days)

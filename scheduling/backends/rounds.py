@@ -6,7 +6,7 @@ import time
 
 from celery import Celery, current_app
 
-from scheduling import chosen_backend, configuration, jobs, leases
+from scheduling import calendars, chosen_backend, configuration, jobs, leases
 from scheduling.kept.ticks import DROP_BATCH, Ticks
 
 POLL_INTERVAL = 0.5
@@ -22,6 +22,7 @@ class Rounds:
         self._backend, self._app = backend, app
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._cleaner = leases.Holder(backend, "housekeeping", self._name)
+        self._calendars = calendars.Watch()
         self._is_declared = False
         self._announces_at = self._cleans_at = 0.0
 
@@ -50,7 +51,10 @@ class Rounds:
             return
         self._announces_at = now + ANNOUNCE_INTERVAL
         self._backend.announce(self._name)
-        if self._cleaner.hold() and now >= self._cleans_at:
+        is_cleaner = self._cleaner.hold()
+        if is_cleaner:
+            self._calendars.look(self._backend.replan)
+        if is_cleaner and now >= self._cleans_at:
             days = configuration.fires_kept_days()
             if self._backend.clean(self._backend.now(), days) < DROP_BATCH:
                 self._cleans_at = now + CLEANING_INTERVAL

@@ -1,13 +1,13 @@
 """Jobs on a backend without a database: saved, paused, resumed, removed, run by hand, looked at."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from scheduling import arguments, backfills, messages, planning
+from scheduling import arguments, backfills, isolation, messages, planning
 from scheduling.job_schema import (
     NEEDS_OVERLAP,
     TOO_LONG_JITTER,
@@ -185,6 +185,16 @@ class Jobs(Runs):
         due = job.timetable.upcoming(after, count)
         return [job.timetable.fire_time(moment) for moment in due]
 
+    def replan(self, calendars: Collection[str]) -> None:
+        """Plan the jobs that go by one of these calendars anew: their files have changed."""
+        named = [job for job in self.jobs(self.names()) if job.handler]
+        isolation.each(
+            [job.name for job in named if job.rule.get("calendar") in calendars],
+            lambda name: self._change(name, lambda job: _replanned(_there(job, name), self.now())),
+            stage="planning by a changed calendar",
+            key=str,
+        )
+
     def fires(self, name: str, limit: int = 100) -> list[Fire]:
         """Return a job's fires, the latest due time first. Raises ``UnknownJob``."""
         return self._store.fires_of(self.job(name).name, limit)
@@ -353,6 +363,15 @@ def _first_count(job: Job, now: datetime) -> datetime:
     if "at" in job.rule:
         return moment_of(job.rule["at"], field="schedule.at") - INSTANT
     return min(job.created_at, now)
+
+
+def _replanned(job: Job, now: datetime) -> Job:
+    """Return a job as a changed calendar has it; what is due is a tick's, which reads it anew."""
+    is_due = job.next_fire_at is not None and job.next_fire_at <= now
+    if not job.enabled or job.answered_until is None or is_due:
+        return job
+    counted = planning.passed_by(job.timetable, job.answered_until, now)
+    return planned(replace(job, answered_until=counted), now)
 
 
 def _paused(job: Job, now: datetime) -> Job:

@@ -1,6 +1,6 @@
 """What a scheduler, a worker and a project want of a backend: one protocol for all of them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
@@ -184,6 +184,10 @@ class Backend(Ledger, Leases, Protocol):
     # A scheduler's work.
     def tick(self, app: Celery) -> float:
         """Do a round of what is due, publish it; return the seconds until something else is."""
+        ...
+
+    def replan(self, calendars: Collection[str]) -> None:
+        """Plan the jobs that go by one of these calendars anew: their files have changed."""
         ...
 
     def clean(self, now: datetime, kept_days: float) -> int:

@@ -114,6 +114,7 @@ def test_it_delivers_a_welcome_stops_cleanly_finds_its_data_again_and_keeps_its_
 
     second = home.up_and_ready(ADMIN_PASSWORD="")
     assert "password" not in second.output()
+    assert re.search(r"Log in as +admin, as it was set up before", second.output())
     assert home.outbox() == ["admin@localhost", "admin@localhost"]
 
     children = psutil.Process(second.pid).children()
@@ -133,6 +134,7 @@ def test_the_admin_reads_the_welcome_a_second_start_is_refused_and_a_killed_one_
 ) -> None:
     process = home.up_and_ready()
     assert "known" not in process.output()
+    assert re.search(r"Log in as +admin, with the password in ADMIN_PASSWORD", process.output())
     with httpx.Client(base_url=home.web, follow_redirects=True) as browser:
         form = browser.get("/admin/login/")
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)

@@ -21,7 +21,10 @@ QUIET = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-IN_DOCS = ("flow-send-outlook", "flow-story", "flow-mend-dry-run")
+IN_DOCS = (
+    *("flow-send-outlook", "flow-write-compare", "flow-story", "flow-mend-dry-run"),
+    *("flow-plan-calendars", "flow-watch"),
+)
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "notifications-tests"
 
 
@@ -61,11 +64,24 @@ def axe() -> str:
 
 
 @pytest.fixture
-def system(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Web, worker and scheduler, with the outbox for every channel; return the web's address."""
-    _, address = processes.web(OUTBOX="1")
-    processes.worker("-c", "2", OUTBOX="1")
-    processes.beat(OUTBOX="1")
+def calendars(tmp_path: Path, settings: Any) -> Path:
+    """The folder of calendars, of the processes and of this one."""
+    folder = tmp_path / "calendars"
+    folder.mkdir()
+    settings.SCHEDULING_CALENDARS = str(folder)
+    return folder
+
+
+@pytest.fixture
+def system(request: pytest.FixtureRequest, processes: Processes, calendars: Path) -> Any:
+    """Web, worker and scheduler, with the outbox for every channel; return the web's address.
+
+    A test that is parametrized ``indirect`` gives more of the environment.
+    """
+    env = {"OUTBOX": "1", "SCHEDULING_CALENDARS": str(calendars), **getattr(request, "param", {})}
+    _, address = processes.web(**env)
+    processes.worker("-c", "2", **env)
+    processes.beat(**env)
     return address
 
 
@@ -94,7 +110,8 @@ def shoot() -> Callable[..., None]:
 def open_page(chromium: Any, system: Any, admin_user: User) -> Iterator[Callable[..., Any]]:
     """A page: ``open_page(width=…, dark=…)``; it notes an error or outside request as trouble.
 
-    The admin is logged in there, unless ``logs_in`` is false.
+    The admin is logged in there, or another ``user`` with the same password; nobody, where
+    ``logs_in`` is false.
     ``zone`` is the browser's; the page is there once it shows times in it.
     """
     contexts = []
@@ -106,6 +123,7 @@ def open_page(chromium: Any, system: Any, admin_user: User) -> Iterator[Callable
         dark: bool = False,
         zone: str = "",
         logs_in: bool = True,
+        user: str = "admin",
     ) -> Any:
         context = chromium.new_context(
             timezone_id=zone or None,
@@ -125,7 +143,7 @@ def open_page(chromium: Any, system: Any, admin_user: User) -> Iterator[Callable
         if not logs_in:
             return page
         page.goto("/admin/")
-        page.fill("input[name=username]", "admin")
+        page.fill("input[name=username]", user)
         page.fill("input[name=password]", "correct horse")
         page.click("button[type=submit]")
         page.wait_for_url("**/admin/")

@@ -2,21 +2,36 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
+from django.contrib.auth.models import User
 
-from notifications.models import Batch, FailedDelivery, Hold, Notification, ProviderAccount, Status
+from notifications.models import (
+    Batch,
+    FailedDelivery,
+    Hold,
+    Notification,
+    OutboxMessage,
+    ProviderAccount,
+    Status,
+)
 from notifications.operations import api_keys
 from notifications.providers import accounts, health
 from notifications.submission import send
-from templates_engine.models import Template
-from templates_engine.publishing import create_version, publish
+from scheduling import jobs
+from templates_engine.models import Template, TemplateVersion
+from templates_engine.publishing import create_version, draft_from, publish
+from tests.integration.scheduling.test_jobs_command import holiday_on
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 Shoot = Callable[[Any, str], None]
 
+TRIED = "+436641234567"
 ROWS = """recipient,code,reference
 +436641234567,4711,first
 nobody,4712,second
@@ -33,8 +48,16 @@ def template(transactional_db: None) -> Template:
     return template
 
 
-def drop(page: Any, octets: bytes) -> None:
-    page.set_input_files("#file", [{"name": "rows.csv", "mimeType": "text/csv", "buffer": octets}])
+def drop(page: Any, octets: bytes, name: str = "rows.csv") -> None:
+    page.set_input_files("#file", [{"name": name, "mimeType": "", "buffer": octets}])
+
+
+def workbook() -> bytes:
+    made, out = openpyxl.Workbook(), BytesIO()
+    for row in (["recipient", "code"], ["+436641234567", "0047"]):
+        made.active.append(row)
+    made.save(out)
+    return out.getvalue()
 
 
 def first_steps(page: Any, shoot: Shoot) -> None:
@@ -72,6 +95,11 @@ def check(page: Any, shoot: Shoot) -> None:
         drop(page, f"recipient,code\n+436641234567,Zoë by {codec}\n".encode(codec))
         page.wait_for_function(f"{rows}.value.includes('Zoë by {codec}')")
         assert page.evaluate(f"{rows}.validationMessage") == ""
+    drop(page, b"PK\x03\x04 but no workbook")
+    page.wait_for_function(f"{rows}.validationMessage.includes('cannot be read')")
+    drop(page, workbook(), "rows.xlsx")
+    page.wait_for_function(f"{rows}.value.includes('+436641234567,0047')")
+    assert page.evaluate(f"{rows}.validationMessage") == ""
     drop(page, ROWS.encode())
     page.wait_for_function("document.querySelector('[name=rows]').value.includes('4713')")
     page.fill("[name=name]", "codes")
@@ -134,6 +162,8 @@ def mend(page: Any, shoot: Shoot, wait_until: Callable[..., Any]) -> None:
     send(channel="simulator", recipient="ada?result=permanent&code=550", body="Hello")
     wait_until(FailedDelivery.objects.exists)
     page.goto("/admin/")
+    page.wait_for_selector("text=/1 failed delivery is open. Since .* IST/")
+    shoot(page, "flow-watch")
     page.click(".ntf-numbers a[href$='/causes/']")
     page.click("text=Replay…")
     page.click("button:has-text('Dry run')")
@@ -167,11 +197,41 @@ def probe_and_hold(page: Any, shoot: Shoot, account: ProviderAccount) -> None:
     shoot(page, "flow-account")
 
 
+def plan_by_a_new_calendar(page: Any, shoot: Shoot, folder: Path) -> None:
+    """A new calendar is compared with the one in place before it takes it."""
+    first = (datetime.now(UTC) + timedelta(days=3)).date()
+    (folder / "company.ics").write_text(holiday_on(first))
+    rule = {"cron": "0 9 * * *", "calendar": "company", "timezone": "Asia/Kolkata"}
+    call = {"channel": "simulator", "recipient": "ada", "body": "Hi"}
+    jobs.define(
+        {
+            "name": "daily report",
+            "handler": "notifications.send_notification",
+            "schedule": rule,
+            "kwargs": call,
+        }
+    )
+    page.goto("/admin/")
+    page.click("#nav-sidebar a:has-text('Calendars')")
+    page.wait_for_selector("text=Stocktaking")
+    new = holiday_on(first + timedelta(days=1)).encode()
+    file = {"name": "new.ics", "mimeType": "text/calendar", "buffer": new}
+    page.set_input_files("[name=file]", [file])
+    page.click("#compare button[type=submit]")
+    page.wait_for_selector(f"#moves tr:has-text('{first:%a %d %b %Y}, 09:00:00 IST')")
+    assert page.locator("#moves tbody tr").count() == 2
+    page.evaluate("document.querySelector('#compare').scrollIntoView()")
+    shoot(page, "flow-plan-calendars")
+    page.click("a:has-text('daily report')")
+    page.wait_for_selector("text=calendar: company")
+
+
 def test_send_find_out_why_and_mend(
     open_page: Callable[..., Any],
     template: Template,
     shoot: Shoot,
     wait_until: Callable[..., Any],
+    calendars: Path,
 ) -> None:
     account = ProviderAccount.objects.create(name="chat-a", channel="chat", kind="slack")
     accounts.forget()
@@ -184,7 +244,73 @@ def test_send_find_out_why_and_mend(
     find_out_why(page, shoot)
     mend(page, shoot, wait_until)
     probe_and_hold(page, shoot, account)
+    plan_by_a_new_calendar(page, shoot, calendars)
     statuses = Notification.objects.filter(batch__name="codes").values_list("status", flat=True)
     assert {*statuses} == {Status.SENT}
     assert Batch.objects.get(name="codes").refused == 1
     assert page.troubles == []
+
+
+def write_and_ask(page: Any, shoot: Shoot, version: TemplateVersion) -> None:
+    """An author changes a draft, compares it, sends herself a test, and asks a colleague."""
+    where = f"/admin/templates_engine/templateversion/{version.pk}"
+    page.goto(f"{where}/change/")
+    page.fill("[name^=source-][name$=-text]", "Your new code is {{ code }}")
+    page.click("button[name=_continue]")
+    page.wait_for_selector("text=was changed successfully")
+    page.click('text="Compare" >> visible=true >> nth=0')
+    page.wait_for_selector("text=+Your new code is {{ code }}")
+    assert "-Your code is {{ code }}" in page.inner_text("main")
+    shoot(page, "flow-write-compare")
+    page.go_back()
+    page.click("a:has-text('Preview') >> visible=true >> nth=0")
+    page.wait_for_selector(".tp-bubble:has-text('Your new code is 1')")
+    page.fill("[name=context]", '{"code": "4711"}')
+    page.wait_for_selector(".tp-bubble:has-text('Your new code is 4711')")
+    page.fill("[name=recipient]", TRIED)
+    page.click("button[name=send_test]")
+    page.wait_for_selector(f"text=On its way to {TRIED}")
+    page.goto(f"{where}/change/")
+    for verb, said in (("Publish", "ask a colleague"), ("Ask a colleague", "on the dashboard")):
+        page.click(f'text="{verb}" >> visible=true >> nth=0')
+        page.click("#dialog button[type=submit]")
+        page.wait_for_selector(f"text={said}")
+    shoot(page, "flow-write-asked")
+
+
+def look_and_publish(page: Any, shoot: Shoot) -> None:
+    """A colleague finds it on the dashboard, compares it and publishes it."""
+    page.wait_for_selector("text=for a colleague to publish it")
+    page.click("a[href$='?asked=yes']")
+    page.click("main a:has-text('code v2') >> visible=true >> nth=0")
+    page.click('text="Publish" >> visible=true >> nth=0')
+    page.click("#dialog button[type=submit]")
+    page.wait_for_selector("text=is live.")
+    shoot(page, "flow-write-published")
+
+
+@pytest.mark.parametrize(
+    "system", [{"TEMPLATES_TWO_PERSON_RULE": "1", "TEST_RECIPIENTS": TRIED}], indirect=True
+)
+def test_two_people_write_compare_try_and_publish(
+    open_page: Callable[..., Any],
+    template: Template,
+    admin_user: User,
+    shoot: Shoot,
+    wait_until: Callable[..., Any],
+) -> None:
+    author = User.objects.create_superuser("author", password="correct horse")
+    draft = draft_from(template, by=author)
+    assert draft is not None
+    page = open_page(user="author")
+    write_and_ask(page, shoot, draft)
+    captured = OutboxMessage.objects.filter(recipient=TRIED)
+    wait_until(captured.exists)
+    assert captured.get().content["text"] == "Your new code is 4711"
+    draft.refresh_from_db()
+    assert (draft.status, draft.asked_by) == ("draft", author)
+    colleague = open_page()
+    look_and_publish(colleague, shoot)
+    draft.refresh_from_db()
+    assert (draft.status, draft.published_by) == ("published", admin_user)
+    assert page.troubles == colleague.troubles == []

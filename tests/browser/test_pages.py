@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,11 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from notifications.models import FailedDelivery, Notification, Status
 from notifications.recipients import preference_links
 from notifications.submission import save_recipient, send, send_many
+from scheduling import jobs
 from scheduling.models import Fire
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
+from tests.integration.scheduling.test_jobs_command import holiday_on
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -26,7 +30,9 @@ if "SCREENSHOTS" in os.environ:
 
 
 @pytest.fixture
-def content(system: Any, admin_user: User, wait_until: Callable[..., Any]) -> dict[Any, Any]:
+def content(
+    system: Any, admin_user: User, wait_until: Callable[..., Any], calendars: Path
+) -> dict[Any, Any]:
     """Something of everything: sent, waiting and failed; return the pages to look at."""
     send(channel="email", recipient="ada@example.org", subject="Your receipt", body="Thank you.")
     send(channel="sms", recipient="+436641234567", body="Your code is 4711", priority="high")
@@ -53,6 +59,12 @@ def content(system: Any, admin_user: User, wait_until: Callable[..., Any]) -> di
     publish(version)
     dead = FailedDelivery.objects.latest("id")
     sent = Notification.objects.get(channel="email")
+    (calendars / "company.ics").write_text(holiday_on(date.today() + timedelta(days=3)))  # noqa: DTZ011 -- any day
+    (calendars / "broken.ics").write_text("no calendar")
+    rule = {"cron": "0 9 * * *", "calendar": "company"}
+    call = {"channel": "simulator", "recipient": "ada", "body": "Hi"}
+    name = {"name": "daily", "handler": "notifications.send_notification"}
+    jobs.define({**name, "schedule": rule, "kwargs": call})
     ada = save_recipient("customer-17", addresses={"email": "ada@example.org", "push": "token"})
     lists = "/admin/notifications"
     return {
@@ -71,6 +83,7 @@ def content(system: Any, admin_user: User, wait_until: Callable[..., Any]) -> di
         "schedules": "/admin/django_celery_beat/periodictask/",
         "schedule-add": "/admin/django_celery_beat/periodictask/add/",
         "schedule": f"/admin/django_celery_beat/periodictask/{task.pk}/change/",
+        "calendars": "/admin/django_celery_beat/periodictask/calendars/",
         "fires": "/admin/scheduling/fire/",
         "fire": f"/admin/scheduling/fire/{fire.pk}/change/",
         "batches": f"{lists}/batch/",

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from notifications.monitoring import overview, throughput
-from notifications.monitoring.overview import Overview
+from notifications.monitoring.overview import Overview, Trouble
 
 REFRESH = 2.0  # seconds
 SHOWN_MINUTES = 15
@@ -63,11 +63,15 @@ class Command(BaseCommand):
 
 def screen(now: Overview, minutes: list[throughput.Counts]) -> Group:
     """Lay the overview out."""
-    troubles = now.troubles
+    troubles = now.dated_troubles
     head = Text(f"{now.at:%Y-%m-%d %H:%M:%S} UTC   ", style="bold")
     head.append("all is well" if not troubles else f"{len(troubles)} to see to")
-    lines = [Text(f"! {trouble}", style="red") for trouble in troubles]
+    lines = [Text(f"! {trouble.text}{_since(trouble)}", style="red") for trouble in troubles]
     return Group(head, *lines, "", _flow(minutes), "", _queues(now), "", _rest(now))
+
+
+def _since(trouble: Trouble) -> str:
+    return f" Since {trouble.since:%Y-%m-%d %H:%M} UTC." if trouble.since else ""
 
 
 def _flow(minutes: list[throughput.Counts]) -> Table:

@@ -28,6 +28,7 @@ from templates_engine.models import Category, Status, Template, TemplateVersion
 
 ANSWER_SECONDS = 5.0
 MANY = 100  # dead letters in an hour
+LOGIN_REFUSED = {"530", "534", "535", "538"}  # replies to AUTH, or for the lack of it (RFC 4954, 6)
 
 
 def backlog() -> Iterator[Finding]:
@@ -134,15 +135,32 @@ def _mail_server(candidate: Candidate) -> Iterator[Finding]:
     try:
         connect(server, time.monotonic() + ANSWER_SECONDS).quit()
     except TransientError as error:
-        refused = error.code.startswith("5")
+        kind, what, cure = _of_refusal(error.code, place)
         yield Finding(
-            "provider.login" if refused else "provider.away",
+            kind,
             f"The mail server {where} of the account {candidate.name} "
-            f"{'refuses us' if refused else 'does not answer'}: {error.code} {error.detail}",
-            f"Correct user and password in {place}."
-            if refused
-            else f"Check host and port in {place}, and that a firewall lets this machine out.",
+            f"{what}: {error.code} {error.detail}",
+            cure,
         )
+
+
+def _of_refusal(code: str, place: str) -> tuple[str, str, str]:
+    """Return of a session that a mail server did not begin the finding, its words and its cure."""
+    if code[:3] in LOGIN_REFUSED:
+        return "provider.login", "does not let us log in", f"Correct user and password in {place}."
+    if code.startswith("5"):
+        return (
+            "provider.refused",
+            "refuses this machine",
+            "Its words say why: it may not take mail from this address or under this name (the "
+            "account's ehlo), or it wants TLS. Ask who runs it, or name another server in "
+            f"{place}.",
+        )
+    return (
+        "provider.away",
+        "does not answer",
+        f"Check host and port in {place}, and that a firewall lets this machine out.",
+    )
 
 
 def public_address() -> Iterator[Finding]:

@@ -11,18 +11,36 @@
     const charset = { 0xfffe: "utf-16le", 0xfeff: "utf-16be" }[mark] || "utf-8";
     return new TextDecoder(charset, { fatal: true }).decode(bytes);
   }
+  function take(text, problem) {
+    rows.value = text;
+    rows.setCustomValidity(problem);
+    rows.reportValidity();
+    form.dispatchEvent(new Event("filled"));
+  }
+  // The server reads a workbook: it answers with the CSV that the first sheet would be saved as.
+  function convert(file) {
+    const body = new FormData();
+    body.append("file", file);
+    body.append("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
+    return fetch(form.dataset.sheet, { method: "POST", body: body })
+      .then(function (answer) {
+        if (!answer.ok) throw new Error(String(answer.status));
+        return answer.json();
+      })
+      .then(function (found) { take(found.rows, found.problem); })
+      .catch(function () { take("", "The file could not be sent. Try again, or save the sheet as a CSV."); });
+  }
   function fill(file) {
     if (!file) return;
     file.arrayBuffer().then(function (buffer) {
-      let problem = "";
+      const bytes = new Uint8Array(buffer);
+      const isBook = /\.xls[xm]?$/i.test(file.name) || (bytes[0] === 0x50 && bytes[1] === 0x4b);
+      if (isBook) return convert(file);
       try {
-        rows.value = decoded(new Uint8Array(buffer));
+        take(decoded(bytes), "");
       } catch (error) {
-        rows.value = "";
-        problem = "The file is not in UTF-8. Save the sheet as “CSV UTF-8”.";
+        take("", "The file is not in UTF-8. Save the sheet as “CSV UTF-8”.");
       }
-      rows.setCustomValidity(problem);
-      rows.reportValidity();
     });
   }
   function tell() {
@@ -41,9 +59,13 @@
   tell();
 
   // What was checked is what is sent: a change asks to check again.
-  form.addEventListener("input", function () {
-    rows.setCustomValidity("");
+  function recheck() {
     const send = form.querySelector("[name=send]");
     if (send) send.remove();
+  }
+  form.addEventListener("filled", recheck);
+  form.addEventListener("input", function () {
+    rows.setCustomValidity("");
+    recheck();
   });
 })();

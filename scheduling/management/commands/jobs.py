@@ -2,23 +2,29 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.timezone import localtime
 
-from scheduling import job_groups, jobs
+from scheduling import calendar_use, calendars, job_groups, jobs
+from scheduling.calendar_moves import Move
+from scheduling.clock import database_now
 from scheduling.kept.documents import Job
+from scheduling.recurrence import ImpossibleSchedule
 from scheduling.rule_documents import moment_of
 
 FIRES_SHOWN = 10
+DAYS_SHOWN = 366
 BACKFILL = ("name", "since", "until", "pace", "dry_run")
 
 
 class Command(BaseCommand):
     """Shows jobs, whichever backend keeps them, and orders what an operator may."""
 
-    help = "List and show jobs, say when they fire next; pause, resume and run them."
+    help = "List and show jobs and calendars, say when jobs fire next; pause, resume and run them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Read the verb, and whom it is about."""
@@ -35,6 +41,15 @@ class Command(BaseCommand):
         filled.add_argument("--until", required=True, help="the first moment after the range")
         filled.add_argument("--pace", type=float, default=0.0, help="seconds between two runs")
         filled.add_argument("--dry-run", action="store_true", help="only print what would run")
+        calendar = verbs.add_parser("calendars", help="each calendar, its holidays and who uses it")
+        calendar.add_argument("name", nargs="?", default="")
+        compared = verbs.add_parser(
+            "preview-calendar", help="which fires move if a file takes a calendar's place"
+        )
+        compared.add_argument("name", help="of the calendar, without .ics")
+        compared.add_argument("file", type=Path, help="the new file, which is only read")
+        for one in (calendar, compared):
+            one.add_argument("--days", type=int, default=DAYS_SHOWN, help="from today on")
         for verb in _ORDERS:
             several = verbs.add_parser(verb, help=f"{verb} jobs, by name or by group")
             several.add_argument("names", nargs="*", metavar="name")
@@ -49,6 +64,10 @@ class Command(BaseCommand):
                 self._order(verb, options["names"], options["group"])
             elif verb == "backfill":
                 self._backfill(**{name: options[name] for name in BACKFILL})
+            elif verb == "calendars":
+                self._calendars(options["name"], _days(options["days"]))
+            elif verb == "preview-calendar":
+                self._preview(options["name"], options["file"], _days(options["days"]))
             elif verb == "next":
                 self._next(options["name"], options["count"])
             else:
@@ -56,6 +75,8 @@ class Command(BaseCommand):
         except jobs.InvalidJob as error:
             raise CommandError(f"{error.field}: {error}") from None
         except jobs.UnknownJob as error:
+            raise CommandError(str(error)) from None
+        except ImpossibleSchedule as error:
             raise CommandError(str(error)) from None
 
     def _list(self, found: Iterable[Job]) -> None:
@@ -84,6 +105,45 @@ class Command(BaseCommand):
             self.stdout.write(f"{_when(due)}  runs at {_when(at)}")
         self.stdout.write(f"{len(runs)} {'would run' if dry_run else 'will run'}")
 
+    def _calendars(self, name: str, days: int) -> None:
+        if not (found := [name] if name else list(calendars.stamps())):
+            self.stdout.write("There is no calendar in the folder SCHEDULING_CALENDARS.")
+        for one in found:
+            self.stdout.write(f"{one}:")
+            self._holidays(one, days, is_alone=bool(name))
+            for user in calendar_use.users_of(one).read:
+                fires = ", ".join(_when(fire, user.zone) for fire in user.next_fires) or "-"
+                state = "" if user.is_enabled else " (paused)"
+                self.stdout.write(f"  used by {user.name}{state}, next: {user.fault or fires}")
+
+    def _holidays(self, name: str, days: int, *, is_alone: bool) -> None:
+        """List a calendar's holidays; one that cannot be read stops no other."""
+        try:
+            holidays = calendars.read(name).holidays(localtime(database_now()).date(), days)
+        except ImpossibleSchedule as error:
+            if is_alone:
+                raise
+            self.stdout.write(f"  {error}")
+        else:
+            for day, holiday in holidays:
+                self.stdout.write(f"  {day}  {holiday}")
+
+    def _preview(self, name: str, file: Path, days: int) -> None:
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
+        users = calendar_use.users_of(name).read
+        if not users:
+            self.stdout.write(f"No schedule goes by the calendar {name!r}.")
+        for user, moved in calendar_use.moves(users, name, calendars.parse(name, content), days):
+            for move in moved:
+                self.stdout.write(f"{user.name}: {_moved(move, user.zone)}")
+            users.remove(user)
+        for user in users:
+            reason = "" if user.is_enabled else " (it is paused)"
+            self.stdout.write(f"{user.name}: {user.fault or f'nothing moves{reason}'}")
+
     def _order(self, verb: str, names: list[str], group: str) -> None:
         chosen = [*names, *(job.name for job in job_groups.members(group) if group)]
         if not chosen:
@@ -105,8 +165,22 @@ def _rule(job: Job) -> str:
     return " ".join(str(value) for value in job.rule.values())
 
 
-def _when(moment: datetime | None) -> str:
-    return "-" if moment is None else f"{localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
+def _when(moment: datetime | None, zone: ZoneInfo | None = None) -> str:
+    return "-" if moment is None else f"{localtime(moment, zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _moved(move: Move, zone: ZoneInfo) -> str:
+    if move.before is None:
+        return f"new on {_when(move.after, zone)}"
+    if move.after is None:
+        return f"no longer on {_when(move.before, zone)}"
+    return f"moves from {_when(move.before, zone)} to {_when(move.after, zone)}"
+
+
+def _days(days: int) -> int:
+    if not 1 <= days <= DAYS_SHOWN * 5:
+        raise CommandError(f"--days must be from 1 to {DAYS_SHOWN * 5}.")
+    return days
 
 
 _ORDERS: dict[str, Callable[[str], Any]] = {

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import warnings
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib import admin
@@ -298,6 +300,14 @@ def test_the_log_is_filtered_and_taken_along_as_csv(boss: Client) -> None:
     page = boss.get("/admin/config/auditentry/", {"act": "cancel_batch"})
     assert "=1+1" in page.content.decode()
     assert boss.get("/admin/config/auditentry/", {"at__gte": "2026-01-01"}).status_code == 200
+    boss.cookies["zone"] = "Asia/Kolkata"  # a time without an offset is one of the viewer's clock
+    there = AuditEntry.objects.get(act="cancel_batch").at.astimezone(ZoneInfo("Asia/Kolkata"))
+    for at, shown in ((there, True), (there + timedelta(seconds=1), False)):
+        typed = {"act": "cancel_batch", "at__gte": f"{at:%Y-%m-%d %H:%M:%S}"}
+        with warnings.catch_warnings(action="error", category=RuntimeWarning):
+            found = boss.get("/admin/config/auditentry/", typed).content.decode()
+        assert ("=1+1" in found) is shown
+    del boss.cookies["zone"]
     answer = boss.get("/admin/config/auditentry/export/", {"kind__exact": "key"})
     rows = list(csv.DictReader(io.StringIO(b"".join(answer).decode())))
     assert [(row["who"], row["act"]) for row in rows] == [("'=1+1", "cancel_batch")]

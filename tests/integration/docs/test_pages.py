@@ -89,8 +89,14 @@ def test_the_jobs_of_the_page_are_made_and_steered(run: Callable[..., Any], tmp_
     settings = files("extending.md")["shop_settings.py"].replace("shop", "reports")
     (tmp_path / "reports_settings.py").write_text(settings)
     (tmp_path / "reports" / "__init__.py").touch()
-    env = {"DJANGO_SETTINGS_MODULE": "reports_settings", "PYTHONPATH": str(tmp_path)}
+    (tmp_path / "calendars").mkdir()
+    env = {
+        "DJANGO_SETTINGS_MODULE": "reports_settings",
+        "PYTHONPATH": str(tmp_path),
+        "SCHEDULING_CALENDARS": str(tmp_path / "calendars"),
+    }
     (code,) = examples("scheduling.md", "shell")
+    code += f"\nimport os\nos.chdir({str(tmp_path)!r})"
     # One process for all commands of the page.
     for line in "".join(examples("scheduling.md", "manage")).splitlines():
         words = shlex.split(line, comments=True)
@@ -98,6 +104,7 @@ def test_the_jobs_of_the_page_are_made_and_steered(run: Callable[..., Any], tmp_
         code += f"\ncall_command(*{words[2:]!r})"
     printed = run("shell", f"from django.core.management import call_command\n{code}", **env)
     assert "reports.nightly" in printed
+    assert "No schedule goes by the calendar 'company'." in printed
     assert not PeriodicTask.objects.get(name="reports.nightly").enabled
     assert Fire.objects.get().by_hand
 

@@ -5,9 +5,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from celery import Celery
+
 from scheduling import changes, claims, housekeeping, waits
 from scheduling.backends.memory import MemoryBackend
 from scheduling.backends.redis import RedisBackend
+from scheduling.backends.rounds import Rounds
 from scheduling.clock import database_now
 from scheduling.kept.protocol import Backend
 from scheduling.kept.store import Move
@@ -47,6 +50,10 @@ class Stage:
         """Do what one of the schedulers does each minute."""
         raise NotImplementedError
 
+    def be_started(self, app: Celery) -> None:
+        """Do the first round of a scheduler that was just started, but for what is due."""
+        raise NotImplementedError
+
     def be_silent(self) -> None:
         """Have no run be heard for so long that it is looked at."""
         raise NotImplementedError
@@ -78,6 +85,12 @@ class KeptStage(Stage):
 
     def keep_house(self) -> None:
         self.backend.clean(self.backend.now(), kept_days=30)
+
+    def be_started(self, app: Celery) -> None:
+        assert isinstance(self.backend, Ticks)
+        rounds = Rounds(self.backend, app)
+        rounds.tick()
+        rounds.end()
 
     def be_silent(self) -> None:
         now = self.backend.now()
@@ -112,6 +125,10 @@ class DatabaseStage(Stage):
 
     def keep_house(self) -> None:
         housekeeping.clean(database_now())
+
+    def be_started(self, app: Celery) -> None:
+        Lease.objects.all().delete()
+        housekeeping.Housekeeping().tick()
 
     def be_silent(self) -> None:
         now = database_now()

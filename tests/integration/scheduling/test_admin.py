@@ -1,13 +1,16 @@
 """A person creates, pauses, resumes and runs a schedule, and sees what comes and what was."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
@@ -16,6 +19,7 @@ from scheduling import jobs, ledger
 from scheduling.clock import database_now
 from scheduling.models import Fire, FireStatus, Schedule
 from tests.integration.scheduling.conftest import apply_all_changes, make_due, tick
+from tests.integration.scheduling.test_jobs_command import holiday_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -160,7 +164,7 @@ def test_a_backfill_is_previewed_then_ordered_and_logged(admin_client: Client, m
         assert said in told
     assert not Fire.objects.exists()
     for changes, words in (
-        ({"until_0": "2026-02-01"}, "not after since"),
+        ({"until_0": "2026-02-01"}, "ends before it begins"),
         ({"until_0": "2999-01-01"}, "not due yet"),
         ({"since_0": "1990-01-01"}, "more than 1000"),
         ({"pace": "86401"}, "above a day"),
@@ -209,6 +213,41 @@ def test_a_backfill_is_for_those_who_may_steer(client: Client, make: Make) -> No
     where = reverse("admin:django_celery_beat_periodictask_backfill", args=(task.pk,))
     assert client.get(where).status_code == client.post(where, {"go": "1"}).status_code == 403
     assert where not in page(client, task)
+
+
+def test_calendars_are_shown_with_who_goes_by_them_and_a_new_file_is_compared(
+    admin_client: Client, client: Client, tmp_path: Path, settings: Any
+) -> None:
+    where = reverse("admin:django_celery_beat_periodictask_calendars")
+    assert "names no folder" in admin_client.get(where).content.decode()
+    settings.SCHEDULING_CALENDARS = str(tmp_path)
+    assert "has no <code>.ics</code> file" in admin_client.get(where).content.decode()
+    first = (database_now() + timedelta(days=3)).date()
+    (tmp_path / "own.ics").write_text(holiday_on(first))
+    (tmp_path / "broken.ics").write_text("no calendar")
+    schedule = {"cron": "0 9 * * *", "calendar": "own", "timezone": "Europe/Rome"}
+    jobs.define({"name": "daily", "handler": "jobs.note", "schedule": schedule})
+    task = PeriodicTask.objects.get(name="daily")
+    seen = admin_client.get(where).content.decode()
+    assert "Stocktaking" in seen
+    assert "is not iCalendar" in seen
+    assert f"/{task.pk}/change/" in seen
+    assert "09:00:00 CE" in seen
+
+    def compared(content: str) -> str:
+        file = ContentFile(content.encode(), name="new.ics")
+        values = {"calendar": "own", "days": "30", "file": file}
+        return admin_client.post(where, values).content.decode()
+
+    assert "No fire moves." in compared(holiday_on(first))
+    moves = compared(holiday_on(first + timedelta(days=1)))
+    rows = re.findall(r'<tr><th class="is-text" scope="row">daily</th>(.*?)</tr>', moves)
+    assert ["not at all" in row for row in rows] == [True, True]
+    assert f"{first:%a %d %b %Y}, 09:00:00" in rows[0]
+    assert "is not iCalendar" in compared("no calendar")
+    assert (tmp_path / "own.ics").read_text() == holiday_on(first)
+    client.force_login(User.objects.create_user("looker", is_staff=True))
+    assert client.get(where).status_code == 403
 
 
 def test_a_group_is_filtered_and_paused_as_one(admin_client: Client) -> None:

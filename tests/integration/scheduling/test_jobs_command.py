@@ -1,8 +1,9 @@
 """``manage.py jobs``: what an operator sees of jobs and orders, whichever backend keeps them."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,11 @@ def backend(
         jobs.register("b", "jobs.note", 60, groups=["reports", "night"])
         jobs.register("c", "jobs.note", 60)
         yield used
+
+
+def holiday_on(day: date) -> str:
+    event = f"BEGIN:VEVENT\nUID:1\nDTSTART;VALUE=DATE:{day:%Y%m%d}\nSUMMARY:Stocktaking\nEND:VEVENT"
+    return f"BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:test\n{event}\nEND:VCALENDAR\n"
 
 
 def run(*words: str) -> str:
@@ -76,6 +82,46 @@ def test_a_backfill_is_previewed_and_ordered(backend: Any) -> None:
         run("backfill", "b", "--since", times[1], "--until", times[0])
     with pytest.raises(CommandError, match=r"since: .* no UTC offset"):
         run("backfill", "b", "--since", "2026-11-20", "--until", times[1])
+
+
+def test_calendars_are_listed_and_a_new_file_is_compared_before_it_is_put_in_place(
+    backend: Any, tmp_path: Path, settings: Any
+) -> None:
+    folder, new = tmp_path / "calendars", tmp_path / "new.ics"
+    folder.mkdir()
+    settings.SCHEDULING_CALENDARS = str(folder)
+    first = (backend.now() + timedelta(days=3)).date()
+    second = first + timedelta(days=1)
+    (folder / "own.ics").write_text(holiday_on(first))
+    (folder / "broken.ics").write_text("no calendar")
+    new.write_text(holiday_on(second))
+    schedule = {"cron": "0 9 * * *", "calendar": "own", "timezone": "Europe/Rome"}
+    jobs.define({"name": "daily", "handler": "jobs.note", "schedule": schedule})
+    once = f"0 9 {first.day} {first.month} *"
+    moved = {**schedule, "cron": once, "on_holiday": "next"}
+    jobs.define({"name": "moved", "handler": "jobs.note", "schedule": moved})
+    jobs.define({"name": "off", "handler": "jobs.note", "schedule": schedule, "enabled": False})
+    listed = run("calendars")
+    assert f"  {first}  Stocktaking" in listed
+    assert "'broken' is not iCalendar" in listed
+    assert "used by off (paused)" in listed
+    lines = run("preview-calendar", "own", str(new)).splitlines()
+    assert [line.rsplit(" ", 1)[0] for line in lines[:3]] == [
+        f"daily: new on {first} 09:00:00",
+        f"daily: no longer on {second} 09:00:00",
+        f"moved: moves from {second} 09:00:00 CET to {first} 09:00:00".replace(
+            "CET", lines[2].rsplit(" ", 1)[1]
+        ),
+    ]
+    assert lines[3:] == ["off: nothing moves (it is paused)"]
+    assert run("calendars", "own") in listed  # nothing was put in place
+    assert run("preview-calendar", "nobody's", str(new)).startswith("No schedule goes by")
+    with pytest.raises(CommandError, match="cannot be read"):
+        run("preview-calendar", "own", str(tmp_path / "none.ics"))
+    with pytest.raises(CommandError, match="'own' is not iCalendar"):
+        run("preview-calendar", "own", str(folder / "broken.ics"))
+    with pytest.raises(CommandError, match="--days"):
+        run("calendars", "--days", "0")
 
 
 def test_a_job_that_is_not_there_is_named_and_nothing_is_done(backend: Any) -> None:

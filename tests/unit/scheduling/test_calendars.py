@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from scheduling import calendars
+from scheduling import calendar_moves, calendars
 from scheduling.recurrence import ImpossibleSchedule, upcoming
 from scheduling.rule_documents import recurrence_of
+from scheduling.timetable import Timetable
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 COMPANY = """BEGIN:VCALENDAR
@@ -156,3 +157,63 @@ def test_what_cannot_be_read_in_an_event_is_named_with_its_line(
 ) -> None:
     with pytest.raises(ImpossibleSchedule, match=f"'off': The event in line 8: .*{named}"):
         days_off(folder, calendar("DTSTART;VALUE=DATE:20260601", f"{event} SUMMARY:secret"))
+
+
+def moved(rule: dict[str, str], days: int = 30) -> list[tuple[int, int]]:
+    """Return the days of January that fires move from and to; 0 where there is none."""
+    found = recurrence_of({"cron": "0 9 * * *", "calendar": "company", **rule}, START)
+    other = calendars.parse("company", COMPANY.replace("20260105", "20260104").encode())
+    moves = calendar_moves.moves(Timetable(found), "company", other, START, days)
+    return [
+        (move.before.day if move.before else 0, move.after.day if move.after else 0)
+        for move in moves
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({}, [(0, 4)]),  # the 4th is a holiday no longer
+        ({"cron": "0 9 4 * *"}, [(0, 4)]),
+        ({"cron": "0 9 4 * *", "on_holiday": "next"}, [(5, 4)]),
+        ({"cron": "0 9 4 * *", "on_holiday": "previous"}, [(2, 4)]),
+        ({"cron": "0 9 3,4 * *", "on_holiday": "next"}, [(5, 4)]),  # of both, at one moment
+        ({"cron": "0 9 4,5 * *", "on_holiday": "next"}, [(0, 4)]),  # the 5th fires as before
+        ({"cron": "0 9 8 * *"}, []),  # a holiday of both
+        ({"cron": "0 9 6 * *"}, []),
+    ],
+)
+def test_a_new_file_is_compared_with_the_one_in_place(
+    folder: Path, rule: dict[str, str], expected: list[tuple[int, int]]
+) -> None:
+    assert moved(rule) == expected
+    assert moved(rule, days=2) == [move for move in expected if any(0 < d <= 2 for d in move)]
+    assert days(3, **rule) == days(3, **rule)  # the file in place is read again
+
+
+def test_what_another_file_leaves_out_has_no_second_moment(folder: Path) -> None:
+    found = recurrence_of({"cron": "0 9 * * *", "calendar": "company"}, START)
+    other = calendars.parse("company", COMPANY.replace("20260105", "20260107").encode())
+    moves = calendar_moves.moves(Timetable(found), "company", other, START, 30)
+    assert [(move.before and move.before.day, move.after) for move in moves] == [
+        (5, None),
+        (6, None),
+    ]
+
+
+def test_changed_files_are_noticed_and_told_again_where_that_failed(folder: Path) -> None:
+    watch = calendars.Watch()
+    told: list[set[str]] = []
+    watch.look(told.append)
+    watch.look(told.append)
+    assert told == [{"company"}]
+    (folder / "company.ics").write_text(COMPANY)
+    (folder / "new.ics").write_text(COMPANY)
+
+    def fail(_: set[str]) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        watch.look(fail)
+    watch.look(told.append)
+    assert told[1:] == [{"company", "new"}]

@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from io import BytesIO
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import openpyxl
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.core.files.base import ContentFile
 from django.test import Client
 from django.utils.timezone import localtime, now
 
 from notifications.models import Batch, Notification, Status
+from notifications.submission import save_recipient
 from notifications.submission.bulk import send_many
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
@@ -71,6 +76,40 @@ def test_a_campaign_says_when_it_begins_and_never_in_the_past(boss: Client) -> N
     assert not Batch.objects.exists()
     # A time that was typed and then not wanted does not matter.
     assert "Sending begins now." in answer("check", when="now", at=f"{past:%Y-%m-%dT%H:%M}")
+    assert "Say at which time." in answer("check", when="locally")
     later = localtime(now() + timedelta(days=1))
     page = answer("check", when="later", at=f"{later:%Y-%m-%dT%H:%M}")
     assert f"Sending begins at {later:%Y-%m-%d %H:%M}:00 {later:%Z}." in page
+
+
+def test_a_campaign_is_sent_in_the_morning_of_each_recipient(boss: Client) -> None:
+    template = Template.objects.create(name="news", channel="simulator")
+    version = publish(create_version(template, {"body": "Hello", "subject": "Hi"}))
+    zones = {"ada": "Asia/Tokyo", "bob": "America/New_York"}
+    for name, zone in zones.items():
+        save_recipient(name, addresses={"simulator": name}, timezone=zone)
+    fields = {"template": str(version.pk), "rows": "to\nada\nbob\n", "priority": "low", "key": "k"}
+    boss.post("/send/", {**fields, "when": "locally", "morning": "09:00", "send": ""})
+    due = dict(Notification.objects.values_list("recipient", "scheduled_at"))
+    assert due.keys() == zones.keys()
+    for name, zone in zones.items():
+        assert f"{due[name].astimezone(ZoneInfo(zone)):%H:%M:%S}" == "09:00:00"
+        assert now() < due[name] <= now() + timedelta(days=1, hours=1)
+
+
+def test_a_workbook_becomes_the_rows_of_the_form(
+    boss: Client, browser_of: Callable[..., Any]
+) -> None:
+    made, out = openpyxl.Workbook(), BytesIO()
+    made.active.append(["recipient", "code"])
+    made.active.append([436641234567, "0047"])
+    made.save(out)
+
+    def answer(who: Client, content: bytes) -> Any:
+        return who.post("/send/sheet/", {"file": ContentFile(content, name="rows.xlsx")})
+
+    rows = "recipient,code\n436641234567,0047\n"
+    assert answer(boss, out.getvalue()).json() == {"rows": rows, "problem": ""}
+    assert "not an Excel workbook" in answer(boss, b"recipient\n").json()["problem"]
+    assert "Choose a file" in boss.post("/send/sheet/").json()["problem"]
+    assert answer(browser_of("view_batch"), out.getvalue()).status_code == 403

@@ -40,6 +40,8 @@ def test_the_first_page_shows_flow_queues_providers_and_troubles(
         *("No scheduler is alive", "1 failed delivery is open", "A notification of"),
     ):
         assert words in page
+    for words in ("1 failed delivery is open", "A notification of simulator.low waits for \\d+ s"):
+        assert re.search(rf"{words}\. Since \d{{4}}-\d\d-\d\d \d\d:\d\d \w+ \(\d+", page)
     charts = {chart.title: chart.total for chart in boss.get("/admin/").context["charts"]}
     assert charts == {"Accepted": 3, "Sent": 1, "Failed": 1}
 

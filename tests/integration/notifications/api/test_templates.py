@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from notifications.monitoring.diagnosis import delivery
 from templates_engine.models import TemplateVersion
@@ -55,6 +56,22 @@ def test_a_template_goes_back_to_a_version(call: Caller, receipt: None) -> None:
     back = call.ok("POST", "/templates/receipt/roll-back", {"version": 1})
     assert (back["number"], back["status"]) == (1, "published")
     assert call.ok("GET", "/templates/receipt/versions/2")["status"] == "archived"
+
+
+def test_a_key_publishes_nothing_where_two_people_have_to(
+    call: Caller, receipt: None, settings: Settings
+) -> None:
+    settings.TEMPLATES_TWO_PERSON_RULE = True
+    call.ok("POST", "/templates/receipt/versions", {"parts": {**PARTS, "subject": "New"}})
+    refused = call("POST", "/templates/receipt/versions/2/publish")
+    assert refused.status_code == 409
+    assert "a colleague" in refused.json()["hint"]
+    assert call.ok("GET", "/templates/receipt/versions/2")["status"] == "draft"
+    assert call.ok("GET", "/templates/receipt/versions/1")["status"] == "published"
+    settings.TEMPLATES_TWO_PERSON_RULE = False
+    call.ok("POST", "/templates/receipt/versions/2/publish")
+    settings.TEMPLATES_TWO_PERSON_RULE = True  # what is gone back to was published by somebody
+    assert call.ok("POST", "/templates/receipt/roll-back", {"version": 1})["number"] == 1
 
 
 def test_an_sms_preview_counts_its_segments(call: Caller) -> None:

@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from notifications.core.attempt import Outcome, Report, Result
+from notifications.core.conf import conf
 from notifications.core.retry import MOST_LOSSES, SUSPECT_AFTER
 from notifications.delivery import claims, outcomes, pipeline
 from notifications.maintenance import sweep
@@ -61,10 +62,15 @@ def test_a_dead_workers_lease_ends_in_a_new_attempt(
     row = accepted()
     claims.claim([row.id])
     age(row)
+    row.refresh_from_db()
+    assert row.due_at is not None
+    begun_at = row.due_at - timedelta(seconds=conf.lease)
     sweep.sweep()
     row.refresh_from_db()
     assert row.status == Status.SCHEDULED
-    assert [(a.result, a.code) for a in row.attempts.all()] == [("unknown", "lease_expired")]
+    assert [(a.result, a.code, a.started_at) for a in row.attempts.all()] == [
+        ("unknown", "lease_expired", begun_at)
+    ]
     age(row)
     deliver(row)
     row.refresh_from_db()

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,33 @@ def test_a_mail_server_that_refuses_the_password(
     assert "password" in cures(delivery.providers)["provider.login"]
 
 
+@pytest.fixture
+def turned_away() -> Iterator[int]:
+    """A mail server that greets everybody with 554 (RFC 5321, 3.1); return its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            with suppress(OSError):  # the test has ended
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.sendall(b"554 5.7.1 No mail from 192.0.2.1\r\n")
+                        connection.recv(1024)
+
+        threading.Thread(target=refuse, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_mail_server_that_refuses_this_machine(
+    cures: Callable[..., dict[Any, Any]], settings: Settings, turned_away: int
+) -> None:
+    settings.EMAIL_URL = f"smtp://user:right@127.0.0.1:{turned_away}?starttls=never"
+    found = cures(delivery.providers)
+    assert "this address" in found["provider.refused"]
+    assert "password" not in found["provider.refused"]
+
+
 def test_an_account_whose_secret_is_not_there(cures: Callable[..., dict[Any, Any]]) -> None:
     ProviderAccount.objects.create(
         name="mail", channel="email", kind="smtp", secrets={"url": "env:SECRET_NO_SUCH_SECRET"}
@@ -219,7 +247,10 @@ def test_a_schedule_that_is_due_for_long_and_does_not_fire(
     SchedulerProcess.objects.create(name="beat", started_at=now, seen_at=now)
     assert "cannot be written" in cures(schedules.overdue)["scheduler.overdue"]
     assert value("schedules_overdue") == 1
-    assert any("no scheduler moves on: 1" in trouble for trouble in overview.read().troubles)
+    [overdue] = [
+        one for one in overview.read().dated_troubles if "no scheduler moves on: 1" in one.text
+    ]
+    assert overdue.since == late["next_fire_at"]
 
 
 def test_what_an_operator_holds_is_told_until_it_is_released(
@@ -271,6 +302,10 @@ def test_schedules_that_fail_are_skipped_or_are_of_a_task_that_no_worker_knows(
         "no worker knows: 1",
     ):
         assert trouble in troubles
+    dated = {
+        trouble.text.split(":")[0]: trouble.since for trouble in overview.read().dated_troubles
+    }
+    assert dated["Runs that failed for good and nobody saw to"] == ended["finished_at"]
 
 
 def test_a_backlog_that_nobody_works_off(

@@ -363,6 +363,11 @@ def test_an_account_that_keeps_failing_rests_and_its_rows_wait_without_spending(
     assert (seen.state, seen.last_error) == ("circuit open after failures", words)
     trouble = f"The account sms-a (sms): circuit open after failures; the last: {words}"
     assert trouble in overview.read().troubles
+    since = seen.failing_since
+    assert since is not None
+    health.report("sms-a", Tally(bad=1, trailing=1))
+    [seen] = [one for one in overview.providers() if one.channel == "sms"]
+    assert seen.failing_since == since  # the first failure in a row, not the last
     [finding] = diagnosis.open_circuits()
     assert (finding.problem, finding.is_error) == (seen.trouble, True)
     told = {event.title: event.detail for event in timeline.of(rows[-1])}

@@ -154,6 +154,46 @@ def test_the_ledger_names_the_holiday_that_skipped_or_moved_a_due_time(
     assert jobs.get("job").skipped_in_a_row == 0
 
 
+def test_a_changed_calendar_is_planned_by_and_makes_up_nothing(
+    stage: Stage, app: Celery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day, now, file = timedelta(days=1), stage.backend.now(), tmp_path / "own.ics"
+    file.write_text(HOLIDAY.format(day=now + day))
+    monkeypatch.setattr(settings, "SCHEDULING_CALENDARS", str(tmp_path))
+    jobs.define({"name": "job", "handler": TASK, "schedule": {"every": 86400, "calendar": "own"}})
+    tick(stage.backend, app)
+    planned = jobs.get("job").next_fire_at
+    assert planned is not None
+    assert planned > now + 2 * day
+    file.write_text(HOLIDAY.format(day=now + 9 * day))
+    stage.be_started(app)
+    assert jobs.get("job").next_fire_at == planned - day
+    # As if the days until today had been holidays, which the file has no longer.
+    stage._set("job", answered_until=planned - 5 * day, next_fire_at=planned - day)
+    stage.be_started(app)
+    tick(stage.backend, app)
+    assert jobs.get("job").next_fire_at == planned - day
+    assert jobs.fires("job") == []
+
+
+def test_a_calendar_that_is_back_ends_the_quarantine_of_those_that_lacked_it(
+    stage: Stage, app: Celery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, file = stage.backend.now(), tmp_path / "own.ics"
+    file.write_text(HOLIDAY.format(day=now + timedelta(days=9)))
+    monkeypatch.setattr(settings, "SCHEDULING_CALENDARS", str(tmp_path))
+    jobs.define({"name": "job", "handler": TASK, "schedule": {"every": 86400, "calendar": "own"}})
+    tick(stage.backend, app)
+    file.rename(tmp_path / "own.away")
+    stage._set("job", next_fire_at=now)
+    tick(stage.backend, app)
+    assert "'own' cannot be read" in jobs.get("job").quarantine_reason
+    (tmp_path / "own.away").rename(file)
+    stage.be_started(app)
+    assert jobs.get("job").quarantined_at is None
+    assert jobs.get("job").next_fire_at is not None
+
+
 def test_a_due_time_fires_once_also_if_it_is_claimed_again(stage: Stage, app: Celery) -> None:
     fire = fired(stage, app)
     stage._set("job", answered_until=fire.scheduled_for - MINUTE, next_fire_at=fire.scheduled_for)
