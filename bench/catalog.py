@@ -15,7 +15,7 @@ from bench.benchmark import Benchmark
 from bench.bulk import BULK
 from bench.bulkheads import BULKHEADS
 from bench.calls import CALLS_BENCHMARK
-from bench.email import EMAIL
+from bench.email import EMAIL, EMAIL_LIMIT
 from bench.growth import GROWTH
 from bench.idle import IDLE_PROCESSOR, IDLE_SCHEDULER, IDLE_WEB, IDLE_WORKER, WORKER_START
 from bench.latency import IDLE_LATENCY, URGENT_LATENCY
@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "bulk": BULK,
     "bulk_replay": BULK_REPLAY,
     "email": EMAIL,
+    "email_limit": EMAIL_LIMIT,
     "attachments": attachments.PACE,
     "attachment_growth": attachments.GROWTH,
     "smtp_server": SMTP_SERVER,

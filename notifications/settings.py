@@ -168,7 +168,7 @@ WORKER_SHUTDOWN_JOBS_GRACE = env.float("WORKER_SHUTDOWN_JOBS_GRACE", default=120
 
 # Messages per queue that new notifications may put on the broker, and that the sweep keeps
 # there for due rows; the rest of a backlog waits in the database.
-NOTIFICATIONS_QUEUE_WINDOW = env.int("NOTIFICATIONS_QUEUE_WINDOW", default=200)
+NOTIFICATIONS_QUEUE_WINDOW = env.int("NOTIFICATIONS_QUEUE_WINDOW", default=40)
 NOTIFICATIONS_RELEASED_MESSAGES = env.int("NOTIFICATIONS_RELEASED_MESSAGES", default=8)
 # Rows that one message of the sweep stands for, by priority.
 NOTIFICATIONS_BATCH = {

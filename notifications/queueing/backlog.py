@@ -29,8 +29,15 @@ class Waiting(NamedTuple):
     held: bool = False
 
 
-def is_waiting(channel: str, priority: str) -> bool:
-    """Return whether a new row of this queue has to wait its turn: behind others, or for a hold.
+class Turn(NamedTuple):
+    """Whether a queue is held, and whether rows of it are due; a new row waits for either."""
+
+    held: bool
+    behind: bool
+
+
+def turn_of(channel: str, priority: str) -> Turn:
+    """Return what a new row of this queue has to wait for, if anything.
 
     One statement, and none that the ORM writes: each process asks ten times a second while it
     accepts.
@@ -41,7 +48,7 @@ def is_waiting(channel: str, priority: str) -> bool:
         SELECT EXISTS (
           SELECT 1 FROM {_HOLDS} h
           WHERE h.released_at IS NULL AND h.scope IN (%s, %s, %s) AND h.value IN (%s, %s, %s)
-        ) OR EXISTS (
+        ), EXISTS (
           SELECT 1 FROM {_TABLE} n
           WHERE n.channel = %s AND n.priority = %s
             AND n.due_at <= %s AND n.status IN (%s, %s) AND {passed}
@@ -50,7 +57,7 @@ def is_waiting(channel: str, priority: str) -> bool:
     held = [*_OF_QUEUES, "", channel, routing.queue_for(channel, priority)]
     with connection.cursor() as cursor:
         cursor.execute(sql, [*held, channel, priority, dialect.write(now), *WAITING, *keys])
-        return bool(cursor.fetchone()[0])
+        return Turn(*map(bool, cursor.fetchone()))
 
 
 def held_queues() -> set[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from notifications import metrics
 from notifications.core import routing
 from notifications.core.conf import conf
-from notifications.queueing import backlog, publisher
+from notifications.queueing import backlog, publisher, release_window
 
 
 def look() -> list[backlog.Waiting]:
@@ -20,6 +20,19 @@ def look() -> list[backlog.Waiting]:
 def publish_now() -> None:
     """Publish what the broker lacks, now rather than at the next sweep."""
     publish(look())
+
+
+def announce(channel: str, priority: str) -> None:
+    """Publish a message for the due rows of a queue that was found to lack some, once per look.
+
+    So a row that the queue's window had no room for does not wait for the next sweep.
+    """
+    queue = routing.queue_for(channel, priority)
+    if release_window.announces(queue):
+        try:
+            publisher.publish_due([(queue, _rows(priority), 1)])
+        except publisher.BrokerAway:
+            return  # logged by the publisher; the sweep asks again
 
 
 def publish(waiting: Sequence[backlog.Waiting]) -> None:

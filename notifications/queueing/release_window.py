@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from notifications.core.conf import conf
-from notifications.queueing import backlog, eager, publisher
+from notifications.queueing import backlog, publisher
 
 LOOK_EVERY = 0.1  # seconds
 SHARE = 4  # one process takes a quarter of the room at a time
@@ -19,6 +19,7 @@ SHARE = 4  # one process takes a quarter of the room at a time
 class _Room:
     left: int
     until: float
+    announces: bool = False
 
 
 _rooms: dict[str, _Room] = {}
@@ -30,8 +31,6 @@ def admit(channel: str, priority: str, queue: str) -> bool:
     Where rows of the queue already wait their turn in the database, a new one waits behind
     them: it is due, and the sweep releases it in its order.
     """
-    if eager.is_on():
-        return True
     room = _rooms.get(queue)
     if room is None or time.monotonic() >= room.until:
         room = _rooms[queue] = _look(channel, priority, queue)
@@ -43,12 +42,23 @@ def admit(channel: str, priority: str, queue: str) -> bool:
     return True
 
 
+def announces(queue: str) -> bool:
+    """Return whether rows that were not admitted need a message to be seen to; once per look."""
+    room = _rooms.get(queue)
+    if room is None or not room.announces:
+        return False
+    room.announces = False
+    return True
+
+
 def _look(channel: str, priority: str, queue: str) -> _Room:
     until = time.monotonic() + LOOK_EVERY
-    if backlog.is_waiting(channel, priority):
-        return _Room(0, until)
     try:
-        free = conf.queue_window - publisher.depths([queue])[queue]
+        depth = publisher.depths([queue])[queue]
     except publisher.BrokerAway:
         return _Room(0, until)
-    return _Room(max(0, (free + SHARE - 1) // SHARE), until)
+    turn = backlog.turn_of(channel, priority)
+    if turn.held or turn.behind:
+        lacks = depth < conf.released_messages
+        return _Room(0, until, announces=lacks and not turn.held)
+    return _Room(max(0, (conf.queue_window - depth + SHARE - 1) // SHARE), until)

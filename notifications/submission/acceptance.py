@@ -37,10 +37,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Single:
-    """A request that came by itself; ``goes_at_once`` if a worker will hear of it by its id."""
+    """A request that came by itself; ``goes_at_once`` if a worker will hear of it by its id.
+
+    ``is_eager`` is asked once for each request: it is a slow look into Celery's settings.
+    """
 
     built: Built
     publish: bool
+    is_eager: bool
     goes_at_once: bool = False
 
 
@@ -56,15 +60,18 @@ def accept_one(asked: Asked, *, publish: bool = True) -> Answer:
     with metrics.refusals():
         request = read(asked)
         call = Call(addressing.find([request]), clock.now())
-        one = _Single(build(asked, request, answer, call), publish)
-        _write_alone(one, may_gather=_may_gather(asked, one.built))
+        one = _Single(build(asked, request, answer, call), publish, eager.is_on())
+        _write_alone(one, may_gather=_may_gather(asked, one))
         if answer.error is not None:
             raise answer.error
     if answer.created:
+        queue = queue_of(answer.row)
         published = answer.row if publish and one.goes_at_once else None
-        created = {queue_of(answer.row): 1 + len(answer.copies)}
-        committed = partial(_committed, created, published)
-        transaction.on_commit(committed, robust=published is None or not eager.raises())
+        waits = publish and not one.goes_at_once and answer.row["status"] == Status.QUEUED
+        committed = partial(
+            _committed, {queue: 1 + len(answer.copies)}, published, queue if waits else None
+        )
+        transaction.on_commit(committed, robust=not (published and one.is_eager and eager.raises()))
         if answer.copies and publish:
             transaction.on_commit(release.publish_now, robust=True)
     return answer
@@ -88,7 +95,7 @@ def accept_many(
     return answers
 
 
-def _may_gather(asked: Asked, built: Built) -> bool:
+def _may_gather(asked: Asked, one: _Single) -> bool:
     """Return whether a request's row may be written in a transaction with others.
 
     Not inside a transaction of the caller's, which it is a part of; nor with an id of its own, or
@@ -96,9 +103,9 @@ def _may_gather(asked: Asked, built: Built) -> bool:
     """
     return (
         asked.id is None
-        and built.mail is None
+        and one.built.mail is None
         and not transaction.get_connection().in_atomic_block
-        and not eager.is_on()
+        and not one.is_eager
     )
 
 
@@ -117,7 +124,7 @@ def _write_singles(singles: Sequence[_Single]) -> None:
     hold_back_suppressed(built)
     for one in singles:
         row = one.built.row
-        one.goes_at_once = _goes_at_once(row, publish=one.publish)
+        one.goes_at_once = _goes_at_once(row, publish=one.publish and not one.is_eager)
         if one.goes_at_once:
             insert.give_a_moment(row)
     if any(one.answer.copies for one in built):
@@ -183,14 +190,21 @@ def _id_of(one: Built) -> object:
     return one.row["id"]
 
 
-def _committed(created: Mapping[tuple[str, str], int], row: insert.Row | None) -> None:
+def _committed(
+    created: Mapping[tuple[str, str], int],
+    row: insert.Row | None,
+    left_due: tuple[str, str] | None = None,
+) -> None:
     """Count rows that are there to stay, and publish the id of one that is on its way.
 
-    The session that has written them tells whether an outage that is known is over.
+    Of the queue ``left_due``, which had no room for that, the due rows are announced. The session
+    that has written them tells whether an outage that is known is over.
     """
     watch.database.ask_here()
     for queue, count in created.items():
         metrics.accepted(*queue, created=True, count=count)
+    if left_due is not None:
+        release.announce(*left_due)
     if row is None:
         return
     try:

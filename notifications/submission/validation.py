@@ -23,6 +23,7 @@ from templates_engine.models import Category
 from templates_engine.rendering import CompiledVersion
 
 LONGEST_RECIPIENT = 2000  # bytes, what a database's index can hold
+_GUARANTEES = frozenset(retry.Guarantee)
 
 
 def check(request: Request, now: datetime, version: CompiledVersion | None = None) -> Accepted:
@@ -229,7 +230,7 @@ def _priority(priority: str | int) -> str:
 
 
 def _guarantee(guarantee: str) -> str:
-    if not isinstance(guarantee, str) or guarantee not in set(retry.Guarantee):
+    if not isinstance(guarantee, str) or guarantee not in _GUARANTEES:
         raise errors.UnknownGuarantee(
             f"There is no guarantee {shown(guarantee)}.",
             field="guarantee",

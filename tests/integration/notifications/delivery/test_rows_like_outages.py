@@ -164,7 +164,7 @@ def test_what_is_quarantined_keeps_no_worker_and_no_scheduler_busy(
         deliver()
         rested()
     assert not any(one.due for one in backlog.look(100))
-    assert not backlog.is_waiting("simulator", "medium")
+    assert not backlog.turn_of("simulator", "medium").behind
     assert backlog.oldest([("simulator", "medium")]) == {}
     assert claims.claim([ids[BAD]]) == []
     with connection.cursor() as cursor:
