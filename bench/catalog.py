@@ -2,6 +2,7 @@
 
 from bench import (
     attachments,
+    audience,
     large,
     redis_scheduling,
     schedule_lateness,
@@ -34,6 +35,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "api_batch": API_BATCH,
     "bulk": BULK,
     "bulk_replay": BULK_REPLAY,
+    "audience": audience.PACE,
+    "audience_first": audience.FIRST_SENT,
+    "audience_memory": audience.MEMORY,
     "email": EMAIL,
     "email_limit": EMAIL_LIMIT,
     "attachments": attachments.PACE,

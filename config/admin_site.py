@@ -88,6 +88,7 @@ ADMIN_SITE: dict[str, Any] = {
                 "title": "Recipients",
                 "items": [
                     _list("Recipients", "contacts", "notifications.recipient"),
+                    _list("Audiences", "filter_list", "notifications.audience"),
                     _list("Categories", "category", "notifications.category"),
                     _list("Delivery windows", "schedule", "notifications.deliverywindow"),
                     _list("Suppressions", "do_not_disturb_on", "notifications.suppression"),

@@ -28,6 +28,10 @@ class NotificationsConfig(AppConfig):
             )
         from notifications import project_checks  # noqa: F401 -- its decorators register them
         from notifications.api import declared_charset
+        from notifications.audiences import (
+            expansion,
+            scheduled,  # noqa: F401 -- its decorators register them
+        )
         from notifications.callbacks import mailbox, outbound, receipts
         from notifications.db import checks  # noqa: F401 -- its decorators register them
         from notifications.delivery import probe
@@ -62,6 +66,7 @@ class NotificationsConfig(AppConfig):
         ticker.register("notifications.sweep", sweep.sweep)
         ticker.register("notifications.allocation", allocation.tick)
         ticker.register("notifications.batches", batches.tick)
+        ticker.register("notifications.audiences", expansion.tick)
         ticker.register("notifications.holds", holds.tick)
         ticker.register("notifications.bulk_replays", bulk_replays.tick)
         ticker.register("notifications.receipts", receipts.tick)

@@ -140,7 +140,8 @@ PUBLISH_TRANSPORT_OPTIONS: dict[str, Any] = (
 )
 # Which tasks may be scheduled by name, over HTTP too; patterns.
 SCHEDULING_ALLOWED_TASKS = env.list(
-    "SCHEDULING_ALLOWED_TASKS", default=["notifications.send_notification"]
+    "SCHEDULING_ALLOWED_TASKS",
+    default=["notifications.send_notification", "notifications.send_to_audience"],
 )
 # Where jobs of code are kept, who cleans up, and for how long ended fires are kept.
 _BACKENDS = ("database", "redis", "memory")

@@ -14,6 +14,7 @@ from celery.utils.time import maybe_iso8601, maybe_make_aware
 from django.db import transaction
 
 from notifications import metrics, submission
+from notifications.audiences import sending as audiences
 from notifications.canvas import followers, signatures
 from notifications.canvas.results import LocalResult, NotificationResult, id_of
 from notifications.core.attempt import Claim
@@ -28,7 +29,12 @@ from notifications.core.errors import (
     UnsupportedForm,
 )
 from notifications.core.retry import POLICIES, Step
-from notifications.core.routing import DEFAULT_PRIORITY, SEND_TASK, SEND_TO_EACH_TASK
+from notifications.core.routing import (
+    DEFAULT_PRIORITY,
+    SEND_TASK,
+    SEND_TO_AUDIENCE_TASK,
+    SEND_TO_EACH_TASK,
+)
 from notifications.core.world import DEFAULT_PROJECT, World
 from notifications.delivery import background, claims, failed_deliveries, pipeline
 from notifications.delivery.outcomes import Recorded
@@ -266,6 +272,31 @@ def send_to_each(
     if submitted.errors and not (submitted.accepted or submitted.duplicates):
         raise next(iter(submitted.errors.values()))
     return str(submitted.batch.pk)
+
+
+@shared_task(  # type: ignore[untyped-decorator]  # as above
+    base=SendToEachTask,
+    bind=True,
+    name=SEND_TO_AUDIENCE_TASK,
+    ignore_result=True,
+    throws=(InvalidNotification,),
+)
+def send_to_audience(
+    self: SendToEachTask,
+    audience: str,
+    variables: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> str:
+    """Send the same notification to whom an audience has now; return the batch's id.
+
+    A run that is repeated gives the same batch. Raises what ``audiences.send_to_audience`` raises.
+    """
+    world = World(
+        projects.check(fields.get("project", DEFAULT_PROJECT)), fields.get("test") is True
+    )
+    wanted = audiences.check(audience, fields, {} if variables is None else variables, world)
+    batch = batches.of_run(self.request.id, use=self.run_id(), content=wanted.content, world=world)
+    return str(wanted.begin(batch).pk)
 
 
 @shared_task(  # type: ignore[untyped-decorator]  # as above

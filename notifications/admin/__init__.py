@@ -5,6 +5,7 @@ from django.contrib import admin
 from notifications.admin import (
     api_key,
     archived_notification,
+    audience,
     batch,
     chain,
     delivery_window,
@@ -29,6 +30,7 @@ admin.site.index_template = "notifications/admin/dashboard.html"
 __all__ = [
     "api_key",
     "archived_notification",
+    "audience",
     "batch",
     "chain",
     "delivery_window",

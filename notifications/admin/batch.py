@@ -19,7 +19,7 @@ from unfold.forms import BaseDialogForm
 from notifications.admin.base import ReadOnlyAdmin, answer, labelled, with_dialog
 from notifications.admin.project import ProjectFilter
 from notifications.core.masking import without_addresses
-from notifications.models import UNFINISHED, Batch, QueueWeight
+from notifications.models import UNFINISHED, Batch, Expansion, QueueWeight
 from notifications.operations import batches, refusal_report
 
 STATES = {"active": "info", "ended": "success", "paused": "warning", "cancelled": "danger"}
@@ -83,9 +83,13 @@ class BatchAdmin(ReadOnlyAdmin):
             "Acceptance",
             {"fields": (("accepted", "refused"), ("duplicates", "blank"), "shown_errors")},
         ),
+        ("Audience", {"fields": ("its_audience", "not_sent")}),
         ("Times", {"fields": (("created_at", "closed_at"),)}),
     )
-    readonly_fields = ("state_in_words", "by_status", "its_rows", "shown_errors")
+    readonly_fields = (
+        *("state_in_words", "by_status", "its_rows", "shown_errors"),
+        *("its_audience", "not_sent"),
+    )
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Batch]":
         """Count the rows of all batches of a list in one query."""
@@ -150,6 +154,21 @@ class BatchAdmin(ReadOnlyAdmin):
             return "-"
         report = reverse("batch-errors", args=[batch.pk])
         return format_html('{}<p><a href="{}">All refused rows, as CSV</a></p>', shown, report)
+
+    @admin.display(description="Goes to")
+    def its_audience(self, batch: Batch) -> str:
+        found = Expansion.objects.filter(pk=batch.pk).select_related("batch").first()
+        if found is None:
+            return "-"
+        moment = f"{found.frozen_at:%Y-%m-%d %H:%M:%S} UTC"
+        left = f"; {found.left} are still to be accepted" if found.left else ""
+        return f"{found.audience}: {found.matched} recipients as of {moment}{left}"
+
+    @admin.display(description="Not sent, by reason")
+    def not_sent(self, batch: Batch) -> str:
+        found = Expansion.objects.filter(pk=batch.pk).first()
+        counts = found.reasons.items() if found else ()
+        return ", ".join(f"{count} {reason}" for reason, count in counts) or "-"
 
     def get_urls(self) -> list[URLPattern]:
         """Add the part of a batch's page that is renewed."""

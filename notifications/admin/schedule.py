@@ -20,6 +20,7 @@ from notifications.channels import CHANNELS
 from notifications.core import routing
 from notifications.core.masking import mask
 from notifications.core.world import DEFAULT_PROJECT, World
+from notifications.models import Audience
 from notifications.submission import repeats
 from scheduling import isolation
 from scheduling.admin.schedule_form import ScheduleForm
@@ -57,6 +58,13 @@ class NotificationScheduleForm(ScheduleForm):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         help_text="One per line: a mail address, a number like +436641234567, a token, a URL; or "
         "a stored recipient, like to: customer-17. Several are sent as one batch.",
+    )
+    audience = forms.ModelChoiceField(
+        Audience.objects.filter(test=False),
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        help_text="In place of recipients: whom it has at each fire. More fields may name what "
+        'attributes fill: {"variables": {"name": "attributes.first_name"}}.',
     )
     template = forms.ModelChoiceField(
         Template.objects.exclude(namespace__endswith=":test"),
@@ -118,11 +126,17 @@ class NotificationScheduleForm(ScheduleForm):
         recipients = _recipients(data)
         fields = self._fields()
         self._check(recipients)
-        one = len(recipients) == 1
         each = [_stored(recipient) for recipient in recipients]
-        whom = repeats.to_one(each[0]) if one else {"recipients": each}
-        data["task"] = routing.SEND_TASK if one else routing.SEND_TO_EACH_TASK
-        data |= {"regtask": "", "args": "[]", "kwargs": json.dumps(whom | fields)}
+        whom: dict[str, Any]
+        if (audience := data.get("audience")) is not None:
+            task, whom = routing.SEND_TO_AUDIENCE_TASK, {"audience": audience.name}
+            if audience.project != DEFAULT_PROJECT:
+                fields.setdefault("project", audience.project)
+        elif len(recipients) == 1:
+            task, whom = routing.SEND_TASK, repeats.to_one(each[0])
+        else:
+            task, whom = routing.SEND_TO_EACH_TASK, {"recipients": each}
+        data |= {"task": task, "regtask": "", "args": "[]", "kwargs": json.dumps(whom | fields)}
 
     def _fields(self) -> dict[str, Any]:
         data = self.cleaned_data
@@ -143,7 +157,10 @@ class NotificationScheduleForm(ScheduleForm):
 
     def _check(self, recipients: list[str]) -> None:
         """Say whom there are too few or too many of."""
-        if not recipients:
+        if self.cleaned_data.get("audience") is not None:
+            if recipients:
+                self.add_error("audience", "There are both recipients and an audience.")
+        elif not recipients:
             self.add_error("recipients", "Say whom to send it to.")
         elif len(recipients) > MOST_RECIPIENTS:
             self.add_error(
@@ -171,7 +188,7 @@ class NotificationScheduleForm(ScheduleForm):
             recipient = recipients[place] if recipients else ""
             return "recipients", f"{recipient}: {error}"
         name = {"priority": "urgency"}.get(name, name)
-        return (name if name in (*OWN_FIELDS, "urgency") else "more"), str(error)
+        return (name if name in (*OWN_FIELDS, "urgency", "audience") else "more"), str(error)
 
 
 admin.site.unregister(PeriodicTask)
@@ -188,7 +205,7 @@ class NotificationScheduleAdmin(ScheduleAdmin):
             {
                 "fields": (
                     "what",
-                    "recipients",
+                    ("recipients", "audience"),
                     ("template", "urgency"),
                     "context",
                     "channel",
@@ -203,7 +220,9 @@ class NotificationScheduleAdmin(ScheduleAdmin):
     )
     conditional_fields = {
         **ScheduleAdmin.conditional_fields,
-        **dict.fromkeys(("recipients", "template", "urgency", "more"), f"what == '{NOTIFICATION}'"),
+        **dict.fromkeys(
+            ("recipients", "audience", "template", "urgency", "more"), f"what == '{NOTIFICATION}'"
+        ),
         "context": f"what == '{NOTIFICATION}' && template",
         **dict.fromkeys(("channel", "subject", "body"), f"what == '{NOTIFICATION}' && !template"),
         **dict.fromkeys(("regtask", "task", "args", "kwargs"), f"what == '{TASK}'"),
@@ -236,12 +255,14 @@ class NotificationScheduleAdmin(ScheduleAdmin):
     @admin.display(description="does", ordering="task")
     def does(self, task: PeriodicTask) -> str:
         """In words; whom it writes to is masked."""
-        if task.task not in (routing.SEND_TASK, routing.SEND_TO_EACH_TASK):
+        if task.task not in routing.SENDING_TASKS:
             return str(task.task)
         fields = _kwargs(task)
         what = fields.get("template") or fields.get("subject") or "a text"
         whom = _whom(fields)
         to = mask(_line(whom[0])) if len(whom) == 1 else f"{len(whom)} recipients"
+        if "audience" in fields:
+            to = f"the audience {fields['audience']}"
         return f"{fields.get('channel', '')}: {what} to {to}"
 
 
@@ -280,18 +301,21 @@ def _whom(fields: dict[str, Any]) -> list[Any]:
 def _what_of(task: PeriodicTask) -> dict[str, Any]:
     """Return what the friendly fields show of a schedule that exists."""
     fields = _kwargs(task)
-    if task.task not in (routing.SEND_TASK, routing.SEND_TO_EACH_TASK) or not fields:
+    if task.task not in routing.SENDING_TASKS or not fields:
         return {"what": TASK}
     whom = _whom(fields)
     is_both = fields.get("recipient") and fields.get("to")  # then the other stays as it is
     for name in ("recipient", "recipients", *(() if is_both else ("to",))):
         fields.pop(name, None)
-    namespace = World(str(fields.get("project", DEFAULT_PROJECT))).namespace
+    project = str(fields.get("project", DEFAULT_PROJECT))
+    namespace = World(project).namespace
+    audiences = Audience.objects.filter(project=project, test=False)
     named = {"name": fields.pop("template", ""), "namespace": namespace}
     template = Template.objects.filter(**named).first()
     return {
         "what": NOTIFICATION,
         "recipients": "\n".join(_line(one) for one in whom),
+        "audience": audiences.filter(name=fields.pop("audience", "")).first(),
         "template": template,
         "context": fields.pop("context", {}),
         "channel": fields.pop("channel", ""),

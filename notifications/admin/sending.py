@@ -23,9 +23,13 @@ from notifications.admin import workbook
 from notifications.api.batch_bodies import FIELDS, rows_of_csv
 from notifications.api.csv_rows import UnreadableFile
 from notifications.api.problems import Problem
+from notifications.audiences import saved
+from notifications.audiences import sending as audiences
 from notifications.core import routing
-from notifications.core.errors import IdempotencyConflict
+from notifications.core.errors import IdempotencyConflict, InvalidNotification
+from notifications.core.world import DEFAULT_PROJECT, LIVE
 from notifications.db import clock
+from notifications.models import Audience
 from notifications.operations import campaigns
 from notifications.submission import repeats
 from notifications.submission.repeats import Item
@@ -33,6 +37,7 @@ from templates_engine.models import Status, TemplateVersion
 
 MOST_ROWS = 10_000
 MOST_CHARACTERS = 2_000_000
+LOOKED_AT = 1000  # recipients of an audience
 NOW, LATER, LOCALLY = "now", "later", "locally"
 MORNING = "09:00"
 
@@ -56,11 +61,20 @@ class SendForm(forms.Form):
     rows = forms.CharField(
         label="Recipients",
         max_length=MOST_CHARACTERS,
+        required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 8, "spellcheck": "false"}),
         help_text="A CSV: the first line names the columns. One is recipient, or to, for the ids "
         "of stored recipients; category, reference, locale, local_time and idempotency_key are "
         "fields; the others are the template's variables. Paste it, or choose a CSV or an Excel "
         "workbook, of which the first sheet is read as it looks.",
+    )
+    audience = forms.ModelChoiceField(
+        Audience.objects.filter(project=DEFAULT_PROJECT, test=False),
+        required=False,
+        empty_label="none: the recipients above",
+        widget=UnfoldAdminSelectWidget,
+        help_text="In place of recipients: whom it has as it is sent. Attributes of the same names "
+        "fill the template's variables.",
     )
     name = forms.CharField(
         label="Name of the batch",
@@ -96,7 +110,7 @@ class SendForm(forms.Form):
     key = forms.CharField(widget=forms.HiddenInput, max_length=64)
 
     def clean(self) -> dict[str, Any]:
-        """Read the rows as the API reads a CSV."""
+        """Read the rows as the API reads a CSV, or check what goes to an audience."""
         data: dict[str, Any] = super().clean() or {}
         if data.get("when") == LATER and not data.get("at") and "at" not in self.errors:
             self.add_error("at", "Say when.")
@@ -104,14 +118,38 @@ class SendForm(forms.Form):
             self.add_error("at", "This moment is past.")
         if data.get("when") == LOCALLY and not data.get("morning") and "morning" not in self.errors:
             self.add_error("morning", "Say at which time.")
+        if data.get("audience") and data.get("rows"):
+            self.add_error("audience", "There are both recipients and an audience.")
+        elif not data.get("audience") and not data.get("rows") and "rows" not in self.errors:
+            self.add_error("rows", "Say whom to send it to.")
         if self.errors:
             return data
         self.version = TemplateVersion.objects.select_related("template").get(pk=data["template"])
+        if data["audience"]:
+            self._to_audience(data["audience"])
+            return data
         try:
             self.read = _rows(data["rows"], self.version)
         except Problem as problem:
             self.add_error("rows", str(problem))
         return data
+
+    def _to_audience(self, audience: Audience) -> None:
+        fills = {name: f"attributes.{name}" for name in self.version.required}
+        try:
+            self.wanted = audiences.check(audience.name, self.common, fills, LIVE)
+        except InvalidNotification as error:
+            self.add_error("audience", str(error))
+            return
+        columns = [(name, "attribute of the recipient") for name in fills]
+        self.read = Rows(audiences.sample(audience, self.common, fills, LOOKED_AT), (), columns)
+
+    def outlook(self) -> campaigns.Outlook:
+        """Say what would become of it."""
+        found = campaigns.outlook(self.read.items, self.common, self.read.lines)
+        if (audience := self.cleaned_data["audience"]) is not None:
+            found.matched = saved.count(audience.filter, audience.world)
+        return found
 
     @property
     def common(self) -> dict[str, Any]:
@@ -138,7 +176,7 @@ def page(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         if "send" in request.POST:
             return _send(request, form)
-        outlook = campaigns.outlook(form.read.items, form.common, form.read.lines)
+        outlook = form.outlook()
     context = {
         **admin.site.each_context(request),
         "title": "Send",
@@ -169,16 +207,20 @@ def sheet(request: HttpRequest) -> JsonResponse:
 
 def _send(request: HttpRequest, form: SendForm) -> HttpResponse:
     """Send it, once for each key of a form; lead to the batch."""
-    rows, common = form.read, form.common
-    content = repeats.content_hash(rows.items, common)
+    rows, common, audience = form.read, form.common, form.cleaned_data["audience"]
+    content = form.wanted.content if audience else repeats.content_hash(rows.items, common)
     name = form.cleaned_data["name"] or f"{form.version.template.name} by {request.user}"
     try:
         batch, _ = repeats.of_key(f"admin:{form.cleaned_data['key']}", content, name=name)
     except IdempotencyConflict:
         messages.error(request, "This form was sent before, with other rows. Begin anew.")
         return redirect("send")
-    sent = submission.send_many(rows.items, batch=batch, lines=rows.lines, **common)
-    said = f"Accepted {sent.accepted}" + (f", refused {sent.refused}" if sent.refused else "")
+    if audience:
+        expansion = form.wanted.begin(batch).expansion
+        said = f"{expansion.matched} recipients: their notifications follow"
+    else:
+        sent = submission.send_many(rows.items, batch=batch, lines=rows.lines, **common)
+        said = f"Accepted {sent.accepted}" + (f", refused {sent.refused}" if sent.refused else "")
     messages.success(request, f"{said}.")
     return redirect(reverse("admin:notifications_batch_change", args=[batch.pk]))
 

@@ -13,7 +13,7 @@ from ninja.operation import Operation
 from notifications.api.authentication import Key, key_of
 from notifications.api.job_documents import is_of_project, sends, sends_tests
 from notifications.api.problems import Problem
-from notifications.core.routing import SEND_TASK, SEND_TO_EACH_TASK
+from notifications.core.routing import SENDING_TASKS
 from notifications.models.api_key import ApiKey
 
 Scope = ApiKey.Scope
@@ -90,6 +90,12 @@ OPERATIONS: dict[str, Scope | None] = {
     "start_chain": Scope.SEND,
     "get_chain_run": Scope.READ,
     "cancel_chain_run": Scope.SEND,
+    "list_audiences": Scope.READ,
+    "save_audience": Scope.MANAGE,
+    "get_audience": Scope.READ,
+    "delete_audience": Scope.MANAGE,
+    "preview_audience": Scope.READ,
+    "preview_filter": Scope.READ,
     "create_event": Scope.SEND,
     "list_events": Scope.READ,
     "get_event": Scope.READ,
@@ -104,7 +110,7 @@ OPERATIONS: dict[str, Scope | None] = {
     "get_problem": None,  # it only explains
 }
 
-JOBS = {SEND_TASK: Scope.SEND, SEND_TO_EACH_TASK: Scope.SEND}
+JOBS = dict.fromkeys(SENDING_TASKS, Scope.SEND)
 """What a job needs by what it calls. Any other task that is allowed is the deployer's to judge."""
 
 

@@ -10,6 +10,7 @@ from ninja.operation import Operation
 
 from notifications.api import (
     access,
+    audiences,
     batches,
     chains,
     contract,
@@ -74,6 +75,7 @@ api.add_router("/categories", preferences.category_router, tags=["Recipients"])
 api.add_router("/delivery-windows", windows.router, tags=["Recipients"])
 api.add_router("/chains", chains.router, tags=["Chains"])
 api.add_router("/chain-runs", chains.run_router, tags=["Chains"])
+api.add_router("/audiences", audiences.router, tags=["Recipients"])
 api.add_router("/events", events.router, tags=["Events"])
 api.add_router("/event-rules", event_rules.router, tags=["Events"])
 api.add_router("/providers", providers.router, tags=["Providers"])

@@ -36,13 +36,16 @@ class Rows:
     """What a batch asks for. ``lines`` are those of a CSV on which its rows end.
 
     ``blank`` counts the blank rows of a CSV, which are passed over; ``common`` holds what all
-    rows share that do not say otherwise.
+    rows share that do not say otherwise. A batch to an ``audience`` has no rows of its own, and
+    ``variables`` of the template that its recipients fill.
     """
 
     items: Callable[[], Iterator[Item]]
     lines: list[int] = field(default_factory=list)
     blank: int = 0
     common: Fields = field(default_factory=dict)
+    audience: Any = None
+    variables: Any = field(default_factory=dict)
 
     def notifications(self, *, key: str, test: bool) -> Iterator[Item]:
         """Return each row; ``key`` makes one idempotent by its place, unless it has its own."""
@@ -93,20 +96,46 @@ def read_csv(request: HttpRequest, *, among: Collection[str]) -> csv_rows.Sheet:
 def _json(body: bytes) -> Rows:
     found: Any = read_json(body)
     common: Any = {}
+    if isinstance(found, dict) and "audience" in found:
+        return _to_audience(found)
     if isinstance(found, dict) and found.keys() <= {"common", "notifications"}:
         found, common = found.get("notifications"), found.get("common", {})
     if not isinstance(found, list) or not isinstance(common, dict):
         hint = 'Send a list of objects, or {"common": {…}, "notifications": […]}.'
         raise Problem("invalid-request", "The body is not a list.", hint=hint)
+    _check_shared(common)
+    _check_count(len(found))
+    return Rows(
+        lambda: (row if isinstance(row, dict) else _NO_OBJECT for row in found), common=common
+    )
+
+
+def _to_audience(found: Fields) -> Rows:
+    if unknown := found.keys() - {"audience", "common", "variables"}:
+        raise Problem(
+            "invalid-request",
+            "A batch to an audience has no such field.",
+            field=min(unknown)[:50],
+            hint='Send {"audience": "…", "common": {…}, "variables": {…}}.',
+        )
+    common = found.get("common", {})
+    if not isinstance(common, dict):
+        raise Problem("invalid-request", "It must be a JSON object.", field="common")
+    _check_shared(common)
+    return Rows(
+        lambda: iter(()),
+        common=common,
+        audience=found["audience"],
+        variables=found.get("variables", {}),
+    )
+
+
+def _check_shared(common: Fields) -> None:
     for name in common:
         if name in _OF_A_ROW or name not in NotificationIn.model_fields:
             raise Problem(
                 "invalid-request", "Rows cannot share this field.", field=f"common.{name}"
             )
-    _check_count(len(found))
-    return Rows(
-        lambda: (row if isinstance(row, dict) else _NO_OBJECT for row in found), common=common
-    )
 
 
 def rows_of_csv(body: bytes, fields: frozenset[str], codec: str = "") -> Rows:

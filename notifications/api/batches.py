@@ -5,19 +5,21 @@ from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
+from django.db import transaction
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Field, Query, Router, Schema
 from ninja import Status as Answer
 
 from notifications import submission
 from notifications.api.authentication import mine, world_of
-from notifications.api.batch_bodies import read_rows
+from notifications.api.batch_bodies import Rows, read_rows
 from notifications.api.contract import refuses
 from notifications.api.fields import ChannelFilter, PriorityFilter, Text
 from notifications.api.notifications import IdempotencyKey
 from notifications.api.pagination import Page, Paging, cut_by_age
 from notifications.api.problems import Problem
-from notifications.core.world import LIVE
+from notifications.audiences import sending as audiences
+from notifications.core.world import LIVE, World
 from notifications.models import Batch
 from notifications.operations import batches, refusal_report
 from notifications.submission import repeats
@@ -60,6 +62,23 @@ class RowError(Schema):
     detail: str
 
 
+class SentToAudience(Schema):
+    """Whom a batch to an audience goes to, and how many of the rows are written."""
+
+    name: str = Field(description="The audience's name.")
+    members: Literal["frozen"] = Field(
+        description="`frozen`: who was in it at `frozen_at`. A schedule has an audience of its own "
+        "at each fire."
+    )
+    frozen_at: datetime
+    matched: int = Field(description="How many recipients there were.")
+    left: int = Field(description="How many of them have no notification yet.")
+    reasons: dict[str, int] = Field(
+        description="Why nothing is sent, with how many: errors by name, and rules that hold back."
+    )
+    finished_at: datetime | None
+
+
 class BatchOut(Schema):
     """A batch as it stands; `duplicates` had an idempotency key that other rows had before."""
 
@@ -74,10 +93,25 @@ class BatchOut(Schema):
     errors: list[RowError] = Field(
         description="The first 1,000 refused rows; the report at `errors_url` has all."
     )
+    audience: SentToAudience | None = Field(description="Of a batch to an audience.")
     closed_at: datetime | None
     created_at: datetime
     url: str
     errors_url: str
+
+    @staticmethod
+    def resolve_audience(row: Batch) -> dict[str, Any] | None:
+        """Say whom it goes to."""
+        found = getattr(row, "expansion", None)
+        if found is None:
+            return None
+        plain = ("frozen_at", "matched", "reasons", "finished_at")
+        return {
+            "name": found.audience,
+            "members": "frozen",
+            "left": found.left,
+            **{name: getattr(found, name) for name in plain},
+        }
 
     @staticmethod
     def resolve_errors_url(row: Batch) -> str:
@@ -134,6 +168,9 @@ def create_batch(
     semicolons and tabs are recognised. A CSV is read by the `charset` of its content type, else as
     UTF-8 or UTF-16. Rows that are refused, or that cannot be read, stop no others.
 
+    An object of `audience`, `common` and `variables` goes to a saved audience, however many
+    recipients it has: who is in it is decided now, and the rows follow within seconds to minutes.
+
     The same idempotency key with the same content answers 200 with the first batch, and accepts
     what an interruption has left of it; with another content 409.
     """
@@ -142,6 +179,8 @@ def create_batch(
         name: value for name, value in common.dict().items() if value not in ("", None)
     }
     world = world_of(request)
+    if rows.audience is not None:
+        return _to_audience(rows, given, idempotency_key, world)
     items = partial(rows.notifications, key=idempotency_key, test=world.test)
     batch, created = None, True
     if idempotency_key:
@@ -159,10 +198,24 @@ def create_batch(
     return Answer(202 if created else 200, submitted.batch)
 
 
+def _to_audience(rows: Rows, given: dict[str, Any], key: str, world: World) -> Answer[Batch]:
+    """Begin a batch to an audience; raises as ``audiences.send_to_audience``."""
+    name = given.pop("name", "")
+    if world != LIVE:
+        given = {**given, **world.columns}
+    wanted = audiences.check(rows.audience, given, rows.variables, world)
+    with transaction.atomic():
+        if key:
+            batch, created = repeats.of_key(key, wanted.content, world=world, name=name)
+        else:
+            batch, created = Batch.objects.create(name=name, **world.columns), True
+        return Answer(202 if created else 200, wanted.begin(batch))
+
+
 @router.get("", response=Page[BatchOut], summary="List batches, newest first")
 def list_batches(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     """List batches."""
-    page, cursor = cut_by_age(mine(Batch.objects.all(), request), paging)
+    page, cursor = cut_by_age(mine(Batch.objects.select_related("expansion"), request), paging)
     return {"items": page, "next_cursor": cursor}
 
 

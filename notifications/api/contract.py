@@ -122,6 +122,21 @@ _BATCH = {
             "required": ["notifications"],
             "additionalProperties": False,
         },
+        {
+            "type": "object",
+            "properties": {
+                "audience": {"type": "string", "description": "The name of a saved audience."},
+                "common": {"type": "object", "description": "Fields that all rows share."},
+                "variables": {
+                    "type": "object",
+                    "description": "The template's variables, by what fills them: "
+                    "`attributes.…`, `id`, `locale`, `timezone` or `country`, or an object of "
+                    "`from` and `default`.",
+                },
+            },
+            "required": ["audience"],
+            "additionalProperties": False,
+        },
     ],
 }
 _BATCH_EXAMPLE = {
@@ -149,6 +164,10 @@ _LINKS: dict[str, dict[str, dict[str, str]]] = {
     },
     "save_window": {
         name: {"id": "$response.body#/id"} for name in ("change_window", "delete_window")
+    },
+    "save_audience": {
+        name: {"name": "$response.body#/name"}
+        for name in ("get_audience", "preview_audience", "delete_audience")
     },
     "create_suppression": {"lift_suppression": {"id": "$response.body#/id"}},
     "create_job": {

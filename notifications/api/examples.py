@@ -41,6 +41,27 @@ BODIES: dict[str, dict[str, Any]] = {
             "attributes": {"plan": "gold"},
         }
     },
+    "save_audience": {
+        "gold customers who agreed to offers by mail": {
+            "name": "gold-customers",
+            "filter": {
+                "and": [
+                    {"field": "attributes.plan", "op": "eq", "value": "gold"},
+                    {"field": "consent.marketing", "op": "eq", "value": "email"},
+                ]
+            },
+        }
+    },
+    "preview_filter": {
+        "who has bought nothing yet": {
+            "filter": {
+                "and": [
+                    {"field": "country", "op": "in", "value": ["AT", "DE"]},
+                    {"field": "attributes.orders", "op": "exists", "value": False},
+                ]
+            }
+        }
+    },
     "save_category": {
         "that they have to agree to": {
             "name": "weekly-report",
@@ -107,6 +128,11 @@ BODIES: dict[str, dict[str, Any]] = {
                 {"recipient": "ada@example.org", "context": {"number": 7, "name": "Ada"}},
                 {"recipient": "eve@example.org", "context": {"number": 8, "name": "Eve"}},
             ],
+        },
+        "to an audience, with a name from each recipient's attributes": {
+            "audience": "gold-customers",
+            "common": {"channel": "email", "template": "order-shipped", "context": {"number": 7}},
+            "variables": {"name": {"from": "attributes.first_name", "default": "customer"}},
         },
         "rows with texts of their own": [
             {"channel": "sms", "recipient": "+4366412345678", "body": "We open at nine."}

@@ -9,7 +9,7 @@ from django.db.models.functions import Substr
 from django_celery_beat.models import PeriodicTask
 
 from notifications.api.problems import Problem
-from notifications.core.routing import SEND_TASK, SEND_TO_EACH_TASK
+from notifications.core.routing import SENDING_TASKS
 from notifications.core.world import DEFAULT_PROJECT, World
 from scheduling import isolation, job_rows
 from scheduling.models import Schedule
@@ -63,7 +63,7 @@ def _prefix(namespace: str) -> str:
 
 def sends(definition: Mapping[str, Any]) -> bool:
     """Return whether a job sends notifications."""
-    return definition.get("handler") in (SEND_TASK, SEND_TO_EACH_TASK)
+    return definition.get("handler") in SENDING_TASKS
 
 
 def sends_tests(definition: Mapping[str, Any]) -> bool:

@@ -67,6 +67,9 @@ KINDS: dict[str, Kind] = {
     "unknown-recipient": Kind(
         422, "There is no stored recipient with this id, or it has no address of the channel."
     ),
+    "unknown-audience": Kind(422, "The project has no audience of this name."),
+    "invalid-filter": Kind(422, "The filter of the audience is not valid."),
+    "unindexed-filter": Kind(422, "No index serves the filter of the audience."),
     "invalid-window": Kind(422, "The delivery window never opens."),
     "unknown-chain": Kind(422, "There is no such chain."),
     "invalid-chain": Kind(422, "The chain has no step, too many, or one that would never be sent."),

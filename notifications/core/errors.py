@@ -90,6 +90,18 @@ class UnknownRecipient(InvalidNotification):
     """There is no stored recipient with this id, or it has no address of the channel."""
 
 
+class UnknownAudience(InvalidNotification):
+    """The project has no audience of this name."""
+
+
+class InvalidFilter(InvalidNotification):
+    """The filter of an audience has a condition that is malformed, or too many of them."""
+
+
+class UnindexedFilter(InvalidNotification):
+    """No index serves the filter of an audience: it would read every recipient of everybody."""
+
+
 class InvalidWindow(InvalidNotification):
     """The delivery window never opens."""
 

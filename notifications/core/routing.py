@@ -18,6 +18,8 @@ JOBS_QUEUE = "jobs"
 
 SEND_TASK = "notifications.send_notification"
 SEND_TO_EACH_TASK = "notifications.send_to_each"
+SEND_TO_AUDIENCE_TASK = "notifications.send_to_audience"
+SENDING_TASKS = (SEND_TASK, SEND_TO_EACH_TASK, SEND_TO_AUDIENCE_TASK)
 
 
 def queue_for(channel: str, priority: str) -> str:

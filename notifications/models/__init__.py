@@ -6,6 +6,7 @@ Rows change through verbs (``submission.submit``, ``claims.claim``, ``outcomes.r
 
 from notifications.models.api_key import ApiKey
 from notifications.models.archived_notification import ArchivedNotification
+from notifications.models.audience import Audience, Expansion, ExpansionChunk
 from notifications.models.batch import Batch
 from notifications.models.bulk_replay import BulkReplay
 from notifications.models.chain import Chain, ChainRun
@@ -44,6 +45,7 @@ __all__ = [
     "ArchivedNotification",
     "Attachment",
     "Attempt",
+    "Audience",
     "Batch",
     "BulkReplay",
     "Category",
@@ -54,6 +56,8 @@ __all__ = [
     "Event",
     "EventEffect",
     "EventRule",
+    "Expansion",
+    "ExpansionChunk",
     "FailedDelivery",
     "Hold",
     "MailContent",

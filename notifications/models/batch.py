@@ -8,7 +8,10 @@ from notifications.models.project import project_column
 
 
 class Batch(models.Model):
-    """Many notifications that can be watched, paused, resumed and cancelled as one."""
+    """Many notifications that can be watched, paused, resumed and cancelled as one.
+
+    One that goes to an audience has an ``expansion``.
+    """
 
     class State(models.TextChoices):
         ACTIVE = "active"

@@ -69,6 +69,14 @@ class Recipient(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["project", "test", "key"], name="recipient_of_project")
         ]
+        # What audiences look for. On Postgres the migration that adds them also adds indexes of
+        # attributes and choices, by GIN, of which SQLite has no kind.
+        indexes: ClassVar = [
+            models.Index(fields=["project", "test", "locale"], name="recipient_locale"),
+            models.Index(fields=["project", "test", "timezone"], name="recipient_timezone"),
+            models.Index(fields=["project", "test", "country"], name="recipient_country"),
+            models.Index(fields=["project", "test", "created_at"], name="recipient_created"),
+        ]
 
     def __str__(self) -> str:
         return without_addresses(self.key)

@@ -25,10 +25,12 @@ MEASURED = 1000  # messages that are rendered to count their segments
 class Outlook:
     """What a campaign would come to. ``errors`` holds (row, line, field, what is wrong).
 
-    ``begins_at`` is None where the first is sent at once.
+    ``begins_at`` is None where the first is sent at once. ``matched`` is of an audience: how many
+    recipients it has, of whom ``total`` were looked at.
     """
 
     total: int = 0
+    matched: int | None = None
     accepted: int = 0
     refused: int = 0
     suppressed: dict[str, int] = field(default_factory=dict)
@@ -39,6 +41,11 @@ class Outlook:
     begins_at: datetime | None = None
     done_at: datetime | None = None
     held: list[str] = field(default_factory=list)
+
+    @property
+    def to_send(self) -> int:
+        """How many the button sends: those that were accepted, or all of an audience."""
+        return self.accepted if self.matched is None else self.matched
 
     @property
     def held_back(self) -> int:

@@ -37,6 +37,8 @@ class Asked(NamedTuple):
     ``common`` holds fields that many share; the request's own win. ``id`` is the id that its row
     shall have; ``use`` tells one use of that id from another, each of which gets a row. ``version``
     pins another than the published one of its template. A step of a chain names its run.
+    ``row_id`` is the id of a row that nobody asks for again: one that is there already is a
+    duplicate, whatever it holds.
     """
 
     given: Request | Fields | Callable[[], Fields]
@@ -48,6 +50,7 @@ class Asked(NamedTuple):
     version: CompiledVersion | None = None
     chain_run: UUID | None = None
     chain_step: int | None = None
+    row_id: UUID | None = None
 
 
 @dataclass(slots=True)
@@ -157,6 +160,8 @@ def build(asked: Asked, request: Request, answer: Answer, call: Call) -> Built:
         continuation=dict(asked.continuation) if asked.continuation else None,
         **shared,
     )
+    if asked.row_id is not None:
+        answer.row["id"] = asked.row_id
     version = accepted.template_version
     is_marketing = version is not None and version.category == Category.MARKETING
     kind = categories.kind_of(

@@ -127,6 +127,8 @@ def content(
         "chains": f"{lists}/chain/",
         "chain-add": f"{lists}/chain/add/",
         "windows": f"{lists}/deliverywindow/",
+        "audiences": f"{lists}/audience/",
+        "audience-add": f"{lists}/audience/add/",
         "window-add": f"{lists}/deliverywindow/add/",
         "preferences": f"/preferences/{preference_links.token(ada.world, ada.key)}",
         "root": "/",

@@ -38,6 +38,7 @@ from notifications.maintenance import archive
 from notifications.models import (
     ApiKey,
     ArchivedNotification,
+    Audience,
     Batch,
     BulkReplay,
     Category,
@@ -86,6 +87,7 @@ MODELS = {
     "django_celery_results.taskresult": (ALL, "", "", ""),
     "notifications.apikey": ("D", "D", "D", ""),
     "notifications.archivednotification": (ALL, "", "", ""),
+    "notifications.audience": (ALL, "OD", "OD", "OD"),
     "notifications.batch": (ALL, "", "", ""),
     "notifications.bulkreplay": (ALL, "", "", ""),
     "notifications.category": (ALL, "D", "D", "D"),
@@ -420,6 +422,7 @@ def furnished() -> Any:
         TaskResult: TaskResult.objects.create(task_id="t"),
         ApiKey: api_keys.create("shop").row,
         ArchivedNotification: ArchivedNotification.objects.get(),
+        Audience: Audience.objects.create(name="all", filter={"everyone": True}),
         Batch: Batch.objects.create(name="b", closed_at=now),
         BulkReplay: BulkReplay.objects.create(fingerprint="f", total=1, per_second=1, last_id=1),
         Category: Category.objects.create(name="report"),

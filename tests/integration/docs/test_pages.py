@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django_celery_beat.models import PeriodicTask
 
-from notifications.models import Notification, Status
+from notifications.models import Batch, Notification, Status
+from notifications.operations import api_keys
 from scheduling.models import Fire, FireStatus, SchedulerProcess
 from tests.pages import DOCS, examples, files, marked
 from tests.servers.processes import Processes
@@ -51,6 +53,35 @@ def test_the_quickstart_leads_to_delivered_notifications(
     (code,) = examples("../README.md", "shell")
     state, id_ = run("shell", f"{code}\nprint(result.state, result.id)", OUTBOX="1").split()
     assert (state, sent.get(id=id_).priority) == ("SUCCESS", "high")
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+def test_an_audience_is_made_and_written_to_and_a_payment_told_of_as_the_pages_say(
+    processes: Processes, run: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
+    _, address = processes.web(OUTBOX="1")
+    processes.worker("-c", "1", OUTBOX="1")
+    processes.beat(OUTBOX="1")
+    key = api_keys.create("docs").token
+    env = {"OUTBOX": "1", "BASE": address, "KEY": key}
+    printed = [run(kind, code, **env) for kind, code in marked("audiences.md", "run")]
+    assert "customer-" in printed[2]
+    assert '"count": 5' in printed[3]
+    written = Batch.objects.filter(closed_at__isnull=False)
+    wait_until(lambda: sorted(written.values_list("accepted", flat=True)) == [5, 5, 6, 6])
+    thanks = Notification.objects.filter(template_version__template__name="thanks")
+    wait_until(lambda: thanks.filter(status=Status.SENT).count() == 6)
+    assert thanks.filter(context__name="Ada 1").exists()
+    # The story of a payment, with the same processes: its campaign has these customers, too.
+    for kind, code in marked("payments.md", "run"):
+        run(kind, code, **env)
+    wait_until(lambda: written.filter(name="Spring", accepted=5).exists())
+    spring = Notification.objects.get(recipient_key="customer-17", batch__name="Spring")
+    assert (spring.status, spring.context) == (Status.SCHEDULED, {"name": "Ada"})
+    assert spring.scheduled_at.astimezone(ZoneInfo("Europe/Vienna")).hour == 9
+    for key in ("code", "receipt"):
+        sent = Notification.objects.filter(idempotency_key=f"payment-1234-{key}")
+        wait_until(sent.filter(status=Status.SENT).exists)
 
 
 def test_an_app_of_ones_own_extends_the_system(

@@ -58,6 +58,7 @@ def test_the_reference_has_names_types_and_docstrings(site: Path) -> None:
         "notifications.submission.asend_many",
         "notifications.submission.fields.Fields",
         "notifications.events.emit",
+        "notifications.audiences.send_to_audience",
         "notifications.errors.InvalidField",
         "notifications.testing.sent_notifications",
         "scheduling.jobs.register",

@@ -13,8 +13,9 @@ from django.core.files.base import ContentFile
 from django.test import Client
 from django.utils.timezone import localtime, now
 
-from notifications.models import Batch, Notification, Status
-from notifications.submission import save_recipient
+from notifications.audiences import expansion, save_audience
+from notifications.models import Audience, Batch, Notification, Status
+from notifications.submission import save_recipient, save_recipients
 from notifications.submission.bulk import send_many
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
@@ -113,3 +114,33 @@ def test_a_workbook_becomes_the_rows_of_the_form(
     assert "not an Excel workbook" in answer(boss, b"recipient\n").json()["problem"]
     assert "Choose a file" in boss.post("/send/sheet/").json()["problem"]
     assert answer(browser_of("view_batch"), out.getvalue()).status_code == 403
+
+
+def test_a_campaign_goes_to_an_audience_whose_attributes_fill_the_template(boss: Client) -> None:
+    template = Template.objects.create(name="news", channel="simulator")
+    version = publish(create_version(template, {"body": "Dear {{ name }}", "subject": "Hi"}))
+    save_recipients(
+        [
+            {"id": f"c-{n}", "addresses": {"simulator": f"c{n}"}, "attributes": {"name": f"Ada{n}"}}
+            for n in range(3)
+        ]
+    )
+    save_audience("all", {"everyone": True})
+    fields = {"template": str(version.pk), "priority": "low", "when": "now", "key": "once"}
+    fields["audience"] = str(Audience.objects.get().pk)
+    both = boss.post("/send/", {**fields, "rows": "recipient\nada\n", "check": ""})
+    assert "There are both recipients and an audience." in both.content.decode()
+    neither = boss.post("/send/", {**fields, "audience": "", "check": ""})
+    assert "Say whom to send it to." in neither.content.decode()
+    page = boss.post("/send/", {**fields, "check": ""}).content.decode()
+    for said in ("The audience has 3 recipients; 3 of them were looked at.", "Send 3", "Dear Ada"):
+        assert said in page
+    for _ in range(2):
+        answer = boss.post("/send/", {**fields, "send": ""})
+        assert answer.status_code == 302
+    while expansion.tick() == expansion.BUSY:
+        pass
+    assert Batch.objects.get().accepted == 3
+    assert Notification.objects.get(recipient_key="c-1").context == {"name": "Ada1"}
+    shown = boss.get(answer.headers["Location"]).content.decode()
+    assert "all: 3 recipients as of" in shown

@@ -14,9 +14,10 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django import Settings
 
 from notifications import tasks
+from notifications.audiences import save_audience
 from notifications.core import routing
 from notifications.core.errors import IdempotencyConflict, MalformedRecipient
-from notifications.models import Batch, Notification
+from notifications.models import Audience, Batch, Notification
 from notifications.submission import save_recipient
 from templates_engine import catalog
 from templates_engine.models import Template
@@ -318,3 +319,23 @@ def test_a_send_that_is_typed_as_a_plain_task_is_checked_too(boss: Client) -> No
     response = boss.post(ADD, filled(**typed))
     assert "recipient" in str(response.context["adminform"].form.errors["kwargs"])
     assert not PeriodicTask.objects.filter(name="monthly receipt").exists()
+
+
+def test_a_schedule_goes_to_an_audience_or_says_beside_the_field_why_not(boss: Client) -> None:
+    save_audience("gold", {"everyone": True})
+    audience = Audience.objects.get()
+    hello = {"channel": "simulator", "subject": "Hi", "body": "Hello", "audience": audience.pk}
+    assert "both" in refused(boss, **hello)["audience"][0]
+    wrong = refused(boss, **hello, recipients="", more='{"variables": {"name": "password"}}')
+    assert "password" in wrong["more"][0]
+    task = saved(boss, **hello, recipients="")
+    assert task.task == routing.SEND_TO_AUDIENCE_TASK
+    before = json.loads(task.kwargs)
+    assert before["audience"] == "gold"
+    assert "the audience gold" in boss.get(LIST).content.decode()
+    url = reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])
+    form = boss.get(url).context["adminform"].form
+    assert (form["audience"].value(), form["recipients"].value()) == (audience.pk, "")
+    assert boss.post(url, filled(**hello, recipients="", description="x")).status_code == 302
+    task.refresh_from_db()
+    assert json.loads(task.kwargs) == before

@@ -95,11 +95,15 @@ def rule(rows: Rows) -> dict[str, Any]:
     return {**worlds.RULE, "name": "new", "event": rows.mark, "template": rows.mark}
 
 
-N, B, J, F, R, T, S, D, C, E, U, P, K, W, L, Z = (
+def audience(rows: Rows) -> dict[str, Any]:
+    return {"name": f"new-{rows.mark}", "filter": {"everyone": True}}
+
+
+N, B, J, F, R, T, S, D, C, E, U, P, K, W, L, Z, A = (
     *("/notifications", "/notifications/batch", "/jobs", "/failed-runs"),
     *("/failed-deliveries/replays", "/templates", "/suppressions", "/failed-deliveries"),
     *("/problems", "/events", "/event-rules", "/recipients", "/categories"),
-    *("/delivery-windows", "/chains", "/chain-runs"),
+    *("/delivery-windows", "/chains", "/chain-runs", "/audiences"),
 )
 PAST = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:10:00Z", "dry_run": True}
 TABLE = {
@@ -182,6 +186,12 @@ TABLE = {
     "start_chain": Expected(SEND, 201, body=chain_run, shows=True),
     "get_chain_run": Expected(READ, path=Z, shows=True),
     "cancel_chain_run": Expected(SEND, path=Z, shows=True),
+    "list_audiences": Expected(READ, shows=True),
+    "save_audience": Expected(MANAGE, 201, body=audience, shows=True),
+    "get_audience": Expected(READ, path=A, shows=True),
+    "delete_audience": Expected(MANAGE, 204, path=A),
+    "preview_audience": Expected(READ, path=A, shows=True),
+    "preview_filter": Expected(READ, body=lambda _: {"filter": {"everyone": True}}, shows=True),
     "create_event": Expected(SEND, 201, body=event, shows=True),
     "list_events": Expected(READ, shows=True),
     "get_event": Expected(READ, path=E, shows=True),

@@ -14,6 +14,7 @@ from notifications.core.world import World
 from notifications.db import clock
 from notifications.models import (
     Attempt,
+    Audience,
     Batch,
     BulkReplay,
     Category,
@@ -47,7 +48,7 @@ WORLDS = [World(project, test) for project in PROJECTS for test in (False, True)
 TABLES = (
     *(Notification, Attempt, Batch, RefusedRow, FailedDelivery, BulkReplay, Suppression),
     *(Event, EventEffect, EventRule, Recipient, RecipientAddress),
-    *(Category, Consent, DeliveryWindow, Chain, ChainRun),
+    *(Category, Consent, DeliveryWindow, Chain, ChainRun, Audience),
     *(Template, TemplateVersion, PeriodicTask, Schedule, Fire),
 )
 
@@ -120,6 +121,7 @@ def furnish(world: World) -> Rows:
     run = ChainRun.objects.create(
         chain=mark, recipient_key=mark, stop_on="sent", content_hash="x", **world.columns
     )
+    Audience.objects.create(name=mark, filter={"everyone": True}, **world.columns)
     event = Event.objects.create(name=mark, data={"said": mark}, content_hash="x", **world.columns)
     rule = EventRule.objects.create(
         **{**RULE, "name": mark, "event": mark, "template": mark}, **world.columns
@@ -151,6 +153,7 @@ def furnish(world: World) -> Rows:
         "/event-rules": {"id": rule.pk},
         "/recipients": {"id": mark},
         "/categories": {"name": mark},
+        "/audiences": {"name": mark},
         "/delivery-windows": {"id": window.pk},
         "/chains": {"name": mark},
         "/chain-runs": {"id": run.pk},

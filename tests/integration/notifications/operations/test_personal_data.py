@@ -101,7 +101,8 @@ IMPERSONAL_TABLES = re.compile(
     r"|templates_engine_\w+|django_celery_beat_(?!periodictask$)\w+"
     r"|django_celery_results_chordcounter"
     r"|notifications_(apikey|project|provideraccount|accountrule|ratelimit|queueweight"
-    r"|quarantinedrow|eventrule|category|chain|deliverywindow|attachment|bulkreplay|\w+_attachments)"
+    r"|quarantinedrow|eventrule|category|chain|deliverywindow|audience|expansion|expansionchunk"
+    r"|attachment|bulkreplay|\w+_attachments)"
     r"|scheduling_(uniquerun|change|schedulerprocess|workerprocess|lease)"
 )
 # Columns that hold words of the system's own.

@@ -1,0 +1,95 @@
+"""Audiences, checked as the API checks them, with whom they have now."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from notifications.admin.project import ProjectFilter
+from notifications.audiences import saved
+from notifications.core.errors import InvalidNotification
+from notifications.core.masking import without_addresses
+from notifications.models import Audience
+from notifications.submission import projects
+
+
+class AudienceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+    """An audience; what is wrong stands beside its field."""
+
+    class Meta:
+        model = Audience
+        fields = ("project", "name", "description", "filter")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if "project" in self.fields:
+            names = [(name, name) for name in projects.names()]
+            self.fields["project"] = forms.ChoiceField(
+                choices=names, help_text=self.fields["project"].help_text
+            )
+        if "filter" in self.fields:
+            self.fields["filter"].widget = UnfoldAdminTextareaWidget(
+                attrs={"rows": 12, "spellcheck": "false"}
+            )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if self.errors:
+            return data
+        whose = {"project": self.instance.project, "name": self.instance.name}
+        try:
+            saved.check(Audience(**{"test": self.instance.test, **whose, **data}))
+        except InvalidNotification as error:
+            field, _, _ = error.field.partition(".")
+            place = f"{error.field}: " if field != error.field else ""
+            self.add_error(field if field in self.fields else None, f"{place}{error}")
+        return data
+
+
+@admin.register(Audience)
+class AudienceAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Saved filters over the stored recipients."""
+
+    form = AudienceForm
+    list_display = ("name", "description", "project", "test", "updated_at")
+    list_filter = ("test", ProjectFilter)
+    search_fields = ("name",)
+    sortable_by = ()
+
+    def get_fields(self, request: HttpRequest, obj: Audience | None = None) -> Any:
+        own = ("project", "name", "description", "filter")
+        return (*own, "matches", "some") if obj else own
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Audience | None = None) -> Any:
+        return ("project", "name", "matches", "some") if obj else ()
+
+    @admin.display(description="Recipients now")
+    def matches(self, audience: Audience) -> str:
+        found = self._preview(audience)
+        return found if isinstance(found, str) else str(found.count)
+
+    @admin.display(description="Some of them")
+    def some(self, audience: Audience) -> str:
+        found = self._preview(audience)
+        if isinstance(found, str):
+            return "-"
+        return ", ".join(without_addresses(one["id"]) for one in found.recipients) or "-"
+
+    def save_model(self, request: HttpRequest, obj: Audience, form: Any, change: Any) -> None:
+        obj.updated_at = timezone.now()
+        super().save_model(request, obj, form, change)
+
+    def _preview(self, audience: Audience) -> saved.Preview | str:
+        """Return who is in it, asked for once in a request, or what is wrong with it by now."""
+        found: saved.Preview | str | None = audience.__dict__.get("found")
+        if found is None:
+            try:
+                found = saved.preview(audience.filter, audience.world)
+            except InvalidNotification as error:
+                found = f"{error.field}: {error}"
+            audience.__dict__["found"] = found
+        return found
