@@ -209,7 +209,7 @@ def test_every_operation_of_the_api_is_known() -> None:
         *("get_failed_delivery", "list_failed_deliveries", "get_job", "list_jobs"),
         *("get_failed_run", "list_failed_runs", "get_event", "list_events"),
         *("get_recipient", "list_recipients"),
-        *("get_preferences", "list_consent"),
+        *("get_preferences", "list_consent", "preview_audience"),
     }
     assert reading >= acts.PLAIN_OPERATIONS
     assert names - reading >= acts.UNWRITTEN_OPERATIONS
