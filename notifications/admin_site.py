@@ -26,11 +26,27 @@ from django.utils.timezone import is_aware, make_aware
 from unfold.admin import ModelAdmin
 from unfold.dataclasses import UnfoldAction
 from unfold.sites import UnfoldAdminSite
+from unfold.templatetags import unfold_list
 
 listeners: list[Callable[[HttpRequest, Model, str], None]] = []
 """Told of each act that an admin class logs: the request, the row, and what was done."""
 
 _FORMS = ("", "__exact", "__isnull", "__id__exact")  # what Django's own filters ask for
+
+
+_make_headers: Callable[[ChangeList], Iterable[dict[str, Any]]] = unfold_list.result_headers
+
+
+def _headers_of(changelist: ChangeList) -> list[dict[str, Any]]:
+    """Return a list's headers: Unfold makes them anew for each row, a quarter of a page's time."""
+    kept = vars(changelist)
+    if "own_headers" not in kept:
+        kept["own_headers"] = list(_make_headers(changelist))
+    found: list[dict[str, Any]] = kept["own_headers"]
+    return found
+
+
+unfold_list.result_headers = _headers_of
 
 
 class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types

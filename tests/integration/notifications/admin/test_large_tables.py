@@ -1,6 +1,8 @@
 """Lists over large tables: never counted, and never a dropdown of all there is."""
 
+from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -8,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from unfold.templatetags import unfold_list
 
 from notifications.admin import search
 from notifications.models import ArchivedNotification, Notification
@@ -61,6 +64,50 @@ def test_no_list_counts_or_walks_a_large_table(boss: Client, much: None) -> None
         for sql in statements:
             if sql.startswith("SELECT") and name in sql:
                 assert walked(sql) < 5_000, sql
+
+
+def test_a_page_makes_its_headers_once_and_reads_no_contents(
+    boss: Client, accepted: Callable[..., Notification], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        accepted(body="long" * 1000)
+    made: list[str] = []
+    labelled = unfold_list.label_for_field
+
+    def label_for_field(name: str, *args: Any, **options: Any) -> Any:
+        made.append(name)
+        return labelled(name, *args, **options)
+
+    monkeypatch.setattr(unfold_list, "label_for_field", label_for_field)
+    with CaptureQueriesContext(connection) as asked:
+        page = boss.get(reverse("admin:notifications_notification_changelist"))
+    assert page.status_code == 200
+    assert page.content.count(b"/notification/0") >= 3
+    assert len(made) == len({*made})
+    (rows,) = [
+        q["sql"] for q in asked if 'ORDER BY "notifications_notification"."id" DESC' in q["sql"]
+    ]
+    assert '"body"' not in rows
+    assert '"compiled"' not in rows
+
+
+def test_a_cause_and_a_schedules_fires_are_found_by_an_index(
+    boss: Client, much: None, dead: Callable[..., Any]
+) -> None:
+    letter = dead()
+    for name, term in (
+        ("notifications_faileddelivery", letter.fingerprint),
+        ("scheduling_fire", "job 17"),
+        ("scheduling_fire", str(uuid4())),
+    ):
+        with CaptureQueriesContext(connection) as asked:
+            page = boss.get(reverse(f"admin:{name}_changelist"), {"q": term})
+        assert page.status_code == 200
+        assert not [query["sql"] for query in asked if "UPPER(" in query["sql"]], name
+    where = reverse("admin:notifications_faileddelivery_changelist")
+    row = f"/faileddelivery/{letter.pk}/change/"
+    assert row in boss.get(where, {"q": letter.fingerprint.upper()}).content.decode()
+    assert row not in boss.get(where, {"q": "f" * 32}).content.decode()
 
 
 def test_a_recipient_is_found_by_an_index_in_any_letter_case(much: None) -> None:
