@@ -223,7 +223,7 @@ def plan_by_a_new_calendar(page: Any, shoot: Shoot, folder: Path) -> None:
     page.evaluate("document.querySelector('#compare').scrollIntoView()")
     shoot(page, "flow-plan-calendars")
     page.click("a:has-text('daily report')")
-    page.wait_for_selector("text=calendar: company")
+    page.wait_for_url("**/periodictask/*/change/")
 
 
 def test_send_find_out_why_and_mend(
