@@ -16,6 +16,7 @@ from bench.benchmark import Benchmark
 from bench.bulk import BULK
 from bench.bulkheads import BULKHEADS
 from bench.calls import CALLS_BENCHMARK
+from bench.digests import DIGEST
 from bench.email import EMAIL, EMAIL_LIMIT
 from bench.growth import GROWTH
 from bench.idle import IDLE_PROCESSOR, IDLE_SCHEDULER, IDLE_WEB, IDLE_WORKER, WORKER_START
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "audience": audience.PACE,
     "audience_first": audience.FIRST_SENT,
     "audience_memory": audience.MEMORY,
+    "digest": DIGEST,
     "email": EMAIL,
     "email_limit": EMAIL_LIMIT,
     "attachments": attachments.PACE,

@@ -29,6 +29,7 @@ LABELS: dict[str, str] = {
     Status.EXPIRED: "warning",
     Status.SUPPRESSED: "warning",
     Status.CANCELLED: "warning",
+    Status.MERGED: "info",
 }
 
 
@@ -42,7 +43,7 @@ class RecordAdmin(ReadOnlyAdmin):
     # Another order than the newest first would sort the whole table.
     sortable_by = ()
     # What links of our own pages ask by.
-    listed_lookups = ("batch", "reference", "reason", "provider")
+    listed_lookups = ("batch", "reference", "reason", "provider", "digest_id")
     list_deferred = ("context", "subject", "body", "metadata", "options", "retry", "continuation")
     ordering = ("-id",)
     search_fields = ("id",)

@@ -41,6 +41,7 @@ from notifications.models import (
 from notifications.models.project import within
 from notifications.monitoring import timeline
 from notifications.recipients import spellings
+from notifications.submission import digest_fields
 from templates_engine.models import TemplateVersion
 
 router = Router()
@@ -84,6 +85,24 @@ class ToIn(Input):
     """A stored recipient."""
 
     recipient: str | int = Field(description="Your own id for the recipient.")
+
+
+class DigestIn(Input):
+    """The digest that a notification goes with, with all others of its key and recipient."""
+
+    key: str = Field(description="What is collected together, like `comments-on-7`.")
+    window: float = Field(description="Seconds for which it collects, 1 to 604800.")
+    template: str = Field(
+        description="The digest's template, of the same channel: it gets `items`, `count`, `rest`."
+    )
+    first: str = Field(
+        "together",
+        json_schema_extra=one_of(digest_fields.FIRST),
+        description="Whether the first one waits for the others, or goes at once.",
+    )
+    limit: int = Field(
+        digest_fields.ITEMS, description="How many items the template gets at most, up to 500."
+    )
 
 
 class NotificationIn(MailIn):
@@ -146,6 +165,9 @@ class NotificationIn(MailIn):
         "`topic`, `image`, `collapse_key`, `priority`; chat: Slack's `blocks`; email: `to_name`, "
         "`open_pixel`.",
     )
+    digest: DigestIn | None = Field(
+        None, description="The digest that it goes with, in place of going by itself."
+    )
     test: bool = Field(
         default=False,
         description="The simulator gets it instead of a provider; always true with a test key.",
@@ -157,8 +179,8 @@ class Accepted(Schema):
 
     id: UUID
     status: str = Field(
-        description="On acceptance: `queued`, `scheduled`, `suppressed`, or `expired` for one that "
-        "would expire before its delivery window opens."
+        description="On acceptance: `queued`, `scheduled`, `merged`, `suppressed`, or "
+        "`expired` for one that would expire before its delivery window opens."
     )
     channel: str
     priority: str
@@ -172,12 +194,13 @@ class Accepted(Schema):
     copies: list[UUID] = Field(
         description="The ids of the notifications to the recipient's other devices."
     )
+    digest: UUID | None = Field(description="The digest that it goes with, if it is `merged`.")
     url: str = Field(description="Where to follow it.")
 
 
 _JSON = TypeAdapter(dict[str, Any])
 # Columns of the row.
-_ACCEPTED = [name for name in Accepted.model_fields if name not in ("url", "copies")]
+_ACCEPTED = [name for name in Accepted.model_fields if name not in ("url", "copies", "digest")]
 
 
 class NotificationOut(Schema):
@@ -214,6 +237,10 @@ class NotificationOut(Schema):
     batch: UUID | None
     chain_run: UUID | None = Field(description="The run of a chain that it is a step of.")
     chain_step: int | None = Field(description="Which step it is, from 1.")
+    digest: UUID | None = Field(
+        description="The notification of the digest that it goes with (`merged`), or its own id "
+        "if it is a digest."
+    )
     test: bool
     request_id: str
     archived: bool = Field(description="Whether it is in the archive.")
@@ -227,6 +254,11 @@ class NotificationOut(Schema):
     def resolve_to(row: NotificationRecord) -> dict[str, str] | None:
         """Return it as a request names it."""
         return {"recipient": row.recipient_key} if row.recipient_key else None
+
+    @staticmethod
+    def resolve_digest(row: NotificationRecord) -> UUID | None:
+        """Return the id, which is that of the digest's notification."""
+        return row.digest_id
 
     @staticmethod
     def resolve_batch(row: NotificationRecord) -> UUID | None:
@@ -311,6 +343,7 @@ class Filters(Paging):
     reference: Text = Field("", max_length=255)
     template: Text = Field("", max_length=100)
     batch: UUID | None = None
+    digest: UUID | None = Field(None, description="What has gone with a digest, and the digest.")
     archived: bool = Field(
         default=False, description="Archived notifications instead of live ones."
     )
@@ -420,6 +453,8 @@ def _filtered(world: World, filters: Filters) -> "QuerySet[Any]":
         rows = rows.filter(recipient__in=spellings.kept(table, filters.recipient, filters.channel))
     if filters.to:
         rows = rows.filter(recipient_key=filters.to)
+    if filters.digest:
+        rows = rows.filter(digest_id=filters.digest)
     if filters.batch:
         rows = rows.filter(batch_id=filters.batch)
     if filters.template:
@@ -454,6 +489,7 @@ def _answer(submitted: submission.Submission) -> HttpResponse:
         if not ended and now.reason != Reason.WINDOW_CLOSED:
             document["reason"] = ""
     document["copies"] = submitted.copies
+    document["digest"] = row["digest_id"]
     document["url"] = f"/api/v1/notifications/{row['id']}"
     status = 201 if submitted.created else 200
     return HttpResponse(_JSON.dump_json(document), content_type="application/json", status=status)
@@ -462,7 +498,7 @@ def _answer(submitted: submission.Submission) -> HttpResponse:
 def _status_on_acceptance(row: Notification) -> Status:
     """Say what the first answer said, wherever the row has got to since."""
     ended = row.finished_at
-    at_once = (Status.SUPPRESSED, Status.EXPIRED)
+    at_once = (Status.SUPPRESSED, Status.EXPIRED, Status.MERGED)
     if row.status in at_once and ended and ended - row.created_at < ACCEPTING:
         return Status(row.status)
     waited = row.scheduled_at - row.created_at > ACCEPTING

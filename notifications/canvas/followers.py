@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 LOOP = "followers"  # names what is quarantined
 OUTAGE_REST = 5.0  # seconds until what could not be published is tried again
-SUCCEEDED = (Status.SENT, Status.DELIVERED)
+SUCCEEDED = (Status.SENT, Status.DELIVERED, Status.MERGED)
 
 
 class _Step(NamedTuple):

@@ -19,6 +19,7 @@ _STATES = {
     Status.SENDING: states.STARTED,
     Status.SENT: states.SUCCESS,
     Status.DELIVERED: states.SUCCESS,
+    Status.MERGED: states.SUCCESS,
     Status.CANCELLED: states.REVOKED,
 }
 

@@ -52,6 +52,7 @@ class Claim(NamedTuple):
     category: str = ""
     chain_run: UUID | None = None
     chain_step: int | None = None
+    digest_id: UUID | None = None
     held_accounts: str = ""  # one a line: no message that was claimed now goes by these
 
     @property

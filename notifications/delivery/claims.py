@@ -46,13 +46,18 @@ def _read_json(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
+def _read_id(value: Any) -> UUID | None:
+    return None if value is None else dialect.read_id(value)
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "id": dialect.read_id,
     "scheduled_at": dialect.read_time,
     "expires_at": dialect.read_time,
     "lease_until": dialect.read_time,
     "test": bool,
-    "chain_run": lambda value: None if value is None else dialect.read_id(value),
+    "chain_run": _read_id,
+    "digest_id": _read_id,
     **dict.fromkeys(("context", "retry", "metadata", "continuation", "options"), _read_json),
 }
 _READ = {Claim._fields.index(name): read for name, read in _READERS.items()}

@@ -17,7 +17,7 @@ from notifications.core.reasons import Reason
 from notifications.core.retry import SUSPECT_AFTER
 from notifications.core.world import World
 from notifications.db import clock
-from notifications.delivery import chain_steps, mail_parts
+from notifications.delivery import chain_steps, digest_contents, mail_parts
 from notifications.delivery.in_hand import InHand
 from notifications.delivery.outcomes import Recorded
 from notifications.delivery.plan import Plan, Ready
@@ -109,7 +109,9 @@ def _deliver(claims: list[Claim], batch: InHand) -> None:
     batch.apply(_outside_windows(batch.left(claims), people))
     batch.apply(chain_steps.plan(batch.left(claims)))
     batch.stage = "render"
-    ready, plan = _render(batch.left(claims))
+    filled, plan = digest_contents.fill(batch.left(claims))
+    batch.apply(plan)
+    ready, plan = _render(filled)
     batch.apply(plan)
     send_batch(ready, batch)  # assign, apply, send, record
 

@@ -22,6 +22,7 @@ from notifications.maintenance import archive
 from notifications.models import (
     UNFINISHED,
     ChainRun,
+    Digest,
     Event,
     EventEffect,
     FailedDelivery,
@@ -67,6 +68,11 @@ def prune(
     _in_batches(
         lambda: runs.filter(~Exists(Notification.objects.filter(chain_run=OuterRef("pk")))),
         lambda ids: runs.filter(pk__in=ids).delete(),
+        limit,
+    )
+    _in_batches(
+        lambda: Digest.objects.filter(closed_at__lt=since),
+        lambda ids: Digest.objects.filter(pk__in=ids).delete(),
         limit,
     )
     quarantine.forget(very_old)

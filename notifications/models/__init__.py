@@ -11,6 +11,7 @@ from notifications.models.batch import Batch
 from notifications.models.bulk_replay import BulkReplay
 from notifications.models.chain import Chain, ChainRun
 from notifications.models.delivery_window import DeliveryWindow
+from notifications.models.digest import Digest
 from notifications.models.event import Event, EventEffect, EventRule
 from notifications.models.failed_delivery import FailedDelivery
 from notifications.models.hold import Hold, Scope
@@ -53,6 +54,7 @@ __all__ = [
     "ChainRun",
     "Consent",
     "DeliveryWindow",
+    "Digest",
     "Event",
     "EventEffect",
     "EventRule",

@@ -31,6 +31,7 @@ class Status(models.TextChoices):
     CANCELLED = "cancelled"  # final: somebody called it off in time
     EXPIRED = "expired"  # final: it would have been stale
     SUPPRESSED = "suppressed"  # final: the recipient must not be written to
+    MERGED = "merged"  # final: it goes with a digest
 
 
 WAITING = (Status.SCHEDULED, Status.QUEUED)
@@ -121,6 +122,12 @@ class NotificationRecord(models.Model):
     )
     chain_step = models.SmallIntegerField(
         null=True, blank=True, editable=False, help_text="Which of its steps it is, from 1."
+    )
+    digest_id: "models.UUIDField[UUID | None, UUID | None]" = models.UUIDField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="The digest that it goes with, or whose notification it is.",
     )
     # No constraint: ``mails.keeping`` locks what it refers to, and only the collector deletes it.
     mail = models.ForeignKey(
@@ -304,6 +311,11 @@ class Notification(NotificationRecord):
             ),
             models.Index(
                 fields=["mail"], name="notification_mail", condition=Q(mail__isnull=False)
+            ),
+            models.Index(
+                fields=["digest_id"],
+                name="notification_digest",
+                condition=Q(digest_id__isnull=False),
             ),
             models.Index(fields=["recipient"], name="notification_recipient"),
             # Mail addresses with capitals, to be found in any letter case. See ``spellings.kept``.

@@ -37,8 +37,10 @@ _ENDS = {
     Status.FAILED: ("Failed: kept among the failed deliveries", "bad"),
     Status.CANCELLED: ("Cancelled", "plain"),
     Status.EXPIRED: ("Expired: it would have been stale", "bad"),
+    Status.MERGED: ("Merged: it goes with a digest", "good"),
     Status.SUPPRESSED: ("Suppressed: the recipient must not be written to", "bad"),
 }
+NAMED = 10  # of a digest's notifications
 _TONES = {"sent": "good", "permanent": "bad", "transient": "waiting", "unknown": "waiting"}
 _RESULTS = {
     "sent": "accepted by the provider",
@@ -84,8 +86,24 @@ def _caused_by(notification: NotificationRecord) -> Iterator[str]:
     if notification.chain_run:
         run = ChainRun.objects.filter(pk=notification.chain_run).first()
         yield f"step {notification.chain_step} of the chain {run or notification.chain_run}"
+    if notification.digest_id:
+        yield from _digest(notification)
     if notification.batch_id:
         yield f"with the batch {notification.batch_id}"
+
+
+def _digest(notification: NotificationRecord) -> Iterator[str]:
+    """Name the digest that it goes with, or say what it has collected."""
+    if notification.status == Status.MERGED:
+        yield f"goes with the digest {notification.digest_id}"
+        return
+    members = Notification.objects.filter(
+        digest_id=notification.digest_id, status=Status.MERGED
+    ).order_by("created_at", "id")
+    named = ", ".join(str(id_) for id_ in members.values_list("pk", flat=True)[:NAMED])
+    count = members.count()
+    more = f" and {count - NAMED} more" if count > NAMED else ""
+    yield f"the digest of {count} notifications: {named}{more}" if count else "an empty digest"
 
 
 def _other_steps(notification: Notification) -> list[Event]:

@@ -33,6 +33,7 @@ from notifications.models import (
     Batch,
     ChainRun,
     Consent,
+    Digest,
     Event,
     EventEffect,
     FailedDelivery,
@@ -104,6 +105,7 @@ def export(recipient: str, *, project: str = "") -> Rows:
         "pending_receipts": _plain(whom.receipts(ids)),
         "refused_rows": _plain(whom.saying(RefusedRow.objects.all(), "detail")),
         "chain_runs": _plain(whom.runs(ids)),
+        "digests": _plain(whom.of(Digest.objects.all())),
         "events": _plain(whom.saying(Event.objects.all(), "data", "key")),
         "job_results": _plain(whom.jobs()),
         "job_runs": _plain(whom.saying(Fire.objects.all(), *_OF_A_RUN)),
@@ -140,6 +142,7 @@ def forget(
     done["pending_receipts"] += whom.receipts([]).delete()[0]
     done["failed_deliveries"] += sum(_failed(row, by) for row in whom.failed([]))
     done["chain_runs"] += _run_forgotten(whom.runs([]))
+    done["digests"] += whom.of(Digest.objects.all()).delete()[0]
     _texts(whom, done)
     done["recipients"] += whom.delete_stored()
     done["in_hand"] += whom.of(Notification.objects.filter(status__in=UNFINISHED)).count()

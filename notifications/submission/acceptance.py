@@ -27,6 +27,7 @@ from notifications.submission.building import (
     build,
     build_all,
     hold_back_suppressed,
+    join_digests,
     queue_of,
     read,
 )
@@ -99,11 +100,12 @@ def _may_gather(asked: Asked, one: _Single) -> bool:
     """Return whether a request's row may be written in a transaction with others.
 
     Not inside a transaction of the caller's, which it is a part of; nor with an id of its own, or
-    with attachments, whose writing may have to be done anew.
+    with attachments or a digest, whose writing may have to be done anew, or to wait.
     """
     return (
         asked.id is None
         and one.built.mail is None
+        and one.built.collected is None
         and not transaction.get_connection().in_atomic_block
         and not one.is_eager
     )
@@ -122,6 +124,16 @@ def _write_together(singles: Sequence[_Single]) -> None:
 def _write_singles(singles: Sequence[_Single]) -> None:
     built = [one.built for one in singles]
     hold_back_suppressed(built)
+    if any(one.collected is not None for one in built):
+        with transaction.atomic():
+            join_digests(built)
+            _insert_singles(singles)
+        return
+    _insert_singles(singles)
+
+
+def _insert_singles(singles: Sequence[_Single]) -> None:
+    built = [one.built for one in singles]
     for one in singles:
         row = one.built.row
         one.goes_at_once = _goes_at_once(row, publish=one.publish and not one.is_eager)
@@ -162,7 +174,7 @@ def _write_alone(one: _Single, *, may_gather: bool) -> None:
 def _write_many(built: Sequence[Built], *, publish: bool) -> None:
     """Write rows in one transaction; what faults one is its answer's error."""
     with transaction.atomic():
-        faults = isolation.halving(built, writing.insert_together, stage="insert", key=_id_of)
+        faults = isolation.halving(built, _insert_part, stage="insert", key=_id_of)
         for faulty, fault in faults:
             faulty.answer.created, faulty.answer.error = False, FaultyRow.of(fault.error)
         created = Counter(
@@ -174,6 +186,12 @@ def _write_many(built: Sequence[Built], *, publish: bool) -> None:
         transaction.on_commit(partial(_committed, created, None), robust=True)
         if created and publish:
             transaction.on_commit(release.publish_now, robust=True)
+
+
+def _insert_part(built: list[Built]) -> None:
+    with transaction.atomic():
+        join_digests(built)
+        writing.insert_together(built)
 
 
 def _goes_at_once(row: insert.Row, *, publish: bool) -> bool:

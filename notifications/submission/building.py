@@ -21,7 +21,9 @@ from notifications.recipients import categories, preferences, suppressions, wind
 from notifications.recipients.categories import Kind
 from notifications.recipients.places import Place
 from notifications.recipients.windows import Window
-from notifications.submission import addressing, insert, requests
+from notifications.submission import addressing, digests, insert, requests
+from notifications.submission.digest_fields import Spec
+from notifications.submission.digests import Collected, Joining
 from notifications.submission.fields import Request
 from scheduling import isolation
 from templates_engine.models import Category
@@ -85,7 +87,7 @@ class Built(NamedTuple):
     """A checked request as a row, with the answer that it will have.
 
     ``kind`` is its category; ``held_by`` the rule of the recipient's preferences that keeps it
-    from being sent, empty if none does.
+    from being sent, empty if none does. ``collected`` has the digest that it goes with.
     """
 
     row: insert.Row
@@ -95,6 +97,7 @@ class Built(NamedTuple):
     held_by: str
     use: str
     mail: Mail | KeptMail | None = None
+    collected: Collected | None = None
 
 
 def try_many(asked: Sequence[Asked]) -> list[Answer]:
@@ -174,6 +177,7 @@ def build(asked: Asked, request: Request, answer: Answer, call: Call) -> Built:
             insert.build(other._replace(idempotency_key=""), now, **shared) for other in others
         ]
     template = version.template_name if version else ""
+    asks_windows &= accepted.digest is None  # a digest asks for its window when it is due
     window = windows.of(world_of(answer.row), kind, template) if asks_windows else None
     if window is not None:
         place = person.place if person else Place()
@@ -184,7 +188,34 @@ def build(asked: Asked, request: Request, answer: Answer, call: Call) -> Built:
             if late is not None:
                 return late
     is_marketing |= kind is not None and kind.name == categories.MARKETING
-    return Built(answer.row, answer, kind, is_marketing, held_by, asked.use, accepted.mail)
+    collected = None
+    if accepted.digest is not None:
+        collected = _collected(accepted.digest, request, call)
+    return Built(
+        answer.row, answer, kind, is_marketing, held_by, asked.use, accepted.mail, collected
+    )
+
+
+def _collected(spec: Spec, request: Request, call: Call) -> Collected:
+    """Build the notification of the digest that an event may open. Raises what is wrong with it."""
+    own, answer = digests.request_of(request, spec), Answer()
+    try:
+        build(Asked(own), own, answer, call._replace(batch=None, asks_windows=False))
+    except InvalidNotification as error:
+        field = "digest.template" if error.field in ("template", "context") else error.field
+        raise type(error)(error.message, field=field, hint=error.hint) from None
+    return Collected(spec, answer.row, answer.copies)
+
+
+def join_digests(built: Sequence[Built]) -> None:
+    """Have those that go with a digest join it, in the current transaction."""
+    joining = [
+        Joining(one.row, one.answer.copies, one.collected)
+        for one in built
+        if one.collected is not None
+    ]
+    if joining:
+        digests.join(joining)
 
 
 def _by_other_channel(request: Request, window: Window, due_at: datetime | None) -> Request | None:

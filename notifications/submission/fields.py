@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 from notifications.channels.mail import KeptMail, Mail
 from notifications.core import retry, routing
 from notifications.core.world import DEFAULT_PROJECT
+from notifications.submission.digest_fields import Spec
 from templates_engine.rendering import CompiledVersion
 
 Channel = Literal["email", "sms", "push", "webhook", "chat", "simulator", "callback"]
@@ -29,6 +30,21 @@ class Attachment(TypedDict, total=False):
     """The file: bytes, or base64."""
     content_id: str
     """Of an inline picture, which the HTML shows by ``cid:`` and this id."""
+
+
+class DigestFields(TypedDict):
+    """The digest that an event goes with."""
+
+    key: str
+    """What is collected together for one recipient, like ``comments-on-7``."""
+    window: float
+    """Seconds for which it collects."""
+    template: str
+    """The digest's template: it gets ``items``, ``count`` and ``rest``."""
+    first: NotRequired[Literal["together", "at_once"]]
+    """Whether the first event waits for the others, or goes at once."""
+    limit: NotRequired[int]
+    """How many events the template gets at most."""
 
 
 class OptionalFields(TypedDict, total=False):
@@ -74,6 +90,8 @@ class OptionalFields(TypedDict, total=False):
     """``{"recipient": "customer-17"}``: a stored recipient in place of an address."""
     category: str
     """What recipients may refuse it as: ``billing``, ``marketing``, or one of the project's."""
+    digest: DigestFields | None
+    """The digest that it goes with, in place of going by itself."""
     project: str
     """The project whose templates, suppressions and idempotency keys count."""
     from_email: str
@@ -151,6 +169,7 @@ class Request(NamedTuple):
     to: Mapping[str, str] | None = None
     category: str = ""
     local_time: str = ""
+    digest: Mapping[str, Any] | None = None
 
 
 # What needs no check of its own: texts, with the most characters that each may have, and JSON.
@@ -186,3 +205,4 @@ class Accepted(NamedTuple):
     mail: Mail | KeptMail | None = None
     recipient_key: str = ""
     category: str = ""
+    digest: Spec | None = None

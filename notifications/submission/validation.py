@@ -14,7 +14,7 @@ from notifications.core.text import shown
 from notifications.core.world import World
 from notifications.providers import accounts
 from notifications.recipients import categories, directory
-from notifications.submission import projects
+from notifications.submission import digest_fields, projects
 from notifications.submission.content import check_own_text, check_rendered, template_of
 from notifications.submission.field_types import json_object, text_of
 from notifications.submission.fields import OBJECTS, TEXTS, Accepted, Request
@@ -87,6 +87,7 @@ def check(request: Request, now: datetime, version: CompiledVersion | None = Non
         mail=mail,
         recipient_key=recipient_key(request),
         category=_category(request, version),
+        digest=None if request.digest is None else digest_fields.check(request.digest),
     )
     if version is not None:
         check_rendered(request, version, takers, accepted)

@@ -34,7 +34,7 @@ WORDS: dict[str, _Word] = {
     "created": _Word((Status.SCHEDULED, Status.QUEUED)),
     "sending": _Word((Status.SENDING,)),
     # Handed over, and nobody has said yet whether it arrived.
-    "sent": _Word((Status.SENT,)),
+    "sent": _Word((Status.SENT, Status.MERGED)),
     "delivered": _Word((Status.DELIVERED,)),
     "permanent-failure": _Word((Status.SUPPRESSED, Status.FAILED), _FOR_GOOD),
     "temporary-failure": _Word((Status.EXPIRED, Status.FAILED), _FOR_NOW),

@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from notifications.models import FailedDelivery, Notification
+from notifications.models import ChainRun, FailedDelivery, Notification
 from notifications.operations import api_keys
 from tests.pages import DOCS, examples
 from tests.servers.processes import Processes
@@ -33,8 +33,12 @@ def world(processes: Processes, tmp_path: Path) -> Any:
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
-def test_a_person_with_only_curl_can_follow_the_page(world: Any, tmp_path: Path) -> None:
-    script = "set -eu\n" + "\n".join([*examples("api.md", "curl"), *examples("events.md", "curl")])
+def test_a_person_with_only_curl_can_follow_the_pages(
+    world: Any, tmp_path: Path, processes: Processes
+) -> None:
+    pages = ("api.md", "events.md", "escalation.md", "digests.md")
+    blocks = [block for page in pages for block in examples(page, "curl")]
+    script = "set -eu\n" + "\n".join(blocks)
     run = subprocess.run(
         ["bash", "-o", "pipefail", "-c", script],
         env=world,
@@ -50,6 +54,12 @@ def test_a_person_with_only_curl_can_follow_the_page(world: Any, tmp_path: Path)
     assert Notification.objects.filter(batch__name="april").count() == 1
     assert Notification.objects.get(template_version__template__name="unpaid").status == "cancelled"
     assert FailedDelivery.objects.filter(state="replayed").count() == 1
+    # Their Python goes on from there.
+    for page in ("escalation.md", "digests.md"):
+        (code,) = examples(page, "shell")
+        processes.run("shell", "python", "manage.py", "shell", "-v0", "-c", code, OUTBOX="1")
+    assert ChainRun.objects.filter(chain="alarm").count() == 1
+    assert Notification.objects.filter(status="merged").count() == 3
 
 
 def test_the_python_examples_run(world: Any, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from notifications.models import (
     Batch,
     ChainRun,
     Consent,
+    Digest,
     Event,
     EventEffect,
     FailedDelivery,
@@ -71,6 +72,7 @@ PERSONAL = {
     "notifications_batch": {"name", "errors"},
     "notifications_chainrun": {"recipient_key", "idempotency_key"},
     "notifications_consent": {"text"},
+    "notifications_digest": {"recipient_key", "recipient", "key"},
     "notifications_event": {"data", "key"},
     "notifications_eventeffect": {"detail", "match"},
     "notifications_faileddelivery": {"detail", "history", "request", "resolution"},
@@ -272,6 +274,9 @@ def everything(
         recipient_key="c4711x", idempotency_key="run-lovelace", stop_on="sent", content_hash="x"
     )
     Notification.objects.filter(pk=waits.pk).update(chain_run=run.pk, chain_step=1)
+    Digest.objects.create(
+        id=waits.pk, channel="email", recipient=ADA, recipient_key="c4711x", key=ADA, limit=5
+    )
     Hold.objects.create(scope="queue", value="email.low", reason=f"asked by {ADA}")
     RefusedRow.objects.create(batch=batch, place=0, error="E", detail=f"'{ADA}' is bad")
     texts = ("task_args", "task_kwargs", "result", "traceback", "meta")
@@ -331,6 +336,7 @@ def test_all_that_is_kept_of_a_recipient_is_handed_out(
         "refused_rows": 1,
         "callbacks": 0,
         "chain_runs": 1,
+        "digests": 1,
         "events": 1,
         "job_results": 1,
         "job_runs": 1,

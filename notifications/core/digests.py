@@ -1,0 +1,14 @@
+"""What a digest's template gets: the events as a list, cut at a limit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def item(context: Mapping[str, Any], subject: str, body: str) -> dict[str, Any]:
+    """Return what the template gets of one event: its context, or without one its own text."""
+    return dict(context) if context or not body else {"subject": subject, "body": body}
+
+
+def context_of(items: list[dict[str, Any]], count: int) -> dict[str, Any]:
+    """Return a digest's context: ``items``, the ``count`` of all, and how many are the ``rest``."""
+    return {"items": items, "count": count, "rest": count - len(items)}

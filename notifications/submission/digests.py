@@ -1,0 +1,256 @@
+"""Events join the open digest of their recipient and key, or open one.
+
+The row of the digest is locked until the event is committed, and it is closed by an update of that
+row (``delivery.digest_contents``). So an event is either committed before the digest is read, or
+joins the next one: each is in exactly one, whoever dies when.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db.models import Q
+
+from notifications.core.digests import context_of, item
+from notifications.core.errors import InvalidField
+from notifications.core.world import World
+from notifications.db import clock, dialect
+from notifications.models import UNFINISHED, WAITING, Digest, Notification, Status, new_id
+from notifications.submission import addressing, insert
+from notifications.submission.digest_fields import Spec
+from notifications.submission.fields import Request
+
+_TABLE = Digest._meta.db_table
+_IDENTITY = ("project", "test", "channel", "recipient_key", "recipient", "key")
+_ALONE = ("status", "due_at", "scheduled_at", "finished_at", "reason", "digest_id")
+_AGAIN = 3  # tries to join where a digest was called off meanwhile
+
+
+@dataclass(slots=True)
+class Collected:
+    """An event with the notification of the digest that it may open.
+
+    ``row`` and ``copies`` are that one's, to each device. ``alone`` is what the event's own row has
+    where it goes by itself, ``alone_copies`` its copies.
+    """
+
+    spec: Spec
+    row: insert.Row
+    copies: list[insert.Row]
+    alone: dict[str, Any] = field(default_factory=dict)
+    alone_copies: list[insert.Row] = field(default_factory=list)
+
+
+class _Identity(NamedTuple):
+    """What digests are told apart by; in the order in which they are locked."""
+
+    project: str
+    test: bool
+    channel: str
+    recipient_key: str
+    recipient: str
+    key: str
+
+
+class Joining(NamedTuple):
+    """An event that may join: its row, the rows of its copies, and what collects it."""
+
+    row: insert.Row
+    copies: list[insert.Row]
+    collected: Collected
+
+
+def request_of(request: Request, spec: Spec) -> Request:
+    """Return the request of the digest that an event may open, with this event as its list.
+
+    Raises ``InvalidField`` for what an event cannot have.
+    """
+    for name in ("eta", "countdown"):
+        if getattr(request, name) is not None:
+            raise InvalidField(f"It is sent with its digest: it has no {name}.", field=name)
+    if request.local_time:
+        raise InvalidField("It is sent with its digest: it has no local_time.", field="local_time")
+    if isinstance(request.mail, Mapping) and any(request.mail.values()):
+        name = next(name for name, value in request.mail.items() if value)
+        raise InvalidField("An event of a digest has a text alone.", field=name)
+    return request._replace(
+        digest=None,
+        template=spec.template,
+        context=context_of([item(request.context or {}, request.subject, request.body)], 1),
+        subject="",
+        body="",
+        mail=None,
+        idempotency_key="",
+        reference="",
+        metadata=None,
+        expires=None,
+    )
+
+
+def join(joining: Sequence[Joining]) -> None:
+    """Have events join their digests, in the current transaction; write those that are opened.
+
+    A row that joins gets the status ``merged``; one that goes at once, or has come before, stays as
+    it is. Safe to be repeated after a rollback.
+    """
+    groups: dict[_Identity, list[Joining]] = defaultdict(list)
+    for one in joining:
+        _reset(one)
+        if one.row["status"] in WAITING:
+            groups[_identity(one)].append(one)
+    used = _used_keys(one for some in groups.values() for one in some)
+    for identity, some in list(groups.items()):
+        groups[identity] = [one for one in some if _key(one.row) not in used]
+        if not groups[identity]:
+            del groups[identity]
+    if not groups:
+        return
+    digests, opened = _open(groups)
+    rows = []
+    for identity, some in groups.items():
+        digest = digests[identity]
+        members = some
+        if digest in opened:
+            due_at, alone = _begin(identity, some[0].collected.spec, some[0].row["created_at"])
+            rows += _rows(some[0].collected, digest, due_at)
+            members = some[1:] if alone else some
+        for one in members:
+            _merge(one, digest)
+    if rows:
+        insert.insert(rows)
+
+
+def _reset(one: Joining) -> None:
+    """Undo what a join has written that was rolled back."""
+    if not one.collected.alone:
+        one.collected.alone = {name: one.row[name] for name in _ALONE}
+        one.collected.alone_copies = list(one.copies)
+    elif one.row["status"] == Status.MERGED:
+        one.row.update(one.collected.alone)
+        one.copies[:] = one.collected.alone_copies
+
+
+def _merge(one: Joining, digest: UUID) -> None:
+    ended = {"due_at": None, "finished_at": one.row["created_at"], "reason": ""}
+    one.row.update(status=Status.MERGED.value, digest_id=digest, **ended)
+    one.copies.clear()  # the digest goes to each device
+
+
+def _identity(one: Joining) -> _Identity:
+    row = one.row
+    key = row["recipient_key"]
+    address = "" if key else row["recipient"]
+    spec = one.collected.spec
+    return _Identity(row["project"], row["test"], row["channel"], key, address, spec.key)
+
+
+def _key(row: insert.Row) -> tuple[str, bool, str] | None:
+    key = row["idempotency_key"]
+    return (row["project"], row["test"], key) if key else None
+
+
+def _used_keys(joining: Iterable[Joining]) -> set[tuple[str, bool, str] | None]:
+    """Return the idempotency keys that were used before: those rows are answered, not joined."""
+    keys: dict[World, list[str]] = defaultdict(list)
+    for one in joining:
+        if one.row["idempotency_key"]:
+            world = World(one.row["project"], one.row["test"])
+            keys[world].append(one.row["idempotency_key"])
+    same = Q(pk__in=[])
+    for world, some in keys.items():
+        same |= Q(**world.columns, idempotency_key__in=some)
+    if not keys:
+        return set()
+    found = Notification.objects.filter(same)
+    return {*found.values_list("project", "test", "idempotency_key")}
+
+
+def _open(
+    groups: Mapping[_Identity, Sequence[Joining]],
+) -> tuple[dict[_Identity, UUID], set[UUID]]:
+    """Lock the open digest of each, or open one; return them, and which were opened.
+
+    One whose notification was called off, or refused, is closed: nobody would send it.
+    """
+    digests: dict[_Identity, UUID] = {}
+    opened: set[UUID] = set()
+    wanted = dict(groups)
+    for _ in range(_AGAIN):
+        found, new = _upsert(wanted)
+        digests |= found
+        opened |= new
+        known = [digest for digest in found.values() if digest not in new]
+        going = set(
+            Notification.objects.filter(digest_id__in=known, status__in=UNFINISHED).values_list(
+                "digest_id", flat=True
+            )
+        )
+        ended = [digest for digest in known if digest not in going]
+        if not ended:
+            break
+        Digest.objects.filter(pk__in=ended).update(closed_at=clock.now())
+        wanted = {one: groups[one] for one, digest in found.items() if digest in set(ended)}
+    return digests, opened
+
+
+def _upsert(
+    groups: Mapping[_Identity, Sequence[Joining]],
+) -> tuple[dict[_Identity, UUID], set[UUID]]:
+    """Open digests where there is none; lock them in one order, so that two never deadlock."""
+    now = clock.now()
+    values: list[Any] = []
+    proposed = set()
+    for identity in sorted(groups):
+        id_ = new_id()
+        proposed.add(id_)
+        limit = groups[identity][0].collected.spec.limit
+        values += [id_, *identity, limit, now, now]
+    columns = ("id", *_IDENTITY, '"limit"', "opened_at", "joined_at")
+    marks = ", ".join([f"({dialect.marks(len(columns))})"] * len(groups))
+    rows = dialect.all_of(
+        f"INSERT INTO {_TABLE} ({', '.join(columns)}, merged) VALUES"  # noqa: S608 -- our own words and placeholders
+        f" {marks.replace(')', ', 0)')}"
+        f" ON CONFLICT ({', '.join(_IDENTITY)}) WHERE closed_at IS NULL"
+        f" DO UPDATE SET joined_at = EXCLUDED.joined_at RETURNING id, {', '.join(_IDENTITY)}",
+        dialect.write_all(values),
+    )
+    found = {
+        _Identity(project, bool(test), *others): dialect.read_id(id_)
+        for id_, project, test, *others in rows
+    }
+    return found, proposed & set(found.values())
+
+
+def _begin(identity: _Identity, spec: Spec, now: datetime) -> tuple[datetime, bool]:
+    """Return when a digest that was just opened is due, and whether its first event goes alone."""
+    window = timedelta(seconds=spec.window)
+    if spec.first == "together":
+        return now + window, False
+    before = Digest.objects.filter(
+        **dict(zip(_IDENTITY, identity, strict=True)), closed_at__isnull=False, merged__gt=0
+    ).order_by("-closed_at")
+    closed_at = before.values_list("closed_at", flat=True).first()
+    if closed_at is not None and closed_at + window > now:  # the last one went not long ago
+        return closed_at + window, False
+    return now + window, True
+
+
+def _rows(collected: Collected, digest: UUID, due_at: datetime) -> list[insert.Row]:
+    """Return the rows of a digest's notification: one, or on push one for each device."""
+    waits = {
+        "status": Status.SCHEDULED.value,
+        "due_at": due_at,
+        "scheduled_at": due_at,
+        "finished_at": None,
+        "reason": "",
+        "digest_id": digest,
+    }
+    first = {**collected.row, **waits, "id": digest}
+    copies = [
+        {**copy, **waits, "id": addressing.id_of_copy(digest, copy["recipient"])}
+        for copy in collected.copies
+    ]
+    return [first, *copies]
