@@ -1,18 +1,11 @@
 """Mail that programs hand over by SMTP, from their session to the mail server it is sent by."""
 
-import asyncio
-import json
 import os
-import shutil
 import smtplib
 import ssl
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email import policy
-from email.message import EmailMessage
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,69 +13,13 @@ import trustme
 from pytest_django import Settings
 
 from notifications.channels import return_paths
-from notifications.gateways import smtp_server
 from notifications.models import MailContent, Notification
 from notifications.operations import api_keys
 from notifications.providers import accounts
 from notifications.submission import send
+from tests.integration.notifications.gateways.handed_over import SENDER, mail
 from tests.pages import examples
-from tests.servers import postfix
 from tests.servers.smtp import SmtpServer
-
-SENDER = "billing@example.org"
-
-
-@pytest.fixture
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def certificate(authority: trustme.CA, tmp_path: Path) -> str:
-    path = tmp_path / "server.pem"
-    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
-        str(path)
-    )
-    return str(path)
-
-
-@pytest.fixture
-def start(account: Any) -> Iterator[Callable[..., Any]]:
-    """Start the SMTP server in a thread, and return its port."""
-    ends: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-    threads: list[threading.Thread] = []
-
-    def start(**options: Any) -> Any:
-        ready, found = threading.Event(), []
-
-        async def serve() -> None:
-            stopped = asyncio.Event()
-            ends.append((asyncio.get_running_loop(), stopped))
-
-            def listening(port: int) -> None:
-                found.append(port)
-                ready.set()
-
-            await smtp_server.serve(
-                smtp_server.Options("127.0.0.1", 0, **options), stopped, listening
-            )
-
-        thread = threading.Thread(target=lambda: asyncio.run(serve()))
-        thread.start()
-        threads.append(thread)
-        assert ready.wait(10)
-        return found[0]
-
-    yield start
-    for loop, stopped in ends:
-        loop.call_soon_threadsafe(stopped.set)
-    for thread in threads:
-        thread.join()
-
-
-@pytest.fixture
-def token(account: Any) -> str:
-    return api_keys.create("legacy", scopes=["send"]).token
 
 
 @pytest.fixture
@@ -91,21 +28,6 @@ def client(start: Callable[..., Any], token: str) -> Iterator[smtplib.SMTP]:
     with smtplib.SMTP("127.0.0.1", start()) as session:
         session.login("any name", token)
         yield session
-
-
-def mail(**headers: Any) -> EmailMessage:
-    message = EmailMessage()
-    message["From"] = f"Billing <{SENDER}>"
-    message["To"] = "Ada <ada@example.org>"
-    message["Subject"] = "Grüße"
-    message["Date"] = "Thu, 26 Nov 2026 07:00:00 +0000"
-    message["Message-ID"] = "<1@legacy.example>"
-    for name, value in headers.items():
-        message[name.replace("_", "-")] = value
-    message.set_content("Dear Ada\n.\n..\n")
-    message.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="a.pdf")
-    message.set_boundary("=_the_same")
-    return message
 
 
 def test_the_lines_of_readme_have_a_program_send_by_us(
@@ -399,113 +321,3 @@ def test_a_server_returns_mail_without_a_login_to_addresses_that_we_made(
     row.refresh_from_db()
     assert (row.status, row.reason) == ("failed", "bounced")
     assert Notification.objects.count() == 1
-
-
-def why_no_swaks() -> str:
-    """Say why there is no swaks that speaks TLS, ``""`` if there is one."""
-    if not (shutil.which("swaks") and shutil.which("perl")):
-        return "needs Debian's package swaks"
-    speaks_tls = subprocess.run(["perl", "-MNet::SSLeay", "-e1"], capture_output=True, check=False)
-    return "needs Debian's package libnet-ssleay-perl" if speaks_tls.returncode else ""
-
-
-@pytest.mark.skipif(bool(why_no_swaks()), reason=why_no_swaks())
-def test_swaks_hands_over_a_mail_in_plain_and_over_starttls(
-    start: Callable[..., Any], token: str, certificate: str, authority: trustme.CA, tmp_path: Path
-) -> None:
-    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    trusted = ["--tls", "--tls-verify", "--tls-ca-path", str(tmp_path / "authority.pem")]
-    for port, mechanism, tls in (
-        (start(), "PLAIN", []),
-        (start(certificate=certificate), "LOGIN", trusted),
-    ):
-        done = subprocess.run(
-            [
-                *("swaks", "--server", f"localhost:{port}", "--protocol", "ESMTP", *tls),
-                *("--auth", mechanism, "--auth-user", "legacy", "--auth-password", token),
-                *("--from", SENDER, "--to", "ada@example.org,bob@example.org"),
-            ],
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stdout
-        assert b"250 2.0.0 Accepted" in done.stdout
-    recipients = Notification.objects.order_by("recipient").values_list("recipient", flat=True)
-    assert list(recipients) == ["ada@example.org"] * 2 + ["bob@example.org"] * 2
-
-
-NODEMAILER = """
-const nodemailer = require('nodemailer');
-const [port, token, authority, sender] = process.argv.slice(1);
-const program = nodemailer.createTransport({
-  host: 'localhost', port, requireTLS: true, auth: {user: 'legacy', pass: token},
-  tls: {ca: require('fs').readFileSync(authority)}, pool: true, maxConnections: 2,
-});
-(async () => {
-  const mail = {from: `Billing <${sender}>`, subject: 'Grüße', text: 'Dear Ada\\n.\\n',
-    html: '<p>Dear Ada</p>', attachments: [{filename: 'März.pdf', content: Buffer.from('%PDF')}]};
-  const sent = await Promise.all(['ada', 'bob', 'carol'].map(name => program.sendMail(
-    {...mail, to: `${name}@example.org`, headers: {'X-Notification-Priority': 'high'}})));
-  let refused;
-  try { await program.sendMail({...mail, from: 'ceo@bank.example', to: 'ada@example.org'}); }
-  catch (error) { refused = error.responseCode; }
-  program.close();
-  console.log(JSON.stringify({said: sent.map(one => one.response), refused}));
-})().catch(error => { console.error(error); process.exit(1); });
-"""
-
-
-@pytest.fixture
-def nodemailer(npm_install: Callable[[str], Path]) -> Path:
-    """Fetch nodemailer into a folder, and return the folder."""
-    return npm_install("nodemailer@7")
-
-
-def test_nodemailer_hands_over_mails_from_a_pool_over_starttls(
-    start: Callable[..., Any],
-    token: str,
-    certificate: str,
-    authority: trustme.CA,
-    nodemailer: Any,
-    deliver: Callable[..., Any],
-    smtp_server: SmtpServer,
-) -> None:
-    authority.cert_pem.write_to_path(str(nodemailer / "authority.pem"))
-    port = start(certificate=certificate)
-    run = subprocess.run(
-        ["node", "-e", NODEMAILER, str(port), token, "authority.pem", SENDER],
-        cwd=nodemailer,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert run.returncode == 0, run.stderr
-    told = json.loads(run.stdout)
-    assert all(line.startswith("250 2.0.0 Accepted") for line in told["said"])
-    assert told["refused"] == 550
-    rows = list(Notification.objects.order_by("recipient"))
-    assert [row.recipient for row in rows] == [f"{n}@example.org" for n in ("ada", "bob", "carol")]
-    assert {(row.subject, row.priority) for row in rows} == {("Grüße", "high")}
-    deliver(*rows)
-    for got in smtp_server.messages:
-        plain = got.message.get_body(("plain",))
-        assert plain is not None
-        assert plain.get_content().split() == ["Dear", "Ada", "."]
-        assert [one.get_filename() for one in got.message.iter_attachments()] == ["März.pdf"]
-
-
-@pytest.mark.skipif(bool(postfix.why_without_login()), reason=postfix.why_without_login())
-def test_a_postfix_hands_its_mail_on_to_us(
-    start: Callable[..., Any], token: str, wait_until: Callable[..., Any]
-) -> None:
-    server = postfix.PostfixServer(start(), login=("legacy", token)).start()
-    try:
-        with smtplib.SMTP("127.0.0.1", server.port) as session:
-            session.ehlo("legacy.example.org")
-            session.send_message(mail(), SENDER, ["ada@example.org", "bob@example.org"])
-        wait_until(lambda: Notification.objects.count() == 2)
-    finally:
-        server.stop()
-    assert {row.subject for row in Notification.objects.all()} == {"Grüße"}

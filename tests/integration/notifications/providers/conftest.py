@@ -22,6 +22,8 @@ from notifications.models import Notification, ProviderAccount
 from notifications.providers import accounts, endpoints, health
 from notifications.recipients import suppressions
 from notifications.submission import send
+from tests.integration.notifications.providers.browser import Browser
+from tests.integration.notifications.providers.http_answers import answers
 from tests.integration.notifications.providers.peers import Peer
 
 
@@ -199,3 +201,77 @@ def push_accounts(
     httpserver.expect_request("/token").respond_with_json(token)
     httpserver.expect_request("/v1/projects/shop/messages:send").respond_with_json({"name": "m/1"})
     httpserver.expect_request("/browser").respond_with_data("", 201)
+
+
+# Each kind alone, at the local HTTP server, with a message for it.
+
+
+@pytest.fixture
+def twilio(provider: Callable[..., Any], httpserver: HTTPServer) -> Any:
+    return provider(
+        "twilio",
+        settings={"account_sid": "AC1", "from": "+15005550006", "url": httpserver.url_for("")},
+        secrets={"auth_token": "12345"},
+    )
+
+
+@pytest.fixture
+def sms(message: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda **changes: message("sms", "+4366412345678", content={"text": "Grüße"}, **changes)
+
+
+@pytest.fixture
+def slack(provider: Callable[..., Any], httpserver: HTTPServer) -> Any:
+    return provider("slack", settings={"url": httpserver.url_for("")}, secrets={"token": "xoxb-1"})
+
+
+@pytest.fixture
+def chat(message: Callable[..., Any]) -> Any:
+    return message("chat", "#alerts", content={"text": "Disk full"})
+
+
+@pytest.fixture
+def fcm(provider: Callable[..., Any], httpserver: HTTPServer, service_key: str) -> Any:
+    service_account = {
+        "type": "service_account",
+        "project_id": "shop",
+        "private_key_id": "1",
+        "private_key": service_key,
+        "client_email": "push@shop.iam.gserviceaccount.com",
+        "token_uri": httpserver.url_for("/token"),
+    }
+    return provider(
+        "fcm",
+        settings={"url": httpserver.url_for("")},
+        secrets={"service_account": json.dumps(service_account)},
+    )
+
+
+@pytest.fixture
+def push(message: Callable[..., Any]) -> Callable[..., Any]:
+    content = {"title": "Hello", "body": "World", "data": {"order": "7"}}
+    return lambda **changes: message("push", "device-token", content=content, **changes)
+
+
+@pytest.fixture
+def token(httpserver: HTTPServer) -> None:
+    answers(
+        httpserver, "/token", {"access_token": "ya29", "expires_in": 3600, "token_type": "Bearer"}
+    )
+
+
+@pytest.fixture
+def webpush(provider: Callable[..., Any], settings: Settings) -> Any:
+    settings.WEBHOOK_ALLOW_PRIVATE_ADDRESSES = True
+    vapid = Vapid()
+    vapid.generate_keys()
+    return provider(
+        "webpush",
+        settings={"subject": "mailto:push@example.org"},
+        secrets={"vapid_private_key": vapid.private_pem().decode()},
+    )
+
+
+@pytest.fixture
+def browser(httpserver: HTTPServer) -> Browser:
+    return Browser(httpserver.url_for("/push/1"))

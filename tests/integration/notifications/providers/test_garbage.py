@@ -17,7 +17,7 @@ from notifications.channels import kinds
 from notifications.channels.http_client import ANSWER_LIMIT
 from notifications.core.attempt import Result
 from tests.integration.notifications.providers import peers
-from tests.integration.notifications.providers.test_http_providers import Browser
+from tests.integration.notifications.providers.browser import Browser
 
 HTML = b"<!doctype html><title>502 Bad Gateway</title>"
 

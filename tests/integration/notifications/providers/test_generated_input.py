@@ -31,14 +31,6 @@ from tests.integration.notifications.providers.test_chat_providers import (  # n
     chat_with,
     telegram,
 )
-from tests.integration.notifications.providers.test_http_providers import (  # noqa: F401 -- fixtures
-    browser,
-    fcm,
-    rsa_key,
-    slack,
-    twilio,
-    webpush,
-)
 from tests.integration.notifications.providers.test_webhook import webhook  # noqa: F401 -- a fixture
 from tests.servers.smtp import SmtpServer
 from tests.unit.templates_engine.content import version
@@ -53,7 +45,6 @@ bounded = settings(
         HealthCheck.filter_too_much,
     ],
 )
-
 # What a database can keep: no NUL, and no half of a pair.
 CHARACTERS = st.characters(exclude_characters="\x00", exclude_categories=["Cs"])
 SEAMS = st.sampled_from(

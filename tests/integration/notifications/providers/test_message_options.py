@@ -16,7 +16,7 @@ from notifications.submission import send
 from templates_engine.errors import InvalidTemplate
 from templates_engine.models import Template, TemplateVersion
 from templates_engine.publishing import create_version, publish
-from tests.integration.notifications.providers.test_http_providers import Browser
+from tests.integration.notifications.providers.browser import Browser
 
 IMAGE = "https://shop.example/i/7.png"
 

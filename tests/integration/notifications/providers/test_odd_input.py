@@ -24,14 +24,6 @@ from tests.integration.notifications.providers.test_chat_providers import (  # n
     chat_with,
     telegram,
 )
-from tests.integration.notifications.providers.test_http_providers import (  # noqa: F401 -- fixtures
-    browser,
-    fcm,
-    rsa_key,
-    slack,
-    twilio,
-    webpush,
-)
 from tests.integration.notifications.providers.test_webhook import webhook  # noqa: F401 -- a fixture
 from tests.servers.smtp import SmtpServer
 from tests.unit.templates_engine.content import version

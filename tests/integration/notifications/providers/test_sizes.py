@@ -12,7 +12,7 @@ from notifications.models import Notification
 from notifications.submission import send
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
-from tests.integration.notifications.providers.test_http_providers import Browser
+from tests.integration.notifications.providers.browser import Browser
 
 # Kind → the most that fits into a text of its own, in Cyrillic letters.
 FITS = {
