@@ -81,6 +81,7 @@ TABLE: dict[str, tuple[str, str]] = {
         f"{GUARD}::test_a_mail_server_of_an_account_is_guarded_and_that_of_the_settings_is_not",
     ),
     "notifications/providers/smtp.py": ("by smtp_connection", NO_CALL),
+    "notifications/providers/smtp_transmission.py": ("by smtp_connection", NO_CALL),
     "notifications/callbacks/mailbox.py": (
         "asks the guard, and each step has a deadline",
         f"{GUARD}::test_a_mailbox_whose_name_server_is_silent_is_away",
