@@ -91,6 +91,7 @@ ADMIN_SITE: dict[str, Any] = {
                     _list("Audiences", "filter_list", "notifications.audience"),
                     _list("Categories", "category", "notifications.category"),
                     _list("Delivery windows", "schedule", "notifications.deliverywindow"),
+                    _list("Throttles", "speed", "notifications.throttle"),
                     _list("Suppressions", "do_not_disturb_on", "notifications.suppression"),
                 ],
             },

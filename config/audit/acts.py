@@ -50,7 +50,7 @@ PLAIN_OPERATIONS = frozenset(
         *("get_job_schema", "list_next_fires", "list_fires", "list_providers", "list_queues"),
         *("list_templates", "get_template", "get_version", "get_problem"),
         *("list_event_rules", "get_event_rule", "list_categories"),
-        *("list_windows", "list_audiences", "get_audience"),
+        *("list_windows", "list_audiences", "get_audience", "list_throttles"),
     }
 )
 
@@ -71,6 +71,7 @@ OBJECTS = (
     ("chains", "notifications.chain", "name"),
     ("chain-runs", "notifications.chainrun", "id"),
     ("audiences", "notifications.audience", "name"),
+    ("throttles", "notifications.throttle", "id"),
     ("events", "notifications.event", "id"),
     ("event-rules", "notifications.eventrule", "id"),
     ("templates", "templates_engine.template", "name"),

@@ -20,6 +20,7 @@ from notifications.admin import (
     recipient,
     results,
     schedule,
+    throttle,
     users,
 )
 from scheduling.admin import fires
@@ -44,5 +45,6 @@ __all__ = [
     "recipient",
     "results",
     "schedule",
+    "throttle",
     "users",
 ]

@@ -28,6 +28,7 @@ from notifications.api import (
     refusals,
     suppressions,
     templates,
+    throttles,
     windows,
 )
 from notifications.api.bodies import JsonParser
@@ -73,6 +74,7 @@ api.add_router("/recipients", recipients.router, tags=["Recipients"])
 api.add_router("/recipients", preferences.router, tags=["Recipients"])
 api.add_router("/categories", preferences.category_router, tags=["Recipients"])
 api.add_router("/delivery-windows", windows.router, tags=["Recipients"])
+api.add_router("/throttles", throttles.router, tags=["Recipients"])
 api.add_router("/chains", chains.router, tags=["Chains"])
 api.add_router("/chain-runs", chains.run_router, tags=["Chains"])
 api.add_router("/audiences", audiences.router, tags=["Recipients"])

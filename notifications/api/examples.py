@@ -163,6 +163,15 @@ BODIES: dict[str, dict[str, Any]] = {
             "dry_run": True,
         }
     },
+    "save_throttle": {
+        "three pushes a day": {
+            "category": "product",
+            "channel": "push",
+            "limit": 3,
+            "period": 86400,
+            "rest": "wait",
+        }
+    },
     "save_chain": {
         "push, then SMS": {
             "name": "one-time-code",

@@ -189,7 +189,8 @@ class Accepted(Schema):
     scheduled_at: datetime
     expires_at: datetime | None
     reason: str = Field(
-        description="Why it is suppressed or expired, or waits (`window_closed`); else empty."
+        description="Why it is suppressed or expired, or waits (`window_closed`, `throttled`); "
+        "else empty."
     )
     copies: list[UUID] = Field(
         description="The ids of the notifications to the recipient's other devices."
@@ -486,7 +487,7 @@ def _answer(submitted: submission.Submission) -> HttpResponse:
         now = submitted.notification
         document["status"] = _status_on_acceptance(now)
         ended = document["status"] in (Status.SUPPRESSED, Status.EXPIRED)
-        if not ended and now.reason != Reason.WINDOW_CLOSED:
+        if not ended and now.reason not in (Reason.WINDOW_CLOSED, Reason.THROTTLED):
             document["reason"] = ""
     document["copies"] = submitted.copies
     document["digest"] = row["digest_id"]

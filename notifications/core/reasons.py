@@ -38,6 +38,7 @@ class Reason(StrEnum):
     # Called off.
     CANCELLED = "cancelled"
     BATCH_CANCELLED = "batch_cancelled"
+    THROTTLED = "throttled"  # dropped, or waits for a place in the next period
     DIGEST_EMPTY = "digest_empty"  # no event has joined the digest
     CHAIN_REACHED = "chain_reached"  # another step of its chain has reached the recipient
     # Deferred: no attempt is used.

@@ -27,6 +27,7 @@ from notifications.models import (
     EventEffect,
     FailedDelivery,
     Notification,
+    ThrottleUse,
 )
 from notifications.queueing import quarantine
 from scheduling import isolation
@@ -73,6 +74,11 @@ def prune(
     _in_batches(
         lambda: Digest.objects.filter(closed_at__lt=since),
         lambda ids: Digest.objects.filter(pk__in=ids).delete(),
+        limit,
+    )
+    _in_batches(
+        lambda: ThrottleUse.objects.filter(until__lt=clock.now()),
+        lambda ids: ThrottleUse.objects.filter(pk__in=ids).delete(),
         limit,
     )
     quarantine.forget(very_old)

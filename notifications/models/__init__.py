@@ -37,6 +37,7 @@ from notifications.models.queue_weight import QueueWeight
 from notifications.models.recipient import Recipient, RecipientAddress
 from notifications.models.refused_row import RefusedRow
 from notifications.models.suppression import Suppression
+from notifications.models.throttle import Throttle, ThrottleUse
 
 __all__ = [
     "UNFINISHED",
@@ -79,6 +80,8 @@ __all__ = [
     "Scope",
     "Status",
     "Suppression",
+    "Throttle",
+    "ThrottleUse",
     "in_state",
     "new_id",
 ]

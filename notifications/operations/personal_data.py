@@ -47,6 +47,7 @@ from notifications.models import (
     RefusedRow,
     Status,
     Suppression,
+    ThrottleUse,
 )
 from notifications.recipients import spellings, suppressions
 from notifications.submission import cancel, insert
@@ -105,6 +106,7 @@ def export(recipient: str, *, project: str = "") -> Rows:
         "pending_receipts": _plain(whom.receipts(ids)),
         "refused_rows": _plain(whom.saying(RefusedRow.objects.all(), "detail")),
         "chain_runs": _plain(whom.runs(ids)),
+        "throttle_uses": _plain(whom.counted()),
         "digests": _plain(whom.of(Digest.objects.all())),
         "events": _plain(whom.saying(Event.objects.all(), "data", "key")),
         "job_results": _plain(whom.jobs()),
@@ -142,6 +144,7 @@ def forget(
     done["pending_receipts"] += whom.receipts([]).delete()[0]
     done["failed_deliveries"] += sum(_failed(row, by) for row in whom.failed([]))
     done["chain_runs"] += _run_forgotten(whom.runs([]))
+    done["throttle_uses"] += whom.counted().delete()[0]
     done["digests"] += whom.of(Digest.objects.all()).delete()[0]
     _texts(whom, done)
     done["recipients"] += whom.delete_stored()
@@ -237,6 +240,14 @@ class _Whom:
         for world, key in self._ids:
             its |= Q(**world.columns, recipient_key=key)
         return ChainRun.objects.filter(its)
+
+    def counted(self) -> "QuerySet[ThrottleUse]":
+        """Return what throttles have counted of it."""
+        its = Q(recipient__in=self._written)
+        for world, key in self._ids:
+            of_world = {f"throttle__{name}": value for name, value in world.columns.items()}
+            its |= Q(**of_world, recipient_key=key)
+        return ThrottleUse.objects.filter(its)
 
     def saying(self, rows: "QuerySet[Any]", *columns: str) -> "QuerySet[Any]":
         """Return the rows in whose text or JSON it stands."""

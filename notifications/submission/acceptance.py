@@ -27,9 +27,9 @@ from notifications.submission.building import (
     build,
     build_all,
     hold_back_suppressed,
-    join_digests,
     queue_of,
     read,
+    take_places,
 )
 from scheduling import isolation, watch
 
@@ -106,6 +106,7 @@ def _may_gather(asked: Asked, one: _Single) -> bool:
         asked.id is None
         and one.built.mail is None
         and one.built.collected is None
+        and one.built.throttled is None
         and not transaction.get_connection().in_atomic_block
         and not one.is_eager
     )
@@ -124,9 +125,9 @@ def _write_together(singles: Sequence[_Single]) -> None:
 def _write_singles(singles: Sequence[_Single]) -> None:
     built = [one.built for one in singles]
     hold_back_suppressed(built)
-    if any(one.collected is not None for one in built):
+    if any(one.collected is not None or one.throttled is not None for one in built):
         with transaction.atomic():
-            join_digests(built)
+            take_places(built)
             _insert_singles(singles)
         return
     _insert_singles(singles)
@@ -190,7 +191,7 @@ def _write_many(built: Sequence[Built], *, publish: bool) -> None:
 
 def _insert_part(built: list[Built]) -> None:
     with transaction.atomic():
-        join_digests(built)
+        take_places(built)
         writing.insert_together(built)
 
 

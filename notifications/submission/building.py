@@ -11,23 +11,30 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
+import structlog
+
 from notifications.channels.mail import KeptMail, Mail
 from notifications.core.errors import FaultyRow, InvalidNotification, UnknownProject
 from notifications.core.reasons import Reason
+from notifications.core.throttles import Rest
 from notifications.core.world import World
 from notifications.db import clock
 from notifications.models import Batch, Status
-from notifications.recipients import categories, preferences, suppressions, windows
+from notifications.recipients import categories, preferences, suppressions, throttles, windows
 from notifications.recipients.categories import Kind
 from notifications.recipients.places import Place
+from notifications.recipients.throttles import Limit
 from notifications.recipients.windows import Window
-from notifications.submission import addressing, digests, insert, requests
-from notifications.submission.digest_fields import Spec
+from notifications.submission import addressing, digests, insert, requests, throttling
+from notifications.submission.digest_fields import ITEMS, Spec
 from notifications.submission.digests import Collected, Joining
 from notifications.submission.fields import Request
+from notifications.submission.throttling import Throttled
 from scheduling import isolation
 from templates_engine.models import Category
 from templates_engine.rendering import CompiledVersion
+
+log = structlog.get_logger(__name__)
 
 Fields = Mapping[str, Any]
 T = TypeVar("T")
@@ -87,7 +94,8 @@ class Built(NamedTuple):
     """A checked request as a row, with the answer that it will have.
 
     ``kind`` is its category; ``held_by`` the rule of the recipient's preferences that keeps it
-    from being sent, empty if none does. ``collected`` has the digest that it goes with.
+    from being sent, empty if none does. ``collected`` has the digest that it goes with,
+    ``throttled`` the throttle that counts it.
     """
 
     row: insert.Row
@@ -98,6 +106,7 @@ class Built(NamedTuple):
     use: str
     mail: Mail | KeptMail | None = None
     collected: Collected | None = None
+    throttled: Throttled | None = None
 
 
 def try_many(asked: Sequence[Asked]) -> list[Answer]:
@@ -138,8 +147,13 @@ def read(asked: Asked) -> Request:
     return requests.read({**asked.common, **own})
 
 
-def build(asked: Asked, request: Request, answer: Answer, call: Call) -> Built:
-    """Check a request and make its row. Raises what is wrong with it."""
+def build(
+    asked: Asked, request: Request, answer: Answer, call: Call, *, is_digest: bool = False
+) -> Built:
+    """Check a request and make its row. Raises what is wrong with it.
+
+    No throttle counts the notification of a digest.
+    """
     found, now, batch, asks_windows = call
     accepted, *others = addressing.check(request, found, now, asked.version)
     if batch is not None and accepted.project != batch.project:
@@ -191,30 +205,62 @@ def build(asked: Asked, request: Request, answer: Answer, call: Call) -> Built:
     collected = None
     if accepted.digest is not None:
         collected = _collected(accepted.digest, request, call)
+    throttled = None
+    limit = throttles.of(world_of(answer.row), kind, accepted.channel)
+    if limit is not None and collected is None and not is_digest:
+        throttled = _throttled(limit, answer, request, call)
     return Built(
-        answer.row, answer, kind, is_marketing, held_by, asked.use, accepted.mail, collected
+        *(answer.row, answer, kind, is_marketing, held_by, asked.use, accepted.mail),
+        collected or (throttled.collected if throttled else None),
+        throttled,
     )
+
+
+def _throttled(limit: Limit, answer: Answer, request: Request, call: Call) -> Throttled:
+    """Have a throttle count a row; where the rest goes as a digest, build that, too.
+
+    What cannot go with a digest (one with a time or attachments of its own, say) waits.
+    """
+    collected = None
+    if limit.rest == Rest.DIGEST:
+        spec = Spec(f"throttle-{limit.id}", 1.0, limit.template, "together", ITEMS)
+        try:
+            collected = _collected(spec, request, call)
+            collected.is_wanted = False
+        except InvalidNotification as error:
+            log.info("throttled_without_digest", field=error.field, error=type(error).__name__)
+    return Throttled(limit, answer.row, answer.copies, collected)
 
 
 def _collected(spec: Spec, request: Request, call: Call) -> Collected:
     """Build the notification of the digest that an event may open. Raises what is wrong with it."""
     own, answer = digests.request_of(request, spec), Answer()
     try:
-        build(Asked(own), own, answer, call._replace(batch=None, asks_windows=False))
+        shared = call._replace(batch=None, asks_windows=False)
+        build(Asked(own), own, answer, shared, is_digest=True)
     except InvalidNotification as error:
         field = "digest.template" if error.field in ("template", "context") else error.field
         raise type(error)(error.message, field=field, hint=error.hint) from None
     return Collected(spec, answer.row, answer.copies)
 
 
-def join_digests(built: Sequence[Built]) -> None:
-    """Have those that go with a digest join it, in the current transaction."""
+def take_places(built: Sequence[Built]) -> None:
+    """Count those that a throttle counts, and have those join that go with a digest.
+
+    In the current transaction. Safe to be repeated after a rollback.
+    """
     joining = [
         Joining(one.row, one.answer.copies, one.collected)
         for one in built
         if one.collected is not None
     ]
-    if joining:
+    for one in joining:
+        digests.reset(one)
+    throttled = [one.throttled for one in built if one.throttled is not None]
+    if throttled:
+        used = digests.used_keys(one.row for one in throttled)
+        throttling.apply(throttled, was_used=lambda row: digests.key_of(row) in used)
+    if joining := [one for one in joining if one.collected.is_wanted]:
         digests.join(joining)
 
 

@@ -34,7 +34,8 @@ class Collected:
     """An event with the notification of the digest that it may open.
 
     ``row`` and ``copies`` are that one's, to each device. ``alone`` is what the event's own row has
-    where it goes by itself, ``alone_copies`` its copies.
+    where it goes by itself, ``alone_copies`` its copies. ``is_wanted`` is false for one that a
+    throttle lets through.
     """
 
     spec: Spec
@@ -42,6 +43,7 @@ class Collected:
     copies: list[insert.Row]
     alone: dict[str, Any] = field(default_factory=dict)
     alone_copies: list[insert.Row] = field(default_factory=list)
+    is_wanted: bool = True
 
 
 class _Identity(NamedTuple):
@@ -98,12 +100,11 @@ def join(joining: Sequence[Joining]) -> None:
     """
     groups: dict[_Identity, list[Joining]] = defaultdict(list)
     for one in joining:
-        _reset(one)
         if one.row["status"] in WAITING:
             groups[_identity(one)].append(one)
-    used = _used_keys(one for some in groups.values() for one in some)
+    used = used_keys(one.row for some in groups.values() for one in some)
     for identity, some in list(groups.items()):
-        groups[identity] = [one for one in some if _key(one.row) not in used]
+        groups[identity] = [one for one in some if key_of(one.row) not in used]
         if not groups[identity]:
             del groups[identity]
     if not groups:
@@ -123,8 +124,8 @@ def join(joining: Sequence[Joining]) -> None:
         insert.insert(rows)
 
 
-def _reset(one: Joining) -> None:
-    """Undo what a join has written that was rolled back."""
+def reset(one: Joining) -> None:
+    """Note what a row is by itself, or undo what a join has written that was rolled back."""
     if not one.collected.alone:
         one.collected.alone = {name: one.row[name] for name in _ALONE}
         one.collected.alone_copies = list(one.copies)
@@ -147,18 +148,18 @@ def _identity(one: Joining) -> _Identity:
     return _Identity(row["project"], row["test"], row["channel"], key, address, spec.key)
 
 
-def _key(row: insert.Row) -> tuple[str, bool, str] | None:
+def key_of(row: insert.Row) -> tuple[str, bool, str] | None:
+    """Return the idempotency key of a row, with whose it is; None for none."""
     key = row["idempotency_key"]
     return (row["project"], row["test"], key) if key else None
 
 
-def _used_keys(joining: Iterable[Joining]) -> set[tuple[str, bool, str] | None]:
-    """Return the idempotency keys that were used before: those rows are answered, not joined."""
+def used_keys(rows: Iterable[insert.Row]) -> set[tuple[str, bool, str] | None]:
+    """Return the idempotency keys that were used before: those rows are answered, not written."""
     keys: dict[World, list[str]] = defaultdict(list)
-    for one in joining:
-        if one.row["idempotency_key"]:
-            world = World(one.row["project"], one.row["test"])
-            keys[world].append(one.row["idempotency_key"])
+    for row in rows:
+        if row["idempotency_key"]:
+            keys[World(row["project"], row["test"])].append(row["idempotency_key"])
     same = Q(pk__in=[])
     for world, some in keys.items():
         same |= Q(**world.columns, idempotency_key__in=some)

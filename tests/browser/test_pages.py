@@ -126,6 +126,8 @@ def content(
         "category-add": f"{lists}/category/add/",
         "chains": f"{lists}/chain/",
         "chain-add": f"{lists}/chain/add/",
+        "throttles": f"{lists}/throttle/",
+        "throttle-add": f"{lists}/throttle/add/",
         "windows": f"{lists}/deliverywindow/",
         "audiences": f"{lists}/audience/",
         "audience-add": f"{lists}/audience/add/",

@@ -57,6 +57,7 @@ from notifications.models import (
     RateLimit,
     Recipient,
     Suppression,
+    Throttle,
 )
 from notifications.operations import api_keys
 from notifications.submission import send
@@ -105,6 +106,7 @@ MODELS = {
     "notifications.ratelimit": (ALL, "D", "D", "D"),
     "notifications.recipient": (ALL, "OD", "OD", "OD"),
     "notifications.suppression": (ALL, "OD", "", ""),
+    "notifications.throttle": (ALL, "D", "D", "D"),
     "scheduling.fire": (ALL, "", "", ""),
     "templates_engine.partial": (ALL, "AD", "AD", "AD"),
     "templates_engine.template": (ALL, "AD", "AD", ""),
@@ -426,6 +428,7 @@ def furnished() -> Any:
         Batch: Batch.objects.create(name="b", closed_at=now),
         BulkReplay: BulkReplay.objects.create(fingerprint="f", total=1, per_second=1, last_id=1),
         Category: Category.objects.create(name="report"),
+        Throttle: Throttle.objects.create(category="report", limit=3),
         Chain: Chain.objects.create(
             name="c", steps=[{"channel": "sms", "body": "B", "recipient": "+436641234567"}]
         ),

@@ -87,6 +87,10 @@ def chain_run(rows: Rows) -> dict[str, Any]:
     return {"chain": rows.mark}
 
 
+def throttle(rows: Rows) -> dict[str, Any]:
+    return {"category": rows.mark, "channel": "sms", "limit": 3}
+
+
 def event(rows: Rows) -> dict[str, Any]:
     return {"name": rows.mark, "data": {"said": rows.mark}}
 
@@ -99,11 +103,11 @@ def audience(rows: Rows) -> dict[str, Any]:
     return {"name": f"new-{rows.mark}", "filter": {"everyone": True}}
 
 
-N, B, J, F, R, T, S, D, C, E, U, P, K, W, L, Z, A = (
+N, B, J, F, R, T, S, D, C, E, U, P, K, W, L, Z, A, Q = (
     *("/notifications", "/notifications/batch", "/jobs", "/failed-runs"),
     *("/failed-deliveries/replays", "/templates", "/suppressions", "/failed-deliveries"),
     *("/problems", "/events", "/event-rules", "/recipients", "/categories"),
-    *("/delivery-windows", "/chains", "/chain-runs", "/audiences"),
+    *("/delivery-windows", "/chains", "/chain-runs", "/audiences", "/throttles"),
 )
 PAST = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:10:00Z", "dry_run": True}
 TABLE = {
@@ -180,6 +184,9 @@ TABLE = {
     "save_window": Expected(MANAGE, 201, body=window, shows=True),
     "change_window": Expected(MANAGE, path=W, body=lambda _: {"spread": 5}, shows=True),
     "delete_window": Expected(MANAGE, 204, path=W),
+    "list_throttles": Expected(READ, shows=True),
+    "save_throttle": Expected(MANAGE, 201, body=throttle, shows=True),
+    "delete_throttle": Expected(MANAGE, 204, path=Q),
     "list_chains": Expected(READ, shows=True),
     "save_chain": Expected(MANAGE, 201, body=chain, shows=True),
     "delete_chain": Expected(MANAGE, 204, path=L),

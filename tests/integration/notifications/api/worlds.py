@@ -33,8 +33,9 @@ from notifications.models import (
     RefusedRow,
     Status,
     Suppression,
+    Throttle,
 )
-from notifications.recipients import categories, suppressions, windows
+from notifications.recipients import categories, suppressions, throttles, windows
 from scheduling.job_storage import store
 from scheduling.models import Fire, FireStatus, Schedule
 from templates_engine import catalog
@@ -48,7 +49,7 @@ WORLDS = [World(project, test) for project in PROJECTS for test in (False, True)
 TABLES = (
     *(Notification, Attempt, Batch, RefusedRow, FailedDelivery, BulkReplay, Suppression),
     *(Event, EventEffect, EventRule, Recipient, RecipientAddress),
-    *(Category, Consent, DeliveryWindow, Chain, ChainRun, Audience),
+    *(Category, Consent, DeliveryWindow, Chain, ChainRun, Audience, Throttle),
     *(Template, TemplateVersion, PeriodicTask, Schedule, Fire),
 )
 
@@ -112,6 +113,7 @@ def furnish(world: World) -> Rows:
     window = DeliveryWindow.objects.create(
         template=f"not-{mark}", begins="08:00", ends="20:00", **world.columns
     )
+    throttle = Throttle.objects.create(category=mark, limit=1000, **world.columns)
     chosen = {"choices": {mark: {"email": True}}}
     recipient = Recipient.objects.create(key=mark, **chosen, **world.columns)
     Consent.objects.create(recipient=recipient, category=mark, granted=True, means="api", text=mark)
@@ -155,6 +157,7 @@ def furnish(world: World) -> Rows:
         "/categories": {"name": mark},
         "/audiences": {"name": mark},
         "/delivery-windows": {"id": window.pk},
+        "/throttles": {"id": throttle.pk},
         "/chains": {"name": mark},
         "/chain-runs": {"id": run.pk},
         "/templates": {"name": mark, "number": 3},
@@ -215,3 +218,4 @@ def forget() -> None:
     suppressions.forget()
     categories.forget()
     windows.forget()
+    throttles.forget()

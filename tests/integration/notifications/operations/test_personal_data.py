@@ -18,6 +18,7 @@ from pytest_django import Settings
 
 from notifications.callbacks import outbound
 from notifications.core import routing
+from notifications.db import clock
 from notifications.maintenance import retention
 from notifications.models import (
     ArchivedNotification,
@@ -39,6 +40,8 @@ from notifications.models import (
     RefusedRow,
     Status,
     Suppression,
+    Throttle,
+    ThrottleUse,
 )
 from notifications.operations import personal_data
 from notifications.recipients import suppressions
@@ -74,6 +77,7 @@ PERSONAL = {
     "notifications_consent": {"text"},
     "notifications_digest": {"recipient_key", "recipient", "key"},
     "notifications_event": {"data", "key"},
+    "notifications_throttleuse": {"recipient_key", "recipient"},
     "notifications_eventeffect": {"detail", "match"},
     "notifications_faileddelivery": {"detail", "history", "request", "resolution"},
     "notifications_hold": {"reason"},
@@ -103,8 +107,8 @@ IMPERSONAL_TABLES = re.compile(
     r"|templates_engine_\w+|django_celery_beat_(?!periodictask$)\w+"
     r"|django_celery_results_chordcounter"
     r"|notifications_(apikey|project|provideraccount|accountrule|ratelimit|queueweight"
-    r"|quarantinedrow|eventrule|category|chain|deliverywindow|audience|expansion|expansionchunk"
-    r"|attachment|bulkreplay|\w+_attachments)"
+    r"|quarantinedrow|eventrule|category|chain|throttle|deliverywindow|audience|expansion"
+    r"|expansionchunk|attachment|bulkreplay|\w+_attachments)"
     r"|scheduling_(uniquerun|change|schedulerprocess|workerprocess|lease)"
 )
 # Columns that hold words of the system's own.
@@ -274,6 +278,11 @@ def everything(
         recipient_key="c4711x", idempotency_key="run-lovelace", stop_on="sent", content_hash="x"
     )
     Notification.objects.filter(pk=waits.pk).update(chain_run=run.pk, chain_step=1)
+    throttle = Throttle.objects.create(category="product", limit=1)
+    now = clock.now()
+    ThrottleUse.objects.create(
+        throttle=throttle, recipient_key="c4711x", recipient=ADA, since=now, until=now
+    )
     Digest.objects.create(
         id=waits.pk, channel="email", recipient=ADA, recipient_key="c4711x", key=ADA, limit=5
     )
@@ -336,6 +345,7 @@ def test_all_that_is_kept_of_a_recipient_is_handed_out(
         "refused_rows": 1,
         "callbacks": 0,
         "chain_runs": 1,
+        "throttle_uses": 1,
         "digests": 1,
         "events": 1,
         "job_results": 1,

@@ -13,7 +13,7 @@ NOT_OF_FAILURES = {
     *Suppression.Reason.values,
     *reasons.CHOSEN,
     *(Reason.WINDOW_CLOSED, Reason.OTHER_CHANNEL, Reason.CHAIN_REACHED, Reason.CHAIN_WAITS),
-    Reason.DIGEST_EMPTY,
+    *(Reason.DIGEST_EMPTY, Reason.THROTTLED),
     *(Reason.EXPIRED, Reason.EXPIRES_BEFORE_RETRY, Reason.EXPIRES_BEFORE_SLOT),
     *(Reason.CANCELLED, Reason.BATCH_CANCELLED, Reason.BATCH_PAUSED, Reason.HELD, Reason.DELAYED),
 }

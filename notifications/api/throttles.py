@@ -1,0 +1,73 @@
+"""Throttles: how many notifications of a category a recipient gets in a while."""
+
+from django.http import HttpRequest
+from ninja import Field, Router, Schema
+from ninja import Status as Answer
+
+from notifications.api.authentication import mine, world_of
+from notifications.api.fields import Input, Number, one_of
+from notifications.api.problems import Problem
+from notifications.core.throttles import Rest
+from notifications.models import Throttle
+from notifications.models.recipient import ADDRESSED
+from notifications.recipients import throttles
+
+router = Router()
+
+
+class ThrottleIn(Input):
+    """The throttle of a category on a channel."""
+
+    category: str = Field(description="What it counts. One that cannot be refused has none.")
+    channel: str = Field(
+        "",
+        json_schema_extra=one_of(("", *ADDRESSED)),
+        description="Empty: all channels together.",
+    )
+    limit: int = Field(description="How many a recipient gets in a period, 1 to 1000.")
+    period: int = Field(
+        86_400, description="Seconds, counted from the first that they get; at most 30 days."
+    )
+    rest: str = Field(
+        Rest.WAIT.value,
+        json_schema_extra=one_of(tuple(Rest)),
+        description="What becomes of the others.",
+    )
+    template: str = Field("", description="The digest's template, where the rest is one.")
+
+
+class ThrottleOut(Schema):
+    """A throttle as it stands."""
+
+    id: int
+    category: str
+    channel: str
+    limit: int
+    period: int
+    rest: str
+    template: str
+
+
+@router.get("", response=list[ThrottleOut], summary="List all")
+def list_throttles(request: HttpRequest) -> list[Throttle]:
+    """List the throttles."""
+    return list(mine(Throttle.objects.all(), request))
+
+
+@router.post("", response={201: ThrottleOut, 200: ThrottleOut}, summary="Save one")
+def save_throttle(request: HttpRequest, payload: ThrottleIn) -> Answer[Throttle]:
+    """Save the throttle of a category: 201 for its first, 200 for one that replaces it.
+
+    What recipients have had keeps counting.
+    """
+    row = Throttle(**world_of(request).columns, **payload.model_dump())
+    return Answer(201 if throttles.save(row) else 200, row)
+
+
+@router.delete("/{id}", response={204: None}, summary="Delete one")
+def delete_throttle(request: HttpRequest, id: Number) -> Answer[None]:  # noqa: A002 -- the path's own name
+    """Delete a throttle. What waits for a place keeps its time."""
+    if not mine(Throttle.objects.all(), request).filter(pk=id).delete()[0]:
+        raise Problem("not-found", f"There is no throttle {id}.")
+    throttles.forget()
+    return Answer(204, None)
