@@ -71,6 +71,8 @@ def test_each_example_of_a_body_is_taken(
             assert answer.status_code < 300, (operation, name, answer.content)
             if operation.startswith("create"):
                 made[operation] = answer.json().get("id")
+            if operation == "save_window":
+                made["change_window"] = answer.json()["id"]
             if operation == "create_version":
                 number = answer.json()["number"]
                 for other in (number, number + 1):  # so that there is one to go back from
