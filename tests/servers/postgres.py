@@ -121,7 +121,13 @@ class PostgresServer(ServerProcess):
             self._initialise()
 
     def _initialise(self) -> None:
-        self._copy(once("postgres-empty", self._initdb))
+        self._copy(once("postgres-empty", self._with_its_database))
+
+    def _with_its_database(self) -> Path:
+        self._initdb()
+        self.start()
+        self.stop()
+        return self.data
 
     def _copy(self, data: Path) -> None:
         subprocess.run(["cp", "-a", data, self.data], check=True)  # with its owner

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TAIL_CHARACTERS = 4000
 FORKED = ("-m", "-c", "manage.py")
 PYTHON_TOOLS = ("celery", "granian")
+KILLED = ("worker", "beat", "web")  # all that they have started is in their group
 
 
 class RunningProcess:
@@ -80,9 +81,9 @@ class RunningProcess:
         """Wait for its end, and return its code."""
         return self._process.wait(timeout)
 
-    def end(self) -> None:
-        """Have it gone: SIGTERM, then SIGKILL for what is left of its group."""
-        if self.returncode is None:
+    def end(self, *, orderly: bool = True) -> None:
+        """Have it gone: SIGTERM, unless that is not wanted, and SIGKILL for what is left."""
+        if orderly and self.returncode is None:
             self.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self.wait(10)
@@ -155,9 +156,9 @@ class Processes:
         return process, address
 
     def end_all(self) -> None:
-        """End them, the youngest first."""
+        """End them, the youngest first: nobody is interested in how these say goodbye."""
         for process in reversed(self.started):
-            process.end()
+            process.end(orderly=process.name not in KILLED)
 
 
 def wait_for_http(address: str, process: RunningProcess) -> int:

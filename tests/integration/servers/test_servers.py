@@ -103,6 +103,35 @@ def _runs(pid: int) -> bool:
         return False
 
 
+SAY = """
+import django
+django.setup()
+import logging, os, sys, time
+from django.conf import settings
+from django.db import connection
+for name in ("PYTEST_CURRENT_TEST", "_"):
+    os.environ.pop(name, None)
+print(sorted(os.environ.items()), sys.argv, sys.flags.optimize, os.getcwd(), time.tzname)
+print(sorted(settings.DATABASES["default"].items(), key=str), settings.CELERY_BROKER_URL)
+print(logging.root.handlers, logging.root.level, os.getsid(0) == os.getpid())
+with connection.cursor() as cursor:
+    cursor.execute("SELECT 42")
+    print(cursor.fetchone(), __name__)
+"""
+
+
+def test_what_is_forked_begins_as_what_is_executed(
+    processes: Processes, child_env: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "executed").mkdir()
+    executed = Processes(child_env, tmp_path / "executed", forks=False)
+    said = executed.run("say", "python", "-c", SAY, "argument")
+    assert "(42,) __main__" in said
+    # The first ones by the process that has the libraries, the others by one in its environment.
+    assert {processes.run("say", "python", "-c", SAY, "argument") for _ in range(6)} == {said}
+    assert "IST" in processes.run("say", "python", "-c", SAY, TIME_ZONE="Asia/Kolkata")
+
+
 def _message(recipient: str) -> EmailMessage:
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "a@example.com", recipient, "Grüße"
