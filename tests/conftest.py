@@ -31,7 +31,9 @@ fixture. Beside them:
 
 import gc
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ from tests.servers import process
 from tests.servers.plugin import POSTGRES
 from tests.servers.postgres import PostgresServer, migrated_data, migrated_server
 from tests.servers.processes import TAIL_CHARACTERS, Processes
+from tests.servers.reaper import temporary_folder
 from tests.servers.redis import RedisServer
 from tests.servers.smtp import SmtpServer
 
@@ -167,17 +170,29 @@ def wait_until() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def child_env(transactional_db: None, tmp_path: Path) -> dict[str, str]:
+def child_env(transactional_db: None) -> dict[str, str]:
     with redis.Redis.from_url(settings.BROKER_URL) as broker:
         broker.flushdb()
     return os.environ | {
         "DATABASE_URL": _url_of_the_test_database(),
         "BROKER_URL": settings.BROKER_URL,
-        "VAR_DIR": str(tmp_path / "var"),
+        "VAR_DIR": str(_empty_var()),
         "SECRET_KEY": settings.SECRET_KEY,
         "GRANIAN_BLOCKING_THREADS": "4",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+@cache
+def _var() -> Path:
+    return temporary_folder("var")
+
+
+def _empty_var() -> Path:
+    """Return a folder that is the same for all tests: their processes differ in nothing then."""
+    shutil.rmtree(_var())
+    _var().mkdir(mode=0o700)
+    return _var()
 
 
 def _url_of_the_test_database() -> str:
@@ -195,6 +210,7 @@ def processes(
     group = Processes(child_env, tmp_path)
     yield group
     group.end_all()
+    emptying.end_all_sessions()
     for ended in group.started:
         # pytest shows the sections of a teardown only for a test that failed
         request.node.add_report_section(
