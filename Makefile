@@ -17,6 +17,8 @@ unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 # Test processes at once: most tests wait for processes of their own.
 JOBS ?= 4
+# 1: the longest tests try all they can, not what shows each kind.
+THOROUGH ?=
 ONLY ?=
 N ?=
 MINUTES ?=
@@ -36,8 +38,8 @@ install: $(VENV)/.runtime ## make .venv with the runtime packages, and nothing e
 
 install-dev: $(VENV)/.dev ## make .venv with the packages of tests and checks, too
 
-test: $(VENV)/.dev ## run every test, short chaos runs among them (ARGS='-k name' goes to pytest)
-	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+test: $(VENV)/.dev ## run every test, short chaos runs among them (ARGS='-k name' goes to pytest; THOROUGH=1)
+	@THOROUGH=$(THOROUGH) $(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-unit: $(VENV)/.dev ## run the fast tests, without servers (ARGS=)
 	@$(PY) -m pytest -n 2 --no-servers -m "not slow" tests/unit $(ARGS)

@@ -98,69 +98,58 @@ def bad_home(tmp_path: Path) -> Iterator[Home]:
         yield home
 
 
-def test_it_delivers_a_welcome_stops_cleanly_finds_its_data_again_and_keeps_its_broker(
+def test_it_delivers_a_welcome_survives_a_kill_finds_its_data_again_and_stops_cleanly(
     home: Home, wait_until: Callable[..., Any]
 ) -> None:
     first = home.up_and_ready(ADMIN_PASSWORD="")
-    assert re.search(r"Log in as +admin, password \w{16}", first.output())
+    password = re.search(r"Log in as +admin, password (\w{16})", first.output())
+    assert password is not None
     assert re.search(r"Welcome notification +(sent|delivered)", first.output())
     assert home.outbox() == ["admin@localhost"]
     assert httpx.get(f"{home.web}/healthz/ready").status_code == 200
     assert "Inspect method" not in first.output()
-    first.interrupt()
-    assert first.wait() == 0
-    assert home.left_over() == []
     assert "Traceback" not in first.output()
-
-    second = home.up_and_ready(ADMIN_PASSWORD="")
-    assert "password" not in second.output()
-    assert re.search(r"Log in as +admin, as it was set up before", second.output())
-    assert home.outbox() == ["admin@localhost", "admin@localhost"]
-
-    children = psutil.Process(second.pid).children()
-    [broker] = [child for child in children if Path(child.exe()).name == "valkey-server"]
-    broker.kill()
-    home.send("ada@example.org")
-    wait_until(lambda: "ada@example.org" in home.outbox())
-    assert "make up: The broker ended (-9): it is started again." in second.output()
-    assert httpx.get(f"{home.web}/healthz/ready").status_code == 200
-    second.terminate()
-    assert second.wait() == 0
-    assert home.left_over() == []
-
-
-def test_the_admin_reads_the_welcome_a_second_start_is_refused_and_a_killed_one_starts_again(
-    home: Home, wait_until: Callable[..., Any]
-) -> None:
-    process = home.up_and_ready()
-    assert "known" not in process.output()
-    assert re.search(r"Log in as +admin, with the password in ADMIN_PASSWORD", process.output())
-    with httpx.Client(base_url=home.web, follow_redirects=True) as browser:
-        form = browser.get("/admin/login/")
-        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)
-        assert token is not None
-        fields = {"username": "admin", "password": "known", "csrfmiddlewaretoken": token[1]}
-        inside = browser.post("/admin/login/?next=/admin/", data=fields)
-        assert "Log out" in inside.text
-        outbox = browser.get("/outbox/")
-        assert outbox.status_code == 200
-        assert "Welcome" in outbox.text
-        assert "admin@localhost" in outbox.text
-    # And whoever starts it once more, in the same folder, is told so.
+    the_admin_reads_the_welcome(home, password[1])
+    # Whoever starts it once more, in the same folder, is told so.
     second = home.up(**{name: str(free_port()) for name in PORTS})
     assert second.wait() == 1
     (line,) = second.output().splitlines()
     assert "runs already" in line
 
     # Killed with SIGKILL it takes its processes along.
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
     # The broker may stay; the next start takes its place.
     wait_until(lambda: all("valkey" in found.name() for found in home.left_over()))
-    again = home.up_and_ready()
+    again = home.up_and_ready(ADMIN_PASSWORD="")
+    assert "password" not in again.output()
+    assert re.search(r"Log in as +admin, as it was set up before", again.output())
+    assert home.outbox() == ["admin@localhost", "admin@localhost"]
+
+    children = psutil.Process(again.pid).children()
+    [broker] = [child for child in children if Path(child.exe()).name == "valkey-server"]
+    broker.kill()
+    home.send("ada@example.org")
+    wait_until(lambda: "ada@example.org" in home.outbox())
+    assert "make up: The broker ended (-9): it is started again." in again.output()
+    assert httpx.get(f"{home.web}/healthz/ready").status_code == 200
     again.interrupt()
     assert again.wait() == 0
     assert home.left_over() == []
+
+
+def the_admin_reads_the_welcome(home: Home, password: str) -> None:
+    with httpx.Client(base_url=home.web, follow_redirects=True) as browser:
+        form = browser.get("/admin/login/")
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)
+        assert token is not None
+        fields = {"username": "admin", "password": password, "csrfmiddlewaretoken": token[1]}
+        inside = browser.post("/admin/login/?next=/admin/", data=fields)
+        assert "Log out" in inside.text
+        outbox = browser.get("/outbox/")
+        assert outbox.status_code == 200
+        assert "Welcome" in outbox.text
+        assert "admin@localhost" in outbox.text
 
 
 @pytest.mark.parametrize("name", PORTS)

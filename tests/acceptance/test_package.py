@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.acceptance.test_make_up import OUTSIDE
 from tests.pages import files
+from tests.servers.plugin import UNREACHABLE_POSTGRES, UNREACHABLE_REDIS
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import free_port, wait_until
 from tests.servers.processes import ROOT, Processes, RunningProcess, wait_for_http
@@ -22,6 +25,7 @@ from tests.servers.redis import RedisServer
 from tests.servers.shared import once
 
 BIN = Path(sys.executable).parent
+STATUS = "SELECT status FROM notifications_notification"
 
 
 @pytest.fixture(scope="module")
@@ -72,24 +76,30 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 
 
 @pytest.fixture
-def shop(
-    installed: Path, processes: Processes, tmp_path: Path, redis_server: RedisServer
-) -> Iterator[Project]:
+def project(installed: Path, processes: Processes, tmp_path: Path) -> Project:
+    """A shop whose servers do not run."""
     folder = tmp_path / "project"
     shutil.copytree(ROOT / "examples" / "shop", folder)
-    postgres = PostgresServer().start()
     env = {
         "PYTHONPATH": str(installed),
-        "DATABASE_URL": postgres.url,
-        "BROKER_URL": redis_server.url,
+        "DATABASE_URL": UNREACHABLE_POSTGRES,
+        "BROKER_URL": UNREACHABLE_REDIS,
         "OUTBOX": "1",
     }
-    yield Project(folder, processes, env)
+    return Project(folder, processes, env)
+
+
+@pytest.fixture
+def shop(
+    project: Project, processes: Processes, postgres_server: PostgresServer
+) -> Iterator[Project]:
+    project.env["DATABASE_URL"] = postgres_server.url
+    yield project
     processes.end_all()
-    postgres.stop()
 
 
-def test_a_project_that_adds_a_few_lines_delivers(shop: Project) -> None:
+def test_a_project_that_adds_a_few_lines_delivers(shop: Project, redis_server: RedisServer) -> None:
+    shop.env["BROKER_URL"] = redis_server.url
     where = shop.run("where", "python", "-c", "import notifications; print(notifications.__file__)")
     assert where.startswith(shop.env["PYTHONPATH"])
     assert "no issues" in shop.run("check", "python", "manage.py", "check")
@@ -104,8 +114,8 @@ def test_a_project_that_adds_a_few_lines_delivers(shop: Project) -> None:
     request = urllib.request.Request(f"{address}/orders/", method="POST")
     with urllib.request.urlopen(request) as answer:
         made = json.load(answer)
-    shown = ("python", "manage.py", "shell", "-v0", "-c", STATUS)
-    wait_until(lambda: "sent" in shop.run("status", *shown), hint=worker.output())
+    with psycopg.connect(shop.env["DATABASE_URL"], autocommit=True) as database:
+        wait_until(lambda: database.execute(STATUS).fetchall() == [("sent",)])
     with urllib.request.urlopen(f"{address}/api/v1/openapi.json") as answer:
         assert "/api/v1/notifications" in json.load(answer)["paths"]
     # Django would break off by a bare 500 before any middleware of ours.
@@ -144,16 +154,12 @@ def test_its_own_tests_send_by_the_kit_as_the_page_says(shop: Project) -> None:
         (shop.folder / name).write_text(code)
     (shop.folder / "conftest.py").write_text('pytest_plugins = ["notifications.testing.plugin"]')
     (shop.folder / "tests" / "__init__.py").touch()
-    shop.env["BROKER_URL"] = "redis://127.0.0.1:1/0"  # where nobody answers
     shop.env["EMAIL_URL"] = "smtp://127.0.0.1:1"
     # Both on one database: making its tables takes longest.
     assert "OK" in shop.run("test", "python", "manage.py", "test", "--keepdb", "tests")
     database = ("--reuse-db", "--ds=shop.settings")
     options = ("-q", "-p", "no:cacheprovider", *database, "--rootdir=.", "tests")
     assert "5 passed" in shop.run("pytest", "python", "-m", "pytest", *options)
-
-
-STATUS = "from notifications.models import Notification as N; print(N.objects.get().status)"
 
 
 @pytest.mark.parametrize(
@@ -163,24 +169,24 @@ STATUS = "from notifications.models import Notification as N; print(N.objects.ge
         ("*NOTIFICATIONS_MIDDLEWARE, ", "notifications.E004"),
     ],
 )
-def test_a_check_says_what_a_project_lacks(shop: Project, without: str, problem: str) -> None:
-    settings = shop.folder / "shop" / "settings.py"
+def test_a_check_says_what_a_project_lacks(project: Project, without: str, problem: str) -> None:
+    settings = project.folder / "shop" / "settings.py"
     apps = '"notifications", "notifications.apps.AdminConfig", "unfold.apps.BasicAppConfig", '
     instead = apps if "APPS" in without else ""
     settings.write_text(settings.read_text().replace(without, instead))
-    process = shop.start("check", "python", "manage.py", "check")
+    process = project.start("check", "python", "manage.py", "check")
     assert process.wait() == 1
     assert problem in process.output()
 
 
-def test_checks_say_which_addresses_a_project_has_not_given(shop: Project) -> None:
-    urls = shop.folder / "shop" / "urls.py"
-    shown = shop.run("as it is", "python", "manage.py", "check")
+def test_checks_say_which_addresses_a_project_has_not_given(project: Project) -> None:
+    urls = project.folder / "shop" / "urls.py"
+    shown = project.run("as it is", "python", "manage.py", "check")
     assert "no issues" in shown
     urls.write_text(urls.read_text().replace('path("", include("notifications.urls")),', ""))
-    del shop.env["BROKER_URL"]
-    shop.env["OUTBOX"] = "0"
-    without = shop.run("check", "python", "manage.py", "check")
+    del project.env["BROKER_URL"]
+    project.env["OUTBOX"] = "0"
+    without = project.run("check", "python", "manage.py", "check")
     for id_, remedy in (
         ("W002", "BROKER_URL, like redis://"),
         ("W003", "EMAIL_URL=smtp://"),
@@ -191,10 +197,10 @@ def test_checks_say_which_addresses_a_project_has_not_given(shop: Project) -> No
         assert remedy in without
 
 
-def test_a_check_says_that_the_celery_app_is_not_set_up(shop: Project) -> None:
-    app = shop.folder / "shop" / "celery.py"
+def test_a_check_says_that_the_celery_app_is_not_set_up(project: Project) -> None:
+    app = project.folder / "shop" / "celery.py"
     app.write_text(app.read_text().replace("notifications.celery.setup(app)\n", ""))
-    process = shop.start("check", "python", "manage.py", "check")
+    process = project.start("check", "python", "manage.py", "check")
     assert process.wait() == 1
     assert "notifications.E006" in process.output()
 
@@ -208,6 +214,7 @@ def test_the_ready_made_project_runs_from_an_empty_folder(
         "PORT": str(free_port()),
         "FLOWER_PORT": str(free_port()),
         "SMTP_PORT": str(free_port()),
+        "ADMIN_PASSWORD": "a password of hers",
     }
     project = Project(folder, processes, env)
     notifications = str(installed / "bin" / "notifications")
@@ -215,6 +222,8 @@ def test_the_ready_made_project_runs_from_an_empty_folder(
     up.wait_for_output("Ctrl-C stops everything", timeout=120)
     assert (folder / "var" / "db.sqlite3").exists()
     assert "Welcome notification  sent" in up.output()
+    assert "a password of hers" not in up.output()
+    assert re.search(r"Log in as +admin, with the password in ADMIN_PASSWORD", up.output())
     up.terminate()
     assert up.wait() == 0
     assert "migrate" in project.run("help", "python", notifications, "help")

@@ -16,6 +16,7 @@ from notifications.worker.queues import DEAD_MESSAGES, DELIVERIES
 from tests.servers.processes import Processes
 from tests.servers.rabbitmq import MISSING, RabbitMQServer, rabbitmq_script
 from tests.servers.smtp import SmtpServer
+from tests.thorough import THOROUGH
 
 Wait = Callable[..., Any]
 Send = Callable[..., None]
@@ -24,6 +25,9 @@ pytestmark = pytest.mark.skipif(rabbitmq_script() is None, reason=MISSING)
 
 # What a queue's type has no part in is tried on one.
 on_quorum_queues = pytest.mark.parametrize("rabbitmq", ["quorum"], indirect=True)
+on_classic_queues = pytest.mark.parametrize(
+    "rabbitmq", ["classic", "quorum"] if THOROUGH else ["classic"], indirect=True
+)
 
 APPLY_ASYNC = """
 import json, sys
@@ -140,6 +144,7 @@ def test_an_urgent_mail_overtakes_a_backlog(
     assert people(smtp_server).index("urgent@example.com") < 50
 
 
+@on_quorum_queues
 def test_messages_that_are_lost_are_rung_again(
     broker: RabbitMQServer,
     system: Processes,
@@ -155,6 +160,7 @@ def test_messages_that_are_lost_are_rung_again(
     assert len(people(smtp_server)) == 20
 
 
+@on_classic_queues
 def test_what_was_accepted_while_the_broker_was_down_is_sent_when_it_is_back(
     broker: RabbitMQServer,
     system: Processes,

@@ -9,6 +9,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,11 +25,18 @@ KINDS = (
     *("partition", "redis silent", "postgres silent", "table locked"),
     *("oom", "redis read-only", "postgres read-only", "disk full"),
 )
+OF_THE_BROKER = ("worker", "child", "pause", "scheduler", "flush", "broker", "partition")
 OF_ALL_KINDS = 2 * (LEASE + 2) + 7 * SECONDS + 4  # seconds that one harm of each kind takes
 
 
 def run(
-    count: int, minutes: float, seed: int, chance: float, folder: Path, broker: str = "redis"
+    count: int,
+    minutes: float,
+    seed: int,
+    chance: float,
+    folder: Path,
+    broker: str = "redis",
+    kinds: Sequence[str] = KINDS,
 ) -> tuple[World, Verdict]:
     """Submit ``count`` notifications over ``minutes`` while things die, and judge the end.
 
@@ -42,7 +50,7 @@ def run(
         world.submit(count, count / seconds, accepted)
         # Nearly two thirds of the time something is harmed, so that all of it meets work.
         times = max(1, round(seconds / OF_ALL_KINDS / 1.6))
-        harm = list(KINDS) * times
+        harm = list(kinds) * times
         random.shuffle(harm)
         pause = max(0.5, (seconds - times * OF_ALL_KINDS) / len(harm))
         for kind in harm:

@@ -204,8 +204,12 @@ def run(
     harm: Callable[[Chaos], None],
     seed: int = 0,
     slow: int = SLOW_SECONDS,
+    schedules: int = SCHEDULES,
 ) -> Report:
-    """Harm schedulers over a migrated, empty database; then count what ran."""
+    """Harm schedulers over a migrated, empty database; then count what ran.
+
+    ``schedules`` fire every one to three seconds, each a run for each due time.
+    """
     from django_celery_beat.models import PeriodicTask
 
     report = Report(seed, slow)
@@ -213,7 +217,7 @@ def run(
     runs.touch()
     with Database(processes.env["DATABASE_URL"]).movable_clock():
         chaos = Chaos(processes, report)
-        _make_schedules(slow)
+        _make_schedules(slow, schedules)
         harm(chaos)
         ended_at = _database_now()
         _await_answers(ended_at)
@@ -225,7 +229,7 @@ def run(
     return report
 
 
-def _make_schedules(slow: int) -> None:
+def _make_schedules(slow: int, schedules: int) -> None:
     from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
     from scheduling.models import Schedule
@@ -251,15 +255,15 @@ def _make_schedules(slow: int) -> None:
                 guarantee=guarantee,
             )
 
-    for number in range(SCHEDULES):
+    for number in range(schedules):
         make(f"chaos {number}", "jobs.note", 1 + number % 3)
     for number in range(SLOW_SCHEDULES):
         every = max(5 * SLOW_SECONDS, slow * 3 // 2)
         make(f"chaos slow {number}", "jobs.slow", every, f"[{slow}]", SLOW_MISFIRE_CAP)
     for number in range(ONCE_SCHEDULES):
-        make(f"once {number}", "jobs.note", 1 + number, guarantee="at_most_once")
+        make(f"once {number}", "jobs.note", 3 + number, guarantee="at_most_once")
     for number in range(BROKEN_SCHEDULES):
-        make(f"broken {number}", "jobs.note", 1)
+        make(f"broken {number}", "jobs.note", 2)
 
 
 def _database_now() -> datetime:

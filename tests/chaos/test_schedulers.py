@@ -5,12 +5,15 @@ from pathlib import Path
 from tests.chaos import schedulers
 from tests.servers.processes import Processes
 from tests.servers.redis import RedisServer
+from tests.thorough import THOROUGH
 
 STOPPED_SECONDS = 16.0
 """Longer than its transaction, its claimed fires, and its place among the living last."""
 HARMS = ("clock", "kill", "rows", "read-only", "worker", "redis", "clock")
 """The clock jumps a minute ahead first, and a minute back last. One scheduler is stopped meanwhile.
 """
+
+SCHEDULES = schedulers.SCHEDULES if THOROUGH else 3  # each has a minute to catch up with at once
 
 
 def test_harmed_schedulers_miss_and_double_nothing(
@@ -21,7 +24,7 @@ def test_harmed_schedulers_miss_and_double_nothing(
     def harm(chaos: schedulers.Chaos) -> None:
         chaos.do_each(HARMS, STOPPED_SECONDS)
 
-    report = schedulers.run(processes, tmp_path / "runs", harm=harm, seed=4)
+    report = schedulers.run(processes, tmp_path / "runs", harm=harm, seed=4, schedules=SCHEDULES)
     assert report.expected > 0
     assert set(report.harms) == set(schedulers.HARMS)
     assert report.missed == []

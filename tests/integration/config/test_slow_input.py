@@ -10,12 +10,13 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
-from django.core.cache import cache
+from django.core.cache import cache as throttles
 from django.db import transaction
 from django.test import Client, RequestFactory
 from notifications_python_client.authentication import create_jwt_token
@@ -107,10 +108,15 @@ def with_at(body: Any, place: tuple[Any, ...], value: Any) -> Any:
     return changed
 
 
+@cache
+def document() -> dict[str, Any]:
+    return dict(api.get_openapi_schema())
+
+
 def documented() -> dict[str, Any]:
     return {
         operation["operationId"]: operation
-        for methods in api.get_openapi_schema()["paths"].values()
+        for methods in document()["paths"].values()
         for operation in methods.values()
     }
 
@@ -120,7 +126,7 @@ def resolved(schema: Any) -> Any:
     for one in (schema, *schema.get("anyOf", ())):
         if "$ref" in one:
             name = one["$ref"].rpartition("/")[2]
-            return resolved(api.get_openapi_schema()["components"]["schemas"][name])
+            return resolved(document()["components"]["schemas"][name])
     return schema
 
 
@@ -162,7 +168,7 @@ def asked(world: Any) -> Callable[..., int]:
                 answer = caller(method, path, body, query=query)
                 b"".join(answer)
             transaction.set_rollback(True)
-        cache.clear()  # the throttles
+        throttles.clear()
         assert answer.status_code < 500, (name, what, answer.content[:300])
         return int(answer.status_code)
 

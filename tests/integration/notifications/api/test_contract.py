@@ -1,7 +1,6 @@
 """The OpenAPI document tells the truth: a fuzzer and a generated client take it by its word."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +15,13 @@ from notifications.callbacks import outbound
 from notifications.models import Notification
 from notifications.operations import api_keys
 from tests.servers.processes import Processes
+from tests.thorough import THOROUGH
 
 BIN = Path(sys.executable).parent
+# What the schema itself leads to (its examples, the bounds of each parameter and body, and what
+# lies beyond), then random requests to each operation, then such in a row.
+PHASES = "examples,coverage,fuzzing" + (",stateful" if THOROUGH else "")
+EXAMPLES = 30 if THOROUGH else 1
 # What the schema cannot say (a template's name, an address of the channel) is said by a 422, and
 # a conflict by a 409.
 CONFIG = """\
@@ -49,7 +53,7 @@ def test_a_fuzzer_finds_no_fault_and_no_undocumented_answer(
             *(BIN / "schemathesis", f"--config-file={config}", "run"),
             f"{web}/api/v1/openapi.json",
             *("--header", f"Authorization: Bearer {key}"),
-            *("--checks", "all", "--max-examples", os.environ.get("FUZZ_EXAMPLES", "6")),
+            *("--checks", "all", "--phases", PHASES, "--max-examples", str(EXAMPLES)),
             *("--continue-on-failure", "--no-color", "--seed", "1"),
         ],
         cwd=tmp_path,
