@@ -184,6 +184,8 @@ def test_checks_say_which_addresses_a_project_has_not_given(project: Project) ->
     shown = project.run("as it is", "python", "manage.py", "check")
     assert "no issues" in shown
     urls.write_text(urls.read_text().replace('path("", include("notifications.urls")),', ""))
+    settings = project.folder / "shop" / "settings.py"
+    settings.write_text(settings.read_text().replace("DEBUG = True", "DEBUG = False"))
     del project.env["BROKER_URL"]
     project.env["OUTBOX"] = "0"
     without = project.run("check", "python", "manage.py", "check")
