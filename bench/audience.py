@@ -160,7 +160,6 @@ FIRST_SENT = Benchmark(
     unit=" s",
     prepare=prepare_first,
     target="<= 1 x",
-    warm_ups=0,
 )
 MEMORY = Benchmark(
     title=f"most memory (PSS) of the scheduler that writes {ROWS:,}",

@@ -27,7 +27,7 @@ from notifications.submission.bulk import ERRORS_KEPT
 
 LOOP = "audiences"
 CHUNK = 2000  # recipients per transaction
-BUSY, IDLE = 0.0, 1.0  # seconds
+BUSY, IDLE = 0.0, 0.5  # seconds
 REASONS_KEPT = 50  # different reasons that a batch counts
 OTHER = "other"
 
