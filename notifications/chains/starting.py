@@ -83,8 +83,8 @@ _NEVER_COMPARED = frozenset({"idempotency_key", "eta", "countdown", "expires", "
 class Started:
     """A run that was accepted: ``created`` is false where it was there already.
 
-    ``notifications`` are the ids of its steps in their order. ``skipped`` names the steps for which
-    the recipient has no address.
+    ``notifications`` are the ids of its steps in their order, on push one for each device.
+    ``skipped`` names the steps for which the recipient has no address.
     """
 
     run: ChainRun
@@ -180,12 +180,12 @@ def _accept(steps: list[_Step], run: ChainRun, now: datetime) -> list[UUID]:
     """Write the steps. Raises what is wrong with the first that cannot be accepted."""
     asked = [Asked(step.fields, chain_run=run.pk, chain_step=step.number) for step in steps]
     answers = acceptance.accept_many(asked)
-    ids = []
+    ids: list[UUID] = []
     for step, answer in zip(steps, answers, strict=True):
         if answer.error is not None:
             raise _in_step(answer.error, step.number)
         assert answer.id is not None  # noqa: S101 -- else it has an error
-        ids.append(answer.id)
+        ids += sorted([answer.id, *(row["id"] for row in answer.copies)])
     if any(answer.row["finished_at"] for answer in answers):  # suppressed, say
         chain_steps.bring_forward([run.pk], now)
     return ids

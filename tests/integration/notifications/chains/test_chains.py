@@ -191,11 +191,14 @@ def test_a_stored_recipient_gets_each_step_at_its_channel_and_one_without_is_ski
     }
     started = send_chain(**body, test=True, category="security", idempotency_key="k")
     steps = [(row.chain_step, row.channel, row.recipient) for row in rows(started)]
-    assert steps == [
+    assert sorted(steps) == [
         (2, "push", "a" * 40),
         (2, "push", "b" * 40),
         (3, "email", "ada@example.org"),
     ]
+    assert started.notifications == [row.id for row in rows(started)]
+    again = send_chain(**body, test=True, category="security", idempotency_key="k")
+    assert again.notifications == started.notifications
     assert started.skipped == [{"step": 1, "channel": "sms", "reason": "no_address"}]
     first, other, mail = rows(started)
     assert first.status == other.status == "queued"
