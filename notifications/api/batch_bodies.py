@@ -36,15 +36,16 @@ class Rows:
     """What a batch asks for. ``lines`` are those of a CSV on which its rows end.
 
     ``blank`` counts the blank rows of a CSV, which are passed over; ``common`` holds what all
-    rows share that do not say otherwise. A batch to an ``audience`` has no rows of its own, and
-    ``variables`` of the template that its recipients fill.
+    rows share that do not say otherwise. A batch ``to_audience`` has no rows of its own, but the
+    ``audience`` that its body names, and ``variables`` of the template that its recipients fill.
     """
 
     items: Callable[[], Iterator[Item]]
     lines: list[int] = field(default_factory=list)
     blank: int = 0
     common: Fields = field(default_factory=dict)
-    audience: Any = None
+    to_audience: bool = False
+    audience: Any = None  # as it was given
     variables: Any = field(default_factory=dict)
 
     def notifications(self, *, key: str, test: bool) -> Iterator[Item]:
@@ -125,6 +126,7 @@ def _to_audience(found: Fields) -> Rows:
     return Rows(
         lambda: iter(()),
         common=common,
+        to_audience=True,
         audience=found["audience"],
         variables=found.get("variables", {}),
     )

@@ -179,7 +179,7 @@ def create_batch(
         name: value for name, value in common.dict().items() if value not in ("", None)
     }
     world = world_of(request)
-    if rows.audience is not None:
+    if rows.to_audience:
         return _to_audience(rows, given, idempotency_key, world)
     items = partial(rows.notifications, key=idempotency_key, test=world.test)
     batch, created = None, True

@@ -236,6 +236,7 @@ def test_preferences_suppressions_and_attributes_count_as_for_any_batch() -> Non
 BAD: list[tuple[dict[str, Any], str, type[errors.InvalidNotification]]] = [
     ({"audience": "nobody"}, "audience", errors.UnknownAudience),
     ({"audience": 5}, "audience", errors.UnknownAudience),
+    ({"audience": None}, "audience", errors.UnknownAudience),
     ({"common": {"channel": "fax"}}, "channel", errors.UnknownChannel),
     ({"common": {"template": "none"}}, "template", errors.UnknownTemplate),
     ({"common": {"template": "hello"}}, "variables", errors.InvalidField),
