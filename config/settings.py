@@ -107,6 +107,9 @@ if LOGIN_BY_ALLAUTH:
     _client = (ADMIN_OIDC_CLIENT_ID, ADMIN_OIDC_CLIENT_SECRET)
     globals().update(staff_login.options(ADMIN_OIDC_ISSUER, _client, ADMIN_OIDC_NAME))
 
+# Django 6's tasks, and those of its backport, are fires: kept in the caller's transaction.
+TASKS = {"default": {"BACKEND": "scheduling.django_tasks.Backend", "QUEUES": []}}
+
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 

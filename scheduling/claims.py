@@ -25,7 +25,7 @@ RULE_RELATIONS = tuple(
 FIRE_FIELDS = tuple(
     field.attname
     for field in Fire._meta.concrete_fields
-    if field.attname not in Fire.FAILURE_FIELDS
+    if field.attname not in Fire.FAILURE_FIELDS + Fire.OWN_FIELDS
 )
 _fire_row = attrgetter(*FIRE_FIELDS)
 

@@ -137,4 +137,5 @@ def _again(fire: Fire, scheduled_for: datetime, now: datetime) -> Fire:
         due_at=now,
         status=FireStatus.CLAIMED,
         by_hand=True,
+        call=fire.call,
     )

@@ -14,13 +14,16 @@ def message_of(app: Celery, fire: Fire) -> Message:
     """Read the message of a fire. Raises ``MalformedMessage``."""
     row = fire.schedule.periodic_task
     args, kwargs, headers = read_json(row)
+    options, call = _options(fire, row, headers), fire.call or {}
+    if queue := call.get("queue"):
+        options["queue"] = queue
     return Message(
         fire=fire,
         name=row.task,
         task=app.tasks.get(row.task),
         args=args,
-        kwargs=kwargs,
-        options=_options(fire, row, headers),
+        kwargs=call.get("kwargs", kwargs),
+        options=options,
     )
 
 

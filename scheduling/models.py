@@ -331,6 +331,12 @@ class Fire(models.Model):
     worker = models.CharField(max_length=200, blank=True, default="")
     error = models.TextField(blank=True, default="")
 
+    call = models.JSONField(
+        null=True,
+        editable=False,
+        help_text="What it calls, and in which queue, where its schedule stands for many calls.",
+    )
+
     # Of a run that failed; a fire is inserted without them.
     history = models.JSONField(null=True, help_text="The attempts that failed, oldest first.")
     cause = models.CharField(
@@ -347,6 +353,8 @@ class Fire(models.Model):
     replayed_as = models.UUIDField(null=True)
 
     FAILURE_FIELDS = ("history", "cause", "resolved_at", "resolution", "replayed_as")
+    OWN_FIELDS = ("call",)
+    """Of a fire that no due time made."""
 
     class Meta:
         ordering = ["-scheduled_for"]

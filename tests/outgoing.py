@@ -26,7 +26,7 @@ KNOWN = OF_THE_SETTINGS | {
     *("aiosmtpd", "allauth", "anymail", "apprise", "asgiref", "babel", "billiard", "botocore"),
     *("cel", "certifi", "cronsim", "cryptography", "css_inline", "dateutil", "dj_database_url"),
     *("django_celery_beat", "django_celery_results", "dkim", "dns", "environs", "google"),
-    "openpyxl",
+    *("django_tasks", "openpyxl"),
     *("holidays", "honcho", "http_ece", "httpx", "icalendar", "idna", "jinja2", "jsonschema"),
     *("jsonschema_rs", "jwt", "markdown_it", "markupsafe", "ninja", "opentelemetry", "pytest"),
     *("phonenumbers", "prometheus_client", "py_vapid", "pycurl", "pydantic", "pywebpush"),

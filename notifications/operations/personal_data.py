@@ -110,7 +110,7 @@ def export(recipient: str, *, project: str = "") -> Rows:
         "digests": _plain(whom.of(Digest.objects.all())),
         "events": _plain(whom.saying(Event.objects.all(), "data", "key")),
         "job_results": _plain(whom.jobs()),
-        "job_runs": _plain(whom.saying(Fire.objects.all(), *_OF_A_RUN)),
+        "job_runs": _plain(whom.saying(Fire.objects.all(), *_OF_A_RUN, "call")),
         "schedules": _plain(whom.schedules()),
         "holds": _plain(whom.saying(Hold.objects.all(), "reason")),
         "batches": _plain(whom.saying(Batch.objects.all(), "errors", "name")),
@@ -129,8 +129,8 @@ def forget(
 
     What waits is cancelled first. The rows stay, without address and content, so that counts and
     histories hold; suppressions stay as a hash, and still hold. ``in_hand`` counts what a worker
-    is sending: forget once more after it. ``schedules`` counts those that go on writing to the
-    recipient: what they do is for a person to change.
+    is sending, and calls of tasks that have yet to run: forget once more after it. ``schedules``
+    counts those that go on writing to the recipient: what they do is for a person to change.
     """
     whom, done = _Whom(recipient, project), Counter[str]()
     for ids in _in_batches(whom.of(Notification.objects.filter(status__in=WAITING))):
@@ -149,6 +149,7 @@ def forget(
     _texts(whom, done)
     done["recipients"] += whom.delete_stored()
     done["in_hand"] += whom.of(Notification.objects.filter(status__in=UNFINISHED)).count()
+    done["in_hand"] += whom.saying(Fire.objects.filter(finished_at=None), "call").count()
     done["schedules"] = whom.schedules().count()
     return {name: count for name, count in done.items() if count}
 
@@ -166,7 +167,8 @@ def _texts(whom: "_Whom", done: Counter[str]) -> None:
         (Suppression.objects.all(), ("detail",)),
         (TaskResult.objects.all(), ("task_args", "task_kwargs", "result", "traceback", "meta")),
         (GroupResult.objects.all(), ("result",)),
-        (Fire.objects.all(), _OF_A_RUN),
+        (Fire.objects.filter(finished_at=None), _OF_A_RUN),
+        (Fire.objects.filter(finished_at__isnull=False), (*_OF_A_RUN, "call")),
         (Batch.objects.all(), ("errors", "name")),
         (Hold.objects.all(), ("reason",)),
     ):

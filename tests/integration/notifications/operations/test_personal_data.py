@@ -88,7 +88,7 @@ PERSONAL = {
     "notifications_recipientaddress": {"address"},
     "notifications_refusedrow": {"detail"},
     "notifications_suppression": {"recipient", "detail"},
-    "scheduling_fire": {"error", "history", "note", "resolution"},
+    "scheduling_fire": {"call", "error", "history", "note", "resolution"},
     "scheduling_schedule": {"definition"},
 }
 OF_A_NOTIFICATION = {
@@ -304,6 +304,8 @@ def everything(
         history=[{"attempt": 1, "error": f"ValueError: {ADA}"}],
         note=f"for {ADA}",
         resolution=f"asked by {ADA}",
+        finished_at=sent.created_at,
+        call={"kwargs": {"path": "shop.tidy", "args": [ADA], "kwargs": {}}},
     )
     LogEntry.objects.create(
         user=User.objects.create_user("boss"),
