@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from bench import http_load
@@ -25,7 +26,7 @@ THREADS = "16"  # of the web process, as docs/production.md has them
 LATEST = 60.0  # milliseconds
 ROWS = 100_000
 LEAST_ROWS = 15_000.0  # per second
-MESSAGE = {"channel": "simulator", "recipient": "bench", "subject": "S", "body": "B"}
+MESSAGE: Any = {"channel": "simulator", "recipient": "bench", "subject": "S", "body": "B"}
 
 
 def prepare_pace(stage: Stage) -> Callable[[], Sample]:

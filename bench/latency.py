@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from bench import floor
 from bench.benchmark import Benchmark, Sample
@@ -13,7 +14,7 @@ from tests.servers.process import wait_until
 PROBES = 100
 PAUSE = 0.03  # seconds between probes, so that they meet an idle system
 BACKLOG = 100_000
-MESSAGE = {"channel": "simulator", "recipient": "bench", "body": "B"}
+MESSAGE: Any = {"channel": "simulator", "recipient": "bench", "body": "B"}
 
 
 def prepare_idle(stage: Stage) -> Callable[[], Sample]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from bench.benchmark import Benchmark, Sample
 from bench.slow_stage import CHANNELS, KINDS, SlowStage
@@ -66,7 +67,12 @@ def p99(slow: SlowStage, kind: str, priority: str) -> float:
     accepted: dict[str, datetime] = {}
     for number in range(PROBES):
         recipient = slow.recipient(kind, 900_000 + number)
-        fields = {"channel": CHANNELS[kind], "recipient": recipient, "subject": "S", "body": "B"}
+        fields: Any = {
+            "channel": CHANNELS[kind],
+            "recipient": recipient,
+            "subject": "S",
+            "body": "B",
+        }
         at = clock.now()
         sent = send_notification.apply_async(kwargs=fields, priority=priority)
         accepted[sent.id] = at

@@ -1,11 +1,11 @@
 """The Celery tasks: thin entry points to submission and delivery."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from uuid import UUID, uuid5
 
 from celery import Task, current_app, shared_task
@@ -43,6 +43,7 @@ from notifications.queueing import send_rate
 from notifications.queueing.making_way import Slot
 from notifications.queueing.publisher import DELIVER_DUE_TASK
 from notifications.submission import projects, repeats
+from notifications.submission.fields import Fields
 from scheduling import isolation, outages, watch
 
 _POLICY = POLICIES[DEFAULT_PRIORITY]
@@ -67,12 +68,12 @@ class SendTask(Task):  # type: ignore[misc]  # celery has no types
     def apply_async(
         self,
         args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
+        kwargs: Fields | None = None,
         task_id: str | None = None,
         *_: Any,
         **options: Any,
     ) -> NotificationResult:
-        """Accept one notification; see ``requests.Request`` for ``kwargs``.
+        """Accept one notification; see ``submission.fields.Fields`` for ``kwargs``.
 
         Celery's ``countdown``, ``eta``, ``expires``, ``priority``, ``link``, ``link_error`` and
         ``task_id`` count; the queue follows from channel and priority. Raises a subclass of
@@ -166,8 +167,12 @@ def _only_results_of_earlier_tasks(args: Sequence[Any]) -> None:
         raise InvalidField("A notification's fields are named.", field="args", hint=_NAMED)
 
 
-@shared_task(  # type: ignore[untyped-decorator]  # celery has no types
-    base=SendTask,
+def _send_task(**options: Any) -> Callable[[Callable[..., str]], SendTask]:
+    """Return ``shared_task`` with the type that it has for this task."""
+    return cast("Callable[[Callable[..., str]], SendTask]", shared_task(base=SendTask, **options))
+
+
+@_send_task(
     bind=True,
     name=SEND_TASK,
     ignore_result=True,

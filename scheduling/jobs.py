@@ -14,15 +14,16 @@ Its name identifies a job. Where jobs are kept, the setting ``SCHEDULING_BACKEND
 import fnmatch
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
 from celery import Task, current_app, shared_task
 
 from scheduling import chosen_backend, configuration, isolation, job_schema
 from scheduling.arguments import InvalidArguments, validates
+from scheduling.job_options import JobOptions
 from scheduling.job_schema import (
     HandlerNotAllowed,
     InvalidJob,
@@ -129,15 +130,18 @@ def check(definition: Definition) -> None:
 
 
 def register(
-    name: str, handler: Task | str, schedule: When, *, timezone: str = "UTC", **options: Any
+    name: str,
+    handler: Task | str,
+    schedule: When,
+    *,
+    timezone: str = "UTC",
+    **options: Unpack[JobOptions],
 ) -> Job:
     """Create or replace the job ``name``; doing it again changes nothing.
 
     ``handler`` is a Celery task, or the name of an allowed one. ``schedule`` is a crontab line
     (in ``timezone``), seconds or a ``timedelta`` between fires, a moment to fire once, or the
-    ``schedule`` of a JSON definition. ``options`` are the other keys of ``schema()``: ``args``,
-    ``kwargs``, ``timeout``, ``retries``, ``retry_backoff``, ``guarantee``, ``misfire``, …;
-    durations are seconds or ``timedelta``.
+    ``schedule`` of a JSON definition. ``options`` are those of ``JobOptions``.
 
     Raises ``HandlerNotAllowed`` or ``InvalidJob``.
     """
@@ -154,7 +158,7 @@ def job(
     every: float | timedelta | None = None,
     timezone: str = "UTC",
     name: str | None = None,
-    **options: Any,
+    **options: Unpack[JobOptions],
 ) -> Callable[[Callable[..., Any]], Task]:
     """Make a function a task and a job; registered when migrations or a scheduler start.
 
@@ -277,7 +281,7 @@ def _task_name(handler: Task | str) -> str:
 
 
 def _definition(
-    name: str, handler: Task | str, schedule: When, timezone: str, options: dict[str, Any]
+    name: str, handler: Task | str, schedule: When, timezone: str, options: Mapping[str, Any]
 ) -> Definition:
     definition = {"name": name, "handler": _task_name(handler), **options}
     definition["schedule"] = _schedule(schedule, timezone)

@@ -12,7 +12,7 @@ from notifications.tasks import send_notification
 from tests.servers.processes import Processes
 from tests.servers.smtp import SmtpServer
 
-SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: Any = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
 def reaches(id_: Any, status: str) -> Callable[..., Notification | None]:
@@ -74,13 +74,9 @@ def test_a_countdown_waits_in_the_row_until_it_is_due(
 def test_a_transient_failure_is_retried_and_the_wait_lives_in_the_row(
     worker: Any, beat: Any, wait_until: Callable[..., Any]
 ) -> None:
-    result = send_notification.apply_async(
-        kwargs={
-            **SIMULATED,
-            "recipient": "ada?result=transient&code=503&times=2",
-            "retry": {"base": 0.5},
-        }
-    )
+    to = "ada?result=transient&code=503&times=2"
+    flaky: Any = {**SIMULATED, "recipient": to, "retry": {"base": 0.5}}
+    result = send_notification.apply_async(kwargs=flaky)
     sent = wait_until(reaches(result.id, Status.SENT))
     assert [(a.result, a.code) for a in sent.attempts.all()] == [
         ("transient", "503"),
@@ -93,9 +89,8 @@ def test_a_transient_failure_is_retried_and_the_wait_lives_in_the_row(
 def test_a_permanent_failure_goes_straight_to_the_dead_letters(
     worker: Any, wait_until: Callable[..., Any]
 ) -> None:
-    result = send_notification.apply_async(
-        kwargs={**SIMULATED, "recipient": "ada?result=permanent&code=550"}
-    )
+    refused: Any = {**SIMULATED, "recipient": "ada?result=permanent&code=550"}
+    result = send_notification.apply_async(kwargs=refused)
     failed = wait_until(reaches(result.id, Status.FAILED))
     assert failed.failed_delivery.code == "550"
     assert [entry["result"] for entry in failed.failed_delivery.history] == ["permanent"]

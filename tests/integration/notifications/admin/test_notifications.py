@@ -90,7 +90,7 @@ def test_the_page_leads_to_the_schedule_the_batch_and_what_it_replays(
 ) -> None:
     jobs.allow("notifications.send_notification", "notifications.send_to_each")
     message = {"channel": "simulator", "body": "Hello"}
-    asked = {
+    asked: dict[str, tuple[Any, dict[str, Any]]] = {
         "one": (send_notification, {**message, "recipient": "ada"}),
         "many": (send_to_each, {**message, "recipients": ["bob", "eve"]}),
     }

@@ -18,7 +18,7 @@ from notifications.models import Notification
 from notifications.tasks import send_notification
 from tests.integration.notifications.canvas.tasks import note
 
-SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: Any = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 NOT_SIGNATURES = ["canvas.note", 7, object(), {"args": []}, [note.s(), "canvas.note"], {"task": ""}]
 
 
@@ -73,7 +73,7 @@ def test_a_follower_keeps_its_types_and_the_task_of_a_queue_of_ones_own(
 ) -> None:
     when = datetime(2030, 1, 2, tzinfo=UTC)
     result = send_notification.apply_async(kwargs=SIMULATED, link=note.s(when).set(eta=when))
-    (kept,) = result.notification.continuation["link"]
+    (kept,) = (result.notification.continuation or {})["link"]
     assert kept["task"] == "canvas.note"
     assert kept["args"][0]["__type__"] == "datetime"
 

@@ -18,8 +18,8 @@ from tests.integration.notifications.canvas import tasks
 from tests.integration.notifications.canvas.tasks import calls, errback, fail, note
 from tests.servers.processes import Processes
 
-SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
-REFUSED = {**SIMULATED, "recipient": "ada?result=permanent&code=550"}
+SIMULATED: Any = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+REFUSED: Any = {**SIMULATED, "recipient": "ada?result=permanent&code=550"}
 
 
 def send(reference: str = "", **changes: Any) -> Any:

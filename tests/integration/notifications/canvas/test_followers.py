@@ -18,7 +18,7 @@ from notifications.models import FailedDelivery, Notification, QuarantinedRow, S
 from notifications.tasks import deliver_due, deliver_one, send_notification
 from tests.integration.notifications.canvas.tasks import unpublishable
 
-SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: Any = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
 @pytest.fixture

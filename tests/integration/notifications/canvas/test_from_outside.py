@@ -14,7 +14,7 @@ from notifications.models import Notification
 from notifications.tasks import send_notification
 from tests.servers.processes import Processes
 
-SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: Any = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 WITHOUT_BROKER = """
 from celery import chain, chord, group
 from notifications.tasks import send_notification

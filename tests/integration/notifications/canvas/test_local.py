@@ -13,7 +13,7 @@ from notifications.models import Notification, Status
 from notifications.submission import send, send_many
 from notifications.tasks import send_notification
 
-SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: Any = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 DOWN = {**SIMULATED, "recipient": "ada?result=transient&times=9"}
 REFUSED = {**SIMULATED, "recipient": "ada?result=permanent"}
 

@@ -15,7 +15,7 @@ from notifications.tasks import send_notification
 from tests.integration.notifications.canvas import tasks
 from tests.servers.processes import Processes
 
-SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: Any = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
 def later(**options: Any) -> Any:

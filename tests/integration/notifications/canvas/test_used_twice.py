@@ -17,7 +17,7 @@ from tests.integration.notifications.canvas import tasks
 from tests.integration.notifications.canvas.tasks import fail, note
 from tests.servers.processes import Processes
 
-SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: Any = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
 def parts(form: Any) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from notifications.models import Notification, Status
 from notifications.tasks import send_notification
 from tests.servers.processes import Processes
 
-SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: Any = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 EACH = 10  # notifications of each kind
 WORKERS = 2
 RATE = 5  # notifications per second and worker

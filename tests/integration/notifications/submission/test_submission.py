@@ -21,7 +21,7 @@ from notifications.submission import acancel, asend, asend_many, cancel, send
 from notifications.tasks import send_notification
 from tests.integration.notifications.conftest import SIMULATED
 
-EMAIL = {"channel": "email", "recipient": "ada@example.org", "subject": "Hi", "body": "Hello"}
+EMAIL: Any = {"channel": "email", "recipient": "ada@example.org", "subject": "Hi", "body": "Hello"}
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,9 @@ EMAIL = {"channel": "email", "recipient": "ada@example.org", "subject": "Hi", "b
 def test_bad_input_is_refused_by_name_before_a_row_exists(
     transactional_db: None, changes: Any, error: Any, field: Any
 ) -> None:
+    wrong: Any = {**EMAIL, **changes}
     with pytest.raises(error) as refusal:
-        send_notification.apply_async(kwargs={**EMAIL, **changes})
+        send_notification.apply_async(kwargs=wrong)
     assert refusal.value.field == field
     assert Notification.objects.count() == 0
 

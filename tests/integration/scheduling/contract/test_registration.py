@@ -198,7 +198,7 @@ def test_what_cannot_be_kept_is_refused_by_field(
 def test_a_moment_that_has_passed_may_stay_where_it_was(backend: Backend) -> None:
     """Registration at each start of a program does not fail when its moment is over."""
     soon = backend.now() + timedelta(seconds=1)
-    options = {"expires": (soon + timedelta(seconds=1)).isoformat()}
+    options: Any = {"expires": (soon + timedelta(seconds=1)).isoformat()}
     jobs.register("once", TASK, soon)
     jobs.register("often", TASK, 60, **options)
     with pytest.MonkeyPatch.context() as patch:
