@@ -4,10 +4,11 @@ from typing import Any
 
 from django.conf import settings
 
-from notifications.api import examples, problems
+from notifications.api import examples, notification_schema, problems
 from notifications.core import routing
 from notifications.models import Status
 from scheduling import jobs
+from scheduling.terms import Overlap
 
 DESCRIPTION = """\
 Send notifications, and follow, schedule, cancel and replay them.
@@ -149,6 +150,7 @@ _BATCH_EXAMPLE = {
 _RECIPIENTS_CSV = (
     "id,email,push,timezone,plan\ncustomer-17,ada@example.org,token-a|token-b,UTC,gold\n"
 )
+_SOME_TEXT = {"type": "string", "minLength": 1}
 _CSV = "recipient,name\nada@example.org,Ada\n"
 # Where the answer of one operation leads to: operation → those that take a part of its answer.
 _LINKS: dict[str, dict[str, dict[str, str]]] = {
@@ -194,6 +196,7 @@ def complete(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     # They depend on the handlers that are allowed.
     schemas["JobDefinition"], schemas["JobChange"] = _job_schemas()
+    notification_schema.complete(schemas)
     schemas["Problem"] = _PROBLEM
     schemas["StatusCallback"] = _STATUS_CALLBACK
     document["servers"] = [{"url": settings.PUBLIC_URL or "/"}]
@@ -215,11 +218,13 @@ def _job_schemas() -> tuple[dict[str, Any], dict[str, Any]]:
         **{name: part for name, part in definition.items() if name != "required"},
         "title": "JobChange",
         "properties": {
-            name: {"anyOf": [part, {"type": "null"}]}
+            name: part if name in definition["required"] else {"anyOf": [part, {"type": "null"}]}
             for name, part in definition["properties"].items()
             if name != "name"
         },
     }
+    runs_alone = {"properties": {"overlap": {"enum": [Overlap.SKIP, Overlap.QUEUE]}}}
+    definition["dependentSchemas"] = {"concurrency_key": {**runs_alone, "required": ["overlap"]}}
     return definition, change
 
 
@@ -237,10 +242,10 @@ def _take_body(operation: dict[str, Any]) -> None:
         if name == "Batch":
             content = {
                 _JSON: {"schema": _BATCH, "example": _BATCH_EXAMPLE},
-                "text/csv": {"schema": {"type": "string"}, "example": _CSV},
+                "text/csv": {"schema": _SOME_TEXT, "example": _CSV},
             }
         elif name == "Recipients":
-            content = {"text/csv": {"schema": {"type": "string"}, "example": _RECIPIENTS_CSV}}
+            content = {"text/csv": {"schema": _SOME_TEXT, "example": _RECIPIENTS_CSV}}
         operation["requestBody"] = {"content": content, "required": True}
 
 

@@ -11,7 +11,7 @@ from ninja import Status as Answer
 from notifications.api.access import permit_rule
 from notifications.api.authentication import mine, world_of
 from notifications.api.contract import refuses
-from notifications.api.fields import CHANNEL, PRIORITY, Input, Number, Text
+from notifications.api.fields import CHANNEL, EVENT, PRIORITY, Input, Number, Text, Whole
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.events import rules
@@ -39,7 +39,7 @@ class RuleChange(Input):
     context: dict[str, str] = Field(
         {}, description=f"{EXPRESSION} for each variable. Empty: the data itself."
     )
-    delay: int = Field(0, ge=0, le=315_360_000, description="Seconds from the event to the send.")
+    delay: Whole = Field(0, ge=0, le=315_360_000, description="Seconds from the event to the send.")
     priority: str = Field("medium", json_schema_extra=PRIORITY)
     cancel_on: str = Field("", description="The name of the event that cancels what waits.")
     match: str = Field("", description=f"{EXPRESSION} that tells which one is cancelled.")
@@ -49,8 +49,8 @@ class RuleChange(Input):
 class RuleIn(RuleChange):
     """What is sent when an event comes."""
 
-    name: str
-    event: str = Field(description="The name of the event.")
+    name: str = Field(min_length=1, max_length=100)
+    event: str = Field(description="The name of the event.", json_schema_extra=EVENT)
     channel: str = Field(json_schema_extra=CHANNEL)
     template: str = Field(description="The name of a published template.")
 

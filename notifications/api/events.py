@@ -12,7 +12,7 @@ from ninja import Status as Answer
 from notifications import events
 from notifications.api.authentication import mine, world_of
 from notifications.api.contract import refuses
-from notifications.api.fields import Input, Text, one_of
+from notifications.api.fields import EVENT, Input, Text, one_of
 from notifications.api.pagination import Page, Paging, cut_by_age
 from notifications.api.problems import Problem
 from notifications.models import Event, EventEffect
@@ -27,7 +27,7 @@ IdempotencyKey = Annotated[
 class EventIn(Input):
     """Something that happened."""
 
-    name: str = Field(description="Like `payment.settled`.")
+    name: str = Field(description="Like `payment.settled`.", json_schema_extra=EVENT)
     key: str = Field(
         "", description="A second request with the same key and content returns the first event."
     )

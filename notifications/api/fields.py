@@ -12,6 +12,9 @@ from pydantic.json_schema import WithJsonSchema
 
 from notifications.core import routing
 from notifications.core.text import can_be_kept
+from notifications.models.event import EVENT_NAME, LONGEST_EVENT_NAME
+from notifications.models.preference import CATEGORY, LONGEST_CATEGORY
+from notifications.models.recipient import ADDRESSED, KEY, LONGEST_KEY, RESERVED
 
 
 class Input(BaseModel):
@@ -57,6 +60,18 @@ def _among(names: tuple[str, ...]) -> Callable[[str], str]:
 
 CHANNEL = one_of(routing.CHANNELS)
 PRIORITY = one_of(routing.PRIORITIES)
+BY_CHANNEL: dict[str, Any] = {"propertyNames": {"enum": list(ADDRESSED)}}
+"""Documents an object that has channels for names."""
+
+
+def _named(pattern: str, longest: int) -> dict[str, Any]:
+    """Document a name that is checked elsewhere, with a hint of its own."""
+    return {"pattern": pattern.replace("\\Z", "$"), "maxLength": longest}
+
+
+EVENT = _named(EVENT_NAME, LONGEST_EVENT_NAME)
+CATEGORY_NAME = _named(CATEGORY, LONGEST_CATEGORY)
+KEY_OF_ONE = _named(KEY, LONGEST_KEY) | {"not": {"const": RESERVED}}
 TIME: dict[str, Any] = {"format": "date-time"}
 
 
@@ -91,4 +106,15 @@ PriorityFilter = Annotated[str, *filter_by(routing.PRIORITIES)]
 
 Number = Annotated[int, Field(ge=0, le=9_223_372_036_854_775_807)]
 """A number that the database gave to a row."""
+
+
+def _whole(value: Any) -> Any:
+    """Read 7.0 as 7: to JSON Schema both are the same whole number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number of a body."""
+
+
 Name = Annotated[Text, Field(min_length=1, max_length=100)]

@@ -6,9 +6,10 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema
 from ninja import Status as Answer
+from pydantic import ConfigDict
 
 from notifications.api.authentication import key_of, mine, world_of
-from notifications.api.fields import Input, Text
+from notifications.api.fields import BY_CHANNEL, CATEGORY_NAME, Input, Text, one_of
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.api.recipients import Key, find
@@ -25,12 +26,14 @@ category_router = Router()
 class CategoryIn(Input):
     """A category under its name. What is not named has its default."""
 
-    name: str = Field(description="Like `weekly-report`.")
+    name: str = Field(description="Like `weekly-report`.", json_schema_extra=CATEGORY_NAME)
     title: str = Field("", description="What recipients read on the page of preferences.")
     description: str = Field("", description="What they get, in a sentence.")
     required: bool = Field(default=False, description="It cannot be refused.")
     default: bool = Field(default=True, description="It is sent to who has chosen nothing.")
-    channel_defaults: dict[str, bool] = Field({}, description="Where a channel differs from it.")
+    channel_defaults: dict[str, bool] = Field(
+        {}, description="Where a channel differs from it.", json_schema_extra=BY_CHANNEL
+    )
 
 
 class CategoryOut(Schema):
@@ -47,6 +50,10 @@ class CategoryOut(Schema):
 class ChoiceIn(Input):
     """One choice. At least one of `category` and `channel` is named, be it as empty."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["category"]}, {"required": ["channel"]}]}
+    )
+
     category: str = Field(
         "",
         description='All that can be refused where it is empty or not named: `"category": ""` '
@@ -54,7 +61,10 @@ class ChoiceIn(Input):
         max_length=50,
     )
     channel: str = Field(
-        "", description="Every channel where it is empty or not named.", max_length=20
+        "",
+        description="Every channel where it is empty or not named.",
+        max_length=20,
+        json_schema_extra=one_of(("", *ADDRESSED)),
     )
     granted: bool | None = Field(description="`null`: the default holds again.")
 

@@ -14,7 +14,7 @@ from notifications.api import csv_rows
 from notifications.api.authentication import mine, world_of
 from notifications.api.batch_bodies import read_csv
 from notifications.api.contract import refuses
-from notifications.api.fields import ChannelFilter, Input, Text
+from notifications.api.fields import BY_CHANNEL, KEY_OF_ONE, ChannelFilter, Input, Text
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.core.errors import (
@@ -53,12 +53,14 @@ class RecipientIn(Input):
     """A recipient under your own id. What is not named stays as it is."""
 
     id: str | int = Field(
-        description="Your own id: letters, digits and `. _ : @ + = -`. A number is its digits."
+        description="Your own id: letters, digits and `. _ : @ + = -`. A number is its digits.",
+        json_schema_extra=KEY_OF_ONE,
     )
     addresses: dict[str, str | AddressIn | list[str | AddressIn]] = Field(
         {},
         description="By channel, such as `email`, `sms` or `push`: one address, or several in the "
         "order in which they are used. Those that the channel had before are replaced.",
+        json_schema_extra=BY_CHANNEL,
     )
     locale: str = Field("", description="Like `de` or `de-AT`.")
     timezone: str = Field("", description="A zone of IANA, like `Europe/Vienna`.")

@@ -12,7 +12,7 @@ from ninja import Status as Answer
 
 from notifications.api.authentication import world_of
 from notifications.api.contract import refuses
-from notifications.api.fields import CHANNEL, ChannelFilter, Input, Name, Number, one_of
+from notifications.api.fields import CHANNEL, ChannelFilter, Input, Name, Number, Whole, one_of
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.core import routing
@@ -55,7 +55,7 @@ class VersionIn(Input):
 class RollBackIn(Input):
     """Where to go back to."""
 
-    version: int = Field(ge=1, le=2_147_483_647)
+    version: Whole = Field(ge=1, le=2_147_483_647)
 
 
 class PreviewIn(Input):
@@ -63,7 +63,7 @@ class PreviewIn(Input):
 
     context: dict[str, Any] | None = None
     locale: str | None = Field(None, max_length=35)
-    version: int | None = Field(None, ge=1, le=2_147_483_647)
+    version: Whole | None = Field(None, ge=1, le=2_147_483_647)
 
 
 class VersionSummary(Schema):

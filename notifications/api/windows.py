@@ -8,18 +8,33 @@ from django.db import transaction
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 from ninja import Status as Answer
+from pydantic import ConfigDict
 
 from notifications.api.authentication import mine, world_of
-from notifications.api.fields import Input, Number, one_of
+from notifications.api.fields import Input, Number, Whole, one_of
 from notifications.api.problems import Problem
 from notifications.core.errors import InvalidField
 from notifications.models import DeliveryWindow
 from notifications.models.delivery_window import DAYS, every_day
+from notifications.models.recipient import ADDRESSED
 from notifications.recipients import windows
 
 router = Router()
 
-_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_TIME = re.compile("([01][0-9]|2[0-3]):[0-5][0-9]")
+OF_DAY: dict[str, Any] = {"pattern": f"^{_TIME.pattern}$"}
+LATE: dict[str, Any] = {
+    "if": {"properties": {"if_late": {"const": "channel"}}, "required": ["if_late"]},
+    "then": {"properties": {"late_channel": {"enum": [*ADDRESSED]}}, "required": ["late_channel"]},
+    "else": {"properties": {"late_channel": {"maxLength": 0}, "late_template": {"maxLength": 0}}},
+}
+"""Documents that the other channel counts only where it is asked for."""
+
+
+def _of(given: str) -> dict[str, Any]:
+    """Document that this text is given, and the other one is not."""
+    texts = {one: {"maxLength": 0} for one in ("category", "template")}
+    return {"properties": {**texts, given: {"minLength": 1}}, "required": [given]}
 
 
 class WindowChange(Input):
@@ -28,14 +43,16 @@ class WindowChange(Input):
     begins: str = Field("", description="The local time at which it opens, like `08:00`.")
     ends: str = Field("", description="When it closes; on the next day, if that is not later.")
     days: list[str] = Field(
-        default_factory=every_day, description=f"Some of {', '.join(DAYS)}; by default all."
+        default_factory=every_day,
+        description=f"Some of {', '.join(DAYS)}; by default all.",
+        json_schema_extra={"items": {"type": "string", "enum": [*DAYS]}},
     )
     holidays: bool = Field(
         default=True, description="Whether it opens on public holidays of the recipient's country."
     )
     timezone: str = Field("", description="The zone of who has none.")
     country: str = Field("", description="The country of who has none, like `AT` or `DE-BY`.")
-    spread: int = Field(10, description="Minutes after the opening over which sends are spread.")
+    spread: Whole = Field(10, description="Minutes after the opening over which sends are spread.")
     if_late: str = Field(
         DeliveryWindow.IfLate.DROP.value,
         json_schema_extra=one_of(tuple(DeliveryWindow.IfLate.values)),
@@ -48,10 +65,19 @@ class WindowChange(Input):
 class WindowIn(WindowChange):
     """The window of a category, or of a template. What is not named has its default."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [_of("category"), _of("template")], "allOf": [LATE]}
+    )
+
     category: str = Field("", description="The category that it is for.", max_length=50)
     template: str = Field("", description="Or the template.", max_length=100)
-    begins: str = Field(description="The local time at which it opens, like `08:00`.")
-    ends: str = Field(description="When it closes; on the next day, if that is not later.")
+    begins: str = Field(
+        description="The local time at which it opens, like `08:00`.", json_schema_extra=OF_DAY
+    )
+    ends: str = Field(
+        description="When it closes; on the next day, if that is not later.",
+        json_schema_extra=OF_DAY,
+    )
 
 
 class WindowOut(Schema):

@@ -11,7 +11,8 @@ MOST = 50
 LONGEST_VALUE = 4000  # characters
 LONGEST_WORD = 900  # characters, so that each line can be written (RFC 5322, 2.1.1)
 LONGEST_NAME = 76  # characters
-_NAME = re.compile(r"[!-9;-~]+")  # printable ASCII without the colon (RFC 5322, 3.6.8)
+NAME = "^[!-9;-~]+$"  # printable ASCII without the colon (RFC 5322, 3.6.8)
+_NAME = re.compile(NAME)
 _BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 # Written by us alone, whatever the setting says; so is each that begins with a prefix of ours.
 OWN = frozenset(

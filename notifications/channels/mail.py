@@ -49,12 +49,13 @@ LONGEST_ADDRESS = 1000  # characters of an address with its name
 MOST_FILES = 100
 UNKNOWN_TYPE = "application/octet-stream"
 
-_TYPE = re.compile(
+CONTENT_TYPE = (
     r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?:; ?[A-Za-z0-9-]+=(?:[A-Za-z0-9!#$&^_.+-]+|"
     r'"[ !#-\[\]-~]*"))*'
 )
 # Not =?, which readers take for the beginning of an encoded word (RFC 2047).
-_CONTENT_ID = re.compile(r"(?!.*=\?)[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{1,200}")
+CONTENT_ID = r"(?!.*=\?)[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{1,200}"
+_TYPE, _CONTENT_ID = re.compile(CONTENT_TYPE), re.compile(CONTENT_ID)
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 Checked = dict[str, Any]

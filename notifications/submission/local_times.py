@@ -11,8 +11,11 @@ from notifications.recipients.places import Place
 from notifications.submission.fields import Request
 from notifications.submission.times import scheduled_at_of
 
-_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
+DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
+"""The pattern of a time of day."""
+MOMENT = f"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T{DAY}(:[0-5][0-9])?"
+"""The pattern of a day with its time."""
+_OF_DAY, _MOMENT = re.compile(DAY), re.compile(MOMENT)
 _HINT = "Give it like 09:00, or 2026-12-24T09:00."
 
 

@@ -1,6 +1,7 @@
 """The OpenAPI document tells the truth: a fuzzer and a generated client take it by its word."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import openapi_spec_validator
 import pytest
 
 from notifications.api.application import api
 from notifications.callbacks import outbound
 from notifications.models import Notification
 from notifications.operations import api_keys
-from tests.servers.processes import Processes
+from tests.integration.notifications.api import fuzz_checks
+from tests.servers.processes import ROOT, Processes
 from tests.thorough import THOROUGH
 
 BIN = Path(sys.executable).parent
@@ -22,8 +25,8 @@ BIN = Path(sys.executable).parent
 # lies beyond), then random requests to each operation, then such in a row.
 PHASES = "examples,coverage,fuzzing" + (",stateful" if THOROUGH else "")
 EXAMPLES = 30 if THOROUGH else 1
-# What the schema cannot say (a template's name, an address of the channel) is said by a 422, and
-# a conflict by a 409.
+# What the schema cannot say (a template's name, an address of the channel) is said by a 422, of
+# which ``fuzz_checks`` knows the kinds, and a conflict by a 409.
 CONFIG = """\
 [checks]
 positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422", "5xx"]
@@ -57,11 +60,16 @@ def test_a_fuzzer_finds_no_fault_and_no_undocumented_answer(
             *("--continue-on-failure", "--no-color", "--seed", "1"),
         ],
         cwd=tmp_path,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": fuzz_checks.__name__, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-2000:]
+
+
+def test_the_document_is_one_of_openapi() -> None:
+    openapi_spec_validator.validate(json.loads(json.dumps(api.get_openapi_schema())))
 
 
 @pytest.mark.parametrize("how", ["", "?result=permanent&code=550"])
@@ -144,3 +152,57 @@ def test_a_public_generator_makes_a_client_that_works(key: str, web: Any, tmp_pa
     )
     assert used.returncode == 0, used.stderr
     assert Notification.objects.get(id=used.stdout.strip()).reference == "mine"
+
+
+TYPED = """
+import createClient from "openapi-fetch";
+import type { paths } from "./schema";
+
+declare const process: { argv: string[] };
+const [, , baseUrl, key] = process.argv;
+const headers = { Authorization: `Bearer ${key}` };
+const client = createClient<paths>({ baseUrl: baseUrl!, headers });
+
+const made = await client.POST("/api/v1/notifications", {
+  params: { header: { "Idempotency-Key": "typed" } },
+  body: { channel: "simulator", recipient: "ada", body: "Hello", reference: "typed" },
+});
+if (!made.data) throw new Error(JSON.stringify(made.error));
+const seen = await client.GET("/api/v1/notifications/{id}", {
+  params: { path: { id: made.data.id } },
+});
+if (seen.data?.attempts.length !== 0 || seen.data.priority !== "medium") throw new Error("seen");
+const refused = await client.POST("/api/v1/notifications", {
+  body: { channel: "email", recipient: "nobody", subject: "Hi", body: "Hello" },
+});
+if (refused.error?.field !== "recipient") throw new Error(JSON.stringify(refused));
+console.log(made.data.id);
+"""
+MISSPELT = TYPED.replace("recipient:", "recipent:", 1), TYPED.replace('"simulator"', '"pigeon"', 1)
+COMPILE = ("--strict", "--target", "es2022", "--module", "es2022", "--moduleResolution", "bundler")
+
+
+def test_a_typescript_client_sends_and_refuses_to_compile_what_the_api_would_refuse(
+    key: str, web: Any, npm_install: Callable[..., Path]
+) -> None:
+    folder = npm_install("openapi-typescript@7", "openapi-fetch@0.17", "typescript@5")
+
+    def run(*command: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+    def compiled(name: str, code: str) -> "subprocess.CompletedProcess[str]":
+        (folder / f"{name}.ts").write_text(code)
+        return run("node_modules/.bin/tsc", *COMPILE, f"{name}.ts")
+
+    options = ("--default-non-nullable=false", "--output", "schema.d.ts")
+    made = run("node_modules/.bin/openapi-typescript", f"{web}/api/v1/openapi.json", *options)
+    assert made.returncode == 0, made.stderr
+    (folder / "package.json").write_text('{"type": "module"}')
+    right = compiled("client", TYPED)
+    assert right.returncode == 0, right.stdout
+    for code in MISSPELT:
+        wrong = compiled("wrong", code)
+        assert (wrong.returncode, wrong.stdout.count("error TS")) == (2, 1), wrong.stdout
+    sent = run("node", "client.js", web, key)
+    assert sent.returncode == 0, sent.stderr
+    assert Notification.objects.get(id=sent.stdout.strip()).reference == "typed"
