@@ -57,23 +57,28 @@ def load(
     as_draft: bool = False,
     by: User | None = None,
     namespace: str = "",
-) -> list[Change]:
+    told: Callable[[Change], None],
+) -> None:
     """Load a folder into a namespace, all or nothing. What is there already is left alone.
 
-    A template whose layout or partial has changed gets a new version, too.
+    A template whose layout or partial has changed gets a new version, too. ``told`` gets each
+    change as soon as it is made, before it is committed.
     Raises: InvalidTemplate, naming the template.
     """
     with transaction.atomic():
-        changes = [*_load_partials(folder / PARTIALS)]
-        for path in sorted(folder.glob("*/template.json")):
-            try:
-                loaded = _load_template(path.parent, namespace, as_draft=as_draft, by=by)
-                changes.append(loaded)
-            except InvalidTemplate as error:
-                error.add_note(f"in {path.parent.name}")
-                raise
+        for change in _load_all(folder, namespace, as_draft=as_draft, by=by):
+            told(change)
         transaction.set_rollback(dry_run)
-    return changes
+
+
+def _load_all(folder: Path, namespace: str, *, as_draft: bool, by: User | None) -> Iterator[Change]:
+    yield from _load_partials(folder / PARTIALS)
+    for path in sorted(folder.glob("*/template.json")):
+        try:
+            yield _load_template(path.parent, namespace, as_draft=as_draft, by=by)
+        except InvalidTemplate as error:
+            error.add_note(f"in {path.parent.name}")
+            raise
 
 
 def write(folder: Path, namespace: str = "") -> list[Path]:

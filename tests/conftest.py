@@ -32,6 +32,7 @@ fixture. Beside them:
 import gc
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice
@@ -255,3 +256,25 @@ def migrated_postgres_server() -> Iterator[PostgresServer]:
     server = migrated_server().start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def npm_install(tmp_path: Path) -> Callable[..., Path]:
+    """Return what fetches packages of npm's registry into a folder, and returns the folder."""
+
+    def npm_install(*packages: str) -> Path:
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("needs npm")
+        got = subprocess.run(
+            [npm, "install", "--no-audit", "--no-fund", *packages],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+        if got.returncode:
+            pytest.skip("needs the npm registry")
+        return tmp_path
+
+    return npm_install

@@ -44,14 +44,18 @@ class Command(BaseCommand):
             return
         if not folder.is_dir():
             raise CommandError(f"{folder} is not a folder.")
-        try:
-            changes = folders.load(folder, dry_run=dry_run, as_draft=draft, namespace=namespace)
-        except TemplateError as error:
-            notes = " ".join(getattr(error, "__notes__", []))
-            raise CommandError(f"{error} {notes} {error.hint}".strip()) from error
-        for change in changes:
+
+        def told(change: folders.Change) -> None:
             self.stdout.write(f"{change.action:<10}{change.name}")
             if change.diff and (dry_run or change.action == "update"):
                 self.stdout.write(change.diff, ending="")
+            self.stdout.flush()  # a line for each template, as it is loaded
+
+        try:
+            folders.load(folder, dry_run=dry_run, as_draft=draft, namespace=namespace, told=told)
+        except TemplateError as error:
+            notes = " ".join(getattr(error, "__notes__", []))
+            text = f"{error} {notes} {error.hint}".strip()
+            raise CommandError(f"{text} Nothing was changed.") from error
         if dry_run:
             self.stdout.write("Nothing was changed.")

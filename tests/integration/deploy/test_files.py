@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from django.conf import settings
 
 from config import processes
 from notifications.worker.shutdown import HARD_AFTER
+from tests.pages import commands
 from tests.servers.processes import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -132,6 +134,27 @@ def test_settings_of_kubernetes_and_systemd_are_settings(manifests: list[Any]) -
     own = {"PYTHONUNBUFFERED", "GRANIAN_BLOCKING_THREADS"}
     for name in {*config["data"], *named} - own:
         assert f"`{name}`" in known, name
+
+
+@needs("kubectl")
+def test_kubectl_takes_the_commands_of_the_page_and_makes_what_the_pods_name(
+    manifests: list[Any], tmp_path: Path
+) -> None:
+    (tmp_path / "secrets.env").write_text("SECRET_KEY=a\nDATABASE_URL=postgres://u:p@db/n\n")
+    lines = [line for _, line in commands(ROOT / "docs" / "production.md")]
+    made = {}
+    for line in lines:
+        if line.startswith("kubectl") and " create " in line:
+            offline = [*shlex.split(line), "--dry-run=client", "--output=yaml"]
+            done = subprocess.run(offline, cwd=tmp_path, capture_output=True, check=True)
+            one = yaml.safe_load(done.stdout)
+            made[one["kind"]] = one
+    assert made["Namespace"]["metadata"]["name"] == made["Secret"]["metadata"]["namespace"]
+    assert made["Secret"]["metadata"]["name"] == SECRET
+    assert {*made["Secret"]["data"]} == {"SECRET_KEY", "DATABASE_URL"}
+    assert {pod["namespace"] for one in manifests if (pod := one["metadata"]).get("namespace")} == {
+        made["Namespace"]["metadata"]["name"]
+    }
 
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4

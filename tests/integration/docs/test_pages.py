@@ -50,6 +50,7 @@ def test_the_quickstart_leads_to_delivered_notifications(
     assert Fire.objects.get().by_hand
     # README's example leads to a notification, too, whose result says what became of it.
     assert run("shell", *examples("events.md", "shell"), OUTBOX="1").strip() == "True []"
+    assert "UUID" in run("shell", *examples("escalation.md", "shell"), OUTBOX="1")
     (code,) = examples("../README.md", "shell")
     state, id_ = run("shell", f"{code}\nprint(result.state, result.id)", OUTBOX="1").split()
     assert (state, sent.get(id=id_).priority) == ("SUCCESS", "high")

@@ -2,12 +2,9 @@
 
 import json
 import logging
-import shutil
-import subprocess
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +21,7 @@ from notifications.queueing import release_window, slot_time
 from notifications.queueing.slot_time import Spent
 from notifications.submission import send
 
-SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
+SIMULATED: Any = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
 
 @pytest.fixture(autouse=True)
@@ -104,25 +101,3 @@ def no_content_in_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     told = "\n".join(map(logging.Formatter().format, caplog.get_records("call")))
     assert not [word for word in ("Dear Ada", "ada@example.org") if word in told]
-
-
-@pytest.fixture
-def npm_install(tmp_path: Path) -> Callable[[str], Path]:
-    """Return what fetches a package of npm's registry into a folder, and returns the folder."""
-
-    def npm_install(package: str) -> Path:
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("needs npm")
-        got = subprocess.run(
-            [npm, "install", "--no-audit", "--no-fund", package],
-            cwd=tmp_path,
-            capture_output=True,
-            check=False,
-            timeout=120,
-        )
-        if got.returncode:
-            pytest.skip("needs the npm registry")
-        return tmp_path
-
-    return npm_install

@@ -59,6 +59,16 @@ def test_a_folder_is_a_projects_own_where_that_is_named(folder: Path, tmp_path: 
         assert [path.parent.name for path in written.glob("*/template.json")] == there
 
 
+def test_each_template_is_told_of_as_it_is_loaded_and_all_or_none_are_kept(folder: Path) -> None:
+    (folder / "zzz").mkdir()
+    (folder / "zzz/template.json").write_text("{}")
+    out = StringIO()
+    with pytest.raises(CommandError, match=r"in zzz.*Nothing was changed"):
+        call_command("sync_templates", str(folder), stdout=out)
+    assert out.getvalue().split() == ["create", "partials/foot", "create", "otp"]
+    assert not Template.objects.exists()
+
+
 def test_loading_again_changes_nothing(folder: Path) -> None:
     sync(folder)
     assert sync(folder).split() == ["unchanged", "partials/foot", "unchanged", "otp"]

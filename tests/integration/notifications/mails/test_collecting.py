@@ -1,14 +1,17 @@
 """What mails have goes with their last row, and may live outside the database."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from django.db import connection, transaction
 from django.db.models import F
+from moto.server import ThreadedMotoServer
 from pytest_django import Settings
 
 from notifications.mails import collecting, reading
@@ -21,6 +24,7 @@ from notifications.models import (
     ProviderAccount,
 )
 from notifications.submission import send
+from tests.pages import examples
 
 FILE: Any = {"filename": "a.pdf", "content": b"%PDF" * 1000}
 
@@ -100,27 +104,78 @@ def test_what_a_submission_has_just_found_is_not_deleted(account: ProviderAccoun
     assert mail.attachments.count() == 1
 
 
-def test_attachments_move_to_a_storage_and_are_sent_from_there(
-    mail: Callable[..., Any], set_: Callable[..., None], settings: Settings, tmp_path: Path
-) -> None:
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "files": {
+class Folder:
+    """A storage of Django's own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.storage = {
             "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {"location": str(tmp_path)},
-        },
-    }
-    set_("ATTACHMENT_STORAGE", "files")
+            "OPTIONS": {"location": str(path)},
+        }
+
+    def files(self) -> list[bytes]:
+        return [path.read_bytes() for path in self.path.rglob("*") if path.is_file()]
+
+
+class Bucket:
+    """A storage that speaks S3's protocol to a server, set up as docs/email.md has it."""
+
+    KEYS = {"aws_access_key_id": "id", "aws_secret_access_key": "secret"}
+
+    def __init__(self, url: str) -> None:
+        page: dict[str, Any] = {}
+        exec(examples("email.md", "storage")[0], page)
+        self.storage = page["STORAGES"]["attachments"]
+        options = self.storage["OPTIONS"]
+        options["endpoint_url"] = url
+        self._name, region = options["bucket_name"], options["region_name"]
+        self._client = boto3.client("s3", region_name=region, endpoint_url=url, **self.KEYS)
+        place = {"LocationConstraint": region}
+        self._client.create_bucket(Bucket=self._name, CreateBucketConfiguration=place)
+
+    def files(self) -> list[bytes]:
+        found = self._client.list_objects_v2(Bucket=self._name).get("Contents", [])
+        get = partial(self._client.get_object, Bucket=self._name)
+        return [get(Key=one["Key"])["Body"].read() for one in found]
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    for name, value in Bucket.KEYS.items():
+        monkeypatch.setenv(name.upper(), value)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    _, port = server.get_host_and_port()
+    yield Bucket(f"http://127.0.0.1:{port}")
+    server.stop()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_attachments_move_to_a_storage_and_are_sent_from_there(
+    kind: str,
+    request: pytest.FixtureRequest,
+    mail: Callable[..., Any],
+    set_: Callable[..., None],
+    settings: Settings,
+) -> None:
+    place = request.getfixturevalue(kind)
+    settings.STORAGES = {**settings.STORAGES, "attachments": place.storage}
+    set_("ATTACHMENT_STORAGE", "attachments")
     send(channel="email", recipient="b@example.org", body="B", attachments=[FILE])
     collecting.tick()
-    stored = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert [path.read_bytes() for path in stored] == [FILE["content"]]
+    assert place.files() == [FILE["content"]]
     assert Attachment.objects.get().content is None
     got = mail(attachments=[FILE])
     assert [p.get_payload(decode=True) for p in got.message.iter_attachments()] == [FILE["content"]]
     Notification.objects.all().delete()
     collecting.tick()
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert place.files() == []
 
 
 def test_a_file_that_cannot_be_read_now_is_tried_again(
