@@ -119,6 +119,8 @@ def _to_audience(found: Fields) -> Rows:
             field=min(unknown)[:50],
             hint='Send {"audience": "…", "common": {…}, "variables": {…}}.',
         )
+    if not isinstance(found["audience"], str):
+        raise Problem("invalid-request", "It must be an audience's name.", field="audience")
     common = found.get("common", {})
     if not isinstance(common, dict):
         raise Problem("invalid-request", "It must be a JSON object.", field="common")

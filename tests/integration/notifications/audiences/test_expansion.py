@@ -308,7 +308,11 @@ def test_over_http_the_answer_says_whom_and_when_and_a_repetition_is_the_same(
     assert keys() == ALL
     [listed] = call.ok("GET", "/notifications/batch")["items"]
     assert listed["audience"]["finished_at"]
-    for wrong in ({"audience": "all", "notifications": []}, {"audience": "all", "common": []}):
+    for wrong in (
+        {"audience": None},
+        {"audience": "all", "notifications": []},
+        {"audience": "all", "common": []},
+    ):
         assert call("POST", "/notifications/batch", wrong).status_code == 422
 
 
