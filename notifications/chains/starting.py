@@ -5,7 +5,7 @@ claims it (``delivery.chain_steps``).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -26,6 +26,7 @@ from notifications.core.errors import (
     UnknownChannel,
     UnknownRecipient,
 )
+from notifications.core.reasons import Reason
 from notifications.core.text import can_be_kept, shown
 from notifications.core.world import DEFAULT_PROJECT, World
 from notifications.db import clock
@@ -34,7 +35,7 @@ from notifications.delivery import chain_steps
 from notifications.models import WAITING, Chain, ChainRun, Notification, Status, new_id
 from notifications.recipients import lookup
 from notifications.submission import acceptance, projects, times, validation
-from notifications.submission.building import Asked
+from notifications.submission.building import Answer, Asked
 from notifications.submission.fields import Guarantee, Priority, Request
 from scheduling import watch
 
@@ -186,9 +187,32 @@ def _accept(steps: list[_Step], run: ChainRun, now: datetime) -> list[UUID]:
             raise _in_step(answer.error, step.number)
         assert answer.id is not None  # noqa: S101 -- else it has an error
         ids += sorted([answer.id, *(row["id"] for row in answer.copies)])
+    _keep_waits(answers, run)
     if any(answer.row["finished_at"] for answer in answers):  # suppressed, say
-        chain_steps.bring_forward([run.pk], now)
+        chain_steps.follow([run.pk], now)
     return ids
+
+
+def _keep_waits(answers: Sequence[Answer], run: ChainRun) -> None:
+    """Have each step due by its wait after the one before where a delivery window has moved any.
+
+    A step that comes to lie outside of its own window waits for that when it is due.
+    """
+    open_ = [
+        [row for row in (answer.row, *answer.copies) if not row["finished_at"]]
+        for answer in answers
+    ]
+    if all(row["reason"] != Reason.WINDOW_CLOSED for rows in open_ for row in rows):
+        return
+    opens: datetime | None = None
+    for rows in filter(None, open_):
+        late = [row["id"] for row in rows if opens is not None and row["scheduled_at"] < opens]
+        if late:
+            Notification.objects.filter(pk__in=late).update(
+                due_at=opens, scheduled_at=opens, reason=Reason.CHAIN_WAITS
+            )
+        times_ = [row["scheduled_at"] for row in rows] + ([opens] if opens is not None else [])
+        opens = max(times_) + timedelta(seconds=run.waits[rows[0]["chain_step"] - 1])
 
 
 def _in_step(error: InvalidNotification, number: int) -> InvalidNotification:

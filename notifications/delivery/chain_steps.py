@@ -2,23 +2,32 @@
 
 Two steps of a run may be claimed at the same moment, by workers that do not see each other's
 claims. So the run's row is locked first, and the others are read after that: who comes second
-sees what the first has written. The run notes which step was let through; while that one is being
-sent the others wait, and a worker's death frees them with its lease.
+sees what the first has written. The run notes which step was let through last, and when: the next
+one waits from then. What is not needed any more ends with what reached, in one transaction.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from notifications.core.attempt import Claim
-from notifications.core.chains import Part, Turn, brought_forward, judge
+from notifications.core.chains import (
+    WAITS_FOR_ITS_TURN,
+    Course,
+    Part,
+    Turn,
+    brought_forward,
+    has_reached,
+    judge,
+)
+from notifications.core.conf import conf
 from notifications.core.reasons import Reason
 from notifications.db import clock
 from notifications.delivery.plan import Plan
-from notifications.models import ChainRun, Notification, Status
+from notifications.models import WAITING, ChainRun, Notification, Status
 
 
 def plan(claims: Sequence[Claim]) -> Plan:
@@ -47,31 +56,58 @@ def _let_through(
     claim: Claim, run: ChainRun, parts: Collection[Part], now: datetime, made: Plan
 ) -> None:
     step = claim.chain_step or 0
-    turn, due_at = judge(
-        step, parts, stop_on=run.stop_on, waits=run.waits, going=run.going, now=now
-    )
+    course = Course(run.stop_on, run.waits, run.going, run.going_at)
+    lease = timedelta(seconds=conf.lease)
+    turn, due_at = judge(step, parts, course, now=now, lease=lease)
     if turn is Turn.STOP:
         made.end[Status.CANCELLED, Reason.CHAIN_REACHED].append(claim)
     elif turn is Turn.WAIT and due_at is not None:
         made.defer[Reason.CHAIN_WAITS].append((claim, due_at))
-    elif run.going != step:
-        run.going = step
-        ChainRun.objects.filter(pk=run.pk).update(going=step)
+    elif run.going is None or run.going < step:
+        run.going, run.going_at = step, now
+        ChainRun.objects.filter(pk=run.pk).update(going=step, going_at=now)
 
 
-def bring_forward(runs: Iterable[UUID], now: datetime) -> None:
-    """Have the next step of these runs due now where all before it have reached nobody.
+def follow(runs: Iterable[UUID], now: datetime) -> None:
+    """Have the other steps of these runs follow what one has come to, in the same transaction.
 
-    To be called in the transaction that ended one. The due time alone moves: whether the step is
-    still wanted is asked when it is claimed.
+    Where one has reached, those that wait end. Where all up to one have ended and reached nobody,
+    the next is due now: its due time alone moves, and whether it is wanted is asked at its claim.
     """
     locked = _locked(set(runs))
-    for parts in _parts(run.pk for run in locked).values():
-        for id_, due_at in brought_forward(parts, now).items():
+    parts = _parts(run.pk for run in locked)
+    reached = {
+        run.pk: {part.step for part in parts[run.pk] if has_reached(part, run.stop_on)}
+        for run in locked
+    }
+    _end_others({run: steps for run, steps in reached.items() if steps}, now)
+    for run, steps in reached.items():
+        moved = {} if steps else brought_forward(parts[run], now)
+        for id_, due_at in moved.items():
             waiting = Notification.objects.filter(
-                pk=id_, status=Status.SCHEDULED, attempt_count=0, reason=""
+                pk=id_,
+                status=Status.SCHEDULED,
+                attempt_count=0,
+                reason__in=WAITS_FOR_ITS_TURN,
             )
             waiting.update(due_at=due_at, scheduled_at=due_at)
+
+
+def _end_others(reached: Mapping[UUID, Collection[int]], now: datetime) -> None:
+    """End the steps that wait, but for other devices of the one step that has reached.
+
+    One that is being claimed at this moment is passed over: it is asked as it is let through.
+    """
+    if not reached:
+        return
+    waiting = Notification.objects.filter(chain_run__in=reached, status__in=WAITING)
+    if connection.features.has_select_for_update_skip_locked:
+        waiting = waiting.select_for_update(skip_locked=True, of=("self",))
+    rows = waiting.values_list("pk", "chain_run", "chain_step")
+    ids = [id_ for id_, run, step in rows if run is not None and set(reached[run]) - {step}]
+    Notification.objects.filter(pk__in=ids, status__in=WAITING).update(
+        status=Status.CANCELLED, due_at=None, finished_at=now, reason=Reason.CHAIN_REACHED
+    )
 
 
 def _locked(runs: Iterable[UUID]) -> list[ChainRun]:

@@ -106,7 +106,7 @@ def _record_together(reports: Sequence[Report], worker: str) -> list[Recorded]:
         kept = [(r, d) for r, d in decided if r.claim.id in current]
         _keep_attempts(kept, worker, now)
         failed_deliveries.keep([(r, d) for r, d in kept if d.step is Step.DEAD_LETTER], now)
-        _go_on([r.claim for r, d in kept if d.step in _ENDS], now)
+        _follow([r.claim.chain_run for r, d in kept if d.step in (*_ENDS, Step.DONE)], now)
         suppressions.keep_invalid([report for report, _ in kept])
     with isolation.aside("count"):
         metrics.recorded(kept, now, stale=len(decided) - len(kept))
@@ -143,6 +143,8 @@ def _record_plainly(faulted: tuple[Report, Fault]) -> Recorded:
             plain_endings.keep_letter(
                 claim.id, claim.channel, claim.priority, reason=decision.reason, fault=fault
             )
+        if owned:
+            _follow([claim.chain_run], now)
     return Recorded(claim, decision, fault.error, stale=claim.id not in owned)
 
 
@@ -182,7 +184,7 @@ def finish(claims: Iterable[Claim], status: Status, reason: str) -> set[UUID]:
         held,
     )
     if reason != Reason.CHAIN_REACHED:
-        _go_on([claim for claim in held if claim.id in ended], now)
+        _follow([claim.chain_run for claim in held if claim.id in ended], now)
     with isolation.aside("count"):
         metrics.finished(held, ended, status, reason)
     with isolation.aside("trace"):
@@ -192,11 +194,14 @@ def finish(claims: Iterable[Claim], status: Status, reason: str) -> set[UUID]:
 
 def confirm_delivered(id_: UUID) -> bool:
     """Note that the recipient has it; return False if its status is not ``sent``."""
-    return bool(
-        Notification.objects.filter(id=id_, status=Status.SENT).update(
-            status=Status.DELIVERED, reason="", finished_at=clock.now()
+    now = clock.now()
+    with transaction.atomic():
+        moved = Notification.objects.filter(id=id_, status=Status.SENT).update(
+            status=Status.DELIVERED, reason="", finished_at=now
         )
-    )
+        if moved:
+            _follow(_runs_of(id_), now)
+    return bool(moved)
 
 
 def confirm_read(id_: UUID) -> bool:
@@ -205,7 +210,10 @@ def confirm_read(id_: UUID) -> bool:
     now = clock.now()
     with transaction.atomic():
         confirm_delivered(id_)
-        return bool(sent.update(read_at=Coalesce("read_at", now)))
+        moved = sent.update(read_at=Coalesce("read_at", now))
+        if moved:
+            _follow(_runs_of(id_), now)
+    return bool(moved)
 
 
 def note_delay(id_: UUID, code: str, detail: str) -> bool:
@@ -233,15 +241,19 @@ def confirm_failed(report: Report) -> bool:
         if moved:
             decision = Decision(Step.DEAD_LETTER, reason=report.outcome.reason)
             failed_deliveries.keep([(report, decision)], now)
-            _go_on([report.claim], now)
+            _follow([report.claim.chain_run], now)
     return bool(moved)
 
 
-def _go_on(ended: Iterable[Claim], now: datetime) -> None:
-    """Have the next steps of chains due whose steps before have ended, and reached nobody."""
-    if runs := {claim.chain_run for claim in ended if claim.chain_run is not None}:
+def _runs_of(id_: UUID) -> list[UUID | None]:
+    return list(Notification.objects.filter(id=id_).values_list("chain_run", flat=True))
+
+
+def _follow(runs: Iterable[UUID | None], now: datetime) -> None:
+    """Have the other steps of chains follow what one has come to."""
+    if of_chains := {run for run in runs if run is not None}:
         with transaction.atomic():
-            chain_steps.bring_forward(runs, now)
+            chain_steps.follow(of_chains, now)
 
 
 def _decide(report: Report, now: datetime) -> Decision:

@@ -173,7 +173,9 @@ def _outside_windows(claims: list[Claim], people: People) -> Plan:
     for claim, window in found:
         person = people.get((claim.world, claim.recipient_key))
         place = person.place if person else Place()
-        step, opens = windows.plan(window, place, claim.id, due_at=now, expires_at=claim.expires_at)
+        step, opens = windows.plan(
+            window, place, claim.chain_run or claim.id, due_at=now, expires_at=claim.expires_at
+        )
         if step is windows.Step.WAIT and opens is not None:
             plan.defer[Reason.WINDOW_CLOSED].append((claim, opens))
         elif step is not windows.Step.GO:  # another channel is chosen at acceptance alone

@@ -64,8 +64,8 @@ class Chain(models.Model):
 class ChainRun(models.Model):
     """One use of a chain: its notifications say which step they are.
 
-    ``waits`` holds the seconds until the next step, by step. ``going`` is the step that was let
-    through last: while its notification is being sent, no other step's is.
+    ``waits`` holds the seconds until the next step, by step. ``going`` is the latest step that was
+    let through, ``going_at`` when that was first: the next one waits from then.
     """
 
     id: "models.UUIDField[UUID, UUID]" = models.UUIDField(
@@ -82,6 +82,7 @@ class ChainRun(models.Model):
         default=list, help_text="Steps for which the recipient has no address."
     )
     going = models.PositiveSmallIntegerField(null=True, blank=True)
+    going_at = models.DateTimeField(null=True, blank=True)
     recipient_key = models.CharField(max_length=255, blank=True)
     idempotency_key = models.CharField(max_length=255, blank=True)
     content_hash = models.CharField(max_length=32, editable=False)

@@ -84,8 +84,8 @@ def plan(
 ) -> Plan:
     """Return what becomes of a notification that is due then.
 
-    One that waits is due in the window's first minutes, at a moment that follows from its id, so
-    that not all come at once.
+    One that waits is due in the window's first minutes, at a moment that follows from its id (that
+    of its run for a chain's step), so that not all come at once.
     """
     opens, closes = opens_at(window, place, due_at)
     if opens is None or closes is None:

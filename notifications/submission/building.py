@@ -299,7 +299,8 @@ def _wait_for(window: Window, place: Place, row: insert.Row) -> windows.Step:
     Return the step. What is to go by another channel has ended unless that one takes it.
     """
     due_at, expires_at = row["scheduled_at"], row["expires_at"]
-    step, opens = windows.plan(window, place, row["id"], due_at=due_at, expires_at=expires_at)
+    of = row["chain_run"] or row["id"]  # the steps of a run have one place in the spread
+    step, opens = windows.plan(window, place, of, due_at=due_at, expires_at=expires_at)
     if step is windows.Step.WAIT:
         waits = {"status": Status.SCHEDULED.value, "due_at": opens, "scheduled_at": opens}
         row |= {**waits, "reason": Reason.WINDOW_CLOSED.value}

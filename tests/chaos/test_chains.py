@@ -24,8 +24,8 @@ for n in range({RUNS}):
         {{
             "stop_on": "sent",
             "steps": [
-                {{"channel": "simulator", "recipient": f"a{{n}}{{odd}}", "body": "B", "wait": 1}},
-                {{"channel": "simulator", "recipient": f"b{{n}}{{odd}}", "body": "B", "wait": 1}},
+                {{"channel": "simulator", "recipient": f"a{{n}}{{odd}}", "body": "B", "wait": 2}},
+                {{"channel": "simulator", "recipient": f"b{{n}}{{odd}}", "body": "B", "wait": 2}},
                 {{"channel": "simulator", "recipient": f"c{{n}}", "body": "B"}},
             ],
         }},

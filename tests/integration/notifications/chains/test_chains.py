@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from django.db.models import F
 from django.test import Client
 from pytest_django import Settings
 
@@ -118,19 +120,135 @@ def test_the_wait_counts_from_the_sending_where_that_was_late(deliver: Deliver, 
     assert states(started) == [("sent", ""), ("sent", "")]
 
 
-def test_no_step_is_sent_while_another_is_with_a_provider(age: Age) -> None:
+def begun_earlier(started: Any, seconds: float) -> None:
+    """Have the step that goes have begun, and been sent, that much earlier."""
+    earlier = timedelta(seconds=seconds)
+    away = Notification.objects.filter(chain_run=started.id, status=Status.SENDING)
+    away.update(due_at=F("due_at") - earlier)
+    ChainRun.objects.filter(pk=started.id).update(going_at=F("going_at") - earlier)
+    sent = Notification.objects.filter(chain_run=started.id, sent_at__isnull=False)
+    sent.update(sent_at=F("sent_at") - earlier)
+
+
+def test_steps_that_are_due_late_go_one_after_the_other(deliver: Deliver, age: Age) -> None:
+    people = (step("ada", 60), step("bob", 60), step("eve", 60), step("joe"))
+    started = send_chain(chain(*people, stop_on="delivered"))
+    for row in rows(started):  # a hold, or nobody there, for an hour
+        age(row)
+    now = clock.now()
+    deliver(rows(started)[2])  # none before it has begun
+    third = rows(started)[2]
+    assert (third.status, third.reason, third.attempt_count) == ("scheduled", "chain_waits", 0)
+    assert third.due_at is not None
+    assert third.due_at >= now + timedelta(seconds=120)
+    age(third)
+    for number in range(4):
+        deliver(*reversed(rows(started)))
+        begun = [row.chain_step for row in rows(started) if row.status == "sent"]
+        assert begun == list(range(1, number + 2))
+        waiting = rows(started)[number + 1 :]
+        assert [row.attempt_count for row in waiting] == [0] * len(waiting)
+        times = [row.due_at for row in waiting if row.due_at is not None]
+        assert times == sorted(times)
+        gaps = [later - earlier for earlier, later in pairwise([clock.now(), *times])]
+        assert all(gap > timedelta(seconds=55) for gap in gaps)
+        begun_earlier(started, 61)
+        for row in waiting:
+            age(row)
+
+
+def test_a_step_that_hangs_is_waited_for_as_long_as_its_wait(deliver: Deliver, age: Age) -> None:
+    started = send_chain(chain(step("ada", 60), step("bob", 60), step("eve")))
+    first, second, third = rows(started)
+    age(second)
+    age(third)
+    (hangs,) = claims.claim([first.id])
+    deliver(third, second)  # the first one is claimed, and nobody has let it through yet
+    assert [row.status for row in rows(started)] == ["sending", "scheduled", "scheduled"]
+    assert not chain_steps.plan([hangs]).defer
+    begun_at = ChainRun.objects.get(pk=started.id).going_at
+    assert begun_at is not None
+    age(second)
+    age(third)
+    deliver(third, second)
+    _, second, third = rows(started)
+    assert second.due_at == begun_at + timedelta(seconds=60)
+    assert third.due_at == begun_at + timedelta(seconds=120)
+    begun_earlier(started, 61)
+    age(second)
+    age(third)
+    deliver(third, second)
+    assert states(started) == [("sending", ""), ("sent", ""), ("cancelled", "chain_reached")]
+
+
+def test_the_retry_of_an_earlier_step_waits_while_a_later_one_is_with_a_provider(age: Age) -> None:
     started = send_chain(chain(step("ada", 60), step("bob"), stop_on="delivered"))
     first, second = rows(started)
     age(second)
-    taken = claims.claim([first.id, second.id])
-    assert not chain_steps.plan([one for one in taken if one.id == first.id]).defer
-    later = chain_steps.plan([one for one in taken if one.id == second.id])
-    assert [claim.id for claim, _ in later.defer[Reason.CHAIN_WAITS]] == [second.id]
-    # The first one's worker dies: its lease ends, and with it the second one's wait.
-    Notification.objects.filter(pk=first.pk).update(status=Status.SCHEDULED)
-    again = chain_steps.plan([one for one in taken if one.id == second.id])
-    assert not again.defer
-    assert not again.end
+    chain_steps.plan(claims.claim([first.id]))
+    Notification.objects.filter(pk=first.pk).update(status=Status.SCHEDULED, due_at=clock.now())
+    begun_earlier(started, 61)
+    assert not chain_steps.plan(claims.claim([second.id])).defer
+    later = chain_steps.plan(claims.claim([first.id]))
+    assert [claim.id for claim, _ in later.defer[Reason.CHAIN_WAITS]] == [first.id]
+    assert ChainRun.objects.get(pk=started.id).going == 2
+
+
+def test_a_step_that_was_moved_goes_at_once_where_the_one_before_fails(
+    deliver: Deliver, age: Age
+) -> None:
+    started = send_chain(chain(step("ada?result=permanent", 60), step("bob", 60), step("eve")))
+    first, second, _ = rows(started)
+    age(second)
+    deliver(second)
+    assert states(started)[1] == ("scheduled", "chain_waits")
+    deliver(first)
+    deliver(rows(started)[1])
+    assert [row.status for row in rows(started)] == ["failed", "sent", "cancelled"]
+
+
+@pytest.mark.parametrize("how", ["sent", "delivered", "read"])
+def test_where_one_has_reached_no_other_goes_on_waiting(
+    deliver: Deliver, age: Age, how: str
+) -> None:
+    started = send_chain(chain(step("ada", 60), step("bob", 60), step("eve"), stop_on=how))
+    first, second, _ = rows(started)
+    (claim,) = claims.claim([first.id])
+    chain_steps.plan([claim])
+    wait = Outcome(Result.TRANSIENT, code="429", retry_after=36000)
+    outcomes.record([Report(claim, wait, "x", started_at=clock.now())], worker="test")
+    begun_earlier(started, 61)
+    age(second)
+    deliver(second)
+    if how != "sent":
+        with transaction.atomic():
+            outcomes.confirm_delivered(second.id)
+            transaction.set_rollback(True)  # as if the process had died before the commit
+        assert [row.status for row in rows(started)] == ["scheduled", "sent", "scheduled"]
+        outcomes.confirm_delivered(second.id)
+    if how == "read":
+        assert rows(started)[0].status == "scheduled"
+        outcomes.confirm_read(second.id)
+    ended = [rows(started)[at] for at in (0, 2)]
+    assert [(row.status, row.reason) for row in ended] == [("cancelled", "chain_reached")] * 2
+    assert [row.due_at for row in ended] == [None, None]
+    assert all(row.finished_at for row in ended)
+
+
+def test_a_delivery_window_keeps_the_order_and_the_waits(call: Caller, deliver: Deliver) -> None:
+    opens = clock.now() + timedelta(hours=5)
+    hours = {"begins": f"{opens:%H:%M}", "ends": f"{opens + timedelta(hours=6):%H:%M}"}
+    window = {"category": "billing", **hours, "timezone": "UTC", "spread": 120}
+    assert call("POST", "/delivery-windows", window).status_code == 201
+    body = chain(step("ada", 60), step("bob", 90), step("eve", 60), step("joe"))
+    firsts = set()
+    for _ in range(5):
+        run = call.ok("POST", "/chain-runs", {"chain": body, "category": "billing"})
+        due = [datetime.fromisoformat(one["due_at"]) for one in run["steps"]]
+        gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(due)]
+        assert gaps == [60, 90, 60]
+        firsts.add(due[0])
+    assert len(firsts) == 5  # each run has its own place
 
 
 def test_of_steps_that_are_claimed_at_the_same_moment_exactly_one_is_sent(age: Age) -> None:
@@ -157,6 +275,28 @@ def test_of_steps_that_are_claimed_at_the_same_moment_exactly_one_is_sent(age: A
             *[("cancelled", "chain_reached")] * 2,
             ("sent", ""),
         ], states(started)
+
+
+def test_whoever_claims_a_step_first_the_first_one_goes_first(age: Age) -> None:
+    people = (step("ada", 60), step("bob", 60), step("eve"))
+    runs = [send_chain(chain(*people, stop_on="delivered")) for _ in range(25)]
+    for started in runs:
+        for row in rows(started):
+            age(row)
+
+    def work(number: int) -> None:
+        try:
+            for started in runs:
+                row = Notification.objects.get(chain_run=started.id, chain_step=number)
+                pipeline.deliver(claims.claim([row.id]), worker="test")
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, (3, 2, 1)))
+    for started in runs:
+        waits = ("scheduled", "chain_waits")
+        assert states(started) == [("sent", ""), waits, waits], states(started)
 
 
 def test_a_stored_recipient_gets_each_step_at_its_channel_and_one_without_is_skipped(
