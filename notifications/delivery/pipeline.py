@@ -5,6 +5,7 @@ Expire, suppress, render, assign, send, record. Each step before the sending ret
 the message that it came from, with the stage named; the others go on.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -162,25 +163,38 @@ def _suppress(claims: list[Claim], people: People) -> Plan:
 
 
 def _outside_windows(claims: list[Claim], people: People) -> Plan:
-    """Plan to defer messages whose delivery window has closed since they were accepted."""
+    """Plan to defer messages whose delivery window has closed since they were accepted.
+
+    What goes by another channel because its window opens too late waits for no other window.
+    """
     plan = Plan()
-    found = [
-        (claim, window)
-        for claim in claims
-        if (window := windows.of(claim.world, _kind_of(claim), _template_of(claim).name))
-    ]
-    now = clock.now()
-    for claim, window in found:
-        person = people.get((claim.world, claim.recipient_key))
-        place = person.place if person else Place()
-        step, opens = windows.plan(
-            window, place, claim.chain_run or claim.id, due_at=now, expires_at=claim.expires_at
-        )
+    began, now = time.monotonic(), clock.now()
+    for claim in claims:
+        if claim.reason == Reason.OTHER_CHANNEL:
+            continue
+        step, opens = _window_step(claim, people, now)
+        if step is not windows.Step.GO and windows.renew(claim.world, began):
+            step, opens = _window_step(claim, people, now)
         if step is windows.Step.WAIT and opens is not None:
             plan.defer[Reason.WINDOW_CLOSED].append((claim, opens))
         elif step is not windows.Step.GO:  # another channel is chosen at acceptance alone
             plan.end[Status.EXPIRED, Reason.WINDOW_CLOSED].append(claim)
     return plan
+
+
+def _window_step(claim: Claim, people: People, now: datetime) -> windows.Plan:
+    """Return what its delivery window makes of a message now."""
+    window = windows.of(claim.world, _kind_of(claim), _template_of(claim).name)
+    if window is None:
+        return windows.GO
+    person = people.get((claim.world, claim.recipient_key))
+    place = person.place if person else Place()
+    return windows.plan(
+        *(window, place, claim.chain_run or claim.id),
+        channel=claim.channel,
+        due_at=now,
+        expires_at=claim.expires_at,
+    )
 
 
 def _kind_of(claim: Claim) -> Kind | None:

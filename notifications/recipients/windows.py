@@ -80,22 +80,30 @@ _kept: dict[World, tuple[float, dict[tuple[str, str], Window]]] = {}
 
 
 def plan(
-    window: Window, place: Place, id_: UUID, *, due_at: datetime, expires_at: datetime | None
+    window: Window,
+    place: Place,
+    id_: UUID,
+    *,
+    channel: str,
+    due_at: datetime,
+    expires_at: datetime | None,
 ) -> Plan:
-    """Return what becomes of a notification that is due then.
+    """Return what becomes of a notification that is due then on this channel.
 
     One that waits is due in the window's first minutes, at a moment that follows from its id (that
-    of its run for a chain's step), so that not all come at once.
+    of its run for a chain's step), so that not all come at once. One that would be late goes at
+    once where its channel is the one by which the window has it go then.
     """
+    late = GO if channel == window.late_channel else _LATE[window.if_late]
     opens, closes = opens_at(window, place, due_at)
     if opens is None or closes is None:
-        return _LATE[window.if_late]
+        return late
     if opens <= due_at:
         return GO
     room = min(timedelta(minutes=window.spread), (closes - opens) / 2)
     moved = opens + room * _share(id_)
     if expires_at is not None and expires_at <= moved:
-        return _LATE[window.if_late]
+        return late
     return Plan(Step.WAIT, moved)
 
 
@@ -163,6 +171,19 @@ def of(world: World, kind: Kind | None, template: str) -> Window | None:
         return None
     of_template = known.get(("", template)) if template else None
     return of_template or (known.get((kind.name, "")) if kind is not None else None)
+
+
+def renew(world: World, since: float) -> bool:
+    """Look again if a project's windows were read before this moment of ``time.monotonic``.
+
+    Return whether they were. What a kept window would hold back is held back by the one that
+    stands now: it may have been changed a moment ago.
+    """
+    until, _ = _kept.get(world, (0.0, {}))
+    if until - KEPT_FOR >= since:
+        return False
+    _kept.pop(world, None)
+    return True
 
 
 def _of_world(world: World) -> Mapping[tuple[str, str], Window]:

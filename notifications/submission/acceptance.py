@@ -4,6 +4,7 @@ Check and build (``building``), insert and compare duplicates (``writing``), cou
 commit. One request's fault is its own: it becomes that request's answer.
 """
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ def accept_one(asked: Asked, *, publish: bool = True) -> Answer:
     answer = Answer()
     with metrics.refusals():
         request = read(asked)
-        call = Call(addressing.find([request]), clock.now())
+        began = time.monotonic()
+        call = Call(addressing.find([request]), clock.now(), began)
         one = _Single(build(asked, request, answer, call), publish, eager.is_on())
         _write_alone(one, may_gather=_may_gather(asked, one))
         if answer.error is not None:

@@ -3,6 +3,7 @@
 Nothing is written to the database. One request's fault is its own: it becomes its answer's error.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,10 +83,12 @@ class Call(NamedTuple):
     """What the requests of one call share: the recipients that they name, the time, the batch.
 
     ``asks_windows`` is false for what goes by another channel because its window opens too late.
+    ``began`` is when the call did, as ``time.monotonic`` tells it.
     """
 
     found: addressing.Found
     now: datetime
+    began: float
     batch: Batch | None = None
     asks_windows: bool = True
 
@@ -128,7 +131,9 @@ def build_all(
     for one, answer in zip(asked, answers, strict=True):
         if (request := _alone(partial(read, one), answer)) is not None:
             known.append((one, request, answer))
-    call = Call(addressing.find(request for _, request, _ in known), clock.now(), batch)
+    began = time.monotonic()
+    found = addressing.find(request for _, request, _ in known)
+    call = Call(found, clock.now(), began, batch)
     return [
         row
         for one, request, answer in known
@@ -154,7 +159,7 @@ def build(
 
     No throttle counts the notification of a digest.
     """
-    found, now, batch, asks_windows = call
+    found, now, _, batch, asks_windows = call
     accepted, *others = addressing.check(request, found, now, asked.version)
     if batch is not None and accepted.project != batch.project:
         raise UnknownProject("All rows of a batch are of one project.", field="project")
@@ -192,9 +197,15 @@ def build(
         ]
     template = version.template_name if version else ""
     asks_windows &= accepted.digest is None  # a digest asks for its window when it is due
-    window = windows.of(world_of(answer.row), kind, template) if asks_windows else None
+    world, place = world_of(answer.row), person.place if person else Place()
+    window = windows.of(world, kind, template) if asks_windows else None
+    if (
+        window is not None
+        and _step_of(window, place, answer.row).step is not windows.Step.GO
+        and windows.renew(world, call.began)
+    ):
+        window = windows.of(world, kind, template)
     if window is not None:
-        place = person.place if person else Place()
         steps = [_wait_for(window, place, row) for row in (answer.row, *answer.copies)]
         other = _by_other_channel(request, window, accepted.scheduled_at)
         if steps[0] is windows.Step.CHANNEL and other is not None:
@@ -206,7 +217,7 @@ def build(
     if accepted.digest is not None:
         collected = _collected(accepted.digest, request, call)
     throttled = None
-    limit = throttles.of(world_of(answer.row), kind, accepted.channel)
+    limit = throttles.of(world, kind, accepted.channel)
     if limit is not None and collected is None and not is_digest:
         throttled = _throttled(limit, answer, request, call)
     return Built(
@@ -298,9 +309,7 @@ def _wait_for(window: Window, place: Place, row: insert.Row) -> windows.Step:
 
     Return the step. What is to go by another channel has ended unless that one takes it.
     """
-    due_at, expires_at = row["scheduled_at"], row["expires_at"]
-    of = row["chain_run"] or row["id"]  # the steps of a run have one place in the spread
-    step, opens = windows.plan(window, place, of, due_at=due_at, expires_at=expires_at)
+    step, opens = _step_of(window, place, row)
     if step is windows.Step.WAIT:
         waits = {"status": Status.SCHEDULED.value, "due_at": opens, "scheduled_at": opens}
         row |= {**waits, "reason": Reason.WINDOW_CLOSED.value}
@@ -308,6 +317,16 @@ def _wait_for(window: Window, place: Place, row: insert.Row) -> windows.Step:
         ended = {"due_at": None, "finished_at": row["created_at"]}
         row |= {"status": Status.EXPIRED.value, "reason": Reason.WINDOW_CLOSED.value, **ended}
     return step
+
+
+def _step_of(window: Window, place: Place, row: insert.Row) -> windows.Plan:
+    """Return what its delivery window makes of a row, which stays as it is."""
+    return windows.plan(
+        *(window, place, row["chain_run"] or row["id"]),  # a run has one place in the spread
+        channel=row["channel"],
+        due_at=row["scheduled_at"],
+        expires_at=row["expires_at"],
+    )
 
 
 def _alone(make: Callable[[], T], answer: Answer) -> T | None:

@@ -38,6 +38,7 @@ pytestmark = pytest.mark.django_db
 TO: dict[str, Any] = {"to": {"recipient": "customer-17"}}
 BILL: dict[str, Any] = {"channel": "simulator", "body": "B", "category": "billing", **TO}
 VIENNA, NEW_YORK = Place("Europe/Vienna", "AT"), Place("America/New_York", "US")
+LORD_HOWE = Place("Australia/Lord_Howe", "AU")
 ID = UUID(int=7)
 
 
@@ -94,6 +95,9 @@ def local(text: str, place: Place = VIENNA) -> datetime:
             "2026-12-27T08:00",
         ),
         (window("02:30", "03:30"), VIENNA, "2026-03-29T00:00", "2026-03-30T02:30"),  # a gap
+        (window("02:15", "02:45"), VIENNA, "2026-03-29T00:00", "2026-03-29T03:15"),
+        (window("02:00", "03:00"), VIENNA, "2026-03-29T00:00", "2026-03-30T02:00"),
+        (window("02:00", "02:30"), LORD_HOWE, "2026-10-04T00:00", "2026-10-05T02:00"),
     ],
 )
 def test_a_window_opens_where_the_recipient_is(
@@ -123,13 +127,18 @@ def test_what_would_expire_before_it_opens_is_dropped_or_sent(
 ) -> None:
     expires_at = local(expires) if expires else None
     due_at = local("2026-06-01T21:00")
-    assert windows.plan(given, VIENNA, ID, due_at=due_at, expires_at=expires_at).step is step
+    assert (
+        windows.plan(given, VIENNA, ID, channel="push", due_at=due_at, expires_at=expires_at).step
+        is step
+    )
 
 
 def test_what_waited_is_spread_evenly_over_the_first_minutes() -> None:
     due_at, opens = local("2026-06-01T21:00"), local("2026-06-02T08:00")
     found = [
-        windows.plan(window(spread=10), VIENNA, uuid4(), due_at=due_at, expires_at=None).due_at
+        windows.plan(
+            window(spread=10), VIENNA, uuid4(), channel="push", due_at=due_at, expires_at=None
+        ).due_at
         for _ in range(2000)
     ]
     minutes = [int((one - opens).total_seconds() // 60) for one in found if one is not None]
@@ -216,6 +225,53 @@ def test_what_would_be_late_goes_by_another_channel(
     call.ok("PATCH", f"/delivery-windows/{window_id}", to_push)
     answer = call.ok("POST", "/notifications", {**BILL, "subject": "S", "expires": 600})
     assert (answer["channel"], len(answer["copies"])) == ("push", 1)
+
+
+@pytest.mark.parametrize("for_", [{"category": "billing"}, {"template": "bill"}])
+def test_what_goes_by_another_channel_is_delivered_there(
+    call: Caller, deliver: Callable[..., Any], for_: Any
+) -> None:
+    addresses = {"email": "ada@example.org", "simulator": "ada"}
+    save_recipient("customer-17", addresses=addresses, timezone="Europe/Vienna")
+    for name, channel in (("late", "simulator"), ("bill", "email")):
+        parts = {"email": {"subject": "B", "text": "B"}, "simulator": {"body": "B"}}[channel]
+        call.ok("POST", "/templates", {"name": name, "channel": channel})
+        call.ok("POST", f"/templates/{name}/versions", {"parts": parts})
+        call.ok("POST", f"/templates/{name}/versions/1/publish")
+    late = {"if_late": "channel", "late_channel": "simulator", "late_template": "late"}
+    call.ok("POST", "/delivery-windows", {**for_, **closed(), **late})
+    if "template" in for_:  # whose window does not hold what goes by another channel, neither
+        call.ok("POST", "/delivery-windows", {"category": "billing", **closed()})
+    fields = {"channel": "email", "template": "bill", "category": "billing", **TO}
+    row = send(**fields, expires=600)
+    assert (row.channel, row.status, row.reason) == ("simulator", "queued", "other_channel")
+    deliver(row)
+    row.refresh_from_db()
+    assert (row.status, row.reason) == ("sent", "")
+
+
+def test_what_goes_by_the_late_channel_anyway_is_sent_at_once(ada: Recipient) -> None:
+    late = {"if_late": "channel", "late_channel": "simulator"}
+    windows.save(DeliveryWindow(category="billing", **_row(), **late))
+    row = send(**BILL, expires=600)
+    assert (row.status, row.reason) == ("queued", "")
+    assert send(**BILL).reason == "window_closed"
+
+
+def test_a_window_that_another_process_has_just_changed_holds_nothing_back(
+    ada: Recipient, deliver: Callable[..., Any]
+) -> None:
+    windows.save(DeliveryWindow(category="billing", **_row()))
+    assert send(**BILL).reason == "window_closed"
+    kept = dict(windows._kept)
+    always = {"begins": time(0), "ends": time(0)}
+    DeliveryWindow.objects.update(**always)  # as another process does
+    accepted = send(**BILL)
+    assert accepted.status == "queued"
+    windows._kept.update(kept)
+    deliver(accepted)
+    accepted.refresh_from_db()
+    assert accepted.status == "sent"
 
 
 def test_an_opening_that_is_remembered_is_the_one_that_is_computed() -> None:
