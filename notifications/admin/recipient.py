@@ -80,7 +80,9 @@ class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in th
             return data
         try:
             directory.check(self.given(data))
-            world = World(self.instance.project or data["project"], self.instance.test)
+            world = self.instance.world if self.instance.pk else World(data["project"], test=False)
+            if not self.instance.pk and directory.is_known(data["key"], world=world):
+                raise InvalidField("There is a recipient of this id. Change that one.", field="id")
             preferences.check(self.changes(data), world)
         except InvalidNotification as error:
             field = error.field.partition(".")[0]

@@ -75,8 +75,10 @@ def read_rows(request: HttpRequest, *, template: str) -> Rows:
     return rows_of_csv(body, FIELDS if template else FIELDS | OWN_TEXT, codec)
 
 
-def read_csv(request: HttpRequest, *, among: Collection[str]) -> csv_rows.Sheet:
-    """Read a body that is a CSV, one column of which is ``among`` these.
+def read_csv(
+    request: HttpRequest, *, among: Collection[str], fields: Collection[str]
+) -> csv_rows.Sheet:
+    """Read a body that is a CSV, one column of which is ``among`` these; ``fields`` are known, too.
 
     It was read once to its end. Raises ``Problem``: 413, 415 or 422.
     """
@@ -88,8 +90,8 @@ def read_csv(request: HttpRequest, *, among: Collection[str]) -> csv_rows.Sheet:
     if len(body) > longest:
         raise Problem("body-too-large", f"A file has at most {longest} bytes.")
     try:
-        _check_count(sum(1 for _ in csv_rows.read(body, codec, among).rows()))
-        return csv_rows.read(body, codec, among)
+        _check_count(sum(1 for _ in csv_rows.read(body, codec, among, fields).rows()))
+        return csv_rows.read(body, codec, among, fields)
     except csv_rows.UnreadableFile as error:
         raise Problem("invalid-request", f"The CSV cannot be read. {error}") from None
 
@@ -146,8 +148,9 @@ def rows_of_csv(body: bytes, fields: frozenset[str], codec: str = "") -> Rows:
     """Read a CSV, whose columns but ``fields`` are variables. Raises ``Problem``: 413 or 422."""
     # Read once to see that it can be read to its end, before the first row is accepted.
     try:
-        sheet = csv_rows.read(body, codec)
-        rows = Rows(lambda: (_item(row, fields) for row in csv_rows.read(body, codec).rows()))
+        read = partial(csv_rows.read, body, codec, fields=fields)
+        sheet = read()
+        rows = Rows(lambda: (_item(row, fields) for row in read().rows()))
         for row in sheet.rows():
             rows.lines.append(row.line)
     except csv_rows.UnreadableFile as error:

@@ -76,12 +76,18 @@ class Sheet:
         return Row(record.line, dict(zip(self.header, cells, strict=False)))
 
 
-def read(body: bytes, codec: str = "", among: Collection[str] = (RECIPIENT, TO)) -> Sheet:
+def read(
+    body: bytes,
+    codec: str = "",
+    among: Collection[str] = (RECIPIENT, TO),
+    fields: Collection[str] = (),
+) -> Sheet:
     """Read a file by this codec; without one in UTF-8, or UTF-16 with or without a byte order mark.
 
     Commas, semicolons and tabs are told apart by the header, or by a first line like ``sep=;``.
-    One column is named as one of ``among``. Raises ``UnreadableFile`` where the header cannot be
-    used.
+    One column is named as one of ``among``. These and ``fields`` may be written in capitals, and
+    are returned in small letters; every other name stays as it is. Raises ``UnreadableFile``
+    where the header cannot be used.
     """
     lines = _Lines(_decoded(body, codec))
     records = _records(lines, _separator(lines, among))
@@ -90,7 +96,7 @@ def read(body: bytes, codec: str = "", among: Collection[str] = (RECIPIENT, TO))
         raise UnreadableFile("The file is empty.")
     if first.problem:
         raise UnreadableFile(f"Line {first.line}: {first.problem}")
-    return Sheet(_header(first, among), records, codec)
+    return Sheet(_header(first, among, fields), records, codec)
 
 
 def _not_in(codec: str) -> str:
@@ -171,12 +177,9 @@ def _name(cell: str) -> str:
     return unicodedata.normalize("NFC", invisible.trimmed(cell))
 
 
-def _as_named(header: list[str], among: Collection[str]) -> list[str]:
-    """Return the header with a column among these in small letters, as ``Recipient`` may stand."""
-    if any(name in among for name in header):
-        return header
-    found = next((name for name in header if name.casefold() in among), "")
-    return [name.casefold() if name == found else name for name in header]
+def _as_named(header: list[str], known: Collection[str]) -> list[str]:
+    """Return the header with known columns in small letters, as ``Recipient`` may stand there."""
+    return [name.casefold() if name.casefold() in known else name for name in header]
 
 
 def _cells(line: str, separator: str) -> list[str]:
@@ -186,8 +189,8 @@ def _cells(line: str, separator: str) -> list[str]:
         return []
 
 
-def _header(record: "_Record", among: Collection[str]) -> list[str]:
-    header = _as_named([_name(cell) for cell in record.cells], among)
+def _header(record: "_Record", among: Collection[str], fields: Collection[str]) -> list[str]:
+    header = _as_named([_name(cell) for cell in record.cells], {*among, *fields})
     while header and not header[-1]:
         header.pop()
     if not _has(header, among):

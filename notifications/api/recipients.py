@@ -34,6 +34,8 @@ router = Router()
 CHUNK = 1000  # rows of a CSV that one transaction saves
 ERRORS_SHOWN = 1000
 SEPARATOR = "|"  # of several addresses in one cell
+_CSV_COLUMNS = ("locale", "timezone", "country")
+_CSV_FIELDS = ("verified", *_CSV_COLUMNS, *ADDRESSED)
 _VERIFIED = {
     **dict.fromkeys(("yes", "true", "1"), True),
     **dict.fromkeys(("no", "false", "0", ""), False),
@@ -152,10 +154,11 @@ def import_recipients(request: HttpRequest) -> dict[str, Any]:
     The column `id` is needed. A column that has the name of a channel holds addresses, several in
     one cell parted by `|`; `verified` says for those of the row `yes` (or `true`, `1`), or
     `no` (`false`, `0`); `locale`, `timezone` and
-    `country` are what they are called, and every other column is an attribute. An empty cell
+    `country` are what they are called, and every other column is an attribute. These names may be
+    written in capitals. An empty cell
     changes nothing. The same file again changes nothing twice.
     """
-    sheet = read_csv(request, among=(csv_rows.ID,))
+    sheet = read_csv(request, among=(csv_rows.ID,), fields=_CSV_FIELDS)
     counts = {"created": 0, "changed": 0, "refused": 0}
     errors: list[dict[str, Any]] = []
     world = world_of(request)
@@ -272,7 +275,7 @@ def _given(row: csv_rows.Row) -> dict[str, Any]:
     }
     if addresses:
         given["addresses"] = addresses
-    given |= {name: cells.pop(name) for name in ("locale", "timezone", "country") if name in cells}
+    given |= {name: cells.pop(name) for name in _CSV_COLUMNS if name in cells}
     return {**given, "attributes": cells} if cells else given
 
 

@@ -107,6 +107,11 @@ def get(key: str, *, world: World = LIVE) -> Recipient:
     return row
 
 
+def is_known(key: str, *, world: World = LIVE) -> bool:
+    """Return whether a recipient of this id is stored."""
+    return Recipient.objects.filter(**world.columns, key=key_of(key)).exists()
+
+
 def remove(key: str, *, world: World = LIVE) -> None:
     """Delete a stored recipient with its addresses. Raises ``UnknownRecipient``.
 

@@ -387,6 +387,12 @@ def test_a_csv_is_imported_row_by_row(call: Caller) -> None:
     assert shown["attributes"] == {"plan": "silver"}
     assert [one["verified"] for one in shown["addresses"]["push"]] == [True, True]
     assert send_csv("name\nAda\n").status_code == 422
+    capitals = "Id, Email ,TimeZone,VERIFIED,Plan\nc-7,ada@example.org,Europe/Vienna,Yes,gold\n"
+    assert send_csv(capitals).json()["created"] == 1
+    shown = call.ok("GET", "/recipients/c-7")
+    assert (shown["timezone"], shown["attributes"]) == ("Europe/Vienna", {"Plan": "gold"})
+    assert shown["addresses"]["email"][0]["verified"]
+    assert "two columns are named email" in send_csv("id,email,Email\nc-8,,\n").json()["detail"]
     assert call("POST", "/recipients/import", {}).status_code == 415
 
 
@@ -479,6 +485,9 @@ def test_a_recipient_is_saved_in_the_admin_and_refused_beside_its_field(
     )
     assert made.status_code == 302, made.content.decode()
     row = Recipient.objects.get()
+    again = admin_client.post(f"{page}add/", {**form, "addresses": "email eve@example.org"})
+    assert again.context["adminform"].form.errors.keys() == {"key"}
+    assert not RecipientAddress.objects.filter(address="eve@example.org").exists()
     admin_client.post(
         f"{page}{row.pk}/change/", {**form, "addresses": "push t-1\npush t-2", "locale": "de"}
     )
