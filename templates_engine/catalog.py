@@ -33,13 +33,18 @@ def published(name: str, namespaces: Sequence[str] = ("",)) -> CompiledVersion:
         version_id, checksum = _current_in(namespace, name)
         if version_id is not None:
             return _kept(version_id, checksum) or _load(version_id)
-    if Template.objects.filter(name=name, namespace__in=namespaces).exists():
+    if is_known(name, namespaces):
         raise TemplateNotPublished(
             f"Template {name!r} has no published version.", hint="Publish one of its drafts."
         )
     raise TemplateNotFound(
         f"There is no template {name!r}.", hint="Check the name, or load it with sync_templates."
     )
+
+
+def is_known(name: str, namespaces: Sequence[str] = ("",)) -> bool:
+    """Return whether there is a template of this name, published or not."""
+    return Template.objects.filter(name=name, namespace__in=namespaces).exists()
 
 
 def version(version_id: int) -> CompiledVersion:

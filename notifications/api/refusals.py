@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from notifications.api import problems
+from notifications.api.fields import Input
 from notifications.api.problems import Problem
 from notifications.core.errors import InvalidNotification, ReplayRefused
 from scheduling import isolation, jobs, outages, watch
@@ -87,10 +88,21 @@ def _of_template(kind: str, field: str = "") -> Callable[[templates.TemplateErro
     return lambda error: Problem(kind, str(error), field=field, hint=error.hint)
 
 
+_KINDS = frozenset(("str", "int", "float", "bool", "none"))  # as pydantic names them
+
+
 def _place(location: tuple[Any, ...]) -> list[str]:
-    """Return the field as the caller knows it: without where it came in and our own names."""
+    """Return the field as the caller knows it: without where it came in and our own names.
+
+    For a field of several types pydantic adds the name of the one that it has tried.
+    """
     inner = location[2:] if location[0] == "body" else location[1:]
-    return [str(part) for part in inner] or [str(location[0])]
+    ours = _KINDS | {body.__name__ for body in Input.__subclasses__()}
+    return [
+        str(part)
+        for number, part in enumerate(inner)
+        if number == 0 or not (isinstance(part, str) and (part in ours or "[" in part))
+    ] or [str(location[0])]
 
 
 def _http_error(error: HttpError) -> Problem:

@@ -98,6 +98,8 @@ def _found(field: str, expression: str, event: Event, kinds: tuple[type, ...]) -
         what = "an id nor a list of ids" if field == "to" else "text nor a list of texts"
         raise _Refused(field, f"It gives neither {what}.")
     found = value if isinstance(value, list) else [value]
+    if not found:
+        raise _Refused(field, "It gives an empty list, so nobody is written to.")
     if len(found) > MOST_RECIPIENTS:
         raise _Refused(field, f"There are more than {MOST_RECIPIENTS} recipients.")
     return found

@@ -95,7 +95,8 @@ def choose(recipient: Recipient, changes: Iterable[Change], how: How) -> int:
     A choice for every channel replaces what was chosen otherwise for single channels, unless the
     same changes name these. Who agrees to what they had unsubscribed from by a link or an SMS gets
     it again at their addresses. A change that neither changes a choice nor lifts a suppression is
-    not in the history. Raises ``UnknownRecipient`` for one that was deleted.
+    in the history only where they agreed or refused by another text than before. Raises
+    ``UnknownRecipient`` for one that was deleted.
     """
     wanted = list(changes)
     with transaction.atomic():
@@ -105,6 +106,7 @@ def choose(recipient: Recipient, changes: Iterable[Change], how: How) -> int:
         named = {(change.category, change.channel) for change in wanted}
         changed = [_apply(change, row.choices, named) for change in wanted]
         lifted = [_lift(row, change) for change in wanted]
+        renewed = _renewed(row, wanted, how)
         now = clock.now()
         done = [
             Consent(
@@ -117,7 +119,7 @@ def choose(recipient: Recipient, changes: Iterable[Change], how: How) -> int:
                 text=printable(how.text),
                 created_at=now,
             )
-            for change, *effects in zip(wanted, changed, lifted, strict=True)
+            for change, *effects in zip(wanted, changed, lifted, renewed, strict=True)
             if any(effects)
         ]
         Consent.objects.bulk_create(done)
@@ -125,6 +127,26 @@ def choose(recipient: Recipient, changes: Iterable[Change], how: How) -> int:
         row.save(update_fields=["choices"])
     recipient.choices = row.choices
     return len(done)
+
+
+def _renewed(recipient: Recipient, changes: Sequence[Change], how: How) -> list[bool]:
+    """Return of each change whether it is made by another text than the last of its kind."""
+    text = printable(how.text)
+    if not text:
+        return [False] * len(changes)
+    names = {change.category for change in changes}
+    rows = recipient.consents.filter(category__in=names).order_by("pk")
+    last = {
+        (category, channel): (granted, before)
+        for category, channel, granted, before in rows.values_list(
+            "category", "channel", "granted", "text"
+        )
+    }
+    return [
+        change.granted is not None
+        and last.get((change.category, change.channel)) != (change.granted, text)
+        for change in changes
+    ]
 
 
 def _apply(

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
+from notifications.core.errors import InvalidField
+from notifications.core.text import shown
 from notifications.core.world import DEFAULT_PROJECT, World
 from notifications.models import Consent, Recipient
 from notifications.recipients import directory, preferences
@@ -11,6 +13,8 @@ from notifications.recipients.preferences import Change, How
 from notifications.submission import projects
 
 Addresses = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
+
+_CHOICES_HINT = 'Give them like {"marketing": {"email": True}}; {"": True} is every channel.'
 
 
 class RecipientFields(TypedDict, total=False):
@@ -61,11 +65,20 @@ def choose_preferences(
 ) -> Recipient:
     """Write what a recipient has chosen, by category and channel, and the text that they read.
 
-    ``{"marketing": {"email": True}}``: an empty channel means every one, an empty category all that
-    can be refused, ``None`` that the default holds again. Raises ``UnknownRecipient``,
-    ``UnknownCategory``, ``UnknownChannel`` or ``InvalidField``.
+    ``{"marketing": {"email": True}}``, or ``{"marketing": {"": True}}`` for every channel. An empty
+    category means all that can be refused, ``None`` that the default holds again. Raises
+    ``UnknownRecipient``, ``UnknownCategory``, ``UnknownChannel`` or ``InvalidField``.
     """
     recipient = directory.get(id, world=World(projects.check(project), test))
+    if not isinstance(choices, Mapping):
+        raise InvalidField("It is a dict of categories.", field="choices", hint=_CHOICES_HINT)
+    for category, of_category in choices.items():
+        if not isinstance(of_category, Mapping):
+            raise InvalidField(
+                f"It is a dict of channels, and {shown(of_category)} is not.",
+                field=f"choices.{category}",
+                hint=_CHOICES_HINT,
+            )
     changes = [
         Change(category, channel, granted)
         for category, of_category in choices.items()

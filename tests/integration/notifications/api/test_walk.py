@@ -75,7 +75,7 @@ def category(rows: Rows) -> dict[str, Any]:
 
 
 def window(rows: Rows) -> dict[str, Any]:
-    return {"template": f"new-{rows.mark}", "begins": "08:00", "ends": "20:00"}
+    return {"template": rows.mark, "begins": "08:00", "ends": "20:00"}
 
 
 def chain(rows: Rows) -> dict[str, Any]:

@@ -178,6 +178,9 @@ def test_an_entry_that_is_no_address_costs_itself_and_one_mailbox_gets_one(
     assert [row.recipient for row in Notification.objects.all()] == ["ok@example.org"]
     assert effects() == [("caused", "", ""), *[("refused", "recipient", "")] * 5]
     assert all(one.detail for one in EventEffect.objects.filter(outcome="refused"))
+    EventEffect.objects.all().delete()
+    events.emit("invoice.issued", {"list": []})
+    assert effects() == [("refused", "recipients", "")]
 
 
 def test_what_is_being_sent_is_not_cancelled_and_not_tried_again(

@@ -129,7 +129,7 @@ def test_a_marketing_template_is_of_that_category(ada: Recipient, call: Caller) 
     assert send(**fields).reason == "consent_missing"
     choose_preferences("customer-17", {"marketing": {"": True}})
     assert send(**fields).status == "queued"
-    with pytest.raises(errors.InvalidField) as refused:
+    with pytest.raises(errors.errors.InvalidField) as refused:
         send(**fields, category="security")
     assert refused.value.field == "category"
 
@@ -181,6 +181,11 @@ def test_the_api_writes_choices_and_keeps_their_history(call: Caller, ada: Recip
         (True, "api", "Send me offers."),
     ]
     assert call.ok("GET", f"{path}/preferences")["choices"] == {}
+    for text in ("Terms 1", "Terms 2", "Terms 2"):  # a renewed agreement is one of its own
+        call.ok("POST", f"{path}/preferences", {"choices": [agreed], "text": text})
+    history = call.ok("GET", f"{path}/consent")["items"]
+    assert [one["text"] for one in history][:3] == ["Terms 2", "Terms 1", ""]
+    call.ok("POST", f"{path}/preferences", {"choices": [{**agreed, "granted": None}]})
     everything = {"choices": [{"category": "", "granted": False}]}
     assert call.ok("POST", f"{path}/preferences", everything)["choices"] == {"": {"": False}}
     everything["choices"][0]["granted"] = True
@@ -195,6 +200,20 @@ def test_the_api_writes_choices_and_keeps_their_history(call: Caller, ada: Recip
         answer = call("POST", f"{path}/preferences", {"choices": [change]})
         assert (answer.status_code, answer.json()["field"]) == (422, field)
     assert personal_data.export("customer-17", project="default")["consents"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "field"), [({"marketing": True}, "choices.marketing"), ([], "choices")]
+)
+def test_choices_that_name_no_channel_are_refused_by_name(
+    ada: Recipient, choices: Any, field: str
+) -> None:
+    with pytest.raises(errors.InvalidField) as refused:
+        choose_preferences("customer-17", choices)
+    assert refused.value.field == field
+    assert choose_preferences("customer-17", {"marketing": {"": True}}).choices == {
+        "marketing": {"": True}
+    }
 
 
 def shown_on(client: Client, path: str) -> dict[str, str]:
@@ -329,6 +348,10 @@ def test_the_page_writes_only_boxes_that_were_shown(client: Client, ada: Recipie
     for given in ({}, {"save": "1"}, {"shown": "forged"}, of_another):
         assert "Your choice is saved." not in client.post(path, given).content.decode()
     assert not Consent.objects.exists()
+    client.post(preference_links.url(other.world, other.key).removeprefix(PUBLIC), {"stop": "1"})
+    other.refresh_from_db()
+    assert other.choices == {"": {"": False}}
+    Consent.objects.all().delete()
     client.post(path, shown | {"save": "1"})
     ada.refresh_from_db()
     of_all = {"email": False, "sms": False, "simulator": False}

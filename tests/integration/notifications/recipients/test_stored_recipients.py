@@ -122,6 +122,24 @@ def test_what_cannot_be_used_is_refused_by_field(
     assert not Recipient.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"id": 1.5}, "id"),
+        ({"id": "c", "addresses": {"email": 7}}, "addresses.email"),
+        ({"id": "c", "addresses": {"email": {"address": 7}}}, "addresses.email.address"),
+        ({"id": "c", "addresses": {"email": ["a@example.org", 7]}}, "addresses.email.1"),
+    ],
+)
+def test_a_field_is_named_as_the_caller_knows_it(call: Caller, given: Any, field: str) -> None:
+    problem = call("POST", "/recipients", given).json()
+    fields = {one["field"] for one in problem["errors"]}
+    assert field in fields
+    assert not any("str" in one or "[" in one or "AddressIn" in one for one in fields)
+    sent = {"channel": "email", "body": "B", "to": {"recipient": 1.5}}
+    assert call("POST", "/notifications", sent).json()["field"] == "to.recipient"
+
+
 def test_all_that_is_wrong_with_a_recipient_is_told_at_once(call: Caller) -> None:
     given: dict[str, Any] = {"id": "a b", "timezone": "Mars", "country": "ZZ"}
     given["addresses"] = {"fax": "1", "email": ["a@b.example", "nobody", "no one"]}

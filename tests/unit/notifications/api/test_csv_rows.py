@@ -40,6 +40,12 @@ def test_what_spreadsheet_programs_write_reads_alike(text: str | bytes) -> None:
     assert rows(text) == [A, B]
 
 
+def test_a_column_that_is_a_field_may_be_written_in_capitals() -> None:
+    body = b"Recipient, Subject ,BODY,Name\na@x.example,S,B,Ada\n"
+    [row] = read(body, fields={"subject", "body"}).rows()
+    assert row.cells == {"recipient": "a@x.example", "subject": "S", "body": "B", "Name": "Ada"}
+
+
 @pytest.mark.parametrize(
     ("bad", "problem"),
     [
