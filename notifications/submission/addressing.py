@@ -73,15 +73,20 @@ def id_of_copy(first: UUID, address: str) -> UUID:
 
 
 def copies_of(first: Notification) -> list[UUID]:
-    """Return the ids of the notifications that went to other devices with this one."""
+    """Return the ids of the notifications that went to other devices with this one, sorted.
+
+    They were written with it, whatever devices the recipient has by now.
+    """
     if not first.recipient_key or first.channel not in TO_EACH_DEVICE:
         return []
-    whom = (first.world, first.recipient_key)
-    person = lookup.find([whom]).get(whom)
-    addresses = person.addresses.get(first.channel, []) if person else []
-    ids = [id_of_copy(first.id, address) for address in addresses]
-    there = set(Notification.objects.filter(pk__in=ids).values_list("pk", flat=True))
-    return [id_ for id_ in ids if id_ in there]
+    together = Notification.objects.filter(
+        **first.world.columns,
+        recipient_key=first.recipient_key,
+        channel=first.channel,
+        created_at=first.created_at,
+    )
+    found = together.values_list("pk", "recipient")
+    return sorted(id_ for id_, address in found if id_ == id_of_copy(first.id, address))
 
 
 def _whom(request: Request) -> Whom | None:

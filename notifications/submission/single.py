@@ -42,10 +42,10 @@ class Submission:
 
     @property
     def copies(self) -> list[UUID]:
-        """The ids of the notifications to the recipient's other devices."""
+        """The ids of the notifications to the recipient's other devices, sorted."""
         if self._row is None:
             return addressing.copies_of(self.notification)
-        return [row["id"] for row in self._copies]
+        return sorted(row["id"] for row in self._copies)
 
 
 def send(**fields: Unpack[Fields]) -> Notification:

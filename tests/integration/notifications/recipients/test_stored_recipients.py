@@ -210,6 +210,11 @@ def test_on_push_each_device_gets_its_own_and_a_dead_one_none(call: Caller, ada:
     [copy] = made.json()["copies"]
     again = call("POST", "/notifications", {**PUSH, "idempotency_key": "k"})
     assert (again.status_code, again.json()) == (200, made.json())
+    devices = ["token-of-her-phone", "token-of-her-tablet"]
+    save_recipient("customer-17", addresses={"push": "token-of-her-new-phone"})
+    again = call("POST", "/notifications", {**PUSH, "idempotency_key": "k"})
+    assert (again.status_code, again.json()) == (200, made.json())
+    save_recipient("customer-17", addresses={"push": devices})
     rows = Notification.objects.all()
     assert {(row.recipient, row.recipient_key) for row in rows} == {
         ("token-of-her-phone", "customer-17"),
