@@ -95,7 +95,7 @@ def choose(recipient: Recipient, changes: Iterable[Change], how: How) -> int:
     A choice for every channel replaces what was chosen otherwise for single channels, unless the
     same changes name these. Who agrees to what they had unsubscribed from by a link or an SMS gets
     it again at their addresses. A change that neither changes a choice nor lifts a suppression is
-    in the history only where they agreed or refused by another text than before. Raises
+    in the history only where they agree by another text than before. Raises
     ``UnknownRecipient`` for one that was deleted.
     """
     wanted = list(changes)
@@ -130,9 +130,9 @@ def choose(recipient: Recipient, changes: Iterable[Change], how: How) -> int:
 
 
 def _renewed(recipient: Recipient, changes: Sequence[Change], how: How) -> list[bool]:
-    """Return of each change whether it is made by another text than the last of its kind."""
+    """Return of each change whether they agree again, by another text than they did before."""
     text = printable(how.text)
-    if not text:
+    if not text or how.means not in (Consent.Means.API, Consent.Means.PAGE):
         return [False] * len(changes)
     names = {change.category for change in changes}
     rows = recipient.consents.filter(category__in=names).order_by("pk")
@@ -143,7 +143,7 @@ def _renewed(recipient: Recipient, changes: Sequence[Change], how: How) -> list[
         )
     }
     return [
-        change.granted is not None
+        change.granted is True
         and last.get((change.category, change.channel)) != (change.granted, text)
         for change in changes
     ]

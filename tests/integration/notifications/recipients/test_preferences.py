@@ -129,7 +129,7 @@ def test_a_marketing_template_is_of_that_category(ada: Recipient, call: Caller) 
     assert send(**fields).reason == "consent_missing"
     choose_preferences("customer-17", {"marketing": {"": True}})
     assert send(**fields).status == "queued"
-    with pytest.raises(errors.errors.InvalidField) as refused:
+    with pytest.raises(errors.InvalidField) as refused:
         send(**fields, category="security")
     assert refused.value.field == "category"
 

@@ -74,8 +74,8 @@ def test_a_cell_may_have_line_breaks_and_quotation_marks() -> None:
 
 def test_a_columns_name_is_one_however_its_letters_are_composed() -> None:
     name = "Pr\u00e9nom"
-    [row] = rows("recipient,Pre\u0301nom,To\na@x.example,Zo\u0301,x\n")
-    assert row == {"recipient": "a@x.example", name: "Zo\u0301", "To": "x"}
+    [row] = rows("recipient,Pre\u0301nom,Who\na@x.example,Zo\u0301,x\n")
+    assert row == {"recipient": "a@x.example", name: "Zo\u0301", "Who": "x"}
 
 
 def test_blank_rows_are_counted() -> None:
