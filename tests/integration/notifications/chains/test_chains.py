@@ -19,6 +19,7 @@ from notifications.core.reasons import Reason
 from notifications.db import clock
 from notifications.delivery import chain_steps, claims, outcomes, pipeline
 from notifications.models import Chain, ChainRun, Notification, Status
+from notifications.monitoring.diagnosis import delivery as diagnosis
 from notifications.operations import personal_data
 from notifications.submission import save_recipient, send
 from templates_engine import catalog
@@ -217,6 +218,8 @@ def test_where_one_has_reached_no_other_goes_on_waiting(
     chain_steps.plan([claim])
     wait = Outcome(Result.TRANSIENT, code="429", retry_after=36000)
     outcomes.record([Report(claim, wait, "x", started_at=clock.now())], worker="test")
+    Notification.objects.filter(pk=first.pk).update(scheduled_at=clock.now() - timedelta(hours=1))
+    assert "delivery.late" in [finding.id for finding in diagnosis.backlog()]
     begun_earlier(started, 61)
     age(second)
     deliver(second)
@@ -233,6 +236,7 @@ def test_where_one_has_reached_no_other_goes_on_waiting(
     assert [(row.status, row.reason) for row in ended] == [("cancelled", "chain_reached")] * 2
     assert [row.due_at for row in ended] == [None, None]
     assert all(row.finished_at for row in ended)
+    assert list(diagnosis.backlog()) == []
 
 
 def test_a_delivery_window_keeps_the_order_and_the_waits(call: Caller, deliver: Deliver) -> None:
