@@ -1,17 +1,25 @@
 """Each command of README and the docs is run: here, by its page's own test, or by the one named."""
 
+import json
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from notifications.models import Notification
 from tests.pages import DOCS, ROOT, commands, examples
-from tests.servers.processes import Processes
+from tests.servers.postgres import PostgresServer
+from tests.servers.process import free_port
+from tests.servers.processes import Processes, wait_for_http
+from tests.servers.redis import RedisServer
+from tests.servers.smtp import SmtpServer
+from tests.servers.terminal import answered
 
 PAGES = {
     page.relative_to(ROOT).as_posix(): page for page in (ROOT / "README.md", *DOCS.glob("*.md"))
@@ -24,10 +32,9 @@ FILES = "tests/integration/deploy/test_files.py"
 ELSEWHERE = "tests/integration/docs/test_scheduling_elsewhere.py"
 PAGE_TESTS = "tests/integration/docs/test_pages.py"
 AUDIENCE = f"{PAGE_TESTS}::test_an_audience_is_made_and_written_to_and_a_payment_told_of"
-NOT_YET = "not run, for it needs a test of its own"
 # The marks of blocks, by page, and the test that runs them in the order of the page.
 MARKED = {
-    ("README.md", "real"): NOT_YET,
+    ("README.md", "real"): f"{HERE}::test_the_processes_of_readme_run_on_servers_of_ones_own",
     ("docs/api.md", "curl"): "tests/integration/notifications/api/test_documentation.py"
     "::test_a_person_with_only_curl_can_follow_the_pages",
     ("docs/audiences.md", "sh"): AUDIENCE,
@@ -38,15 +45,15 @@ MARKED = {
     "::test_a_person_with_only_curl_can_follow_the_pages",
     ("docs/escalation.md", "curl"): "tests/integration/notifications/api/test_documentation.py"
     "::test_a_person_with_only_curl_can_follow_the_pages",
-    ("docs/govuk-notify.md", "manage"): NOT_YET,
-    ("docs/operating.md", "manage"): NOT_YET,
-    ("docs/operating.md", "personal"): NOT_YET,
+    ("docs/govuk-notify.md", "manage"): f"{HERE}::test_an_operators_commands_do_what_they_say",
+    ("docs/operating.md", "manage"): f"{HERE}::test_an_operators_commands_do_what_they_say",
+    ("docs/operating.md", "personal"): f"{HERE}::test_a_recipient_is_forgotten_as_the_page_says",
     ("docs/operating.md", "workers"): f"{HERE}::test_dedicated_workers_serve_their_queues",
     ("docs/quickstart.md", "sh"): f"{PAGE_TESTS}"
     "::test_the_quickstart_leads_to_delivered_notifications",
     ("docs/scheduling.md", "manage"): f"{PAGE_TESTS}"
     "::test_the_jobs_of_the_page_are_made_and_steered",
-    ("docs/templates.md", "manage"): NOT_YET,
+    ("docs/templates.md", "manage"): f"{HERE}::test_an_operators_commands_do_what_they_say",
     **{
         ("docs/production.md", name): "tests/integration/docs/test_production.py"
         "::test_the_page_leads_to_a_system_that_is_restored_and_sends_nothing_unasked"
@@ -130,6 +137,124 @@ def test_no_mark_and_no_pattern_outlives_its_command() -> None:
     assert MARKED.keys() <= shown.keys()
     every = [command for page in PAGES for _, command in commands(PAGES[page])]
     assert [p for p in RUN_BY if not any(re.fullmatch(p, one) for one in every)] == []
+
+
+def test_the_processes_of_readme_run_on_servers_of_ones_own(
+    processes: Processes,
+    postgres_server: PostgresServer,
+    redis_server: RedisServer,
+    smtp_server: SmtpServer,
+    wait_until: Callable[..., Any],
+) -> None:
+    """On an empty database, each line as it stands, but for the names of the servers."""
+    lines = [line for mark, line in commands(ROOT / "README.md") if mark == "real"]
+    for name in ("OUTBOX", "HTTPS", "OUTGOING_PRIVATE_HOSTS"):
+        processes.env.pop(name, None)
+    while lines[0].startswith("export "):
+        words = shlex.split(lines.pop(0), comments=True)[1:]
+        processes.env |= dict(word.split("=", 1) for word in words)
+    ports = {"FLOWER_PORT": str(free_port()), "GRANIAN_PORT": str(free_port())}
+    processes.env |= ports | {
+        "DATABASE_URL": postgres_server.url,
+        "BROKER_URL": redis_server.url,
+        "EMAIL_URL": smtp_server.url,
+        "SECRET_KEY": "x" * 50,
+    }
+    migrate, make_user, *started = map(shlex.split, lines)
+    processes.run("migrate", *_here(migrate))
+    password = "correct horse battery"
+    asked = [("Username", "ada"), ("Email", "ada@example.org"), ("Password", password)]
+    said = answered(_here(make_user), [*asked, ("Password", password)], processes.env)
+    assert "Superuser created successfully" in said
+    worker, beat, flower, web = [processes.start(one[-1], *_here(one)) for one in started]
+    worker.wait_for_output(" ready.")
+    beat.wait_for_output("beat: Starting...")
+    wait_for_http(f"http://127.0.0.1:{ports['FLOWER_PORT']}/", flower)
+    address = f"http://127.0.0.1:{ports['GRANIAN_PORT']}"
+    wait_for_http(f"{address}/healthz/live", web)
+
+    key = processes.run("key", "python", "manage.py", "create_api_key", "shop").split()[-1]
+    by_proxy = {"Host": "notify.example.org", "X-Forwarded-Proto": "https"}
+    with httpx.Client(base_url=address, headers=by_proxy, trust_env=False) as client:
+        page = client.get("/admin/login/")
+        (token,) = re.findall(r'csrfmiddlewaretoken" value="(\w+)"', page.text)
+        form = {"username": "ada", "password": password, "csrfmiddlewaretoken": token}
+        origin = {"Origin": "https://notify.example.org", "Referer": "https://notify.example.org/"}
+        cookies = {"Cookie": page.headers["Set-Cookie"].partition(";")[0]}
+        logged_in = client.post("/admin/login/", data=form, headers=origin | cookies)
+        assert logged_in.status_code == 302
+        mail = {"channel": "email", "recipient": "bob@example.org", "subject": "Hi", "body": "You"}
+        sent = client.post(
+            "/api/v1/notifications", json=mail, headers={"Authorization": f"Bearer {key}"}
+        )
+        assert sent.status_code == 201, sent.text
+    wait_until(lambda: [one.recipients for one in smtp_server.messages] == [["bob@example.org"]])
+    user = processes.env["FLOWER_BASIC_AUTH"].split(":")
+    page = httpx.get(
+        f"http://127.0.0.1:{ports['FLOWER_PORT']}/", auth=(user[0], user[1]), trust_env=False
+    )
+    assert page.status_code == 200
+
+
+def _here(words: list[str]) -> list[str]:
+    """Take the interpreter and the tools of this run in place of those of ``.venv``."""
+    program = words[0].removeprefix(".venv/bin/")
+    beside = Path(sys.executable).parent / program
+    return [sys.executable if program == "python" else str(beside), *words[1:]]
+
+
+PRINT_HOLDS = """
+from notifications.models import Hold
+print("holds:", list(Hold.objects.filter(released_at=None).values_list("scope", "value", "reason")))
+"""
+PREPARE = """
+from django.core.management import call_command
+from notifications.models import Recipient
+from notifications.submission import send
+from templates_engine import publishing
+from templates_engine.models import Template
+template = Template.objects.create(name="receipt", channel="sms")
+publishing.publish(publishing.create_version(template, {"text": "Paid: {{ amount }}"}))
+Recipient.objects.create(key="customer-17", attributes={"plan": "gold"})
+send(channel="simulator", recipient="ada@example.org", body="For Ada alone")
+"""
+
+
+def calls(page: str) -> list[str]:
+    """Return the lines of a page's block for ``manage.py``, as calls within one process."""
+    lines = "".join(examples(page, "manage")).splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    assert all(one[:2] == [".venv/bin/python", "manage.py"] for one in words)
+    return [f"call_command(*{one[2:]!r})" for one in words]
+
+
+def test_an_operators_commands_do_what_they_say(processes: Processes, tmp_path: Path) -> None:
+    hold, show, release = calls("operating.md")
+    write, look, load = (line.replace("var/", f"{tmp_path}/") for line in calls("templates.md"))
+    (key,) = calls("govuk-notify.md")
+    parts = [PREPARE, key, hold, PRINT_HOLDS, show, release, PRINT_HOLDS, write, look, load]
+    said = processes.run("shell", "python", "manage.py", "shell", "-v0", "-c", "\n".join(parts))
+    assert re.search(r"^live-[0-9a-f-]{36}-[0-9a-f-]{36}", said, re.MULTILINE)
+    assert "holds: [('queue', 'email.low', 'wrong price in the campaign')]" in said
+    assert said.count("wrong price in the campaign") >= 2
+    assert "holds: []" in said
+    assert any("Paid: {{ amount }}" in one.read_text() for one in tmp_path.rglob("*.txt"))
+
+
+def test_a_recipient_is_forgotten_as_the_page_says(processes: Processes) -> None:
+    processes.run("shell", "python", "manage.py", "shell", "-v0", "-c", PREPARE)
+    lines = examples("operating.md", "personal")[0].splitlines()
+    export, try_it, forget, stored = (_here(shlex.split(line)) for line in lines)
+    assert "For Ada alone" in processes.run("export", *export)
+    assert "Nothing was changed." in processes.run("try", *try_it)
+    row = Notification.objects.get(recipient="ada@example.org")
+    assert row.body == "For Ada alone"
+    answered(forget, [("Type yes to go on: ", "yes")], processes.env)
+    row.refresh_from_db()
+    assert "ada" not in row.recipient
+    assert (row.body, row.status) == ("", "cancelled")
+    kept = json.loads(processes.run("stored", *stored))
+    assert "gold" in json.dumps(kept)
 
 
 def test_dedicated_workers_serve_their_queues(
