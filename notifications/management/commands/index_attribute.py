@@ -1,6 +1,5 @@
 """Make, or remove, the index by which audiences compare an attribute of recipients by size."""
 
-import re
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -27,7 +26,7 @@ class Command(BaseCommand):
         """Make or remove it. Raises ``CommandError`` for what is not the path of an attribute."""
         kind = options["kind"]
         path = options["path"].removeprefix(filters.ATTRIBUTES).split(".")
-        fits = all(re.fullmatch(filters.COMPARED_KEY, key) for key in path)
+        fits = all(filters.COMPARED_KEY.fullmatch(key) for key in path)
         if not fits or len(path) > filters.LONGEST_PATH:
             raise CommandError("A path has keys of letters, digits, - and _, with dots between.")
         if not options["drop"] and sql.has_index_of(path, kind):

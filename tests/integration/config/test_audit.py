@@ -208,7 +208,7 @@ def test_every_operation_of_the_api_is_known() -> None:
         *("get_notification", "list_notifications", "get_batch_errors", "list_suppressions"),
         *("get_failed_delivery", "list_failed_deliveries", "get_job", "list_jobs"),
         *("get_failed_run", "list_failed_runs", "get_event", "list_events"),
-        *("get_recipient", "list_recipients"),
+        *("get_recipient", "list_recipients", "list_chains", "get_chain_run"),
         *("get_preferences", "list_consent", "preview_audience"),
     }
     assert reading >= acts.PLAIN_OPERATIONS
