@@ -209,9 +209,7 @@ def check(row: DeliveryWindow) -> None:
         kind = categories.require(row.category, World(row.project, row.test))
         if kind.required:
             raise InvalidField(f"{kind.name} is sent at once, always.", field="category")
-    elif row.pk is None and not catalog.is_known(
-        row.template, World(row.project, row.test).namespaces
-    ):
+    elif not row.pk and not catalog.is_known(row.template, World(row.project, row.test).namespaces):
         raise InvalidField(f"There is no template {shown(row.template)}.", field="template")
     for name in ("begins", "ends"):
         if not isinstance(getattr(row, name), time_of_day) or getattr(row, name).tzinfo:
