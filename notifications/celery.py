@@ -50,6 +50,7 @@ def setup(app: Celery) -> None:
     app.on_after_configure.connect(_refuse_bad_settings, weak=False)
     worker_init.connect(_refuse_bad_settings, weak=False)
     beat_init.connect(_refuse_bad_settings, weak=False)
+    beat_init.connect(_count_as_beat, weak=False)  # before what may be counted
     worker_init.connect(_meet_servers, weak=False)
     beat_init.connect(_meet_servers, weak=False)
     worker_init.connect(_wait_for_migrations, weak=False)
@@ -75,6 +76,13 @@ def _refuse_bad_settings(**_: Any) -> None:
     from notifications.worker import checks  # noqa: PLC0415 -- needs Django's settings
 
     checks.refuse_errors()
+
+
+def _count_as_beat(**_: Any) -> None:
+    """Count under a scheduler's own name; a worker takes its slot as it is configured."""
+    from notifications import metrics  # noqa: PLC0415 -- needs Django's settings
+
+    metrics.start("beat")
 
 
 def _meet_servers(**_: Any) -> None:

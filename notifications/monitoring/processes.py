@@ -1,4 +1,4 @@
-"""Starts the counting in Celery's processes: before a worker forks, and when beat begins."""
+"""Has Celery's processes count and be scraped; beat begins to count in ``notifications.celery``."""
 
 from typing import Any
 
@@ -21,7 +21,6 @@ def serve_in_worker(**_: Any) -> None:
 
 
 @beat_init.connect  # type: ignore[untyped-decorator]  # as above
-def start_in_beat(**_: Any) -> None:
-    """Count and listen; a scheduler has no children."""
-    process_folders.start("beat")
+def serve_in_beat(**_: Any) -> None:
+    """Listen at once: a scheduler has no children."""
     exposition.serve()

@@ -38,6 +38,14 @@ def scrape(address: str, **headers: Any) -> list[Any]:
         return list(text_string_to_metric_families(response.read().decode()))
 
 
+def scraped(address: str) -> list[Any]:
+    """Scrape a process that may not listen yet."""
+    try:
+        return scrape(address)
+    except urllib.error.URLError:
+        return []
+
+
 def total(families: Any, name: str, **labels: Any) -> Any:
     return sum(
         sample.value
@@ -169,6 +177,20 @@ def test_a_scrape_answers_while_broker_and_database_are_away(
     _, address = processes.web(BROKER_URL=redis_server.url)
     redis_server.stop()
     assert total(scrape(f"{address}/metrics"), "broker_up") == 0
+
+
+def test_a_scheduler_that_begins_while_redis_is_away_counts_as_a_scheduler(
+    processes: Processes, wait_until: Callable[..., Any], redis_server: RedisServer, port: int
+) -> None:
+    url = redis_server.url
+    redis_server.stop()
+    beat = processes.beat(BROKER_URL=url, REDIS_URL=url, METRICS_PORT=str(port))
+    address = f"http://127.0.0.1:{port}/metrics"
+    wait_until(lambda: total(scraped(address), "broker_away_total", process="beat-0"))
+    redis_server.start()
+    wait_until(lambda: total(scrape(address), "sweeps_total", process="beat-0"))
+    assert {s.labels["process"] for f in scrape(address) for s in f.samples} == {"beat-0"}
+    assert beat.first_traceback() == ""
 
 
 def test_with_a_token_set_nobody_else_may_look(processes: Processes, port: int) -> None:
