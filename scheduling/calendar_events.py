@@ -7,7 +7,7 @@ one occurrence of the event that has its UID. What else changes an event's days 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, cast
 
@@ -71,6 +71,8 @@ class Event:
         """Return how many local days an occurrence lies on."""
         begin = self.begin()
         end = self._end(begin)
+        if _is_before(end, begin):
+            raise ImpossibleSchedule("It ends before it begins (DTEND or DURATION).")
         last = _day(end)
         if not isinstance(end, datetime) or end.time() == time():
             last -= DAY
@@ -127,7 +129,20 @@ class Event:
             raise ImpossibleSchedule("It has both DTEND and DURATION.")
         if any(isinstance(one, tuple) for one in _values(self.fields.get("RDATE", []))):
             raise ImpossibleSchedule("RDATE with periods is not supported; name their days.")
+        self._refuse_unknown_zones()
         self._refuse_replacing()
+
+    def _refuse_unknown_zones(self) -> None:
+        """Refuse a TZID that is read as no zone: its times would be those of any zone."""
+        for name in sorted(TIMING & self.fields.keys()):
+            several = self.fields[name]
+            for one in several if isinstance(several, list) else [several]:
+                zone = getattr(one, "params", {}).get("TZID")
+                if zone and any(_is_floating(moment) for moment in _moments(one)):
+                    raise ImpossibleSchedule(
+                        f"{name}: there is no time zone {str(zone)[:60]!r}; name a zone of IANA, "
+                        "like Europe/Vienna, or add its VTIMEZONE."
+                    )
 
     def _refuse_replacing(self) -> None:
         if self.replaces is None:
@@ -218,7 +233,26 @@ def days_of(begin: date, length: int) -> Iterator[date]:
 
 def _values(dates: Any) -> Iterator[Any]:
     lists = dates if isinstance(dates, list) else [dates]
-    return (one.dt for each in lists for one in each.dts)
+    return (moment for each in lists for moment in _moments(each))
+
+
+def _moments(field: Any) -> list[Any]:
+    """Return the values of a field of one time, or of a list of times; none: it has other ones."""
+    if hasattr(field, "dts"):
+        return [one.dt for one in field.dts]
+    return [field.dt] if hasattr(field, "dt") else []
+
+
+def _is_floating(moment: Any) -> bool:
+    return isinstance(moment, datetime) and moment.tzinfo is None
+
+
+def _is_before(end: date, begin: date) -> bool:
+    if not (isinstance(end, datetime) and isinstance(begin, datetime)):
+        return _day(end) < _day(begin)
+    if end.tzinfo is None or begin.tzinfo is None:
+        return end.replace(tzinfo=None) < begin.replace(tzinfo=None)
+    return end.astimezone(UTC) < begin.astimezone(UTC)
 
 
 def _in_zone_of(begin: date, moment: date) -> date:

@@ -30,6 +30,11 @@ class Calendar:
     days: Mapping[date, str]
     again: tuple[Series, ...]
 
+    @property
+    def is_empty(self) -> bool:
+        """Return whether no event of the file takes place, so that no day is a holiday."""
+        return not self.days and not self.again
+
     def get(self, day: date) -> str | None:
         """Return the name of the holiday on a local day."""
         if day in self.days:

@@ -1,5 +1,6 @@
 """Where recipients are: zones of IANA, and countries whose public holidays are known."""
 
+import re
 from typing import Any, NamedTuple
 
 from notifications.core.errors import InvalidField
@@ -8,6 +9,8 @@ from scheduling.calendar_rules import check_country as check_calendar
 from scheduling.job_schema import InvalidJob
 from scheduling.recurrence import ImpossibleSchedule
 from scheduling.rule_documents import zone_of
+
+COUNTRY = re.compile(r"[A-Z]{2}(-.+)?")
 
 
 class Place(NamedTuple):
@@ -44,6 +47,12 @@ def check_country(value: Any) -> str:
             return value
     except ImpossibleSchedule:
         pass
+    if not isinstance(value, str) or not COUNTRY.fullmatch(value):
+        raise InvalidField(
+            f"{shown(value)} is not a country: that is two capital letters, like AT.",
+            field="country",
+            hint="Give it like AT, or with its region, like DE-BY.",
+        )
     raise InvalidField(
         f"No public holidays of {shown(value)} are known.",
         field="country",

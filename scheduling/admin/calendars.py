@@ -98,6 +98,7 @@ def page(request: HttpRequest, model_admin: Any) -> HttpResponse:
         "cards": [_card(name) for name in calendars.stamps()],
         "form": form,
         "moves": None if moves is None else moves[:MOVES_SHOWN],
+        "is_empty": moves is not None and form.cleaned_data["file"].is_empty,
         "more_moves": max(len(moves or ()) - MOVES_SHOWN, 0),
     }
     return TemplateResponse(request, "scheduling/admin/calendars.html", context)

@@ -133,10 +133,13 @@ class Command(BaseCommand):
             content = file.read_bytes()
         except OSError as error:
             raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
+        calendar = calendars.parse(name, content)
+        if calendar.is_empty:
+            self.stdout.write("The file has no event that takes place: no day is a holiday.")
         users = calendar_use.users_of(name).read
         if not users:
             self.stdout.write(f"No schedule goes by the calendar {name!r}.")
-        for user, moved in calendar_use.moves(users, name, calendars.parse(name, content), days):
+        for user, moved in calendar_use.moves(users, name, calendar, days):
             for move in moved:
                 self.stdout.write(f"{user.name}: {_moved(move, user.zone)}")
             users.remove(user)

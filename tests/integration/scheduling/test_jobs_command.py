@@ -116,6 +116,8 @@ def test_calendars_are_listed_and_a_new_file_is_compared_before_it_is_put_in_pla
     assert lines[3:] == ["off: nothing moves (it is paused)"]
     assert run("calendars", "own") in listed  # nothing was put in place
     assert run("preview-calendar", "nobody's", str(new)).startswith("No schedule goes by")
+    new.write_text("BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:test\nEND:VCALENDAR\n")
+    assert run("preview-calendar", "own", str(new)).startswith("The file has no event that takes")
     with pytest.raises(CommandError, match="cannot be read"):
         run("preview-calendar", "own", str(tmp_path / "none.ics"))
     with pytest.raises(CommandError, match="'own' is not iCalendar"):

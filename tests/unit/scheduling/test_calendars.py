@@ -131,6 +131,28 @@ def test_days_are_those_of_the_occurrences_that_take_place(
     assert days_off(folder, calendar(*events)) == expected
 
 
+OWN_ZONE = """BEGIN:VTIMEZONE
+TZID:Venus/Maxwell
+BEGIN:STANDARD
+DTSTART:19700101T000000
+TZOFFSETFROM:+0200
+TZOFFSETTO:+0200
+END:STANDARD
+END:VTIMEZONE
+"""
+
+
+def test_a_zone_that_the_file_defines_is_known(folder: Path) -> None:
+    text = calendar("DTSTART;TZID=Venus/Maxwell:20260608T233000 DTEND:20260608T223000Z")
+    assert days_off(folder, text.replace("BEGIN:VEVENT", f"{OWN_ZONE}BEGIN:VEVENT")) == [8, 9]
+
+
+def test_a_calendar_without_an_event_says_so() -> None:
+    cancelled = calendar("DTSTART;VALUE=DATE:20260608 STATUS:CANCELLED")
+    for text, is_empty in ((calendar(), True), (cancelled, True), (COMPANY, False)):
+        assert calendars.parse("off", text.encode()).is_empty is is_empty
+
+
 def test_a_file_may_have_several_calendars(folder: Path) -> None:
     first, second = (calendar(f"DTSTART;VALUE=DATE:2026060{day}") for day in (3, 5))
     assert days_off(folder, first + second) == [3, 5]
@@ -148,6 +170,11 @@ def test_a_file_may_have_several_calendars(folder: Path) -> None:
         (f"{WEEKLY} EXDATE;VALUE=DATE:20260631", "EXDATE"),
         (f"{WEEKLY} {NINTH}", "RECURRENCE-ID"),
         ("DESCRIPTION:secret", "DTSTART"),
+        ("DTSTART;TZID=Mars/Olympus:20260608T100000", "DTSTART: there is no time zone 'Mars/Oly"),
+        (f"{WEEKLY_AT_TEN} EXDATE;TZID=Mars/X:20260609T100000", "EXDATE: there is no time zone"),
+        ("DTSTART;VALUE=DATE:20260608 DTEND;VALUE=DATE:20260607", "ends before it begins"),
+        ("DTSTART:20260608T100000Z DTEND:20260608T095959Z", "ends before it begins"),
+        ("DTSTART:20260608T100000Z DURATION:-PT1H", "ends before it begins"),
         ("DTSTART;VALUE=DATE:20260601 DTEND;VALUE=DATE:20270603", "367 days"),
         ("DTSTART;VALUE=DATE:20260608 RRULE:FREQ=DAILY;INTERVAL=0", "INTERVAL"),
     ],

@@ -196,6 +196,11 @@ BAD: list[tuple[Any, str, type[errors.InvalidNotification]]] = [
 ]
 
 
+def test_a_country_in_small_letters_is_told_how_to_write_it() -> None:
+    with pytest.raises(errors.InvalidFilter, match=r"'at' is not a country: .* capital letters"):
+        save_audience("all", condition("country", "eq", "at"))
+
+
 @pytest.mark.parametrize(("given", "field", "error"), BAD, ids=str)
 def test_a_bad_filter_is_refused_by_its_place_from_python_and_over_http(
     call: Caller, given: Any, field: str, error: type[errors.InvalidNotification]
