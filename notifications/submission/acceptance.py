@@ -6,7 +6,7 @@ commit. One request's fault is its own: it becomes that request's answer.
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,6 +28,8 @@ from notifications.submission.building import (
     build,
     build_all,
     hold_back_suppressed,
+    is_counted,
+    known_repeats,
     queue_of,
     read,
     take_places,
@@ -127,12 +129,7 @@ def _write_together(singles: Sequence[_Single]) -> None:
 def _write_singles(singles: Sequence[_Single]) -> None:
     built = [one.built for one in singles]
     hold_back_suppressed(built)
-    if any(one.collected is not None or one.throttled is not None for one in built):
-        with transaction.atomic():
-            take_places(built)
-            _insert_singles(singles)
-        return
-    _insert_singles(singles)
+    _place_and_insert(built, partial(_insert_singles, singles))
 
 
 def _insert_singles(singles: Sequence[_Single]) -> None:
@@ -193,8 +190,39 @@ def _write_many(built: Sequence[Built], *, publish: bool) -> None:
 
 def _insert_part(built: list[Built]) -> None:
     with transaction.atomic():
-        take_places(built)
-        writing.insert_together(built)
+        _place_and_insert(built, partial(writing.insert_together, built))
+
+
+def _place_and_insert(built: Sequence[Built], insert_all: Callable[[], None]) -> None:
+    """Write rows with the places that are for them: what was written before takes none.
+
+    Which those are is known for sure once the rows are inserted, as another transaction may be
+    writing the same. If it was more or less than was thought, all is rolled back and done anew.
+    """
+    if not any(map(is_counted, built)):
+        insert_all()
+        return
+    repeats = known_repeats(built)
+    while (found := _try_places(built, repeats, insert_all)) != repeats:
+        repeats = found
+
+
+def _try_places(
+    built: Sequence[Built], repeats: set[int], insert_all: Callable[[], None]
+) -> set[int]:
+    """Write rows where ``repeats`` are those that were written before; return which really were.
+
+    Nothing is written if these are others.
+    """
+    with transaction.atomic():
+        take_places(built, repeats)
+        insert_all()
+        found = {
+            index for index, one in enumerate(built) if is_counted(one) and not one.answer.created
+        }
+        if found != repeats:
+            transaction.set_rollback(True)
+    return found
 
 
 def _goes_at_once(row: insert.Row, *, publish: bool) -> bool:

@@ -255,24 +255,46 @@ def _collected(spec: Spec, request: Request, call: Call) -> Collected:
     return Collected(spec, answer.row, answer.copies)
 
 
-def take_places(built: Sequence[Built]) -> None:
+def is_counted(one: Built) -> bool:
+    """Return whether what is written of a row depends on the places of a throttle or a digest."""
+    return one.throttled is not None or one.collected is not None
+
+
+def known_repeats(built: Sequence[Built]) -> set[int]:
+    """Return the indexes of counted rows whose idempotency key was used before, or by one above.
+
+    What others are writing meanwhile is not known yet.
+    """
+    used = digests.used_keys(one.row for one in built if is_counted(one))
+    repeats = set()
+    for index, one in enumerate(built):
+        key = digests.key_of(one.row)
+        if key is None:
+            continue
+        if key in used and is_counted(one):
+            repeats.add(index)
+        used.add(key)
+    return repeats
+
+
+def take_places(built: Sequence[Built], repeats: set[int]) -> None:
     """Count those that a throttle counts, and have those join that go with a digest.
 
-    In the current transaction. Safe to be repeated after a rollback.
+    ``repeats`` are the indexes of rows that were written before, which do neither. In the current
+    transaction. Safe to be repeated after a rollback.
     """
-    joining = [
+    for one in built:
+        if one.collected is not None:
+            digests.reset(Joining(one.row, one.answer.copies, one.collected))
+        if one.throttled is not None:
+            throttling.reset(one.throttled)
+    new = [one for index, one in enumerate(built) if index not in repeats]
+    throttling.apply([one.throttled for one in new if one.throttled is not None])
+    digests.join(
         Joining(one.row, one.answer.copies, one.collected)
-        for one in built
-        if one.collected is not None
-    ]
-    for one in joining:
-        digests.reset(one)
-    throttled = [one.throttled for one in built if one.throttled is not None]
-    if throttled:
-        used = digests.used_keys(one.row for one in throttled)
-        throttling.apply(throttled, was_used=lambda row: digests.key_of(row) in used)
-    if joining := [one for one in joining if one.collected.is_wanted]:
-        digests.join(joining)
+        for one in new
+        if one.collected is not None and one.collected.is_wanted
+    )
 
 
 def _by_other_channel(request: Request, window: Window, due_at: datetime | None) -> Request | None:

@@ -92,21 +92,16 @@ def request_of(request: Request, spec: Spec) -> Request:
     )
 
 
-def join(joining: Sequence[Joining]) -> None:
+def join(joining: Iterable[Joining]) -> None:
     """Have events join their digests, in the current transaction; write those that are opened.
 
-    A row that joins gets the status ``merged``; one that goes at once, or has come before, stays as
-    it is. Safe to be repeated after a rollback.
+    A row that joins gets the status ``merged``; one that goes at once stays as it is. Safe to be
+    repeated after a rollback, once each was ``reset``.
     """
     groups: dict[_Identity, list[Joining]] = defaultdict(list)
     for one in joining:
         if one.row["status"] in WAITING:
             groups[_identity(one)].append(one)
-    used = used_keys(one.row for some in groups.values() for one in some)
-    for identity, some in list(groups.items()):
-        groups[identity] = [one for one in some if key_of(one.row) not in used]
-        if not groups[identity]:
-            del groups[identity]
     if not groups:
         return
     digests, opened = _open(groups)

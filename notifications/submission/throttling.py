@@ -5,7 +5,7 @@ place is given once; one that is rolled back gives its place back.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -42,19 +42,14 @@ class _Whom(NamedTuple):
     recipient: str
 
 
-Used = Callable[[insert.Row], bool]
-
-
-def apply(throttled: Sequence[Throttled], *, was_used: Used) -> None:
+def apply(throttled: Sequence[Throttled]) -> None:
     """Give each a place, in the current transaction: it goes now, waits, is dropped or collected.
 
-    ``was_used`` tells of a row that its idempotency key was used before: it takes no place. Safe to
-    be repeated after a rollback.
+    Safe to be repeated after a rollback, once each was ``reset``.
     """
     groups: dict[_Whom, list[Throttled]] = defaultdict(list)
     for one in throttled:
-        _reset(one)
-        if one.row["status"] in WAITING and not was_used(one.row):
+        if one.row["status"] in WAITING:
             key = one.row["recipient_key"]
             whom = _Whom(one.limit.id, key, "" if key else one.row["recipient"])
             groups[whom].append(one)
@@ -65,13 +60,14 @@ def apply(throttled: Sequence[Throttled], *, was_used: Used) -> None:
         some = groups[whom]
         limit = some[0].limit
         figures = {"limit": limit.limit, "period": limit.period}
-        use, places = take(before, now, len(some), **figures, rest=limit.rest)
+        use = before
+        for one in some:
+            taken, (place,) = take(use, now, 1, **figures, rest=limit.rest)
+            if place.is_free or _hold(one, place, now):
+                use = taken
         ThrottleUse.objects.filter(pk=id_).update(
             since=use.since, used=use.used, until=until(use, **figures)
         )
-        for one, place in zip(some, places, strict=True):
-            if not place.is_free:
-                _hold(one, place, now)
 
 
 def _locked(groups: dict[_Whom, list[Throttled]], now: datetime) -> dict[_Whom, tuple[int, Use]]:
@@ -93,7 +89,7 @@ def _locked(groups: dict[_Whom, list[Throttled]], now: datetime) -> dict[_Whom, 
     }
 
 
-def _reset(one: Throttled) -> None:
+def reset(one: Throttled) -> None:
     """Undo what was written before a rollback; what was suppressed meanwhile stays so."""
     rows = [one.row, *one.copies]
     if not one.alone:
@@ -106,14 +102,16 @@ def _reset(one: Throttled) -> None:
         one.collected.is_wanted = False
 
 
-def _hold(one: Throttled, place: Place, now: datetime) -> None:
+def _hold(one: Throttled, place: Place, now: datetime) -> bool:
+    """Have one wait, join a digest, or end; return whether it is still to be sent."""
     if one.limit.rest == Rest.DIGEST and one.collected is not None and place.due_at:
         window = max((place.due_at - now).total_seconds(), 1.0)
         one.collected.spec = one.collected.spec._replace(window=window)
         one.collected.is_wanted = True
-        return
+        return True
     for row in (one.row, *one.copies):
         _hold_row(row, place.due_at, drops=one.limit.rest == Rest.DROP)
+    return one.row["status"] in WAITING
 
 
 def _hold_row(row: insert.Row, due_at: datetime | None, *, drops: bool) -> None:

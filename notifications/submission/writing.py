@@ -6,6 +6,7 @@ conflict, and a further use of an id that Celery made gets an id of its own.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
@@ -79,7 +80,8 @@ def insert_rows(built: Sequence[Built]) -> None:
     if further:
         insert_rows(further)
     for queue, count in same.items():
-        metrics.accepted(*queue, created=False, count=count)
+        counted = partial(metrics.accepted, *queue, created=False, count=count)
+        transaction.on_commit(counted, robust=True)
 
 
 def _written(built: Sequence[Built]) -> set[UUID]:

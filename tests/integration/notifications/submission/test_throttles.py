@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django.db.models import F
 from django.test import Client
 from pytest_django import Settings
 
+from notifications.core.errors import IdempotencyConflict
 from notifications.models import Notification, Throttle, ThrottleUse
 from notifications.recipients import categories, throttles
 from notifications.submission import save_recipient, send, send_many
@@ -19,6 +20,7 @@ from templates_engine import catalog
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.api.conftest import Caller, call, caller
+from tests.servers.process import wait_until
 
 __all__ = ["call", "caller"]
 
@@ -100,23 +102,13 @@ def test_many_at_once_get_exactly_the_places_that_there_are() -> None:
     throttle(limit=7)
 
     def work(number: int) -> None:
-        try:
-            for _ in range(5):
-                send(**NEWS)
-            send_many([NEWS, {**NEWS, "recipient": f"bob{number}"}])
-        finally:
-            connections.close_all()
+        for _ in range(5):
+            send(**NEWS)
+        send_many([NEWS, {**NEWS, "recipient": f"bob{number}"}])
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, range(4)))
-    of_ada = Notification.objects.filter(recipient="ada")
-    days: Counter[int] = Counter()
-    since = ThrottleUse.objects.get(recipient="ada").since
-    for row in of_ada:
-        assert row.due_at is not None
-        later = 0 if row.status == "queued" else (row.due_at - since).total_seconds() / DAY
-        days[round(later)] += 1
-    assert days == {0: 7, 1: 7, 2: 7, 3: 3}
+        list(pool.map(lambda n: _closing(lambda: work(n)), range(4)))
+    assert _days("ada") == {0: 7, 1: 7, 2: 7, 3: 3}
 
 
 def test_what_is_undone_or_repeated_takes_no_place() -> None:
@@ -128,6 +120,85 @@ def test_what_is_undone_or_repeated_takes_no_place() -> None:
         send(**NEWS, idempotency_key="same")
     assert send(**NEWS).status == "queued"
     assert send(**NEWS).status == "scheduled"
+
+
+def test_rows_of_a_batch_that_repeat_a_key_take_one_place() -> None:
+    throttle("drop")
+    same = {**NEWS, "idempotency_key": "same"}
+    rows = [*[same] * 3, {**same, "body": "another"}, {**NEWS, "idempotency_key": "other"}]
+    for _ in range(2):
+        answer = send_many(rows)
+        assert {n: type(error) for n, error in answer.errors.items()} == {3: IdempotencyConflict}
+        assert states() == {("queued", ""): 2}
+    assert ThrottleUse.objects.get().used == 2
+    assert [send(**NEWS).status for _ in range(2)] == ["queued", "suppressed"]
+
+
+def test_a_key_that_another_transaction_is_using_takes_no_place_and_holds_nobody() -> None:
+    throttle("drop", limit=1)
+    used = {**NEWS, "recipient": "bob", "idempotency_key": "same"}
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            send(**used)
+            theirs = pool.submit(_closing, lambda: send_many([{**used, "recipient": "ada"}, NEWS]))
+            _wait_until_a_lock_is_waited_for()
+        assert [type(error) for error in theirs.result().errors.values()] == [IdempotencyConflict]
+    assert states() == {("queued", ""): 2}
+    assert ThrottleUse.objects.get(recipient="ada").used == 1
+
+
+def test_the_same_requests_at_once_take_the_places_of_what_is_written() -> None:
+    throttle(limit=7)
+    keys = [{**NEWS, "idempotency_key": str(n)} for n in range(16)]
+
+    def work(number: int) -> None:
+        for row in keys[number:] + keys[:number]:
+            send(**row)
+        send_many(keys)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: _closing(lambda: work(n)), range(4)))
+    assert ThrottleUse.objects.get().used == Notification.objects.count() == 16
+    assert _days("ada") == {0: 7, 1: 7, 2: 2}
+
+
+def test_what_expires_before_its_place_takes_none() -> None:
+    throttle(limit=1)
+    rows = [NEWS, {**NEWS, "expires": 60}, {**NEWS, "expires": 60}, NEWS]
+    send_many(rows)
+    assert states() == {
+        ("queued", ""): 1,
+        ("expired", "throttled"): 2,
+        ("scheduled", "throttled"): 1,
+    }
+    assert _days("ada") == {0: 1, 1: 1}
+
+
+def _closing(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    finally:
+        connections.close_all()
+
+
+def _wait_until_a_lock_is_waited_for() -> None:
+    def is_waited_for() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+            return cursor.fetchone() is not None
+
+    wait_until(is_waited_for)
+
+
+def _days(recipient: str) -> Counter[int]:
+    """Count the notifications of a recipient by the period in which they are due."""
+    since = ThrottleUse.objects.get(recipient=recipient).since
+    days: Counter[int] = Counter()
+    for row in Notification.objects.filter(recipient=recipient).exclude(due_at=None):
+        assert row.due_at is not None
+        later = 0 if row.status == "queued" else (row.due_at - since).total_seconds() / DAY
+        days[round(later)] += 1
+    return days
 
 
 def test_the_devices_of_a_stored_recipient_take_one_place() -> None:
