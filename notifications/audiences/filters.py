@@ -21,6 +21,7 @@ from notifications.recipients import categories, places
 DEEPEST = 5  # groups inside each other
 MOST_CONDITIONS = 50
 MOST_VALUES = 100  # of one ``in``
+MOST_COMPARED = 500  # values of all conditions: each is a search of an index
 LONGEST_VALUE = 500  # characters
 LONGEST_KEY = 100  # characters of one key of an attribute's path
 LONGEST_PATH = 5  # keys
@@ -34,6 +35,8 @@ TIMES = ("created_at", "updated_at")
 CHANNELS = ("channel", "verified_channel")
 COMPARISONS = ("lt", "lte", "gt", "gte")
 OF_AN_ATTRIBUTE = ("eq", "in", "contains", "exists", *COMPARISONS)
+
+_GROUPS = frozenset(("and", "or", "not"))
 
 COMPARED_KEY = re.compile(r"[A-Za-z0-9_-]+")
 """A key whose attribute can be compared by size: it stands in an index's definition."""
@@ -77,7 +80,7 @@ class _Reader:
 
     def __init__(self, world: World, now: datetime) -> None:
         self._world, self._now = world, now
-        self._count = 0
+        self._count = self._compared = 0
         self.unserved = ""
 
     def group(self, given: Any, place: str, depth: int) -> Condition:
@@ -88,7 +91,7 @@ class _Reader:
                 field=place,
                 hint='Give it like {"field": "attributes.plan", "op": "eq", "value": "gold"}.',
             )
-        if depth > DEEPEST:
+        if depth > DEEPEST and _GROUPS & given.keys():
             raise InvalidFilter(f"It is more than {DEEPEST} groups deep.", field=place)
         match [*given]:
             case ["and" as word] | ["or" as word]:
@@ -175,9 +178,9 @@ class _Reader:
             if not isinstance(value, bool):
                 raise InvalidFilter("It is either true or false.", field=at)
             return Condition(sql.exists(path, there=value), served=False)
-        values = [_scalar(one, where) for one, where in _listed(op, value, at)]
-        make = sql.contains if op == "contains" else sql.equals
-        return Condition(sql.joined("or", [make(path, one) for one in values]), served=True)
+        values = [_scalar(one, where) for one, where in self._listed(op, value, at)]
+        found = sql.contains(path, value) if op == "contains" else sql.equals_any(path, values)
+        return Condition(found, served=True)
 
     def _comparison(self, path: list[str], op: str, value: Any, place: str) -> Condition:
         if not all(COMPARED_KEY.fullmatch(key) for key in path):
@@ -222,7 +225,7 @@ class _Reader:
 
     def _plain(self, field: str, op: str, value: Any, place: str) -> Condition:
         values = []
-        for one, where in _listed(op, value, f"{place}.value"):
+        for one, where in self._listed(op, value, f"{place}.value"):
             text = _scalar(one, where)
             if not isinstance(text, str):
                 raise InvalidFilter("It is not a text.", field=where)
@@ -231,8 +234,26 @@ class _Reader:
         return Condition(sql.one_of(field, values), served=True)
 
     def _channel(self, field: str, op: str, value: Any, place: str) -> Condition:
-        found = [_channel(one, where) for one, where in _listed(op, value, f"{place}.value")]
+        found = [_channel(one, where) for one, where in self._listed(op, value, f"{place}.value")]
         return Condition(sql.reached_by(found, verified=field == "verified_channel"), served=True)
+
+    def _listed(self, op: str, value: Any, place: str) -> list[tuple[Any, str]]:
+        """Return the values of a condition with their places: one, or those of an ``in``."""
+        values = [(value, place)]
+        if op == "in":
+            if not isinstance(value, list | tuple) or not value:
+                raise InvalidFilter("It is not a list of values.", field=place)
+            if len(value) > MOST_VALUES:
+                raise InvalidFilter(f"There are more than {MOST_VALUES} values.", field=place)
+            values = [(one, f"{place}.{number}") for number, one in enumerate(value)]
+        self._compared += len(values)
+        if self._compared > MOST_COMPARED:
+            raise InvalidFilter(
+                f"The conditions have more than {MOST_COMPARED} values in all.",
+                field=place,
+                hint="Compare with fewer, or give those whom you mean an attribute of their own.",
+            )
+        return values
 
     def _consent(self, field: str, _: str, value: Any, place: str) -> Condition:
         kind = categories.require(field.removeprefix(CONSENT), self._world, field=f"{place}.field")
@@ -256,17 +277,6 @@ def path_of(field: str, place: str) -> list[str]:
             "at most, without quotation marks and backslashes.",
         )
     return path
-
-
-def _listed(op: str, value: Any, place: str) -> list[tuple[Any, str]]:
-    """Return the values of a condition with their places: one, or those of an ``in``."""
-    if op != "in":
-        return [(value, place)]
-    if not isinstance(value, list | tuple) or not value:
-        raise InvalidFilter("It is not a list of values.", field=place)
-    if len(value) > MOST_VALUES:
-        raise InvalidFilter(f"There are more than {MOST_VALUES} values.", field=place)
-    return [(one, f"{place}.{number}") for number, one in enumerate(value)]
 
 
 def _scalar(value: Any, place: str) -> str | int | float | bool:

@@ -79,6 +79,7 @@ FOUND = [
     (condition("attributes.plan", "eq", "gold"), "ada eve"),
     (condition("attributes.plan", "in", ["free", "other"]), "bob"),
     (condition("attributes.address.city", "eq", "Graz"), "eve"),
+    (condition("attributes.n", "in", [1, "1", "1", False]), "ada bob"),
     (condition("attributes.tags", "contains", "b"), "ada"),
     (condition("attributes.plan", "contains", "gold"), ""),
     (condition("attributes.vip", "eq", True), "ada"),
@@ -144,6 +145,12 @@ def deep(depth: int) -> dict[str, Any]:
     return {"and": [deep(depth - 1)]} if depth else EVERYONE
 
 
+def wide(*counts: int) -> dict[str, Any]:
+    """Conditions of so many values each."""
+    among = [[f"v{number}" for number in range(count)] for count in counts]
+    return {"or": [condition(f"attributes.a{n}", "in", one) for n, one in enumerate(among)]}
+
+
 BAD: list[tuple[Any, str, type[errors.InvalidNotification]]] = [
     ({}, "filter.field", errors.InvalidFilter),
     ({"field": "attributes.a", "op": "eq"}, "filter.value", errors.InvalidFilter),
@@ -181,6 +188,7 @@ BAD: list[tuple[Any, str, type[errors.InvalidNotification]]] = [
     ({"and": []}, "filter.and", errors.InvalidFilter),
     ({"and": [EVERYONE, {"or": [EVERYONE, 5]}]}, "filter.and.1.or.1", errors.InvalidFilter),
     ({"or": [EVERYONE] * 51}, "filter.or.50", errors.InvalidFilter),
+    (wide(*[100] * 5, 1), "filter.or.5.value", errors.InvalidFilter),
     (deep(6), "filter.and.0.and.0.and.0.and.0.and.0", errors.InvalidFilter),
     # No index narrows these down.
     (condition("attributes.a", "exists", True), "filter", errors.UnindexedFilter),
@@ -276,6 +284,11 @@ def test_an_audience_is_saved_counted_shown_changed_and_deleted(
         count_audience("gold")
     assert call("DELETE", "/audiences/gold").status_code == 204
     assert call("GET", "/audiences/gold").status_code == 404
+
+
+@pytest.mark.parametrize("given", [deep(5), wide(*[100] * 5)], ids=["deep", "wide"])
+def test_a_filter_may_be_as_large_as_its_page_says(people: None, given: Any) -> None:
+    assert saved.count(given, LIVE) == (3 if "and" in given else 0)
 
 
 FEW = 100  # rows that a condition finds among the 200,000
