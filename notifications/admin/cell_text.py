@@ -2,7 +2,8 @@
 
 What a format leaves to the viewer's computer is written the same for all: dates of the short and
 the long form, and those with names of months or days, as ``2026-03-05``. Digits that a narrow
-column hides are there. A format with conditions, fractions or exponents shows the plain number.
+column hides are there. A format with conditions, fractions or exponents, the hidden one (``;;;``),
+and a number that is too long for its format show the plain number.
 """
 
 import re
@@ -26,6 +27,8 @@ TOKEN = re.compile(
 COLOUR = re.compile(r"black|blue|cyan|green|magenta|red|white|yellow|color ?\d+", re.IGNORECASE)
 PRECISION = 15
 """Significant digits that a spreadsheet keeps of a number."""
+MOST_DIGITS = 28
+"""Of a number that is rounded to its format's places (``decimal``'s own precision)."""
 
 
 class Token(NamedTuple):
@@ -100,6 +103,8 @@ def _by_section(number: Decimal, tokens: Sequence[Token]) -> str | None:
     while tail and tail[0] == Token("plain", ","):  # each leaves out three digits
         number, tail = number / 1000, tail[1:]
     decimals = sum(token.kind == "digit" for token in after)
+    if not number.is_finite() or number.adjusted() + decimals >= MOST_DIGITS:
+        return None
     rounded = number.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
     whole, _, rest = f"{rounded:f}".partition(".")
     head = "".join(map(_literal, tokens[: places[0]]))

@@ -10,7 +10,8 @@ import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from itertools import repeat
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile, ZipFile
 
@@ -44,11 +45,26 @@ BROKEN = (
     ),
 )
 """What a file raises that is no workbook, or a broken one."""
+FORMULA = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}f"
+VALUE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}v"
+
+
+class Cell(NamedTuple):
+    """A cell as it looks, with its column's letters and number.
+
+    ``problem`` says why its text cannot be sent; empty: it can.
+    """
+
+    letters: str
+    column: int
+    text: str
+    problem: str
 
 
 def csv_of(content: bytes, most_rows: int) -> str:
-    """Return the first visible sheet as a CSV, a line for each of its rows.
+    """Return the first visible sheet as a CSV, a line for each of its rows to the last filled one.
 
+    The first row names the columns, so ``most_rows`` more are read, with blank ones between them.
     Raises ``UnreadableFile`` for what is no workbook, is too large, or has cells without a value
     that one could send, which it names.
     """
@@ -61,15 +77,17 @@ def csv_of(content: bytes, most_rows: int) -> str:
     if len(content) > MOST_BYTES:
         raise UnreadableFile(f"It is larger than {MOST_BYTES:,} bytes.")
     try:
-        has_formulas = _check_parts(content)
-        return _written(_rows(content, most_rows, has_formulas=has_formulas))
-    except BROKEN as error:
-        raise UnreadableFile(f"It cannot be read ({type(error).__name__}).") from None
+        _check_parts(content)
+        return _written(_lines(_rows(content), most_rows))
+    except BROKEN:
+        raise UnreadableFile(
+            "It cannot be read: save it anew as .xlsx in a spreadsheet program, or as a CSV."
+        ) from None
 
 
-def _check_parts(content: bytes) -> bool:
-    """Refuse what would unpack to too much; return whether a sheet has formulas."""
-    tags, has_formulas = 0, False
+def _check_parts(content: bytes) -> None:
+    """Refuse what would unpack to too much."""
+    tags = 0
     with ZipFile(io.BytesIO(content)) as archive:
         parts = archive.infolist()
         if len(parts) > MOST_PARTS:
@@ -84,28 +102,35 @@ def _check_parts(content: bytes) -> bool:
                 raise UnreadableFile("It unpacks to too much: split it, or save it as a CSV.")
             if DECLARATION.search(text):
                 raise UnreadableFile("It declares a document type, as no spreadsheet program does.")
-            has_formulas |= b"<f>" in text or b"<f " in text or b"<f/" in text
-    return has_formulas
 
 
-def _rows(content: bytes, most_rows: int, *, has_formulas: bool) -> Iterator[list[str]]:
-    """Return the cells of each row as text, without empty ones at its end."""
-    values = _cells(content, data_only=True)
-    formulas = _cells(content, data_only=False) if has_formulas else None
+def _lines(rows: Iterable[tuple[int, list[Cell]]], most_rows: int) -> Iterator[list[str]]:
+    """Return the cells of each row as text, up to its last filled one and to the last filled row.
+
+    The rows and cells that a file leaves out are put between those that it has.
+    """
     problems: list[str] = []
-    filled = 0
-    for number, row in enumerate(values, 1):
-        behind = next(formulas, ()) if formulas is not None else ()
-        problems += _problems(number, row, behind)
-        cells = [cell_text.text_of(cell.value, cell.number_format) for cell in row]
-        while cells and not cells[-1].strip():
-            cells.pop()
-        if len(cells) > MOST_COLUMNS:
-            raise UnreadableFile(f"Line {number}: more than {MOST_COLUMNS} columns.")
-        filled += bool(cells)
-        if filled > most_rows + 1:
-            raise UnreadableFile(f"It has more than {most_rows:,} rows.")
-        yield cells
+    written = seen = 0
+    for number, row in rows:
+        if number <= seen:
+            raise ValueError("rows out of order")
+        seen = number
+        problems += [
+            f"Line {number}, cell {cell.letters}{number}: {cell.problem}"
+            for cell in row
+            if cell.problem
+        ]
+        filled = {cell.column: cell.text for cell in row if cell.text.strip()}
+        if not filled:
+            continue
+        if number > most_rows + 1:
+            raise UnreadableFile(
+                f"It has more than {most_rows:,} rows: row {number:,} is filled. Split it, or "
+                "delete blank rows."
+            )
+        yield from repeat([], number - written - 1)
+        yield [filled.get(column, "") for column in range(1, min(max(filled), MOST_COLUMNS) + 1)]
+        written = number
     if problems:
         more = (
             f" And {len(problems) - MOST_PROBLEMS} more." if len(problems) > MOST_PROBLEMS else ""
@@ -113,7 +138,12 @@ def _rows(content: bytes, most_rows: int, *, has_formulas: bool) -> Iterator[lis
         raise UnreadableFile(" ".join(problems[:MOST_PROBLEMS]) + more)
 
 
-def _cells(content: bytes, *, data_only: bool) -> Iterator[tuple[Any, ...]]:
+def _rows(content: bytes) -> Iterator[tuple[int, list[Cell]]]:
+    """Return the rows of the first visible sheet by number, each with its cells that are not blank.
+
+    Openpyxl's own rows are as wide as the last column and have all blank ones before the last: one
+    cell in the last corner would cost a minute. So its parser is asked for what is there.
+    """
     try:
         import openpyxl  # noqa: PLC0415 -- of the extra [xlsx], and time that few processes need
     except ImportError:
@@ -121,25 +151,60 @@ def _cells(content: bytes, *, data_only: bool) -> Iterator[tuple[Any, ...]]:
             "This installation reads no workbooks (its extra xlsx is missing): save it as a CSV."
         ) from None
 
-    book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=data_only)
+    book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
     sheet = next((one for one in book.worksheets if one.sheet_state == "visible"), None)
     if sheet is None:
         raise UnreadableFile("It has no sheet.")
-    sheet.reset_dimensions()  # what the file says of its size may not be true
-    yield from sheet.iter_rows(max_col=MOST_COLUMNS + 1)
-
-
-def _problems(number: int, row: Iterable[Any], behind: Iterable[Any]) -> Iterator[str]:
-    """Name the cells of a row that show an error, or a formula of which no value is stored."""
-    for cell in row:
-        if cell.data_type == "e":
-            yield f"Line {number}, cell {cell.coordinate}: {cell.value} is an error of the sheet."
-    for cell, formula in zip(row, behind, strict=False):
-        if cell.value is None and formula.data_type == "f":
+    with sheet._get_source() as source:  # noqa: SLF001 -- see above
+        # Without the formats of dates, it leaves the number that is too large for one.
+        parser = openpyxl.worksheet._reader.WorkSheetParser(  # noqa: SLF001 -- see above
+            source,
+            sheet._shared_strings,  # noqa: SLF001 -- see above
+            data_only=True,
+        )
+        parse = parser.parse_cell
+        parser.parse_cell = lambda element: (parse(element), _has_value(element))
+        for number, cells in parser.parse():
             yield (
-                f"Line {number}, cell {formula.coordinate}: no value of its formula is stored; "
-                "open the workbook, save it, and choose it again."
+                number,
+                [
+                    _cell(openpyxl, sheet, read, has_value)
+                    for read, has_value in cells
+                    if read["value"] is not None or not has_value
+                ],
             )
+
+
+def _has_value(element: Any) -> bool:
+    """Tell whether a cell has no formula, or what it comes to is stored, if only as empty text."""
+    if element.find(FORMULA) is None:
+        return True
+    is_text = element.get("t") == "str" and element.find(VALUE) is not None
+    return is_text or bool(element.findtext(VALUE))
+
+
+def _cell(openpyxl: Any, sheet: Any, read: dict[str, Any], has_value: bool) -> Cell:  # noqa: FBT001 -- of one call
+    """Return what the parser has read of a cell that has a value, or a formula without one."""
+    book, style, column, value = sheet.parent, read["style_id"], read["column"], read["value"]
+    number_format = openpyxl.cell.read_only.ReadOnlyCell(sheet, **read).number_format
+    problem = ""
+    if read["data_type"] == "n" and value is not None and style in book._date_formats:  # noqa: SLF001 -- see ``_rows``
+        is_span = style in book._timedelta_formats  # noqa: SLF001 -- see ``_rows``
+        try:
+            value = openpyxl.utils.datetime.from_excel(value, book.epoch, timedelta=is_span)
+        except (ValueError, OverflowError):
+            value, problem = str(value), f"the number {value} is too large for a date."
+    text = cell_text.text_of(value, number_format)
+    letters = openpyxl.utils.get_column_letter(column)
+    if read["data_type"] == "e":
+        problem = f"{value} is an error of the sheet."
+    elif not has_value:
+        problem = (
+            "no value of its formula is stored; open the workbook, save it, and choose it again."
+        )
+    elif column > MOST_COLUMNS and text.strip():
+        problem = f"column {letters} is beyond the {MOST_COLUMNS} columns that are read."
+    return Cell(letters, column, text, problem)
 
 
 def _written(rows: Iterable[list[str]]) -> str:

@@ -29,6 +29,8 @@ AT = datetime(2026, 3, 5, 14, 7)  # noqa: DTZ001 -- a cell has no zone
             (4366412, "00 000 0000", "00 436 6412"),
             (1234567890, "(###) ###-####", "(123) 456-7890"),
         ),
+        # Formats that show the plain number (docs/operating.md).
+        *((5, ";;;", "5"), (1e30, "0.00", "1" + "0" * 30), (float("inf"), "0", "Infinity")),
         *((1234, "0.00E+00", "1234"), (0.5, "# ?/?", "0.5"), (7, "0" * 1000, "7")),
         *((AT, "dd.mm.yyyy", "05.03.2026"), (AT, "yyyy-mm-dd hh:mm", "2026-03-05 14:07")),
         *((AT, "d/m/yy h:mm AM/PM", "5/3/26 2:07 PM"), (AT, "[$-407]dd.mm.yyyy", "05.03.2026")),
@@ -42,7 +44,12 @@ def test_a_cell_is_read_as_it_looks(value: Any, number_format: str, seen: str) -
     assert cell_text.text_of(value, number_format) == seen
 
 
-def book(*rows: list[Any], formats: dict[str, str] | None = None, hidden: bool = False) -> bytes:
+def book(
+    *rows: list[Any],
+    values: dict[str, Any] | None = None,
+    formats: dict[str, str] | None = None,
+    hidden: bool = False,
+) -> bytes:
     made = openpyxl.Workbook()
     sheet = made.active
     if hidden:
@@ -51,10 +58,25 @@ def book(*rows: list[Any], formats: dict[str, str] | None = None, hidden: bool =
         sheet = made.create_sheet()
     for row in rows:
         sheet.append(row)
+    for cell, value in (values or {}).items():
+        sheet[cell] = value
     for cell, number_format in (formats or {}).items():
         sheet[cell].number_format = number_format
     out = io.BytesIO()
     made.save(out)
+    return out.getvalue()
+
+
+def with_sheet(rows: bytes) -> bytes:
+    """Return a workbook whose sheet has these rows, as XML."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book(["a"]))) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            part = old.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                begin, end = part.index(b"<sheetData>"), part.index(b"</sheetData>")
+                part = part[: begin + len(b"<sheetData>")] + rows + part[end:]
+            new.writestr(name, part)
     return out.getvalue()
 
 
@@ -72,8 +94,53 @@ def test_the_first_visible_sheet_becomes_a_csv_with_a_line_for_each_row() -> Non
         "",
         '+43,"a,""b"""',
     ]
-    with pytest.raises(UnreadableFile, match="more than 1 rows"):
-        workbook.csv_of(content, 1)
+    with pytest.raises(UnreadableFile, match="more than 2 rows: row 4 is filled"):
+        workbook.csv_of(content, 2)
+
+
+@pytest.mark.parametrize("corner", ["A1048576", "XFD1048576"])
+def test_rows_are_bounded_by_their_numbers_and_blank_ones_at_the_end_are_none(corner: str) -> None:
+    def with_corner(value: Any) -> bytes:
+        return book(["recipient"], ["ada"], values={corner: value}, formats={corner: "0.00"})
+
+    with pytest.raises(UnreadableFile, match="more than 10,000 rows: row 1,048,576 is filled"):
+        workbook.csv_of(with_corner("far"), 10_000)
+    assert workbook.csv_of(with_corner(None), 10_000) == "recipient\nada\n"
+    assert workbook.csv_of(with_corner(" "), 10_000) == "recipient\nada\n"
+
+
+@pytest.mark.parametrize("cell", ["GS2", "IW2", "ALM2", "XFD2"])
+def test_a_value_beyond_the_columns_that_are_read_is_named(cell: str) -> None:
+    content = book(["recipient"], ["ada"], values={cell: "far"})
+    why = f"Line 2, cell {cell}: column {cell[:-1]} is beyond the 200 columns that are read"
+    with pytest.raises(UnreadableFile, match=why):
+        workbook.csv_of(content, 10)
+    assert workbook.csv_of(book(["a"], values={cell: None}, formats={cell: "0"}), 10) == "a\n"
+
+
+def test_a_number_that_is_no_date_is_named_as_one() -> None:
+    content = book(["when"], [45000], [99999999], formats={"A2": "yyyy-mm-dd", "A3": "yyyy-mm-dd"})
+    with pytest.raises(UnreadableFile) as raised:
+        workbook.csv_of(content, 10)
+    assert str(raised.value) == "Line 3, cell A3: the number 99999999 is too large for a date."
+
+
+def test_a_formula_that_comes_to_empty_text_has_a_value() -> None:
+    content = with_sheet(
+        b'<row r="1"><c r="A1" t="str"><v>recipient</v></c></row><row r="2">'
+        b'<c r="A2" t="str"><f>"ada"</f><v>ada</v></c><c r="B2" t="str"><f>""</f><v></v></c></row>'
+    )
+    assert workbook.csv_of(content, 10) == "recipient\nada\n"
+
+
+def test_a_file_that_is_broken_inside_says_what_to_do() -> None:
+    for rows in (
+        b'<row r="1"><c r="A1" t="s"><v>7</v></c></row>',  # of no shared text
+        b'<row r="2"><c r="A2"><v>1</v></c></row><row r="1"><c r="A1"><v>2</v></c></row>',
+    ):
+        with pytest.raises(UnreadableFile, match="cannot be read: save it anew") as raised:
+            workbook.csv_of(with_sheet(rows), 10)
+        assert "Error" not in str(raised.value)
 
 
 def test_errors_and_formulas_without_a_value_are_named_by_line() -> None:
@@ -110,7 +177,7 @@ def packed(**parts: bytes) -> bytes:
         ),
         (packed(sheet=b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'), "document type"),
         (packed(sheet='<!DOCTYPE a [<!ENTITY b "c">]>'.encode("utf-16")), "document type"),
-        (book(["a"] * (workbook.MOST_COLUMNS + 1)), "more than 200 columns"),
+        (book(["a"] * (workbook.MOST_COLUMNS + 1)), "beyond the 200 columns"),
     ],
 )
 def test_what_cannot_or_may_not_be_read_is_refused_in_words(content: bytes, why: str) -> None:
