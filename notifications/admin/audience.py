@@ -9,9 +9,9 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from notifications.admin.project import ProjectFilter
+from notifications.admin.project import TAKEN, ProjectFilter, is_taken
 from notifications.audiences import saved
-from notifications.core.errors import InvalidNotification
+from notifications.core.errors import InvalidField, InvalidNotification
 from notifications.core.masking import without_addresses
 from notifications.models import Audience
 from notifications.submission import projects
@@ -42,7 +42,10 @@ class AudienceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the
             return data
         whose = {"project": self.instance.project, "name": self.instance.name}
         try:
-            saved.check(Audience(**{"test": self.instance.test, **whose, **data}))
+            row = Audience(**{"test": self.instance.test, **whose, **data})
+            saved.check(row)
+            if is_taken(row, "name", pk=self.instance.pk):
+                raise InvalidField(TAKEN, field="name")
         except InvalidNotification as error:
             field, _, _ = error.field.partition(".")
             place = f"{error.field}: " if field != error.field else ""

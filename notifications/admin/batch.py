@@ -162,6 +162,8 @@ class BatchAdmin(ReadOnlyAdmin):
             return "-"
         moment = f"{found.frozen_at:%Y-%m-%d %H:%M:%S} UTC"
         left = f"; {found.left} are still to be accepted" if found.left else ""
+        if found.cancelled:
+            left = f"; {found.cancelled} got none: it was cancelled first"
         return f"{found.audience}: {found.matched} recipients as of {moment}{left}"
 
     @admin.display(description="Not sent, by reason")

@@ -10,9 +10,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
-from notifications.admin.project import ProjectFilter
+from notifications.admin.project import TAKEN, ProjectFilter, is_taken
 from notifications.chains import definitions
-from notifications.core.errors import InvalidNotification
+from notifications.core.errors import InvalidField, InvalidNotification
 from notifications.core.masking import without_addresses
 from notifications.models import Chain
 from notifications.submission import projects
@@ -38,7 +38,10 @@ class ChainForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the st
         if self.errors:
             return data
         try:
-            definitions.check(Chain(**{"test": self.instance.test, **data}))
+            row = Chain(**{"test": self.instance.test, **data})
+            definitions.check(row)
+            if is_taken(row, "name", pk=self.instance.pk):
+                raise InvalidField(TAKEN, field="name")
         except InvalidNotification as error:
             field, _, place = error.field.partition(".")
             text = f"{place}: {error}" if place else str(error)

@@ -7,8 +7,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from notifications.admin.project import ProjectFilter
-from notifications.core.errors import InvalidNotification
+from notifications.admin.project import TAKEN, ProjectFilter, is_taken
+from notifications.core.errors import InvalidField, InvalidNotification
 from notifications.models import DeliveryWindow
 from notifications.models.delivery_window import DAYS, every_day
 from notifications.recipients import windows
@@ -42,7 +42,10 @@ class WindowForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
         if self.errors:
             return data
         try:
-            windows.check(DeliveryWindow(**{"test": self.instance.test, **data}))
+            row = DeliveryWindow(**{"test": self.instance.test, **data})
+            windows.check(row)
+            if is_taken(row, "category", "template", pk=self.instance.pk):
+                raise InvalidField(TAKEN, field="category" if row.category else "template")
         except InvalidNotification as error:
             self.add_error(error.field if error.field in self.fields else None, str(error))
         return data

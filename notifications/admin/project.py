@@ -7,8 +7,19 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from notifications.models import Project
+from notifications.models import Audience, Chain, DeliveryWindow, Project, Throttle
 from notifications.submission import projects
+
+TAKEN = "There is one of it already: change that one."
+
+
+def is_taken(row: Audience | Chain | DeliveryWindow | Throttle, *names: str, pk: Any) -> bool:
+    """Return whether a row other than ``pk`` has the same values as ``row``, in its world.
+
+    Django does not ask: a form leaves out ``test``, a part of the constraint.
+    """
+    same = {name: getattr(row, name) for name in ("project", "test", *names)}
+    return type(row).objects.filter(**same).exclude(pk=pk).exists()
 
 
 @admin.register(Project)

@@ -7,8 +7,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from notifications.admin.project import ProjectFilter
-from notifications.core.errors import InvalidNotification
+from notifications.admin.project import TAKEN, ProjectFilter, is_taken
+from notifications.core.errors import InvalidField, InvalidNotification
 from notifications.models import Throttle
 from notifications.recipients import throttles
 from notifications.submission import projects
@@ -34,7 +34,10 @@ class ThrottleForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the
         if self.errors:
             return data
         try:
-            throttles.check(Throttle(**{"test": self.instance.test, **data}))
+            row = Throttle(**{"test": self.instance.test, **data})
+            throttles.check(row)
+            if is_taken(row, "category", "channel", pk=self.instance.pk):
+                raise InvalidField(TAKEN, field="category")
         except InvalidNotification as error:
             self.add_error(error.field if error.field in self.fields else None, str(error))
         return data

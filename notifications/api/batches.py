@@ -73,6 +73,7 @@ class SentToAudience(Schema):
     frozen_at: datetime
     matched: int = Field(description="How many recipients there were.")
     left: int = Field(description="How many of them have no notification yet.")
+    cancelled: int = Field(description="How many get none, as the batch was cancelled first.")
     reasons: dict[str, int] = Field(
         description="Why nothing is sent, with how many: errors by name, and rules that hold back."
     )
@@ -110,6 +111,7 @@ class BatchOut(Schema):
             "name": found.audience,
             "members": "frozen",
             "left": found.left,
+            "cancelled": found.cancelled,
             **{name: getattr(found, name) for name in plain},
         }
 

@@ -85,8 +85,21 @@ class Expansion(models.Model):
     @property
     def left(self) -> int:
         """How many recipients have no answer yet."""
+        return 0 if self._is_cancelled else self._unanswered
+
+    @property
+    def cancelled(self) -> int:
+        """How many recipients never get an answer, as the batch was cancelled first."""
+        return self._unanswered if self._is_cancelled else 0
+
+    @property
+    def _is_cancelled(self) -> bool:
+        return self.batch.state == Batch.State.CANCELLED
+
+    @property
+    def _unanswered(self) -> int:
         done = self.batch.accepted + self.batch.refused + self.batch.duplicates
-        return 0 if self.finished_at else max(self.matched - done, 0)
+        return max(self.matched - done, 0)
 
 
 class ExpansionChunk(models.Model):

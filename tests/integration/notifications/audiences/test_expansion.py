@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from notifications.audiences import expansion, save_audience, send_to_audience
 from notifications.core import errors
@@ -141,7 +142,7 @@ def test_a_chunk_that_comes_back_from_a_backup_doubles_nothing() -> None:
 
 @pytest.mark.usefixtures("people")
 def test_a_pause_stops_the_expansion_and_a_cancellation_ends_it(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, call: Caller, admin_client: Client
 ) -> None:
     batch = send_to_audience("all", **PLAIN)
     expansion.tick()
@@ -169,9 +170,17 @@ def test_a_pause_stops_the_expansion_and_a_cancellation_ends_it(
     assert batch.closed_at is not None
     assert not ExpansionChunk.objects.exists()
     assert batch.expansion.finished_at is not None
+    said = call.ok("GET", f"/notifications/batch/{batch.pk}")["audience"]
+    assert (said["matched"], said["left"], said["cancelled"]) == (10, 0, 4)
+    assert "10 recipients as of" in (page := _page_of(batch, admin_client))
+    assert "4 got none: it was cancelled first" in page
     while batches.tick() == batches.BUSY:
         pass
     assert batches.progress(batch) == {"cancelled": 6}
+
+
+def _page_of(batch: Batch, client: Client) -> str:
+    return client.get(f"/admin/notifications/batch/{batch.pk}/change/").content.decode()
 
 
 def _cancel(key: Any) -> None:

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
+from notifications.admin.project import TAKEN
 from notifications.audiences import (
     count_audience,
     delete_audience,
@@ -249,6 +250,15 @@ def test_the_admin_says_beside_the_field_what_is_wrong(
     [problem] = page.context["adminform"].form.errors["filter"]
     assert said in problem
     assert not Audience.objects.exists()
+
+
+def test_the_admin_refuses_an_audience_of_a_name_that_exists(
+    people: None, admin_client: Client
+) -> None:
+    form = {"project": "default", "name": "all", "filter": json.dumps(EVERYONE)}
+    page = "/admin/notifications/audience/add/"
+    assert admin_client.post(page, form).status_code == 302
+    assert admin_client.post(page, form).context["adminform"].form.errors == {"name": [TAKEN]}
 
 
 def test_an_audience_is_saved_counted_shown_changed_and_deleted(

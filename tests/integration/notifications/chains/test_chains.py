@@ -12,6 +12,7 @@ from django.db.models import F
 from django.test import Client
 from pytest_django import Settings
 
+from notifications.admin.project import TAKEN
 from notifications.chains import save_chain, send_chain
 from notifications.core import errors
 from notifications.core.attempt import Outcome, Report, Result
@@ -485,6 +486,8 @@ def test_the_form_of_the_admin_says_beside_the_field_what_is_wrong(admin_client:
     form["steps"] = form["steps"].replace('"sms"', '"sms", "wait": 60')
     assert admin_client.post("/admin/notifications/chain/add/", form).status_code == 302
     assert "sms → email" in admin_client.get("/admin/notifications/chain/").content.decode()
+    again = admin_client.post("/admin/notifications/chain/add/", form)
+    assert again.context["adminform"].form.errors == {"name": [TAKEN]}
 
 
 def test_a_mail_that_asks_for_it_tells_that_it_was_opened(

@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from notifications.admin.project import TAKEN
 from notifications.core import errors
 from notifications.core.routing import SEND_TASK
 from notifications.db import clock
@@ -365,6 +366,11 @@ def test_a_window_is_made_in_the_admin(admin_client: Client) -> None:
     assert made.status_code == 302, made.content.decode()
     row = DeliveryWindow.objects.get()
     assert (row.days, row.if_late, row.holidays) == (["mon", "fri"], "send", False)
+    again = admin_client.post("/admin/notifications/deliverywindow/add/", form)
+    assert again.context["adminform"].form.errors == {"category": [TAKEN]}
+    page = f"/admin/notifications/deliverywindow/{row.pk}/change/"
+    assert admin_client.post(page, {**form, "ends": "21:00"}).status_code == 302
+    assert DeliveryWindow.objects.get().ends.hour == 21
 
 
 NOW = datetime(2026, 6, 1, 10, tzinfo=UTC)  # noon in Vienna

@@ -12,6 +12,7 @@ from django.db.models import F
 from django.test import Client
 from pytest_django import Settings
 
+from notifications.admin.project import TAKEN
 from notifications.core.errors import IdempotencyConflict
 from notifications.models import Notification, Throttle, ThrottleUse
 from notifications.recipients import categories, throttles
@@ -244,5 +245,7 @@ def test_over_http_and_in_the_admin_it_is_saved_listed_and_deleted(
     assert [one["limit"] for one in call.ok("GET", "/throttles")] == [3]
     form = {"project": "default", "category": "product", "limit": 5, "period": 60, "rest": "drop"}
     assert admin_client.post("/admin/notifications/throttle/add/", form).status_code == 302
+    again = admin_client.post("/admin/notifications/throttle/add/", form)
+    assert again.context["adminform"].form.errors == {"category": [TAKEN]}
     assert call("DELETE", f"/throttles/{made['id']}").status_code == 204
     assert call("DELETE", f"/throttles/{made['id']}").status_code == 404
