@@ -245,6 +245,8 @@ def test_calendars_are_shown_with_who_goes_by_them_and_a_new_file_is_compared(
     assert ["not at all" in row for row in rows] == [True, True]
     assert f"{first:%a %d %b %Y}, 09:00:00" in rows[0]
     assert "is not iCalendar" in compared("no calendar")
+    empty = "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:test\nEND:VCALENDAR\n"
+    assert "The file has no event that takes place" in compared(empty)
     assert (tmp_path / "own.ics").read_text() == holiday_on(first)
     client.force_login(User.objects.create_user("looker", is_staff=True))
     assert client.get(where).status_code == 403
