@@ -33,6 +33,12 @@ def while_out(answer: Answer) -> Answer:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer an exception that no view has caught; Django calls it while the exception is up."""
     error = sys.exc_info()[1]
+    if error is not None and request.method == "GET" and watch.is_of_a_query(error):
+        return HttpResponse(
+            "The database takes too long for this page. Narrow down what it searches.\n",
+            content_type="text/plain",
+            status=422,
+        )
     if error is None or watch.database_outage(error) is None:
         return defaults.server_error(request)
     return _away()

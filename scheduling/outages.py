@@ -82,6 +82,9 @@ def _kinds(error: BaseException) -> set[str]:
 LOCKED = "55P03"
 """The code of a lock that was not to be had in time."""
 
+STATEMENT_ENDED = "57014"
+"""The code of a statement that took longer than it may, or that an operator ended."""
+
 _DATABASE_ERRORS = frozenset({"django.db.utils.Error", "django.db.utils.InterfaceError"})
 _NO_ANSWER = "it does not answer"
 _SILENT = "ServerSilent"
@@ -119,7 +122,7 @@ _BRIEF_SQLSTATES = {
     "40P01": "a deadlock was resolved",
     "42P05": "a prepared statement is there already",
     LOCKED: "a lock was not to be had",
-    "57014": "a statement took too long",
+    STATEMENT_ENDED: "a statement took too long",
     "57P01": "it ended our connection",
     "57P05": "our connection was idle for too long",
 }

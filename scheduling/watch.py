@@ -23,7 +23,14 @@ from django.utils import timezone
 
 from scheduling import isolation
 from scheduling.models import Lease
-from scheduling.outages import DATABASE, LOCKED, Outage, is_of_a_statement, of
+from scheduling.outages import (
+    DATABASE,
+    LOCKED,
+    STATEMENT_ENDED,
+    Outage,
+    is_of_a_statement,
+    of,
+)
 from scheduling.waiting_statements import statement_waits
 
 logger = logging.getLogger(__name__)
@@ -305,6 +312,19 @@ def is_well_after(error: BaseException) -> bool:
         return False
     if outage.is_brief and not database.has_met_many():
         return False
+    return _takes_writes()
+
+
+def is_of_a_query(error: BaseException) -> bool:
+    """Return whether the database ended a query that took too long, and takes writes now.
+
+    It is asked on the session that met the error, of a query that would be as slow again.
+    """
+    outage = of(error)
+    return outage is not None and outage.code == STATEMENT_ENDED and _takes_writes()
+
+
+def _takes_writes() -> bool:
     session = connection.connection
     if session is None or session.closed:
         return False

@@ -70,6 +70,17 @@ KINDS: dict[str, Kind] = {
     "unknown-audience": Kind(422, "The project has no audience of this name."),
     "invalid-filter": Kind(422, "The filter of the audience is not valid."),
     "unindexed-filter": Kind(422, "No index serves the filter of the audience."),
+    "filter-too-slow": Kind(
+        422,
+        "The database takes too long to find whom the filter matches.",
+        "Trying again takes as long. Give the filter fewer conditions and values, and one beside "
+        "them that finds few recipients.",
+    ),
+    "query-too-slow": Kind(
+        422,
+        "The database takes too long to find what was asked for.",
+        "Trying again takes as long. Ask for less: a shorter time, or a filter that finds less.",
+    ),
     "invalid-window": Kind(422, "The delivery window never opens."),
     "unknown-chain": Kind(422, "There is no such chain."),
     "invalid-chain": Kind(422, "The chain has no step, too many, or one that would never be sent."),

@@ -13,6 +13,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from notifications.api import problems
 from notifications.api.fields import Input
 from notifications.api.problems import Problem
+from notifications.audiences.saved import FilterTooSlow
 from notifications.core.errors import InvalidNotification, ReplayRefused
 from scheduling import isolation, jobs, outages, watch
 from templates_engine import errors as templates
@@ -46,6 +47,9 @@ def refuse(request: HttpRequest, error: Exception) -> HttpResponse:
 
 def judge(request: HttpRequest, error: Exception) -> Problem:
     """Return an exception's problem; a fault of ours goes to the log in full."""
+    if (kind := _too_slow(request, error)) is not None:
+        log.warning("query_ended", path=request.path, problem=kind)
+        return Problem(kind)
     problem = to_problem(error)
     watch.database_outage(error)
     if problem.kind == "internal-error":
@@ -54,6 +58,17 @@ def judge(request: HttpRequest, error: Exception) -> Problem:
         fault = isolation.fault_of(error, "request")
         log.error("row_refused", path=request.path, error=fault.error, at=fault.place)
     return problem
+
+
+def _too_slow(request: HttpRequest, error: Exception) -> str | None:
+    """Return the problem of a request whose own query takes too long, in a well database.
+
+    A write is small: if it takes too long, the database is slow, and the write is tried again.
+    """
+    is_of_a_filter = isinstance(error, FilterTooSlow)
+    if not (is_of_a_filter or request.method in ("GET", "HEAD")) or not watch.is_of_a_query(error):
+        return None
+    return "filter-too-slow" if is_of_a_filter else "query-too-slow"
 
 
 def _invalid_notification(error: InvalidNotification) -> Problem:

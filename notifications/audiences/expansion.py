@@ -89,13 +89,14 @@ def _freeze(row: Expansion, audience: Audience) -> int:
     """Write the chunks by one statement, and return how many recipients they have."""
     where = saved.condition(audience.filter, audience.world)
     collect = "jsonb_agg" if connection.vendor == "postgresql" else "json_group_array"
-    dialect.count_of(
-        f"INSERT INTO {_CHUNKS} (expansion_id, first, members)"  # noqa: S608 -- our own words and placeholders
-        f" SELECT %s, number * {CHUNK}, {collect}(id) FROM"
-        f" (SELECT r.id AS id, (row_number() OVER (ORDER BY r.id) - 1) / {CHUNK} AS number"
-        f" FROM {sql.TABLE} r WHERE {where.text}) AS found GROUP BY number",
-        [dialect.write(row.pk), *where.parameters],
-    )
+    with saved.searching():
+        dialect.count_of(
+            f"INSERT INTO {_CHUNKS} (expansion_id, first, members)"  # noqa: S608 -- our own words and placeholders
+            f" SELECT %s, number * {CHUNK}, {collect}(id) FROM"
+            f" (SELECT r.id AS id, (row_number() OVER (ORDER BY r.id) - 1) / {CHUNK} AS number"
+            f" FROM {sql.TABLE} r WHERE {where.text}) AS found GROUP BY number",
+            [dialect.write(row.pk), *where.parameters],
+        )
     length = "jsonb" if connection.vendor == "postgresql" else "json"
     found = dialect.all_of(
         f"SELECT COALESCE(SUM({length}_array_length(members)), 0) FROM {_CHUNKS}"  # noqa: S608 -- as above

@@ -1,8 +1,11 @@
 """Saved audiences: checked as they are saved, counted and previewed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from django.db import OperationalError
 
 from notifications.audiences import filters, sql
 from notifications.audiences.sql import Sql
@@ -13,12 +16,29 @@ from notifications.db import clock, dialect
 from notifications.models import Audience
 from notifications.models.preference import CATEGORY_HINT, is_category_name
 from notifications.submission import projects
+from scheduling import outages
 
 SHOWN = 10  # recipients of a preview
 MOST_SHOWN = 100
 LONGEST_DESCRIPTION = 500
 RESERVED = "preview"  # what the API has at the address of such an audience
 COLUMNS = ("id", "locale", "timezone", "country")
+
+
+class FilterTooSlow(OperationalError):
+    """The database ended the search for whom a filter finds, for it took too long."""
+
+
+@contextmanager
+def searching() -> Iterator[None]:
+    """Run a statement over whom a filter finds. Raises ``FilterTooSlow`` if it takes too long."""
+    try:
+        yield
+    except OperationalError as error:
+        outage = outages.of(error)
+        if outage is None or outage.code != outages.STATEMENT_ENDED:
+            raise
+        raise FilterTooSlow(str(error)) from error.__cause__
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +98,25 @@ def condition(given: Any, world: World) -> Sql:
 
 
 def count(given: Any, world: World) -> int:
-    """Return how many recipients match a filter. Raises as ``filters.read``."""
+    """Return how many recipients match a filter. Raises as ``filters.read`` and ``searching``."""
     where = condition(given, world)
-    rows = dialect.all_of(
-        f"SELECT COUNT(*) FROM {sql.TABLE} r WHERE {where.text}",  # noqa: S608 -- our own words and placeholders
-        where.parameters,
-    )
+    with searching():
+        rows = dialect.all_of(
+            f"SELECT COUNT(*) FROM {sql.TABLE} r WHERE {where.text}",  # noqa: S608 -- our own words and placeholders
+            where.parameters,
+        )
     return int(rows[0][0])
 
 
 def preview(given: Any, world: World, limit: int = SHOWN) -> Preview:
-    """Return how many recipients match a filter, and some of them. Raises as ``filters.read``."""
+    """Return how many recipients match a filter, and some of them. Raises as ``count``."""
     where = condition(given, world)
     columns = ", ".join(f"r.{name}" for name in ("key", *COLUMNS[1:]))
-    rows = dialect.all_of(
-        f"SELECT {columns} FROM {sql.TABLE} r WHERE {where.text} LIMIT %s",  # noqa: S608 -- as above
-        [*where.parameters, min(limit, MOST_SHOWN)],
-    )
+    with searching():
+        rows = dialect.all_of(
+            f"SELECT {columns} FROM {sql.TABLE} r WHERE {where.text} LIMIT %s",  # noqa: S608 -- as above
+            [*where.parameters, min(limit, MOST_SHOWN)],
+        )
     found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
     return Preview(count(given, world), found)
 

@@ -137,10 +137,11 @@ def sample(
     if reached:
         reach = sql.reached_by([common["channel"]], verified=False)
         where = sql.joined("and", [where, reach])
-    rows = dialect.all_of(
-        f"SELECT r.id FROM {sql.TABLE} r WHERE {where.text} LIMIT %s",  # noqa: S608 -- our own words and placeholders
-        [*where.parameters, limit],
-    )
+    with saved.searching():
+        rows = dialect.all_of(
+            f"SELECT r.id FROM {sql.TABLE} r WHERE {where.text} LIMIT %s",  # noqa: S608 -- our own words and placeholders
+            [*where.parameters, limit],
+        )
     members = variables.members([key for (key,) in rows], fills)
     return [variables.row_of(one, common, fills) for one in members.values()]
 

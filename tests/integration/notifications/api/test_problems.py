@@ -5,11 +5,12 @@ from typing import Any, Never
 from uuid import UUID
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from notifications import submission
+from notifications import audiences, submission
 from notifications.api import problems
 from notifications.api.application import api
 from notifications.api.refusals import to_problem
@@ -188,6 +189,48 @@ def test_a_row_that_takes_no_write_is_refused_whatever_is_asked_of_it(
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP FUNCTION trouble CASCADE")
+
+
+SLOW = """
+SET statement_timeout = '3s'; ALTER TABLE notifications_recipient RENAME TO hidden;
+CREATE VIEW notifications_recipient AS SELECT * FROM hidden WHERE pg_sleep(60) IS NOT NULL
+"""
+QUICK = """
+DROP VIEW notifications_recipient; ALTER TABLE hidden RENAME TO notifications_recipient;
+RESET statement_timeout
+"""
+
+
+def test_a_query_that_takes_too_long_is_no_outage(
+    transactional_db: None, call: Caller, client: Client
+) -> None:
+    """Clients come back after an outage: they would repeat the heaviest query for ever."""
+    submission.save_recipients([{"id": "ada", "addresses": {"email": "ada@example.org"}}])
+    everyone = {"everyone": True}
+    audiences.save_audience("all", everyone)
+    batch = {"audience": "all", "common": {"channel": "email", "subject": "Hi", "body": "x"}}
+    client.force_login(User.objects.create_superuser("root", "root@example.org", "secret"))
+    client.raise_request_exception = False
+    with connection.cursor() as cursor:
+        cursor.execute(SLOW)
+    try:
+        for method, path, body, kind in (
+            ("POST", "/audiences/preview", {"filter": everyone}, "filter-too-slow"),
+            ("GET", "/audiences/all/preview", None, "filter-too-slow"),
+            ("POST", "/notifications/batch", batch, "filter-too-slow"),
+            ("GET", "/recipients", None, "query-too-slow"),
+        ):
+            refused = call(method, path, body)
+            said = refused.json()
+            assert (refused.status_code, said["type"]) == (422, problems.PATH + kind), said
+            assert "Trying again takes as long" in said["hint"]
+            assert "Retry-After" not in refused
+        page = client.get("/admin/notifications/recipient/")
+        assert (page.status_code, "takes too long" in page.content.decode()) == (422, True)
+        assert watch.database.outage is None
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(QUICK)
 
 
 def test_a_request_keeps_the_id_it_came_with(call: Caller) -> None:
