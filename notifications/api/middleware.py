@@ -1,5 +1,6 @@
 """Around every request: its id, in the answer and in each line of the log."""
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from notifications.api import declared_charset, problems
 log = structlog.get_logger(__name__)
 
 HEADER = "X-Request-ID"
+LITTLE = 65_536
+"""Bytes of a body that are read although the request is refused."""
 _PLAIN = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
 # Below /v2/ refusals are plain JSON.
@@ -33,9 +36,23 @@ def request_id(answer: Answer) -> Answer:
         with structlog.contextvars.bound_contextvars(request_id=id_):
             response = answer(request)
         response[HEADER] = id_
+        if response.status_code >= 300:
+            _read_rest(request)
         return response
 
     return middleware
+
+
+def _read_rest(request: HttpRequest) -> None:
+    """Read what a refused request still brings, if it is little.
+
+    A server closes a connection on which a body was left unread (RFC 9112, 9.3), and the next
+    request, which the client has sent on it meanwhile, fails without an answer.
+    """
+    length = request.headers.get("Content-Length", "")
+    if length.isdecimal() and 0 < int(length) <= LITTLE:
+        with contextlib.suppress(OSError):  # the client has gone
+            request.read(LITTLE)
 
 
 def api(answer: Answer) -> Answer:

@@ -4,11 +4,14 @@ import asyncio
 import json
 import os
 import re
+import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -190,6 +193,24 @@ def test_a_charset_that_is_none_gets_a_problem_and_leaves_nothing(
         assert posted(f"{address}/unsubscribe/x", "a=b", form).status_code == 404
         assert posted(f"{address}/admin/login/", "a=b", form).status_code == 403
     assert "Traceback" not in web.output()
+
+
+def test_a_refusal_leaves_the_connection_to_the_next_request(processes: Processes) -> None:
+    _, address = processes.web()
+    place = urlsplit(address)
+    head = (
+        f"POST /api/v1/notifications HTTP/1.1\r\nHost: {place.netloc}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 10\r\n\r\n"
+    )
+    with socket.create_connection((place.hostname or "", place.port or 80), 30) as client:
+        for _ in range(3):
+            client.sendall(head.encode())
+            time.sleep(0.2)  # the body comes in a packet of its own, after the refusal
+            client.sendall(b"0123456789")
+            answer = HTTPResponse(client)
+            answer.begin()
+            assert answer.status == 401
+            answer.read()
 
 
 def test_a_request_is_followed_by_its_id_from_web_to_worker(
