@@ -87,7 +87,7 @@ class AudienceAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         super().save_model(request, obj, form, change)
 
     def _preview(self, audience: Audience) -> saved.Preview | str:
-        """Return who is in it, asked for once in a request, or what is wrong with it by now."""
+        """Return its recipients, counted once per request, or why its filter is no longer valid."""
         found: saved.Preview | str | None = audience.__dict__.get("found")
         if found is None:
             try:

@@ -34,17 +34,9 @@ OLD_OR_LOCKED = b"\xd0\xcf\x11\xe0"
 """Of a file of Excel before 2007, and of a workbook with a password."""
 BROKEN = (
     *(BadZipFile, ParseError, KeyError, ValueError, TypeError, IndexError, AttributeError),
-    *(
-        OSError,
-        EOFError,
-        RuntimeError,
-        NotImplementedError,
-        OverflowError,
-        zlib.error,
-        struct.error,
-    ),
+    *(OSError, EOFError, RuntimeError, OverflowError, zlib.error, struct.error),
 )
-"""What a file raises that is no workbook, or a broken one."""
+"""The exceptions that openpyxl raises for a file that is broken or is no workbook."""
 FORMULA = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}f"
 VALUE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}v"
 
@@ -65,8 +57,8 @@ def csv_of(content: bytes, most_rows: int) -> str:
     """Return the first visible sheet as a CSV, a line for each of its rows to the last filled one.
 
     The first row names the columns, so ``most_rows`` more are read, with blank ones between them.
-    Raises ``UnreadableFile`` for what is no workbook, is too large, or has cells without a value
-    that one could send, which it names.
+    Raises ``UnreadableFile`` for a file that is no workbook or is too large, and for cells without
+    a value that can be sent, by their names.
     """
     if content.startswith(OLD_OR_LOCKED):
         raise UnreadableFile(
