@@ -2,23 +2,23 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from notifications.admin.project import TAKEN, ProjectFilter, is_taken
+from notifications.admin.project import FormOfOne, ProjectFilter
 from notifications.audiences import saved
-from notifications.core.errors import InvalidField, InvalidNotification
+from notifications.core.errors import InvalidNotification
 from notifications.core.masking import without_addresses
 from notifications.models import Audience
-from notifications.submission import projects
 
 
-class AudienceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+class AudienceForm(FormOfOne):
     """An audience; what is wrong stands beside its field."""
+
+    known_by = ("name",)
 
     class Meta:
         model = Audience
@@ -26,31 +26,13 @@ class AudienceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        if "project" in self.fields:
-            names = [(name, name) for name in projects.names()]
-            self.fields["project"] = forms.ChoiceField(
-                choices=names, help_text=self.fields["project"].help_text
-            )
         if "filter" in self.fields:
             self.fields["filter"].widget = UnfoldAdminTextareaWidget(
                 attrs={"rows": 12, "spellcheck": "false"}
             )
 
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        if self.errors:
-            return data
-        whose = {"project": self.instance.project, "name": self.instance.name}
-        try:
-            row = Audience(**{"test": self.instance.test, **whose, **data})
-            saved.check(row)
-            if is_taken(row, "name", pk=self.instance.pk):
-                raise InvalidField(TAKEN, field="name")
-        except InvalidNotification as error:
-            field, _, _ = error.field.partition(".")
-            place = f"{error.field}: " if field != error.field else ""
-            self.add_error(field if field in self.fields else None, f"{place}{error}")
-        return data
+    def check_row(self, row: Any) -> None:
+        saved.check(row)
 
 
 @admin.register(Audience)

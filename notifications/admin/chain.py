@@ -3,50 +3,29 @@
 import json
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
-from notifications.admin.project import TAKEN, ProjectFilter, is_taken
+from notifications.admin.project import FormOfOne, ProjectFilter
 from notifications.chains import definitions
-from notifications.core.errors import InvalidField, InvalidNotification
 from notifications.core.masking import without_addresses
 from notifications.models import Chain
-from notifications.submission import projects
 
 
-class ChainForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+class ChainForm(FormOfOne):
     """A chain; what is wrong stands beside its field."""
+
+    known_by = ("name",)
 
     class Meta:
         model = Chain
         fields = ("project", "name", *definitions.FIELDS)
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        if "project" in self.fields:
-            names = [(name, name) for name in projects.names()]
-            self.fields["project"] = forms.ChoiceField(
-                choices=names, help_text=self.fields["project"].help_text
-            )
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        if self.errors:
-            return data
-        try:
-            row = Chain(**{"test": self.instance.test, **data})
-            definitions.check(row)
-            if is_taken(row, "name", pk=self.instance.pk):
-                raise InvalidField(TAKEN, field="name")
-        except InvalidNotification as error:
-            field, _, place = error.field.partition(".")
-            text = f"{place}: {error}" if place else str(error)
-            self.add_error(field if field in self.fields else None, text)
-        return data
+    def check_row(self, row: Any) -> None:
+        definitions.check(row)
 
 
 @admin.register(Chain)

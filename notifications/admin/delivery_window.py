@@ -7,15 +7,13 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from notifications.admin.project import TAKEN, ProjectFilter, is_taken
-from notifications.core.errors import InvalidField, InvalidNotification
+from notifications.admin.project import FormOfOne, ProjectFilter
 from notifications.models import DeliveryWindow
 from notifications.models.delivery_window import DAYS, every_day
 from notifications.recipients import windows
-from notifications.submission import projects
 
 
-class WindowForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+class WindowForm(FormOfOne):
     """A window; what is wrong stands beside its field."""
 
     days = forms.MultipleChoiceField(
@@ -25,30 +23,14 @@ class WindowForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
         required=False,
     )
 
+    known_by = ("category", "template")
+
     class Meta:
         model = DeliveryWindow
         fields = ("project", "category", "template", *windows.FIELDS)
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        if "project" in self.fields:
-            names = [(name, name) for name in projects.names()]
-            self.fields["project"] = forms.ChoiceField(
-                choices=names, help_text=self.fields["project"].help_text
-            )
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        if self.errors:
-            return data
-        try:
-            row = DeliveryWindow(**{"test": self.instance.test, **data})
-            windows.check(row)
-            if is_taken(row, "category", "template", pk=self.instance.pk):
-                raise InvalidField(TAKEN, field="category" if row.category else "template")
-        except InvalidNotification as error:
-            self.add_error(error.field if error.field in self.fields else None, str(error))
-        return data
+    def check_row(self, row: Any) -> None:
+        windows.check(row)
 
 
 @admin.register(DeliveryWindow)

@@ -4,7 +4,6 @@ import json
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet, Value
 from django.http import HttpRequest
@@ -15,12 +14,11 @@ from unfold.admin import ModelAdmin
 
 from notifications.admin.base import ReadOnlyAdmin
 from notifications.admin.content import HIDDEN
-from notifications.admin.project import ProjectFilter
+from notifications.admin.project import FormOfProject, ProjectFilter
 from notifications.core.errors import InvalidNotification
 from notifications.core.masking import without_addresses
 from notifications.events import rules
 from notifications.models import Event, EventEffect, EventRule, Notification
-from notifications.submission import projects
 
 
 @admin.register(Event)
@@ -82,20 +80,12 @@ def _link(id_: UUID | None, there: set[UUID]) -> SafeString | str:
     return format_html('<a class="ntf-link" href="{}">{}</a>', where, id_)
 
 
-class RuleForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+class RuleForm(FormOfProject):
     """A rule, checked as the API checks it."""
 
     class Meta:
         model = EventRule
         fields = ("project", "test", *rules.FIELDS)
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        if "project" in self.fields:
-            names = [(name, name) for name in projects.names()]
-            self.fields["project"] = forms.ChoiceField(
-                choices=names, help_text=self.fields["project"].help_text
-            )
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data

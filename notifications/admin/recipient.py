@@ -13,14 +13,13 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from notifications.admin.base import PAGE, InfinitePaginator, who
 from notifications.admin.content import HIDDEN
-from notifications.admin.project import ProjectFilter
+from notifications.admin.project import FormOfProject, ProjectFilter
 from notifications.core.errors import InvalidField, InvalidNotification
 from notifications.core.masking import mask, without_addresses
 from notifications.core.world import World
 from notifications.models import Category, Consent, Recipient
 from notifications.recipients import categories, directory, preferences, spellings
 from notifications.recipients.preferences import EVERY_CHANNEL, Change, How
-from notifications.submission import projects
 
 VERIFIED = "verified"  # at the end of an address's line
 ALL = "*"  # in a line of choices
@@ -28,7 +27,7 @@ GRANTED = {"yes": True, "no": False}
 SHOWN = 100  # changes of consent that a page lists
 
 
-class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+class RecipientForm(FormOfProject):
     """A recipient, checked as the API checks it."""
 
     addresses = forms.CharField(
@@ -53,11 +52,6 @@ class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in th
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        if "project" in self.fields:
-            names = [(name, name) for name in projects.names()]
-            self.fields["project"] = forms.ChoiceField(
-                choices=names, help_text=self.fields["project"].help_text
-            )
         if self.instance.pk:
             lines = [
                 f"{one.channel} {one.address}{' verified' * one.verified}"
@@ -232,20 +226,12 @@ class RecipientAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         obj.pk = row.pk
 
 
-class CategoryForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+class CategoryForm(FormOfProject):
     """A category, checked as the API checks it."""
 
     class Meta:
         model = Category
         fields = ("project", "name", *categories.FIELDS)
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        if "project" in self.fields:
-            names = [(name, name) for name in projects.names()]
-            self.fields["project"] = forms.ChoiceField(
-                choices=names, help_text=self.fields["project"].help_text
-            )
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data

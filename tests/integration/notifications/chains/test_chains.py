@@ -482,7 +482,7 @@ def test_the_form_of_the_admin_says_beside_the_field_what_is_wrong(admin_client:
     assert not Chain.objects.exists()
     form["steps"] = '[{"channel": "sms", "body": "B"}, {"channel": "email", "body": "B"}]'
     page = admin_client.post("/admin/notifications/chain/add/", form)
-    assert "0.wait: Say how many seconds" in page.content.decode()
+    assert "steps.0.wait: Say how many seconds" in page.content.decode()
     form["steps"] = form["steps"].replace('"sms"', '"sms", "wait": 60')
     assert admin_client.post("/admin/notifications/chain/add/", form).status_code == 302
     assert "sms → email" in admin_client.get("/admin/notifications/chain/").content.decode()

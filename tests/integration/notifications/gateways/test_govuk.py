@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -335,24 +334,14 @@ const client = new NotifyClient(process.argv[1], process.argv[2]);
 """
 
 
-def test_the_node_client_works_unchanged(live_server: LiveServer, tmp_path: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("needs npm")
-    got = subprocess.run(
-        [npm, "install", "--no-audit", "--no-fund", "notifications-node-client@8"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    if got.returncode:
-        pytest.skip("needs the npm registry")
+def test_the_node_client_works_unchanged(
+    live_server: LiveServer, npm_install: Callable[..., Path]
+) -> None:
+    folder = npm_install("notifications-node-client@8")
     row = api_keys.create("node").row
     run = subprocess.run(
         ["node", "-e", NODE, live_server.url, client_keys.of(row)],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -367,6 +356,6 @@ def test_the_node_client_works_unchanged(live_server: LiveServer, tmp_path: Path
     (shell,) = examples("govuk-notify.md", "shell")
     exec(shell, {})
     env = os.environ | {"BASE": live_server.url, "GOVUK_KEY": client_keys.of(row)}
-    subprocess.run(["node", "-e", page], cwd=tmp_path, env=env, check=True, timeout=60)
+    subprocess.run(["node", "-e", page], cwd=folder, env=env, check=True, timeout=60)
     assert Notification.objects.get(template_version__template__name="login-code").channel == "sms"
     assert said["refused"] == "Missing personalisation: first_name, number"
