@@ -49,13 +49,13 @@ def setup(app: Celery) -> None:
     app.steps["worker"].update(STEPS)
     app.on_after_configure.connect(_refuse_bad_settings, weak=False)
     worker_init.connect(_refuse_bad_settings, weak=False)
+    worker_init.connect(shutdown.refuse_green_pools)  # before it waits for anything
     beat_init.connect(_refuse_bad_settings, weak=False)
     beat_init.connect(_count_as_beat, weak=False)  # before what may be counted
     worker_init.connect(_meet_servers, weak=False)
     beat_init.connect(_meet_servers, weak=False)
     worker_init.connect(_wait_for_migrations, weak=False)
     beat_init.connect(_wait_for_migrations, weak=False)
-    worker_init.connect(shutdown.refuse_green_pools)
     worker_shutting_down.connect(shutdown.limit)
     worker_before_create_process.connect(_share_memory, weak=False)
     worker_process_shutdown.connect(_send_traces, weak=False)
