@@ -1,6 +1,6 @@
 # One image for web, workers, schedulers and Flower.
-# deploy/pin_images.sh gives it with its digest.
-ARG BASE=python:3.11-slim
+# deploy/pin_images.sh asks the registry for the newest digest of the tag.
+ARG BASE=python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7
 FROM ${BASE} AS build
 COPY requirements.lock .
 RUN python -m venv /opt/venv \

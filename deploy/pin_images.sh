@@ -1,5 +1,5 @@
 #!/bin/sh
-# Names each image of docker-compose.yml and the Dockerfile by its digest, as its registry has it now:
+# Names each image of docker-compose.yml and the Dockerfile by the digest that its tag has now in its registry:
 # sh deploy/pin_images.sh writes docker-compose.images.yml, which compose reads beside the other file. It
 # needs docker with buildx, and asks the registries.
 set -eu
@@ -10,12 +10,11 @@ digest() {
 }
 
 pinned() {
-    case "$1" in
-        *@sha256:*) echo "$1" ;;
-        *) found=$(digest "$1"); case "$found" in
-               sha256:*) echo "$1@$found" ;;
-               *) echo "No digest of $1: $found" >&2; exit 1 ;;
-           esac ;;
+    tag=${1%@sha256:*}
+    found=$(digest "$tag")
+    case "$found" in
+        sha256:*) echo "$tag@$found" ;;
+        *) echo "No digest of $tag: $found" >&2; exit 1 ;;
     esac
 }
 
