@@ -64,6 +64,8 @@ def test_workers_cancel_what_a_broadcast_revokes(
 ) -> None:
     """As ``celery control revoke`` does, and applications with a Celery app of their own."""
     processes.worker("-c", "1", "-I", tasks.__name__)
+    # A worker subscribes to broadcasts a moment after it says that it is ready.
+    wait_until(lambda: current_app.control.ping(timeout=1, limit=1))
     result = later()
     current_app.control.broadcast("revoke", {"task_id": [result.id], "terminate": False})
     wait_until(lambda: result.notification.status == Status.CANCELLED)
