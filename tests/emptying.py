@@ -15,7 +15,7 @@ from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.test import TransactionTestCase
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 from psycopg.errors import UndefinedTable
 from psycopg.pq import TransactionStatus
 
@@ -61,6 +61,15 @@ def _is_idle(raw: "Connection[Any]") -> bool:
     return idle and raw.autocommit and not raw.closed
 
 
+def _still_answers(raw: "Connection[Any]") -> bool:
+    """Return False if the server has ended it meanwhile, as tests of outages have it do."""
+    try:
+        raw.execute("SELECT")
+    except OperationalError:
+        return False
+    return True
+
+
 def _connected(to: BaseDatabaseWrapper) -> "Connection[Any]":
     """Return its connection, a new one if the test has left a transaction in it."""
     if to.connection is not None and not _is_idle(to.connection):
@@ -103,7 +112,7 @@ class _Kept:
         """Return the kept one, if it is to the same database and of use, else a new one."""
         raw, self._free = self._free, None
         if raw is not None:
-            if _is_idle(raw) and self._parameters.get(raw) == parameters:
+            if _is_idle(raw) and self._parameters.get(raw) == parameters and _still_answers(raw):
                 return raw
             raw.close()
         made: Connection[Any] = self._open(wrapper, parameters)
