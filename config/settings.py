@@ -201,5 +201,5 @@ PROXY_SSL_HEADER = env.str("PROXY_SSL_HEADER", default="")  # e.g. X-Forwarded-P
 SECURE_PROXY_SSL_HEADER = (
     (f"HTTP_{PROXY_SSL_HEADER.upper().replace('-', '_')}", "https") if PROXY_SSL_HEADER else None
 )
-# Whether all subdomains speak HTTPS, and a browser may know by heart, the operator decides.
+# HSTS includeSubDomains and preload are left to the operator.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]

@@ -1,4 +1,4 @@
-"""A schedule's rule in three dresses: JSON, the django-celery-beat row that keeps it, and words."""
+"""Converts a schedule's rule between JSON, the rows of django-celery-beat, and English."""
 
 from collections.abc import Callable
 from datetime import timedelta

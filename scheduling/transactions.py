@@ -10,7 +10,7 @@ IDLE_LIMIT_MILLISECONDS = 1000
 
 @contextmanager
 def brief() -> Iterator[None]:
-    """Run a transaction that the database ends if this process falls silent in the midst of it.
+    """Run a transaction that the database ends if this process stops in the middle of it.
 
     A stopped process, or one behind a cut network, would else keep its rows from the other
     schedulers. When it wakes up it sees a ``DatabaseError``, and reconnects.

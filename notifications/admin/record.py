@@ -183,7 +183,7 @@ class RecordAdmin(ReadOnlyAdmin):
 
 
 def _for_eyes(notification: NotificationRecord, show: Callable[[], SafeString]) -> SafeString | str:
-    """Show it to those who may see it; a row that says nothing is closed."""
+    """Show the value if the row is annotated as visible to this user; hide it otherwise."""
     return show() if getattr(notification, "opened", False) else content.HIDDEN
 
 

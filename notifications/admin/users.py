@@ -13,7 +13,7 @@ admin.site.unregister(Group)
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfold has no types
-    """People who may sit here."""
+    """Admin users."""
 
     form = UserChangeForm
     add_form = UserCreationForm

@@ -48,7 +48,7 @@ router = Router()
 
 Record = TypeVar("Record", bound=NotificationRecord)
 
-# What lies closer to the acceptance than this happened in it.
+# A change within this time of ``created_at`` belongs to the acceptance itself.
 ACCEPTING = timedelta(seconds=1)
 
 StatusFilter = Annotated[str, *filter_by(tuple(Status.values))]

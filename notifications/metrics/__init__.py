@@ -1,4 +1,4 @@
-"""What happens, counted where it happens: once per batch, in files that a killed process leaves.
+"""Prometheus counters, incremented once per batch, in files that survive a killed process.
 
 ``start`` tells a process where to count; one that was never told (a program that embeds us, a
 one-off command) finds a place at its first count. Every label comes from a fixed list, so that no

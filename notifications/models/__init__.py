@@ -1,7 +1,8 @@
-"""The truth: notifications, their attempts and their dead letters.
+"""The tables: notifications, their attempts, failed deliveries, and what stands beside them.
 
-Rows change through verbs (``submission.submit``, ``claims.claim``, ``outcomes.record``,
-``submission.cancel``), never by an assignment and a ``save()``.
+A notification changes by conditional updates in the functions that are named for the change
+(``claims.claim``, ``outcomes.record``, ``submission.cancel``, ``batches``), never by an
+assignment and a ``save()``.
 """
 
 from notifications.models.api_key import ApiKey

@@ -165,7 +165,7 @@ def _replay(current: BulkReplay, letters: Sequence[Letter]) -> None:
 
 
 def _refuse(current: BulkReplay, error: str) -> None:
-    """Count a refusal by its reason, without a number: a bounded list however many there are."""
+    """Count a refusal by its reason; beyond ``REASONS_KEPT`` reasons, as "other reasons"."""
     reason = error[:200]
     known = reason in current.refused or len(current.refused) < REASONS_KEPT
     reason = reason if known else "other reasons"

@@ -123,7 +123,10 @@ def raised() -> frozenset[str]:
 
 
 def tick() -> float:
-    """Look at the ages and raise or let down what has to be; for every scheduler."""
+    """Raise the weight of queues whose oldest row is too old; reset it once they have caught up.
+
+    Safe to run in every scheduler. Returns the seconds until the next call.
+    """
     raise_after = conf.raise_after
     if not (is_on() and raise_after):
         return TICK

@@ -3,8 +3,8 @@
 Stride scheduling (Waldspurger and Weihl, 1995): each queue has a pass, which grows by the
 slot time that its messages took, divided by its weight; the queue with the smallest pass is
 asked first. So the shares are of time, whether a message stands for one notification or for
-hundreds. Redis gives the first message that there is, so no slot idles while any queue has
-work, and a queue that was idle comes back at the present pass: it saves up nothing.
+hundreds. Redis returns the first available message, so no slot is idle while any queue has
+work. A queue that becomes busy again starts at the current pass; idle time earns no credit.
 
 A provider that is slow, or hangs, holds no slot: see ``making_way``.
 

@@ -1,1 +1,1 @@
-"""Who must not be written to any more, and the links by which people say so."""
+"""Stored recipients and what they want, suppressions, and signed links for their choices."""

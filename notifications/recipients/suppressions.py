@@ -23,11 +23,11 @@ Scope = Suppression.Scope
 
 HASHED = "hmac-sha256:"  # begins a recipient of whom no more than this is kept
 
-NONE_FOR = 1.0  # seconds for which a process believes that a channel has no suppression at all
-ANY_FOR = 60.0  # seconds for which it believes that there are some, which costs a query per batch
+NONE_FOR = 1.0  # seconds to cache "this channel has no suppressions"
+ANY_FOR = 60.0  # seconds to cache "this channel has some", which costs a query per batch
 
-_has_any: dict[str, float] = {}  # until when it is believed of a channel that it has some
-_has_none: dict[str, float] = {}  # and until when, that it has none
+_has_any: dict[str, float] = {}  # channel -> until when "it has some" is cached
+_has_none: dict[str, float] = {}  # channel -> until when "it has none" is cached
 
 
 def comparable(channel: str, recipient: str) -> str:

@@ -15,7 +15,8 @@ QUEUE_TYPES = ("classic", "quorum")
 _EXCHANGE = Exchange("notifications", type="direct")
 _DEAD_EXCHANGE = Exchange("notifications.dead", type="fanout")
 
-# Deliveries of one message after which a quorum queue gives it up. RabbitMQ would drop it unsaid.
+# Deliveries of one message after which a quorum queue gives it up. RabbitMQ would drop it
+# without a log line.
 DELIVERIES = 20
 # Nobody consumes it: a person looks at what is there. The oldest leave when it is full.
 DEAD_MESSAGES = Queue(
