@@ -9,20 +9,17 @@ What messages to others say of a person is not found.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from django.apps import apps
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, transaction
-from django.db.models import Q, QuerySet, TextField
-from django.db.models.functions import Cast
-from django_celery_beat.models import PeriodicTask
+from django.db.models import Q, QuerySet
 from django_celery_results.models import GroupResult, TaskResult
 
 from notifications.core import routing
-from notifications.core.world import DEFAULT_PROJECT, World
 from notifications.delivery import failed_deliveries
 from notifications.mails import collecting
 from notifications.models import (
@@ -30,32 +27,32 @@ from notifications.models import (
     WAITING,
     ArchivedNotification,
     Attempt,
+    Audience,
     Batch,
+    Chain,
     ChainRun,
     Consent,
     Digest,
     Event,
     EventEffect,
+    Expansion,
     FailedDelivery,
     Hold,
     MailContent,
     Notification,
     OutboxMessage,
     PendingReceipt,
-    Recipient,
     RecipientAddress,
     RefusedRow,
     Status,
     Suppression,
-    ThrottleUse,
 )
-from notifications.recipients import spellings, suppressions
+from notifications.operations.person import FORGOTTEN, Person
+from notifications.recipients import suppressions
 from notifications.submission import cancel, insert
-from scheduling.models import Fire, Schedule
+from scheduling.models import Fire
 
-FORGOTTEN = "forgotten"  # in place of a recipient, and in texts of a recipient's address
 BATCH = 500  # rows per transaction
-COPIES = ("cc", "bcc", "reply_to", "to", "shown_cc")  # fields of a mail that name people
 # A request's fields that say nothing of a person; every other one is forgotten.
 _IMPERSONAL = {
     *("project", "channel", "priority", "guarantee", "locale", "retry", "test", "callback_url"),
@@ -71,6 +68,8 @@ NOTHING: dict[str, Any] = {
 
 Rows = dict[str, list[dict[str, Any]]]
 
+_OF_AN_AUDIENCE = ("filter", "description")
+_OF_AN_EXPANSION = ("filter", "fields", "variables")
 _OF_A_RUN = ("error", "history", "note", "resolution")
 _OF_THE_LOG = ("object_repr", "change_message")
 
@@ -83,13 +82,14 @@ def export(recipient: str, *, project: str = "") -> Rows:
 
     With a ``project`` the recipient is the id of one that is stored there, else an address.
     """
-    whom = _Whom(recipient, project)
+    whom = Person(recipient, project)
     live = list(whom.of(Notification.objects.all()))
     archived = list(whom.of(ArchivedNotification.objects.all()))
     naming = [mail.pk for mail in whom.mails()]
     copied = list(Notification.objects.filter(mail__in=naming).exclude(pk__in=[r.pk for r in live]))
     own = {row.mail_id for row in (*live, *archived) if row.mail_id is not None}
     ids = [row.pk for row in live]
+    known = [str(row.pk) for row in (*live, *archived, *copied)]
     kept: Rows = {
         "notifications": _plain(live),
         "attempts": _plain(Attempt.objects.filter(notification__in=ids)),
@@ -104,19 +104,23 @@ def export(recipient: str, *, project: str = "") -> Rows:
         "consents": _plain(Consent.objects.filter(recipient__in=whom.stored)),
         "suppressions": _plain(whom.suppressed()),
         "pending_receipts": _plain(whom.receipts(ids)),
-        "refused_rows": _plain(whom.saying(RefusedRow.objects.all(), "detail")),
+        "refused_rows": _plain(whom.quoted(RefusedRow.objects.all(), "detail")),
         "chain_runs": _plain(whom.runs(ids)),
         "throttle_uses": _plain(whom.counted()),
         "digests": _plain(whom.of(Digest.objects.all())),
-        "events": _plain(whom.saying(Event.objects.all(), "data", "key")),
+        "events": _plain(whom.events([row.pk for row in (*live, *archived)])),
+        "event_effects": _plain(_effects(whom, known)),
+        "event_rules": _plain(whom.rules()),
+        "chains": _plain(whom.told(Chain.objects.all(), "steps")),
+        "audiences": _plain(whom.quoted(Audience.objects.all(), *_OF_AN_AUDIENCE)),
+        "expansions": _plain(whom.quoted(Expansion.objects.all(), *_OF_AN_EXPANSION)),
         "job_results": _plain(whom.jobs()),
-        "job_runs": _plain(whom.saying(Fire.objects.all(), *_OF_A_RUN, "call")),
+        "job_runs": _plain(whom.told(Fire.objects.all(), *_OF_A_RUN, "call")),
         "schedules": _plain(whom.schedules()),
         "holds": _plain(whom.saying(Hold.objects.all(), "reason")),
-        "batches": _plain(whom.saying(Batch.objects.all(), "errors", "name")),
+        "batches": _plain(whom.quoted(Batch.objects.all(), "errors", "name")),
         "admin_log": _plain(_admin_log(whom)),
     }
-    known = [str(row.pk) for row in (*live, *archived, *copied)]
     return kept | {name: read(known) for name, read in others.items()}
 
 
@@ -129,10 +133,12 @@ def forget(
 
     What waits is cancelled first. The rows stay, without address and content, so that counts and
     histories hold; suppressions stay as a hash, and still hold. ``in_hand`` counts what a worker
-    is sending, and calls of tasks that have yet to run: forget once more after it. ``schedules``
-    counts those that go on writing to the recipient: what they do is for a person to change.
+    is sending, and calls of tasks and batches that have yet to run: forget once more after it.
+    ``schedules``, ``chains`` and ``event_rules`` count those that go on writing to the recipient:
+    what they do is for a person to change.
     """
-    whom, done = _Whom(recipient, project), Counter[str]()
+    whom, done = Person(recipient, project), Counter[str]()
+    _events(whom, done)  # found by what they have caused, before that is forgotten
     for ids in _in_batches(whom.of(Notification.objects.filter(status__in=WAITING))):
         done["cancelled"] += sum(cancel(id_).cancelled for id_ in ids)
     _suppressions(whom, done)
@@ -149,38 +155,78 @@ def forget(
     _texts(whom, done)
     done["recipients"] += whom.delete_stored()
     done["in_hand"] += whom.of(Notification.objects.filter(status__in=UNFINISHED)).count()
-    done["in_hand"] += whom.saying(Fire.objects.filter(finished_at=None), "call").count()
+    done["in_hand"] += whom.told(Fire.objects.filter(finished_at=None), "call").count()
+    done["in_hand"] += whom.quoted(Expansion.objects.filter(finished_at=None), "fields").count()
     done["schedules"] = whom.schedules().count()
+    done["chains"] = whom.told(Chain.objects.all(), "steps").count()
+    done["event_rules"] = whom.rules().count()
     return {name: count for name, count in done.items() if count}
 
 
-def _texts(whom: "_Whom", done: Counter[str]) -> None:
+def _texts(whom: "Person", done: Counter[str]) -> None:
     """Take it out of what stands in no row of a notification's."""
-    for event in whom.saying(Event.objects.all(), "key"):
-        Event.objects.filter(pk=event.pk).update(key=f"{FORGOTTEN}-{event.pk}")
-    for rows, columns in (
+    told: list[tuple[QuerySet[Any], Sequence[str]]] = [
+        (Fire.objects.filter(finished_at__isnull=False), (*_OF_A_RUN, "call")),
+        (TaskResult.objects.all(), ("task_args", "task_kwargs", "result", "traceback", "meta")),
+    ]
+    quoted: list[tuple[QuerySet[Any], Sequence[str]]] = [
         (RefusedRow.objects.all(), ("detail",)),
-        (Event.objects.all(), ("data",)),
+        (Batch.objects.all(), ("errors", "name")),
+        (Audience.objects.all(), _OF_AN_AUDIENCE),
+        (Expansion.objects.filter(finished_at=None), ("filter",)),
+        (Expansion.objects.filter(finished_at__isnull=False), _OF_AN_EXPANSION),
+    ]
+    for rows, columns in (
         (EventEffect.objects.all(), ("detail", "match")),
         (FailedDelivery.objects.all(), ("resolution",)),
         (PendingReceipt.objects.all(), ("detail",)),
         (Suppression.objects.all(), ("detail",)),
-        (TaskResult.objects.all(), ("task_args", "task_kwargs", "result", "traceback", "meta")),
         (GroupResult.objects.all(), ("result",)),
         (Fire.objects.filter(finished_at=None), _OF_A_RUN),
-        (Fire.objects.filter(finished_at__isnull=False), (*_OF_A_RUN, "call")),
-        (Batch.objects.all(), ("errors", "name")),
         (Hold.objects.all(), ("reason",)),
     ):
-        for row in whom.saying(rows, *columns):
-            whom.take_out(row, columns)
-            done[row._meta.model_name or ""] += 1
+        _taken_out(whom, whom.saying(rows, *columns), columns, done)
+    for rows, names in told:
+        _taken_out(whom, whom.told(rows, *names), names, done)
+    for rows, names in quoted:
+        _taken_out(whom, whom.quoted(rows, *names), names, done)
     for entry in _admin_log(whom):
         whom.take_out(entry, _OF_THE_LOG)
         done["logentry"] += 1
 
 
-def _admin_log(whom: "_Whom") -> list[Any]:
+def _taken_out(
+    whom: Person, rows: "QuerySet[Any]", columns: Sequence[str], done: Counter[str]
+) -> None:
+    for row in rows:
+        whom.take_out(row, columns)
+        done[row._meta.model_name or ""] += 1
+
+
+def _events(whom: Person, done: Counter[str]) -> None:
+    """Take it out of the events that name it, or that have caused what was sent to it."""
+    ids = [
+        id_
+        for rows in (Notification.objects.all(), ArchivedNotification.objects.all())
+        for id_ in whom.of(rows).values_list("pk", flat=True)
+    ]
+    effects = list(_effects(whom, ids))
+    for event in whom.events(ids):
+        if whom.names(event.key) or whom.tells_id(event.key):
+            Event.objects.filter(pk=event.pk).update(key=f"{FORGOTTEN}-{event.pk}")
+        whom.take_out(event, ("data",))
+        done["event"] += 1
+    for effect in effects:
+        whom.take_out(effect, ("detail", "match"))
+
+
+def _effects(whom: Person, ids: Iterable[Any]) -> "QuerySet[EventEffect]":
+    """Return what events have caused for it, and where it stands in what became of them."""
+    said = whom.saying(EventEffect.objects.all(), "detail", "match").values("pk")
+    return EventEffect.objects.filter(Q(notification_id__in=list(ids)) | Q(pk__in=said))
+
+
+def _admin_log(whom: "Person") -> list[Any]:
     """Return where Django's admin names it in its history; nothing where a project has no admin."""
     if not apps.is_installed("django.contrib.admin"):
         return []
@@ -188,172 +234,7 @@ def _admin_log(whom: "_Whom") -> list[Any]:
     return list(whom.saying(entries, *_OF_THE_LOG))
 
 
-def _stored(given: str, project: str, forms: Iterable[str]) -> "QuerySet[Recipient]":
-    """Return the stored recipients that are meant, of live and of tests."""
-    if project:
-        return Recipient.objects.filter(project=project, key=given)
-    by_mail = Q(addresses__channel="email", addresses__address__iexact=given)
-    whole = Q(addresses__address__in=forms) | (by_mail if "@" in given else Q())
-    return Recipient.objects.filter(whole).distinct()
-
-
-class _Whom:
-    """A recipient in all the forms in which rows may have it."""
-
-    def __init__(self, recipient: str, project: str) -> None:
-        given = recipient.strip()
-        self.forms = set() if project else spellings.of(given) | {given.lower()}
-        self.stored = list(_stored(given, project, self.forms))
-        self._ids = {(one.world, one.key) for one in self.stored}
-        if project:  # also of one that is stored no more
-            self._ids |= {(World(project, test), given) for test in (False, True)}
-        for address in RecipientAddress.objects.filter(recipient__in=self.stored):
-            self.forms |= {address.address, address.address.lower()}
-        self._written = self.forms.union(
-            *(
-                spellings.kept(table, form, "email")
-                for form in self.forms
-                if "@" in form
-                for table in (Notification, ArchivedNotification)
-            )
-        )
-
-    def of(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
-        """Return the rows whose recipient it is."""
-        its = Q(recipient__in=self._written)
-        for world, key in self._ids:
-            its |= Q(**world.columns, recipient_key=key)
-        found: QuerySet[Any] = rows.filter(its)
-        return found
-
-    def delete_stored(self) -> int:
-        """Delete it where it is stored, and return how often it was."""
-        ids = [one.pk for one in self.stored]
-        return Recipient.objects.filter(pk__in=ids).delete()[1].get("notifications.Recipient", 0)
-
-    def mails(self) -> "QuerySet[MailContent]":
-        """Return what mails have beside subject and body, where it names it."""
-        return self.saying(MailContent.objects.all(), "fields")
-
-    def runs(self, ids: Iterable[Any]) -> "QuerySet[ChainRun]":
-        """Return the runs of chains that these notifications are steps of, or that name it."""
-        steps = Notification.objects.filter(pk__in=list(ids), chain_run__isnull=False)
-        its = Q(pk__in=list(steps.values_list("chain_run", flat=True)))
-        for world, key in self._ids:
-            its |= Q(**world.columns, recipient_key=key)
-        return ChainRun.objects.filter(its)
-
-    def counted(self) -> "QuerySet[ThrottleUse]":
-        """Return what throttles have counted of it."""
-        its = Q(recipient__in=self._written)
-        for world, key in self._ids:
-            of_world = {f"throttle__{name}": value for name, value in world.columns.items()}
-            its |= Q(**of_world, recipient_key=key)
-        return ThrottleUse.objects.filter(its)
-
-    def saying(self, rows: "QuerySet[Any]", *columns: str) -> "QuerySet[Any]":
-        """Return the rows in whose text or JSON it stands."""
-        texts = {f"as_text_{name}": Cast(name, TextField()) for name in columns}
-        named = Q(pk__in=[])  # of no form: nothing
-        for name in texts:
-            for form in self.forms:
-                named |= Q(**{f"{name}__icontains": json.dumps(form)[1:-1]})
-        found: QuerySet[Any] = rows.annotate(**texts).filter(named)
-        return found
-
-    def suppressed(self) -> "QuerySet[Suppression]":
-        """Return its suppressions, also the ones of which a hash was kept."""
-        return Suppression.objects.filter(suppressions.whose(self.forms))
-
-    def receipts(self, ids: Iterable[Any]) -> "QuerySet[PendingReceipt]":
-        return PendingReceipt.objects.filter(
-            Q(recipient__in=self.forms) | Q(notification_id__in=list(ids))
-        )
-
-    def failed(self, ids: Iterable[Any]) -> "QuerySet[FailedDelivery]":
-        """Return the failed deliveries of notifications, and what was refused before one was."""
-        refused = self.saying(FailedDelivery.objects.filter(notification=None), "request")
-        own = Q(notification__in=list(ids)) | Q(pk__in=refused.values("pk"))
-        return FailedDelivery.objects.filter(own)
-
-    def schedules(self) -> "QuerySet[PeriodicTask]":
-        """Return the schedules that write to it, by an address or by its id.
-
-        Also by what code last registered.
-        """
-        by_code = self.saying(Schedule.objects.all(), "definition").values("periodic_task")
-        given = self.saying(PeriodicTask.objects.all(), "kwargs", "args").values("pk")
-        by_id = [pk for world, key in self._ids for pk in _naming(key, world.project)]
-        which = Q(pk__in=given) | Q(pk__in=by_code) | Q(pk__in=by_id)
-        found: QuerySet[PeriodicTask] = PeriodicTask.objects.filter(which)
-        return found
-
-    def jobs(self) -> "QuerySet[TaskResult]":
-        return self.saying(TaskResult.objects.all(), "task_args", "task_kwargs", "result")
-
-    def left_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a mail's fields without it among the copies."""
-        kept = {}
-        for name, value in fields.items():
-            if name in COPIES and isinstance(value, list):
-                kept[name] = [one for one in value if not self.names(str(one))]
-            elif not (name in COPIES and self.names(str(value))):
-                kept[name] = value
-        return kept
-
-    def take_out(self, row: Any, columns: Iterable[str]) -> None:
-        """Write a row's columns with a mark in place of it."""
-        values = {name: self._without(getattr(row, name)) for name in columns}
-        type(row)._base_manager.filter(pk=row.pk).update(**values)  # noqa: SLF001 -- Django's name
-
-    def names(self, text: str) -> bool:
-        """Return whether it stands in a text."""
-        return any(form.lower() in text.lower() for form in self.forms)
-
-    def _without(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._without(one) for one in value]
-        if isinstance(value, dict):
-            return {name: self._without(one) for name, one in value.items()}
-        return FORGOTTEN if isinstance(value, str) and self.names(value) else value
-
-
-def _naming(key: str, project: str) -> Iterator[int]:
-    """Yield the schedules whose arguments name the id of a recipient of this project."""
-    text = key if key.isdecimal() else json.dumps(key)  # which may be given as a number
-    by_code = Schedule.objects.annotate(as_text=Cast("definition", TextField()))
-    rows: list[tuple[int, Any]] = [
-        (pk, [_read(args), _read(kwargs)])
-        for pk, args, kwargs in PeriodicTask.objects.filter(
-            Q(kwargs__contains=text) | Q(args__contains=text)
-        ).values_list("pk", "args", "kwargs")
-    ]
-    rows += by_code.filter(as_text__contains=text).values_list("periodic_task", "definition")
-    for pk, given in rows:
-        projects = _values(given, "project") or {DEFAULT_PROJECT}
-        if key in _values(given, "recipient") and project in projects:
-            yield pk
-
-
-def _read(arguments: str) -> Any:
-    """Return arguments of a schedule; None for what no worker can read either."""
-    try:
-        return json.loads(arguments or "null")
-    except ValueError:
-        return None
-
-
-def _values(given: Any, name: str) -> set[str]:
-    """Return the texts and numbers that stand under a name, at any depth of JSON."""
-    if isinstance(given, list):
-        return set().union(*(_values(one, name) for one in given))
-    if not isinstance(given, dict):
-        return set()
-    own = {str(given[name])} if isinstance(given.get(name), str | int) else set()
-    return own.union(*(_values(one, name) for one in given.values()))
-
-
-def _suppressions(whom: _Whom, done: Counter[str]) -> None:
+def _suppressions(whom: Person, done: Counter[str]) -> None:
     """Keep of each suppression a hash alone, by which it still holds."""
     for row in whom.suppressed():
         if row.recipient.startswith(suppressions.HASHED):
@@ -374,7 +255,7 @@ def _suppressions(whom: _Whom, done: Counter[str]) -> None:
     suppressions.forget()
 
 
-def _live(whom: _Whom, ids: list[Any], done: Counter[str], by: AbstractBaseUser | None) -> None:
+def _live(whom: Person, ids: list[Any], done: Counter[str], by: AbstractBaseUser | None) -> None:
     rows = Notification.objects.filter(pk__in=ids)
     done["chain_runs"] += _run_forgotten(whom.runs(ids))
     done["outbox"] += OutboxMessage.objects.filter(notification__in=ids).delete()[0]
@@ -404,7 +285,7 @@ def _callbacks(ids: Iterable[Any]) -> "QuerySet[Notification]":
 
 
 def _without_callbacks(
-    whom: _Whom, ids: list[Any], done: Counter[str], by: AbstractBaseUser | None
+    whom: Person, ids: list[Any], done: Counter[str], by: AbstractBaseUser | None
 ) -> list[Any]:
     """Forget what callbacks repeat of notifications; return those of which none is being sent."""
     for waiting in _callbacks(ids).filter(status__in=WAITING):
@@ -435,7 +316,7 @@ def _failed(row: FailedDelivery, by: AbstractBaseUser | None) -> int:
     return one.update(detail="", history=history, request=request)
 
 
-def _archived(whom: _Whom, done: Counter[str]) -> None:
+def _archived(whom: Person, done: Counter[str]) -> None:
     rows = list(whom.of(ArchivedNotification.objects.all()))
     keys = [routing.callback_key(row.pk, status) for row in rows for status in Status.values]
     told = ArchivedNotification.objects.filter(
@@ -449,7 +330,7 @@ def _archived(whom: _Whom, done: Counter[str]) -> None:
         collecting.release([] if row.mail_id is None else [row.mail_id])
 
 
-def _copies(whom: _Whom, done: Counter[str]) -> None:
+def _copies(whom: Person, done: Counter[str]) -> None:
     """Take it out of the mails of others, of which it had a copy."""
     for mail in whom.mails():
         # Under another digest: a new mail to the same people has to be stored anew.
@@ -491,6 +372,10 @@ def left_to_do(done: dict[str, int]) -> str:
         left.append(
             f"Still being sent: {count}. Forget the recipient once more when they have ended."
         )
-    if count := done.get("schedules"):
-        left.append(f"Schedules that still write to the recipient: {count}. Change or delete them.")
+    for name in ("schedules", "chains", "event_rules"):
+        if count := done.get(name):
+            words = name.replace("_", " ").capitalize()
+            left.append(
+                f"{words} that still write to the recipient: {count}. Change or delete them."
+            )
     return " ".join(left)

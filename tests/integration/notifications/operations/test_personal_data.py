@@ -23,12 +23,16 @@ from notifications.maintenance import retention
 from notifications.models import (
     ArchivedNotification,
     Attempt,
+    Audience,
     Batch,
+    Chain,
     ChainRun,
     Consent,
     Digest,
     Event,
     EventEffect,
+    EventRule,
+    Expansion,
     FailedDelivery,
     Hold,
     MailContent,
@@ -44,8 +48,9 @@ from notifications.models import (
     ThrottleUse,
 )
 from notifications.operations import personal_data
+from notifications.operations.person import FORGOTTEN
 from notifications.recipients import suppressions
-from notifications.submission import cancel, send
+from notifications.submission import cancel, save_recipient, send
 from scheduling.models import Fire, FireStatus, Schedule
 
 ADA = "ada.lovelace@example.org"
@@ -72,13 +77,19 @@ PERSONAL = {
         *("task_args", "task_kwargs", "result", "traceback", "meta"),
     },
     "notifications_attempt": {"detail", "provider_message_id"},
+    "notifications_audience": {"filter", "description"},
     "notifications_batch": {"name", "errors"},
+    "notifications_chain": {"steps"},
     "notifications_chainrun": {"recipient_key", "idempotency_key"},
     "notifications_consent": {"text"},
     "notifications_digest": {"recipient_key", "recipient", "key"},
     "notifications_event": {"data", "key"},
     "notifications_throttleuse": {"recipient_key", "recipient"},
     "notifications_eventeffect": {"detail", "match"},
+    "notifications_eventrule": {
+        *("condition", "recipients", "to", "context", "match", "cancel_match"),
+    },
+    "notifications_expansion": {"filter", "fields", "variables"},
     "notifications_faileddelivery": {"detail", "history", "request", "resolution"},
     "notifications_hold": {"reason"},
     "notifications_mailcontent": {"fields"},
@@ -98,19 +109,47 @@ OF_A_NOTIFICATION = {
 PERSONAL["notifications_notification"] = OF_A_NOTIFICATION
 PERSONAL["notifications_archivednotification"] = OF_A_NOTIFICATION | {"attempts"}
 # Left to a person, who is told of them: what they do goes on until somebody changes it.
-TOLD_ONLY = {"django_celery_beat_periodictask", "scheduling_schedule"}
-# Tables whose rows are about no recipient: people who work here, configuration, content that is
-# written for everybody, and processes.
+TOLD_ONLY = {
+    *("django_celery_beat_periodictask", "scheduling_schedule"),
+    *("notifications_chain", "notifications_eventrule"),
+}
+# Tables of other packages whose rows are about no recipient: people who work here, and processes.
 IMPERSONAL_TABLES = re.compile(
     r"auth_\w+|account_\w+|mfa_\w+|socialaccount_\w+|django_(content_type|migrations|session|site)"
     r"|config_auditentry"  # masks what it writes: test_audit.py
-    r"|templates_engine_\w+|django_celery_beat_(?!periodictask$)\w+"
-    r"|django_celery_results_chordcounter"
-    r"|notifications_(apikey|project|provideraccount|accountrule|ratelimit|queueweight"
-    r"|quarantinedrow|eventrule|category|chain|throttle|deliverywindow|audience|expansion"
-    r"|expansionchunk|attachment|bulkreplay|\w+_attachments)"
-    r"|scheduling_(uniquerun|change|schedulerprocess|workerprocess|lease)"
+    r"|django_celery_beat_(?!periodictask$)\w+|django_celery_results_chordcounter"
 )
+# What is configured, or written for everybody, by table. The members of a chunk are primary keys,
+# which mean nobody once the recipient is deleted.
+CONFIGURED = {
+    "notifications_accountrule": {"template", "country_prefix"},
+    "notifications_apikey": {"prefix", "secret_hash", "scopes"},
+    "notifications_bulkreplay": {"refused"},
+    "notifications_category": {"title", "channel_defaults"},
+    "notifications_chain": {"template"},
+    "notifications_deliverywindow": {
+        "template",
+        "days",
+        "if_late",
+        "late_channel",
+        "late_template",
+    },
+    "notifications_eventrule": {"template", "cancel_on"},
+    "notifications_expansion": {"audience", "reasons"},
+    "notifications_expansionchunk": {"members"},
+    "notifications_provideraccount": {"settings", "secrets", "rate_limit"},
+    "notifications_quarantinedrow": {"loop", "key", "stage", "place"},
+    "notifications_queueweight": {"queue"},
+    "notifications_ratelimit": {"template", "rate"},
+    "notifications_throttle": {"rest", "template"},
+    "scheduling_lease": {"owner"},
+    "scheduling_uniquerun": {"key"},
+    "scheduling_workerprocess": {"queues", "tasks"},
+    "templates_engine_partial": {"source"},
+    "templates_engine_templateversion": {
+        *("variants", "sample_context", "context_schema", "compiled", "required", "checksum"),
+    },
+}
 # Columns that hold words of the system's own.
 IMPERSONAL = re.compile(
     r"id|\w+_id|channel|priority|locale|guarantee|retry|content_hash|traceparent|told_status"
@@ -156,23 +195,76 @@ def test_every_column_that_could_name_a_recipient_is_known_and_emptied(
     PeriodicTask.objects.update(args=json.dumps([ADA]), kwargs=json.dumps({"to": ADA}))
     of_code = {"definition": {"kwargs": {"to": ADA}}}
     Schedule.objects.update_or_create(pk=PeriodicTask.objects.get().pk, defaults=of_code)
+    Chain.objects.create(name="alarm", steps=[{"channel": "email", "recipient": ADA, "body": "B"}])
+    expressions = ("condition", "recipients", "to", "match", "cancel_match")
+    EventRule.objects.create(
+        name="r", event="a.b", context={"to": f"'{ADA}'"}, **dict.fromkeys(expressions, f"'{ADA}'")
+    )
     stored = Recipient.objects.create(key="c4711x", attributes={"name": "Ada Lovelace"})
     RecipientAddress.objects.create(recipient=stored, channel="email", address=ADA, place=0)
     Consent.objects.create(recipient=stored, category="a", means="sms", text="Stop, Ada Lovelace")
     for model in (Notification, ArchivedNotification):
         model._base_manager.filter(reference="c4711x").update(recipient_key="c4711x")
     personal = {(table, column) for table, columns in PERSONAL.items() for column in columns}
+    configured = {(table, column) for table, columns in CONFIGURED.items() for column in columns}
     unknown = {
         (table, column)
-        for table, column in columns_of_text() - personal
+        for table, column in columns_of_text() - personal - configured
         if not IMPERSONAL.fullmatch(column)
     }
     assert unknown == set()
     assert personal - filled() == set()  # else nothing is shown by what follows
     done = personal_data.forget(ADA)
     assert {table for table, _ in filled()} == TOLD_ONLY
-    assert done["schedules"] == 1
-    assert "Schedules that still write" in personal_data.left_to_do(done)
+    assert [done[name] for name in ("schedules", "chains", "event_rules")] == [1, 1, 1]
+    for which in ("Schedules", "Chains", "Event rules"):
+        assert f"{which} that still write" in personal_data.left_to_do(done)
+
+
+def test_a_person_is_found_by_the_id_also_where_no_address_stands(transactional_db: None) -> None:
+    name = {"recipient": "customer-17"}
+    save_recipient("customer-17", addresses={"simulator": "ada"})
+    row = send(channel="simulator", body="B", to=name)
+    event = Event.objects.create(name="a.b", key="k", data={"who": "customer-17", "n": 17})
+    EventEffect.objects.create(event=event, rule_name="r", outcome="caused", notification_id=row.id)
+    of_others = Event.objects.create(name="a.b", key="j", data={"who": "customer-171"})
+    asked = {"field": "attributes.id", "op": "in", "value": ["customer-17", "customer-171"]}
+    audience = Audience.objects.create(name="some", filter=asked)
+    elsewhere = Audience.objects.create(name="some", project="shop", filter=asked)
+    batch = Batch.objects.create(errors=[{"index": 0, "detail": "No recipient 'customer-17'."}])
+    RefusedRow.objects.create(batch=batch, place=0, detail="No recipient 'customer-17'.")
+    Chain.objects.create(name="a", steps=[{"channel": "simulator", "to": name, "body": "B"}])
+    Chain.objects.create(
+        name="b", steps=[{"channel": "simulator", "to": {"recipient": "customer-171"}, "body": "B"}]
+    )
+    EventRule.objects.create(name="r", event="a.b", to='"customer-17"')
+    TaskResult.objects.create(task_id="t", task_kwargs=json.dumps(repr({"to": name})))
+    task = PeriodicTask.objects.create(
+        name="tidy", task="shop.tidy", interval=IntervalSchedule.objects.create(every=9)
+    )
+    Schedule.objects.get_or_create(pk=task.pk)
+    times = dict.fromkeys(("scheduled_for", "fire_at", "finished_at"), row.created_at)
+    fire = Fire.objects.create(
+        schedule_id=task.pk, status=FireStatus.SUCCEEDED, call={"kwargs": {"to": name}}, **times
+    )
+    kept = personal_data.export("customer-17", project="default")
+    found = (
+        *("events", "event_effects", "event_rules", "chains", "audiences", "refused_rows"),
+        *("batches", "job_results", "job_runs"),
+    )
+    assert {name: len(kept[name]) for name in found} == dict.fromkeys(found, 1)
+    done = personal_data.forget("customer-17", project="default")
+    assert (done["chains"], done["event_rules"]) == (1, 1)
+    assert told('customer-17"', "customer-17\\", "customer-17'") == {
+        *("notifications_chain", "notifications_eventrule"),
+    } | {"notifications_audience"}  # of the other project
+    for one in (event, of_others, audience, elsewhere, fire):
+        one.refresh_from_db()
+    assert event.data == {"who": FORGOTTEN, "n": 17}
+    assert of_others.data == {"who": "customer-171"}
+    assert audience.filter["value"] == [FORGOTTEN, "customer-171"]
+    assert elsewhere.filter == asked
+    assert fire.call == {"kwargs": {"to": {"recipient": FORGOTTEN}}}
 
 
 def test_a_callback_that_waits_still_tells_the_state_and_nothing_of_the_recipient(
@@ -270,6 +362,18 @@ def everything(
     )
     bad = {"index": 0, "field": "cc", "detail": f"'{ADA}' is bad"}
     batch = Batch.objects.create(name=f"for {ADA}", errors=[bad])
+    asked = {"field": "attributes.mail", "op": "eq", "value": ADA}
+    Audience.objects.create(name="ada", filter=asked, description=f"only {ADA}")
+    Expansion.objects.create(
+        batch=batch,
+        audience="ada",
+        filter=asked,
+        fields={"cc": [ADA]},
+        variables={"mail": {"default": ADA}},
+        matched=1,
+        frozen_at=sent.created_at,
+        finished_at=sent.created_at,
+    )
     event = Event.objects.create(name="a.b", key=ADA, data={"to": [ADA]}, content_hash="x")
     EventEffect.objects.create(
         event=event, rule_name="r", outcome="refused", detail=f"'{ADA}' is bad", match=ADA
@@ -350,6 +454,11 @@ def test_all_that_is_kept_of_a_recipient_is_handed_out(
         "throttle_uses": 1,
         "digests": 1,
         "events": 1,
+        "event_effects": 1,
+        "event_rules": 0,
+        "chains": 0,
+        "audiences": 1,
+        "expansions": 1,
         "job_results": 1,
         "job_runs": 1,
         "schedules": 0,
@@ -386,7 +495,7 @@ def test_a_forgotten_recipient_is_in_no_table_and_stays_suppressed(
     }
     assert rows["waits"].status == Status.CANCELLED
     assert rows["sent"].status == Status.SENT
-    assert rows["sent"].recipient == personal_data.FORGOTTEN
+    assert rows["sent"].recipient == FORGOTTEN
     assert rows["copy"].recipient == OTHER
     mail = MailContent.objects.get()
     assert (rows["copy"].mail_id, mail.fields["cc"]) == (mail.pk, ["eve@example.org"])
