@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from notifications.models import Batch, Notification, NotificationRecord
+from notifications.models import Batch, ChainRun, Notification, NotificationRecord
 from notifications.operations.batches import name_for, run_of
 from scheduling.models import Fire
 
@@ -24,6 +24,9 @@ def links(notification: NotificationRecord) -> SafeString | str:
     if batch:
         where = reverse("admin:notifications_batch_change", args=[batch.pk])
         found.append(("batch", where, str(batch)))
+    for chain_run in ChainRun.objects.filter(pk__in=filter(None, [notification.chain_run])):
+        where = reverse("admin:notifications_chainrun_change", args=[chain_run.pk])
+        found.append((f"step {notification.chain_step} of", where, str(chain_run)))
     if again := notification.replay_of_id:
         where = reverse("admin:notifications_notification_change", args=[again])
         found.append(("replay of", where, str(again)))

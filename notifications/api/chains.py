@@ -38,6 +38,9 @@ class StepIn(Input):
     options: dict[str, Any] | None = None
     recipient: str = Field("", description="An address of its own, whoever the chain is sent to.")
     to: ToIn | None = Field(None, description="A stored recipient of its own.")
+    from_email: str = Field(
+        "", description="The sender of a step by email: one that an account allows."
+    )
 
 
 class ChainBody(Input):

@@ -25,8 +25,10 @@ class ThrottleIn(Input):
         description="Empty: all channels together.",
     )
     limit: int = Field(description="How many a recipient gets in a period, 1 to 1000.")
-    period: int = Field(
-        86_400, description="Seconds, counted from the first that they get; at most 30 days."
+    period: int | str = Field(
+        86_400,
+        description="Seconds, or a text like `30m`, `1h` or `7d`, counted from the first that they "
+        f"get; at most 30 days. `{throttles.DAY}`: a day of the calendar where the recipient is.",
     )
     rest: str = Field(
         Rest.WAIT.value,
@@ -43,9 +45,14 @@ class ThrottleOut(Schema):
     category: str
     channel: str
     limit: int
-    period: int
+    period: int | str = Field(description=f"In seconds, or `{throttles.DAY}`.")
     rest: str
     template: str
+
+    @staticmethod
+    def resolve_period(row: Throttle) -> int | str:
+        """Return it as it may be given."""
+        return throttles.period_of(row)
 
 
 @router.get("", response=list[ThrottleOut], summary="List all")
@@ -60,7 +67,9 @@ def save_throttle(request: HttpRequest, payload: ThrottleIn) -> Answer[Throttle]
 
     What recipients have had keeps counting.
     """
-    row = Throttle(**world_of(request).columns, **payload.model_dump())
+    given = payload.model_dump()
+    given["period"], given["local_day"] = throttles.read_period(given["period"])
+    row = Throttle(**world_of(request).columns, **given)
     return Answer(201 if throttles.save(row) else 200, row)
 
 

@@ -1,10 +1,12 @@
 """Text messages that come in: STOP, START and HELP (CTIA Messaging Principles, 5.1.3).
 
 Who answers STOP to one of our numbers answers all who send by it: each project. What cannot be
-refused still goes. START takes back what STOP to the same number did, and nothing else.
+refused still goes. STOP is kept for each account, so START takes back what STOP to the same account
+did, and nothing else. Any other text is an answer to the last step of a chain that asked for one.
 """
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Literal
 
 import structlog
@@ -14,14 +16,19 @@ from notifications import submission
 from notifications.callbacks import withdrawals
 from notifications.channels import CHANNELS
 from notifications.channels.base import Reply
+from notifications.core.chains import StopOn
 from notifications.core.errors import InvalidNotification
 from notifications.core.world import World
+from notifications.db import clock
+from notifications.delivery import outcomes
+from notifications.models import ChainRun, Notification, Status
 from notifications.submission import projects
 from scheduling import isolation
 
 log = structlog.get_logger(__name__)
 
 CHANNEL: Literal["sms"] = "sms"
+AWAITED = timedelta(days=7)  # since a run began: for so long an answer to its steps counts
 STOP = frozenset(
     {"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"}
     | {"stopp", "arret", "arrêt", "alto", "parar", "basta", "stoppen"}
@@ -31,7 +38,7 @@ HELP = frozenset({"help", "info", "hilfe", "aide", "ayuda", "aiuto"})
 
 
 def take(replies: Iterable[Reply], *, account: str) -> None:
-    """Do what people have answered; what is none of these words is passed over."""
+    """Do what people have answered; what is neither such a word nor awaited is passed over."""
     isolation.each(
         [*replies], lambda reply: _take(reply, account), stage="replies", key=lambda _: account
     )
@@ -48,6 +55,7 @@ def _take(reply: Reply, account: str) -> None:
     word = word_of(reply.text)
     log.info("reply_came_in", account=account, word=word or "other")
     if not word:
+        _answered(reply.sender, account)
         return
     sender = CHANNELS[CHANNEL].clean_recipient(reply.sender)
     if word == "help":
@@ -62,6 +70,24 @@ def _take(reply: Reply, account: str) -> None:
             )
             continue
         withdrawals.take_back(CHANNEL, sender, world=world, source=account, detail=reply.text)
+
+
+def _answered(sender: str, account: str) -> None:
+    """Note that the last step which asked this number for an answer, by this account, was read."""
+    asking = ChainRun.objects.filter(stop_on=StopOn.ANSWERED, created_at__gte=clock.now() - AWAITED)
+    step = (
+        Notification.objects.filter(
+            channel=CHANNEL,
+            recipient=sender,
+            provider=account,
+            status__in=(Status.SENT, Status.DELIVERED),
+            chain_run__in=asking.values("pk"),
+        )
+        .order_by("-sent_at")
+        .first()
+    )
+    if step is not None:
+        outcomes.confirm_read(step.pk)
 
 
 def _help(sender: str) -> None:

@@ -4,7 +4,7 @@ The suppression holds back what goes to the address alone; the consent is that o
 recipient who has the address.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 from uuid import UUID
 
 from notifications.core.world import World
@@ -39,7 +39,7 @@ def take(
     """Write to this address no more what was withdrawn.
 
     ``category`` is that of the notification from which they unsubscribed, by default marketing.
-    ``detail`` is what they wrote, or read.
+    ``detail`` is what they wrote, or read. STOP is kept for its ``source``, an account.
     """
     suppressions.suppress(
         channel,
@@ -48,6 +48,7 @@ def take(
         world=world,
         scope=meaning.scope,
         source=source,
+        account=source if meaning is STOPPED else "",
         detail=detail,
         notification_id=notification_id,
     )
@@ -59,23 +60,29 @@ def take(
 
 
 def take_back(channel: str, address: str, *, world: World, source: str, detail: str) -> None:
-    """Take back what STOP from this address has left, where it came by the same account."""
-    suppressions.lift_unsubscribed(
+    """Take back what STOP from this address to the same account has left, and no other's.
+
+    What they have chosen holds for as long as STOP to another account does.
+    """
+    lifted = suppressions.lift_unsubscribed(
         channel, address, scope=Scope.EVERYTHING, world=world, source=source
     )
     change = Change(EVERYTHING, channel, granted=None)
     how = How(Consent.Means.SMS, source, detail)
     for recipient in preferences.with_address(channel, address, world):
-        if _was_stopped(recipient, channel, source):
+        own = recipient.addresses.filter(channel=channel).values_list("address", flat=True)
+        if suppressions.is_stopped(channel, own, world=world):
+            continue
+        last = _last_of_everything(recipient, channel)
+        if _is_stop(last) and (lifted or last.source == source):
             preferences.choose(recipient, [change], how)
 
 
-def _was_stopped(recipient: Recipient, channel: str, source: str) -> bool:
-    """Return whether what they chose last of everything on a channel was STOP, by this account."""
+def _last_of_everything(recipient: Recipient, channel: str) -> Consent | None:
+    """Return what a recipient chose last of everything on a channel."""
     of_everything = recipient.consents.filter(category=EVERYTHING, channel__in=("", channel))
-    last = of_everything.order_by("-pk").first()
-    return (
-        last is not None
-        and last.granted is False
-        and (last.means, last.source) == (Consent.Means.SMS, source)
-    )
+    return of_everything.order_by("-pk").first()
+
+
+def _is_stop(chosen: Consent | None) -> TypeGuard[Consent]:
+    return chosen is not None and (chosen.granted, chosen.means) == (False, Consent.Means.SMS)

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
-from notifications.channels import CHANNELS
+from notifications.channels import CHANNELS, mail
 from notifications.core.chains import StopOn
 from notifications.core.errors import (
     InvalidChain,
@@ -40,7 +40,7 @@ from templates_engine.errors import TemplateError
 FIELDS = ("steps", "stop_on", "template", "expires")
 STEP_FIELDS = (
     *("channel", "wait", "template", "subject", "body", "priority", "options"),
-    *("recipient", "to"),
+    *("recipient", "to", "from_email"),
 )
 MOST_STEPS = 10
 SHORTEST_WAIT, LONGEST_WAIT = 1, 7 * 86_400  # seconds between two steps
@@ -197,8 +197,17 @@ def _check_step(step: Any, chain: Chain, *, is_last: bool) -> None:
     if step.get("to") is not None:
         validation.named_recipient(step["to"])
     field_types.json_object(step.get("options"), "options")
+    _check_sender(step, chain)
     _check_wait(step.get("wait"), is_last=is_last)
     _check_content(step, chain)
+
+
+def _check_sender(step: Mapping[str, Any], chain: Chain) -> None:
+    sender = mail.sender(step.get("from_email"))
+    if sender and step["channel"] != "email":
+        raise InvalidField("Only a step by email has a sender of its own.", field="from_email")
+    if not chain.test:
+        validation.check_sender(step["channel"], sender)
 
 
 def _check_wait(wait: object, *, is_last: bool) -> None:

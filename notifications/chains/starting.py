@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db import transaction
 
 from notifications.chains import definitions
+from notifications.chains.story import NO_ADDRESS
 from notifications.channels import CHANNELS
 from notifications.core.chains import StopOn
 from notifications.core.errors import (
@@ -40,7 +41,6 @@ from notifications.submission.fields import Guarantee, Priority, Request
 from scheduling import watch
 
 LONGEST_KEY = 255
-NO_ADDRESS = "no_address"
 
 _RUNS = Table(ChainRun)
 
@@ -77,6 +77,7 @@ class ChainFields(TypedDict, total=False):
 
 _FIELDS = frozenset(ChainFields.__annotations__)
 _OF_THE_RUN = frozenset({"to", "recipients", "idempotency_key", "eta", "countdown", "expires"})
+_OF_A_STEP = ("subject", "body", "priority", "options", "from_email")
 _NEVER_COMPARED = frozenset({"idempotency_key", "eta", "countdown", "expires", "callback_url"})
 
 
@@ -284,7 +285,7 @@ def _request(  # noqa: PLR0917 -- all that a step's request is made of
     expires_at: datetime | None,
     now: datetime,
 ) -> dict[str, Any]:
-    own = {name: step[name] for name in ("subject", "body", "priority", "options") if name in step}
+    own = {name: step[name] for name in _OF_A_STEP if name in step}
     request = {**common, **own, "channel": step["channel"], **whom, "expires": expires_at}
     if template := definitions.template_of(step, chain):
         request["template"] = template

@@ -200,7 +200,7 @@ def check(given: Mapping[str, Any]) -> Mail | None:
         return None
     lists = {name: _addresses(name, given.get(name)) for name in LISTS}
     mail = Mail(
-        from_email=_sender(given.get("from_email")),
+        from_email=sender(given.get("from_email")),
         reply_to=lists["reply_to"],
         cc=lists["cc"],
         bcc=lists["bcc"],
@@ -267,7 +267,8 @@ def _mailbox(text: object, at: str) -> str:
         ) from None
 
 
-def _sender(given: object) -> str:
+def sender(given: object) -> str:
+    """Return a sender as it is written. Raises ``InvalidField``; empty where none is given."""
     if not given:
         return ""
     found = _mailbox(given, "from_email")

@@ -24,6 +24,7 @@ class StopOn(StrEnum):
     SENT = "sent"  # a provider took it
     DELIVERED = "delivered"  # a receipt says that the recipient has it
     READ = "read"  # the recipient has opened it
+    ANSWERED = "answered"  # as read, and an SMS that they answer to a step by SMS counts as read
 
 
 class Part(NamedTuple):

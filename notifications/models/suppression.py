@@ -43,6 +43,14 @@ class Suppression(models.Model):
     source = models.CharField(
         max_length=50, blank=True, help_text="The provider account or page that it came from."
     )
+    account = models.CharField(
+        max_length=50,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Of STOP by SMS the account that got it: each holds until START to the same one.",
+    )
     detail = models.TextField(blank=True)
     notification = models.ForeignKey(
         Notification, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
@@ -59,8 +67,8 @@ class Suppression(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["project", "test", "channel", "recipient", "scope"],
-                name="suppression_of_project",
+                fields=["project", "test", "channel", "recipient", "scope", "account"],
+                name="suppression_of_account",
                 condition=Q(lifted_at__isnull=True),
             )
         ]

@@ -30,6 +30,11 @@ class Throttle(models.Model):
     period = models.IntegerField(
         default=86_400, help_text="Seconds, counted from the first that they get."
     )
+    local_day = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="A period is a day of the calendar where the recipient is.",
+    )
     rest = models.CharField(
         max_length=6,
         choices=[(rest.value, rest.value) for rest in Rest],

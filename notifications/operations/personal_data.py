@@ -246,6 +246,7 @@ def _suppressions(whom: Person, done: Counter[str]) -> None:
             channel=row.channel,
             recipient=hash_,
             scope=row.scope,
+            account=row.account,
         )
         if row.lifted_at is None and same.filter(lifted_at=None).exists():
             row.delete()

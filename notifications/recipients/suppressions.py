@@ -80,10 +80,12 @@ def among(
         recipient__in=[*forms.values(), *hashed],
         lifted_at__isnull=True,
     ).values_list("recipient", "scope", "reason")
-    found = {
-        (hashed.get(recipient, recipient), scope == Scope.MARKETING): reason
-        for recipient, scope, reason in rows
-    }
+    found: dict[tuple[str, bool], str] = {}
+    for recipient, scope, reason in rows:
+        key = hashed.get(recipient, recipient), scope == Scope.MARKETING
+        # Of several in force one that holds back what cannot be refused, too.
+        if found.get(key, Reason.UNSUBSCRIBED) == Reason.UNSUBSCRIBED:
+            found[key] = reason
     return {
         (recipient, marketing): found[form, marketing]
         for recipient, form in forms.items()
@@ -120,9 +122,13 @@ def suppress(  # noqa: PLR0913 -- a column each
     source: str = "",
     detail: str = "",
     notification_id: UUID | None = None,
+    account: str = "",
     by: AbstractBaseUser | None = None,
 ) -> None:
-    """Suppress a recipient; one that is suppressed already stays so, for its first reason."""
+    """Suppress a recipient; one that is suppressed already stays so, for its first reason.
+
+    With an ``account``, that of a number which was answered STOP, beside what there is.
+    """
     _keep(
         [
             Suppression(
@@ -132,6 +138,7 @@ def suppress(  # noqa: PLR0913 -- a column each
                 scope=scope,
                 reason=reason,
                 source=source,
+                account=account,
                 detail=printable(detail),
                 notification_id=notification_id,
                 created_at=clock.now(),
@@ -212,6 +219,20 @@ def lift_unsubscribed(
         lifted_at__isnull=True,
     )
     return (rows.filter(source=source) if source else rows).update(lifted_at=clock.now())
+
+
+def is_stopped(channel: str, recipients: Iterable[str], *, world: World) -> bool:
+    """Return whether STOP from one of these addresses to some account is in force."""
+    forms = {comparable(channel, recipient) for recipient in recipients}
+    rows = Suppression.objects.filter(
+        **world.columns,
+        channel=channel,
+        recipient__in=forms,
+        scope=Scope.EVERYTHING,
+        reason=Reason.UNSUBSCRIBED,
+        lifted_at__isnull=True,
+    )
+    return rows.exclude(account="").exists()
 
 
 def dead(channel: str) -> Reason:

@@ -4,13 +4,17 @@ Few and rarely changed, so each process keeps them for a moment; where a project
 costs nothing.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
 
 from notifications.core.errors import InvalidField, UnknownTemplate
 from notifications.core.text import shown
-from notifications.core.throttles import Rest
+from notifications.core.throttles import Duration, LocalDay, Period, Rest
 from notifications.core.world import World
 from notifications.models import Throttle
 from notifications.models.recipient import ADDRESSED
@@ -23,16 +27,26 @@ KEPT_FOR = 1.0  # seconds for which a process believes what it has read
 MOST = 1000  # in a period
 SHORTEST, LONGEST = 1, 30 * 86_400  # seconds of a period
 FIELDS = ("limit", "period", "rest", "template")
+DAY = "local day"  # in place of seconds: a day of the calendar where the recipient is
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(\d{1,9})\s?([smhd])")
 
 
 class Limit(NamedTuple):
-    """A throttle as a send needs it; ``period`` is in seconds."""
+    """A throttle as a send needs it; ``period`` is in seconds, None for days of the calendar."""
 
     id: int
     limit: int
-    period: int
+    period: int | None
     rest: str
     template: str
+
+    def period_in(self, timezone: str) -> Period:
+        """Return how its periods follow each other in a zone, by default ``TIME_ZONE``."""
+        if self.period is None:
+            return LocalDay(ZoneInfo(timezone or settings.TIME_ZONE))
+        return Duration(self.period)
 
 
 _kept: dict[World, tuple[float, dict[tuple[str, str], Limit]]] = {}
@@ -56,12 +70,50 @@ def _of_world(world: World) -> Mapping[tuple[str, str], Limit]:
         rows = Throttle.objects.filter(**world.columns)
         known = {
             (row.category, row.channel): Limit(
-                row.pk, row.limit, row.period, row.rest, row.template
+                *(row.pk, row.limit, None if row.local_day else row.period),
+                *(row.rest, row.template),
             )
             for row in rows
         }
         _kept[world] = (now + KEPT_FOR, known)
     return known
+
+
+def read_period(given: object) -> tuple[int, bool]:
+    """Return a period's seconds, and whether it is a local day. Raises ``InvalidField``.
+
+    It is given in seconds, as text like ``1h``, or as ``DAY``.
+    """
+    if isinstance(given, str):
+        text = given.strip().lower()
+        if text == DAY:
+            return _UNITS["d"], True
+        if written := _DURATION.fullmatch(text):
+            given = int(written[1]) * _UNITS[written[2]]
+        elif text.isdecimal() and len(text) < 10:
+            given = int(text)
+    return _check_seconds(given), False
+
+
+def period_of(row: Throttle) -> int | str:
+    """Return a throttle's period as ``read_period`` reads it: seconds, or ``DAY``."""
+    return DAY if row.local_day else row.period
+
+
+def _check_seconds(given: object) -> int:
+    is_whole = isinstance(given, int) and not isinstance(given, bool)
+    if not is_whole or not SHORTEST <= given <= LONGEST:  # type: ignore[operator]  # a number
+        raise InvalidField(
+            f"There is no period {shown(given)}.",
+            field="period",
+            hint=f"Give seconds from {SHORTEST} to {LONGEST}, a text like 30m, 1h or 7d, or {DAY}.",
+        )
+    return int(given)  # type: ignore[call-overload, no-any-return]  # as above
+
+
+def _check_limit(given: object) -> None:
+    if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= MOST:
+        raise InvalidField(f"It is a whole number from 1 to {MOST}.", field="limit")
 
 
 def check(row: Throttle) -> None:
@@ -72,10 +124,8 @@ def check(row: Throttle) -> None:
         raise InvalidField(f"{kind.name} is sent at once, always.", field="category")
     if row.channel and row.channel not in ADDRESSED:
         raise InvalidField(f"There are {', '.join(ADDRESSED)}.", field="channel")
-    for name, least, most in (("limit", 1, MOST), ("period", SHORTEST, LONGEST)):
-        value = getattr(row, name)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise InvalidField(f"It is a whole number from {least} to {most}.", field=name)
+    _check_limit(row.limit)
+    _check_seconds(row.period)
     if row.rest not in set(Rest):
         raise InvalidField(f"There are {', '.join(Rest)}.", field="rest")
     if row.rest != Rest.DIGEST:
@@ -105,7 +155,7 @@ def save(row: Throttle) -> bool:
         test=row.test,
         category=row.category,
         channel=row.channel,
-        defaults={name: getattr(row, name) for name in FIELDS},
+        defaults={name: getattr(row, name) for name in (*FIELDS, "local_day")},
     )
     row.pk = kept.pk
     forget()

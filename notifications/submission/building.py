@@ -219,7 +219,7 @@ def build(
     throttled = None
     limit = throttles.of(world, kind, accepted.channel)
     if limit is not None and collected is None and not is_digest:
-        throttled = _throttled(limit, answer, request, call)
+        throttled = _throttled(limit, place.timezone, answer, request, call)
     return Built(
         *(answer.row, answer, kind, is_marketing, held_by, asked.use, accepted.mail),
         collected or (throttled.collected if throttled else None),
@@ -227,7 +227,9 @@ def build(
     )
 
 
-def _throttled(limit: Limit, answer: Answer, request: Request, call: Call) -> Throttled:
+def _throttled(
+    limit: Limit, timezone: str, answer: Answer, request: Request, call: Call
+) -> Throttled:
     """Have a throttle count a row; where the rest goes as a digest, build that, too.
 
     What cannot go with a digest (one with a time or attachments of its own, say) waits.
@@ -240,7 +242,7 @@ def _throttled(limit: Limit, answer: Answer, request: Request, call: Call) -> Th
             collected.is_wanted = False
         except InvalidNotification as error:
             log.info("throttled_without_digest", field=error.field, error=type(error).__name__)
-    return Throttled(limit, answer.row, answer.copies, collected)
+    return Throttled(limit, timezone, answer.row, answer.copies, collected)
 
 
 def _collected(spec: Spec, request: Request, call: Call) -> Collected:

@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from notifications.core.reasons import Reason
-from notifications.core.throttles import Place, Rest, Use, take, until
+from notifications.core.throttles import Period, Place, Rest, Use, take, until
 from notifications.db import clock, dialect
 from notifications.models import WAITING, Status, ThrottleUse
 from notifications.recipients.throttles import Limit
@@ -26,14 +26,20 @@ _COLUMNS = ("status", "due_at", "scheduled_at", "finished_at", "reason")
 class Throttled:
     """A notification that a throttle counts; ``collected`` has the digest that it may go with.
 
-    ``alone`` is what its row has without the throttle.
+    ``timezone`` is where its recipient is; ``alone`` is what its row has without the throttle.
     """
 
     limit: Limit
+    timezone: str
     row: insert.Row
     copies: list[insert.Row]
     collected: Collected | None = None
     alone: list[dict[str, Any]] = field(default_factory=list)
+
+
+class _Figures(TypedDict):
+    limit: int
+    period: Period
 
 
 class _Whom(NamedTuple):
@@ -59,7 +65,7 @@ def apply(throttled: Sequence[Throttled]) -> None:
     for whom, (id_, before) in _locked(groups, now).items():
         some = groups[whom]
         limit = some[0].limit
-        figures = {"limit": limit.limit, "period": limit.period}
+        figures: _Figures = {"limit": limit.limit, "period": limit.period_in(some[0].timezone)}
         use = before
         for one in some:
             taken, (place,) = take(use, now, 1, **figures, rest=limit.rest)

@@ -159,16 +159,21 @@ def _mail(request: Request, channel: Channel) -> Mail | KeptMail | None:
             field="html",
             hint="Give either template and context, or body and html.",
         )
-    sender = kept.get("from_email", "")
-    if sender and not request.test and not accounts.may_send_as(channel.name, sender):
+    if not request.test:
+        check_sender(channel.name, kept.get("from_email", ""))
+    if isinstance(found, Mail):
+        mails.check_size(found, request.body)
+    return found
+
+
+def check_sender(channel: str, sender: str) -> None:
+    """Raise ``InvalidField`` where no account may send as the sender of a mail."""
+    if sender and not accounts.may_send_as(channel, sender):
         raise errors.InvalidField(
             f"No account may send as {addresses.mailbox(sender).address}.",
             field="from_email",
             hint="An account's setting senders, or EMAIL_SENDERS, names who may be the sender.",
         )
-    if isinstance(found, Mail):
-        mails.check_size(found, request.body)
-    return found
 
 
 def _takers(request: Request, channel: Channel, recipient: str) -> list[str]:

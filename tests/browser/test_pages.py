@@ -128,6 +128,7 @@ def content(
         "category-add": f"{lists}/category/add/",
         "chains": f"{lists}/chain/",
         "chain-add": f"{lists}/chain/add/",
+        "chain-runs": f"{lists}/chainrun/",
         "throttles": f"{lists}/throttle/",
         "throttle-add": f"{lists}/throttle/add/",
         "windows": f"{lists}/deliverywindow/",

@@ -43,6 +43,7 @@ from notifications.models import (
     BulkReplay,
     Category,
     Chain,
+    ChainRun,
     DeliveryWindow,
     Event,
     EventRule,
@@ -93,6 +94,7 @@ MODELS = {
     "notifications.bulkreplay": (ALL, "", "", ""),
     "notifications.category": (ALL, "D", "D", "D"),
     "notifications.chain": (ALL, "D", "D", "D"),
+    "notifications.chainrun": (ALL, "", "", ""),
     "notifications.deliverywindow": (ALL, "D", "D", "D"),
     "notifications.event": (ALL, "", "", ""),
     "notifications.eventrule": (ALL, "D", "D", "D"),
@@ -432,6 +434,7 @@ def furnished() -> Any:
         Chain: Chain.objects.create(
             name="c", steps=[{"channel": "sms", "body": "B", "recipient": "+436641234567"}]
         ),
+        ChainRun: ChainRun.objects.create(chain="c", stop_on="sent", waits=[60, 0]),
         DeliveryWindow: DeliveryWindow.objects.create(
             category="report", begins="08:00", ends="20:00"
         ),

@@ -19,9 +19,10 @@ from notifications.core.attempt import Outcome, Report, Result
 from notifications.core.reasons import Reason
 from notifications.db import clock
 from notifications.delivery import chain_steps, claims, outcomes, pipeline
-from notifications.models import Chain, ChainRun, Notification, Status
+from notifications.models import Chain, ChainRun, Notification, ProviderAccount, Status
 from notifications.monitoring.diagnosis import delivery as diagnosis
 from notifications.operations import personal_data
+from notifications.providers import accounts
 from notifications.submission import save_recipient, send
 from templates_engine import catalog
 from templates_engine.models import Template
@@ -416,6 +417,16 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "malformed-recipient",
         "steps.0.recipient",
     ),
+    (
+        {"chain": chain(step("a", 1), step("b", from_email="a@example.org"))},
+        "invalid-field",
+        "steps.1.from_email",
+    ),
+    (
+        {"chain": chain(step("a@example.org", channel="email", from_email="no address"))},
+        "invalid-field",
+        "steps.0.from_email",
+    ),
     ({"chain": chain(step("a")), "category": "none"}, "unknown-category", "steps.0.category"),
     ({"chain": chain(step("a")), "recipients": {"fax": "1"}}, "unknown-channel", "recipients"),
 ]
@@ -434,6 +445,24 @@ def test_a_chain_that_cannot_be_sent_is_refused_by_field(
     ), said
     assert not ChainRun.objects.exists()
     assert not Notification.objects.exists()
+
+
+def test_a_step_by_mail_goes_from_a_sender_of_its_own() -> None:
+    ProviderAccount.objects.create(
+        name="mail-a",
+        channel="email",
+        kind="smtp",
+        settings={"from": "shop@example.org", "senders": ["alarm@example.org"]},
+    )
+    accounts.forget()
+    mail = step("ada@example.org", channel="email", subject="S")
+    started = send_chain(chain({**mail, "from_email": "Alarm <alarm@example.org>"}))
+    kept = rows(started)[0].mail
+    assert kept is not None
+    assert kept.fields["from_email"] == "Alarm <alarm@example.org>"
+    with pytest.raises(errors.InvalidField) as refused:
+        save_chain("alarm", [{**mail, "from_email": "eve@example.org"}])
+    assert refused.value.field == "steps.0.from_email"
 
 
 def test_over_http_a_run_tells_its_story_and_reading_ends_it(

@@ -15,9 +15,11 @@ from pytest_django import Settings
 
 import notifications
 from notifications.callbacks import receipts
+from notifications.chains import send_chain
 from notifications.channels.base import Receipt
 from notifications.core import errors
 from notifications.core.world import World
+from notifications.db import clock
 from notifications.models import (
     Category,
     Consent,
@@ -437,20 +439,21 @@ def test_a_complaint_refuses_all_that_can_be_refused(
 
 @pytest.fixture
 def answer(client: Client, account: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Send a text to our number at Twilio, as Twilio tells of it."""
+    """Send a text to one of our numbers at Twilio, as Twilio tells of it."""
     monkeypatch.setenv("SECRET_TWILIO", "12345")
-    row = account("sms-a")
-    row.kind = "twilio"
-    row.settings = {"account_sid": "AC1", "from": "+15005550006"}
-    row.secrets = {"auth_token": "env:SECRET_TWILIO"}
-    row.save()
+    for name in ("sms-a", "sms-b"):
+        row = account(name)
+        row.kind = "twilio"
+        row.settings = {"account_sid": "AC1", "from": "+15005550006"}
+        row.secrets = {"auth_token": "env:SECRET_TWILIO"}
+        row.save()
     accounts.forget()
 
-    def answer(text: str, **more: str) -> None:
+    def answer(text: str, at: str = "sms-a", **more: str) -> None:
         form = {"SmsStatus": "received", "From": "+4366412345678", "Body": text, **more}
-        signed = signature("12345", f"{PUBLIC}/webhooks/sms-a", list(form.items()))
+        signed = signature("12345", f"{PUBLIC}/webhooks/{at}", list(form.items()))
         said = client.post(
-            "/webhooks/sms-a",
+            f"/webhooks/{at}",
             urlencode(form),
             content_type="application/x-www-form-urlencoded",
             headers={"X-Twilio-Signature": signed},
@@ -509,6 +512,51 @@ def test_start_takes_back_what_stop_did_and_nothing_else(
     bob.refresh_from_db()
     assert bob.choices == {"": {"sms": False}}
     assert send(**of_shop, recipient="+4366412345678").reason == "unsubscribed"
+
+
+def test_stop_to_two_accounts_is_taken_back_by_start_to_both(
+    answer: Callable[..., None], ada: Recipient
+) -> None:
+    known: dict[str, Any] = {"channel": "sms", "body": "Hi", **TO}
+    plain: dict[str, Any] = {"channel": "sms", "body": "Hi", "recipient": "+4366412345678"}
+    for first, second in (("sms-a", "sms-b"), ("sms-b", "sms-a")):
+        answer("STOP", at="sms-a")
+        answer("STOP", at="sms-b")
+        answer("START", at=first)
+        assert [send(**one).status for one in (known, plain)] == ["suppressed", "suppressed"]
+        answer("START", at=first)  # said again it takes no more back
+        assert [send(**one).status for one in (known, plain)] == ["suppressed", "suppressed"]
+        answer("START", at=second)
+        assert [send(**one).status for one in (known, plain)] == ["queued", "queued"]
+    suppressions.suppress("sms", "+4366412345678", "hard_bounce")
+    answer("STOP")
+    answer("START")
+    assert send(**plain).reason == "hard_bounce"
+    assert send(**plain, category="security").reason == "hard_bounce"
+
+
+def test_an_answer_by_sms_ends_a_chain_that_asks_for_one(
+    answer: Callable[..., None], ada: Recipient
+) -> None:
+    step: dict[str, Any] = {"channel": "sms", "body": "Disk is full. Answer OK."}
+    steps = [{**step, "wait": 300}, {"channel": "email", "subject": "Disk", "body": "Full"}]
+    runs = {
+        stop: send_chain({"steps": steps, "stop_on": stop}, **TO) for stop in ("read", "answered")
+    }
+    sent = Notification.objects.filter(channel="sms")
+    sent.update(status="sent", provider="sms-a", sent_at=clock.now(), due_at=None)
+    answer("HELP")
+    answer("OK", From="+4366400000000")
+    answer("OK", at="sms-b")  # which sent nothing
+    assert not Notification.objects.exclude(read_at=None).exists()
+    answer("OK, I am on it")
+    read = Notification.objects.exclude(read_at=None).get()
+    assert (read.chain_run, read.status) == (runs["answered"].id, "delivered")
+    mails = Notification.objects.filter(channel="email")
+    assert {row.chain_run: (row.status, row.reason) for row in mails} == {
+        runs["answered"].id: ("cancelled", "chain_reached"),
+        runs["read"].id: ("scheduled", ""),
+    }
 
 
 def test_choices_and_categories_are_made_in_the_admin(admin_client: Client, ada: Recipient) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection, connections, transaction
@@ -218,6 +219,8 @@ def test_the_devices_of_a_stored_recipient_take_one_place() -> None:
         ({"category": "security"}, "category"),
         ({"limit": 0}, "limit"),
         ({"period": 0}, "period"),
+        ({"period": "31d"}, "period"),
+        ({"period": "a day"}, "period"),
         ({"rest": "never"}, "rest"),
         ({"rest": "digest", "template": "nobody"}, "template"),
         ({"rest": "digest", "template": "nobody", "channel": ""}, "channel"),
@@ -233,7 +236,32 @@ def test_a_throttle_that_cannot_be_is_refused_by_field(
     form = {"project": "default", "period": 60, "rest": "wait", "template": "", **given}
     page = admin_client.post("/admin/notifications/throttle/add/", form)
     assert page.status_code == 200
+    assert field in page.context["adminform"].form.errors
     assert not Throttle.objects.exists()
+
+
+def test_three_a_day_where_the_recipient_is_and_one_an_hour(
+    call: Caller, admin_client: Client
+) -> None:
+    news = {"category": "product", "channel": "simulator"}
+    made = call.ok("POST", "/throttles", {**news, "limit": 1, "period": "1h"})
+    assert made["period"] == 3600
+    made = call.ok("POST", "/throttles", {**news, "limit": 1, "period": "local day"})
+    assert made["period"] == call.ok("GET", "/throttles")[0]["period"] == "local day"
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+        save_recipient(zone[8:], addresses={"simulator": zone}, timezone=zone)
+        body: dict[str, Any] = {**news, "body": "N"}
+        _, late = (send(**body, to={"recipient": zone[8:]}) for _ in range(2))
+        assert late.due_at is not None
+        there = late.due_at.astimezone(ZoneInfo(zone))
+        assert (there.hour, there.minute) == (0, 0)
+        assert timedelta() < late.due_at - late.created_at <= timedelta(days=1)
+    page = f"/admin/notifications/throttle/{Throttle.objects.get().pk}/change/"
+    form = admin_client.get(page).context["adminform"].form
+    assert form.initial["period"] == "local day"
+    kept = {"project": "default", **news, "limit": 1, "rest": "wait", "template": ""}
+    assert admin_client.post(page, {**kept, "period": "90m"}).status_code == 302
+    assert call.ok("GET", "/throttles")[0]["period"] == 5400
 
 
 def test_over_http_and_in_the_admin_it_is_saved_listed_and_deleted(
