@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from django_celery_beat.models import PeriodicTask
 
-from notifications.models import Batch, Notification, Status
+from notifications.db import clock
+from notifications.models import Batch, Notification, OutboxMessage, Status
 from notifications.operations import api_keys
 from scheduling.models import Fire, FireStatus, SchedulerProcess
 from tests.pages import DOCS, examples, files, marked
@@ -83,6 +84,14 @@ def test_an_audience_is_made_and_written_to_and_a_payment_told_of_as_the_pages_s
     sent = Notification.objects.filter(recipient_key="customer-17", status=Status.SENT)
     wait_until(sent.filter(channel="sms", category="security").exists)
     wait_until(sent.filter(idempotency_key="payment-1234-receipt").exists)
+    # The hour of the digest is over.
+    parcels = Notification.objects.filter(template_version__template__name="parcels")
+    parcels.update(due_at=clock.now())
+    wait_until(parcels.filter(status=Status.SENT).exists)
+    assert OutboxMessage.objects.get(notification=parcels.get()).content["text"] == (
+        "00340-1: a lamp\n00340-2: four chairs"
+    )
+    assert Notification.objects.filter(status=Status.MERGED).count() == 2
 
 
 def test_an_app_of_ones_own_extends_the_system(
