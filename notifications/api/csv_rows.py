@@ -5,6 +5,7 @@ A row that cannot be read costs itself: it is returned with what is wrong with i
 
 import csv
 import io
+import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ SEPARATORS = (",", ";", "\t")
 # A quotation mark that is never closed has the reader search for its end, for each row that
 # has one. What it may search in all, as a multiple of the file's length.
 _SEARCHES = 4
+_UNDECODED = re.compile("[\udc80-\udcff]")  # what ``surrogateescape`` makes of a byte
 _MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 _BLANKS = " \t\r\n\f\v\N{NO-BREAK SPACE}\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NO-BREAK SPACE}"
 
@@ -71,7 +73,7 @@ class Sheet:
                 record.line,
                 problem=f"The row has {len(cells)} cells, and the first line has {width} columns.",
             )
-        if any("\udc80" <= char <= "\udcff" for cell in cells for char in cell):
+        if any(map(_UNDECODED.search, cells)):
             return Row(record.line, problem=_not_in(self._codec))
         return Row(record.line, dict(zip(self.header, cells, strict=False)))
 

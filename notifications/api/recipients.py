@@ -1,8 +1,6 @@
 """Stored recipients: save, look at, list, delete and import."""
 
-from collections.abc import Iterator
 from datetime import datetime
-from itertools import islice
 from typing import Annotated, Any
 
 from django.db.models import QuerySet
@@ -10,7 +8,7 @@ from django.http import HttpRequest
 from ninja import Field, Path, Query, Router, Schema
 from ninja import Status as Answer
 
-from notifications.api import csv_rows
+from notifications.api import csv_rows, recipient_rows
 from notifications.api.authentication import mine, world_of
 from notifications.api.batch_bodies import read_csv
 from notifications.api.contract import refuses
@@ -18,28 +16,13 @@ from notifications.api.fields import BY_CHANNEL, KEY_OF_ONE, ChannelFilter, Inpu
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.core.errors import (
-    InvalidField,
-    InvalidNotification,
-    MalformedRow,
     UnknownRecipient,
 )
 from notifications.core.world import World
 from notifications.models import Recipient
-from notifications.models.recipient import ADDRESSED
 from notifications.recipients import directory, spellings, suppressions
-from notifications.recipients.directory import Saved
 
 router = Router()
-
-CHUNK = 1000  # rows of a CSV that one transaction saves
-ERRORS_SHOWN = 1000
-SEPARATOR = "|"  # of several addresses in one cell
-_CSV_COLUMNS = ("locale", "timezone", "country")
-_CSV_FIELDS = ("verified", *_CSV_COLUMNS, *ADDRESSED)
-_VERIFIED = {
-    **dict.fromkeys(("yes", "true", "1"), True),
-    **dict.fromkeys(("no", "false", "0", ""), False),
-}
 
 Key = Annotated[Text, Path(max_length=255, description="Your own id for the recipient.")]
 
@@ -158,20 +141,9 @@ def import_recipients(request: HttpRequest) -> dict[str, Any]:
     written in capitals. An empty cell
     changes nothing. The same file again changes nothing twice.
     """
-    sheet = read_csv(request, among=(csv_rows.ID,), fields=_CSV_FIELDS)
-    counts = {"created": 0, "changed": 0, "refused": 0}
-    errors: list[dict[str, Any]] = []
-    world = world_of(request)
-    rows = enumerate(sheet.rows(), 1)
-    while chunk := list(islice(rows, CHUNK)):
-        for number, row, saved in _save(chunk, world):
-            if saved.error is None:
-                counts["created" if saved.created else "changed"] += 1
-                continue
-            counts["refused"] += 1
-            faults = (saved.error, *saved.error.others)
-            errors += [_told(number, row.line, fault) for fault in faults]
-    return {**counts, "blank": sheet.blank, "errors": errors[:ERRORS_SHOWN]}
+    among, fields = (csv_rows.ID,), recipient_rows.FIELDS
+    sheet = read_csv(request, among=among, fields=fields)
+    return recipient_rows.save(sheet, world_of(request)).document()
 
 
 @router.get("/{id}", response=RecipientOut, summary="Look at one")
@@ -238,52 +210,4 @@ def _document(
         "id": row.key,
         "addresses": addresses,
         **{name: getattr(row, name) for name in plain},
-    }
-
-
-def _save(
-    chunk: list[tuple[int, csv_rows.Row]], world: World
-) -> Iterator[tuple[int, csv_rows.Row, Saved]]:
-    refused = [_refusal(row) for _, row in chunk]
-    fine = [row for (_, row), error in zip(chunk, refused, strict=True) if error is None]
-    saved = iter(directory.save_many(map(_given, fine), world=world))
-    for (number, row), error in zip(chunk, refused, strict=True):
-        yield number, row, next(saved) if error is None else Saved(error=error)
-
-
-def _refusal(row: csv_rows.Row) -> InvalidNotification | None:
-    """Return what is wrong with a row that says nothing of a recipient that could be read."""
-    if row.problem:
-        return MalformedRow(row.problem, field="row")
-    if row.cells.get("verified", "").lower() not in _VERIFIED:
-        return InvalidField("It is either yes or no.", field="verified")
-    return None
-
-
-def _given(row: csv_rows.Row) -> dict[str, Any]:
-    """Return what a row of a CSV says of a recipient."""
-    cells = {name: cell for name, cell in row.cells.items() if cell}
-    verified = _VERIFIED[cells.pop("verified", "").lower()]
-    given: dict[str, Any] = {"id": cells.pop(csv_rows.ID, "")}
-    addresses = {
-        channel: [
-            {"address": one.strip(), "verified": verified}
-            for one in cells.pop(channel).split(SEPARATOR)
-        ]
-        for channel in ADDRESSED
-        if channel in cells
-    }
-    if addresses:
-        given["addresses"] = addresses
-    given |= {name: cells.pop(name) for name in _CSV_COLUMNS if name in cells}
-    return {**given, "attributes": cells} if cells else given
-
-
-def _told(number: int, line: int, error: InvalidNotification) -> dict[str, Any]:
-    return {
-        "row": number,
-        "line": line,
-        "field": error.field,
-        "error": type(error).__name__,
-        "detail": str(error),
     }

@@ -23,6 +23,7 @@ class Table:
         self.defaults = {f.attname: f.get_default() for f in fields}
         self._names = [f.attname for f in fields]
         self._json = [isinstance(f, models.JSONField) for f in fields]
+        self._fields = fields
         self._into = f"{model._meta.db_table} ({', '.join(str(f.column) for f in fields)})"
 
     def insert(self, rows: Sequence[Row], *, skip_taken: bool = False) -> int:
@@ -54,8 +55,13 @@ class Table:
         With ``skip_taken`` a row that breaks a unique constraint is passed over.
         """
         made: dict[Any, int] = {}
-        for part in self._parts(rows):
-            sql, values = self._statement(part, skip_taken=skip_taken)
+        if connection.vendor == "postgresql" and len(rows) > FEW:
+            statements = [self._statement_of_arrays(rows, skip_taken=skip_taken)]
+        else:
+            statements = [
+                self._statement(part, skip_taken=skip_taken) for part in self._parts(rows)
+            ]
+        for sql, values in statements:
             made.update(dialect.all_of(f"{sql} RETURNING {by}, id", values))
         return made
 
@@ -83,11 +89,28 @@ class Table:
             dialect.write_all(value for row in rows for value in self._values(row)),
         )
 
+    def _statement_of_arrays(
+        self, rows: Sequence[Row], *, skip_taken: bool
+    ) -> tuple[str, list[Any]]:
+        """Return one INSERT for any number of rows: a parameter for each column."""
+        skip = " ON CONFLICT DO NOTHING" if skip_taken else ""
+        arrays = ", ".join(f"%s::{_array(field)}" for field in self._fields)
+        columns = [*map(list, zip(*map(self._values, rows), strict=True))]
+        return f"INSERT INTO {self._into} SELECT * FROM unnest({arrays}){skip}", columns  # noqa: S608 -- names of our own models
+
     def _values(self, row: Row) -> list[Any]:
         return [
             _written(row[name]) if is_json else row[name]
             for name, is_json in zip(self._names, self._json, strict=True)
         ]
+
+
+def _array(field: "models.Field[Any, Any]") -> str:
+    """Return the type of a column's values as an array; a cast to ``varchar(n)`` would cut."""
+    if isinstance(field, models.JSONField):
+        return "text[]::jsonb[]"
+    own = str(field.db_type(connection))
+    return "text[]" if own.startswith("varchar") else f"{own}[]"
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode

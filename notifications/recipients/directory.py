@@ -6,10 +6,8 @@ named are those that are given, in their order.
 
 import json
 import re
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,11 +25,10 @@ from notifications.core.errors import (
 )
 from notifications.core.text import can_be_kept, shown, why_not_json
 from notifications.core.world import LIVE, World
-from notifications.db import clock
-from notifications.db.bulk_insert import Table
-from notifications.models import Recipient, RecipientAddress
+from notifications.models import Recipient
 from notifications.models.recipient import ADDRESSED, KEY_HINT, is_key
-from notifications.recipients import places
+from notifications.recipients import places, writing
+from notifications.recipients.writing import Address
 from scheduling import isolation
 
 LONGEST_ATTRIBUTES = 16_384  # characters of JSON
@@ -45,17 +42,7 @@ FIELDS = ("id", "addresses", *COLUMNS)
 Given = Mapping[str, Any]
 T = TypeVar("T")
 
-_ROWS = Table(Recipient, "id")
 _LARGEST_ID = 10**18  # of a number that is an id
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """One address of a channel, in the form in which the channel keeps it."""
-
-    channel: str
-    address: str
-    verified: bool = False
 
 
 @dataclass(slots=True)
@@ -261,67 +248,17 @@ def _address(channel: str, given: Any, place: str) -> Address:
 
 
 def _write(wanted: Sequence[Saved], world: World) -> None:
-    """Write recipients, and say of each whether it was created."""
-    with transaction.atomic():
-        now = clock.now()
-        rows, created = _locked({one.key for one in wanted}, world, now)
-        for one in wanted:
-            one.created = one.key in created
-            created.discard(one.key)
-            row = rows[one.key]
-            for name, value in one.columns.items():
-                setattr(row, name, value)
-            row.updated_at = now
-        Recipient.objects.bulk_update(rows.values(), [*COLUMNS, "updated_at"], batch_size=500)
-        _replace_addresses([(rows[one.key], one.addresses) for one in wanted if one.addresses])
+    """Write recipients, and say of each whether it was created.
 
-
-def _locked(
-    keys: Collection[str], world: World, now: datetime
-) -> tuple[dict[str, Recipient], set[str]]:
-    """Return the rows of these ids, locked, and the ids that had none and have one now.
-
-    Of several that save an id for the first time, the constraint lets one make the row, and the
-    others wait for it.
+    Of one that is named again, what is named last holds.
     """
-    rows: dict[str, Recipient] = {}
-    created: set[str] = set()
-    base = {**_ROWS.defaults, **world.columns, "created_at": now, "updated_at": now}
-    while missing := sorted(set(keys) - rows.keys()):  # one may be deleted in between
-        mine = Recipient.objects.filter(**world.columns, key__in=missing)
-        there = set(mine.values_list("key", flat=True))
-        new = [{**base, "key": key} for key in missing if key not in there]
-        created |= _ROWS.insert_numbered(new, "key", skip_taken=True).keys()
-        rows |= {row.key: row for row in mine.order_by("key").select_for_update()}
-    return rows, created
-
-
-def _replace_addresses(wanted: Sequence[tuple[Recipient, Mapping[str, list[Address]]]]) -> None:
-    """Make the addresses of each channel that is named those that are given."""
-    given: dict[tuple[int, str], list[Address]] = {
-        (row.pk, channel): some for row, named in wanted for channel, some in named.items()
-    }
-    if not given:
-        return
-    kept: dict[tuple[int, str], list[RecipientAddress]] = defaultdict(list)
-    owners = {row.pk for row, _ in wanted}
-    for address in RecipientAddress.objects.filter(recipient__in=owners):
-        kept[address.recipient_id, address.channel].append(address)
-    gone, new = [], []
-    for (owner, channel), some in given.items():
-        before = [(one.address, one.verified) for one in kept[owner, channel]]
-        if before == [(one.address, one.verified) for one in some]:
-            continue
-        gone += [one.pk for one in kept[owner, channel]]
-        new += [
-            RecipientAddress(
-                recipient_id=owner,
-                channel=channel,
-                address=one.address,
-                verified=one.verified,
-                place=place,
-            )
-            for place, one in enumerate(some)
-        ]
-    RecipientAddress.objects.filter(pk__in=gone).delete()
-    RecipientAddress.objects.bulk_create(new, batch_size=500)
+    merged: dict[str, writing.Wanted] = {}
+    for one in wanted:
+        kept = merged.setdefault(one.key, writing.Wanted())
+        kept.columns |= one.columns
+        kept.addresses |= one.addresses
+    with transaction.atomic():
+        created = writing.write(merged, world)
+    for one in wanted:
+        one.created = one.key in created
+        created.discard(one.key)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -417,6 +418,40 @@ def test_a_csv_is_imported_row_by_row(call: Caller) -> None:
     assert shown["addresses"]["email"][0]["verified"]
     assert "two columns are named email" in send_csv("id,email,Email\nc-8,,\n").json()["detail"]
     assert call("POST", "/recipients/import", {}).status_code == 415
+
+
+def test_a_file_is_imported_by_a_command_that_shows_how_far_it_is(
+    tmp_path: Path, transactional_db: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_recipient(
+        "c-3", locale="de", addresses={"email": "old@example.org", "sms": "+436641234567"}
+    )
+    file = tmp_path / "people.csv"
+    rows = [f"c-{n},c{n}@example.org,gold," for n in range(20)]
+    rows += ["c-5,,silver,Mars", "c-7,,silver,UTC", "c-7,seven@example.org,,"]
+    file.write_text("\n".join(["id,email,plan,timezone", *rows]))
+    with pytest.raises(CommandError, match=r"1 rows were refused\."):
+        call_command("import_recipients", str(file))
+    said = capsys.readouterr()
+    assert said.out.split("\n")[:4] == ["created: 19", "changed: 3", "refused: 1", "blank: 0"]
+    assert "line 22, timezone: There is no time zone 'Mars'." in said.err
+    kept = {row.key: row for row in Recipient.objects.all()}
+    assert len(kept) == 20
+    assert (kept["c-3"].locale, kept["c-3"].attributes) == ("de", {"plan": "gold"})
+    assert (kept["c-7"].timezone, kept["c-7"].attributes) == ("UTC", {"plan": "silver"})
+    addresses = {
+        (row.recipient.key, row.channel): row.address for row in RecipientAddress.objects.all()
+    }
+    assert len(addresses) == 21
+    assert addresses["c-3", "sms"] == "+436641234567"
+    assert (addresses["c-3", "email"], addresses["c-7", "email"]) == (
+        "c3@example.org",
+        "seven@example.org",
+    )
+    with pytest.raises(CommandError, match="no project 'nope'"):
+        call_command("import_recipients", str(file), project="nope")
+    with pytest.raises(CommandError, match="No such file"):
+        call_command("import_recipients", str(tmp_path / "none.csv"))
 
 
 def test_forget_and_export_reach_everything_of_a_person(
