@@ -7,7 +7,7 @@ Every admin class is narrowed as it is registered, so none can forget it.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import wraps
@@ -18,7 +18,8 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import BadRequest, ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, BadRequest, ValidationError
+from django.db import IntegrityError
 from django.db.models import DateTimeField, Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.module_loading import autodiscover_modules
@@ -47,6 +48,19 @@ def _headers_of(changelist: ChangeList) -> list[dict[str, Any]]:
 
 
 unfold_list.result_headers = _headers_of
+
+
+class _BesideField:
+    """A form that says of a row which is there already so beside the last field that tells it."""
+
+    fields: Mapping[str, Any]
+
+    def _update_errors(self, errors: ValidationError) -> None:
+        for error in getattr(errors, "error_dict", {}).pop(NON_FIELD_ERRORS, []):
+            unique = (error.params or {}).get("unique_check", ())
+            shown = [name for name in unique if name in self.fields] or [NON_FIELD_ERRORS]
+            errors.error_dict.setdefault(shown[-1], []).append(error)
+        super()._update_errors(errors)  # type: ignore[misc]  # a form's
 
 
 class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
@@ -120,6 +134,11 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
         return replace(made, method=on_a_row)
 
+    def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        """Return the form's class; what is unique by several fields is told beside one of them."""
+        form = super().get_form(request, *args, **options)
+        return type(form.__name__, (_BesideField, form), {"__module__": form.__module__})
+
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, *args: Any, **options: Any
     ) -> HttpResponse:
@@ -130,7 +149,11 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             )
         else:
             try:
-                response = super().changeform_view(request, object_id, *args, **options)
+                try:
+                    response = super().changeform_view(request, object_id, *args, **options)
+                except IntegrityError:
+                    # Somebody has saved the same meanwhile, which the form sees now.
+                    response = super().changeform_view(request, object_id, *args, **options)
             except RecursionError:  # what Python's json says of a form's field
                 if request.method != "POST":
                     raise

@@ -16,6 +16,7 @@ REVEALING = frozenset(
     {
         "notifications.notification",
         "notifications.archivednotification",
+        "notifications.chainrun",
         "notifications.event",
         "notifications.faileddelivery",
         "notifications.recipient",

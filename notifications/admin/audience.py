@@ -9,10 +9,20 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from notifications.admin.project import FormOfOne, ProjectFilter
+from notifications.api import problems
 from notifications.audiences import saved
 from notifications.core.errors import InvalidNotification
 from notifications.core.masking import without_addresses
 from notifications.models import Audience
+from scheduling import watch
+
+
+def why_too_slow(error: saved.FilterTooSlow) -> str:
+    """Say that a filter takes too long; raise the error anew where the database is out."""
+    if not watch.is_of_a_query(error):
+        raise error
+    kind = problems.KINDS["filter-too-slow"]
+    return f"{kind.title} {kind.hint}"
 
 
 class AudienceForm(FormOfOne):
@@ -76,5 +86,7 @@ class AudienceAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
                 found = saved.preview(audience.filter, audience.world)
             except InvalidNotification as error:
                 found = f"{error.field}: {error}"
+            except saved.FilterTooSlow as error:
+                found = why_too_slow(error)
             audience.__dict__["found"] = found
         return found

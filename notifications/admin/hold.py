@@ -23,7 +23,13 @@ class HoldForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
             holds.check(data.get("scope", ""), data.get("value", ""))
         except InvalidField as error:
             self.add_error(error.field, str(error))
+        same = {name: data.get(name, "") for name in ("scope", "value")}
+        if not self.errors and holds.in_force().filter(**same).exists():
+            self.add_error("value", "It is held already.")
         return data
+
+    def validate_constraints(self) -> None:
+        """Pass over what was released: its row is taken for the new hold."""
 
 
 @admin.register(Hold)

@@ -192,10 +192,26 @@ class RateLimitAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     list_display = ("scope", "channel", "template", "rate")
 
 
+class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+    """A recipient whom somebody suppresses; one that is suppressed already stays so."""
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if self.errors:
+            return data
+        recipient = suppressions.comparable(data["channel"], data["recipient"])
+        same = {"channel": data["channel"], "recipient": recipient, "scope": data["scope"]}
+        mine = {name: getattr(self.instance, name) for name in ("project", "test", "account")}
+        if Suppression.objects.filter(**same, **mine, lifted_at=None).exists():
+            self.add_error("recipient", "It is suppressed already.")
+        return data
+
+
 @admin.register(Suppression)
 class SuppressionAdmin(ModelAdmin):  # type: ignore[misc]  # as above
     """Who must not be written to. One is lifted, never deleted: it stays as history."""
 
+    form = SuppressionForm
     paginator = InfinitePaginator
     show_full_result_count = False
     list_display = ("to", "channel", "scope", "reason", "project", "created_at", "lifted_at")

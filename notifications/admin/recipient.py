@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db import IntegrityError
 from django.db.models import Q, QuerySet, Value
 from django.http import HttpRequest
 from django.utils.html import format_html_join
@@ -13,7 +14,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from notifications.admin.base import PAGE, InfinitePaginator, who
 from notifications.admin.content import HIDDEN
-from notifications.admin.project import FormOfProject, ProjectFilter
+from notifications.admin.project import FormOfOne, FormOfProject, ProjectFilter
 from notifications.core.errors import InvalidField, InvalidNotification
 from notifications.core.masking import mask, without_addresses
 from notifications.core.world import World
@@ -219,31 +220,30 @@ class RecipientAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         """Save it as the API does; the project of a new one is chosen, and stays."""
         world = World(obj.project, obj.test)
         changes = form.changes(form.cleaned_data)
-        directory.save(form.given(form.cleaned_data), world=world)
+        saved = directory.save(form.given(form.cleaned_data), world=world)
+        if not change and not saved.created:  # the form is checked anew, and says so
+            raise IntegrityError("A recipient of this id was saved meanwhile.")
         row = directory.get(obj.key, world=world)
         how = How(Consent.Means.ADMIN, who(request).get_username())
         preferences.choose(row, changes, how)
         obj.pk = row.pk
 
 
-class CategoryForm(FormOfProject):
+class CategoryForm(FormOfOne):
     """A category, checked as the API checks it."""
+
+    known_by = ("name",)
 
     class Meta:
         model = Category
         fields = ("project", "name", *categories.FIELDS)
 
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        if self.errors:
-            return data
-        data["channel_defaults"] = data.get("channel_defaults") or {}
-        try:
-            given = {name: data[name] for name in ("name", *categories.FIELDS) if name in data}
-            categories.check(Category(**{"name": self.instance.name, **given}))
-        except InvalidNotification as error:
-            self.add_error(error.field if error.field in self.fields else None, str(error))
-        return data
+    def clean_channel_defaults(self) -> dict[str, Any]:
+        """Return none where the field is empty."""
+        return self.cleaned_data["channel_defaults"] or {}
+
+    def check_row(self, row: Any) -> None:
+        categories.check(row)
 
 
 @admin.register(Category)

@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelect, RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, JsonResponse
 from django.urls import URLPattern, path
 from django_celery_beat.models import PeriodicTask
@@ -16,6 +17,8 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from notifications.admin.audience import why_too_slow
+from notifications.audiences.saved import FilterTooSlow
 from notifications.channels import CHANNELS
 from notifications.core import routing
 from notifications.core.masking import mask
@@ -170,7 +173,12 @@ class NotificationScheduleForm(ScheduleForm):
     def _check_arguments(self, data: dict[str, Any]) -> None:
         if data.get("what") == NOTIFICATION:
             self.changed_data.append("kwargs")  # which the friendly fields stand for
-        super()._check_arguments(data)
+        try:
+            with transaction.atomic():  # what the database ends, ends no more than this
+                super()._check_arguments(data)
+        except FilterTooSlow as error:
+            friendly = data.get("what") == NOTIFICATION
+            self.add_error("audience" if friendly else "kwargs", why_too_slow(error))
 
     def task_to_allow(self, data: dict[str, Any]) -> str:
         """Return the task of one send for what stands in the friendly fields."""

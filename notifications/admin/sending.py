@@ -8,6 +8,7 @@ from uuid import uuid4
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -20,6 +21,7 @@ from unfold.widgets import (
 
 from notifications import submission
 from notifications.admin import workbook
+from notifications.admin.audience import why_too_slow
 from notifications.api.batch_bodies import FIELDS, rows_of_csv
 from notifications.api.csv_rows import UnreadableFile
 from notifications.api.problems import Problem
@@ -138,17 +140,25 @@ class SendForm(forms.Form):
         fills = {name: f"attributes.{name}" for name in self.version.required}
         try:
             self.wanted = audiences.check(audience.name, self.common, fills, LIVE)
+            sample = audiences.sample(audience, self.common, fills, LOOKED_AT)
         except InvalidNotification as error:
             self.add_error("audience", str(error))
             return
+        except saved.FilterTooSlow as error:
+            self.add_error("audience", why_too_slow(error))
+            return
         columns = [(name, "attribute of the recipient") for name in fills]
-        self.read = Rows(audiences.sample(audience, self.common, fills, LOOKED_AT), (), columns)
+        self.read = Rows(sample, (), columns)
 
-    def outlook(self) -> campaigns.Outlook:
-        """Say what would become of it."""
+    def outlook(self) -> campaigns.Outlook | None:
+        """Say what would become of it; None where its audience cannot be counted."""
         found = campaigns.outlook(self.read.items, self.common, self.read.lines)
         if (audience := self.cleaned_data["audience"]) is not None:
-            found.matched = saved.count(audience.filter, audience.world)
+            try:
+                found.matched = saved.count(audience.filter, audience.world)
+            except saved.FilterTooSlow as error:
+                self.add_error("audience", why_too_slow(error))
+                return None
         return found
 
     @property
@@ -174,9 +184,10 @@ def page(request: HttpRequest) -> HttpResponse:
     form = SendForm(request.POST or None, initial={"key": uuid4().hex})
     outlook = None
     if form.is_valid():
-        if "send" in request.POST:
-            return _send(request, form)
-        outlook = form.outlook()
+        if "send" not in request.POST:
+            outlook = form.outlook()
+        elif (sent := _send(request, form)) is not None:
+            return sent
     context = {
         **admin.site.each_context(request),
         "title": "Send",
@@ -205,19 +216,24 @@ def sheet(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"rows": rows, "problem": ""})
 
 
-def _send(request: HttpRequest, form: SendForm) -> HttpResponse:
-    """Send it, once for each key of a form; lead to the batch."""
+def _send(request: HttpRequest, form: SendForm) -> HttpResponse | None:
+    """Send it, once for each key of a form; lead to the batch. None where the form has an error."""
     rows, common, audience = form.read, form.common, form.cleaned_data["audience"]
     content = form.wanted.content if audience else repeats.content_hash(rows.items, common)
     name = form.cleaned_data["name"] or f"{form.version.template.name} by {request.user}"
     try:
-        batch, _ = repeats.of_key(f"admin:{form.cleaned_data['key']}", content, name=name)
+        with transaction.atomic():  # a batch whose audience cannot be read is not begun
+            batch, _ = repeats.of_key(f"admin:{form.cleaned_data['key']}", content, name=name)
+            if audience:
+                form.wanted.begin(batch)
     except IdempotencyConflict:
         messages.error(request, "This form was sent before, with other rows. Begin anew.")
         return redirect("send")
+    except saved.FilterTooSlow as error:
+        form.add_error("audience", why_too_slow(error))
+        return None
     if audience:
-        expansion = form.wanted.begin(batch).expansion
-        said = f"{expansion.matched} recipients: their notifications follow"
+        said = f"{batch.expansion.matched} recipients: their notifications follow"
     else:
         sent = submission.send_many(rows.items, batch=batch, lines=rows.lines, **common)
         said = f"Accepted {sent.accepted}" + (f", refused {sent.refused}" if sent.refused else "")

@@ -9,7 +9,7 @@ from django.db.models.functions import Substr
 from django_celery_beat.models import PeriodicTask
 
 from notifications.api.problems import Problem
-from notifications.core.routing import SENDING_TASKS
+from notifications.core.routing import SEND_TO_AUDIENCE_TASK, SENDING_TASKS
 from notifications.core.world import DEFAULT_PROJECT, World
 from scheduling import isolation, job_rows
 from scheduling.models import Schedule
@@ -69,6 +69,14 @@ def sends(definition: Mapping[str, Any]) -> bool:
 def sends_tests(definition: Mapping[str, Any]) -> bool:
     """Return whether a job sends, and only to the simulator."""
     return sends(definition) and _kwargs(definition).get("test") is True
+
+
+def audience_of(definition: Mapping[str, Any]) -> str:
+    """Return the audience that a job sends to; empty where it sends to none."""
+    if definition.get("handler") != SEND_TO_AUDIENCE_TASK:
+        return ""
+    name = _kwargs(definition).get("audience")
+    return name if isinstance(name, str) else ""
 
 
 def is_of_project(definition: Mapping[str, Any], world: World) -> bool:

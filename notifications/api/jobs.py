@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
@@ -21,6 +21,7 @@ from notifications.api.fields import ExactMoment, Input, Number, Text, one_of
 from notifications.api.job_documents import (
     NAMES,
     RESERVED,
+    audience_of,
     bare_name,
     definition_of,
     definition_with,
@@ -47,6 +48,16 @@ Definition = Annotated[dict[str, Any], Body(...)]
 Count = Annotated[int, Query(5, ge=1, le=100)]
 
 
+class AudienceOfJob(Schema):
+    """The audience that a job sends to."""
+
+    name: str
+    members: Literal["live"] = Field(
+        description="`live`: each fire asks anew who is in it. The batch of a fire has its own "
+        "`frozen` once that is written down.",
+    )
+
+
 class JobOut(Schema):
     """A job as it stands. `definition` is what would make it again."""
 
@@ -61,6 +72,7 @@ class JobOut(Schema):
     last_run_at: datetime | None
     total_run_count: int
     quarantine_reason: str = Field(description="Why it does not fire, if it is broken.")
+    audience: AudienceOfJob | None = None
 
 
 class FireOut(Schema):
@@ -415,6 +427,7 @@ def _document_with(
     task: PeriodicTask, state: Schedule | None, next_fire_at: datetime | None
 ) -> JobOut:
     definition = definition_with(task, state)
+    audience = audience_of(definition)
     return JobOut(
         id=task.pk,
         name=definition["name"],
@@ -424,4 +437,5 @@ def _document_with(
         last_run_at=task.last_run_at,
         total_run_count=task.total_run_count,
         quarantine_reason=state.quarantine_reason if state else "",
+        audience=AudienceOfJob(name=audience, members="live") if audience else None,
     )

@@ -23,8 +23,12 @@ def test_what_is_held_and_released_in_admin_is_in_force_at_once(
     assert (held.value, held.reason) == ("email.low", "a wrong price")
     assert held.created_by
     assert "a wrong price" in admin_client.get(LIST).content.decode()
+    again = admin_client.post(ADD, {**asked, "reason": "another"})
+    assert again.context["adminform"].form.errors == {"value": ["It is held already."]}
     admin_client.post(LIST, {"action": "release", "_selected_action": [held.pk]})
     assert not holds.in_force().exists()
+    assert admin_client.post(ADD, asked).status_code == 302
+    assert holds.in_force().exists()
 
 
 def test_what_is_not_there_is_refused_beside_its_field(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -20,8 +21,9 @@ from notifications.core.errors import IdempotencyConflict, MalformedRecipient
 from notifications.models import Audience, Batch, Notification
 from notifications.submission import save_recipient
 from templates_engine import catalog
-from templates_engine.models import Template
+from templates_engine.models import Template, TemplateVersion
 from templates_engine.publishing import create_version, publish
+from tests.integration.notifications.api.test_problems import QUICK, SLOW
 
 ADD = reverse("admin:django_celery_beat_periodictask_add")
 LIST = reverse("admin:django_celery_beat_periodictask_changelist")
@@ -339,3 +341,26 @@ def test_a_schedule_goes_to_an_audience_or_says_beside_the_field_why_not(boss: C
     assert boss.post(url, filled(**hello, recipients="", description="x")).status_code == 302
     task.refresh_from_db()
     assert json.loads(task.kwargs) == before
+
+
+def test_a_filter_that_takes_too_long_is_said_beside_the_audience(
+    boss: Client, receipt: Template
+) -> None:
+    save_recipient("ada", addresses={"email": "ada@example.org"})
+    audience = save_audience("all", {"everyone": True})
+    version = TemplateVersion.objects.get()
+    send = {"template": version.pk, "priority": "low", "when": "now", "key": "once"}
+    with connection.cursor() as cursor:
+        cursor.execute(SLOW.replace("3s", "500ms"))
+        try:
+            for verb in ("check", "send"):
+                page = boss.post("/send/", {**send, "audience": audience.pk, verb: ""})
+                assert "takes too long" in page.context["form"].errors["audience"][0]
+            text = {"channel": "email", "subject": "S", "body": "B"}
+            errors = refused(boss, recipients="", audience=audience.pk, **text)
+            assert "takes too long" in errors["audience"][0]
+            page = boss.get(reverse("admin:notifications_audience_change", args=[audience.pk]))
+            assert (page.status_code, "takes too long" in page.content.decode()) == (200, True)
+        finally:
+            cursor.execute(QUICK)
+    assert not Batch.objects.exists()

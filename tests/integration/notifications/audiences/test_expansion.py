@@ -326,9 +326,12 @@ def test_over_http_the_answer_says_whom_and_when_and_a_repetition_is_the_same(
 
 
 @pytest.mark.usefixtures("people")
-def test_a_schedule_sends_to_whom_the_audience_has_at_each_fire() -> None:
+def test_a_schedule_sends_to_whom_the_audience_has_at_each_fire(call: Caller) -> None:
     jobs.allow(SEND_TO_AUDIENCE_TASK)
-    jobs.register("news", SEND_TO_AUDIENCE_TASK, 3600, kwargs={"audience": "all", **PLAIN})
+    job = {"name": "news", "handler": SEND_TO_AUDIENCE_TASK, "schedule": {"every": 3600}}
+    made = call.ok("POST", "/jobs", {**job, "kwargs": {"audience": "all", **PLAIN}})
+    assert made["audience"] == {"name": "all", "members": "live"}
+    assert call.ok("GET", "/jobs")["items"][0]["audience"] == made["audience"]
     run = str(uuid4())
     task.apply((), {"audience": "all", **PLAIN}, task_id=run).get()
     task.apply((), {"audience": "all", **PLAIN}, task_id=run).get()
