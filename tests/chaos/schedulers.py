@@ -205,10 +205,11 @@ def run(
     seed: int = 0,
     slow: int = SLOW_SECONDS,
     schedules: int = SCHEDULES,
+    slower: int = 1,
 ) -> Report:
     """Harm schedulers over a migrated, empty database; then count what ran.
 
-    ``schedules`` fire every one to three seconds, each a run for each due time.
+    ``schedules`` fire every one to three seconds, times ``slower``, each a run for each due time.
     """
     from django_celery_beat.models import PeriodicTask
 
@@ -217,7 +218,7 @@ def run(
     runs.touch()
     with Database(processes.env["DATABASE_URL"]).movable_clock():
         chaos = Chaos(processes, report)
-        _make_schedules(slow, schedules)
+        _make_schedules(slow, schedules, slower)
         harm(chaos)
         ended_at = _database_now()
         _await_answers(ended_at)
@@ -229,7 +230,7 @@ def run(
     return report
 
 
-def _make_schedules(slow: int, schedules: int) -> None:
+def _make_schedules(slow: int, schedules: int, slower: int) -> None:
     from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
     from scheduling.models import Schedule
@@ -256,14 +257,14 @@ def _make_schedules(slow: int, schedules: int) -> None:
             )
 
     for number in range(schedules):
-        make(f"chaos {number}", "jobs.note", 1 + number % 3)
+        make(f"chaos {number}", "jobs.note", (1 + number % 3) * slower)
     for number in range(SLOW_SCHEDULES):
         every = max(5 * SLOW_SECONDS, slow * 3 // 2)
         make(f"chaos slow {number}", "jobs.slow", every, f"[{slow}]", SLOW_MISFIRE_CAP)
     for number in range(ONCE_SCHEDULES):
-        make(f"once {number}", "jobs.note", 3 + number, guarantee="at_most_once")
+        make(f"once {number}", "jobs.note", (3 + number) * slower, guarantee="at_most_once")
     for number in range(BROKEN_SCHEDULES):
-        make(f"broken {number}", "jobs.note", 2)
+        make(f"broken {number}", "jobs.note", 2 * slower**2)  # nobody counts their runs
 
 
 def _database_now() -> datetime:
