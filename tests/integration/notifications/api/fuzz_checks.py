@@ -1,13 +1,18 @@
-"""A check of schemathesis: what its document allows is refused only for what no schema can say.
+"""What schemathesis tries, and a check of what its document allows: refused only beyond schemas.
 
-It is made where ``FUZZ_EXAMPLES`` asks for a budget of one's own: FUZZ_EXAMPLES=20 make test ARGS=…
+The check is made where ``FUZZ_EXAMPLES`` asks for a budget of one's own: FUZZ_EXAMPLES=20 make test
+ARGS=…
 """
 
 import os
 import re
+from collections import Counter, defaultdict
 from typing import Any
 
 import schemathesis
+from schemathesis.generation.meta import CoveragePhaseData
+
+from tests.thorough import THOROUGH
 
 # The type of a problem, the field that it names, and its detail.
 BEYOND_A_SCHEMA = re.compile(
@@ -41,6 +46,24 @@ IN_WORDS = {
     *("save_chain", "start_chain", "save_audience", "preview_audience", "preview_filter"),
     *("save_throttle", "change_window", "save_window", "create_event_rule", "change_event_rule"),
 }
+
+EACH = 3
+_kinds: defaultdict[str, set[Any]] = defaultdict(set)  # tried so far, by operation
+_more: Counter[str] = Counter()
+
+
+@schemathesis.hook
+def filter_case(_: schemathesis.HookContext, case: "schemathesis.Case[Any]") -> bool:
+    """Take of each fault and each bound at each place one, and of all further ones each third."""
+    if THOROUGH or case.meta is None or not isinstance(case.meta.phase.data, CoveragePhaseData):
+        return True
+    data, operation = case.meta.phase.data, case.operation.label
+    kind = (case.method, data.scenario, data.parameter, data.parameter_location, data.description)
+    if kind not in _kinds[operation]:
+        _kinds[operation].add(kind)
+        return True
+    _more[operation] += 1
+    return _more[operation] % EACH == 0
 
 
 @schemathesis.check
