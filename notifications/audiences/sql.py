@@ -15,6 +15,7 @@ from django.db import connection
 
 from notifications.db import dialect
 from notifications.models import Recipient, RecipientAddress
+from notifications.recipients.preferences import EVERY_CHANNEL, EVERYTHING
 
 TABLE = Recipient._meta.db_table
 ADDRESSES = RecipientAddress._meta.db_table
@@ -130,18 +131,10 @@ def reached_by(channels: Sequence[str], *, verified: bool) -> Sql:
 
 def consents(category: str, channel: str, *, by_default: bool) -> Sql:
     """Ask whether a category is sent on a channel, as ``recipients.preferences.held_by`` says."""
-    refused = _chosen("", channel, granted=False)
-    on_channel = _chosen(category, channel, granted=not by_default)
-    on_all = joined(
-        "and",
-        [
-            _chosen(category, "", granted=not by_default),
-            negated(_chosen(category, channel, granted=by_default)),
-        ],
-    )
-    differs = joined("or", [on_channel, on_all])
+    everything_refused = _decided(EVERYTHING, channel, granted=False)
+    differs = _decided(category, channel, granted=not by_default)
     sent = negated(differs) if by_default else differs
-    return joined("and", [sent, negated(refused)])
+    return joined("and", [sent, negated(everything_refused)])
 
 
 def index_of(path: Path, kind: str) -> str:
@@ -177,6 +170,15 @@ def drop_index(path: Path, kind: str) -> str:
     """Return the statement that removes it."""
     how = "CONCURRENTLY " if _on_postgres() else ""
     return f"DROP INDEX {how}IF EXISTS {index_of(path, kind)}"
+
+
+def _decided(category: str, channel: str, *, granted: bool) -> Sql:
+    """Ask whether that was chosen for the channel, or for all and not otherwise for this one."""
+    for_all = [
+        _chosen(category, EVERY_CHANNEL, granted=granted),
+        negated(_chosen(category, channel, granted=not granted)),
+    ]
+    return joined("or", [_chosen(category, channel, granted=granted), joined("and", for_all)])
 
 
 def _chosen(category: str, channel: str, *, granted: bool) -> Sql:
