@@ -3,6 +3,7 @@
 ``docs/settings.md`` lists every name with its default.
 """
 
+import logging
 import os
 from pathlib import Path
 
@@ -11,8 +12,14 @@ from environs import validate
 
 from config.admin_site import ADMIN_SITE
 from config.staff_login import settings as staff_login
-from notifications.core.environment import UNUSABLE_DATABASE, env
-from notifications.core.logs import logging_config
+from notifications.core.environment import (
+    AT_LEAST_ONE,
+    MOST_DAYS,
+    NOT_NEGATIVE,
+    UNUSABLE_DATABASE,
+    env,
+)
+from notifications.core.logs import LOG_STYLES, logging_config
 from scheduling import redis_address
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -139,10 +146,8 @@ if DATABASE_IS_POOLED:  # it refuses options of a session
     DATABASES["default"].get("OPTIONS", {}).pop("options", None)
 
 # Seconds that a statement of the web may wait for a lock, and take; 0: as long as it likes.
-WEB_LOCK_TIMEOUT = env.float("WEB_LOCK_TIMEOUT", default=5, validate=validate.Range(min=0))
-WEB_STATEMENT_TIMEOUT = env.float(
-    "WEB_STATEMENT_TIMEOUT", default=30, validate=validate.Range(min=0)
-)
+WEB_LOCK_TIMEOUT = env.float("WEB_LOCK_TIMEOUT", default=5, validate=NOT_NEGATIVE)
+WEB_STATEMENT_TIMEOUT = env.float("WEB_STATEMENT_TIMEOUT", default=30, validate=NOT_NEGATIVE)
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -162,8 +167,8 @@ UNFOLD = ADMIN_SITE
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True  # no collectstatic, no folder for it
 
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
-LOG_STYLE = env.str("LOG_STYLE", default="text")  # or json
+LOG_LEVEL = env.log_level("LOG_LEVEL", default=logging.INFO) or logging.INFO
+LOG_STYLE = env.str("LOG_STYLE", default="text", validate=validate.OneOf(LOG_STYLES)) or "text"
 LOGGING = logging_config(LOG_LEVEL, LOG_STYLE)
 
 # --- What only this project has -------------------------------------------------------------
@@ -182,17 +187,21 @@ OUTBOX = env.bool("OUTBOX", default=not IN_PRODUCTION)
 EMAIL_BACKEND = "notifications.email_backend.EmailBackend"
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("EMAIL_FROM", default="notifications@localhost")
 # How large a request may be: one mail with its attachments in base64.
-DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("NOTIFICATIONS_API_BODY_BYTES", default=16_000_000)
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int(
+    "NOTIFICATIONS_API_BODY_BYTES", default=16_000_000, validate=AT_LEAST_ONE
+)
 
 # Days for which the audit log keeps an entry; 0: for ever.
-AUDIT_KEEP_DAYS = env.int("AUDIT_KEEP_DAYS", default=400, validate=validate.Range(min=0))
+AUDIT_KEEP_DAYS = env.int("AUDIT_KEEP_DAYS", default=400, validate=validate.Range(0, MOST_DAYS))
 
 # --- Security behind HTTPS ------------------------------------------------------------------
 
 HTTPS = env.bool("HTTPS", default=IN_PRODUCTION)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz/", r"^metrics$"]
-SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=31_536_000) if HTTPS else 0
+SECURE_HSTS_SECONDS = (
+    env.int("HSTS_SECONDS", default=31_536_000, validate=NOT_NEGATIVE) if HTTPS else 0
+)
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 X_FRAME_OPTIONS = "DENY"

@@ -23,6 +23,7 @@ from environs import EnvError, FileAwareEnv
 from config.checks import refuse_errors
 from config.embedded_broker import BrokerNotStarted, EmbeddedBroker, socket_path_problem
 from config.system import System
+from notifications.core.environment import PORT
 
 HOST = "127.0.0.1"
 env = FileAwareEnv(strip_whitespace=True)
@@ -102,7 +103,7 @@ def _only_one() -> Iterator[None]:
 
 def _free_port(name: str, default: int) -> int:
     try:
-        port = env.int(name, default=default)
+        port = env.int(name, default=default, validate=PORT)
     except EnvError:
         raise CannotStart(f"{name} has to be a port number, like {default}.") from None
     with socket.socket() as probe:

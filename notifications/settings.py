@@ -16,7 +16,15 @@ from typing import Any
 from environs import validate
 
 from notifications.core import private_files
-from notifications.core.environment import env, take_old_names
+from notifications.core.environment import (
+    AT_LEAST_ONE,
+    MOST_DAYS,
+    NOT_NEGATIVE,
+    PORT,
+    POSITIVE,
+    env,
+    take_old_names,
+)
 from notifications.core.routing import CALLBACK_CHANNEL, CHANNELS, JOBS_QUEUE
 from notifications.worker.queues import QUEUE_TYPES, queues
 from scheduling import redis_address
@@ -62,9 +70,7 @@ BROKER_QUEUE_TYPE = env.str(
 )
 REDIS_URL = env.str("REDIS_URL", default=BROKER_URL if BROKER_IS_REDIS else "")
 # Seconds that whoever accepts, counts or shares waits for a broker or a Redis that hangs.
-BROKER_TIMEOUT = env.float(
-    "BROKER_TIMEOUT", default=0.8, validate=validate.Range(min=0, min_inclusive=False)
-)
+BROKER_TIMEOUT = env.float("BROKER_TIMEOUT", default=0.8, validate=POSITIVE)
 
 # Begins the name of every key of ours, where several systems share one database of a Redis.
 REDIS_KEY_PREFIX = env.str("REDIS_KEY_PREFIX", default="")
@@ -102,12 +108,14 @@ CELERY_BROKER_CONNECTION_TIMEOUT = 1.0
 CELERY_TASK_PUBLISH_RETRY = False
 # Shares of the slots while all queues have work; off: each queue gets a message in turn.
 NOTIFICATIONS_WEIGHTS = {
-    "high": env.float("NOTIFICATIONS_WEIGHT_HIGH", default=16.0),
-    "medium": env.float("NOTIFICATIONS_WEIGHT_MEDIUM", default=4.0),
-    "low": env.float("NOTIFICATIONS_WEIGHT_LOW", default=1.0),
+    "high": env.float("NOTIFICATIONS_WEIGHT_HIGH", default=16.0, validate=POSITIVE),
+    "medium": env.float("NOTIFICATIONS_WEIGHT_MEDIUM", default=4.0, validate=POSITIVE),
+    "low": env.float("NOTIFICATIONS_WEIGHT_LOW", default=1.0, validate=POSITIVE),
 }
 # Seconds that a queue's oldest row may wait before its weight is doubled; 0: never.
-NOTIFICATIONS_RAISE_AFTER = env.float("NOTIFICATIONS_RAISE_AFTER", default=60.0)
+NOTIFICATIONS_RAISE_AFTER = env.float(
+    "NOTIFICATIONS_RAISE_AFTER", default=60.0, validate=NOT_NEGATIVE
+)
 # The part of a worker's slots that jobs hold at most while notifications wait.
 NOTIFICATIONS_JOBS_SHARE = env.float(
     "NOTIFICATIONS_JOBS_SHARE", default=0.5, validate=validate.Range(min=0, max=1)
@@ -152,7 +160,7 @@ SCHEDULING_LEASES = env.str(
     "SCHEDULING_LEASES", default=SCHEDULING_BACKEND, validate=validate.OneOf(_BACKENDS)
 )
 SCHEDULING_FIRES_KEPT_DAYS = env.float(
-    "SCHEDULING_FIRES_KEPT_DAYS", default=30.0, validate=validate.Range(0, 36500)
+    "SCHEDULING_FIRES_KEPT_DAYS", default=30.0, validate=validate.Range(0, MOST_DAYS)
 )
 # The folder of calendars (.ics) that jobs name.
 SCHEDULING_CALENDARS = env.str("SCHEDULING_CALENDARS", default="")
@@ -160,62 +168,94 @@ CELERY_BEAT_SCHEDULER = "scheduling.scheduler:Scheduler"
 HOSTNAME = socket.gethostname()
 
 # Seconds that a worker may go on sending after SIGTERM, before it defers the remaining messages.
-WORKER_SHUTDOWN_GRACE = env.float("WORKER_SHUTDOWN_GRACE", default=25.0)
+WORKER_SHUTDOWN_GRACE = env.float("WORKER_SHUTDOWN_GRACE", default=25.0, validate=NOT_NEGATIVE)
 # The most seconds that it waits for running jobs: each may go on until its timeout, and one that
 # has none until then. The orchestrator's stop period must be longer.
-WORKER_SHUTDOWN_JOBS_GRACE = env.float("WORKER_SHUTDOWN_JOBS_GRACE", default=120.0)
+WORKER_SHUTDOWN_JOBS_GRACE = env.float(
+    "WORKER_SHUTDOWN_JOBS_GRACE", default=120.0, validate=NOT_NEGATIVE
+)
 
 # --- Delivery (core.conf) --------------------------------------------------------------------
 
 # Messages per queue that new notifications may put on the broker, and that the sweep keeps
 # there for due rows; the rest of a backlog waits in the database.
-NOTIFICATIONS_QUEUE_WINDOW = env.int("NOTIFICATIONS_QUEUE_WINDOW", default=40)
-NOTIFICATIONS_RELEASED_MESSAGES = env.int("NOTIFICATIONS_RELEASED_MESSAGES", default=8)
+NOTIFICATIONS_QUEUE_WINDOW = env.int(
+    "NOTIFICATIONS_QUEUE_WINDOW", default=40, validate=AT_LEAST_ONE
+)
+NOTIFICATIONS_RELEASED_MESSAGES = env.int(
+    "NOTIFICATIONS_RELEASED_MESSAGES", default=8, validate=AT_LEAST_ONE
+)
 # Rows that one message of the sweep stands for, by priority.
 NOTIFICATIONS_BATCH = {
-    "high": env.int("NOTIFICATIONS_BATCH_HIGH", default=20),
-    "medium": env.int("NOTIFICATIONS_BATCH_MEDIUM", default=100),
-    "low": env.int("NOTIFICATIONS_BATCH_LOW", default=500),
+    "high": env.int("NOTIFICATIONS_BATCH_HIGH", default=20, validate=AT_LEAST_ONE),
+    "medium": env.int("NOTIFICATIONS_BATCH_MEDIUM", default=100, validate=AT_LEAST_ONE),
+    "low": env.int("NOTIFICATIONS_BATCH_LOW", default=500, validate=AT_LEAST_ONE),
 }
 # Seconds: that a message may be on its way before its row counts as due; that a claim lasts;
 # that a provider has to answer; that one batch may hold a worker's slot; that a slot waits
 # while the database is away. A lease must be longer than the provider's timeout and a batch's
 # time limit together.
-NOTIFICATIONS_PICKUP_GRACE = env.float("NOTIFICATIONS_PICKUP_GRACE", default=3.0)
-NOTIFICATIONS_LEASE = env.float("NOTIFICATIONS_LEASE", default=60.0)
-NOTIFICATIONS_PROVIDER_TIMEOUT = env.float("NOTIFICATIONS_PROVIDER_TIMEOUT", default=15.0)
-NOTIFICATIONS_BATCH_TIME_LIMIT = env.float("NOTIFICATIONS_BATCH_TIME_LIMIT", default=5.0)
+NOTIFICATIONS_PICKUP_GRACE = env.float("NOTIFICATIONS_PICKUP_GRACE", default=3.0, validate=POSITIVE)
+NOTIFICATIONS_LEASE = env.float("NOTIFICATIONS_LEASE", default=60.0, validate=POSITIVE)
+NOTIFICATIONS_PROVIDER_TIMEOUT = env.float(
+    "NOTIFICATIONS_PROVIDER_TIMEOUT", default=15.0, validate=POSITIVE
+)
+NOTIFICATIONS_BATCH_TIME_LIMIT = env.float(
+    "NOTIFICATIONS_BATCH_TIME_LIMIT", default=5.0, validate=POSITIVE
+)
 # Seconds that the receiver of a webhook or callback may take; it holds no slot for them.
-NOTIFICATIONS_ENDPOINT_TIMEOUT = env.float("NOTIFICATIONS_ENDPOINT_TIMEOUT", default=20.0)
-NOTIFICATIONS_DATABASE_BACKOFF = env.float("NOTIFICATIONS_DATABASE_BACKOFF", default=1.0)
+NOTIFICATIONS_ENDPOINT_TIMEOUT = env.float(
+    "NOTIFICATIONS_ENDPOINT_TIMEOUT", default=20.0, validate=POSITIVE
+)
+NOTIFICATIONS_DATABASE_BACKOFF = env.float(
+    "NOTIFICATIONS_DATABASE_BACKOFF", default=1.0, validate=POSITIVE
+)
 # Notifications that a worker sends at most, like 5/s, 100/m or 5000/h; empty: no limit.
 NOTIFICATIONS_SEND_RATE_LIMIT = env.str(
     "NOTIFICATIONS_SEND_RATE_LIMIT",
     default="100000/s",  # more than a worker can
     validate=validate.Regexp(r"^$|^[0-9]+(\.[0-9]+)?(/[smh])?$"),
 )
-# Days after which finished notifications, and dead letters, are deleted.
-NOTIFICATIONS_KEEP_DAYS = env.int("NOTIFICATIONS_KEEP_DAYS", default=30)
-NOTIFICATIONS_KEEP_FAILED_DAYS = env.int("NOTIFICATIONS_KEEP_FAILED_DAYS", default=180)
-NOTIFICATIONS_KEEP_MINUTE_COUNTS_DAYS = env.int("NOTIFICATIONS_KEEP_MINUTE_COUNTS_DAYS", default=35)
+# Days after which finished notifications, and dead letters, are deleted; at least one.
+NOTIFICATIONS_KEEP_DAYS = env.int(
+    "NOTIFICATIONS_KEEP_DAYS", default=30, validate=validate.Range(1, MOST_DAYS)
+)
+NOTIFICATIONS_KEEP_FAILED_DAYS = env.int(
+    "NOTIFICATIONS_KEEP_FAILED_DAYS", default=180, validate=validate.Range(1, MOST_DAYS)
+)
+NOTIFICATIONS_KEEP_MINUTE_COUNTS_DAYS = env.int(
+    "NOTIFICATIONS_KEEP_MINUTE_COUNTS_DAYS", default=35, validate=validate.Range(1, MOST_DAYS)
+)
 # Months for which what leaves is kept in the archive, beside the one it ended in; 0: no archive.
-NOTIFICATIONS_ARCHIVE_MONTHS = env.int("NOTIFICATIONS_ARCHIVE_MONTHS", default=0)
+NOTIFICATIONS_ARCHIVE_MONTHS = env.int(
+    "NOTIFICATIONS_ARCHIVE_MONTHS", default=0, validate=validate.Range(0, MOST_DAYS // 31)
+)
 # Drop recipient's data (context, subject, body) from a row as soon as it was sent.
 NOTIFICATIONS_FORGET_CONTENT = env.bool("NOTIFICATIONS_FORGET_CONTENT", default=False)
 
 # Requests per second of an API key that has no rate of its own, and how deep its JSON may nest.
-NOTIFICATIONS_API_RATE = env.int("NOTIFICATIONS_API_RATE", default=1000)
-NOTIFICATIONS_API_JSON_DEPTH = env.int("NOTIFICATIONS_API_JSON_DEPTH", default=32)
-# How large a batch may be that comes by HTTP.
-NOTIFICATIONS_API_BATCH_ROWS = env.int("NOTIFICATIONS_API_BATCH_ROWS", default=100_000)
-NOTIFICATIONS_API_WRONG_KEYS_PER_MINUTE = env.int(
-    "NOTIFICATIONS_API_WRONG_KEYS_PER_MINUTE", default=30, validate=validate.Range(min=1)
+NOTIFICATIONS_API_RATE = env.int("NOTIFICATIONS_API_RATE", default=1000, validate=AT_LEAST_ONE)
+NOTIFICATIONS_API_JSON_DEPTH = env.int(
+    "NOTIFICATIONS_API_JSON_DEPTH", default=32, validate=AT_LEAST_ONE
 )
-NOTIFICATIONS_API_BATCH_BYTES = env.int("NOTIFICATIONS_API_BATCH_BYTES", default=64_000_000)
+# How large a batch may be that comes by HTTP.
+NOTIFICATIONS_API_BATCH_ROWS = env.int(
+    "NOTIFICATIONS_API_BATCH_ROWS", default=100_000, validate=AT_LEAST_ONE
+)
+NOTIFICATIONS_API_WRONG_KEYS_PER_MINUTE = env.int(
+    "NOTIFICATIONS_API_WRONG_KEYS_PER_MINUTE", default=30, validate=AT_LEAST_ONE
+)
+NOTIFICATIONS_API_BATCH_BYTES = env.int(
+    "NOTIFICATIONS_API_BATCH_BYTES", default=64_000_000, validate=AT_LEAST_ONE
+)
 
 # How many recipients a mail may have, with its copies, and how many bytes with its attachments.
-NOTIFICATIONS_MAIL_RECIPIENTS = env.int("NOTIFICATIONS_MAIL_RECIPIENTS", default=50)
-NOTIFICATIONS_MAIL_BYTES = env.int("NOTIFICATIONS_MAIL_BYTES", default=10_000_000)
+NOTIFICATIONS_MAIL_RECIPIENTS = env.int(
+    "NOTIFICATIONS_MAIL_RECIPIENTS", default=50, validate=AT_LEAST_ONE
+)
+NOTIFICATIONS_MAIL_BYTES = env.int(
+    "NOTIFICATIONS_MAIL_BYTES", default=10_000_000, validate=AT_LEAST_ONE
+)
 # The headers that a mail may be given, * for any ending; those that the system writes never.
 NOTIFICATIONS_MAIL_HEADERS = env.list(
     "NOTIFICATIONS_MAIL_HEADERS",
@@ -275,18 +315,18 @@ FLOWER_URL = env.str("FLOWER_URL", default="")  # linked from the admin
 # --- The SMTP server ----------------------------------------------------------------------
 
 SMTP_SERVER_HOST = env.str("SMTP_SERVER_HOST", default="127.0.0.1")
-SMTP_SERVER_PORT = env.int("SMTP_SERVER_PORT", default=2525)
+SMTP_SERVER_PORT = env.int("SMTP_SERVER_PORT", default=2525, validate=PORT)
 # Its certificate and key, as files; without them it listens on this machine alone.
 SMTP_SERVER_CERT = env.str("SMTP_SERVER_CERT", default="")
 SMTP_SERVER_KEY = env.str("SMTP_SERVER_KEY", default="")
 # TLS from the first byte (port 465), rather than by STARTTLS (port 587).
 SMTP_SERVER_IMPLICIT_TLS = env.bool("SMTP_SERVER_IMPLICIT_TLS", default=False)
-SMTP_SERVER_CONNECTIONS = env.int("SMTP_SERVER_CONNECTIONS", default=100)
+SMTP_SERVER_CONNECTIONS = env.int("SMTP_SERVER_CONNECTIONS", default=100, validate=AT_LEAST_ONE)
 
 # --- Metrics ------------------------------------------------------------------------------
 
 # Workers and schedulers answer scrapes on this port; web answers on /metrics of its own.
-METRICS_PORT = env.int("METRICS_PORT", default=0)  # 0: not at all
+METRICS_PORT = env.int("METRICS_PORT", default=0, validate=PORT)  # 0: not at all
 METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1")
 # A bearer token; empty: in production this machine alone is answered, else anybody.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
@@ -300,10 +340,12 @@ TEMPLATES_CHANNELS = [channel for channel in CHANNELS if channel != CALLBACK_CHA
 TEMPLATES_BASE_URL = env.str("TEMPLATES_BASE_URL", default="")  # for {{ path|absolute }}
 TEMPLATES_DEFAULT_LOCALE = env.str("TEMPLATES_DEFAULT_LOCALE", default="")  # LANGUAGE_CODE
 TEMPLATES_TWO_PERSON_RULE = env.bool("TEMPLATES_TWO_PERSON_RULE", default=False)
-TEMPLATES_MAX_SMS_SEGMENTS = env.int("TEMPLATES_MAX_SMS_SEGMENTS", default=10)
+TEMPLATES_MAX_SMS_SEGMENTS = env.int(
+    "TEMPLATES_MAX_SMS_SEGMENTS", default=10, validate=AT_LEAST_ONE
+)
 TEMPLATES_KEEP_SMS_TYPOGRAPHY = env.bool("TEMPLATES_KEEP_SMS_TYPOGRAPHY", default=False)
 
 
 # ``import *`` takes every name: settings only.
 del Any, JOBS_QUEUE, Path, QUEUE_TYPES, env, os, queues, redis_address, socket, take_old_names
-del validate
+del AT_LEAST_ONE, MOST_DAYS, NOT_NEGATIVE, PORT, POSITIVE, validate

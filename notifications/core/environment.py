@@ -8,7 +8,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import dj_database_url
-from environs import EnvError, EnvValidationError, FileAwareEnv
+from environs import EnvError, EnvValidationError, FileAwareEnv, validate
 
 # Every statement here is short; a plan that looks dear (many index probes of one large table) would
 # be compiled for longer than it runs: 300 ms in place of 14.
@@ -26,6 +26,12 @@ POSTGRES_PATIENCE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 9000,
 }
+# What a number may be.
+AT_LEAST_ONE = validate.Range(min=1)
+NOT_NEGATIVE = validate.Range(min=0)
+POSITIVE = validate.Range(min=0, min_inclusive=False)
+PORT = validate.Range(min=0, max=65_535)
+MOST_DAYS = 36_500  # a hundred years: more cannot be subtracted from every date
 # What a bad DATABASE_URL gives: nothing may be stored where it was not meant to be.
 UNUSABLE_DATABASE: dict[str, Any] = {"ENGINE": "django.db.backends.dummy"}
 

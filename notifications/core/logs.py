@@ -11,6 +11,8 @@ from celery.signals import setup_logging
 from notifications.core import tracebacks
 from scheduling.outages import Requeued, is_outage
 
+LOG_STYLES = ("text", "json")
+
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -44,8 +46,11 @@ class NotAnOutage(logging.Filter):
         return not (refused or known)
 
 
-def logging_config(level: str, style: str) -> dict[str, Any]:
-    """Return Django's LOGGING: ``style`` is ``json`` (for machines) or ``text`` (for people)."""
+def logging_config(level: int, style: str) -> dict[str, Any]:
+    """Return Django's LOGGING: ``style`` is ``json`` (for machines) or ``text`` (for people).
+
+    ``level`` is one of ``logging``'s numbers.
+    """
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if style == "json"

@@ -12,7 +12,8 @@ from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-from notifications.channels import addresses, return_paths
+from notifications.channels import addresses, allowed_senders, return_paths
+from notifications.core.conf import conf
 from notifications.core.environment import bad_values
 from notifications.db.checks import one_database
 from notifications.providers import smtp_connection
@@ -144,12 +145,24 @@ def _public_url() -> Iterator[Error]:
         )
 
 
-def _archive() -> Iterator[Error]:
-    if settings.NOTIFICATIONS_ARCHIVE_MONTHS < 0:
+def _lease() -> Iterator[Error]:
+    longest = (conf.provider_timeout or 0) + (conf.batch_time_limit or 0)
+    if conf.lease is not None and conf.lease <= longest:
         yield Error(
-            "NOTIFICATIONS_ARCHIVE_MONTHS is below zero.",
-            hint="Give the months that the archive keeps, or 0 for no archive.",
-            id="config.E007",
+            f"NOTIFICATIONS_LEASE is {conf.lease:g} s, and a batch may take {longest:g} s: "
+            "what is still being sent would be claimed and sent again.",
+            hint="Make it longer than NOTIFICATIONS_PROVIDER_TIMEOUT and "
+            "NOTIFICATIONS_BATCH_TIME_LIMIT together.",
+            id="config.E018",
+        )
+
+
+def _email_senders() -> Iterator[Error]:
+    for problem in allowed_senders.problems({"senders": settings.EMAIL_SENDERS or []}):
+        yield Error(
+            f"EMAIL_SENDERS cannot be used. {problem.removeprefix('senders: ')}",
+            hint="Separate several by commas.",
+            id="config.E019",
         )
 
 
@@ -164,7 +177,7 @@ def _tracing() -> Iterator[Error]:
 
 ERRORS: list[Callable[[], Iterator[Error]]] = [
     *(_bad_values, _broker, _redis, _email, _email_from, _email_ehlo, _email_dkim),
-    *(_public_url, _archive, _tracing),
+    *(_email_senders, _public_url, _lease, _tracing),
 ]
 
 

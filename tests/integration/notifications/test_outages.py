@@ -40,6 +40,7 @@ def system(
         "NOTIFICATIONS_PICKUP_GRACE": "1",
         "NOTIFICATIONS_LEASE": "5",
         "NOTIFICATIONS_PROVIDER_TIMEOUT": "2",
+        "NOTIFICATIONS_BATCH_TIME_LIMIT": "2",
         "SIMULATOR": f"record={tmp_path / 'simulated.log'}",
     }
     return processes

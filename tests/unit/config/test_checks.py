@@ -1,5 +1,6 @@
 """A wrong setting is named, with an id and a way out, by whatever is started with it."""
 
+import ast
 import os
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from tests.servers.forkserver import fork_server
 
 pytestmark = pytest.mark.slow  # each starts a process
 
+ROOT = Path(__file__).parents[3]
 EMBEDDED = {"DATABASE_URL": "", "BROKER_URL": ""}
 
 
@@ -47,7 +49,9 @@ WRONG = [
         "BROKER_URL": ("localhost:6379", "config.E002", "redis://host:6379/0"),
         "REDIS_URL": ("amqp://host", "config.E003", "redis://host:6379/0"),
         "PUBLIC_URL": ("notify.example.org", "config.E006", "https://notify.example.org"),
-        "NOTIFICATIONS_ARCHIVE_MONTHS": ("-1", "config.E007", "0 for no archive"),
+        "NOTIFICATIONS_ARCHIVE_MONTHS": ("-1", "config.E001", "greater than or equal to 0"),
+        "NOTIFICATIONS_LEASE": ("20", "config.E018", "longer than NOTIFICATIONS_PROVIDER_TIMEOUT"),
+        "EMAIL_SENDERS": ("@b.example,Shop", "config.E019", "shop@example.org"),
         "EMAIL_URL": ("imap://host", "config.E004", "smtp://user:password@host:587"),
         "EMAIL_FROM": ("Shop <>", "config.E011", "Shop <shop@example.org>"),
         "EMAIL_EHLO": ("box", "config.E012", "mx.example.org"),
@@ -128,6 +132,32 @@ def test_a_secret_may_come_from_a_file_with_its_line_end(tmp_path: Path) -> None
         SECRET_KEY_FILE=str(tmp_path / "key"),
     )
     assert printed.stdout.strip() == "'from a file'"
+
+
+def _numbers() -> dict[str, bool]:
+    """The name of each number that settings are read from, and whether it says what it may be."""
+    found = {}
+    for module in ("config/settings.py", "notifications/settings.py", "config/up.py"):
+        tree = ast.parse((ROOT / module).read_text())
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if ast.unparse(call.func) in ("env.int", "env.float"):
+                given = {keyword.arg for keyword in call.keywords}
+                found[ast.unparse(call.args[0]).strip("'")] = "validate" in given
+    return found
+
+
+def test_each_number_says_what_it_may_be() -> None:
+    assert [name for name, is_bounded in _numbers().items() if not is_bounded] == []
+
+
+def test_no_number_is_taken_that_makes_no_sense() -> None:
+    """A negative age once deleted every finished notification."""
+    wrong = {name: "-1" for name in _numbers() if name.isupper()} | {"LOG_LEVEL": "verbose"}
+    wrong |= {"LOG_STYLE": "jsn", "METRICS_PORT": "70000", "NOTIFICATIONS_KEEP_DAYS": "0"}
+    wrong |= {"NOTIFICATIONS_LEASE": "nan", "NOTIFICATIONS_RAISE_AFTER": "inf"}
+    checked = _run("python", "manage.py", "check", HTTPS="1", **wrong)
+    assert [name for name in wrong if f"(config.E001) {name}: " not in checked.stderr] == []
+    assert "Traceback" not in checked.stderr
 
 
 @pytest.mark.parametrize("command", [WORKER, BEAT, FLOWER])

@@ -283,7 +283,11 @@ def test_what_the_background_cannot_record_is_recorded_over_a_slots_connection(
 def test_an_outage_that_outlasts_the_lease_doubles_nothing_that_a_live_worker_has_sent(
     system: Any, database: Database, smtp_server: SmtpServer
 ) -> None:
-    system.env["NOTIFICATIONS_LEASE"] = "8"
+    system.env |= {
+        "NOTIFICATIONS_LEASE": "12",
+        "NOTIFICATIONS_PROVIDER_TIMEOUT": "9",
+        "NOTIFICATIONS_BATCH_TIME_LIMIT": "2",
+    }
     worker, scheduler = system.worker("-c", "1", EMAIL_URL=smtp_server.url), system.beat()
     each = [f"p{n}@example.org" for n in range(2)]
     smtp_server.answers.clear()

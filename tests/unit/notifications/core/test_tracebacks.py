@@ -20,11 +20,11 @@ SECRET = "Dear Ada, your code is 4711"
 def logged() -> Iterator[Callable[..., list[Any]]]:
     """Log to memory as the processes do; return the lines."""
     handler = logging.StreamHandler(io.StringIO())
-    line = logs.logging_config("INFO", "json")["formatters"]["line"]
+    line = logs.logging_config(logging.INFO, "json")["formatters"]["line"]
     handler.setFormatter(
         line["()"](foreign_pre_chain=line["foreign_pre_chain"], processors=line["processors"])
     )
-    handler.addFilter(logs.logging_config("INFO", "json")["filters"]["texts"]["()"]())
+    handler.addFilter(logs.logging_config(logging.INFO, "json")["filters"]["texts"]["()"]())
     logger = logging.getLogger()
     logger.addHandler(handler)
     yield lambda: [json.loads(one) for one in handler.stream.getvalue().splitlines()]
