@@ -12,6 +12,7 @@ from environs import validate
 
 from config.admin_site import ADMIN_SITE
 from config.staff_login import settings as staff_login
+from notifications.core import private_files
 from notifications.core.environment import (
     AT_LEAST_ONE,
     MOST_DAYS,
@@ -45,6 +46,7 @@ def _generated_secret_key() -> str:
     try:
         with path.open("x") as file:
             path.chmod(0o600)
+            private_files.give_to_owner(path, VAR_DIR)
             file.write(get_random_secret_key())
     except FileExistsError:
         pass

@@ -39,6 +39,7 @@ def make_default(folder: Path) -> None:
         raise NotOwnFolder
     with suppress(OSError):  # a full disk costs figures, and nothing else
         (folder / MARK).touch(mode=0o600)
+        give_to_owner(folder / MARK, folder)
     keep(folder)
 
 
@@ -53,6 +54,16 @@ def keep(folder: Path) -> None:
         mode = _mode(path)
         if mode & OTHERS and path.stat().st_uid == os.geteuid():
             path.chmod(stat.S_IMODE(mode) & ~OTHERS)
+
+
+def give_to_owner(path: Path, folder: Path) -> None:
+    """Let what root made belong to whom a folder belongs: the service, which runs as that user.
+
+    Operators run commands as root. Raises ``OSError``.
+    """
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def open_to_others(folder: Path) -> list[Path]:

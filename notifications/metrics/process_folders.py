@@ -20,6 +20,7 @@ from django.conf import settings
 from prometheus_client import values
 from prometheus_client.multiprocess import mark_process_dead
 
+from notifications.core import private_files
 from notifications.metrics import reserved_files
 
 log = structlog.get_logger(__name__)
@@ -48,22 +49,35 @@ def start(role: str) -> Path | None:
 def _take(role: str) -> Path:
     root = _root()
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for number in count():
-        name = f"{role}-{number}"
-        descriptor = os.open(root / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        if _locked(descriptor):
-            break
-        os.close(descriptor)
+    lock, descriptor = _free_slot(root, role)
     _held.append(descriptor)
-    folder = root / name
+    folder = lock.with_suffix("")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
+    for path in (root, lock, folder):
+        private_files.give_to_owner(path, root.parent)
     os.environ[VARIABLE] = str(folder)
     reserved_files.use()
     # The library looked for the variable when it was imported, which may be long ago: Celery's
     # command line imports Flower, and Flower imports it.
     values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # the library's
     return folder
+
+
+def _free_slot(root: Path, role: str) -> tuple[Path, int]:
+    """Lock the first slot of a role that nobody holds; return its file and the descriptor."""
+    for number in count():
+        lock = root / f"{role}-{number}.lock"
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        except PermissionError:
+            if lock.exists():  # another user's, who ran a command here
+                continue
+            raise
+        if _locked(descriptor):
+            break
+        os.close(descriptor)
+    return lock, descriptor
 
 
 def ensure() -> None:
@@ -78,7 +92,12 @@ def alive() -> Iterator[Path]:
     """Return the folders of the slots that a living process holds."""
     for lock in sorted(_root().glob("*.lock")):
         folder = lock.with_suffix("")
-        if folder.is_dir() and _is_held(lock):
+        try:
+            is_alive = folder.is_dir() and _is_held(lock)
+        except PermissionError:  # of a process that another user ran
+            log.warning("metrics_of_another_user", process=folder.name)
+            continue
+        if is_alive:
             _forget_dead_children(folder)
             yield folder
 

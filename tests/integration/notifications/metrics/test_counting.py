@@ -1,6 +1,7 @@
 """Metrics of real processes: exact although children are killed, and bounded in their labels."""
 
 import os
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -28,6 +29,23 @@ for _ in range(2):
     send(channel="simulator", recipient="ada", body="Hello")
 prometheus_client.Counter("their_own", "Something of theirs").inc()
 time.sleep(120)
+"""
+# Root, and then the user of the service, for whom root has left a slot as older versions did.
+ROOTS = """
+import os, django
+from django.conf import settings
+os.chown(settings.VAR_DIR, 65534, 65534)
+django.setup()
+from notifications.metrics import process_folders
+process_folders.ensure()
+slot = settings.VAR_DIR / "metrics" / "worker-0.lock"
+slot.touch(mode=0o600)
+slot.with_suffix("").mkdir(mode=0o700)
+os.seteuid(65534)
+print("alive:", *(path.name for path in process_folders.alive()))
+process_folders._held.clear()
+print("taken:", process_folders.start("worker").name)
+os.seteuid(0)
 """
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
@@ -133,6 +151,14 @@ def test_a_program_whose_folder_is_not_ours_goes_on(
     settings.VAR_DIR = "/proc/nowhere"
     process_folders.ensure()
     assert os.environ[process_folders.VARIABLE] == (str(tmp_path) if place == "their own" else "")
+
+
+@pytest.mark.skipif("os.geteuid() != 0", reason="only root can act as another user")
+def test_a_command_that_root_runs_hides_no_figures_of_the_service(processes: Processes) -> None:
+    """A producer's folder of root's once made each scrape fail until somebody deleted it."""
+    with tempfile.TemporaryDirectory() as folder:
+        said = processes.run("root", "python", "-c", ROOTS, VAR_DIR=folder)
+        assert said.split("\n")[-3:-1] == ["alive: producer-0", "taken: worker-1"]
 
 
 def test_the_web_gives_state_and_what_every_process_beside_it_counted(
