@@ -48,11 +48,11 @@ def claim_due(now: datetime, limit: int = BATCH) -> list[Fire]:
             due = due.filter(pk__in=among)
         return list(due.order_by("next_fire_at").values_list("pk", flat=True)[:limit])
 
-    fires = isolated(take, partial(_claim, now=now), quarantine, stage=CLAIM)
+    fires = isolated(take, partial(plan_due, now=now), quarantine, stage=CLAIM)
     return [fire for fire in fires if fire.status == FireStatus.CLAIMED]
 
 
-def _claim(keys: Sequence[int], now: datetime) -> list[Fire]:
+def plan_due(keys: Sequence[int], now: datetime) -> list[Fire]:
     """Plan the fires of due schedules, which the caller has locked; return the new ones."""
     schedules = list(
         Schedule.objects.select_related("periodic_task")

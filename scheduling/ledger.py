@@ -230,6 +230,14 @@ def cancel(pk: UUID, error: str) -> None:
     _end(Fire.objects.filter(pk=pk, status__in=NOT_STARTED), FireStatus.CANCELLED, error=error)
 
 
+def cancel_due_until(moment: datetime, error: str) -> int:
+    """End all fires that were due until a moment and have not ended; return how many."""
+    unfinished = Fire.objects.filter(finished_at=None, scheduled_for__lte=moment)
+    keys = list(unfinished.values_list("pk", flat=True))
+    _end(unfinished, FireStatus.CANCELLED, error=error)
+    return len(keys)
+
+
 def cancel_run(pk: UUID, worker: str, error: str) -> None:
     """End a fire whose run on ``worker`` was told to stop."""
     _end(_running_on(pk, worker), FireStatus.CANCELLED, error=error)

@@ -21,6 +21,14 @@ from notifications.submission import send
 for name in ("first", "second"):
     send(channel="simulator", recipient="ada", body=name, idempotency_key=name)
 """
+SCHEDULE = """
+from datetime import timedelta
+from notifications.db import clock
+from notifications.tasks import send_notification
+from scheduling import jobs
+text = {"channel": "simulator", "recipient": "ada", "body": "once"}
+jobs.register("once", send_notification, clock.now() + timedelta(seconds=3), kwargs=text)
+"""
 STATES = "SELECT idempotency_key, status FROM notifications_notification ORDER BY 1"
 
 
@@ -101,12 +109,12 @@ def test_the_page_leads_to_a_system_that_is_restored_and_sends_nothing_unasked(
         people = connection.execute("SELECT username, is_superuser FROM auth_user").fetchall()
     assert people == [("ada", True)]
 
-    # Two wait as the backup is made, and are sent after it.
-    processes.run("submit", "python", "manage.py", "shell", "-v0", "-c", SUBMIT)
+    # Two wait as the backup is made, and a job; all are sent after it.
+    processes.run("submit", "python", "manage.py", "shell", "-v0", "-c", SUBMIT + SCHEDULE)
     production("backup")
     worker = processes.worker("-c", "1")
     beat = processes.beat()
-    wait_until(lambda: set(states(first).values()) == {"sent"})
+    wait_until(lambda: list(states(first).values()) == ["sent"] * 3)
     worker.terminate()
     beat.terminate()
     assert (worker.wait(), beat.wait()) == (0, 0)
@@ -116,7 +124,10 @@ def test_the_page_leads_to_a_system_that_is_restored_and_sends_nothing_unasked(
     # The restored database has both as waiting. Held, they wait; cancelled, they stay unsent.
     empty = PostgresServer().start()
     try:
-        production("restore", RESTORED_URL=empty.url)
+        with pytest.raises(RuntimeError, match="is no ISO 8601 moment"):
+            production.run(production.left["again"], STOPPED_AT="yesterday")
+        restored = production("restore", RESTORED_URL=empty.url, STOPPED_AT=stopped)
+        assert "2 notifications and 0 runs were cancelled; of 1 schedules" in restored
         # Each process starts with the file's settings, which the page has changed.
         processes.env |= production.settings()
         assert processes.env["DATABASE_URL"] == empty.url
@@ -124,12 +135,12 @@ def test_the_page_leads_to_a_system_that_is_restored_and_sends_nothing_unasked(
         processes.beat().wait_for_output("beat: Starting...")
         again = SUBMIT.replace('"first", "second"', '"third",')
         processes.run("submit", "python", "manage.py", "shell", "-v0", "-c", again)
-        assert "2 cancelled" in production("cancel", STOPPED_AT=stopped)
+        assert "0 notifications and 0 runs" in production("again", STOPPED_AT=stopped)
         production("release")
         wait_until(lambda: states(empty.url)["third"] == "sent")
         assert {states(empty.url)[name] for name in ("first", "second")} == {"cancelled"}
-        assert (tmp_path / "simulated.log").read_text().split()[:2] == sent
-        assert len((tmp_path / "simulated.log").read_text().split()) == 3
+        assert (tmp_path / "simulated.log").read_text().split()[:3] == sent
+        assert len((tmp_path / "simulated.log").read_text().split()) == 4
         assert not production.left, "these blocks of the page were not run"
     finally:
         processes.end_all()
