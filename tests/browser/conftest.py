@@ -6,7 +6,6 @@ docs.
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
+from tests import npm
 from tests.servers.processes import Processes
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -25,7 +25,6 @@ IN_DOCS = (
     *("flow-send-outlook", "flow-write-compare", "flow-story", "flow-mend-dry-run"),
     *("flow-plan-calendars", "flow-watch"),
 )
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "notifications-tests"
 
 
 @pytest.fixture(scope="package")
@@ -45,21 +44,8 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """The source of axe-core, fetched once by npm into a cache. Skips where it cannot be had."""
-    script = CACHE / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("axe-core is not here, and no npm to fetch it")
-        CACHE.mkdir(parents=True, exist_ok=True)
-        fetched = subprocess.run(
-            [npm, "install", "--prefix", CACHE, "--no-save", "--silent", "axe-core@4"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if fetched.returncode or not script.exists():
-            pytest.skip(f"npm could not fetch axe-core: {fetched.stderr[-200:]}")
+    """The source of axe-core. Skips where it cannot be had."""
+    script = npm.fetched("axe-core@4") / "node_modules" / "axe-core" / "axe.min.js"
     return script.read_text()
 
 
