@@ -24,11 +24,15 @@ LISTS = ("notifications_notification", "notifications_faileddelivery", "scheduli
 def much(transactional_db: None) -> None:
     """Many notifications, many schedules with their fires, made by the database itself."""
     every = IntervalSchedule.objects.create(every=1, period="days")
-    PeriodicTask.objects.bulk_create(
-        PeriodicTask(name=f"job {n}", task="shop.tidy", interval=every) for n in range(20_000)
-    )
-    first = PeriodicTask.objects.order_by("pk").values_list("pk", flat=True)[0]
+    job = PeriodicTask.objects.create(name="job 0", task="shop.tidy", interval=every)
+    first, columns = job.pk, [field.column for field in PeriodicTask._meta.fields]
+    copied = ", ".join(column for column in columns if column not in ("id", "name"))
     with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO django_celery_beat_periodictask (id, name, {copied})"
+            f" SELECT {first} + n, 'job ' || n, {copied} FROM django_celery_beat_periodictask,"
+            " generate_series(1, 19999) AS n"
+        )
         cursor.execute(
             "INSERT INTO notifications_notification (id, channel, priority, recipient, locale,"
             " context, subject, body, guarantee, reference, metadata, idempotency_key,"
