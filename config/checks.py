@@ -50,7 +50,8 @@ def _issuer() -> Iterator[Error]:
         parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
     ):
         yield Error(
-            "ADMIN_OIDC_ISSUER must begin with https://: else a man in the middle can log in.",
+            "ADMIN_OIDC_ISSUER must begin with https://: otherwise an attacker on the network "
+            "could log in.",
             hint="Set ADMIN_OIDC_ISSUER=https://login.example.org.",
             id="config.E006",
         )
@@ -119,7 +120,7 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
         ),
         (
             not settings.METRICS_TOKEN,
-            "METRICS_TOKEN is empty: only this machine is told the figures of /metrics.",
+            "METRICS_TOKEN is empty: only this machine may read /metrics.",
             "Set METRICS_TOKEN, or METRICS_TOKEN_FILE, and have Prometheus send it as a bearer.",
             "config.W009",
         ),

@@ -111,8 +111,8 @@ def _addresses() -> Iterator[CheckMessage]:
         reverse("api:openapi-json")
     except NoReverseMatch:
         yield Warning(
-            "ROOT_URLCONF does not include the addresses of notifications: there is no API, and "
-            "no receipt of a provider and no link to unsubscribe by arrives.",
+            "ROOT_URLCONF does not include the URLs of notifications: the API, receipts of "
+            "providers and links to unsubscribe do not work.",
             hint='Add to its urlpatterns: path("", include("notifications.urls"))',
             id="notifications.W004",
         )
@@ -121,9 +121,9 @@ def _addresses() -> Iterator[CheckMessage]:
 def _public_address() -> Iterator[CheckMessage]:
     if not settings.PUBLIC_URL and not settings.DEBUG and not getattr(settings, "OUTBOX", False):
         yield Warning(
-            "PUBLIC_URL is not set: there are no links to unsubscribe by or to the page of "
-            "preferences, and no callbacks of providers.",
+            "PUBLIC_URL is not set: messages have no links to unsubscribe or to the page of "
+            "preferences, and providers cannot send callbacks.",
             hint="Set PUBLIC_URL=https://notify.example.org, where the world reaches this system. "
-            "Silence it by SILENCED_SYSTEM_CHECKS where nobody is to follow such a link.",
+            "Silence it by SILENCED_SYSTEM_CHECKS if you need none of these.",
             id="notifications.W005",
         )

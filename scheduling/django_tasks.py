@@ -144,7 +144,7 @@ class Backend(BaseTaskBackend):
         found += [
             checks.Error(
                 f"TASKS[{self.alias!r}] names the queue {name!r}, which Celery does not have.",
-                hint=f"It has {', '.join(sorted(_queues()))}.",
+                hint=f"Known queues: {', '.join(sorted(_queues()))}.",
                 id="scheduling.E002",
             )
             for name in sorted(self.queues - {DEFAULT_TASK_QUEUE_NAME} - _queues())

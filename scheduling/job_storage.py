@@ -288,7 +288,7 @@ def _text(error: Exception) -> str:
     """Say what is wrong, under the names that a definition has for the fields."""
     if not isinstance(error, ValidationError):
         known = isinstance(error, (ImpossibleSchedule, MalformedMessage))
-        return str(error) if known else f"It cannot be kept ({type(error).__name__}): {error}"
+        return str(error) if known else f"It cannot be stored ({type(error).__name__}): {error}"
     if not hasattr(error, "error_dict"):
         return "; ".join(error.messages)
     return "; ".join(

@@ -174,7 +174,7 @@ def attempt_on(pk: UUID, worker: str) -> int | None:
 
 def leave(pk: UUID, attempt: int) -> None:
     """Record a run that ended by ``Ignore``, as one does that was replaced by other tasks."""
-    why = "The task ended by Ignore, or was replaced: what became of it is not followed."
+    why = "The task ended by Ignore, or was replaced: its outcome is not followed."
     _end(_run(pk, attempt), FireStatus.HANDED_OVER, error=why)
 
 

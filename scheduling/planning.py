@@ -8,7 +8,7 @@ from scheduling.timetable import INSTANT, Timetable
 LOOKED_BACK = timedelta(days=3660)
 """A rule that was due within this time, and never will be again, has ended."""
 
-ENDED = "It has ended: it will not be due any more."
+ENDED = "It has ended, and will not be due again."
 
 
 def next_fire(

@@ -76,7 +76,7 @@ def _end(key: Key, blame: Callable[[], None], stage: str) -> None:
             raise
         passing_over.begin(stage, key)
         logger.error(  # noqa: TRY400 -- a traceback has the exception's text
-            "%s as row %s was ended in stage %s; it is passed over for %d s",
+            "%s while row %s was ended in stage %s; the row is passed over for %d s",
             *(type(error).__name__, key, stage, passing_over.PASSED_OVER),
         )
 

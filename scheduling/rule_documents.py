@@ -121,7 +121,7 @@ def length_of(rule: Rule) -> timedelta:
     except OverflowError as error:
         raise InvalidJob("The interval is too long.", field="schedule.every") from error
     if length < SHORTEST_INTERVAL:
-        raise InvalidJob("An interval has one second at least.", field="schedule.every")
+        raise InvalidJob("An interval must be at least one second.", field="schedule.every")
     return length
 
 
@@ -130,7 +130,7 @@ def moment_of(text: str, *, field: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidJob(f"{text!r} is no ISO 8601 moment.", field=field) from error
+        raise InvalidJob(f"{text!r} is not a moment in ISO 8601.", field=field) from error
     if moment.tzinfo is None:
         raise InvalidJob(f"{text!r} has no UTC offset; add one, e.g. +00:00.", field=field)
     try:

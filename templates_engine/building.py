@@ -155,7 +155,7 @@ def _compiled(draft: Draft, locale: str, sources: Sources) -> Sources:
 def _of_markdown(draft: Draft, sources: Sources) -> str:
     if sources.get("html", "").strip():
         raise InvalidTemplate(
-            "A mail has markdown or html, and this one has both.", hint="Leave one of them empty."
+            "A mail has markdown or html, not both.", hint="Leave one of them empty."
         )
     source = sources["markdown"]
     check_syntax(source)
@@ -201,7 +201,7 @@ def _check_keys(found: object) -> None:
     if reserved:
         raise InvalidTemplate(
             f"Push services keep the key {reserved!r} for themselves.",
-            hint="Name it otherwise: not from, message_type, google.… or gcm.…",
+            hint="Choose another name than from, message_type, google.… or gcm.…",
         )
 
 

@@ -69,7 +69,7 @@ class _Composer:
         name = _name_in(segment)
         if name in inside:
             circle = " → ".join([*inside[inside.index(name) :], name])
-            raise InvalidTemplate(f"{circle} goes round in a circle.", line=segment.line)
+            raise InvalidTemplate(f"{circle} is a circle of references.", line=segment.line)
         source = self.find(name)
         if source is None:
             raise InvalidTemplate(

@@ -143,7 +143,7 @@ def _round(value: float, precision: int = 0, method: str = "common") -> float:
     if not isinstance(precision, int) or abs(precision) > MAX_DECIMALS:
         raise BadValue(f"round takes at most {MAX_DECIMALS} decimals.")
     if method not in ("common", "ceil", "floor"):
-        raise BadValue("round rounds common, ceil or floor.")
+        raise BadValue("round takes the methods common, ceil and floor.")
     if method == "common":
         return float(round(value, precision))
     scale = 10.0**precision

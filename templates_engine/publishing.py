@@ -131,8 +131,9 @@ def publish(
             by is None or by.pk in (version.created_by_id, version.edited_by_id)
         ):
             raise NeedsColleague(
-                "Who wrote a version does not publish it here.",
-                hint="Let a colleague look at it and publish it: ask a colleague on its page.",
+                "The author of a version may not publish it.",
+                hint="Let a colleague check and publish it: its page has the button “Ask a "
+                "colleague”.",
             )
         version.published_by = by
         prepare(version, builder)
@@ -152,7 +153,7 @@ def roll_back(template: Template, to_number: int, by: User | None = None) -> Tem
         if version is None:
             raise VersionNotFound(
                 f"Template {template.name!r} has no archived version {to_number}.",
-                hint="Only a version that was live before can be gone back to.",
+                hint="You can only roll back to a version that was live before.",
             )
         check_schema(version.context_schema)
         _go_live(version)

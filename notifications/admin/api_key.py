@@ -30,7 +30,8 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in 
     project = forms.ChoiceField(
         choices=lambda: [(name, name) for name in projects.names()],
         widget=UnfoldAdminSelectWidget,
-        help_text="It sees and touches nothing of other projects. It is not changed later.",
+        help_text="The key sees and changes nothing of other projects. The project cannot "
+        "be changed later.",
     )
 
     class Meta:

@@ -37,7 +37,8 @@ PAUSE_DIALOG = {
 RESUME_DIALOG = {"title": "Resume this batch?", "form_submit_text": "Resume"}
 CANCEL_DIALOG = {
     "title": "Cancel the rest of this batch?",
-    "description": "What was not sent never is. What a worker has in hand cannot be called back.",
+    "description": "What was not sent yet will never be sent. What a worker is sending now cannot "
+    "be stopped.",
     "form_submit_text": "Cancel the rest",
 }
 

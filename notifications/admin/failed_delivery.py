@@ -223,7 +223,7 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
         "delete",
         {
             "title": "Discard it?",
-            "description": "It is kept, closed, with your reason.",
+            "description": "It stays in the list as discarded, with your reason.",
             "form_class": DiscardDialog,
             "form_submit_text": "Discard",
         },
@@ -233,7 +233,7 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
         why = form.cleaned_data["reason"]
         one = FailedDelivery.objects.filter(pk=dead.pk)
         if not failed_deliveries.discard(one, why=why, by=who(request)):
-            return answer(request, _page(dead), "It was seen to before.", failed=True)
+            return answer(request, _page(dead), "It was replayed or discarded before.", failed=True)
         self.log_change(request, dead, f"Discarded: {why}")
         return answer(request, _page(dead), "Discarded.")
 

@@ -30,18 +30,18 @@ from notifications.recipients import suppressions
 
 CANCEL_DIALOG = {
     "title": "Cancel this notification?",
-    "description": "It is not sent. What a worker has in hand already cannot be called back.",
+    "description": "It will not be sent. If a worker is sending it now, it cannot be stopped.",
     "form_submit_text": "Cancel it",
 }
 RESEND_DIALOG = {
     "title": "Send it again?",
     "description": "A new notification with the same content, linked to this one. "
-    "A template is taken as it is published now.",
+    "It uses the version of the template that is live now.",
     "form_submit_text": "Send again",
 }
 SUPPRESS_DIALOG = {
-    "title": "Write to this recipient no more?",
-    "description": "Nothing goes to them over this channel until the suppression is lifted.",
+    "title": "Stop sending to this recipient?",
+    "description": "Nothing is sent to them over this channel until the suppression is lifted.",
     "form_submit_text": "Suppress",
 }
 
@@ -160,7 +160,9 @@ class NotificationAdmin(RecordAdmin):
             by=who(request),
         )
         self.log_change(request, notification, "Suppressed its recipient.")
-        return answer(request, _page(notification), "Its recipient is written to no more.")
+        return answer(
+            request, _page(notification), "Nothing more is sent to its recipient over this channel."
+        )
 
     def _cancel(self, request: HttpRequest, notification: Notification) -> bool:
         cancelled = bool(submission.cancel(notification.id))

@@ -40,8 +40,8 @@ class HoldDialog(BaseDialogForm):  # type: ignore[misc]  # as above
 
 PROBE_DIALOG = {
     "title": "Probe this account now?",
-    "description": "One message that waits for it tries it. If that is sent, the others follow; "
-    "if not, the account rests again.",
+    "description": "One waiting message is sent by it. If that succeeds, the others follow; "
+    "if not, its circuit stays open.",
     "form_submit_text": "Probe",
 }
 HOLD_DIALOG = {
@@ -128,8 +128,8 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         row = ProviderAccount.objects.get(pk=object_id)
         if not account_probes.probe_now(row.name):
             return answer(request, _page(row), "Its circuit is closed: it is in use.", failed=True)
-        self.log_change(request, row, "Had it probed.")
-        return answer(request, _page(row), "The next message that waits for it tries it.")
+        self.log_change(request, row, "Asked for a probe.")
+        return answer(request, _page(row), "The next message that waits for it probes it.")
 
     @with_dialog("Hold", "probe", "pause_circle", HOLD_DIALOG)
     def hold(self, request: HttpRequest, form: HoldDialog, object_id: int) -> HttpResponse:
@@ -158,8 +158,8 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         "send",
         {
             "title": "Send a test",
-            "description": "By this account, as it is saved; also if it is disabled. To your own "
-            "address, or to one that TEST_RECIPIENTS lists.",
+            "description": "This account sends it, as it is saved, even if it is disabled; to "
+            "your own address, or to one that TEST_RECIPIENTS lists.",
             "form_class": TestDialog,
             "form_submit_text": "Send",
         },
@@ -266,7 +266,7 @@ class SuppressionAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         obj.source = "admin"
         super().save_model(request, obj, form, change)
 
-    @admin.action(description="Lift: the recipients may be written to again", permissions=["lift"])
+    @admin.action(description="Lift: allow sending to these recipients again", permissions=["lift"])
     def lift(self, request: HttpRequest, chosen: "QuerySet[Suppression]") -> None:
         in_force = list(chosen.filter(lifted_at__isnull=True))
         lifted = suppressions.lift(in_force, by=who(request))

@@ -34,8 +34,9 @@ class RecipientForm(FormOfProject):
     addresses = forms.CharField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 6}),
-        help_text="One a line: the channel, the address, and the word verified if it is: "
-        "email ada@example.org verified.",
+        help_text="One per line: the channel, the address and, if it is verified, the word "
+        "verified, "
+        "like: email ada@example.org verified.",
     )
 
     chosen = forms.CharField(
@@ -43,8 +44,8 @@ class RecipientForm(FormOfProject):
         required=False,
         show_hidden_initial=True,  # so that what was chosen since the page was opened stays
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
-        help_text="What they have told you, one a line: the category, the channel, yes or no; "
-        "an asterisk means all: marketing email no. A line that is taken out: the default.",
+        help_text="One per line: the category, the channel, yes or no, like: marketing email no. "
+        "An asterisk (*) means all. Delete a line to go back to the default.",
     )
 
     class Meta:
@@ -77,7 +78,9 @@ class RecipientForm(FormOfProject):
             directory.check(self.given(data))
             world = self.instance.world if self.instance.pk else World(data["project"], test=False)
             if not self.instance.pk and directory.is_known(data["key"], world=world):
-                raise InvalidField("There is a recipient of this id. Change that one.", field="id")
+                raise InvalidField(
+                    "A recipient with this id exists already: change that one.", field="id"
+                )
             preferences.check(self.changes(data), world)
         except InvalidNotification as error:
             field = error.field.partition(".")[0]
@@ -127,7 +130,7 @@ def _lines(text: str) -> dict[tuple[str, str], bool]:
     for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
         words = line.split()
         if len(words) != 3 or words[2] not in GRANTED:
-            raise InvalidField(f"Line {number} is not like marketing email no.", field="chosen")
+            raise InvalidField(f"Line {number} must look like: marketing email no.", field="chosen")
         category, channel = ("" if word == ALL else word for word in words[:2])
         wanted[category, channel] = GRANTED[words[2]]
     return wanted

@@ -48,7 +48,7 @@ class RecordAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     search_fields = ("id",)
     search_help_text = (
-        "An id, recipient, reference, idempotency key or the provider's id; else a part of a "
+        "An id, recipient, reference, idempotency key or the provider's id; or a part of a "
         "recent recipient."
     )
     change_form_before_template = "notifications/admin/timeline.html"

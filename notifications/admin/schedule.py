@@ -66,13 +66,15 @@ class NotificationScheduleForm(ScheduleForm):
         Audience.objects.filter(test=False),
         required=False,
         widget=UnfoldAdminSelectWidget,
-        help_text="In place of recipients: whom it has at each fire. More fields may name what "
-        'attributes fill: {"variables": {"name": "attributes.first_name"}}.',
+        help_text="Instead of recipients: everybody who is in the audience at each fire. More "
+        "fields can say which attributes fill the template's variables: "
+        '{"variables": {"name": "attributes.first_name"}}.',
     )
     template = forms.ModelChoiceField(
         Template.objects.exclude(namespace__endswith=":test"),
         required=False,
-        help_text="What is published when it fires. Empty: the text below.",
+        help_text="The version that is live when the schedule fires is sent. Empty: the text "
+        "below.",
     )
     context = forms.JSONField(
         required=False,
@@ -162,9 +164,9 @@ class NotificationScheduleForm(ScheduleForm):
         """Say whom there are too few or too many of."""
         if self.cleaned_data.get("audience") is not None:
             if recipients:
-                self.add_error("audience", "There are both recipients and an audience.")
+                self.add_error("audience", "Give recipients or an audience, not both.")
         elif not recipients:
-            self.add_error("recipients", "Say whom to send it to.")
+            self.add_error("recipients", "Name the recipients or an audience.")
         elif len(recipients) > MOST_RECIPIENTS:
             self.add_error(
                 "recipients", f"More than {MOST_RECIPIENTS}: make a task of your own for these."

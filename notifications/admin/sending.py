@@ -65,31 +65,31 @@ class SendForm(forms.Form):
         max_length=MOST_CHARACTERS,
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 8, "spellcheck": "false"}),
-        help_text="A CSV: the first line names the columns. One is recipient, or to, for the ids "
-        "of stored recipients; category, reference, locale, local_time and idempotency_key are "
-        "fields; the others are the template's variables. Paste it, or choose a CSV or an Excel "
-        "workbook, of which the first sheet is read as it looks.",
+        help_text="Paste a CSV, or choose a CSV file or an Excel workbook (its first visible sheet "
+        "is read). The first line names the columns: recipient has addresses, or to has ids of "
+        "stored recipients; category, reference, locale, local_time and idempotency_key are "
+        "fields; every other column is a variable of the template.",
     )
     audience = forms.ModelChoiceField(
         Audience.objects.filter(project=DEFAULT_PROJECT, test=False),
         required=False,
         empty_label="none: the recipients above",
         widget=UnfoldAdminSelectWidget,
-        help_text="In place of recipients: whom it has as it is sent. Attributes of the same names "
-        "fill the template's variables.",
+        help_text="Instead of recipients: everybody who is in the audience when the batch is sent. "
+        "Attributes with the names of the template's variables fill them.",
     )
     name = forms.CharField(
         label="Name of the batch",
         max_length=255,
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text="By which you find it again.",
+        help_text="To find the batch later.",
     )
     priority = forms.ChoiceField(
         choices=[(name, name) for name in routing.PRIORITIES],
         initial="low",
         widget=UnfoldAdminSelectWidget,
-        help_text="low is for campaigns: nobody who waits for a code waits behind it.",
+        help_text="low is for campaigns: urgent messages, such as codes, do not wait behind it.",
     )
     when = forms.ChoiceField(
         choices=[(NOW, "Now"), (LATER, "Later"), (LOCALLY, "In the recipients' morning")],
@@ -99,14 +99,14 @@ class SendForm(forms.Form):
         label="Later, at",
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
-        help_text="In your zone, which the times on these pages name.",
+        help_text="In your time zone, which the times on these pages show.",
     )
     morning = forms.TimeField(
         label="In the recipients' morning, at",
         required=False,
         initial=MORNING,
         widget=UnfoldAdminTextInputWidget(attrs={"type": "time"}),
-        help_text="By the clock where each recipient is: the zone of a stored recipient, else the "
+        help_text="In each recipient's time zone: that of a stored recipient, otherwise the "
         "system's.",
     )
     key = forms.CharField(widget=forms.HiddenInput, max_length=64)
@@ -117,13 +117,13 @@ class SendForm(forms.Form):
         if data.get("when") == LATER and not data.get("at") and "at" not in self.errors:
             self.add_error("at", "Say when.")
         if data.get("when") == LATER and data.get("at") and data["at"] <= clock.now():
-            self.add_error("at", "This moment is past.")
+            self.add_error("at", "This time is in the past.")
         if data.get("when") == LOCALLY and not data.get("morning") and "morning" not in self.errors:
-            self.add_error("morning", "Say at which time.")
+            self.add_error("morning", "Name the time.")
         if data.get("audience") and data.get("rows"):
-            self.add_error("audience", "There are both recipients and an audience.")
+            self.add_error("audience", "Give recipients or an audience, not both.")
         elif not data.get("audience") and not data.get("rows") and "rows" not in self.errors:
-            self.add_error("rows", "Say whom to send it to.")
+            self.add_error("rows", "Name the recipients or an audience.")
         if self.errors:
             return data
         self.version = TemplateVersion.objects.select_related("template").get(pk=data["template"])
@@ -265,7 +265,7 @@ def _columns(items: Sequence[Item], version: TemplateVersion) -> list[tuple[str,
     needed = set(version.required)
     found = dict(first.get("context") or {})
     variables = [
-        (name, "variable" if name in needed else "variable that the template need not have")
+        (name, "variable" if name in needed else "optional variable of the template")
         for name in found
     ]
     missing = [(name, "missing") for name in sorted(needed - found.keys())]

@@ -120,7 +120,10 @@ JOBS = dict.fromkeys(SENDING_TASKS, Scope.SEND)
 def permit_rule(request: HttpRequest) -> None:
     """Let a key make a rule that sends. Raises ``Problem`` 403."""
     if Scope.SEND not in key_of(request).scopes:
-        raise Problem("missing-scope", f"A rule sends: it needs the scope {Scope.SEND.value!r}.")
+        raise Problem(
+            "missing-scope",
+            f"A rule sends notifications, so the key needs the scope {Scope.SEND.value!r}.",
+        )
 
 
 def guard(api: NinjaAPI) -> None:
@@ -156,4 +159,4 @@ def permit_job(request: HttpRequest, definition: Mapping[str, Any]) -> None:
     if not is_of_project(definition, key.world):
         raise Problem("forbidden", "This job sends for another project.", field="kwargs.project")
     if key.world.test and not sends_tests(definition):
-        raise Problem("forbidden", "A test key can have tests sent, and nothing else.")
+        raise Problem("forbidden", "A test key can only send tests.")

@@ -89,13 +89,13 @@ def preview_filter(request: HttpRequest, payload: FilterIn) -> saved.Preview:
     return saved.preview(payload.filter, world_of(request), payload.limit)
 
 
-@router.get("/{name}", response=AudienceOut, summary="Look at one")
+@router.get("/{name}", response=AudienceOut, summary="Get one")
 def get_audience(request: HttpRequest, name: Name) -> Audience:
     """Return an audience."""
     return _find(request, name)
 
 
-@router.get("/{name}/preview", response=PreviewOut, summary="Who is in it now")
+@router.get("/{name}/preview", response=PreviewOut, summary="Count its recipients now")
 def preview_audience(request: HttpRequest, name: Name, query: Query[PreviewQuery]) -> saved.Preview:
     """Count who is in an audience now, and show some of them."""
     row = _find(request, name)

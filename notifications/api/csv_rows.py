@@ -197,7 +197,7 @@ def _header(record: "_Record", among: Collection[str], fields: Collection[str]) 
         header.pop()
     if not _has(header, among):
         raise UnreadableFile(
-            f"Line {record.line} names the columns, and there is none named {' or '.join(among)}."
+            f"Line {record.line} names the columns: {' or '.join(among)} is missing."
         )
     if "" in header:
         raise UnreadableFile(f"Line {record.line}: column {header.index('') + 1} has no name.")

@@ -32,9 +32,12 @@ class RuleChange(Input):
     channel: str = Field("", description="The name of a channel.")
     recipients: str = Field("", description=f"{EXPRESSION}: one address, or a list.")
     to: str = Field(
-        "", description=f"{EXPRESSION} in place of it: the id of a stored recipient, or a list."
+        "",
+        description=f"{EXPRESSION} instead of an address: the id of a stored recipient, or a list.",
     )
-    category: str = Field("", description="What recipients may refuse it as.", max_length=50)
+    category: str = Field(
+        "", description="The category as which recipients can refuse it.", max_length=50
+    )
     template: str = Field("", description="The name of a published template.")
     context: dict[str, str] = Field(
         {}, description=f"{EXPRESSION} for each variable. Empty: the data itself."
@@ -42,8 +45,12 @@ class RuleChange(Input):
     delay: Whole = Field(0, ge=0, le=315_360_000, description="Seconds from the event to the send.")
     priority: str = Field("medium", json_schema_extra=PRIORITY)
     cancel_on: str = Field("", description="The name of the event that cancels what waits.")
-    match: str = Field("", description=f"{EXPRESSION} that tells which one is cancelled.")
-    cancel_match: str = Field("", description="The same over the cancelling event's data.")
+    match: str = Field(
+        "", description=f"{EXPRESSION} whose value says which notifications are cancelled."
+    )
+    cancel_match: str = Field(
+        "", description="The same for the data of the cancelling event. Empty: the same expression."
+    )
 
 
 class RuleIn(RuleChange):
@@ -59,7 +66,7 @@ class RuleOut(Schema):
     """A rule as it stands."""
 
     id: int
-    test: bool = Field(description="Whether only the events of tests cause it.")
+    test: bool = Field(description="Whether only test events trigger it.")
     name: str
     enabled: bool
     event: str
@@ -94,14 +101,14 @@ def list_event_rules(request: HttpRequest, filters: Query[Filters]) -> dict[str,
     return {"items": page, "next_cursor": cursor}
 
 
-@router.post("", response={201: RuleOut}, openapi_extra=refuses(409), summary="Make a rule")
+@router.post("", response={201: RuleOut}, openapi_extra=refuses(409), summary="Create a rule")
 def create_event_rule(request: HttpRequest, payload: RuleIn) -> Answer[EventRule]:
     """Make a rule. One that could not work is refused by field."""
     permit_rule(request)
     return Answer(201, _save(EventRule(**world_of(request).columns, **payload.model_dump())))
 
 
-@router.get("/{int:id}", response=RuleOut, summary="Look at a rule")
+@router.get("/{int:id}", response=RuleOut, summary="Get a rule")
 def get_event_rule(request: HttpRequest, id: Number) -> EventRule:  # noqa: A002 -- the path's own name
     """Return a rule."""
     return _find(request, id)

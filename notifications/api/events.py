@@ -102,9 +102,9 @@ def create_event(
     if idempotency_key and payload.key not in ("", idempotency_key):
         raise Problem(
             "invalid-request",
-            "The header and the body name different keys.",
+            "The header and the body name different idempotency keys.",
             field="key",
-            hint="Give one of them.",
+            hint="Use one key in both places, or name it in one place only.",
         )
     emission = events.emit(
         payload.name,
@@ -124,7 +124,7 @@ def list_events(request: HttpRequest, filters: Query[Filters]) -> dict[str, Any]
     return {"items": page, "next_cursor": cursor}
 
 
-@router.get("/{id}", response=EmittedEvent, summary="Look at one")
+@router.get("/{id}", response=EmittedEvent, summary="Get one")
 def get_event(request: HttpRequest, id: UUID) -> Event:  # noqa: A002 -- the path's own name
     """Return an event with what it has caused."""
     return _find(request, id)

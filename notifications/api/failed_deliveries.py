@@ -183,7 +183,7 @@ def discard_failed_deliveries(request: HttpRequest, payload: BulkDiscardIn) -> D
     return Discarded(discarded=failed_deliveries.discard(rows, why=payload.reason))
 
 
-@router.get("/{int:id}", response=FailedDeliveryDetail, summary="Look at one")
+@router.get("/{int:id}", response=FailedDeliveryDetail, summary="Get one")
 def get_failed_delivery(request: HttpRequest, id: Number) -> FailedDelivery:  # noqa: A002 -- as above
     """Return a failed delivery with its history."""
     return _find(request, id)

@@ -160,7 +160,7 @@ def replay_failed_runs(request: HttpRequest, payload: RunsReplayIn) -> Answer[Ru
     return Answer(202, RunsReplayed(fires=[fire.pk for fire in made]))
 
 
-@router.get("/{uuid:id}", response=FailedRunDetail, summary="Look at one")
+@router.get("/{uuid:id}", response=FailedRunDetail, summary="Get one")
 def get_failed_run(request: HttpRequest, id: UUID) -> Fire:  # noqa: A002 -- the path's own name
     """Return a failed run with its attempts, also one that was seen to."""
     return _find(request, id)

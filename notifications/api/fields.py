@@ -29,7 +29,9 @@ class Input(BaseModel):
 def _kept(text: str) -> str:
     """Refuse what no database keeps, before it gets there."""
     if not can_be_kept(text):
-        raise ValueError("It holds a character that cannot be kept (NUL or half of a pair).")
+        raise ValueError(
+            "It holds a character that cannot be stored (NUL or half of a surrogate pair)."
+        )
     return text
 
 
@@ -52,7 +54,7 @@ def filter_by(names: tuple[str, ...]) -> tuple[AfterValidator, WithJsonSchema]:
 def _among(names: tuple[str, ...]) -> Callable[[str], str]:
     def check(value: str) -> str:
         if value not in names:
-            raise ValueError(f"It is none of {', '.join(filter(None, names))}.")
+            raise ValueError(f"It must be one of {', '.join(filter(None, names))}.")
         return value
 
     return check
@@ -94,7 +96,7 @@ def _with_offset(value: str) -> str:
     except (TypeError, ValueError):
         return value  # for which ``Moment`` refuses it
     if moment.tzinfo is None:
-        raise ValueError("It has no UTC offset, so it could be a time of any zone.")
+        raise ValueError("It has no UTC offset, so its time zone is unknown.")
     return value
 
 

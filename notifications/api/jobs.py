@@ -109,7 +109,7 @@ class BackfillIn(Input):
     since: ExactMoment
     until: ExactMoment = Field(description="The first moment after the range.")
     pace: float = Field(0, ge=0, le=86_400, description="Seconds from one run to the next.")
-    dry_run: bool = Field(default=False, description="Only tell what would run.")
+    dry_run: bool = Field(default=False, description="Only say what would run.")
 
 
 class PlannedRun(Schema):
@@ -167,7 +167,7 @@ def create_job(request: HttpRequest, payload: Definition) -> Answer[JobOut]:
     return Answer(201, _document(_define(request, payload, is_new=True)))
 
 
-@router.get("/{int:id}", response=JobOut, summary="Look at a job")
+@router.get("/{int:id}", response=JobOut, summary="Get a job")
 def get_job(request: HttpRequest, response: HttpResponse, id: Number) -> JobOut:  # noqa: A002 -- the path's own name
     """Return a job, with its version as `ETag`: name it as `If-Match` to change no other."""
     document = _document_of(world_of(request), id)

@@ -41,7 +41,7 @@ KINDS: dict[str, Kind] = {
         403,
         "This address takes requests by HTTPS only.",
         "Use https://, and a new key: others could read what was sent by http://. "
-        "Behind a proxy, PROXY_SSL_HEADER names its header that says that TLS was used.",
+        "Behind a proxy, set PROXY_SSL_HEADER to the header that says that TLS was used.",
     ),
     "forbidden": Kind(403, "That is not allowed."),
     "not-found": Kind(404, "Nothing has this id or address."),
@@ -58,10 +58,10 @@ KINDS: dict[str, Kind] = {
     "unknown-channel": Kind(422, "There is no such channel."),
     "no-provider": Kind(422, "No account serves this channel."),
     "unknown-priority": Kind(422, "There is no such priority."),
-    "unknown-project": Kind(422, "There is no such project, or it is another's."),
+    "unknown-project": Kind(422, "The project does not exist, or the key may not use it."),
     "unknown-guarantee": Kind(422, "There is no such guarantee."),
     "unknown-template": Kind(422, "No published template has this name and channel."),
-    "invalid-context": Kind(422, "The context is not what the template needs."),
+    "invalid-context": Kind(422, "The context does not fit the template."),
     "missing-content": Kind(422, "There is nothing to send, or both a template and a text."),
     "malformed-recipient": Kind(422, "The recipient is not an address of its channel."),
     "unknown-recipient": Kind(
@@ -73,13 +73,13 @@ KINDS: dict[str, Kind] = {
     "filter-too-slow": Kind(
         422,
         "The database takes too long to find whom the filter matches.",
-        "Trying again takes as long. Give the filter fewer conditions and values, and one beside "
-        "them that finds few recipients.",
+        "A retry takes as long. Use fewer conditions and values, and add a condition that few "
+        "recipients match.",
     ),
     "query-too-slow": Kind(
         422,
         "The database takes too long to find what was asked for.",
-        "Trying again takes as long. Ask for less: a shorter time, or a filter that finds less.",
+        "A retry takes as long. Ask for less: a shorter time range or a narrower filter.",
     ),
     "invalid-window": Kind(422, "The delivery window never opens."),
     "unknown-chain": Kind(422, "There is no such chain."),
@@ -95,15 +95,15 @@ KINDS: dict[str, Kind] = {
     "handler-not-allowed": Kind(422, "This task may not be scheduled by name."),
     "refused-by-database": Kind(
         422,
-        "The database refuses this row, and takes others.",
-        "Trying again does not help. Tell the operator the request_id: the log has the error.",
+        "The database refuses this row.",
+        "A retry does not help. Tell the operator the request_id: the log has the error.",
     ),
     "too-many-requests": Kind(
         429,
         "This API key, or this address by wrong keys, has reached its rate limit.",
         "Wait for the seconds in Retry-After, or ask for a higher rate limit of the key.",
     ),
-    "internal-error": Kind(500, "Something went wrong here."),
+    "internal-error": Kind(500, "Something went wrong on the server."),
     "database-away": Kind(503, "The database is not available now."),
 }
 # For an answer that another part of the web stack has given.

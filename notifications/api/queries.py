@@ -39,9 +39,9 @@ def _strict(view: Callable[..., Any], known: frozenset[str]) -> Callable[..., An
             name = min(unknown)
             raise Problem(
                 "unknown-argument",
-                f"There is no {name[:100]!r} in this query.",
+                f"This path has no query parameter {name[:100]!r}.",
                 field=name[:100],
-                hint=f"It has {', '.join(sorted(known))}." if known else "It has none.",
+                hint=f"Known: {', '.join(sorted(known))}." if known else "This path takes none.",
             )
         return view(request, **values)
 

@@ -93,7 +93,7 @@ class ImportOut(Schema):
     refused: int
     blank: int = Field(description="Blank rows, which were skipped.")
     errors: list[ImportedRowError] = Field(
-        description="What is wrong with the refused rows, all of each: the first 1,000."
+        description="All faults of each refused row; the first 1,000."
     )
 
 
@@ -146,7 +146,7 @@ def import_recipients(request: HttpRequest) -> dict[str, Any]:
     return recipient_rows.save(sheet, world_of(request)).document()
 
 
-@router.get("/{id}", response=RecipientOut, summary="Look at one")
+@router.get("/{id}", response=RecipientOut, summary="Get one")
 def get_recipient(request: HttpRequest, id: Key) -> dict[str, Any]:  # noqa: A002 -- the path's own name
     """Return a recipient."""
     return _find(world_of(request), id)

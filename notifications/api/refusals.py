@@ -151,7 +151,7 @@ _TRANSLATIONS: list[tuple[_Kinds, Callable[..., Problem]]] = [
     # A number or a character that no database keeps, in a field that nobody else looks at.
     (
         (DataError, OverflowError, UnicodeEncodeError),
-        lambda _: Problem("invalid-request", "A value is out of range, or cannot be kept."),
+        lambda _: Problem("invalid-request", "A value is out of range, or cannot be stored."),
     ),
     (Http404, lambda _: Problem("not-found")),
     (RequestDataTooBig, lambda _: Problem("body-too-large")),

@@ -91,7 +91,7 @@ def create_suppression(request: HttpRequest, payload: SuppressionIn) -> Answer[S
         raise UnknownChannel(
             f"There is no channel {payload.channel!r}.",
             field="channel",
-            hint=f"There are {', '.join(CHANNELS)}.",
+            hint=f"Use one of: {', '.join(CHANNELS)}.",
         )
     recipient = CHANNELS[payload.channel].clean_recipient(payload.recipient)
     world = world_of(request)
@@ -113,7 +113,7 @@ def create_suppression(request: HttpRequest, payload: SuppressionIn) -> Answer[S
         lifted_at=None,
     ).first()
     if row is None:
-        raise Problem("conflict", "It was lifted in the same moment.")
+        raise Problem("conflict", "Another request lifted it at the same moment.")
     return Answer(201, row)
 
 

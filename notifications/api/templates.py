@@ -152,7 +152,7 @@ def create_template(request: HttpRequest, payload: TemplateIn) -> Answer[Templat
         raise UnknownChannel(
             f"There is no channel {payload.channel!r}.",
             field="channel",
-            hint=f"There are {', '.join(routing.CHANNELS)}.",
+            hint=f"Use one of: {', '.join(routing.CHANNELS)}.",
         )
     row = Template(namespace=world_of(request).namespace, **payload.model_dump())
     try:
@@ -167,7 +167,7 @@ def create_template(request: HttpRequest, payload: TemplateIn) -> Answer[Templat
     return Answer(201, row)
 
 
-@router.get("/{name}", response=TemplateDetail, summary="Look at a template")
+@router.get("/{name}", response=TemplateDetail, summary="Get a template")
 def get_template(request: HttpRequest, name: Name) -> Template:
     """Return a template with its versions."""
     return _find(request, name)
@@ -182,7 +182,7 @@ def create_version(request: HttpRequest, name: Name, payload: VersionIn) -> Answ
     return Answer(201, version)
 
 
-@router.get("/{name}/versions/{number}", response=VersionOut, summary="Look at a version")
+@router.get("/{name}/versions/{number}", response=VersionOut, summary="Get a version")
 def get_version(request: HttpRequest, name: Name, number: Number) -> TemplateVersion:
     """Return a version with its content."""
     return _version(request, name, number)

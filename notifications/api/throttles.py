@@ -18,7 +18,9 @@ router = Router()
 class ThrottleIn(Input):
     """The throttle of a category on a channel."""
 
-    category: str = Field(description="What it counts. One that cannot be refused has none.")
+    category: str = Field(
+        description="The category that it limits: one that recipients can refuse."
+    )
     channel: str = Field(
         "",
         json_schema_extra=one_of(("", *ADDRESSED)),
@@ -27,15 +29,15 @@ class ThrottleIn(Input):
     limit: int = Field(description="How many a recipient gets in a period, 1 to 1000.")
     period: int | str = Field(
         86_400,
-        description="Seconds, or a text like `30m`, `1h` or `7d`, counted from the first that they "
-        f"get; at most 30 days. `{throttles.DAY}`: a day of the calendar where the recipient is.",
+        description="Seconds, or a text like `30m`, `1h` or `7d`, counted from the first "
+        f"notification of the period; at most 30 days. `{throttles.DAY}`: a day of the calendar where the recipient is.",
     )
     rest: str = Field(
         Rest.WAIT.value,
         json_schema_extra=one_of(tuple(Rest)),
-        description="What becomes of the others.",
+        description="What happens to the others.",
     )
-    template: str = Field("", description="The digest's template, where the rest is one.")
+    template: str = Field("", description="The digest's template, if `rest` is `digest`.")
 
 
 class ThrottleOut(Schema):

@@ -41,7 +41,9 @@ class WindowChange(Input):
     """What a window is to be from now on; what is not named stays."""
 
     begins: str = Field("", description="The local time at which it opens, like `08:00`.")
-    ends: str = Field("", description="When it closes; on the next day, if that is not later.")
+    ends: str = Field(
+        "", description="When it closes; on the next day, if not later than `begins`."
+    )
     days: list[str] = Field(
         default_factory=every_day,
         description=f"Some of {', '.join(DAYS)}; by default all.",
@@ -50,15 +52,17 @@ class WindowChange(Input):
     holidays: bool = Field(
         default=True, description="Whether it opens on public holidays of the recipient's country."
     )
-    timezone: str = Field("", description="The zone of who has none.")
-    country: str = Field("", description="The country of who has none, like `AT` or `DE-BY`.")
+    timezone: str = Field("", description="The time zone of recipients without one.")
+    country: str = Field(
+        "", description="The country of recipients without one, like `AT` or `DE-BY`."
+    )
     spread: Whole = Field(10, description="Minutes after the opening over which sends are spread.")
     if_late: str = Field(
         DeliveryWindow.IfLate.DROP.value,
         json_schema_extra=one_of(tuple(DeliveryWindow.IfLate.values)),
-        description="What becomes of one that would expire before it opens.",
+        description="What happens to a notification that would expire before it opens.",
     )
-    late_channel: str = Field("", description="With `channel`: the channel by which it goes then.")
+    late_channel: str = Field("", description="With `channel`: the channel used instead.")
     late_template: str = Field("", description="The template of that channel.", max_length=100)
 
 
@@ -70,12 +74,14 @@ class WindowIn(WindowChange):
     )
 
     category: str = Field("", description="The category that it is for.", max_length=50)
-    template: str = Field("", description="Or the template.", max_length=100)
+    template: str = Field(
+        "", description="The template that it is for, instead of a category.", max_length=100
+    )
     begins: str = Field(
         description="The local time at which it opens, like `08:00`.", json_schema_extra=OF_DAY
     )
     ends: str = Field(
-        description="When it closes; on the next day, if that is not later.",
+        description="When it closes; on the next day, if not later than `begins`.",
         json_schema_extra=OF_DAY,
     )
 
@@ -152,5 +158,5 @@ def delete_window(request: HttpRequest, id: Number) -> Answer[None]:  # noqa: A0
 
 def _time(text: str, field: str) -> time:
     if not _TIME.fullmatch(text):
-        raise InvalidField("It is not a local time like 08:00.", field=field)
+        raise InvalidField("It must be a local time like 08:00.", field=field)
     return time.fromisoformat(text)

@@ -68,9 +68,9 @@ def read(given: Any, world: World, now: datetime) -> Sql:
         raise UnindexedFilter(
             "No index serves this filter.",
             field=reader.unserved or "filter",
-            hint='Put it beside a condition that an index serves, inside "and"; '
-            '{"everyone": true} is one that reads every recipient of the project. '
-            "docs/audiences.md says which are served.",
+            hint='Put it inside "and", beside a condition that an index serves or beside '
+            '{"everyone": true}, which reads every recipient of the project. '
+            "docs/audiences.md lists the conditions that an index serves.",
         )
     return found.sql
 
@@ -87,12 +87,12 @@ class _Reader:
         """Read a condition, or a group of them."""
         if not isinstance(given, Mapping):
             raise InvalidFilter(
-                "It is not an object.",
+                "It must be a JSON object.",
                 field=place,
-                hint='Give it like {"field": "attributes.plan", "op": "eq", "value": "gold"}.',
+                hint='Write it like {"field": "attributes.plan", "op": "eq", "value": "gold"}.',
             )
         if depth > DEEPEST and _GROUPS & given.keys():
-            raise InvalidFilter(f"It is more than {DEEPEST} groups deep.", field=place)
+            raise InvalidFilter(f"Its groups are nested more than {DEEPEST} deep.", field=place)
         match [*given]:
             case ["and" as word] | ["or" as word]:
                 return self._several(word, given[word], f"{place}.{word}", depth)
@@ -101,14 +101,14 @@ class _Reader:
                 return self._noted(Condition(sql.negated(inner.sql), served=False), place)
             case ["everyone"]:
                 if given["everyone"] is not True:
-                    raise InvalidFilter("It can only be true.", field=f"{place}.everyone")
+                    raise InvalidFilter("It must be true.", field=f"{place}.everyone")
                 self._counted(place)
                 return Condition(sql.EVERYONE, served=True)
         return self._noted(self._condition(given, place), place)
 
     def _several(self, word: str, given: Any, place: str, depth: int) -> Condition:
         if not isinstance(given, Sequence) or isinstance(given, str) or not given:
-            raise InvalidFilter("It is not a list of conditions.", field=place)
+            raise InvalidFilter("It must be a list of conditions.", field=place)
         parts = [self.group(one, f"{place}.{n}", depth + 1) for n, one in enumerate(given)]
         served = [part.served for part in parts]
         joined = sql.joined(word, [part.sql for part in parts])
@@ -134,24 +134,25 @@ class _Reader:
             raise InvalidFilter(
                 f"A condition has no {name[:50]!r}.",
                 field=place,
-                hint="It has field, op and value.",
+                hint="A condition has the keys field, op and value.",
             )
         field, op, value = given["field"], given["op"], given["value"]
         if not isinstance(field, str):
-            raise InvalidFilter("The field is not a text.", field=f"{place}.field")
+            raise InvalidFilter("The field must be text.", field=f"{place}.field")
         read = self._how_to_read(field)
         if read is None:
             raise InvalidFilter(
                 f"A recipient has no field {shown(field)}.",
                 field=f"{place}.field",
-                hint=f"It has {ATTRIBUTES}…, {CONSENT}…, {', '.join((*PLAIN, *TIMES, *CHANNELS))}.",
+                hint="Known fields: "
+                f"{ATTRIBUTES}…, {CONSENT}…, {', '.join((*PLAIN, *TIMES, *CHANNELS))}.",
             )
         operators, make = read
         if op not in operators:
             raise InvalidFilter(
                 f"{field[:50]} has no operator {shown(op)}.",
                 field=f"{place}.op",
-                hint=f"It has {', '.join(operators)}.",
+                hint=f"Use one of: {', '.join(operators)}.",
             )
         return make(field, op, value, place)
 
@@ -176,7 +177,7 @@ class _Reader:
             return self._comparison(path, op, value, place)
         if op == "exists":
             if not isinstance(value, bool):
-                raise InvalidFilter("It is either true or false.", field=at)
+                raise InvalidFilter("It must be true or false.", field=at)
             return Condition(sql.exists(path, there=value), served=False)
         values = [_scalar(one, where) for one, where in self._listed(op, value, at)]
         found = sql.contains(path, value) if op == "contains" else sql.equals_any(path, values)
@@ -197,7 +198,7 @@ class _Reader:
             kind, bound = sql.NUMBER, _scalar(value, at)
         else:
             raise InvalidFilter(
-                "It is compared with neither a number nor a date.",
+                "It must be compared with a number or a date.",
                 field=at,
                 hint='Give a number, "2026-12-24", or {"days_ago": 30}.',
             )
@@ -212,7 +213,9 @@ class _Reader:
         except ValueError:
             pass
         raise InvalidFilter(
-            "It is not a date.", field=place, hint='Give it like "2026-12-24" or {"days_ago": 30}.'
+            "It must be a date.",
+            field=place,
+            hint='Write it like "2026-12-24" or {"days_ago": 30}.',
         )
 
     def _time(self, field: str, op: str, value: Any, place: str) -> Condition:
@@ -228,7 +231,7 @@ class _Reader:
         for one, where in self._listed(op, value, f"{place}.value"):
             text = _scalar(one, where)
             if not isinstance(text, str):
-                raise InvalidFilter("It is not a text.", field=where)
+                raise InvalidFilter("It must be text.", field=where)
             _check_plain(field, text, where)
             values.append(text)
         return Condition(sql.one_of(field, values), served=True)
@@ -242,7 +245,7 @@ class _Reader:
         values = [(value, place)]
         if op == "in":
             if not isinstance(value, list | tuple) or not value:
-                raise InvalidFilter("It is not a list of values.", field=place)
+                raise InvalidFilter("It must be a list of values.", field=place)
             if len(value) > MOST_VALUES:
                 raise InvalidFilter(f"There are more than {MOST_VALUES} values.", field=place)
             values = [(one, f"{place}.{number}") for number, one in enumerate(value)]
@@ -251,7 +254,7 @@ class _Reader:
             raise InvalidFilter(
                 f"The conditions have more than {MOST_COMPARED} values in all.",
                 field=place,
-                hint="Compare with fewer, or give those whom you mean an attribute of their own.",
+                hint="Use fewer values, or give these recipients an attribute of their own.",
             )
         return values
 
@@ -273,8 +276,8 @@ def path_of(field: str, place: str) -> list[str]:
         raise InvalidFilter(
             f"It is not the path of an attribute: {shown(field)}.",
             field=place,
-            hint=f"Give it like attributes.plan or attributes.address.city, of {LONGEST_PATH} keys "
-            "at most, without quotation marks and backslashes.",
+            hint="Write it like attributes.plan or attributes.address.city, with at most "
+            f"{LONGEST_PATH} keys, without quotation marks and backslashes.",
         )
     return path
 
@@ -287,7 +290,7 @@ def _scalar(value: Any, place: str) -> str | int | float | bool:
     if isinstance(value, int | float) and abs(value) <= LARGEST_NUMBER:  # nan is not, either
         return value
     raise InvalidFilter(
-        "It is neither a text, nor a number, nor true or false.",
+        "It must be text, a number, true or false.",
         field=place,
         hint=f"A text has {LONGEST_VALUE} characters at most, and a number 15 digits.",
     )
@@ -298,9 +301,9 @@ def _days_ago(value: Mapping[Any, Any], place: str) -> timedelta:
     if len(value) == 1 and type(days) is int and 0 <= days <= MOST_DAYS:
         return timedelta(days=days)
     raise InvalidFilter(
-        f"It is not a number of days up to {MOST_DAYS}.",
+        f"It must be a number of days up to {MOST_DAYS}.",
         field=place,
-        hint='Give it like {"days_ago": 30}.',
+        hint='Write it like {"days_ago": 30}.',
     )
 
 
@@ -312,9 +315,9 @@ def _moment(value: Any, place: str) -> datetime:
     except (TypeError, ValueError, OverflowError):
         pass
     raise InvalidFilter(
-        "It is not a time with its offset.",
+        "It must be a time with its UTC offset.",
         field=place,
-        hint='Give it like "2026-12-24T18:00:00+01:00" or {"days_ago": 30}.',
+        hint='Write it like "2026-12-24T18:00:00+01:00" or {"days_ago": 30}.',
     )
 
 
@@ -333,6 +336,6 @@ def _channel(value: Any, place: str) -> str:
         raise InvalidFilter(
             f"There is no channel {shown(value)}.",
             field=place,
-            hint=f"There are {', '.join(ADDRESSED)}.",
+            hint=f"Use one of: {', '.join(ADDRESSED)}.",
         )
     return str(value)

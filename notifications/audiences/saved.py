@@ -71,12 +71,12 @@ def check(audience: Audience) -> None:
     name, description = audience.name, audience.description
     if not isinstance(name, str) or name == RESERVED or not is_category_name(name):
         raise InvalidField(
-            f"An audience has no name like {shown(name)}.", field="name", hint=CATEGORY_HINT
+            f"{shown(name)} is not a valid name of an audience.", field="name", hint=CATEGORY_HINT
         )
     is_kept = isinstance(description, str) and can_be_kept(description)
     if not is_kept or len(description) > LONGEST_DESCRIPTION:
         raise InvalidField(
-            f"It is a text of at most {LONGEST_DESCRIPTION} characters.", field="description"
+            f"It must be text of at most {LONGEST_DESCRIPTION} characters.", field="description"
         )
     condition(audience.filter, audience.world)
 

@@ -19,7 +19,7 @@ def check_send_to_audience(args: Sequence[Any], kwargs: Mapping[str, Any]) -> No
     Raises ``InvalidArguments``.
     """
     if args:
-        raise InvalidArguments("The fields are named: give kwargs.", field="args")
+        raise InvalidArguments("Pass the fields as kwargs.", field="args")
     fields = dict(kwargs)
     audience, variables = fields.pop("audience", None), fields.pop("variables", {})
     try:

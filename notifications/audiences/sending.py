@@ -86,13 +86,15 @@ def check(name: object, common: Fields, fills: Any, world: World) -> Wanted:
     audience = saved.get(name, world)
     for field in OF_A_ROW:
         if field in common:
-            raise InvalidField("Each recipient is one of the audience.", field=field)
+            raise InvalidField(
+                "The audience gives the recipients: leave this field out.", field=field
+            )
     found = variables.check(fills)
     if common.get("channel") not in ADDRESSED:
         raise UnknownChannel(
             f"There is no channel {shown(common.get('channel'))}.",
             field="channel",
-            hint=f"There are {', '.join(ADDRESSED)}.",
+            hint=f"Use one of: {', '.join(ADDRESSED)}.",
         )
     _check_template(common, found, world)
     fields = {**common, **({} if world.project == DEFAULT_PROJECT else {"project": world.project})}

@@ -26,9 +26,9 @@ def check(given: Any) -> dict[str, Any]:
     """Check which variables are filled from what, and return them. Raises ``InvalidField``."""
     if not isinstance(given, Mapping):
         raise InvalidField(
-            "The variables are not an object.",
+            "The variables must be a JSON object.",
             field="variables",
-            hint='Give them like {"name": "attributes.first_name"}.',
+            hint='Write them like {"name": "attributes.first_name"}.',
         )
     if len(given) > MOST:
         raise InvalidField(f"There are more than {MOST} variables.", field="variables")
@@ -92,7 +92,7 @@ def _check_source(source: Any, place: str) -> None:
     path = source["from"] if is_object else source
     if not isinstance(path, str):
         raise InvalidField(
-            "It names no field of a recipient.",
+            "It must name a field of a recipient.",
             field=place,
             hint='Give "attributes.first_name", or {"from": …, "default": …}.',
         )
@@ -104,7 +104,7 @@ def _check_source(source: Any, place: str) -> None:
         raise InvalidField(
             f"A recipient has no field {shown(path)}.",
             field=place,
-            hint=f"It has {filters.ATTRIBUTES}…, {', '.join(COLUMNS)}.",
+            hint=f"Known fields: {filters.ATTRIBUTES}…, {', '.join(COLUMNS)}.",
         )
     try:
         filters.path_of(path, place)

@@ -109,7 +109,7 @@ def check(chain: Chain) -> None:
         or not re.match(CHAIN_NAME, name)
     ):
         raise InvalidField(
-            f"A chain has no name like {shown(name)}.", field="name", hint=CHAIN_NAME_HINT
+            f"{shown(name)} is not a valid name of a chain.", field="name", hint=CHAIN_NAME_HINT
         )
     check_steps(chain)
 
@@ -117,18 +117,16 @@ def check(chain: Chain) -> None:
 def check_steps(chain: Chain) -> None:
     """Check what a chain does, whether it has a name or not. Raises as ``check``."""
     if chain.stop_on not in set(StopOn):
-        raise InvalidField(f"There are {', '.join(StopOn)}.", field="stop_on")
+        raise InvalidField(f"It must be one of: {', '.join(StopOn)}.", field="stop_on")
     if not isinstance(chain.template, str) or not can_be_kept(chain.template):
         raise InvalidField("It must be text.", field="template")
     steps = chain.steps
     if not isinstance(steps, list):
-        raise InvalidChain("The steps are a list.", field="steps")
+        raise InvalidChain("The steps must be a list.", field="steps")
     if not steps:
         raise InvalidChain("A chain needs a step.", field="steps")
     if len(steps) > MOST_STEPS:
-        raise InvalidChain(
-            f"It has more than {MOST_STEPS} steps, and would hardly end.", field="steps"
-        )
+        raise InvalidChain(f"It has more than {MOST_STEPS} steps.", field="steps")
     for number, step in enumerate(steps):
         try:
             _check_step(step, chain, is_last=number == len(steps) - 1)
@@ -144,7 +142,7 @@ def _check_expiry(chain: Chain) -> None:
     if expires is None:
         return
     if not isinstance(expires, int) or isinstance(expires, bool) or expires < 1:
-        raise InvalidField("It is a whole number of seconds.", field="expires")
+        raise InvalidField("It must be a whole number of seconds.", field="expires")
     if expires > MOST_STEPS * LONGEST_WAIT:
         raise InvalidField("That is longer than any chain.", field="expires")
     waited = 0.0
@@ -169,13 +167,13 @@ def template_of(step: Mapping[str, Any], chain: Chain) -> str:
 
 def _check_step(step: Any, chain: Chain, *, is_last: bool) -> None:
     if not isinstance(step, dict):
-        raise InvalidChain("A step is an object.", field="")
+        raise InvalidChain("A step must be a JSON object.", field="")
     if unknown := step.keys() - set(STEP_FIELDS):
         name = min(map(str, unknown))
         raise UnknownArgument(
             f"A step has no field {shown(name)}.",
             field=name,
-            hint=f"It has {', '.join(STEP_FIELDS)}.",
+            hint=f"Known fields: {', '.join(STEP_FIELDS)}.",
         )
     for name in _TEXTS:
         value = step.get(name, "")
@@ -186,13 +184,13 @@ def _check_step(step: Any, chain: Chain, *, is_last: bool) -> None:
         raise UnknownChannel(
             f"There is no channel {shown(channel)}.",
             field="channel",
-            hint=f"There are {', '.join(ADDRESSED)}.",
+            hint=f"Use one of: {', '.join(ADDRESSED)}.",
         )
     if step.get("priority") and step["priority"] not in PRIORITIES:
         raise UnknownPriority(
             f"There is no priority {shown(step['priority'])}.",
             field="priority",
-            hint=f"There are {', '.join(PRIORITIES)}.",
+            hint=f"Use one of: {', '.join(PRIORITIES)}.",
         )
     if step.get("to") is not None:
         validation.named_recipient(step["to"])
@@ -218,7 +216,7 @@ def _check_wait(wait: object, *, is_last: bool) -> None:
     is_number = isinstance(wait, int | float) and not isinstance(wait, bool)
     if not is_number or not math.isfinite(wait) or not SHORTEST_WAIT <= wait <= LONGEST_WAIT:  # type: ignore[arg-type,operator]  # a number
         raise InvalidChain(
-            f"It is between {SHORTEST_WAIT} and {LONGEST_WAIT} seconds.", field="wait"
+            f"It must be between {SHORTEST_WAIT} and {LONGEST_WAIT} seconds.", field="wait"
         )
 
 
@@ -231,7 +229,7 @@ def _check_content(step: Mapping[str, Any], chain: Chain) -> None:
             )
         return
     if step.get("body") or step.get("subject"):
-        raise MissingContent("There are both a template and a text of its own.", field="body")
+        raise MissingContent("Give a template or a text, not both.", field="body")
     try:
         version = catalog.published(template, World(chain.project, chain.test).namespaces)
     except TemplateError as error:

@@ -70,7 +70,7 @@ class ChainFields(TypedDict, total=False):
     expires: datetime | str | float | None
     """The time, or the seconds from now, after which no step is sent."""
     callback_url: str
-    """A URL that is told how each step ended."""
+    """A URL that gets a signed POST with the final status of each step."""
     test: bool
     project: str
 
@@ -120,18 +120,18 @@ def send_chain(chain: str | Mapping[str, Any], **given: Unpack[ChainFields]) -> 
     if unknown := fields.keys() - _FIELDS:
         name = min(unknown)
         raise UnknownArgument(
-            f"A chain is started without a field {shown(name)}.",
+            f"send_chain has no field {shown(name)}.",
             field=name,
-            hint=f"It has {', '.join(sorted(_FIELDS))}.",
+            hint=f"Known fields: {', '.join(sorted(_FIELDS))}.",
         )
     test = fields.get("test", False)
     if not isinstance(test, bool):
-        raise InvalidField("test is either true or false.", field="test")
+        raise InvalidField("test must be true or false.", field="test")
     world = World(projects.check(fields.get("project", DEFAULT_PROJECT)), test)
     key = fields.get("idempotency_key", "")
     if not isinstance(key, str) or len(key) > LONGEST_KEY or not can_be_kept(key):
         raise InvalidField(
-            f"A key is text of at most {LONGEST_KEY} characters.", field="idempotency_key"
+            f"A key must be text of at most {LONGEST_KEY} characters.", field="idempotency_key"
         )
     return watch.past_brief(lambda: _start(chain, fields, world, key))
 
@@ -226,12 +226,12 @@ def _chain(given: str | Mapping[str, Any], world: World) -> Chain:
     if isinstance(given, str):
         return definitions.get(given, world)
     if not isinstance(given, Mapping):
-        raise InvalidField("It is a chain's name, or an object with steps.", field="chain")
+        raise InvalidField("It must be a chain's name, or an object with steps.", field="chain")
     if unknown := given.keys() - set(definitions.FIELDS):
         raise UnknownArgument(
             f"A chain has no field {shown(min(map(str, unknown)))}.",
             field="chain",
-            hint=f"It has {', '.join(definitions.FIELDS)}.",
+            hint=f"Known fields: {', '.join(definitions.FIELDS)}.",
         )
     chain = Chain(
         **world.columns,
@@ -317,14 +317,14 @@ def _addresses(fields: Mapping[str, Any]) -> Mapping[str, str]:
     if given is None:
         return {}
     if not isinstance(given, Mapping):
-        raise InvalidField("They are addresses by channel.", field="recipients")
+        raise InvalidField("It must be an object of addresses by channel.", field="recipients")
     for channel, address in given.items():
         if channel not in CHANNELS:
             raise UnknownChannel(
                 f"There is no channel {shown(channel)}.", field="recipients", hint=""
             )
         if not isinstance(address, str) or not address:
-            raise InvalidField("It is an address.", field=f"recipients.{channel}")
+            raise InvalidField("It must be an address.", field=f"recipients.{channel}")
     return given
 
 

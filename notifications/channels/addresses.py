@@ -172,7 +172,9 @@ def _a_labels(domain: str) -> str:
         except idna.IDNAError as error:
             raise BadAddress("The domain is not one that IDNA 2008 allows.") from error
         if not _DOMAIN.fullmatch(lowered):
-            raise BadAddress("The domain needs at least two parts, the last of them no number.")
+            raise BadAddress(
+                "The domain needs at least two parts, and the last must not be a number."
+            )
     return lowered
 
 

@@ -51,7 +51,7 @@ class BoundedRequests:
         """Make one request. Raises as ``HttpClient.request``."""
         left = self._of_thread.ends - time.monotonic()
         if left <= 0 and self._of_thread.answer is not None:
-            raise UnknownOutcome("The time for this message is over.", code="timeout")
+            raise UnknownOutcome("The message's time limit has passed.", code="timeout")
         answer = self._client.request(method, url, timeout=left, content=body, headers=headers)
         self._of_thread.answer = answer
         return answer

@@ -86,4 +86,4 @@ def _check_value(name: str, value: object) -> None:
             field=at,
         )
     if not can_be_kept(value):
-        raise InvalidField("The value holds a character that cannot be kept.", field=at)
+        raise InvalidField("The value holds a character that cannot be stored.", field=at)

@@ -109,7 +109,7 @@ def accepted(answer: Answer, *path: str) -> str:
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
     if not isinstance(found, str | int) or not found:
-        raise UnknownOutcome("The answer is not the provider's.", code="bad_answer")
+        raise UnknownOutcome("The answer is not in the provider's format.", code="bad_answer")
     return str(found)
 
 

@@ -276,7 +276,7 @@ def _left(deadline: float) -> int:
     """Return the milliseconds that are left. Raises ``TransientError`` where none is."""
     left = int((deadline - time.monotonic()) * 1000)
     if left <= 0:
-        raise TransientError("The time for this message is over.", code="timeout")
+        raise TransientError("The message's time limit has passed.", code="timeout")
     return left
 
 
@@ -396,7 +396,7 @@ _TEXTS = {
     "UnknownHost": "The server's name was not found.",
     "CertificateError": "The server's certificate was refused: it has expired, is for another "
     "name, or is of an authority that is not trusted.",
-    "TLSError": "The server and we could not agree on TLS.",
+    "TLSError": "The TLS handshake with the server failed.",
 }
 
 

@@ -65,7 +65,7 @@ def provider_class(kind: str) -> type[Provider]:
         return _checked(kind, _ours(kind))
     for found in entry_points(group=ENTRY_POINTS, name=kind):
         return _checked(kind, found.load())
-    raise UnknownKind(f"There is no provider {kind!r}. There are {', '.join(names())}.")
+    raise UnknownKind(f"There is no provider {kind!r}. Use one of: {', '.join(names())}.")
 
 
 def fit(kind: str, recipient: str) -> Fit:

@@ -263,7 +263,9 @@ def _mailbox(text: object, at: str) -> str:
         return addresses.written(addresses.mailbox(text))
     except addresses.BadAddress as error:
         raise InvalidField(
-            f"It is not a mail address. {error}", field=at, hint="Give Ada <ada@example.org>."
+            f"It is not a mail address. {error}",
+            field=at,
+            hint="Write it like Ada <ada@example.org>.",
         ) from None
 
 
@@ -300,7 +302,10 @@ def _html(given: object) -> str:
     if len(given) > LONGEST_TEXT:
         _refuse(f"html is longer than {LONGEST_TEXT} characters.", "html")
     if not can_be_kept(given):
-        _refuse("html holds a character that cannot be kept (NUL or half of a pair).", "html")
+        _refuse(
+            "html holds a character that cannot be stored (NUL or half of a surrogate pair).",
+            "html",
+        )
     return given
 
 
@@ -313,7 +318,7 @@ def file(given: object, at: str = "attachments") -> File:
             raise UnknownArgument(
                 f"An attachment has no field {shown(name)}.",
                 field=at,
-                hint=f"It has {', '.join(ATTACHMENT_FIELDS)}.",
+                hint=f"Known fields: {', '.join(ATTACHMENT_FIELDS)}.",
             )
     filename = _filename(given.get("filename"), f"{at}.filename")
     kind = _content_type(given.get("content_type"), filename, f"{at}.content_type")

@@ -34,7 +34,7 @@ def check(channel: str, given: Options) -> None:
     known = _CHECKS.get(channel, {})
     for name, value in given.items():
         if name not in known:
-            has = f"It has {', '.join(known)}." if known else "It has none."
+            has = f"Use one of: {', '.join(known)}." if known else "The channel has no options."
             raise InvalidField(
                 f"The channel {channel!r} has no option {name!r}.",
                 field=f"options.{name}",

@@ -38,7 +38,7 @@ def email(recipient: str) -> str:
         return addresses.canonical(recipient)
     except addresses.BadAddress as error:
         raise _refuse(
-            "an email address", f"{error} Give one bare address, like ada@example.org."
+            "an email address", f"{error} Write the address alone, like ada@example.org."
         ) from None
 
 
@@ -55,13 +55,15 @@ def phone(recipient: str) -> str:
     try:
         number = phonenumbers.parse(given)
     except phonenumbers.NumberParseException:
-        raise _refuse("a phone number in E.164 form", "Give it like +4366412345678.") from None
+        raise _refuse("a phone number in E.164 form", "Write it like +4366412345678.") from None
     if number.extension:
-        raise _refuse("a phone number without an extension", "A text message cannot reach one.")
+        raise _refuse(
+            "a phone number without an extension", "A text message cannot reach an extension."
+        )
     if not _DIALLED.fullmatch(unicodedata.normalize("NFKC", given)):
-        raise _refuse("a phone number alone", "It holds more than digits and what parts them.")
+        raise _refuse("a phone number alone", "It may hold only digits and separators.")
     if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
-        raise _refuse("a whole phone number in E.164 form", "Give it like +4366412345678.")
+        raise _refuse("a whole phone number in E.164 form", "Write it like +4366412345678.")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
@@ -79,7 +81,7 @@ def url(recipient: str) -> str:
     except (ValueError, httpx.InvalidURL):
         usable = False
     if not usable or _CONTROL.search(given) or " " in given:
-        raise _refuse("an http or https URL", "Give it like https://example.org/hook.")
+        raise _refuse("an http or https URL", "Write it like https://example.org/hook.")
     return _without_hidden(given)
 
 

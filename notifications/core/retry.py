@@ -85,7 +85,7 @@ def _checked(overrides: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidRetryPolicy(
             f"A retry policy has no {shown(min(unknown, key=shown))}.",
             field="retry",
-            hint=f"It has {', '.join(sorted(_FIGURES))}.",
+            hint=f"Known fields: {', '.join(sorted(_FIGURES))}.",
         )
     for name, value in overrides.items():
         if not _is_possible(name, value):

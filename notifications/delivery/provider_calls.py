@@ -154,7 +154,7 @@ def _unsound(code: str) -> Outcome:
         Result.UNKNOWN,
         code=code,
         reason=Reason.PROVIDER_ERROR,
-        detail="The provider's code did not tell what became of it.",
+        detail="The provider's code did not report an outcome.",
     )
 
 

@@ -108,7 +108,7 @@ def _read(name: object, data: object, key: object, world: World) -> Event:
             f"An event has no name like {shown(name)}.", field="name", hint=EVENT_NAME_HINT
         )
     if not isinstance(key, str) or len(key) > LONGEST_KEY or not can_be_kept(key):
-        raise InvalidField(f"A key is text of at most {LONGEST_KEY} characters.", field="key")
+        raise InvalidField(f"A key must be text of at most {LONGEST_KEY} characters.", field="key")
     if data is not None and not isinstance(data, Mapping):
         raise InvalidField("The data must be a JSON object.", field="data")
     kept = field_types.json_object(data, "data")

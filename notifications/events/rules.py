@@ -58,7 +58,7 @@ def check(rule: EventRule) -> None:
     if not isinstance(rule.delay, int) or not 0 <= rule.delay <= LONGEST_DELAY:
         raise InvalidField("The delay is between 0 seconds and ten years.", field="delay")
     if rule.priority not in PRIORITIES:
-        raise InvalidField(f"There are {', '.join(PRIORITIES)}.", field="priority")
+        raise InvalidField(f"It must be one of: {', '.join(PRIORITIES)}.", field="priority")
     _check_template(rule)
 
 
@@ -91,7 +91,7 @@ def _check_context(context: Any) -> None:
 
 def _check_template(rule: EventRule) -> None:
     if rule.channel not in CHANNELS:
-        raise InvalidField(f"There are {', '.join(CHANNELS)}.", field="channel")
+        raise InvalidField(f"It must be one of: {', '.join(CHANNELS)}.", field="channel")
     try:
         version = catalog.published(rule.template, World(rule.project, rule.test).namespaces)
     except TemplateError as error:

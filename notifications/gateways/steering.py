@@ -43,7 +43,7 @@ def read(headers: Iterable[tuple[str, str]], *, without: Iterable[str] = ()) -> 
         if word not in readers:
             known = ", ".join(f"X-Notification-{reader.title()}" for reader in readers)
             raise InvalidField(
-                f"There is no header {name}.", field=f"headers.{name}", hint=f"There are {known}."
+                f"There is no header {name}.", field=f"headers.{name}", hint=f"Use one of: {known}."
             )
         try:
             found[word.replace("-", "_")] = readers[word](value.strip())

@@ -256,13 +256,13 @@ def told(hold: Hold) -> str:
 def _troubles_of_schedules(seen: scheduler_status.Status) -> list[Trouble]:
     counted = (
         ("Schedulers of which a loop hangs", seen.hung_schedulers, None),
-        ("Runs that failed for good and nobody saw to", seen.failed_runs, seen.failed_since),
+        ("Failed runs that nobody replayed or discarded", seen.failed_runs, seen.failed_since),
         ("Schedules whose last runs failed, one after the other", seen.failing, None),
         ("Schedules whose last due times were skipped, one after the other", seen.skipping, None),
         ("Tasks that were due and that no worker knows", seen.unknown_tasks, None),
         ("Schedules in quarantine", seen.quarantined, seen.quarantined_since),
         (
-            "Schedules that are due and that no scheduler moves on",
+            "Due schedules that no scheduler moves on",
             seen.overdue,
             seen.overdue_since,
         ),

@@ -102,7 +102,11 @@ def _allocation() -> Iterator[GaugeMetricFamily]:
 
 def _dead_letters() -> Iterator[GaugeMetricFamily]:
     many = bulk_replays.open_ones().order_by()[:MOST].count()
-    yield _gauge("dead_letters_open", f"Failed deliveries nobody saw to, at most {MOST}", many)
+    yield _gauge(
+        "dead_letters_open",
+        f"Failed deliveries that nobody replayed or discarded, at most {MOST}",
+        many,
+    )
 
 
 def _quarantine() -> Iterator[GaugeMetricFamily]:
@@ -135,7 +139,7 @@ def _scheduler() -> Iterator[GaugeMetricFamily]:
     yield _gauge("schedules_failing", "Schedules whose last runs failed", status.failing)
     yield _gauge("schedules_skipping", "Schedules whose last fires were skipped", status.skipping)
     yield _gauge("tasks_unknown", "Due tasks that no worker knows", status.unknown_tasks)
-    yield _gauge("runs_failed", "Runs that failed for good, nobody saw to", status.failed_runs)
+    yield _gauge("runs_failed", "Failed runs that nobody replayed or discarded", status.failed_runs)
     yield _gauge("fires_unpublished", "Fires claimed and not published", status.unpublished)
     yield _gauge("fires_running", "Runs under way", status.running)
     fires = _family("recent_fires", "Fires due in the last five minutes", "status")

@@ -120,7 +120,7 @@ def check(scope: str, value: str) -> None:
     """See that there is such a thing to hold. Raises ``InvalidField``."""
     if scope not in Scope.values:
         known = ", ".join(Scope.values)
-        raise InvalidField("There is no such scope.", field="scope", hint=f"There are {known}.")
+        raise InvalidField("There is no such scope.", field="scope", hint=f"Use one of: {known}.")
     if not _exists(Scope(scope), value):
         raise InvalidField(f"There is no {scope} of this name.", field="value")
 

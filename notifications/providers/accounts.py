@@ -134,7 +134,7 @@ def require(channel: str) -> None:
     """Raise ``NoProvider`` where nobody would ever carry this channel."""
     if channel not in current().candidates and not _default(channel):
         raise NoProvider(
-            f"Nobody carries the channel {channel!r}.",
+            f"No provider account sends by the channel {channel!r}.",
             field="channel",
             hint="Add a provider account in the admin, or set OUTBOX=1 for the built-in outbox.",
         )

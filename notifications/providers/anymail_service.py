@@ -172,7 +172,9 @@ class AnymailProvider(Provider):
         except ValueError as error:  # the answer's text is none
             if self._requests.answer is not None:
                 classify(self._requests.answer)
-            raise UnknownOutcome("The answer is not the service's.", code="bad_answer") from error
+            raise UnknownOutcome(
+                "The answer is not in the service's format.", code="bad_answer"
+            ) from error
         return str(mail.anymail_status.message_id or "")  # type: ignore[attr-defined]  # anymail's addition
 
     def _mail(self, message: Message) -> EmailMultiAlternatives:
@@ -306,7 +308,7 @@ def _wired(recipient: str) -> str:
         raise PermanentError(f"The address cannot be used. {error}", code="address") from None
     if addresses.needs_smtputf8(wired):
         raise PermanentError(
-            "Services take no address whose name before the @ is not ASCII.",
+            "Services accept no address whose name before the @ is not ASCII.",
             code="smtputf8",
             elsewhere=True,
         )
@@ -349,14 +351,14 @@ def _classed(error: AnymailAPIError) -> DeliveryError:
     """Class a refusal by its HTTP status; without one it came from no service."""
     status = _status(error)
     if status is None:
-        return UnknownOutcome("The answer is not the service's.", code="bad_answer")
+        return UnknownOutcome("The answer is not in the service's format.", code="bad_answer")
     if status in (401, 403):
         return AccountRefused("The credentials were refused.", code=f"HTTP {status}")
     if 400 <= status < 500 and status != 429 and _WORDS_OF_ACCOUNT.search(_words(error)):
         code = _code(error) or f"HTTP {status}"
         return AccountRefused("The service does not let the account or its sender send.", code=code)
     if 200 <= status < 300:
-        return UnknownOutcome("The answer is not the service's.", code="bad_answer")
+        return UnknownOutcome("The answer is not in the service's format.", code="bad_answer")
     try:
         classify(Answer(status, _headers(error), b""), code=_code(error))
     except DeliveryError as classed:

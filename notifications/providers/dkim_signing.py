@@ -72,10 +72,7 @@ def _unreadable(key: str) -> str:
 
 
 def _of_another_sort(sort: str) -> str:
-    return (
-        f"It is a key of {sort}, which is not signed with: large receivers verify RSA, so mail "
-        "needs the RSA signature anyway."
-    )
+    return f"It is a key of {sort}. Use an RSA key, whose signatures every large receiver verifies."
 
 
 def _octets(key: str) -> bytes:

@@ -41,7 +41,7 @@ class FcmProvider(HttpProvider):
     kind = "fcm"
     channels = ("push",)
     option_names = options.OF_PUSH
-    setting_names = {"url": "Where the API is.", "ca_file": "A certificate authority to trust."}
+    setting_names = {"url": "The URL of the API.", "ca_file": "A certificate authority to trust."}
     secret_names = {"service_account": "The service account's key file, as JSON."}
     optional = frozenset({"url", "ca_file"})
 
@@ -72,7 +72,9 @@ class FcmProvider(HttpProvider):
 
     def send(self, message: Message) -> str:
         if not self.takes(message.recipient):
-            raise PermanentError("It is not a token of FCM.", code="not_a_token", elsewhere=True)
+            raise PermanentError(
+                "It is not a valid token of FCM.", code="not_a_token", elsewhere=True
+            )
         deadline = time.monotonic() + message.seconds_left()
         headers = {"Authorization": f"Bearer {self._token(deadline)}"}
         answer = self.client.request(
@@ -98,7 +100,7 @@ class FcmProvider(HttpProvider):
             return str(self._credentials.token)
         except (GoogleAuthError, DeliveryError) as error:
             raise AccountRefused(
-                "There is no access token to be had.", code=type(error).__name__
+                "No access token can be obtained.", code=type(error).__name__
             ) from error
         finally:
             self._refreshing.release()
@@ -155,7 +157,7 @@ def _data_problem(data: Mapping[str, Any]) -> str:
 def _too_large(content: Content) -> str:
     size = len(json.dumps(_payload(content), ensure_ascii=False, separators=(",", ":")).encode())
     if size > LARGEST_PAYLOAD:
-        return f"The notification takes {size} bytes; FCM takes {LARGEST_PAYLOAD}."
+        return f"The notification has {size} bytes; FCM takes {LARGEST_PAYLOAD}."
     return ""
 
 

@@ -67,7 +67,7 @@ def _sender_id(domain: str) -> str:
 
 def _check_domain(text: str) -> None:
     if addresses.sender(f"list@{text}").address != f"list@{text}":
-        raise ValueError("It must be a domain in lower case, as servers are told it.")
+        raise ValueError("It must be a domain name in lower case.")
 
 
 def _check_sender_id(text: str) -> None:

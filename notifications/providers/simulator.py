@@ -109,7 +109,9 @@ def _misbehave(behaviour: Behaviour) -> None:
         case "permanent":
             raise PermanentError("The simulator refuses.", code=behaviour.code or "550")
         case "invalid":
-            raise InvalidRecipient("The simulator knows nobody.", code=behaviour.code or "550")
+            raise InvalidRecipient(
+                "The simulator does not know this recipient.", code=behaviour.code or "550"
+            )
         case "unknown" | "hang":
             raise UnknownOutcome("The simulator did not answer.", code=behaviour.code)
         case "crash":

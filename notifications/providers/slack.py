@@ -34,7 +34,7 @@ class SlackProvider(HttpProvider):
     kind = "slack"
     channels = ("chat",)
     option_names = frozenset({"blocks"})
-    setting_names = {"url": "Where the API is.", "ca_file": "A certificate authority to trust."}
+    setting_names = {"url": "The URL of the API.", "ca_file": "A certificate authority to trust."}
     secret_names = {"token": "A bot token, xoxb-…"}
     optional = frozenset({"url", "ca_file"})
 
@@ -86,7 +86,7 @@ def _place(recipient: str) -> dict[str, str]:
 
 def _refusal(error: object) -> PermanentError | TransientError | UnknownOutcome:
     if not isinstance(error, str):
-        return UnknownOutcome("The answer is not Slack's.", code="bad_answer")
+        return UnknownOutcome("The answer is not in Slack's format.", code="bad_answer")
     if error in _TRANSIENT:
         return TransientError("Slack refused for now.", code=error[:50])
     if error in _OF_ACCOUNT:

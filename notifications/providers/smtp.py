@@ -44,7 +44,7 @@ class SmtpProvider(Provider):
     at_once = 5  # connections, which a server counts
     setting_names = {
         "from": "The sender, like Shop <shop@example.org>.",
-        "ehlo": "The full name by which we greet, like mx.example.org; this machine's by default.",
+        "ehlo": "The full host name for EHLO, like mx.example.org; this machine's by default.",
         **allowed_senders.SETTING,
         **return_paths.SETTING,
         **mail_headers.SETTINGS,
@@ -354,7 +354,7 @@ def _dkim_problems(settings: Mapping[str, Any]) -> list[str]:
 
 def _check_name(text: str) -> None:
     if not _NAME.fullmatch(text):
-        raise ValueError("It must be a name of DNS, as servers are told it.")
+        raise ValueError("It must be a DNS name.")
 
 
 def _wired(mailbox: str) -> str:

@@ -127,7 +127,7 @@ class Connection(smtplib.SMTP):
         """Seconds until the deadline. Raises ``TimeoutError`` when there are none."""
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("The time for this message is over.")
+            raise TimeoutError("The message's time limit has passed.")
         return left
 
     def secure(self, context: ssl.SSLContext) -> None:

@@ -49,7 +49,7 @@ class SnsProvider(HttpProvider):
         "senders": sms_senders.HINT,
         "sms_type": "Transactional (the default) or Promotional.",
         "topic": "The topic of two-way SMS, like arn:aws:sns:eu-central-1:123456789012:replies.",
-        "url": "Where the API is.",
+        "url": "The URL of the API.",
         "ca_file": "A certificate authority to trust.",
     }
     secret_names = {
@@ -96,7 +96,7 @@ class SnsProvider(HttpProvider):
         _class(answer)
         found = _word(answer, "MessageId")
         if not found:
-            raise UnknownOutcome("The answer is not SNS's.", code="bad_answer")
+            raise UnknownOutcome("The answer is not in SNS's format.", code="bad_answer")
         return found
 
     def receipts(self, request: HttpRequest) -> list[Receipt] | list[Reply]:

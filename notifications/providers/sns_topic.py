@@ -57,7 +57,7 @@ class Topic:
         """
         told = json.loads(body)
         if not isinstance(told, dict) or told.get("Type") not in _SIGNED:
-            raise ForgedCallback("It is no message of SNS.")
+            raise ForgedCallback("It is not a message of SNS.")
         if told.get("TopicArn") != self._arn:
             raise ForgedCallback("It is of another topic.")
         self._check_signature(told)
@@ -84,7 +84,7 @@ class Topic:
         if url not in self._keys:
             key = x509.load_pem_x509_certificate(self._fetch(url)).public_key()
             if not isinstance(key, RSAPublicKey):
-                raise ForgedCallback("The certificate's key is none of SNS's.")
+                raise ForgedCallback("The certificate's key is not one that SNS uses.")
             if len(self._keys) >= _KEPT:
                 self._keys.clear()
             self._keys[url] = key
@@ -93,5 +93,5 @@ class Topic:
     def _of_sns(self, url: object) -> str:
         """Return an address if it is one of SNS in the topic's region."""
         if not isinstance(url, str) or not url.startswith(self._root):
-            raise ForgedCallback("It names an address that is not of SNS.")
+            raise ForgedCallback("It names an address outside SNS.")
         return url

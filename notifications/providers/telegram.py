@@ -36,7 +36,7 @@ class TelegramProvider(HttpProvider):
 
     kind = "telegram"
     channels = ("chat",)
-    setting_names = {"url": "Where the API is.", "ca_file": "A certificate authority to trust."}
+    setting_names = {"url": "The URL of the API.", "ca_file": "A certificate authority to trust."}
     secret_names = {"token": "A bot's token, 123456:ABC…"}
     optional = frozenset({"url", "ca_file"})
 

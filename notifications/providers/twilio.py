@@ -48,7 +48,7 @@ class TwilioProvider(HttpProvider):
         "account_sid": "AC…",
         "from": "A number like +15005550006, or a messaging service MG….",
         "senders": sms_senders.HINT,
-        "url": "Where the API is.",
+        "url": "The URL of the API.",
         "ca_file": "A certificate authority to trust.",
     }
     secret_names = {"auth_token": "The account's token; it also signs the callbacks."}

@@ -24,7 +24,8 @@ class WebhookProvider(HttpProvider):
     calls_endpoints = True
     secret_names = {
         "signing": "One or more whsec_… secrets, separated by blanks; the first is newest.",
-        "projects": "What secrets of projects beside default are made from; none: the above sign.",
+        "projects": "The secret from which those of projects other than default are made; "
+        "without it, signing signs for all.",
     }
     optional = HttpProvider.optional | {"projects"}
 
@@ -54,7 +55,7 @@ class WebhookProvider(HttpProvider):
             headers={"Content-Type": "application/json", **self.sign(message, body)},
         )
         if answer.status == 410:
-            raise EndpointGone("The endpoint wants no more calls.", code="HTTP 410")
+            raise EndpointGone("The endpoint asks for no more calls.", code="HTTP 410")
         if 300 <= answer.status < 500:
             # A deploy may answer anything for a while (Standard Webhooks: all but 2xx is retried).
             raise TransientError(

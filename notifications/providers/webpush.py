@@ -34,7 +34,7 @@ class WebPushProvider(HttpProvider):
 
     kind = "webpush"
     channels = ("push",)
-    setting_names = {"subject": "Whom a push service may ask, like mailto:push@example.org."}
+    setting_names = {"subject": "Whom a push service may contact, like mailto:push@example.org."}
     option_names = options.OF_PUSH
     secret_names = {"vapid_private_key": "The VAPID key: PEM, or the raw key in base64url."}
 
@@ -64,7 +64,7 @@ class WebPushProvider(HttpProvider):
     def refuses(cls, content: Content) -> str:
         size = len(_plain(content))
         if size > LARGEST_PAYLOAD:
-            return f"The notification takes {size} bytes; push services take {LARGEST_PAYLOAD}."
+            return f"The notification has {size} bytes; push services take {LARGEST_PAYLOAD}."
         return ""
 
     def make_client(self) -> HttpClient:
@@ -168,7 +168,7 @@ def _encrypted(subscription: dict[str, Any], message: Message) -> bytes:
     try:
         encoded = WebPusher(subscription).encode(_plain(message.content), "aes128gcm")
     except (WebPushException, ECEException, ValueError, IndexError) as error:
-        raise InvalidRecipient("The subscription's keys are none.", code="bad_keys") from error
+        raise InvalidRecipient("The subscription's keys are not valid.", code="bad_keys") from error
     if encoded is None:
         raise PermanentError("There is nothing to send.", code="empty")
     return bytes(encoded["body"])

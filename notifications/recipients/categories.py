@@ -78,7 +78,7 @@ def require(name: object, world: World, *, field: str = "category") -> Kind:
         raise UnknownCategory(
             f"There is no category {shown(name)}.",
             field=field,
-            hint=f"There are {', '.join(known)}.",
+            hint=f"Use one of: {', '.join(known)}.",
         )
     return known[name]
 
@@ -87,25 +87,27 @@ def check(category: Category) -> None:
     """Check a category. Raises ``InvalidField``."""
     if not isinstance(category.name, str) or not is_category_name(category.name):
         raise InvalidField(
-            f"A category has no name like {shown(category.name)}.", field="name", hint=CATEGORY_HINT
+            f"{shown(category.name)} is not a valid name of a category.",
+            field="name",
+            hint=CATEGORY_HINT,
         )
     for name, longest in (("title", 100), ("description", 500)):
         value = getattr(category, name)
         if not isinstance(value, str) or len(value) > longest or not can_be_kept(value):
-            raise InvalidField(f"It is a text of at most {longest} characters.", field=name)
+            raise InvalidField(f"It must be text of at most {longest} characters.", field=name)
     if category.name == "security" and not category.required:
-        raise InvalidField("Security cannot be refused.", field="required")
+        raise InvalidField("The category security must be required.", field="required")
     if category.name == MARKETING and category.required:
-        raise InvalidField("Marketing can be refused.", field="required")
+        raise InvalidField("The category marketing must not be required.", field="required")
     defaults = category.channel_defaults
     if not isinstance(defaults, Mapping):
-        raise InvalidField('It is an object like {"sms": false}.', field="channel_defaults")
+        raise InvalidField('It must be an object like {"sms": false}.', field="channel_defaults")
     for channel, value in defaults.items():
         if channel not in ADDRESSED or not isinstance(value, bool):
             raise InvalidField(
                 f"The key {shown(channel)} must be a channel, and its value true or false.",
                 field="channel_defaults",
-                hint=f"There are {', '.join(ADDRESSED)}.",
+                hint=f"Use one of: {', '.join(ADDRESSED)}.",
             )
 
 

@@ -138,7 +138,7 @@ def _read(given: Given) -> Saved:
             return None
 
     for name in sorted(map(str, given.keys() - set(FIELDS))):
-        hint = f"It has {', '.join(FIELDS)}."
+        hint = f"Known fields: {', '.join(FIELDS)}."
         faults.append(UnknownArgument(f"A recipient has no field {name!r}.", field=name, hint=hint))
     saved.key = read(key_of, given.get("id", "")) or ""
     addresses = given.get("addresses", {})
@@ -165,7 +165,7 @@ def key_of(value: Any, field: str = "id") -> str:
         value = str(value)
     if not isinstance(value, str) or not is_key(value):
         raise InvalidField(
-            f"A recipient has no id like {shown(value)}.", field=field, hint=KEY_HINT
+            f"{shown(value)} is not a valid id of a recipient.", field=field, hint=KEY_HINT
         )
     return value
 
@@ -174,7 +174,7 @@ def _locale(value: Any) -> str:
     if value == "" or (isinstance(value, str) and _LOCALE.fullmatch(value)):
         return str(value)
     raise InvalidField(
-        f"There is no locale {shown(value)}.", field="locale", hint="Give it like de or de-AT."
+        f"There is no locale {shown(value)}.", field="locale", hint="Write it like de or de-AT."
     )
 
 
@@ -189,7 +189,10 @@ def _attributes(value: Any) -> dict[str, Any]:
             f"The attributes are larger than {LONGEST_ATTRIBUTES} characters.", field="attributes"
         )
     if not can_be_kept(text) or "\\u0000" in text:
-        raise InvalidField("They hold a character that cannot be kept.", field="attributes")
+        raise InvalidField(
+            "They hold a character that cannot be stored (NUL or half of a surrogate pair).",
+            field="attributes",
+        )
     return dict(value)
 
 
@@ -207,7 +210,7 @@ def _of_channel(channel: Any, given: Any, *, read: Callable[..., Any]) -> list[A
         raise UnknownChannel(
             f"There is no channel {shown(channel)}.",
             field=f"addresses.{str(channel)[:50]}",
-            hint=f"There are {', '.join(ADDRESSED)}.",
+            hint=f"Use one of: {', '.join(ADDRESSED)}.",
         )
     several = given if isinstance(given, list | tuple) else [given]
     if len(several) > MOST_ADDRESSES:
@@ -227,15 +230,15 @@ def _address(channel: str, given: Any, place: str) -> Address:
     fields = {"address": given} if isinstance(given, str) else given
     if not isinstance(fields, Mapping) or not fields.keys() <= {"address", "verified"}:
         raise InvalidField(
-            "It is neither an address nor an object.",
+            "It must be an address or an object.",
             field=place,
-            hint='Give it like {"address": "ada@example.org", "verified": true}.',
+            hint='Write it like {"address": "ada@example.org", "verified": true}.',
         )
     text, verified = fields.get("address", ""), fields.get("verified", False)
     if not isinstance(text, str) or not can_be_kept(text):
-        raise InvalidField("The address is not a text that can be kept.", field=place)
+        raise InvalidField("The address must be text without control characters.", field=place)
     if not isinstance(verified, bool):
-        raise InvalidField("It is either true or false.", field=f"{place}.verified")
+        raise InvalidField("It must be true or false.", field=f"{place}.verified")
     try:
         kept = CHANNELS[channel].clean_recipient(text)
     except MalformedRecipient as error:

@@ -51,10 +51,10 @@ def check_country(value: Any) -> str:
         raise InvalidField(
             f"{shown(value)} is not a country: that is two capital letters, like AT.",
             field="country",
-            hint="Give it like AT, or with its region, like DE-BY.",
+            hint="Write it like AT, or with its region, like DE-BY.",
         )
     raise InvalidField(
         f"No public holidays of {shown(value)} are known.",
         field="country",
-        hint="Give it like AT or DE-BY.",
+        hint="Write it like AT or DE-BY.",
     )

@@ -78,10 +78,10 @@ def check(changes: Sequence[Change], world: World) -> None:
             raise UnknownChannel(
                 f"There is no channel {shown(change.channel)}.",
                 field=f"{place}.channel",
-                hint=f"There are {', '.join(ADDRESSED)}.",
+                hint=f"Use one of: {', '.join(ADDRESSED)}.",
             )
         if change.granted not in (True, False, None):
-            raise InvalidField("It is true, false or null.", field=f"{place}.granted")
+            raise InvalidField("It must be true, false or null.", field=f"{place}.granted")
         if not change.category:
             continue
         kind = categories.require(change.category, world, field=f"{place}.category")

@@ -121,19 +121,19 @@ def check(row: Throttle) -> None:
     world = World(row.project, row.test)
     kind = categories.require(row.category, world)
     if kind.required:
-        raise InvalidField(f"{kind.name} is sent at once, always.", field="category")
+        raise InvalidField(f"The category {kind.name} is always sent at once.", field="category")
     if row.channel and row.channel not in ADDRESSED:
-        raise InvalidField(f"There are {', '.join(ADDRESSED)}.", field="channel")
+        raise InvalidField(f"It must be one of: {', '.join(ADDRESSED)}.", field="channel")
     _check_limit(row.limit)
     _check_seconds(row.period)
     if row.rest not in set(Rest):
-        raise InvalidField(f"There are {', '.join(Rest)}.", field="rest")
+        raise InvalidField(f"It must be one of: {', '.join(Rest)}.", field="rest")
     if row.rest != Rest.DIGEST:
         if row.template:
             raise InvalidField("Only a digest has a template.", field="template")
         return
     if not row.channel:
-        raise InvalidField("A digest is of one channel.", field="channel")
+        raise InvalidField("A digest needs a channel.", field="channel")
     try:
         version = catalog.published(row.template, world.namespaces)
     except TemplateError as error:

@@ -204,31 +204,35 @@ def _read(row: DeliveryWindow) -> Window:
 def check(row: DeliveryWindow) -> None:
     """Check a window. Raises ``InvalidField``, ``InvalidWindow`` or ``UnknownCategory``."""
     if bool(row.category) == bool(row.template):
-        raise InvalidField("It is for a category, or for a template.", field="category")
+        raise InvalidField("Name a category or a template, not both.", field="category")
     if row.category:
         kind = categories.require(row.category, World(row.project, row.test))
         if kind.required:
-            raise InvalidField(f"{kind.name} is sent at once, always.", field="category")
+            raise InvalidField(
+                f"The category {kind.name} is always sent at once.", field="category"
+            )
     elif not row.pk and not catalog.is_known(row.template, World(row.project, row.test).namespaces):
         raise InvalidField(f"There is no template {shown(row.template)}.", field="template")
     for name in ("begins", "ends"):
         if not isinstance(getattr(row, name), time_of_day) or getattr(row, name).tzinfo:
-            raise InvalidField("It is a local time like 08:00.", field=name)
+            raise InvalidField("It must be a local time like 08:00.", field=name)
     days = row.days
     if not isinstance(days, list) or not set(days) <= set(DAYS):
         raise InvalidField(
-            f"They are a list of days, and {shown(days)} is not.",
+            f"It must be a list of days, and {shown(days)} is not.",
             field="days",
-            hint=f"There are {', '.join(DAYS)}.",
+            hint=f"Use one of: {', '.join(DAYS)}.",
         )
     if not days:
-        raise InvalidWindow("It opens on no day, so never.", field="days")
+        raise InvalidWindow("It must open on at least one day.", field="days")
     places.check_timezone(row.timezone)
     places.check_country(row.country)
     if not isinstance(row.spread, int) or not 0 <= row.spread <= LONGEST_SPREAD:
-        raise InvalidField(f"It is 0 to {LONGEST_SPREAD} minutes.", field="spread")
+        raise InvalidField(f"It must be 0 to {LONGEST_SPREAD} minutes.", field="spread")
     if row.if_late not in DeliveryWindow.IfLate.values:
-        raise InvalidField(f"There are {', '.join(DeliveryWindow.IfLate.values)}.", field="if_late")
+        raise InvalidField(
+            f"It must be one of: {', '.join(DeliveryWindow.IfLate.values)}.", field="if_late"
+        )
     _check_late(row)
     opens, _ = opens_at(_read(row), Place(), datetime.now(UTC))
     if opens is None:
@@ -240,13 +244,13 @@ def _check_late(row: DeliveryWindow) -> None:
     if row.if_late != DeliveryWindow.IfLate.CHANNEL:
         if row.late_channel or row.late_template:
             field = "late_channel" if row.late_channel else "late_template"
-            raise InvalidField("It counts only where if_late is channel.", field=field)
+            raise InvalidField("It is allowed only if if_late is channel.", field=field)
         return
     if row.late_channel not in ADDRESSED:
         raise InvalidField(
-            "Name the channel by which it goes then.",
+            "Name the channel to use instead.",
             field="late_channel",
-            hint=f"There are {', '.join(ADDRESSED)}.",
+            hint=f"Use one of: {', '.join(ADDRESSED)}.",
         )
     if not row.late_template:
         return

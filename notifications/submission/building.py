@@ -162,7 +162,7 @@ def build(
     found, now, _, batch, asks_windows = call
     accepted, *others = addressing.check(request, found, now, asked.version)
     if batch is not None and accepted.project != batch.project:
-        raise UnknownProject("All rows of a batch are of one project.", field="project")
+        raise UnknownProject("All rows of a batch must belong to one project.", field="project")
     asked_for = None
     is_compared = asked.id is not None or accepted.idempotency_key
     if accepted.recipient_key and is_compared:  # whose addresses may change between two requests

@@ -45,7 +45,7 @@ def template_of(
     if request.template:
         if request.body or request.subject:
             raise errors.MissingContent(
-                "There are both a template and a text of its own.",
+                "Give a template or a text, not both.",
                 field="body",
                 hint="Give either template and context, or subject and body.",
             )
@@ -81,7 +81,7 @@ def _template(
         raise errors.InvalidContext(str(error), field="context", hint=error.hint) from error
     if missing := version.missing_links(context, _links_to_give(request, version)):
         raise errors.InvalidContext(
-            f"Template {name!r} prints {missing[0]}, and there is none to give.",
+            f"Template {name!r} prints {missing[0]}, which this notification does not have.",
             field="context",
             hint=f"{_TAKES[missing[0]]} Or pass one in the context.",
         )
@@ -90,8 +90,8 @@ def _template(
 
 # What a link of the recipient's own takes.
 _TAKES = {
-    "unsubscribe_url": "It takes the category marketing and PUBLIC_URL.",
-    "preferences_url": "It takes a stored recipient (to) and PUBLIC_URL.",
+    "unsubscribe_url": "It needs the category marketing and the setting PUBLIC_URL.",
+    "preferences_url": "It needs a stored recipient (to) and the setting PUBLIC_URL.",
 }
 
 

@@ -28,26 +28,28 @@ class Spec(NamedTuple):
 def check(given: object) -> Spec:
     """Read what an event says of its digest. Raises ``InvalidField``, which names the field."""
     if not isinstance(given, Mapping):
-        raise InvalidField("It is an object with key, window and template.", field="digest")
+        raise InvalidField("It must be an object with key, window and template.", field="digest")
     if unknown := given.keys() - set(NAMES):
         name = min(map(str, unknown))
         raise InvalidField(
             f"A digest has no {shown(name)}.",
             field=f"digest.{name}",
-            hint=f"It has {', '.join(NAMES)}.",
+            hint=f"Known fields: {', '.join(NAMES)}.",
         )
     for name, longest in (("key", LONGEST_DIGEST_KEY), ("template", 100)):
         value = given.get(name)
         if not isinstance(value, str) or not 0 < len(value) <= longest or not can_be_kept(value):
-            raise InvalidField(f"It is text of 1 to {longest} characters.", field=f"digest.{name}")
+            raise InvalidField(
+                f"It must be text of 1 to {longest} characters.", field=f"digest.{name}"
+            )
     window = given.get("window")
     is_number = isinstance(window, int | float) and not isinstance(window, bool)
     if not is_number or not math.isfinite(window) or not 1 <= window <= LONGEST_WINDOW:  # type: ignore[arg-type,operator]  # a number
-        raise InvalidField(f"It is 1 to {LONGEST_WINDOW} seconds.", field="digest.window")
+        raise InvalidField(f"It must be 1 to {LONGEST_WINDOW} seconds.", field="digest.window")
     first = given.get("first", FIRST[0])
     if first not in FIRST:
-        raise InvalidField(f"There are {' and '.join(FIRST)}.", field="digest.first")
+        raise InvalidField(f"It must be one of: {', '.join(FIRST)}.", field="digest.first")
     limit = given.get("limit", ITEMS)
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MOST_ITEMS:
-        raise InvalidField(f"It is 1 to {MOST_ITEMS}.", field="digest.limit")
+        raise InvalidField(f"It must be 1 to {MOST_ITEMS}.", field="digest.limit")
     return Spec(given["key"], float(given["window"]), given["template"], first, limit)

@@ -72,12 +72,14 @@ def request_of(request: Request, spec: Spec) -> Request:
     """
     for name in ("eta", "countdown"):
         if getattr(request, name) is not None:
-            raise InvalidField(f"It is sent with its digest: it has no {name}.", field=name)
+            raise InvalidField(f"It is sent with its digest, so it cannot have {name}.", field=name)
     if request.local_time:
-        raise InvalidField("It is sent with its digest: it has no local_time.", field="local_time")
+        raise InvalidField(
+            "It is sent with its digest, so it cannot have local_time.", field="local_time"
+        )
     if isinstance(request.mail, Mapping) and any(request.mail.values()):
         name = next(name for name, value in request.mail.items() if value)
-        raise InvalidField("An event of a digest has a text alone.", field=name)
+        raise InvalidField("An event of a digest can have only a subject and a body.", field=name)
     return request._replace(
         digest=None,
         template=spec.template,

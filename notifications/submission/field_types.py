@@ -24,7 +24,8 @@ def text_of(request: Request, name: str, longest: int) -> str:
         raise errors.InvalidField(f"{name} is longer than {longest} characters.", field=name)
     if not can_be_kept(value):
         raise errors.InvalidField(
-            f"{name} holds a character that cannot be kept (NUL or half of a pair).", field=name
+            f"{name} holds a character that cannot be stored (NUL or half of a surrogate pair).",
+            field=name,
         )
     return value
 
@@ -49,7 +50,8 @@ def json_object(value: Mapping[str, Any] | None, field: str) -> dict[str, Any]:
         raise errors.InvalidContext(f"The {field} is larger than 1 MB.", field=field)
     if ("\\u0000" in text or "\\ud" in text) and not all(map(can_be_kept, _texts(kept))):
         raise errors.InvalidContext(
-            f"The {field} holds a character that cannot be kept (NUL or half of a pair).",
+            f"The {field} holds a character that cannot be stored (NUL or half of a surrogate "
+            "pair).",
             field=field,
         )
     return kept

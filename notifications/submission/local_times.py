@@ -16,7 +16,7 @@ DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
 MOMENT = f"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T{DAY}(:[0-5][0-9])?"
 """The pattern of a day with its time."""
 _OF_DAY, _MOMENT = re.compile(DAY), re.compile(MOMENT)
-_HINT = "Give it like 09:00, or 2026-12-24T09:00."
+_HINT = "Write it like 09:00, or 2026-12-24T09:00."
 
 
 def timed(request: Request, place: Place, now: datetime) -> Request:
@@ -32,10 +32,12 @@ def timed(request: Request, place: Place, now: datetime) -> Request:
         due = _next(given, scheduled_at_of(request, now) or now, zone)
     elif isinstance(given, str) and _MOMENT.fullmatch(given):
         if request.eta is not None or request.countdown is not None:
-            raise InvalidTime("There is another due time, too.", field="local_time")
+            raise InvalidTime(
+                "Give one due time: eta, countdown or local_time.", field="local_time"
+            )
         due = _moment(given, zone)
     else:
-        raise InvalidTime("It is not a local time.", field="local_time", hint=_HINT)
+        raise InvalidTime("It is not a valid local time.", field="local_time", hint=_HINT)
     return request._replace(eta=due, countdown=None, local_time="")
 
 
@@ -53,4 +55,6 @@ def _moment(text: str, zone: ZoneInfo) -> datetime:
     try:
         return datetime.fromisoformat(text).replace(tzinfo=zone)
     except ValueError:
-        raise InvalidTime("There is no such time.", field="local_time", hint=_HINT) from None
+        raise InvalidTime(
+            "This local time does not exist.", field="local_time", hint=_HINT
+        ) from None

@@ -24,7 +24,7 @@ def read(given: Mapping[str, Any]) -> Request:
         raise errors.UnknownArgument(
             f"A notification has no field {name!r}.",
             field=name,
-            hint=f"It has {', '.join(sorted(_FIELDS))}.",
+            hint=f"Known fields: {', '.join(sorted(_FIELDS))}.",
         )
     for name in _REQUIRED:
         if not given.get(name) and not given.get(_INSTEAD.get(name, name)):

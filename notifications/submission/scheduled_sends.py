@@ -15,7 +15,7 @@ from scheduling.arguments import InvalidArguments, validates
 def check_send(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Check the fields of one notification. Raises ``InvalidArguments``."""
     if args:
-        raise InvalidArguments("A notification's fields are named: give kwargs.", field="args")
+        raise InvalidArguments("Pass the fields of a notification as kwargs.", field="args")
     _check(kwargs)
 
 
@@ -26,10 +26,12 @@ def check_send_to_each(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     recipients = args[0] if args else fields.pop("recipients", None)
     place = "args.0" if args else "kwargs.recipients"
     if len(args) > 1 or (args and "recipients" in fields):
-        raise InvalidArguments("The fields are named: give kwargs.", field="args")
+        raise InvalidArguments("Pass the fields as kwargs.", field="args")
     for name in ("recipient", "to"):
         if name in fields:
-            raise InvalidArguments("Each recipient is one of the list.", field=f"kwargs.{name}")
+            raise InvalidArguments(
+                "The list gives the recipients: leave this field out.", field=f"kwargs.{name}"
+            )
     if not isinstance(recipients, list | tuple) or not recipients:
         raise InvalidArguments("Give a list of recipients.", field=place)
     for number, recipient in enumerate(recipients):

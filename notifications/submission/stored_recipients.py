@@ -14,7 +14,7 @@ from notifications.submission import projects
 
 Addresses = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 
-_CHOICES_HINT = 'Give them like {"marketing": {"email": True}}; {"": True} is every channel.'
+_CHOICES_HINT = 'Write them like {"marketing": {"email": True}}; {"": True} is every channel.'
 
 
 class RecipientFields(TypedDict, total=False):
@@ -71,11 +71,11 @@ def choose_preferences(
     """
     recipient = directory.get(id, world=World(projects.check(project), test))
     if not isinstance(choices, Mapping):
-        raise InvalidField("It is a dict of categories.", field="choices", hint=_CHOICES_HINT)
+        raise InvalidField("It must be a dict of categories.", field="choices", hint=_CHOICES_HINT)
     for category, of_category in choices.items():
         if not isinstance(of_category, Mapping):
             raise InvalidField(
-                f"It is a dict of channels, and {shown(of_category)} is not.",
+                f"It must be a dict of channels, and {shown(of_category)} is not.",
                 field=f"choices.{category}",
                 hint=_CHOICES_HINT,
             )

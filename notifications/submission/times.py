@@ -14,7 +14,7 @@ FARTHEST = timedelta(days=3660)
 def scheduled_at_of(request: Request, now: datetime) -> datetime | None:
     """Return the due time, None for now. Raises ``InvalidTime``."""
     if request.eta is not None and request.countdown is not None:
-        raise errors.InvalidTime("There are both an eta and a countdown.", field="eta")
+        raise errors.InvalidTime("Give eta or countdown, not both.", field="eta")
     if request.countdown is not None:
         due = now + _seconds(request.countdown, "countdown")
     elif request.eta is not None:
@@ -23,7 +23,7 @@ def scheduled_at_of(request: Request, now: datetime) -> datetime | None:
         return None
     if due > now + FARTHEST:
         raise errors.InvalidTime(
-            "That is more than ten years ahead.",
+            "It must be at most ten years from now.",
             field="countdown" if request.eta is None else "eta",
         )
     return due if due > now else None
@@ -69,9 +69,9 @@ def _time(value: datetime | str, field: str) -> datetime:
             ) from None
         if value.tzinfo is None:
             raise errors.InvalidTime(
-                f"{field} has no offset, so it could be a time of any zone.",
+                f"{field} has no UTC offset, so its time zone is unknown.",
                 field=field,
-                hint="Give it like 2026-12-24T18:00:00+01:00.",
+                hint="Write it like 2026-12-24T18:00:00+01:00.",
             )
     if not isinstance(value, datetime):
         raise errors.InvalidTime(f"{field} is not a time.", field=field)

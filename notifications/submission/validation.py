@@ -37,10 +37,10 @@ def check(request: Request, now: datetime, version: CompiledVersion | None = Non
         raise errors.UnknownChannel(
             f"There is no channel {shown(request.channel)}.",
             field="channel",
-            hint=f"There are {', '.join(CHANNELS)}.",
+            hint=f"Use one of: {', '.join(CHANNELS)}.",
         )
     if not isinstance(request.test, bool):
-        raise errors.InvalidField("test is either true or false.", field="test")
+        raise errors.InvalidField("test must be true or false.", field="test")
     project = projects.check(request.project)
     if not request.test:
         accounts.require(channel.name)
@@ -122,7 +122,7 @@ def named_recipient(to: object) -> str:
         raise errors.InvalidField(
             "It does not name a stored recipient.",
             field="to",
-            hint='Give it like {"recipient": "customer-17"}.',
+            hint='Write it like {"recipient": "customer-17"}.',
         )
     return directory.key_of(key, field="to.recipient")
 
@@ -155,7 +155,7 @@ def _mail(request: Request, channel: Channel) -> Mail | KeptMail | None:
     kept = found.kept
     if request.template and kept.get("html"):
         raise errors.MissingContent(
-            "There are both a template and HTML of its own.",
+            "Give a template or HTML, not both.",
             field="html",
             hint="Give either template and context, or body and html.",
         )
@@ -172,7 +172,7 @@ def check_sender(channel: str, sender: str) -> None:
         raise errors.InvalidField(
             f"No account may send as {addresses.mailbox(sender).address}.",
             field="from_email",
-            hint="An account's setting senders, or EMAIL_SENDERS, names who may be the sender.",
+            hint="List the sender in an account's setting senders, or in EMAIL_SENDERS.",
         )
 
 
@@ -186,9 +186,9 @@ def _takers(request: Request, channel: Channel, recipient: str) -> list[str]:
     found = accounts.takers(channel.name, recipient)
     if not found:
         raise errors.MalformedRecipient(
-            f"No account of the channel {channel.name!r} takes such a recipient.",
+            f"No account of the channel {channel.name!r} can send to this kind of recipient.",
             field="recipient",
-            hint="docs/providers.md says which kind of provider takes which.",
+            hint="docs/providers.md lists which provider takes which recipients.",
         )
     return found
 
@@ -203,7 +203,7 @@ def _options(request: Request, channel: Channel, takers: Sequence[str]) -> dict[
             raise errors.InvalidField(
                 f"No account that takes this recipient carries the option {name!r}.",
                 field=f"options.{name}",
-                hint="docs/providers.md says which kind of provider carries which.",
+                hint="docs/providers.md lists which provider carries which options.",
             )
     return given
 
@@ -213,7 +213,9 @@ def _callback_url(request: Request) -> str:
     if not given:
         return ""
     if request.channel == routing.CALLBACK_CHANNEL:
-        raise errors.InvalidField("A callback has no callback.", field="callback_url")
+        raise errors.InvalidField(
+            "A status callback cannot have a callback_url.", field="callback_url"
+        )
     try:
         return recipients.url(given)
     except errors.MalformedRecipient as error:
@@ -230,7 +232,7 @@ def _priority(priority: str | int) -> str:
         raise errors.UnknownPriority(
             f"There is no priority {shown(priority)}.",
             field="priority",
-            hint=f"There are {', '.join(routing.PRIORITIES)}.",
+            hint=f"Use one of: {', '.join(routing.PRIORITIES)}.",
         )
     return str(priority)
 
@@ -240,6 +242,6 @@ def _guarantee(guarantee: str) -> str:
         raise errors.UnknownGuarantee(
             f"There is no guarantee {shown(guarantee)}.",
             field="guarantee",
-            hint=f"There are {', '.join(retry.Guarantee)}.",
+            hint=f"Use one of: {', '.join(retry.Guarantee)}.",
         )
     return str(guarantee)

@@ -113,7 +113,7 @@ def _email_ehlo() -> Iterator[Error]:
             smtp_connection.check_ehlo(settings.EMAIL_EHLO)
     except ValueError:
         yield Error(
-            "EMAIL_EHLO is not a name to greet mail servers by.",
+            "EMAIL_EHLO is not a valid name for EHLO.",
             hint="Use this machine's full name, like mx.example.org, or an address in brackets, "
             "like [192.0.2.1].",
             id="config.E012",

@@ -35,10 +35,10 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
             "pause_after": "Pause after failures",
         }
         help_texts = {
-            "misfire": "What becomes of times that passed while no scheduler ran.",
-            "overlap": "What becomes of a time that comes before the run for the last one ended.",
-            "guarantee": "What a crash may cost: a run that is done twice, or one that is not "
-            "done.",
+            "misfire": "What happens to due times that passed while no scheduler ran.",
+            "overlap": "What happens to a due time while the previous run still goes on.",
+            "guarantee": "What a crash may cause: a run that happens twice, or one that does not "
+            "happen.",
             "timeout_seconds": "A run that takes longer is ended. Empty: no limit.",
         }
 

@@ -124,7 +124,7 @@ class ScheduleForm(WhenForm, PeriodicTaskForm):  # type: ignore[misc]  # untyped
         if start is not None and expires < start:
             self.add_error("expires", "It is before the start.")
         elif "expires" in self.changed_data and expires < database_now():
-            self.add_error("expires", "It is past.")
+            self.add_error("expires", "It is in the past.")
 
     def _check_arguments(self, data: dict[str, Any]) -> None:
         """Say what the task would refuse; a schedule that calls what it called may be changed."""

@@ -56,17 +56,18 @@ PAGE = "admin:django_celery_beat_periodictask_change"
 DIALOGS = {
     "pause": {
         "title": "Pause this schedule?",
-        "description": "It does not fire until it is resumed. What it has started goes on.",
+        "description": "It does not fire until it is resumed. Runs that have begun go on.",
         "form_submit_text": "Pause",
     },
     "resume": {
         "title": "Resume this schedule?",
-        "description": "Its policy says what becomes of the times that it missed.",
+        "description": "Its policy says what happens to the due times that it missed.",
         "form_submit_text": "Resume",
     },
     "run": {
         "title": "Run it once, now?",
-        "description": "Beside its times, paused or not, and whatever its condition says.",
+        "description": "This run is an extra one: it happens even if the schedule is paused or its "
+        "condition says no.",
         "form_submit_text": "Run now",
     },
     "duplicate": {

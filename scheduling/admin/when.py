@@ -100,7 +100,7 @@ class WhenForm(forms.Form):
         except ValidationError as error:
             self.add_error(NEEDED[when][0], error.messages)
         except ImpossibleSchedule as error:
-            past = "This moment is past." if when == ONCE else str(error)
+            past = "This time is in the past." if when == ONCE else str(error)
             self.add_error(NEEDED[when][0], past)
         else:
             self.rule, self.document = rule, document

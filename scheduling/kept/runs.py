@@ -197,7 +197,7 @@ class Runs:
 
     def leave(self, pk: UUID, attempt: int) -> None:
         """Record a run that ended by ``Ignore``, as one does that was replaced by other tasks."""
-        why = "The task ended by Ignore, or was replaced: what became of it is not followed."
+        why = "The task ended by Ignore, or was replaced: its outcome is not followed."
         self._end_run(pk, attempt, lambda fire: self._ended(fire, FireStatus.HANDED_OVER, why))
 
     def interrupt(self, pk: UUID, worker: str) -> None:

@@ -21,7 +21,7 @@ else:
 
 _ROWS = {"subject": 1, "title": 1, "markdown": 16, "html": 24, "data": 6, "blocks": 12}
 _HELP = {
-    "markdown": "In place of HTML, which is made of it in the layout email.",
+    "markdown": "Instead of HTML: it is turned into HTML in the layout email.",
     "text": "Leave it empty to have it made from the HTML.",
     "data": "A JSON object; write values as {{ value|tojson }}.",
     "blocks": 'Slack\'s blocks, a JSON list; write values between quotation marks: "*{{ name }}*".',

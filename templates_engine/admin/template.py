@@ -31,7 +31,8 @@ else:
 
 NEW_VERSION_DIALOG = {
     "title": "Start a new version?",
-    "description": "As a draft: a copy of the version that is live, or else of the latest.",
+    "description": "The new version is a draft: a copy of the live version, or of the latest if "
+    "none is live.",
     "form_submit_text": "Start it",
 }
 WITHDRAW_DIALOG = {
@@ -61,7 +62,7 @@ class TemplateForm(TemplateBase):
         fields = ("namespace", "name", "channel", "category", "description")
         widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
         help_texts = {
-            "name": "What callers name it by, as in payment-receipt.",
+            "name": "The name that callers use, like payment-receipt.",
             "category": "Marketing goes to nobody who has unsubscribed; transactional does.",
         }
 

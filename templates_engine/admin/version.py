@@ -34,8 +34,8 @@ PUBLISH_DIALOG = {
 }
 ASK_DIALOG = {
     "title": "Ask a colleague to publish it?",
-    "description": "It is then listed on the dashboard of everybody who may publish, until "
-    "somebody does or edits it.",
+    "description": "The dashboard of everybody who may publish lists it, until somebody "
+    "publishes or edits it.",
     "form_submit_text": "Ask",
 }
 ROLL_BACK_DIALOG = {

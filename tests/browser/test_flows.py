@@ -183,7 +183,7 @@ def probe_and_hold(page: Any, shoot: Shoot, account: ProviderAccount) -> None:
     """An account that rests is probed now; it is held, and released."""
     page.goto(f"/admin/notifications/provideraccount/{account.pk}/change/")
     for verb, said in (
-        ("Probe now", "The next message that waits for it tries it."),
+        ("Probe now", "The next message that waits for it probes it."),
         ("Hold", "Held: nothing more is sent by it"),
         ("Release", "Released."),
     ):

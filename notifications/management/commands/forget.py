@@ -20,7 +20,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--project", default="", help="It is the id of a recipient that this project stores."
         )
-        parser.add_argument("--dry-run", action="store_true", help="Only print what would go.")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Only print what would be erased."
+        )
         parser.add_argument("--no-input", action="store_true", help="Do not ask.")
 
     def handle(self, *_: Any, **options: Any) -> None:

@@ -69,7 +69,7 @@ def quarantine() -> Iterator[Finding]:
             "delivery.quarantined",
             f"{row.loop} passes over the row {row.key}, which faulted it {row.fault_count} times: "
             f"{row.reason} in {row.stage}, at {row.place}",
-            "See to the cause, then release it in the admin under Quarantine.",
+            "Mend the cause, then release it in the admin under Quarantine.",
         )
 
 

@@ -87,7 +87,7 @@ def _dkim(
         yield Finding(
             "mail.dkim",
             f"The account {account.name} signs its mail, and the record {signer.record_name} "
-            f"{what}: receivers take the signatures for wrong.",
+            f"{what}: receivers reject the signatures.",
             "Publish the public half of its dkim_key there (docs/email.md, “Signatures”).",
         )
 

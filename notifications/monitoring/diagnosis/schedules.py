@@ -63,7 +63,7 @@ def runs() -> Iterator[Finding]:
     if failed := failures.open_ones().count():
         yield Finding(
             "scheduler.failed_runs",
-            f"Runs that failed for good, and that nobody saw to: {failed}.",
+            f"Failed runs that nobody replayed or discarded: {failed}.",
             "See their causes in the admin under Failed runs; replay or discard them.",
             is_error=False,
         )

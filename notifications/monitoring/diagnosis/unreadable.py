@@ -7,11 +7,11 @@ from notifications.monitoring.diagnosis.finding import Finding
 
 Probe = Callable[[], Iterable[Finding]]
 
-_ELSE = " Where nothing odd is there, the probe is at fault: report it with this place in the code."
+_ELSE = " If nothing there is wrong, the probe has a fault: report it with this place in the code."
 
 
 def _row(tables: str, cure: str) -> str:
-    return f"A row of {tables} holds what no program of ours writes. {cure}"
+    return f"A row of {tables} has a value that this system never writes. {cure}"
 
 
 _SCHEDULES = _row(
@@ -27,7 +27,7 @@ _ACCOUNTS = _row(
     "SQL.",
 )
 _DATABASE = (
-    "The database answers this question otherwise than PostgreSQL or SQLite do. Check what "
+    "The database does not answer this question as PostgreSQL or SQLite do. Check what "
     "DATABASE_URL names, and that our role may read pg_stat_activity and django_migrations."
 )
 _BROKER = (
@@ -58,8 +58,8 @@ _CURES: dict[Probe, str] = {
     ),
     delivery.backlog: _row(
         "notifications_notification",
-        "Deliveries and the sweep set such a row aside: see the admin under Quarantine. Where none "
-        "is there, correct its due_at or scheduled_at by SQL.",
+        "Deliveries and the sweep put such a row in quarantine: see the admin under Quarantine. "
+        "If none is there, correct its due_at or scheduled_at by SQL.",
     ),
     delivery.held: _row("notifications_hold", "Release that hold: manage.py release, or by SQL."),
     delivery.quarantine: _row("notifications_quarantinedrow", "Delete that row by SQL."),
@@ -73,18 +73,19 @@ _CURES: dict[Probe, str] = {
     delivery.limits: _row(
         "notifications_ratelimit", "Correct it in the admin under Rate limits, or by SQL."
     ),
-    delivery.providers: "A mail server of an account answers what is no SMTP, or the account's row "
-    "holds what no program of ours writes. Check host and port in its secret url, and correct the "
-    "account in the admin under Provider accounts.",
+    delivery.providers: "A mail server of an account does not speak SMTP, or the account's row "
+    "has a value that this system never writes. Check host and port in its secret url, and "
+    "correct the account in the admin under Provider accounts.",
     delivery.open_circuits: _ACCOUNTS,
     delivery.public_address: _ACCOUNTS,
-    delivery.mail_records: "A name server answers what is no DNS record, or an account's sender is "
-    "no address. Check the records of its domain, and from in the account's settings.",
+    delivery.mail_records: "A name server does not answer with a DNS record, or an account's "
+    "sender is not an address. Check the records of its domain, and from in the account's "
+    "settings.",
     delivery.mailbox_of_bounces: "What answers at the host of BOUNCE_MAILBOX does not answer as an "
     "IMAP server does. Check host and port.",
     broker.reachable: _BROKER,
     broker.durability: _BROKER,
-    broker.workers: "What answers to Celery's inspection is no worker of this version. Compare the "
+    broker.workers: "A worker of another version answers Celery's inspection. Compare the "
     "versions of the workers with this one.",
     broker.shared_state_works: "What answers at REDIS_URL does not answer as Redis does. Check the "
     "address.",

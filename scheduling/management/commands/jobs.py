@@ -44,7 +44,7 @@ class Command(BaseCommand):
         calendar = verbs.add_parser("calendars", help="each calendar, its holidays and who uses it")
         calendar.add_argument("name", nargs="?", default="")
         compared = verbs.add_parser(
-            "preview-calendar", help="which fires move if a file takes a calendar's place"
+            "preview-calendar", help="which fires would move if a file replaced a calendar"
         )
         compared.add_argument("name", help="of the calendar, without .ics")
         compared.add_argument("file", type=Path, help="the new file, which is only read")

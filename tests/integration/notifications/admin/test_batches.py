@@ -72,12 +72,12 @@ def test_a_campaign_says_when_it_begins_and_never_in_the_past(boss: Client) -> N
     past = localtime(now() - timedelta(hours=1))
     for verb in ("check", "send"):
         page = answer(verb, when="later", at=f"{past:%Y-%m-%dT%H:%M}")
-        assert "This moment is past." in page
+        assert "This time is in the past." in page
         assert 'id="outlook"' not in page
     assert not Batch.objects.exists()
     # A time that was typed and then not wanted does not matter.
     assert "Sending begins now." in answer("check", when="now", at=f"{past:%Y-%m-%dT%H:%M}")
-    assert "Say at which time." in answer("check", when="locally")
+    assert "Name the time." in answer("check", when="locally")
     later = localtime(now() + timedelta(days=1))
     page = answer("check", when="later", at=f"{later:%Y-%m-%dT%H:%M}")
     assert f"Sending begins at {later:%Y-%m-%d %H:%M}:00 {later:%Z}." in page
@@ -129,9 +129,9 @@ def test_a_campaign_goes_to_an_audience_whose_attributes_fill_the_template(boss:
     fields = {"template": str(version.pk), "priority": "low", "when": "now", "key": "once"}
     fields["audience"] = str(Audience.objects.get().pk)
     both = boss.post("/send/", {**fields, "rows": "recipient\nada\n", "check": ""})
-    assert "There are both recipients and an audience." in both.content.decode()
+    assert "Give recipients or an audience, not both." in both.content.decode()
     neither = boss.post("/send/", {**fields, "audience": "", "check": ""})
-    assert "Say whom to send it to." in neither.content.decode()
+    assert "Name the recipients or an audience." in neither.content.decode()
     page = boss.post("/send/", {**fields, "check": ""}).content.decode()
     for said in ("The audience has 3 recipients; 3 of them were looked at.", "Send 3", "Dear Ada"):
         assert said in page

@@ -29,7 +29,7 @@ BEYOND_A_SCHEMA = re.compile(
     # The language of expressions, what a task takes, and a character that no database keeps.
     "|invalid-field at (condition|recipients|to|match|cancel_match|context)\\b.*"
     "|invalid-job at (kw)?args.*"
-    "|[a-z-]+ at .*: .*a character that cannot be kept.*"
+    "|[a-z-]+ at .*: .*a character that cannot be stored.*"
     # The present time, and the tables of phone numbers and domains.
     "|invalid-time at .*"
     "|invalid-job at (since|until): .*"

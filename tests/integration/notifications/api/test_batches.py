@@ -330,7 +330,7 @@ def test_a_batch_is_paused_resumed_and_cancelled(call: Caller) -> None:
 @pytest.mark.parametrize(
     ("text", "detail"),
     [
-        ("name\nAda\n", "Line 1 names the columns, and there is none named recipient or to."),
+        ("name\nAda\n", "Line 1 names the columns: recipient or to is missing."),
         ("recipient,recipient\na,b\n", "Line 1: two columns are named recipient."),
         ("recipient\n", "There is no row in it."),
         ("recipient\n" + 'x","y\n' * 20_000, "too many quotation marks"),

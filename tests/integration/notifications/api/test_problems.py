@@ -223,7 +223,7 @@ def test_a_query_that_takes_too_long_is_no_outage(
             refused = call(method, path, body)
             said = refused.json()
             assert (refused.status_code, said["type"]) == (422, problems.PATH + kind), said
-            assert "Trying again takes as long" in said["hint"]
+            assert "A retry takes as long" in said["hint"]
             assert "Retry-After" not in refused
         page = client.get("/admin/notifications/recipient/")
         assert (page.status_code, "takes too long" in page.content.decode()) == (422, True)

@@ -256,7 +256,7 @@ def test_a_bad_filter_is_refused_by_its_place_from_python_and_over_http(
     [
         (condition("attributes.a", "regex", "x"), "filter.op: "),
         ({"not": EVERYONE}, "No index serves this filter."),
-        (5, "It is not an object."),
+        (5, "It must be a JSON object."),
         ([], "This field is required."),
     ],
 )

@@ -305,7 +305,7 @@ def test_schedules_that_fail_are_skipped_or_are_of_a_task_that_no_worker_knows(
     dated = {
         trouble.text.split(":")[0]: trouble.since for trouble in overview.read().dated_troubles
     }
-    assert dated["Runs that failed for good and nobody saw to"] == ended["finished_at"]
+    assert dated["Failed runs that nobody replayed or discarded"] == ended["finished_at"]
 
 
 def test_a_backlog_that_nobody_works_off(

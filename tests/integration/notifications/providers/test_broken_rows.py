@@ -123,7 +123,7 @@ def test_a_probe_that_fails_says_what_to_do_about_what_it_reads(
         )
     probes = [*schedules.PROBES, *delivery.PROBES, storage.database, locks.waits, broker.reachable]
     general = unreadable.cure(lambda: ())
-    assert general.startswith("Where nothing odd is there, the probe is at fault")
+    assert general.startswith("If nothing there is wrong, the probe has a fault")
     for probe in probes:
         assert unreadable.cure(probe).removesuffix(general), probe
     monkeypatch.setattr(delivery, "PROBES", ())

@@ -69,7 +69,7 @@ def test_slack_beside_apprise_gets_what_is_slacks(
 def test_a_recipient_that_no_account_takes_is_refused_at_once(
     push_accounts: None, account: Callable[..., Any]
 ) -> None:
-    with pytest.raises(errors.MalformedRecipient, match="takes such a recipient"):
+    with pytest.raises(errors.MalformedRecipient, match="send to this kind of recipient"):
         send(channel="push", recipient='{"endpoint": 7}', subject="S", body="B")
 
 

@@ -565,7 +565,7 @@ def test_choices_and_categories_are_made_in_the_admin(admin_client: Client, ada:
     refused = admin_client.post(page, {**form, "chosen": "security email no"})
     assert "security cannot be refused" in refused.content.decode()
     assert (
-        "is not like marketing email no"
+        "must look like: marketing email no"
         in admin_client.post(page, {**form, "chosen": "x"}).content.decode()
     )
     made = admin_client.post(page, {**form, "chosen": "marketing email yes\n* sms no"})
@@ -581,7 +581,9 @@ def test_choices_and_categories_are_made_in_the_admin(admin_client: Client, ada:
     assert ada.choices == {"": {"": False}}
     where = "/admin/notifications/category/add/"
     given = {"project": "default", "name": "security", "channel_defaults": "{}"}
-    assert "Security cannot be refused" in admin_client.post(where, given).content.decode()
+    assert (
+        "The category security must be required" in admin_client.post(where, given).content.decode()
+    )
     given |= {"name": "report", "default": "on"}
     assert admin_client.post(where, given).status_code == 302
     assert Category.objects.get().default is True

@@ -89,7 +89,7 @@ def test_blank_rows_are_counted() -> None:
     [
         ("", "The file is empty."),
         ("\n \n", "The file is empty."),
-        ("email,name\n", "Line 1 names the columns, and there is none named recipient or to."),
+        ("email,name\n", "Line 1 names the columns: recipient or to is missing."),
         ("\nrecipient,,name\n", "Line 2: column 2 has no name."),
         ("recipient,name,name\n", "Line 1: two columns are named name."),
         ('recipient,"name\n', "Line 1: A quotation mark opens a cell and is never closed."),
