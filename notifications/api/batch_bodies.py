@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 from notifications.api import csv_rows, declared_charset
 from notifications.api.bodies import read_json
-from notifications.api.notifications import NotificationIn
+from notifications.api.notification_bodies import NotificationIn
 from notifications.api.problems import Problem
 from notifications.core.conf import conf
 from notifications.core.errors import MalformedRow

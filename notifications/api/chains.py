@@ -11,7 +11,8 @@ from ninja import Status as Answer
 from notifications.api.authentication import mine, world_of
 from notifications.api.contract import refuses
 from notifications.api.fields import CHANNEL, PRIORITY, TIME, Input, Name, one_of
-from notifications.api.notifications import IdempotencyKey, ToIn
+from notifications.api.notification_bodies import ToIn
+from notifications.api.notifications import IdempotencyKey
 from notifications.api.problems import Problem
 from notifications.chains import cancel_chain, definitions, send_chain, story
 from notifications.core.chains import StopOn
@@ -28,16 +29,15 @@ class StepIn(Input):
     channel: str = Field(json_schema_extra=CHANNEL)
     wait: float | None = Field(
         None,
-        description="Seconds from its sending until the next step is sent. Needed but for the "
-        "last one.",
+        description="Seconds from this step to the next. Required for every step but the last.",
     )
-    template: str = Field("", description="In place of the one of the chain's family.")
+    template: str = Field("", description="Instead of the template of the chain's family.")
     subject: str = ""
-    body: str = Field("", description="Its text, without a template.")
+    body: str = Field("", description="The text, if there is no template.")
     priority: str = Field("", json_schema_extra=one_of(("", *PRIORITY["enum"])))
     options: dict[str, Any] | None = None
-    recipient: str = Field("", description="An address of its own, whoever the chain is sent to.")
-    to: ToIn | None = Field(None, description="A stored recipient of its own.")
+    recipient: str = Field("", description="An address for this step, instead of the recipient's.")
+    to: ToIn | None = Field(None, description="A stored recipient for this step.")
     from_email: str = Field(
         "", description="The sender of a step by email: one that an account allows."
     )
@@ -46,18 +46,16 @@ class StepIn(Input):
 class ChainBody(Input):
     """What a chain does."""
 
-    steps: list[StepIn] = Field(
-        description=f"In their order, at most {definitions.MOST_STEPS}; a step names no other."
-    )
+    steps: list[StepIn] = Field(description=f"In their order, at most {definitions.MOST_STEPS}.")
     stop_on: str = Field(
         StopOn.DELIVERED.value,
         json_schema_extra=one_of(tuple(StopOn)),
-        description="What a step has to reach so that no further one is sent.",
+        description="The status of a step after which no further step is sent.",
     )
     template: str = Field(
         "",
-        description="A family: a step without a template of its own has `FAMILY.CHANNEL`, like "
-        "`one-time-code.sms`.",
+        description="The first part of the templates' names: a step without a template uses "
+        "`FAMILY.CHANNEL`, like `one-time-code.sms`.",
     )
     expires: int | None = Field(
         None, description="Seconds from the start after which no step is sent."
@@ -100,12 +98,16 @@ class ChainRunIn(Input):
     metadata: dict[str, Any] | None = None
     retry: dict[str, Any] | None = None
     category: str = ""
-    eta: str | None = Field(None, json_schema_extra=TIME, description="When the first step goes.")
+    eta: str | None = Field(
+        None, json_schema_extra=TIME, description="When the first step is sent."
+    )
     countdown: float | None = Field(None, description="Seconds from now, instead of `eta`.")
     expires: str | float | None = Field(
         None, description="A time, or seconds from now, after which no step is sent."
     )
-    callback_url: str = Field("", description="A URL that is told how each step ended.")
+    callback_url: str = Field(
+        "", description="A URL that gets a signed POST with the final status of each step."
+    )
     test: bool = False
 
 
@@ -116,7 +118,7 @@ class StepOut(Schema):
     channel: str
     notification: UUID
     status: str
-    reason: str = Field(description="`chain_reached`: another step has reached.")
+    reason: str = Field(description="`chain_reached`: another step has reached the recipient.")
     due_at: datetime | None
     sent_at: datetime | None
     read_at: datetime | None
@@ -131,7 +133,7 @@ class ChainRunOut(Schema):
     stop_on: str
     state: str = Field(
         json_schema_extra=one_of(("running", "reached", "unreached")),
-        description="Whether a step has reached, or still may.",
+        description="Whether a step has reached the recipient, or still may.",
     )
     to: dict[str, str] | None
     steps: list[StepOut]
@@ -200,7 +202,7 @@ def start_chain(
     return Answer(201 if started.created else 200, _document(started.run))
 
 
-@run_router.get("/{id}", response=ChainRunOut, summary="Look at one")
+@run_router.get("/{id}", response=ChainRunOut, summary="Get one")
 def get_chain_run(request: HttpRequest, id: UUID) -> dict[str, Any]:  # noqa: A002 -- the path's own name
     """Return a run with what became of each step."""
     return _document(_find(request, id))

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from notifications import tasks
 from notifications.admin import search
-from notifications.api.notifications import NotificationIn
+from notifications.api.notification_bodies import NotificationIn
 from notifications.callbacks import outbound
 from notifications.channels.mail import FIELDS
 from notifications.core.errors import TransientError

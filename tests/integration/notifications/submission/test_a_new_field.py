@@ -26,7 +26,7 @@ CHANGES: dict[str, list[tuple[str, str | None]]] = {
         ('    traceparent: str = ""\n', '    campaign: str = ""\n'),
         ("    deadline: float = math.inf\n", '    campaign: str = ""\n'),
     ],
-    "notifications/api/notifications.py": [
+    "notifications/api/notification_bodies.py": [
         ("    reference: str = Field(", None),
         ("    guarantee: str\n    reference: str\n", "    campaign: str\n"),
     ],
