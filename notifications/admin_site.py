@@ -98,16 +98,16 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Write the act to the admin's log, and send the signal; likewise below."""
-        _tell(request, obj, _said(message) or "Added.")
+        _notify_listeners(request, obj, _said(message) or "Added.")
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        _tell(request, obj, _said(message))
+        _notify_listeners(request, obj, _said(message))
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         for row in queryset:
-            _tell(request, row, "Deleted.")
+            _notify_listeners(request, row, "Deleted.")
         return super().log_deletions(request, queryset)
 
     def response_action(self, request: HttpRequest, queryset: Any) -> HttpResponse:
@@ -176,7 +176,7 @@ def _in_viewers_zone(model: type[Model], lookup: str, value: Any) -> Any:
     return value if is_aware(moment) else make_aware(moment).isoformat()
 
 
-def _tell(request: HttpRequest, row: Model, said: str) -> None:
+def _notify_listeners(request: HttpRequest, row: Model, said: str) -> None:
     for listener in listeners:
         listener(request, row, said)
 

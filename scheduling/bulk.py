@@ -27,7 +27,7 @@ def insert_new(model: type[Model], names: Sequence[str], rows: Rows) -> set[Any]
     columns = ", ".join(str(field.column) for field in fields)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {meta.db_table} ({columns}) SELECT {columns} FROM {_given(fields)}"  # noqa: S608 -- our own words and placeholders
+            f"INSERT INTO {meta.db_table} ({columns}) SELECT {columns} FROM {_given_table(fields)}"  # noqa: S608 -- our own words and placeholders
             f" WHERE true ON CONFLICT DO NOTHING RETURNING {meta.pk.column}",
             [_json(fields, rows)],
         )
@@ -42,7 +42,7 @@ def update(model: type[Model], names: Sequence[str], rows: Rows) -> None:
     changes = ", ".join(f"{field.column} = given.{field.column}" for field in fields[1:])
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {meta.db_table} SET {changes} FROM {_given(fields)}"  # noqa: S608 -- our own words and placeholders
+            f"UPDATE {meta.db_table} SET {changes} FROM {_given_table(fields)}"  # noqa: S608 -- our own words and placeholders
             f" WHERE {meta.db_table}.{meta.pk.column} = given.{meta.pk.column}",
             [_json(fields, rows)],
         )
@@ -53,7 +53,7 @@ def _fields(model: type[Model], names: Iterable[str]) -> list[AnyField]:
     return [by_name[name] for name in names]
 
 
-def _given(fields: Iterable[AnyField]) -> str:
+def _given_table(fields: Iterable[AnyField]) -> str:
     """Return the SQL that reads a JSON parameter as a table ``given``."""
     if connection.vendor == "postgresql":
         columns = ", ".join(f"{field.column} {field.db_type(connection)}" for field in fields)

@@ -60,7 +60,7 @@ class Task(celery.Task):  # type: ignore[misc]  # celery is untyped
         fire = fire_of(self)
         if fire is None:
             return
-        if not _take(fire, self):
+        if not _may_begin(fire, self):
             raise Ignore
         limits = (*(self.request.timelimit or ()), self.time_limit, self.soft_time_limit)
         if any(limits) and not _ends_runs:
@@ -96,7 +96,7 @@ def connect() -> None:
     endings.connect()
 
 
-def _take(fire: UUID, task: celery.Task) -> bool:
+def _may_begin(fire: UUID, task: celery.Task) -> bool:
     """Begin the run, or give the message back to the broker if an outage prevents it."""
     if heartbeat.has(fire):
         logger.info("Fire %s of %s runs in this process; not run again", fire, task.name)

@@ -32,7 +32,7 @@ def published(name: str, namespaces: Sequence[str] = ("",)) -> CompiledVersion:
     for namespace in namespaces:
         version_id, checksum = _current_in(namespace, name)
         if version_id is not None:
-            return _kept(version_id, checksum) or _load(version_id)
+            return _cached(version_id, checksum) or _load(version_id)
     if is_known(name, namespaces):
         raise TemplateNotPublished(
             f"Template {name!r} has no published version.", hint="Publish one of its drafts."
@@ -52,7 +52,7 @@ def version(version_id: int) -> CompiledVersion:
 
     Raises: VersionNotFound.
     """
-    return _kept(version_id) or _load(version_id)
+    return _cached(version_id) or _load(version_id)
 
 
 def forget(name: str, namespace: str = "") -> None:
@@ -102,7 +102,7 @@ def _look_up(namespace: str, name: str) -> tuple[int | None, str]:
     return rows.values_list("id", "checksum").first() or (None, "")
 
 
-def _kept(version_id: int, checksum: str | None = None) -> CompiledVersion | None:
+def _cached(version_id: int, checksum: str | None = None) -> CompiledVersion | None:
     # The checksum tells a version from one of the same id whose transaction was rolled back.
     with _lock:
         kept = _compiled.get(version_id)

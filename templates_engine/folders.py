@@ -157,8 +157,8 @@ def _load_template(folder: Path, namespace: str, *, as_draft: bool, by: User | N
 def _canonical(files: Files, about: dict[str, Any]) -> Files:
     """Write JSON as we would, so that only its meaning is compared."""
     optional: list[str] = [name for name in ("sample.json", "schema.json") if name in files]
-    written = {name: _written(_json(files, name)) for name in optional}
-    return {"template.json": _written(about), **written}
+    written = {name: _json_text(_json(files, name)) for name in optional}
+    return {"template.json": _json_text(about), **written}
 
 
 def _built_as_now(version: TemplateVersion) -> bool:
@@ -186,11 +186,11 @@ def _files_of(version: TemplateVersion) -> Files:
     about = {"channel": template.channel, "category": template.category}
     if template.description:
         about["description"] = template.description
-    files = {"template.json": _written(about)}
+    files = {"template.json": _json_text(about)}
     if version.sample_context:
-        files["sample.json"] = _written(version.sample_context)
+        files["sample.json"] = _json_text(version.sample_context)
     if version.context_schema:
-        files["schema.json"] = _written(version.context_schema)
+        files["schema.json"] = _json_text(version.context_schema)
     for locale, sources in version.variants.items():
         folder = "" if locale == DEFAULT_LOCALE else f"{locale}/"
         files |= {f"{folder}{part}{_suffix(part)}": source for part, source in sources.items()}
@@ -234,5 +234,5 @@ def _json(files: Files, path: str) -> dict[str, Any]:
     return found
 
 
-def _written(value: object) -> str:
+def _json_text(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"

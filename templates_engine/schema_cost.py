@@ -99,7 +99,7 @@ class _Walk:
         if len(way) >= MAX_DEPTH:
             raise BadSchema(f"Its references go more than {MAX_DEPTH} levels deep.")
         if reference not in self.known:
-            found = _found(self.root, reference)
+            found = _subschema(self.root, reference)
             self.known[reference] = self.cost(found, reference, (*way, reference))
         return self.known[reference]
 
@@ -120,7 +120,7 @@ def _own_rules(key: str, value: Any) -> int:
     return 1 + len(value) if isinstance(value, list) and key not in _LISTS else 1
 
 
-def _found(root: Any, reference: str) -> Any:
+def _subschema(root: Any, reference: str) -> Any:
     found = root
     for step in reference.split("/")[1:]:
         name = unquote(step).replace("~1", "/").replace("~0", "~")

@@ -75,7 +75,7 @@ def snapshot(row: models.Model) -> Columns:
     taken: Columns = {}
     for field in row._meta.concrete_fields:
         if not UNWRITTEN_COLUMNS.fullmatch(field.name):
-            taken[field.name] = _shown(row, field)
+            taken[field.name] = _column_value(row, field)
     for many in row._meta.many_to_many:
         values = getattr(row, many.name).all()
         taken[many.name] = sorted(str(value) for value in values)
@@ -116,7 +116,7 @@ def tick() -> float:
     return BUSY if prune(limit=BATCH) else IDLE
 
 
-def _shown(row: models.Model, field: Any) -> Any:
+def _column_value(row: models.Model, field: Any) -> Any:
     """Return a column's value, marked as content unless it is known to be none."""
     value = field.value_from_object(row)
     if value is None or isinstance(value, bool | int | float):

@@ -101,7 +101,7 @@ def _operation(
     if not name or name in unwritten:
         return None
     model, column = _object_of(route.removeprefix("api/v1/"))
-    rows = _found(model, {column: kwargs[column]}) if model and column in kwargs else []
+    rows = _rows_by(model, {column: kwargs[column]}) if model and column in kwargs else []
     return _act(name, model, rows, changes=changes)
 
 
@@ -109,7 +109,7 @@ def _client_operation(name: str, kwargs: dict[str, Any]) -> Act | None:
     if name not in acts.REVEALING_CLIENT_OPERATIONS:
         return None
     model = apps.get_model("notifications.notification")
-    rows = _found(model, {"pk": kwargs["notification_id"]}) if kwargs else []
+    rows = _rows_by(model, {"pk": kwargs["notification_id"]}) if kwargs else []
     return _act(name, model, rows, changes=False)
 
 
@@ -137,7 +137,7 @@ def _page(request: HttpRequest, url_name: str, kwargs: dict[str, Any]) -> Act | 
         for one in ("object_id", "version_id", "batch", "notification")
         if one in kwargs
     ]
-    rows = _found(model, {"pk__in": keys}) if model and keys else []
+    rows = _rows_by(model, {"pk__in": keys}) if model and keys else []
     act = _act(name, model, rows, changes=changes)
     return act._replace(rows=[("", key) for key in keys]) if keys and not rows else act
 
@@ -220,7 +220,7 @@ def _made(act: Act, response: HttpResponse) -> Iterable[Row]:
 
 def _now(row: Row) -> Columns | None:
     label, key = row
-    for found in _found(apps.get_model(label), {"pk": key}):
+    for found in _rows_by(apps.get_model(label), {"pk": key}):
         return _snapshot(found)
     return None
 
@@ -236,12 +236,12 @@ def _snapshot(row: models.Model) -> Columns:
                 for field in inline.model._meta.concrete_fields
                 if field.remote_field and isinstance(row, field.remote_field.model)
             ]
-            beside = _found(inline.model, {names[0]: row.pk})
+            beside = _rows_by(inline.model, {names[0]: row.pk})
             taken[inline.model._meta.model_name] = [log.snapshot(one) for one in beside]
     return taken
 
 
-def _found(model: type[models.Model], by: dict[str, Any]) -> list[models.Model]:
+def _rows_by(model: type[models.Model], by: dict[str, Any]) -> list[models.Model]:
     try:
         return list(model._base_manager.filter(**by)[:MOST_ROWS])  # noqa: SLF001 -- as above
     except Exception as error:  # an id that is none, or a row that cannot be read

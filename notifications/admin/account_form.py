@@ -36,7 +36,7 @@ class AccountForm(AccountBase):
         for field, (column, name) in self.own.items():
             kept = getattr(self.instance, column)
             if isinstance(kept, Mapping) and name in kept:
-                self.initial[field] = _written(kept[name])
+                self.initial[field] = _as_text(kept[name])
 
     def clean(self) -> dict[str, Any]:
         """Gather the kind's fields in the columns that they are kept in."""
@@ -111,7 +111,7 @@ def _columns(provider: type[Provider]) -> dict[str, Mapping[str, str]]:
     return {"settings": settings, "secrets": provider.secret_names}
 
 
-def _written(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -71,7 +71,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
         """Show the key in the answer itself: a redirect would have to keep it somewhere."""
-        return self._shown(request, [obj.new_key])  # type: ignore[attr-defined]  # as above
+        return self._new_keys_page(request, [obj.new_key])  # type: ignore[attr-defined]  # as above
 
     @admin.action(description="Rotate: the old one ends in a day", permissions=["change"])
     def rotate(self, request: HttpRequest, chosen: "QuerySet[ApiKey]") -> HttpResponse:
@@ -79,7 +79,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         for row in chosen:
             made.append(api_keys.rotate(row, overlap=OVERLAP))
             self.log_change(request, row, "Rotated.")
-        return self._shown(request, made)
+        return self._new_keys_page(request, made)
 
     @admin.action(description="Revoke: it ends now", permissions=["change"])
     def revoke(self, request: HttpRequest, chosen: "QuerySet[ApiKey]") -> None:
@@ -88,7 +88,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             self.log_change(request, row, "Revoked.")
         self.message_user(request, f"Revoked {len(chosen)}.")
 
-    def _shown(self, request: HttpRequest, keys: Sequence[api_keys.NewKey]) -> HttpResponse:
+    def _new_keys_page(self, request: HttpRequest, keys: Sequence[api_keys.NewKey]) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
             "title": "New keys" if len(keys) > 1 else "A new key",

@@ -87,19 +87,19 @@ SPANS = {
 
 def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add what the first page shows; unfold calls it."""
-    return context | {"title": "Dashboard"} | _shown(request)
+    return context | {"title": "Dashboard"} | _dashboard_context(request)
 
 
 @staff_member_required
 def live(request: HttpRequest) -> HttpResponse:
     """Return the part of the page that is renewed."""
-    return TemplateResponse(request, LIVE, _shown(request))
+    return TemplateResponse(request, LIVE, _dashboard_context(request))
 
 
 @staff_member_required
 def stream(request: HttpRequest) -> HttpResponseBase:
     """Return that part again and again, by server-sent events; 503 if too many look already."""
-    began = live_stream.begin(lambda: render_to_string(LIVE, _shown(request), request))
+    began = live_stream.begin(lambda: render_to_string(LIVE, _dashboard_context(request), request))
     if began is None:
         return HttpResponse("Poll instead.", status=503, content_type="text/plain")
     # Nginx would keep the events back.
@@ -107,7 +107,7 @@ def stream(request: HttpRequest) -> HttpResponseBase:
     return StreamingHttpResponse(began, content_type="text/event-stream", headers=headers)
 
 
-def _shown(request: HttpRequest) -> dict[str, Any]:
+def _dashboard_context(request: HttpRequest) -> dict[str, Any]:
     span = request.GET.get("span", "")
     span = span if span in SPANS else "hour"
     now, minutes = overview.read(), SPANS[span].read()

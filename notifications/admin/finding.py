@@ -38,7 +38,7 @@ def page(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm("notifications.view_notification"):
         raise PermissionDenied
     term = request.GET.get("q", "").strip()[:LONGEST]
-    groups = _found(term, opened=request.user.has_perm("notifications.view_content"))
+    groups = _matches_by_kind(term, opened=request.user.has_perm("notifications.view_content"))
     lines = [line for found in groups.values() for line in found]
     if len(lines) == 1:
         return redirect(lines[0].where)
@@ -47,7 +47,7 @@ def page(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "notifications/admin/find.html", context)
 
 
-def _found(term: str, *, opened: bool) -> dict[str, list[Found]]:
+def _matches_by_kind(term: str, *, opened: bool) -> dict[str, list[Found]]:
     if not term:
         return {}
     groups = {

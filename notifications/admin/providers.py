@@ -112,12 +112,12 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         return [(title, options) for title, options in shown if options["fields"]]
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
-        """Offer to probe what rests, and to hold or to release."""
+        """Offer a probe if the circuit is open, and to hold or to release."""
         offered: list[Any] = super().get_actions_detail(request, object_id)
         name = ProviderAccount.objects.filter(pk=object_id).values_list("name", flat=True).first()
         held = holds.in_force().filter(scope=Scope.ACCOUNT, value=name).exists()
-        rests = bool(name and health.healths([name])[name].open_until)
-        hidden = {"hold" if held else "release_account", *([] if rests else ["probe"])}
+        is_open = bool(name and health.healths([name])[name].open_until)
+        hidden = {"hold" if held else "release_account", *([] if is_open else ["probe"])}
         return [one for one in offered if one.path not in hidden]
 
     def has_probe_permission(self, request: HttpRequest, _: object = None) -> bool:

@@ -70,7 +70,7 @@ def csv_of(content: bytes, most_rows: int) -> str:
         raise UnreadableFile(f"It is larger than {MOST_BYTES:,} bytes.")
     try:
         _check_parts(content)
-        return _written(_lines(_rows(content), most_rows))
+        return _as_csv(_lines(_rows(content), most_rows))
     except BROKEN:
         raise UnreadableFile(
             "It cannot be read: save it anew as .xlsx in a spreadsheet program, or as a CSV."
@@ -199,7 +199,7 @@ def _cell(openpyxl: Any, sheet: Any, read: dict[str, Any], has_value: bool) -> C
     return Cell(letters, column, text, problem)
 
 
-def _written(rows: Iterable[list[str]]) -> str:
+def _as_csv(rows: Iterable[list[str]]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().rstrip("\n") + "\n"

@@ -26,7 +26,7 @@ class Input(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-def _kept(text: str) -> str:
+def _storable(text: str) -> str:
     """Refuse what no database keeps, before it gets there."""
     if not can_be_kept(text):
         raise ValueError(
@@ -35,7 +35,7 @@ def _kept(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_kept)]
+Text = Annotated[str, AfterValidator(_storable)]
 """Text of a query or of a path, which a database can look for."""
 
 

@@ -114,7 +114,7 @@ def list_recipients(request: HttpRequest, filters: Query[Filters]) -> dict[str, 
     if filters.channel:
         rows = rows.filter(addresses__channel=filters.channel).distinct()
     page, cursor = cut(rows.prefetch_related("addresses"), filters, int)
-    return {"items": _shown(page), "next_cursor": cursor}
+    return {"items": _documents(page), "next_cursor": cursor}
 
 
 @router.post("", response={201: RecipientOut, 200: RecipientOut}, summary="Save one")
@@ -166,7 +166,7 @@ def find(request: HttpRequest, key: str) -> Recipient:
 
 
 def _find(world: World, key: str) -> dict[str, Any]:
-    return _shown([_row(world, key)])[0]
+    return _documents([_row(world, key)])[0]
 
 
 def _row(world: World, key: str) -> Recipient:
@@ -183,7 +183,7 @@ def _row(world: World, key: str) -> Recipient:
     raise Problem("not-found", f"There is no recipient {key[:50]!r}.")
 
 
-def _shown(rows: "list[Recipient] | QuerySet[Recipient]") -> list[dict[str, Any]]:
+def _documents(rows: "list[Recipient] | QuerySet[Recipient]") -> list[dict[str, Any]]:
     """Return recipients as the API shows them: suppressions are asked for once per channel."""
     by_channel: dict[tuple[World, str], set[str]] = {}
     for row in rows:

@@ -31,7 +31,7 @@ LATE: dict[str, Any] = {
 """Documents that the other channel counts only where it is asked for."""
 
 
-def _of(given: str) -> dict[str, Any]:
+def _only(given: str) -> dict[str, Any]:
     """Document that this text is given, and the other one is not."""
     texts = {one: {"maxLength": 0} for one in ("category", "template")}
     return {"properties": {**texts, given: {"minLength": 1}}, "required": [given]}
@@ -70,7 +70,7 @@ class WindowIn(WindowChange):
     """The window of a category, or of a template. What is not named has its default."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [_of("category"), _of("template")], "allOf": [LATE]}
+        json_schema_extra={"oneOf": [_only("category"), _only("template")], "allOf": [LATE]}
     )
 
     category: str = Field("", description="The category that it is for.", max_length=50)

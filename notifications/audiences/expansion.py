@@ -70,7 +70,7 @@ def tick() -> float:
     """Write the rows of one chunk; return the seconds until the next round is wanted."""
     _end_cancelled()
     with transaction.atomic():
-        key = _take()
+        key = _lock_chunk()
         if key is None:
             return IDLE
         quarantine.work_off(
@@ -106,7 +106,7 @@ def _freeze(row: Expansion, audience: Audience) -> int:
     return int(found[0][0])
 
 
-def _take() -> int | None:
+def _lock_chunk() -> int | None:
     """Lock a chunk that nobody else has, of the batch that is least far, and return its key."""
     chunks = ExpansionChunk.objects.filter(expansion__batch__state=Batch.State.ACTIVE)
     chunks = quarantine.passing_over(chunks, LOOP).order_by("first", "pk")

@@ -43,11 +43,11 @@ def take(raw: bytes, recipient: str = "") -> Kind:
         return Kind.OTHER
     log.info("mail_came_back", kind=str(found.kind), notification=str(found.notification_id or ""))
     if found.notification_id is not None and found.told:
-        _apply(found, found.notification_id)
+        _record_bounce(found, found.notification_id)
     return found.kind
 
 
-def _apply(found: ReturnedMail, id_: UUID) -> None:
+def _record_bounce(found: ReturnedMail, id_: UUID) -> None:
     row = _row(id_)
     if row is None:
         return

@@ -117,16 +117,16 @@ class Reader:
                 self._faulty,
             )
         except (MailboxAway, ValueError) as error:
-            self._tell("mailbox_away", str(error))
+            self._log_once("mailbox_away", str(error))
             return INTERVAL
         self._faulty |= read.faulty.keys()
-        self._tell("mail_unreadable", read.problem)
+        self._log_once("mail_unreadable", read.problem)
         if read.taken:
             counts = {kind.name.lower(): count for kind, count in read.taken.items()}
             log.info("mailbox_read", **counts)
         return 0.0 if time.monotonic() >= until and read.taken else INTERVAL
 
-    def _tell(self, event: str, problem: str) -> None:
+    def _log_once(self, event: str, problem: str) -> None:
         """Log a problem once; ``""`` for none."""
         if problem and problem != self._problem:
             log.warning(event, error=problem)
@@ -173,18 +173,18 @@ def take_unseen(
                     continue
                 if not goes_on():
                     return read
-                _take(imap, uid, read)
+                _take_mail(imap, uid, read)
             return read
     return read
 
 
-def _take(imap: "_Bounded", uid: str, read: Reading) -> None:
+def _take_mail(imap: "_Bounded", uid: str, read: Reading) -> None:
     """Apply one mail. Raises ``_FaultyMail`` where it cannot be."""
 
     def take() -> Kind:
         imap.begin_step()
         kind = bounces.take(_mail(imap, uid))
-        _told(imap.uid("STORE", uid, "+FLAGS.SILENT", r"(\Seen)"))
+        _items_of(imap.uid("STORE", uid, "+FLAGS.SILENT", r"(\Seen)"))
         return kind
 
     try:
@@ -307,7 +307,7 @@ def _open(mailbox: Mailbox, seconds: float) -> Iterator[_Bounded]:
     try:
         imap = _connected(mailbox, seconds)
         imap.login(mailbox.user, mailbox.password)
-        _told(imap.select(f'"{mailbox.folder}"'))
+        _items_of(imap.select(f'"{mailbox.folder}"'))
         yield imap
         with suppress(imaplib.IMAP4.error, OSError):
             imap.logout()
@@ -335,18 +335,18 @@ def _most() -> int:
 
 
 def _unseen(imap: imaplib.IMAP4) -> list[str]:
-    return [number.decode() for number in _told(imap.uid("SEARCH", "UNSEEN"))[0].split()]
+    return [number.decode() for number in _items_of(imap.uid("SEARCH", "UNSEEN"))[0].split()]
 
 
 def _mail(imap: imaplib.IMAP4, uid: str) -> bytes:
     """Return the beginning of a mail: a report is at its front."""
-    for item in _told(imap.uid("FETCH", uid, f"(BODY.PEEK[]<0.{_most()}>)")):
+    for item in _items_of(imap.uid("FETCH", uid, f"(BODY.PEEK[]<0.{_most()}>)")):
         if isinstance(item, tuple):
             return bytes(item[1])
     return b""  # somebody else deleted it
 
 
-def _told(answer: tuple[str, list[Any]]) -> list[Any]:
+def _items_of(answer: tuple[str, list[Any]]) -> list[Any]:
     status, data = answer
     if status != "OK":
         raise imaplib.IMAP4.error(status)

@@ -39,13 +39,15 @@ def page(request: HttpRequest, token: str) -> HttpResponse:
         link = preference_links.read(token)
         recipient = directory.get(link.key, world=link.world)
         with recipient_pages.in_language_of(request, recipient.locale):
-            return recipient_pages.answer(request, TEMPLATE, _taken(request.POST, recipient))
+            return recipient_pages.answer(
+                request, TEMPLATE, _save_and_read(request.POST, recipient)
+            )
     except (preference_links.BadLink, UnknownRecipient):
         with recipient_pages.in_language_of(request, ""):
             return recipient_pages.answer(request, TEMPLATE, {"state": "forged"}, status=404)
 
 
-def _taken(given: Mapping[str, str], recipient: Recipient) -> dict[str, Any]:
+def _save_and_read(given: Mapping[str, str], recipient: Recipient) -> dict[str, Any]:
     """Write what a form chooses, if one was sent, and return what the page shows then."""
     shown = _Shown.read(given.get("shown", ""), recipient)
     stop = pgettext(_PAGE, "Stop all that can be stopped")

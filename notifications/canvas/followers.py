@@ -149,9 +149,9 @@ def _steps(row: Notification) -> Iterator[_Step]:
 def _after_success(kept: Json, request: Context) -> Iterator[_Step]:
     passed_on = {"parent_id": request.id, "root_id": request.root_id or request.id}
     for link, others in _links(kept, "link"):
-        yield _Step(_key("link", link), partial(_apply, link, request.id, **passed_on), others)
+        yield _Step(_key("link", link), partial(_call, link, request.id, **passed_on), others)
     if chain := kept.get("chain"):
-        following = partial(_apply, chain[-1], request.id, chain=chain[:-1], **passed_on)
+        following = partial(_call, chain[-1], request.id, chain=chain[:-1], **passed_on)
         yield _Step("chain", following, {**kept, "chain": []})
     if request.chord:
         done = partial(
@@ -209,7 +209,7 @@ def _request(id_: UUID, kept: Json) -> Context:
     )
 
 
-def _apply(following: Json, id_: str, **options: Any) -> None:
+def _call(following: Json, id_: str, **options: Any) -> None:
     signature = signatures.signature_of(following)
     _drop_used_id(signature)
     if _is_revoked(signature):

@@ -39,7 +39,7 @@ def of(options: Mapping[str, Any]) -> Json:
     kept: Json = {}
     for name in SIGNATURES:
         if options.get(name):
-            found = [_kept(one, name) for one in maybe_list(options[name])]
+            found = [_as_json(one, name) for one in maybe_list(options[name])]
             kept[name] = found[0] if name == "chord" else found
     if not kept:
         return {}
@@ -72,7 +72,7 @@ def timing(options: Mapping[str, Any]) -> Json:
     return {name: options[name] for name in _OPTIONS if options.get(name) is not None}
 
 
-def _kept(value: Any, field: str) -> Json:
+def _as_json(value: Any, field: str) -> Json:
     if not isinstance(value, Mapping):
         raise InvalidFollower(
             f"{field} must be a Celery signature.", field=field, hint="Make one with task.s(…)."

@@ -103,7 +103,7 @@ class HttpClient:
         body, own = _body(content, data, json)
         lines = _lines({"Accept-Encoding": "identity", **own}, headers or {}, auth)
         _left(deadline)
-        handle = self._taken(where)
+        handle = self._handle_for(where)
         try:
             handle.lead_to(where, deadline, self._reach)
             answer = handle.perform(method, where, lines, body, deadline)
@@ -127,7 +127,7 @@ class HttpClient:
         for handle in free:
             handle.close()
 
-    def _taken(self, where: "_Where") -> "_Handle":
+    def _handle_for(self, where: "_Where") -> "_Handle":
         """Take a handle that was connected to there; while there are few, else a new one."""
         with self._lock:
             for place in range(len(self._free) - 1, -1, -1):

@@ -100,7 +100,7 @@ class Table:
 
     def _values(self, row: Row) -> list[Any]:
         return [
-            _written(row[name]) if is_json else row[name]
+            _json_text(row[name]) if is_json else row[name]
             for name, is_json in zip(self._names, self._json, strict=True)
         ]
 
@@ -116,6 +116,6 @@ def _array(field: "models.Field[Any, Any]") -> str:
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def _written(value: Any) -> str | None:
+def _json_text(value: Any) -> str | None:
     """Write a JSON column; most hold nothing."""
     return None if value is None else "{}" if value == {} else _encode(value)

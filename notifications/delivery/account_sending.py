@@ -251,7 +251,7 @@ class AccountSending:
         tried = self.batch.tried[ready.claim.id]
         tried.add(self.name)
         try:
-            _follow(ready.claim, self.name, outcome)
+            _log_call(ready.claim, self.name, outcome)
             another = outcome.may_go_on and has_another(ready, tried)
             segments = ready.segments
         except Exception as error:
@@ -350,7 +350,7 @@ def _waits(choice: Choice) -> bool:
         return True
 
 
-def _follow(claim: Claim, account: str, outcome: Outcome) -> None:
+def _log_call(claim: Claim, account: str, outcome: Outcome) -> None:
     """Log a provider's call with the id of the HTTP request that it came from."""
     if claim.request_id:
         log.info(

@@ -131,7 +131,7 @@ def is_clear(slot: Slot, channel: str) -> bool:
     of the channel is stuck; and it does what the process could not write.
     """
     ends = time.monotonic() + conf.batch_time_limit
-    while _process.writes.do() or _has_unsent(slot.queue) or _is_stuck(channel):
+    while _process.writes.write_next() or _has_unsent(slot.queue) or _is_stuck(channel):
         if slot.is_wanted() or time.monotonic() > ends:
             return False
         time.sleep(TICK)
@@ -216,7 +216,7 @@ def _goes_on(sending: Sending) -> bool:
         sending.stop()
         _end(batch, fault)
         goes_on = False
-    _follow(batch)
+    _call_followers(batch)
     return goes_on
 
 
@@ -227,7 +227,7 @@ def _end(batch: InHand, fault: isolation.Fault) -> None:
         log.warning("outcomes_lost", error=type(error).__name__)
 
 
-def _follow(batch: InHand) -> None:
+def _call_followers(batch: InHand) -> None:
     """Call what follows the notifications that have ended; the sweep does what fails here."""
     recorded, batch.recorded = batch.recorded, []
     try:

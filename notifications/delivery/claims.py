@@ -76,7 +76,7 @@ def claim(ids: Sequence[UUID]) -> list[Claim]:
     def take(some: Sequence[UUID], unheld: str, accounts: str = "''") -> list[Claim]:
         among = f"id IN ({dialect.marks(len(some))})"
         values = [*(dialect.write(id_) for id_ in some), *parameters]
-        return _take(f"{among} AND {condition} AND {unheld}", values, now, accounts)
+        return _claim_rows(f"{among} AND {condition} AND {unheld}", values, now, accounts)
 
     # The commonest case in a short statement, which Postgres plans in a third of the time: a row
     # that is in no batch, while nothing is held.
@@ -157,7 +157,7 @@ def _take_due(
             query, values = pick(*_without_faults(now))
         else:
             query, values = pick(*dialect.one_of("id", some))
-        return _take(dialect.picked(query), values, now, accounts)
+        return _claim_rows(dialect.picked(query), values, now, accounts)
 
     return _isolated(take, lambda: dialect.ids_of(*pick(*_without_faults(now))))
 
@@ -191,7 +191,7 @@ def _without_faults(now: datetime) -> tuple[str, list[Any]]:
     return quarantine.condition(f"{_TABLE}.id", quarantine.CLAIMS, now)
 
 
-def _take(
+def _claim_rows(
     condition: str, parameters: list[Any], now: datetime, accounts: str = "''"
 ) -> list[Claim]:
     lease_until = now + timedelta(seconds=conf.lease)

@@ -106,7 +106,7 @@ def _record_together(reports: Sequence[Report], worker: str) -> list[Recorded]:
         kept = [(r, d) for r, d in decided if r.claim.id in current]
         _keep_attempts(kept, worker, now)
         failed_deliveries.keep([(r, d) for r, d in kept if d.step is Step.DEAD_LETTER], now)
-        _follow([r.claim.chain_run for r, d in kept if d.step in (*_ENDS, Step.DONE)], now)
+        _move_chains([r.claim.chain_run for r, d in kept if d.step in (*_ENDS, Step.DONE)], now)
         suppressions.keep_invalid([report for report, _ in kept])
     with isolation.aside("count"):
         metrics.recorded(kept, now, stale=len(decided) - len(kept))
@@ -144,7 +144,7 @@ def _record_plainly(faulted: tuple[Report, Fault]) -> Recorded:
                 claim.id, claim.channel, claim.priority, reason=decision.reason, fault=fault
             )
         if owned:
-            _follow([claim.chain_run], now)
+            _move_chains([claim.chain_run], now)
     return Recorded(claim, decision, fault.error, stale=claim.id not in owned)
 
 
@@ -184,7 +184,7 @@ def finish(claims: Iterable[Claim], status: Status, reason: str) -> set[UUID]:
         held,
     )
     if reason != Reason.CHAIN_REACHED:
-        _follow([claim.chain_run for claim in held if claim.id in ended], now)
+        _move_chains([claim.chain_run for claim in held if claim.id in ended], now)
     with isolation.aside("count"):
         metrics.finished(held, ended, status, reason)
     with isolation.aside("trace"):
@@ -200,7 +200,7 @@ def confirm_delivered(id_: UUID) -> bool:
             status=Status.DELIVERED, reason="", finished_at=now
         )
         if moved:
-            _follow(_runs_of(id_), now)
+            _move_chains(_runs_of(id_), now)
     return bool(moved)
 
 
@@ -212,7 +212,7 @@ def confirm_read(id_: UUID) -> bool:
         confirm_delivered(id_)
         moved = sent.update(read_at=Coalesce("read_at", now))
         if moved:
-            _follow(_runs_of(id_), now)
+            _move_chains(_runs_of(id_), now)
     return bool(moved)
 
 
@@ -241,7 +241,7 @@ def confirm_failed(report: Report) -> bool:
         if moved:
             decision = Decision(Step.DEAD_LETTER, reason=report.outcome.reason)
             failed_deliveries.keep([(report, decision)], now)
-            _follow([report.claim.chain_run], now)
+            _move_chains([report.claim.chain_run], now)
     return bool(moved)
 
 
@@ -249,7 +249,7 @@ def _runs_of(id_: UUID) -> list[UUID | None]:
     return list(Notification.objects.filter(id=id_).values_list("chain_run", flat=True))
 
 
-def _follow(runs: Iterable[UUID | None], now: datetime) -> None:
+def _move_chains(runs: Iterable[UUID | None], now: datetime) -> None:
     """Have the other steps of chains follow what one has come to."""
     if of_chains := {run for run in runs if run is not None}:
         with transaction.atomic():

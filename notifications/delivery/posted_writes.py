@@ -37,7 +37,7 @@ class PostedWrites:
             return None
         return future
 
-    def do(self) -> bool:
+    def write_next(self) -> bool:
         """Do the write that waits, over this thread's connection; return whether there was one."""
         with self._changed:
             posted, self._posted = self._posted, None

@@ -43,7 +43,7 @@ def plan(rule: EventRule, event: Event) -> Plan:
         if rule.condition and not _condition(rule, event):
             return Plan(rule, Outcome.UNMET)
         match = match_of(rule.match, event) if rule.cancel_on else ""
-        common = _common(rule, event)
+        common = _common_fields(rule, event)
         sends = [{**common, **whom} for whom in _whom(rule, event)]
         return Plan(rule, Outcome.CAUSED, match=match, sends=sends)
     except _Refused as refused:
@@ -83,16 +83,16 @@ def _whom(rule: EventRule, event: Event) -> list[dict[str, Any]]:
     """Return the fields that say whom a rule writes to, each once; submission checks them."""
     first: dict[Any, Any] = {}
     if rule.to:
-        for one in _found("to", rule.to, event, (str, int)):
+        for one in _values("to", rule.to, event, (str, int)):
             key = _whole(one)
             first.setdefault(key if isinstance(key, str) else object(), {"to": {"recipient": key}})
     else:
-        for one in _found("recipients", rule.recipients, event, (str,)):
+        for one in _values("recipients", rule.recipients, event, (str,)):
             first.setdefault(_address(rule.channel, one), {"recipient": one})
     return list(first.values())
 
 
-def _found(field: str, expression: str, event: Event, kinds: tuple[type, ...]) -> list[Any]:
+def _values(field: str, expression: str, event: Event, kinds: tuple[type, ...]) -> list[Any]:
     value = _value(field, expression, event)
     if not isinstance(value, (*kinds, list)) or isinstance(value, bool):
         what = "an id nor a list of ids" if field == "to" else "text nor a list of texts"
@@ -121,7 +121,7 @@ def _address(channel: str, recipient: Any) -> Any:
         return recipient
 
 
-def _common(rule: EventRule, event: Event) -> dict[str, Any]:
+def _common_fields(rule: EventRule, event: Event) -> dict[str, Any]:
     fields: dict[str, Any] = {
         **event.world.columns,
         "channel": rule.channel,

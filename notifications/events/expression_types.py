@@ -54,7 +54,7 @@ def _results(part: str) -> list[Any] | None:
     found = []
     for values in product(VALUES, repeat=len(paths)):
         try:
-            found.append(run(part, _data(dict(zip(paths, values, strict=True)))))
+            found.append(run(part, _nested(dict(zip(paths, values, strict=True)))))
         except TypeError:
             continue
         except Exception as error:  # noqa: BLE001 -- the library's own, and those of its functions
@@ -63,7 +63,7 @@ def _results(part: str) -> list[Any] | None:
     return found
 
 
-def _data(values: dict[Path, Any]) -> dict[str, Any]:
+def _nested(values: dict[Path, Any]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for path, value in values.items():
         place = data

@@ -36,7 +36,7 @@ def requests_of(message: EmailMessage) -> list[Mapping[str, Any]]:
     recipients = _recipients(message)
     found = _parts(message) if _is_plain(message) else None
     if "template" in told:
-        shared, beside = {}, found or _common(message)
+        shared, beside = {}, found or _common_fields(message)
         beside.pop("html", None)
     elif found is not None:
         shared = {"subject": str(message.subject), "body": _text(message)}
@@ -106,10 +106,10 @@ def _parts(message: EmailMessage) -> Fields | None:
         return None
     if not (message.body or html or files):
         return None
-    return {**_common(message), "html": html, "attachments": known}
+    return {**_common_fields(message), "html": html, "attachments": known}
 
 
-def _common(message: EmailMessage) -> Fields:
+def _common_fields(message: EmailMessage) -> Fields:
     return {"headers": _headers(message), "reply_to": [*map(str, message.reply_to)]}
 
 

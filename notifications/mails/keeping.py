@@ -28,10 +28,10 @@ def keep(mails: Iterable[Mail | KeptMail]) -> dict[str, int]:
     missing = [wanted[digest] for digest in sorted(wanted) if digest not in found]
     if any(isinstance(one, KeptMail) for one in missing):
         raise InvalidField("What the mail had was deleted.", field="attachments")
-    return {**found, **_written([one for one in missing if isinstance(one, Mail)])}
+    return {**found, **_insert_mails([one for one in missing if isinstance(one, Mail)])}
 
 
-def _written(mails: Sequence[Mail]) -> dict[str, int]:
+def _insert_mails(mails: Sequence[Mail]) -> dict[str, int]:
     if not mails:
         return {}
     files = {file.digest: file for mail in mails for file in mail.files()}

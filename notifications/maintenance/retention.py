@@ -43,16 +43,16 @@ def prune(
     days: int | None = None,
     failed_days: int | None = None,
     limit: int | None = None,
-    told: Callable[[int], object] = int,
+    report: Callable[[int], object] = int,
 ) -> int:
     """Delete what finished more than ``days`` ago, and dead letters after ``failed_days``.
 
     The settings NOTIFICATIONS_KEEP_DAYS and NOTIFICATIONS_KEEP_FAILED_DAYS stand in for None.
-    Stops after about ``limit`` notifications, if given. Returns how many left; ``told`` is
+    Stops after about ``limit`` notifications, if given. Returns how many left; ``report`` is
     called with the number of each batch.
     """
     finished, failed, since, very_old = _old(days, failed_days)
-    deleted = _in_batches(lambda: finished, _forget, limit, told)
+    deleted = _in_batches(lambda: finished, _forget, limit, report)
     # A dead letter goes with its notification, and a refused message alone.
     letters = FailedDelivery.objects.filter(created_at__lt=very_old)
     _in_batches(
@@ -82,7 +82,7 @@ def prune(
         limit,
     )
     quarantine.forget(very_old)
-    return deleted + _in_batches(lambda: failed, _forget, limit, told)
+    return deleted + _in_batches(lambda: failed, _forget, limit, report)
 
 
 def old(*, days: int | None = None, failed_days: int | None = None) -> int:
@@ -120,7 +120,7 @@ def _in_batches(
     rows: Callable[[], QuerySet[Any]],
     forget: Callable[[list[Any]], Any],
     limit: int | None,
-    told: Callable[[int], object] = int,
+    report: Callable[[int], object] = int,
 ) -> int:
     """Delete rows a batch at a time, each in a transaction of its own; return how many went.
 
@@ -138,7 +138,7 @@ def _in_batches(
             faults = isolation.halving(ids, partial(_together, forget), stage=LOOP, key=str)
             quarantine.note(LOOP, faults)
         deleted += len(ids) - len(faults)
-        told(len(ids) - len(faults))
+        report(len(ids) - len(faults))
     return deleted
 
 

@@ -12,8 +12,8 @@ EVERY = 2.0  # seconds
 
 
 @contextmanager
-def shown(stream: OutputWrapper, *, total: int) -> Iterator[Callable[[int], None]]:
-    """Give a function that is told of each batch how many rows were done."""
+def shown_on(stream: OutputWrapper, *, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress; yields a function to call with the number of rows that a batch did."""
     if stream.isatty():
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -22,11 +22,11 @@ def shown(stream: OutputWrapper, *, total: int) -> Iterator[Callable[[int], None
         return
     done, last = 0, time.monotonic()
 
-    def told(count: int) -> None:
+    def report(count: int) -> None:
         nonlocal done, last
         done += count
         if time.monotonic() - last >= EVERY:
             last = time.monotonic()
             stream.write(f"{done} of {total}")
 
-    yield told
+    yield report

@@ -38,7 +38,7 @@ class ReservedDict(MmapedDict):
         except OSError as error:
             with suppress(OSError):  # an empty one could not be read
                 Path(filename).unlink()
-            _tell(error)
+            _log_once(error)
 
     def _init_value(self, key: str) -> None:
         """Give a key its place in the file, or in memory where the file cannot grow."""
@@ -57,7 +57,7 @@ class ReservedDict(MmapedDict):
         try:
             _reserve(self._f.fileno(), size)
         except OSError as error:
-            _tell(error)
+            _log_once(error)
             return False
         return True
 
@@ -96,7 +96,7 @@ def _reserve(descriptor: int, size: int) -> None:
 _told = False
 
 
-def _tell(error: OSError) -> None:
+def _log_once(error: OSError) -> None:
     global _told  # noqa: PLW0603 -- one line for a process
     if not _told:
         _told = True

@@ -242,12 +242,12 @@ def held() -> list[str]:
     """Say what is held, and by whom; a hold whose row cannot be read is named by its key."""
     keys = list(holds.in_force().values_list("pk", flat=True))
     said, faults = isolation.each(
-        keys, lambda key: told(Hold.objects.get(pk=key)), stage="overview", key=str
+        keys, lambda key: hold_text(Hold.objects.get(pk=key)), stage="overview", key=str
     )
     return [*said, *(f"The hold {key} is in force; its row cannot be read." for key, _ in faults)]
 
 
-def told(hold: Hold) -> str:
+def hold_text(hold: Hold) -> str:
     """Say what is held back, since when and why."""
     why = f": {hold.reason.rstrip('.')}" if hold.reason else ""
     return f"Held since {hold.created_at:%Y-%m-%d %H:%M} UTC: {hold}{why}."

@@ -73,7 +73,7 @@ def last(minutes: int = MINUTES) -> list[Counts]:
         recent = {start: m for start, (when, m) in _counted.items() if at - when < FRESH}
         known = recent | _settled
     if missing := [start for start in starts if start not in known and _is_over(start, now)]:
-        known |= _kept(missing[0], missing[-1])
+        known |= _counted_minutes(missing[0], missing[-1])
     found = [known.get(start) or _count(start) for start in starts]
     with _lock:
         _settled.update({m.start: m for m in found if _is_over(m.start, now)})
@@ -150,7 +150,7 @@ def _rows(counts: Counts) -> Iterable[MinuteCount]:
         )
 
 
-def _kept(first: datetime, newest: datetime) -> dict[datetime, Counts]:
+def _counted_minutes(first: datetime, newest: datetime) -> dict[datetime, Counts]:
     """Read the minutes that a scheduler has counted."""
     found: dict[datetime, Counts] = {}
     for row in MinuteCount.objects.filter(minute__gte=first, minute__lte=newest):

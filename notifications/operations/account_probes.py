@@ -12,7 +12,7 @@ def probe_now(name: str) -> bool:
 
     Its success closes the circuit, and what else waits follows; its failure opens it again.
     """
-    if not health.end_rest(name):
+    if not health.end_cooldown(name):
         return False
     holds.wake(clock.now() + timedelta(seconds=health.LONGEST_COOLDOWN))
     return True

@@ -63,12 +63,12 @@ def pause(batch: Batch) -> bool:
 
     When this returns nothing of it is claimed any more; what is ``sending`` may still go out.
     """
-    return _turn(batch, Batch.State.PAUSED, Batch.State.ACTIVE)
+    return _set_state(batch, Batch.State.PAUSED, Batch.State.ACTIVE)
 
 
 def resume(batch: Batch) -> bool:
     """Go on with a paused batch; False if it was not paused."""
-    return _turn(batch, Batch.State.ACTIVE, Batch.State.PAUSED)
+    return _set_state(batch, Batch.State.ACTIVE, Batch.State.PAUSED)
 
 
 def cancel(batch: Batch) -> bool:
@@ -76,7 +76,7 @@ def cancel(batch: Batch) -> bool:
 
     When this returns nothing of it is claimed any more; what is ``sending`` may still go out.
     """
-    return _turn(batch, Batch.State.CANCELLED, Batch.State.ACTIVE, Batch.State.PAUSED)
+    return _set_state(batch, Batch.State.CANCELLED, Batch.State.ACTIVE, Batch.State.PAUSED)
 
 
 def progress(batch: Batch) -> dict[str, int]:
@@ -110,20 +110,20 @@ def tick() -> float:
     unsettled = quarantine.passing_over(Batch.objects.filter(settled=False), LOOP)
     keys = list(unsettled.order_by("id").values_list("pk", flat=True)[:10])
     moved: list[int] = []
-    quarantine.work_off(LOOP, Batch.objects.all(), keys, lambda row: moved.append(_follow(row)))
+    quarantine.work_off(LOOP, Batch.objects.all(), keys, lambda row: moved.append(_move_chunk(row)))
     return BUSY if any(moved) else IDLE
 
 
-def _turn(batch: Batch, to: str, *before: str) -> bool:
+def _set_state(batch: Batch, to: str, *before: str) -> bool:
     with holds.changing():
         turned = Batch.objects.filter(pk=batch.pk, state__in=before).update(state=to, settled=False)
     batch.refresh_from_db()
     if turned:
-        _follow(batch)
+        _move_chunk(batch)
     return bool(turned)
 
 
-def _follow(batch: Batch) -> int:
+def _move_chunk(batch: Batch) -> int:
     """Have one chunk follow the batch's state; return how many did."""
     with holds.following():
         batch.refresh_from_db(fields=["state", "closed_at"])

@@ -94,7 +94,7 @@ def tick() -> float:
     An order that faults rests, is in quarantine after the third time, and holds up no other.
     """
     with transaction.atomic():
-        key = _take()
+        key = _lock_oldest()
         if key is None:
             return IDLE
         quarantine.work_off(LOOP, BulkReplay.objects.all(), [key], _work_off_a_batch)
@@ -129,7 +129,7 @@ def _unfinished() -> "QuerySet[BulkReplay]":
     return quarantine.passing_over(orders, LOOP).order_by("id")
 
 
-def _take() -> int | None:
+def _lock_oldest() -> int | None:
     """Lock the oldest order that nobody else works on, and return its key."""
     orders = _unfinished()
     if connection.features.has_select_for_update_skip_locked:

@@ -226,7 +226,7 @@ def _candidates() -> Iterator[tuple[Candidate, bool]]:
             if isolation.concerns_everybody(error):
                 raise
             problem = f"It cannot be read ({type(error).__name__})."
-            _tell(name, problem)
+            _log_problem_once(name, problem)
             yield Candidate(Account(name, channel, kind), problem=problem), enabled
 
 
@@ -261,7 +261,7 @@ def candidate_of(row: ProviderAccount) -> Candidate:
         else:
             if unusable := kinds.secret_problem(row.kind, name, secrets[name]):
                 problem = f"{name}: {unusable}"
-    _tell(row.name, problem)
+    _log_problem_once(row.name, problem)
     return Candidate(
         Account(row.name, row.channel, row.kind, chosen, secrets),
         weight=row.weight,
@@ -279,7 +279,7 @@ def _named_values(given: Any) -> dict[str, Any]:
     return given
 
 
-def _tell(name: str, problem: str) -> None:
+def _log_problem_once(name: str, problem: str) -> None:
     """Log an account's problem once, for as long as it lasts."""
     if problem and problem != _told.get(name):
         log.warning("provider_account_unusable", account=name, problem=problem)

@@ -354,7 +354,7 @@ def _classed(error: AnymailAPIError) -> DeliveryError:
         return UnknownOutcome("The answer is not in the service's format.", code="bad_answer")
     if status in (401, 403):
         return AccountRefused("The credentials were refused.", code=f"HTTP {status}")
-    if 400 <= status < 500 and status != 429 and _WORDS_OF_ACCOUNT.search(_words(error)):
+    if 400 <= status < 500 and status != 429 and _WORDS_OF_ACCOUNT.search(_error_text(error)):
         code = _code(error) or f"HTTP {status}"
         return AccountRefused("The service does not let the account or its sender send.", code=code)
     if 200 <= status < 300:
@@ -380,7 +380,7 @@ def _headers(error: AnymailAPIError) -> dict[str, str]:
     return {name.lower(): value for name, value in response.headers.items()}
 
 
-def _words(error: AnymailAPIError) -> str:
+def _error_text(error: AnymailAPIError) -> str:
     """Return what the service said, the code of its error included."""
     response = error.response
     if isinstance(response, dict):

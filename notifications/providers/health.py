@@ -219,10 +219,10 @@ def may_probe(name: str, health: Health) -> bool:
         return True
 
 
-def end_rest(name: str) -> bool:
+def end_cooldown(name: str) -> bool:
     """Have the next worker probe an account whose circuit is open; False if it is closed.
 
-    What it answers decides, as after any rest. Other processes see it within ``FRESH`` seconds.
+    Its outcome decides, as after any cooldown. Other processes see it within ``FRESH`` seconds.
     """
     _read.pop(name, None)
     if not healths([name])[name].open_until:

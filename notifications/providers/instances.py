@@ -40,7 +40,7 @@ def lend(account: Account) -> Iterator[Provider]:
     if provider_class(account.kind).is_shared:
         yield _shared_by_all(account)
         return
-    provider = _taken(account) or _made(account)
+    provider = _free_instance(account) or _made(account)
     try:
         yield provider
     except BaseException:
@@ -72,7 +72,7 @@ def check(account: Account) -> None:
         raise BadAccount("; ".join(f"{name}: {' '.join(texts)}" for name, texts in wrong.items()))
 
 
-def _taken(account: Account) -> Provider | None:
+def _free_instance(account: Account) -> Provider | None:
     with _lock:
         free = _free.get(account.name, [])
         kept = free.pop() if free else None

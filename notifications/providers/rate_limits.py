@@ -1,9 +1,9 @@
 """Rate limits that hold for the whole cluster: the generic cell rate algorithm (GCRA) in Redis.
 
-Each limit keeps two timestamps. ``spent`` is GCRA's theoretical arrival time: what may go now, so
-that no burst exceeds the rate. ``booked`` is the next unreserved time: a message that must wait
-reserves it, so that waiting messages return in order and one by one. A message that returns at
-its reserved time reserves nothing new.
+Each limit keeps two timestamps. ``tat`` is GCRA's theoretical arrival time: it bounds what may go
+now, so that no burst exceeds the rate. ``reserved_tat`` is the next unreserved time: a message that
+must wait reserves it, so that waiting messages return in order and one by one. A message that
+returns at its reserved time reserves nothing new.
 
 A batch costs one round trip, however many messages and limits it has.
 """
@@ -66,47 +66,47 @@ class LimitRequest:
 _SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local spent, booked, interval, tolerance = {}, {}, {}, {}
+local tat, reserved_tat, interval, tolerance = {}, {}, {}, {}
 local count = #KEYS
 local state = redis.call('MGET', unpack(KEYS))
 for i = 1, count / 2 do
-  spent[i] = tonumber(state[2 * i - 1] or 0)
-  booked[i] = tonumber(state[2 * i] or 0)
+  tat[i] = tonumber(state[2 * i - 1] or 0)
+  reserved_tat[i] = tonumber(state[2 * i] or 0)
   interval[i] = tonumber(ARGV[2 * i - 1])
   tolerance[i] = tonumber(ARGV[2 * i])
 end
 local answers, at = {}, count + 1
 local retried = {}
 while at <= #ARGV do
-  local came_booked, looks = ARGV[at] == 'booked', ARGV[at] == 'looks'
+  local returns, peeks = ARGV[at] == 'reserved', ARGV[at] == 'peek'
   local n = tonumber(ARGV[at + 1])
   local slot, binding = now, nil
   for j = at + 2, at + 1 + n do
     local i = tonumber(ARGV[j])
-    local free = spent[i] - tolerance[i]
-    if came_booked then
+    local free = tat[i] - tolerance[i]
+    if returns then
       free = free + (retried[i] or 0) * interval[i]
     else
-      free = math.max(free, booked[i] - tolerance[i])
+      free = math.max(free, reserved_tat[i] - tolerance[i])
     end
     if free > slot then slot, binding = free, i end
   end
   if not binding then
     for j = at + 2, at + 1 + n do
       local i = tonumber(ARGV[j])
-      spent[i] = math.max(spent[i], now) + interval[i]
-      if not came_booked then booked[i] = math.max(booked[i], now) + interval[i] end
+      tat[i] = math.max(tat[i], now) + interval[i]
+      if not returns then reserved_tat[i] = math.max(reserved_tat[i], now) + interval[i] end
     end
-  elseif came_booked then
+  elseif returns then
     retried[binding] = (retried[binding] or 0) + 1
-  elseif not looks then
-    booked[binding] = math.max(booked[binding], spent[binding], now) + interval[binding]
+  elseif not peeks then
+    reserved_tat[binding] = math.max(reserved_tat[binding], tat[binding], now) + interval[binding]
   end
   answers[#answers + 1] = math.ceil(slot - now)
   at = at + 2 + n
 end
 for i = 1, count / 2 do
-  for offset, value in ipairs({spent[i], booked[i]}) do
+  for offset, value in ipairs({tat[i], reserved_tat[i]}) do
     local life = math.ceil((value - now) / 1000)
     if life > 0 then
       redis.call('SET', KEYS[2 * i - 2 + offset], string.format('%.0f', value), 'PX', life + 1000)
@@ -135,12 +135,13 @@ def ask(asks: Sequence[LimitRequest]) -> list[float]:
 
 def _ask_redis(asks: Sequence[LimitRequest], buckets: Mapping[str, Bucket]) -> list[float]:
     place = {key: index for index, key in enumerate(buckets, start=1)}
+    # The keys are named so that workers of older versions share them.
     keys = [name for key in buckets for name in (f"{key}:spent", f"{key}:booked")]
     arguments: list[int | str] = []
     for bucket in buckets.values():
         arguments += [round(bucket.interval * 1e6), round(bucket.tolerance * 1e6)]
     for each in asks:
-        kind = "booked" if each.reserved else "looks" if each.peek else "new"
+        kind = "reserved" if each.reserved else "peek" if each.peek else "new"
         arguments += [kind, len(each.buckets)]
         arguments += [place[b.key] for b in each.buckets]
     with shared_state() as client:
@@ -152,8 +153,8 @@ def _ask_redis(asks: Sequence[LimitRequest], buckets: Mapping[str, Bucket]) -> l
 class LocalLimits:
     """The same algorithm for one process: what holds while Redis is away."""
 
-    spent: dict[str, float] = field(default_factory=dict)
-    booked: dict[str, float] = field(default_factory=dict)
+    tat: dict[str, float] = field(default_factory=dict)
+    reserved_tat: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, asks: Sequence[LimitRequest]) -> list[float]:
@@ -161,32 +162,32 @@ class LocalLimits:
         with self.lock:
             now = time.monotonic()
             retried: dict[str, int] = {}
-            waits = [self._one(one, now, retried) for one in asks]
-            for clocks in (self.spent, self.booked):
+            waits = [self._decide_one(one, now, retried) for one in asks]
+            for clocks in (self.tat, self.reserved_tat):
                 if len(clocks) > 100_000:
                     for key in [key for key, value in clocks.items() if value < now]:
                         del clocks[key]
             return waits
 
-    def _one(self, request: LimitRequest, now: float, retried: dict[str, int]) -> float:
+    def _decide_one(self, request: LimitRequest, now: float, retried: dict[str, int]) -> float:
         slot, binding = now, None
         for b in request.buckets:
-            free = self.spent.get(b.key, 0.0) - b.tolerance
+            free = self.tat.get(b.key, 0.0) - b.tolerance
             if request.reserved:
                 free += retried.get(b.key, 0) * b.interval
             else:
-                free = max(free, self.booked.get(b.key, 0.0) - b.tolerance)
+                free = max(free, self.reserved_tat.get(b.key, 0.0) - b.tolerance)
             if free > slot + 1e-6:  # what floats lose is not a wait
                 slot, binding = free, b
         if binding is None:
             for b in request.buckets:
-                self._advance(self.spent, b, now)
+                self._advance(self.tat, b, now)
                 if not request.reserved:
-                    self._advance(self.booked, b, now)
+                    self._advance(self.reserved_tat, b, now)
         elif request.reserved:
             retried[binding.key] = retried.get(binding.key, 0) + 1
         elif request.reserves:
-            self._advance(self.booked, binding, max(now, self.spent.get(binding.key, 0.0)))
+            self._advance(self.reserved_tat, binding, max(now, self.tat.get(binding.key, 0.0)))
         return slot - now
 
     @staticmethod

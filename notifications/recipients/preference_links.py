@@ -28,13 +28,13 @@ class Link(NamedTuple):
 def url(world: World, key: str) -> str:
     """Make the link to a recipient's page; ``""`` where PUBLIC_URL is not set."""
     if not settings.PUBLIC_URL:
-        _tell()
+        _log_no_link()
         return ""
     return f"{settings.PUBLIC_URL}/preferences/{token(world, key)}"
 
 
 @cache
-def _tell() -> None:
+def _log_no_link() -> None:
     """Say once in a process why there is no link."""
     log.warning("no_preferences_link", hint="Set PUBLIC_URL.")
 

@@ -104,7 +104,7 @@ def choose(recipient: Recipient, changes: Iterable[Change], how: How) -> int:
         if row is None:  # deleted meanwhile
             raise UnknownRecipient(f"There is no recipient {shown(recipient.key)}.", field="id")
         named = {(change.category, change.channel) for change in wanted}
-        changed = [_apply(change, row.choices, named) for change in wanted]
+        changed = [_apply_change(change, row.choices, named) for change in wanted]
         lifted = [_lift(row, change) for change in wanted]
         renewed = _renewed(row, wanted, how)
         now = clock.now()
@@ -149,7 +149,7 @@ def _renewed(recipient: Recipient, changes: Sequence[Change], how: How) -> list[
     ]
 
 
-def _apply(
+def _apply_change(
     change: Change, choices: dict[str, dict[str, bool]], named: Collection[tuple[str, str]]
 ) -> bool:
     """Change the choices, and return whether that changed one.

@@ -59,7 +59,7 @@ def insert_rows(built: Sequence[Built]) -> None:
 
     A further use of an id that is taken gets an id of its own.
     """
-    taken = _written(built)
+    taken = _insert_rows(built)
     for one in built:
         # Its error, too: what was answered before may have been rolled back.
         one.answer.id, one.answer.created, one.answer.error = one.row["id"], True, None
@@ -84,7 +84,7 @@ def insert_rows(built: Sequence[Built]) -> None:
         transaction.on_commit(counted, robust=True)
 
 
-def _written(built: Sequence[Built]) -> set[UUID]:
+def _insert_rows(built: Sequence[Built]) -> set[UUID]:
     """Write the rows, and with them what mails have beside; return the ids that were taken."""
     rows = [one.row for one in built]
     mails = [(one.row, one.mail) for one in built if one.mail is not None]

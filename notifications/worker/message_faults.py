@@ -64,7 +64,7 @@ class BeginBoundary(bootsteps.Step):  # type: ignore[misc]  # celery has no type
                     raise
                 state.task_ready(request)
                 request.reject(requeue=False)
-                _tell(request.message, error, "faulted", worker.consumer)
+                _log_and_signal(request.message, error, "faulted", worker.consumer)
                 # The slot that was taken for the run; only prefork counts them here.
                 if release := getattr(worker, "_quick_release", None):
                     release()
@@ -79,7 +79,7 @@ def _is_outage(error: Exception, connection_errors: Errors) -> bool:
 def drop(message: Any, error: Exception, why: str, consumer: Any) -> None:
     """Reject a message for good, and log and count it; ``why`` is the label's value."""
     _reject(message, consumer)
-    _tell(message, error, why, consumer)
+    _log_and_signal(message, error, why, consumer)
 
 
 def drop_unknown(message: Any, error: Exception, consumer: Any) -> None:
@@ -89,7 +89,7 @@ def drop_unknown(message: Any, error: Exception, consumer: Any) -> None:
     id_, name = str(payload.get("id")), str(payload.get("task"))
     _reject(message, consumer)
     _log(message, error, "unknown_task")
-    log.error("message_of_unknown_task", id=_shown(id_), task=_shown(name))
+    log.error("message_of_unknown_task", id=_loggable_name(id_), task=_loggable_name(name))
     failure = NotRegistered(name)
     request = Context(
         {"id": id_, "task": name, "root_id": headers.get("root_id")},
@@ -108,7 +108,7 @@ def _reject(message: Any, consumer: Any) -> None:
         message.reject_log_error(log, consumer.connection_errors)
 
 
-def _shown(value: Any) -> str:
+def _loggable_name(value: Any) -> str:
     """Return a name as it is, and nothing of what may be content."""
     name = str(value)
     return name if A_NAME.fullmatch(name) else "(not a name)"
@@ -118,7 +118,7 @@ def _headers_of(message: Any) -> dict[str, Any]:
     return message.headers if isinstance(message.headers, dict) else {}
 
 
-def _tell(message: Any, error: Exception, why: str, consumer: Any) -> None:
+def _log_and_signal(message: Any, error: Exception, why: str, consumer: Any) -> None:
     _log(message, error, why)
     signals.task_rejected.send(sender=consumer, message=message, exc=error)
 
@@ -127,7 +127,7 @@ def _log(message: Any, error: Exception, why: str) -> None:
     metrics.dropped(why)
     log.error(
         "message_rejected",
-        id=_shown(_headers_of(message).get("id")),
+        id=_loggable_name(_headers_of(message).get("id")),
         reason=why,
         error=type(error).__name__,
     )

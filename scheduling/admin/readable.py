@@ -37,7 +37,7 @@ class ReadableRows(models.QuerySet[Any]):
 
     def _read(self) -> list[Any]:
         try:
-            return _shown(ModelIterable(self))
+            return _readable_rows(ModelIterable(self))
         except Exception as error:
             if isolation.concerns_everybody(error):
                 raise
@@ -47,7 +47,9 @@ class ReadableRows(models.QuerySet[Any]):
         def read(part: list[Any]) -> None:
             query: models.QuerySet[Any] = self.all()
             query.query.clear_limits()
-            rows.update({row.pk: row for row in _shown(ModelIterable(query.filter(pk__in=part)))})
+            rows.update(
+                {row.pk: row for row in _readable_rows(ModelIterable(query.filter(pk__in=part)))}
+            )
 
         joined = self.query.select_related
         names = {*joined} if isinstance(joined, dict) else set()
@@ -68,7 +70,7 @@ def readable(rows: models.QuerySet[Any]) -> ReadableRows:
     return ReadableRows(rows.model, query=rows.query.chain(), using=rows.db)
 
 
-def _shown(rows: Iterable[Any]) -> list[Any]:
+def _readable_rows(rows: Iterable[Any]) -> list[Any]:
     """Read rows, and refuse those whose moments have no local time."""
     found = list(rows)
     for row in found:
@@ -114,5 +116,5 @@ def _column(rows: models.QuerySet[Any], field: Any, *, is_joined: bool) -> Any:
     _refuse_unshowable(value)
     if is_joined and value is not None:
         others = field.related_model._base_manager  # noqa: SLF001 -- Django's name
-        _shown(others.filter(pk=value))
+        _readable_rows(others.filter(pk=value))
     return value

@@ -327,17 +327,19 @@ class ScheduleAdmin(ReadableAdmin):
 
     @admin.action(description="Pause", permissions=["steer"])
     def pause_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        self._apply(request, queryset.filter(enabled=True), jobs.pause, "Paused")
+        self._act_on_selected(request, queryset.filter(enabled=True), jobs.pause, "Paused")
 
     @admin.action(description="Resume", permissions=["steer"])
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        self._apply(request, queryset.filter(enabled=False), jobs.resume, "Resumed")
+        self._act_on_selected(request, queryset.filter(enabled=False), jobs.resume, "Resumed")
 
     @admin.action(description="Run now", permissions=["steer"])
     def run_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        self._apply(request, queryset, jobs.run_now, "Run now")
+        self._act_on_selected(request, queryset, jobs.run_now, "Run now")
 
-    def _apply(self, request: HttpRequest, tasks: Iterable[Any], verb: Any, done: str) -> None:
+    def _act_on_selected(
+        self, request: HttpRequest, tasks: Iterable[Any], verb: Any, done: str
+    ) -> None:
         """Do it to each, and log who did it."""
 
         def act(task: Any) -> str:
@@ -360,15 +362,15 @@ class ScheduleAdmin(ReadableAdmin):
 
     @with_dialog("Pause", "steer", "pause", DIALOGS["pause"])
     def pause(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
-        return self._do(request, object_id, jobs.pause, "Paused")
+        return self._act_on_one(request, object_id, jobs.pause, "Paused")
 
     @with_dialog("Resume", "steer", "play_arrow", DIALOGS["resume"])
     def resume(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
-        return self._do(request, object_id, jobs.resume, "Resumed")
+        return self._act_on_one(request, object_id, jobs.resume, "Resumed")
 
     @with_dialog("Run now", "steer", "bolt", DIALOGS["run"])
     def run(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:
-        return self._do(request, object_id, jobs.run_now, "Run now")
+        return self._act_on_one(request, object_id, jobs.run_now, "Run now")
 
     @with_page("Backfill", "steer", "replay")
     def backfill(self, request: HttpRequest, object_id: int) -> HttpResponse:
@@ -380,7 +382,7 @@ class ScheduleAdmin(ReadableAdmin):
             return answer(request, reverse(PAGE, args=[task.pk]), fault, is_done=False)
         return backfill.page(request, self, task)
 
-    def _do(
+    def _act_on_one(
         self,
         request: HttpRequest,
         object_id: int,

@@ -58,7 +58,7 @@ class Clock:
         while (due := self.backend.look().next_due_at) is not None and due <= end:
             self._now = max(self._now, due)
             for fire in self.backend.claim_due(self._now) + self.backend.recover(self._now):
-                self._do(fire)
+                self._run_fire(fire)
         self._now = end
         return self.backend.store.changed_since(version)
 
@@ -66,7 +66,7 @@ class Clock:
         """Return what became of a job's due times, oldest first. Raises ``UnknownJob``."""
         return self.backend.fires(job, limit=10_000)[::-1]
 
-    def _do(self, fire: Fire) -> None:
+    def _run_fire(self, fire: Fire) -> None:
         app = self._app or current_app
         book = Book(self.backend, [fire])
         with contained(book, fire, quarantines=False):

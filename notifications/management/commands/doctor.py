@@ -26,11 +26,11 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps([asdict(finding) for finding in found], indent=2))
         else:
-            self._tell(found)
+            self._print_findings(found)
         if any(finding.is_error for finding in found):
             sys.exit(1)
 
-    def _tell(self, found: list[diagnosis.Finding]) -> None:
+    def _print_findings(self, found: list[diagnosis.Finding]) -> None:
         for finding in found:
             mark = "ERROR" if finding.is_error else "warning"
             self.stdout.write(f"{mark} {finding.id}: {finding.problem}\n  → {finding.cure}")

@@ -50,8 +50,8 @@ class Command(BaseCommand):
         # By the settings it does what the schedulers do anyway; anything else somebody must mean.
         if {days, failed_days, months} != {None} and not options["no_input"]:
             confirm(f"This will {verb} {count} {_noun(count)}, for good.")
-        with progress.shown(self.stderr, total=count) as told:
-            left = retention.prune(days=days, failed_days=failed_days, told=told)
+        with progress.shown_on(self.stderr, total=count) as report:
+            left = retention.prune(days=days, failed_days=failed_days, report=report)
         self.stdout.write(f"{verb.capitalize()}d {left} {_noun(left)}.")
         if archive.is_on() or months is not None:
             self.stdout.write(f"Months of the archive that were dropped: {archive.drop(months)}.")

@@ -34,11 +34,11 @@ class Command(BaseCommand):
                 f"Would look at {count}, the last of them due in about "
                 f"{bulk_replays.forecast(count, options['per_second'])}."
             )
-            self._tell(dry_run(fingerprint))
+            self._print_dry_run(dry_run(fingerprint))
             return
         self._replay(fingerprint, options["per_second"])
 
-    def _tell(self, found: DryRun) -> None:
+    def _print_dry_run(self, found: DryRun) -> None:
         """Say what would become of the first of them."""
         self.stdout.write(f"Of the first {found.looked_at}, {found.accepted} would be accepted.")
         for what, count in found.refused.items():
@@ -73,12 +73,12 @@ class Command(BaseCommand):
         except InvalidField as error:
             raise CommandError(str(error)) from error
         # The schedulers work it off, too; whoever comes first takes the next batch.
-        with progress.shown(self.stderr, total=order.total) as told:
+        with progress.shown_on(self.stderr, total=order.total) as report:
             while order.finished_at is None:
                 before = order.done
                 bulk_replays.tick()
                 order.refresh_from_db()
-                told(order.done - before)
+                report(order.done - before)
         self.stdout.write(f"Accepted {order.accepted} of {order.total} again.")
         for reason, count in order.refused.items():
             self.stdout.write(f"Refused {count}: {reason}")

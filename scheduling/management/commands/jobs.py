@@ -141,7 +141,7 @@ class Command(BaseCommand):
             self.stdout.write(f"No schedule goes by the calendar {name!r}.")
         for user, moved in calendar_use.moves(users, name, calendar, days):
             for move in moved:
-                self.stdout.write(f"{user.name}: {_moved(move, user.zone)}")
+                self.stdout.write(f"{user.name}: {_move_text(move, user.zone)}")
             users.remove(user)
         for user in users:
             reason = "" if user.is_enabled else " (it is paused)"
@@ -172,7 +172,7 @@ def _when(moment: datetime | None, zone: ZoneInfo | None = None) -> str:
     return "-" if moment is None else f"{localtime(moment, zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
-def _moved(move: Move, zone: ZoneInfo) -> str:
+def _move_text(move: Move, zone: ZoneInfo) -> str:
     if move.before is None:
         return f"new on {_when(move.after, zone)}"
     if move.after is None:
