@@ -101,6 +101,11 @@ def _store(
     namespace: str,
 ) -> PeriodicTask:
     keys = _keys_to_write(definition, previous)
+    own_values: dict[str, Any] = {"namespace": namespace} if is_new else {}
+    if origin:
+        own_values |= {"origin": origin, "undeclared_at": None}
+    if origin == Origin.JOB:
+        own_values["definition"] = definition
     try:
         if _calls_anew(definition):
             handler, kwargs = definition["handler"], definition.get("kwargs", {})
@@ -113,36 +118,42 @@ def _store(
             is_resumed = _is_resumed(definition)
             may_have_ended = not is_resumed and _goes_on_as_it_was(definition)
             task = _store_task(definition, keys)
-            schedule, _ = Schedule.objects.get_or_create(periodic_task=task)
-            values = _values(definition, POLICY_FIELDS, keys)
-            if is_new:
-                values["namespace"] = namespace
-            if "schedule" in keys:
-                values["recurrence"] = rules.own_of(definition["schedule"], rules.row_in(task))
-            if values.get("recurrence", schedule.recurrence) != schedule.recurrence:
-                # No trigger sees it.
-                Change.objects.create(periodic_task_id=task.pk, changed_at=database_now())
-            if origin:
-                values |= {"origin": origin, "undeclared_at": None}
-            if origin == Origin.JOB:
-                values["definition"] = definition
-            _update(schedule, values)
-            schedule.clean_fields()
-            schedule.clean()
+            _store_policy(task, definition, keys, own_values)
             read_json(task)
-            try:
-                preview.refuse_impossible(task)
-            except RuleEnded:
-                if not may_have_ended:
-                    raise
-            if is_resumed:
-                preview.refuse_ended(task)
+            _refuse_without_due_time(task, is_resumed=is_resumed, may_have_ended=may_have_ended)
     except JobError:
         raise
     except UNFIT as error:
         text = f"{definition['name']}: {_text(error)}"
         raise InvalidJob(text, field=_field_at_fault(error)) from error
     return task
+
+
+def _store_policy(
+    task: PeriodicTask, definition: Definition, keys: set[str], own_values: Mapping[str, Any]
+) -> None:
+    """Write the policy beside a task, with what no key of the definition says (``own_values``)."""
+    schedule, _ = Schedule.objects.get_or_create(periodic_task=task)
+    values = {**_values(definition, POLICY_FIELDS, keys), **own_values}
+    if "schedule" in keys:
+        values["recurrence"] = rules.own_of(definition["schedule"], rules.row_in(task))
+    if values.get("recurrence", schedule.recurrence) != schedule.recurrence:
+        # No trigger sees it.
+        Change.objects.create(periodic_task_id=task.pk, changed_at=database_now())
+    _update(schedule, values)
+    schedule.clean_fields()
+    schedule.clean()
+
+
+def _refuse_without_due_time(task: PeriodicTask, *, is_resumed: bool, may_have_ended: bool) -> None:
+    """Raise ``ImpossibleSchedule`` if the task will not be due again and has to be."""
+    try:
+        preview.refuse_impossible(task)
+    except RuleEnded:
+        if not may_have_ended:
+            raise
+    if is_resumed:
+        preview.refuse_ended(task)
 
 
 def keep_own_rule(task: PeriodicTask, rule: dict[str, Any]) -> None:

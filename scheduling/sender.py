@@ -59,27 +59,27 @@ class Sender:
         self._refuse_unroutable(routed)
         if expires is not None:
             routed["expiration"] = self._seconds_until(expires)
-        message = self._app.amqp.create_task_message(
+        message = self._message(name, args, kwargs, expires=expires, **for_the_message)
+        if not for_the_message["ignore_result"]:
+            self._app.backend.on_task_call(self._producer, for_the_message["task_id"])
+        declare = self._declare(routed.get("queue"))
+        self._app.amqp.send_task_message(
+            self._producer, name, message, retry=False, declare=declare, **routed
+        )
+
+    def _message(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], **properties: Any
+    ) -> Any:
+        return self._app.amqp.create_task_message(
             name=name,
             args=args,
             kwargs=kwargs,
-            expires=expires,
             reply_to=self._reply_to,
             create_sent_event=self._tells_of_sending,
             # Empty: what a job is given may be personal, and Flower and events would show it.
             argsrepr="",
             kwargsrepr="",
-            **for_the_message,
-        )
-        if not for_the_message["ignore_result"]:
-            self._app.backend.on_task_call(self._producer, for_the_message["task_id"])
-        self._app.amqp.send_task_message(
-            self._producer,
-            name,
-            message,
-            retry=False,
-            declare=self._declare(routed.get("queue")),
-            **routed,
+            **properties,
         )
 
     def renew_channel(self, error: Exception) -> None:
