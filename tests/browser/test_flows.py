@@ -271,7 +271,10 @@ def write_and_ask(page: Any, shoot: Shoot, version: TemplateVersion) -> None:
     page.click("button[name=send_test]")
     page.wait_for_selector(f"text=On its way to {TRIED}")
     page.goto(f"{where}/change/")
-    for verb, said in (("Publish", "ask a colleague"), ("Ask a colleague", "on the dashboard")):
+    for verb, said in (
+        ("Publish", "check and publish it"),
+        ("Ask a colleague", "on the dashboard"),
+    ):
         page.click(f'text="{verb}" >> visible=true >> nth=0')
         page.click("#dialog button[type=submit]")
         page.wait_for_selector(f"text={said}")

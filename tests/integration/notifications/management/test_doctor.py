@@ -289,14 +289,14 @@ def test_schedules_that_fail_are_skipped_or_are_of_a_task_that_no_worker_knows(
     assert "'hourly'" in found["scheduler.skipping"]
     assert "'old.module.gone' of nightly" in found["scheduler.unknown_task"]
     assert "here:1" in found["scheduler.hung"]
-    assert "nobody saw to: 2." in found["scheduler.failed_runs"]
+    assert "nobody replayed or discarded: 2." in found["scheduler.failed_runs"]
     names = ("schedules_failing", "schedules_skipping", "schedulers_hung", "tasks_unknown")
     assert [value(name) for name in names] == [1, 1, 1, 1]
     assert value("runs_failed") == 2
     troubles = "\n".join(overview.read().troubles)
     for trouble in (
         "loop hangs: 1",
-        "failed for good",
+        "nobody replayed or discarded: 2",
         "runs failed, one",
         "were skipped, one",
         "no worker knows: 1",
