@@ -14,14 +14,11 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
-from kombu.connection import Connection
 
-from config import celery_app
 from notifications.models import Attempt, FailedDelivery, Notification, Status
 from notifications.monitoring import overview
 from notifications.monitoring.diagnosis import locks, schedules, storage
 from notifications.monitoring.state import StateCollector
-from notifications.queueing.publisher import DELIVER_DUE_TASK
 from notifications.submission import send, send_many
 from scheduling import watch
 from scheduling.clock import database_now
@@ -94,22 +91,6 @@ def database(migrated_postgres_server: PostgresServer) -> Database:
 
 
 @pytest.fixture
-def knock(redis_server: RedisServer) -> Callable[..., None]:
-    """Have a worker look for due rows."""
-
-    def knock() -> None:
-        with Connection(redis_server.url) as connection:
-            celery_app.send_task(
-                DELIVER_DUE_TASK,
-                kwargs={"channel": "simulator", "priority": "medium", "limit": 1},
-                queue="simulator.medium",
-                connection=connection,
-            )
-
-    return knock
-
-
-@pytest.fixture
 def system(processes: Processes, redis_server: RedisServer, database: Database) -> Any:
     processes.env |= {
         "DATABASE_URL": database.url,
@@ -154,7 +135,7 @@ def test_every_error_that_the_database_answers_is_waited_out(
                     )
                     assert int(answer.headers["Retry-After"]) > 0
                 assert api.get("/admin/login/").status_code in (200, 503), reason
-                knock()  # or an idle worker would notice nothing
+                knock("medium")  # or an idle worker would notice nothing
                 for process in running:
                     wait_until(lambda: said(process, "away:") >= rounds, hint=reason)  # noqa: B023 -- called within the round
             wait_until(lambda: checked() == "ok")
@@ -237,7 +218,7 @@ def test_nothing_is_sent_that_could_not_be_recorded_for_want_of_a_connection(
     system: Any, database: Database, knock: Callable[..., None], smtp_server: SmtpServer
 ) -> None:
     worker = system.worker("-c", "1", EMAIL_URL=smtp_server.url)
-    knock()
+    knock("medium")
     worker.wait_for_output("succeeded in")  # and its slot keeps the connection
     each = [f"p{n}@example.org" for n in range(12)]
     database.run("ALTER ROLE app CONNECTION LIMIT 1")  # which concerns new ones only
@@ -260,7 +241,7 @@ def test_what_the_background_cannot_record_is_recorded_over_a_slots_connection(
     system: Any, database: Database, knock: Callable[..., None], smtp_server: SmtpServer
 ) -> None:
     worker = system.worker("-c", "1", EMAIL_URL=smtp_server.url)
-    knock()
+    knock("medium")
     worker.wait_for_output("succeeded in")  # and its slot keeps the connection
     smtp_server.answers.clear()
     system.run("send", "python", "-c", SEND, "ada@example.org", DATABASE_URL=database.superuser_url)
@@ -271,7 +252,7 @@ def test_what_the_background_cannot_record_is_recorded_over_a_slots_connection(
         smtp_server.answers.set()
         worker.wait_for_output("it has no connection left (53300)")
         assert database.count(SENT) == 0
-        knock()
+        knock("medium")
         wait_until(lambda: database.count(SENT))
     finally:
         database.run("ALTER ROLE app CONNECTION LIMIT -1")

@@ -8,11 +8,8 @@ from typing import Any
 
 import pytest
 import redis
-from kombu.connection import Connection
 
-from config import celery_app
 from notifications.models import Notification, Status
-from notifications.queueing.publisher import DELIVER_DUE_TASK
 from notifications.submission import send
 from tests.servers.process import free_port, wait_until
 from tests.servers.processes import Processes, RunningProcess
@@ -49,22 +46,6 @@ class Broker:
         (self._server.folder / "dump.rdb").rmdir()
         self.admin.config_set("save", "")
         self.admin.bgsave()
-
-
-@pytest.fixture
-def knock(redis_server: RedisServer) -> Callable[..., None]:
-    """Have a worker look for due rows."""
-
-    def knock() -> None:
-        with Connection(redis_server.url) as connection:
-            celery_app.send_task(
-                DELIVER_DUE_TASK,
-                kwargs={"channel": "simulator", "priority": "low", "limit": 1},
-                queue="simulator.low",
-                connection=connection,
-            )
-
-    return knock
 
 
 @pytest.fixture
@@ -114,7 +95,7 @@ def test_every_error_that_redis_answers_is_waited_out(
     beat, worker = processes.beat(), processes.worker("-c", "1")
     for rounds, (code, (begin, end)) in enumerate(_states(broker).items(), 1):
         os.kill(worker.pid, signal.SIGSTOP)
-        knock()  # what the worker finds when it wakes up, and cannot take
+        knock("low")  # what the worker finds when it wakes up, and cannot take
         begin()
         os.kill(worker.pid, signal.SIGCONT)
         # Our own broker is another: these are found by the sweep alone, as after a lost message.
