@@ -33,7 +33,7 @@ from notifications.core.world import DEFAULT_PROJECT, World
 from notifications.db import clock
 from notifications.db.bulk_insert import Table
 from notifications.delivery import chain_steps
-from notifications.models import WAITING, Chain, ChainRun, Notification, Status, new_id
+from notifications.models import Chain, ChainRun, Notification, call_off, new_id
 from notifications.recipients import lookup
 from notifications.submission import acceptance, projects, times, validation
 from notifications.submission.building import Answer, Asked
@@ -142,10 +142,8 @@ def cancel_chain(run: UUID | str) -> int:
     Raises ``ChainRun.DoesNotExist``.
     """
     run_id = ChainRun.objects.values_list("pk", flat=True).get(pk=run)
-    waiting = Notification.objects.filter(chain_run=run_id, status__in=WAITING)
-    return waiting.update(
-        status=Status.CANCELLED, due_at=None, finished_at=clock.now(), reason="cancelled"
-    )
+    steps = Notification.objects.filter(chain_run=run_id)
+    return call_off(steps, Reason.CANCELLED, clock.now())
 
 
 def _start(

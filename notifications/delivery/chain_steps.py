@@ -27,7 +27,7 @@ from notifications.core.conf import conf
 from notifications.core.reasons import Reason
 from notifications.db import clock
 from notifications.delivery.plan import Plan
-from notifications.models import WAITING, ChainRun, Notification, Status
+from notifications.models import WAITING, ChainRun, Notification, Status, call_off
 
 
 def plan(claims: Sequence[Claim]) -> Plan:
@@ -105,9 +105,7 @@ def _end_others(reached: Mapping[UUID, Collection[int]], now: datetime) -> None:
         waiting = waiting.select_for_update(skip_locked=True, of=("self",))
     rows = waiting.values_list("pk", "chain_run", "chain_step")
     ids = [id_ for id_, run, step in rows if run is not None and set(reached[run]) - {step}]
-    Notification.objects.filter(pk__in=ids, status__in=WAITING).update(
-        status=Status.CANCELLED, due_at=None, finished_at=now, reason=Reason.CHAIN_REACHED
-    )
+    call_off(Notification.objects.filter(pk__in=ids), Reason.CHAIN_REACHED, now)
 
 
 def _locked(runs: Iterable[UUID]) -> list[ChainRun]:

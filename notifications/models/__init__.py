@@ -25,6 +25,7 @@ from notifications.models.notification import (
     Notification,
     NotificationRecord,
     Status,
+    call_off,
     in_state,
     new_id,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "Suppression",
     "Throttle",
     "ThrottleUse",
+    "call_off",
     "in_state",
     "new_id",
 ]

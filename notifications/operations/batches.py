@@ -11,16 +11,17 @@ from uuid import UUID
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Greatest
 
+from notifications.core.reasons import Reason
 from notifications.core.world import LIVE, World
 from notifications.db import clock
-from notifications.models import UNFINISHED, WAITING, Batch, Notification, Status
+from notifications.models import UNFINISHED, WAITING, Batch, Notification, Status, call_off
 from notifications.operations import holds
 from notifications.queueing import quarantine
 from notifications.submission import repeats
 
 LOOP = "batches"
 CHUNK = 5000  # rows per step
-PAUSED = "batch_paused"  # the reason of a notification that waits for its batch
+PAUSED = Reason.BATCH_PAUSED  # the reason of a notification that waits for its batch
 BUSY, IDLE = 0.0, 1.0  # seconds
 _WAITING_AS = {Batch.State.PAUSED.value: "paused", Batch.State.CANCELLED.value: "cancelled"}
 _OF_A_SCHEDULE = "schedule "  # begins the name of a batch that a schedule's run made
@@ -162,6 +163,4 @@ def _move(batch: Batch, rows: "QuerySet[Notification]") -> int:
         case Batch.State.ACTIVE:
             return rows.update(due_at=Greatest(F("scheduled_at"), now), reason="")
         case _:
-            return rows.update(
-                status=Status.CANCELLED, due_at=None, finished_at=now, reason="batch_cancelled"
-            )
+            return call_off(rows, Reason.BATCH_CANCELLED, now)

@@ -6,8 +6,9 @@ from typing import Any, Unpack
 from uuid import UUID
 
 from notifications import metrics
+from notifications.core.reasons import Reason
 from notifications.db import clock
-from notifications.models import WAITING, Notification, Status
+from notifications.models import Notification, Status, call_off
 from notifications.submission import acceptance, addressing, insert
 from notifications.submission.building import Asked
 from notifications.submission.bulk import send_many
@@ -108,10 +109,7 @@ def cancel(id_: UUID | str) -> Cancellation:
 
     Raises ``Notification.DoesNotExist`` for an unknown id.
     """
-    changed = Notification.objects.filter(id=id_, status__in=WAITING).update(
-        status=Status.CANCELLED, due_at=None, finished_at=clock.now(), reason="cancelled"
-    )
-    if changed:
+    if call_off(Notification.objects.filter(id=id_), Reason.CANCELLED, clock.now()):
         metrics.cancelled()
         return Cancellation(cancelled=True, status=Status.CANCELLED)
     # Zero rows: a worker has claimed it, or it ended before.
