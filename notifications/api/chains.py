@@ -50,7 +50,7 @@ class ChainBody(Input):
     stop_on: str = Field(
         StopOn.DELIVERED.value,
         json_schema_extra=one_of(tuple(StopOn)),
-        description="The status of a step after which no further step is sent.",
+        description="How far a step must get so that no further step is sent.",
     )
     template: str = Field(
         "",

@@ -76,7 +76,7 @@ def _refusal(row: csv_rows.Row) -> InvalidNotification | None:
     if row.problem:
         return MalformedRow(row.problem, field="row")
     if row.cells.get("verified", "").lower() not in _VERIFIED:
-        return InvalidField("It is either yes or no.", field="verified")
+        return InvalidField("It must be yes or no.", field="verified")
     return None
 
 

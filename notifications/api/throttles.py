@@ -30,7 +30,8 @@ class ThrottleIn(Input):
     period: int | str = Field(
         86_400,
         description="Seconds, or a text like `30m`, `1h` or `7d`, counted from the first "
-        f"notification of the period; at most 30 days. `{throttles.DAY}`: a day of the calendar where the recipient is.",
+        f"notification of the period; at most 30 days. `{throttles.DAY}`: a day of the "
+        "calendar where the recipient is.",
     )
     rest: str = Field(
         Rest.WAIT.value,

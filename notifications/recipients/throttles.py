@@ -113,7 +113,7 @@ def _check_seconds(given: object) -> int:
 
 def _check_limit(given: object) -> None:
     if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= MOST:
-        raise InvalidField(f"It is a whole number from 1 to {MOST}.", field="limit")
+        raise InvalidField(f"It must be a whole number from 1 to {MOST}.", field="limit")
 
 
 def check(row: Throttle) -> None:
