@@ -34,7 +34,7 @@ def test_errors_come_back_as_they_were_raised() -> None:
     with pytest.raises(RenderError) as failed:
         render_isolated(draft("{{ a }}"), {"a": None}, None)
     assert failed.value.reason == "value"
-    with pytest.raises(InvalidTemplate, match="goes round"):
+    with pytest.raises(InvalidTemplate, match="circle of references"):
         check_partial_isolated("p", "{% include 'p' %}", {})
 
 

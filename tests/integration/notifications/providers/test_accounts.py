@@ -168,7 +168,10 @@ def test_an_account_that_cannot_be_made_fails_over(
             )
             for settings, complaint in (
                 ({"list_domain": "no domain"}, "list_domain: "),
-                ({"list_domain": "Lists.example"}, "list_domain: It must be a domain in lower"),
+                (
+                    {"list_domain": "Lists.example"},
+                    "list_domain: It must be a domain name in lower",
+                ),
                 ({"feedback_id": "a:b:c"}, "feedback_id: It must have 5 to 15 letters"),
                 ({"feedback_id": 7}, "feedback_id: It must be text"),
             )
