@@ -24,13 +24,13 @@ class Command(BaseCommand):
         parser.add_argument("--test", action="store_true", help="Only tests reach them.")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Print what became of the rows. Raises ``CommandError`` where one was refused."""
+        """Print how many rows were saved and refused. Raises ``CommandError`` if one was."""
         try:
             world = World(projects.check(options["project"]), options["test"])
             body = options["file"].read_bytes()
             total = sum(1 for _ in _sheet(body).rows())
-            with progress.shown(self.stderr, total=total) as told:
-                found = recipient_rows.save(_sheet(body), world, told)
+            with progress.shown_on(self.stderr, total=total) as report:
+                found = recipient_rows.save(_sheet(body), world, report)
         except (OSError, csv_rows.UnreadableFile, InvalidNotification) as error:
             raise CommandError(str(error)) from None
         for name in ("created", "changed", "refused", "blank"):

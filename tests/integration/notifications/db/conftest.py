@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from kombu import Connection
+from kombu.connection import Connection
 
 from config import celery_app
 from notifications.queueing.publisher import DELIVER_DUE_TASK
