@@ -60,7 +60,7 @@ bench: $(VENV)/.dev ## run the benchmarks, each beside its floor (ONLY=name)
 
 # What `manage.py check --deploy` is asked about: a system as docker-compose.yml runs it.
 PRODUCTION := DATABASE_URL=postgres://user@db/notifications BROKER_URL=redis://redis:6379/0 \
-	EMAIL_URL=smtp://user:password@mail:587 ALLOWED_HOSTS=notifications.example.com \
+	EMAIL_URL=smtp://user:password@mail:587 EMAIL_FROM=notify@example.com ALLOWED_HOSTS=notifications.example.com \
 	PUBLIC_URL=https://notifications.example.com PROXY_SSL_HEADER=X-Forwarded-Proto \
 	SECRET_KEY=an-example-that-is-long-enough-to-pass-the-check-0123456789 \
 	METRICS_TOKEN=an-example

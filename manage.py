@@ -8,13 +8,9 @@ import sys
 def main() -> None:
     """Run a command of Django's."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from django.core.management import execute_from_command_line  # noqa: PLC0415 -- needs the settings
+    from config import command_line  # noqa: PLC0415 -- needs the settings
 
-    execute_from_command_line(sys.argv)
-    if sys.argv[1:]:
-        from config.audit import commands  # noqa: PLC0415 -- as above
-
-        commands.note(sys.argv[1:])
+    command_line.run(sys.argv)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,12 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
             "config.W004",
         ),
         (
+            settings.EMAIL_FROM == settings.EMAIL_FROM_DEFAULT,
+            f"EMAIL_FROM is {settings.EMAIL_FROM_DEFAULT}: few mail servers take mail from there.",
+            "Set EMAIL_FROM=notify@example.org, a sender of your own domain.",
+            "config.W011",
+        ),
+        (
             not settings.HTTPS,
             "Sessions, keys and messages travel over plain HTTP.",
             "Leave HTTPS on, behind a proxy that speaks TLS (PROXY_SSL_HEADER).",

@@ -5,9 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from django.core.management import execute_from_command_line
-
-from config import processes
+from config import command_line, processes
 from notifications.core import extras
 
 PROCESSES = {
@@ -55,7 +53,7 @@ def main() -> None:
         path = str(Path(sys.executable).parent / program)
         os.execv(path, [path, *arguments, *options])  # noqa: S606 -- no shell is wanted
     else:
-        execute_from_command_line(["notifications", name, *options])
+        command_line.run(["notifications", name, *options])
 
 
 def _is_there(package: str) -> bool:

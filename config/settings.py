@@ -33,6 +33,7 @@ elif not os.environ.get("VAR_DIR"):
 from notifications.settings import *  # noqa: E402, F403 -- a settings module takes all names
 from notifications.settings import (  # noqa: E402 -- after Django's setup
     BROKER_URL,
+    EMAIL_FROM_DEFAULT,
     NOTIFICATIONS_APPS,
     NOTIFICATIONS_MIDDLEWARE,
     REDIS_URL,
@@ -187,7 +188,7 @@ OUTBOX = env.bool("OUTBOX", default=not IN_PRODUCTION)
 
 # Django's own mail goes the way of every notification: password resets, mails to admins.
 EMAIL_BACKEND = "notifications.email_backend.EmailBackend"
-DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("EMAIL_FROM", default="notifications@localhost")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("EMAIL_FROM", default=EMAIL_FROM_DEFAULT)
 # How large a request may be: one mail with its attachments in base64.
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int(
     "NOTIFICATIONS_API_BODY_BYTES", default=16_000_000, validate=AT_LEAST_ONE

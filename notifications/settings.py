@@ -297,7 +297,8 @@ EMAIL_DKIM_KEY = env.str("EMAIL_DKIM_KEY", default="")
 EMAIL_DKIM_SELECTOR = env.str("EMAIL_DKIM_SELECTOR", default="")
 # A mailbox of bounces that manage.py receive_mail --mailbox reads: imaps://user:password@host/INBOX
 BOUNCE_MAILBOX = env.str("BOUNCE_MAILBOX", default="")
-EMAIL_FROM = env.str("EMAIL_FROM", default="notifications@localhost")
+EMAIL_FROM_DEFAULT = "notifications@localhost"
+EMAIL_FROM = env.str("EMAIL_FROM", default=EMAIL_FROM_DEFAULT)
 # The name by which mail servers are greeted; empty: this machine's own full name or address.
 EMAIL_EHLO = env.str("EMAIL_EHLO", default="")
 # Sign webhooks and callbacks; none: one is derived from SECRET_KEY (providers.accounts).

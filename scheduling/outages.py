@@ -67,7 +67,7 @@ def is_of_a_statement(error: BaseException) -> bool:
         return False
     driver: Any = error if hasattr(error, "sqlstate") else error.__cause__
     state = str(getattr(driver, "sqlstate", None) or "")
-    if state in _OF_THE_SCHEMA:
+    if state in NOT_MIGRATED:
         return bool(driver.diag.context)
     return bool(state) and not state.startswith(_OF_A_SESSION)
 
@@ -127,7 +127,9 @@ _BRIEF_SQLSTATES = {
     "57P05": "our connection was idle for too long",
 }
 _OF_A_SESSION = ("0A000", "26", "42P05")
-_OF_THE_SCHEMA = ("42P01", "42703")
+NOT_MIGRATED = ("42P01", "42703")
+"""Codes: there is no such table, or no such column."""
+
 # libpq tells of a server that refuses a connection by its text alone, without the code.
 _CONNECTION_ERRORS = {
     "too many clients already": "53300",

@@ -26,6 +26,7 @@ from scheduling.models import Lease
 from scheduling.outages import (
     DATABASE,
     LOCKED,
+    NOT_MIGRATED,
     STATEMENT_ENDED,
     Outage,
     is_of_a_statement,
@@ -52,8 +53,6 @@ BRIEF_WINDOW = 10.0
 _PROBE_SETTINGS = """
 SET LOCAL work_mem = '64kB'; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '3s'
 """
-NOT_MIGRATED = ("42P01", "42703")
-"""Codes: there is no such table, or no such column."""
 
 
 class Watch:

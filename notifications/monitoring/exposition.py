@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CollectorRegistry, Metric, generate_latest
@@ -22,6 +23,8 @@ from prometheus_client.registry import Collector
 from notifications.metrics import process_folders
 from notifications.monitoring.state import StateCollector
 from scheduling import isolation
+
+log = structlog.get_logger(__name__)
 
 OURS = "notifications_"
 REFUSAL = "a bearer token is needed: METRICS_TOKEN"
@@ -117,7 +120,17 @@ def serve() -> ThreadingHTTPServer | None:
     """Answer scrapes of this worker or scheduler on METRICS_PORT, if that is set."""
     if not settings.METRICS_PORT:
         return None
-    server = ThreadingHTTPServer((settings.METRICS_HOST, settings.METRICS_PORT), _Handler)
+    address = settings.METRICS_HOST, settings.METRICS_PORT
+    try:
+        server = ThreadingHTTPServer(address, _Handler)
+    except OSError as error:  # its work goes on without a scrape
+        log.error(  # noqa: TRY400 -- the reason is the whole story
+            "metrics_not_served",
+            address=f"{address[0]}:{address[1]}",
+            reason=error.strerror,
+            hint="Set METRICS_PORT to a free port.",
+        )
+        return None
     server.daemon_threads = True
     Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server

@@ -244,8 +244,12 @@ def test_a_command_is_written_without_what_it_was_given() -> None:
 def test_a_real_command_is_written_when_it_has_ended_well(processes: Processes) -> None:
     failed = processes.start("hold", "python", "manage.py", "hold", "queue", "no-such")
     processes.run("key", "python", "manage.py", "create_api_key", "shop")
+    processes.run("key", "python", "-m", "config.command", "create_api_key", "bank")
     assert failed.wait() != 0
-    assert entries("kind", "act", "detail") == [("command", "create_api_key", "shop")]
+    assert entries("kind", "act", "detail") == [
+        ("command", "create_api_key", "shop"),
+        ("command", "create_api_key", "bank"),
+    ]
 
 
 def test_logins_are_written_and_wrong_passwords_for_names_that_exist(client: Client) -> None:

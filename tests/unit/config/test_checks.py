@@ -193,3 +193,20 @@ def test_without_the_outbox_the_warning_says_that_email_is_refused() -> None:
     checked = _run("python", "manage.py", "check", "--deploy", **EMBEDDED, OUTBOX="0")
     assert "is refused, for OUTBOX is off" in checked.stderr
     assert "built-in outbox" not in checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("database", "complaint"),
+    [
+        ("sqlite:///:memory:", "Run the command migrate first."),
+        ("postgres://user:hush@127.0.0.1:1/name", "The database cannot do this now: "),
+    ],
+)
+def test_a_command_that_meets_an_outage_ends_with_one_line(database: str, complaint: str) -> None:
+    ended = _run("python", "manage.py", "create_api_key", "shop", DATABASE_URL=database)
+    assert ended.returncode == 1
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith("create_api_key: ")
+    assert complaint in last
+    assert "Traceback" not in ended.stderr
+    assert "hush" not in ended.stderr
