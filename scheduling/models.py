@@ -100,7 +100,7 @@ class Schedule(models.Model):
     grace_seconds = models.PositiveIntegerField(
         null=True,
         blank=True,
-        help_text="A due time later than this is missed for good. Empty: however late "
+        help_text="A due time that is missed by more than this is not made up for. Empty: no limit "
         "(with 'skip': 30 seconds).",
     )
     overlap = models.CharField(max_length=8, choices=Overlap.choices, default=Overlap.ALLOW)
@@ -132,7 +132,7 @@ class Schedule(models.Model):
         null=True,
         blank=True,
         editable=False,
-        help_text="A rule that no row of django-celery-beat's holds, and the row it goes by.",
+        help_text="A rule for which django-celery-beat has no table, and the row in its place.",
     )
     groups = models.JSONField(
         null=True, blank=True, editable=False, help_text="Names of the groups that it is in."
@@ -141,7 +141,7 @@ class Schedule(models.Model):
         default=1,
         db_default=1,
         validators=[MinValueValidator(1)],
-        help_text="With overlap 'skip' or 'queue': so many runs may go on at once.",
+        help_text="With overlap 'skip' or 'queue': how many runs may go on at once.",
     )
     concurrency_key = models.CharField(
         max_length=KEY_LENGTH,
@@ -167,7 +167,7 @@ class Schedule(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="Pause it when so many of its runs have failed in a row. Empty: never.",
+        help_text="Pause it after this many failed runs in a row. Empty: never.",
     )
     catch_up_on_resume = models.BooleanField(
         default=False,

@@ -20,7 +20,7 @@ class Audience(models.Model):
 
     project = project_column(editable=True)
     test = models.BooleanField(
-        default=False, db_default=False, editable=False, help_text="It is of the tests alone."
+        default=False, db_default=False, editable=False, help_text="It belongs to tests only."
     )
     name = models.CharField(
         max_length=LONGEST_CATEGORY, validators=[RegexValidator(CATEGORY, CATEGORY_HINT)]

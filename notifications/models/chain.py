@@ -25,26 +25,26 @@ class Chain(models.Model):
 
     project = project_column(editable=True)
     test = models.BooleanField(
-        default=False, db_default=False, editable=False, help_text="It is of the tests alone."
+        default=False, db_default=False, editable=False, help_text="It belongs to tests only."
     )
     name = models.CharField(
         max_length=LONGEST_CHAIN_NAME, validators=[RegexValidator(CHAIN_NAME, CHAIN_NAME_HINT)]
     )
     steps: "models.JSONField[list[dict[str, Any]]]" = models.JSONField(
         help_text='In their order: [{"channel": "push", "wait": 120}, {"channel": "sms"}]. '
-        "wait is in seconds, until the next step."
+        "wait: seconds until the next step."
     )
     stop_on = models.CharField(
         max_length=10,
         choices=STOPS,
         default=StopOn.DELIVERED.value,
-        help_text="What a step has to reach so that no further one is sent.",
+        help_text="How far a step must get so that no further step is sent.",
     )
     template = models.CharField(
         max_length=80,
         blank=True,
-        help_text="A family of templates: a step without one of its own has FAMILY.CHANNEL, "
-        "like one-time-code.sms.",
+        help_text="The first part of the templates' names: a step without a template uses "
+        "FAMILY.CHANNEL, like one-time-code.sms.",
     )
     expires = models.PositiveIntegerField(
         null=True, blank=True, help_text="Seconds from the start after which no step is sent."
@@ -74,7 +74,7 @@ class ChainRun(models.Model):
     project = project_column()
     test = models.BooleanField(default=False, db_default=False, editable=False)
     chain = models.CharField(
-        max_length=LONGEST_CHAIN_NAME, blank=True, help_text="Empty: one that has no name."
+        max_length=LONGEST_CHAIN_NAME, blank=True, help_text="Empty: a chain without a name."
     )
     stop_on = models.CharField(max_length=10, choices=STOPS)
     waits: "models.JSONField[list[float]]" = models.JSONField(default=list)

@@ -32,17 +32,20 @@ class DeliveryWindow(models.Model):
 
     project = project_column(editable=True)
     test = models.BooleanField(
-        default=False, db_default=False, editable=False, help_text="It is of the tests alone."
+        default=False, db_default=False, editable=False, help_text="It belongs to tests only."
     )
     category = models.CharField(
         max_length=LONGEST_CATEGORY, blank=True, help_text="The category that it is for."
     )
     template = models.CharField(
-        max_length=100, blank=True, help_text="Or the template: its window wins over a category's."
+        max_length=100,
+        blank=True,
+        help_text="The template that it is for, instead of a category. It wins over a category's "
+        "window.",
     )
     begins = models.TimeField(help_text="The local time at which it opens, like 08:00.")
     ends = models.TimeField(
-        help_text="When it closes; on the next day, if that is not after it opens."
+        help_text="The local time at which it closes; on the next day, if not later than it opens."
     )
     days: "models.JSONField[list[str]]" = models.JSONField(
         default=every_day, help_text='The days on which it opens: ["mon", "tue"].'
@@ -51,19 +54,24 @@ class DeliveryWindow(models.Model):
         default=True, help_text="Whether it opens on public holidays of the recipient's country."
     )
     timezone = models.CharField(
-        max_length=64, blank=True, help_text="The zone of who has none. Empty: TIME_ZONE."
+        max_length=64,
+        blank=True,
+        help_text="The time zone of recipients without one. Empty: TIME_ZONE.",
     )
     country = models.CharField(
-        max_length=10, blank=True, help_text="The country of who has none, like AT or DE-BY."
+        max_length=10,
+        blank=True,
+        help_text="The country of recipients without one, like AT or DE-BY.",
     )
     spread = models.PositiveSmallIntegerField(
-        default=10, help_text="Minutes after the opening over which what has waited is spread."
+        default=10,
+        help_text="Minutes after the opening over which waiting notifications are spread.",
     )
     if_late = models.CharField(
         max_length=10,
         choices=IfLate.choices,
         default=IfLate.DROP,
-        help_text="What becomes of one that would expire before it opens.",
+        help_text="What happens to a notification that would expire before it opens.",
     )
     late_channel = models.CharField(
         max_length=20,
@@ -71,14 +79,14 @@ class DeliveryWindow(models.Model):
         default="",
         db_default="",
         choices=[(c, c) for c in ADDRESSED],
-        help_text="If it says channel: the channel by which it goes then.",
+        help_text="With channel: the channel used instead.",
     )
     late_template = models.CharField(
         max_length=100,
         blank=True,
         default="",
         db_default="",
-        help_text="The template of that channel, for what has a template.",
+        help_text="The template for that channel, for notifications that have a template.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 

@@ -23,7 +23,9 @@ class Digest(models.Model):
     test = models.BooleanField(default=False, db_default=False, editable=False)
     channel = models.CharField(max_length=20)
     recipient_key = models.CharField(max_length=255, blank=True)
-    recipient = models.TextField(blank=True, help_text="The address of who is not stored.")
+    recipient = models.TextField(
+        blank=True, help_text="The address of a recipient who is not stored."
+    )
     key = models.CharField(max_length=LONGEST_DIGEST_KEY)
     limit = models.SmallIntegerField(help_text="How many events the template gets at most.")
     opened_at = models.DateTimeField(db_default=Now())

@@ -64,7 +64,7 @@ class EventRule(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="In place of addresses: an expression for the id of a stored recipient, or a "
+        help_text="Instead of addresses: an expression for the id of a stored recipient, or a "
         "list, like data.customer.id.",
     )
     category = models.CharField(
@@ -72,7 +72,7 @@ class EventRule(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="What recipients may refuse it as, like billing.",
+        help_text="The category as which recipients can refuse it, like billing.",
     )
     template = models.CharField(max_length=100, help_text="The name of a published template.")
     context: "models.JSONField[dict[str, str]]" = models.JSONField(
@@ -95,12 +95,12 @@ class EventRule(models.Model):
     match = models.CharField(
         max_length=LONGEST_EXPRESSION,
         blank=True,
-        help_text="An expression that tells which one is cancelled, like data.invoice.",
+        help_text="An expression whose value says what is cancelled, like data.invoice.",
     )
     cancel_match = models.CharField(
         max_length=LONGEST_EXPRESSION,
         blank=True,
-        help_text="The same over the cancelling event's data. Empty: the same expression.",
+        help_text="The same for the cancelling event's data. Empty: the same expression.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 

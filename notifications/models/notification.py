@@ -115,7 +115,7 @@ class NotificationRecord(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="What recipients may refuse it as. Empty: what its template says.",
+        help_text="The category as which recipients can refuse it. Empty: that of its template.",
     )
     # No foreign key: the archive keeps it, and no insert locks the run.
     chain_run: "models.UUIDField[UUID | None, UUID | None]" = models.UUIDField(
@@ -181,7 +181,7 @@ class NotificationRecord(models.Model):
     sent_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     read_at = models.DateTimeField(
-        null=True, blank=True, help_text="When the recipient opened it, as somebody told."
+        null=True, blank=True, help_text="When the recipient opened it, as far as it is known."
     )
 
     class Meta:

@@ -29,7 +29,7 @@ class Category(models.Model):
 
     project = project_column(editable=True)
     test = models.BooleanField(
-        default=False, db_default=False, editable=False, help_text="It is of the tests alone."
+        default=False, db_default=False, editable=False, help_text="It belongs to tests only."
     )
     name = models.CharField(
         max_length=LONGEST_CATEGORY, validators=[RegexValidator(CATEGORY, CATEGORY_HINT)]
@@ -43,12 +43,13 @@ class Category(models.Model):
     required = models.BooleanField(default=False, help_text="It cannot be refused.")
     default = models.BooleanField(
         default=True,
-        help_text="It is sent to who has chosen nothing. Off: they have to agree first.",
+        help_text="It is sent to recipients who have chosen nothing. Off: they have to agree "
+        "first.",
     )
     channel_defaults: "models.JSONField[dict[str, bool]]" = models.JSONField(
         default=dict,
         blank=True,
-        help_text='Where a channel differs from it: {"sms": false}.',
+        help_text='Channels with another default: {"sms": false}.',
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -89,9 +90,11 @@ class Consent(models.Model):
     )
     means = models.CharField(max_length=11, choices=Means.choices)
     source = models.CharField(
-        max_length=100, blank=True, help_text="The key, account or person by which it came."
+        max_length=100, blank=True, help_text="The API key, account or person that made the change."
     )
-    text = models.TextField(blank=True, help_text="What they read when they chose, or wrote.")
+    text = models.TextField(
+        blank=True, help_text="The text that they read when they chose, or that they wrote."
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

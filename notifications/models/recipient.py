@@ -47,10 +47,12 @@ class Recipient(models.Model):
         max_length=35, blank=True, help_text="Like de or de-AT: the language of what they get."
     )
     timezone = models.CharField(
-        max_length=64, blank=True, help_text="A zone of IANA, like Europe/Vienna."
+        max_length=64, blank=True, help_text="An IANA time zone, like Europe/Vienna."
     )
     country = models.CharField(
-        max_length=10, blank=True, help_text="Whose public holidays they have: like AT or DE-BY."
+        max_length=10,
+        blank=True,
+        help_text="The country whose public holidays they have, like AT or DE-BY.",
     )
     attributes = models.JSONField(
         default=dict, blank=True, help_text="Your own data about them: a JSON object up to 16 kB."
@@ -94,11 +96,14 @@ class RecipientAddress(models.Model):
         Recipient, models.CASCADE, related_name="addresses", db_index=False
     )
     channel = models.CharField(max_length=20, choices=[(c, c) for c in ADDRESSED])
-    address = models.TextField(help_text="In the form in which the channel keeps addresses.")
+    address = models.TextField(help_text="In the form in which the channel compares addresses.")
     verified = models.BooleanField(
-        default=False, help_text="They have shown that it is theirs. Such are used first."
+        default=False,
+        help_text="They have confirmed the address. Verified addresses are used first.",
     )
-    place = models.PositiveSmallIntegerField(help_text="Among those of the channel, from 0.")
+    place = models.PositiveSmallIntegerField(
+        help_text="Its position among the channel's addresses, from 0."
+    )
 
     class Meta:
         ordering: ClassVar = ["recipient", "channel", "place"]

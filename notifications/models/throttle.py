@@ -17,7 +17,7 @@ class Throttle(models.Model):
 
     project = project_column(editable=True)
     test = models.BooleanField(
-        default=False, db_default=False, editable=False, help_text="It is of the tests alone."
+        default=False, db_default=False, editable=False, help_text="It belongs to tests only."
     )
     category = models.CharField(max_length=LONGEST_CATEGORY)
     channel = models.CharField(
@@ -28,7 +28,7 @@ class Throttle(models.Model):
     )
     limit = models.IntegerField(help_text="How many a recipient gets in a period.")
     period = models.IntegerField(
-        default=86_400, help_text="Seconds, counted from the first that they get."
+        default=86_400, help_text="Seconds from the first notification of the period."
     )
     local_day = models.BooleanField(
         default=False,
@@ -39,7 +39,7 @@ class Throttle(models.Model):
         max_length=6,
         choices=[(rest.value, rest.value) for rest in Rest],
         default=Rest.WAIT.value,
-        help_text="What becomes of the others: they wait for the next period, are dropped, or go "
+        help_text="What happens to the others: they wait for the next period, are dropped, or go "
         "together as a digest at its beginning.",
     )
     template = models.CharField(
@@ -67,7 +67,9 @@ class ThrottleUse(models.Model):
 
     throttle = models.ForeignKey(Throttle, models.CASCADE, related_name="+", db_index=False)
     recipient_key = models.CharField(max_length=255, blank=True)
-    recipient = models.TextField(blank=True, help_text="The address of who is not stored.")
+    recipient = models.TextField(
+        blank=True, help_text="The address of a recipient who is not stored."
+    )
     since: "models.DateTimeField[datetime, datetime]" = models.DateTimeField()
     until: "models.DateTimeField[datetime, datetime]" = models.DateTimeField(
         help_text="When all places that were given are past."
