@@ -17,6 +17,7 @@ from notifications.core.errors import MalformedRecipient
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # A number as people write it: digits of any script, and what they put between.
 _DIALLED = re.compile(r"(?:tel:)?\+?[\d\s()./\u00b7\u2010-\u2015\u2212-]+")
+_E164 = re.compile(r"\+[0-9]{7,15}")
 _MAILTO = "mailto:"
 LONGEST_HOST = 253  # octets (RFC 1035, 2.3.4)
 LONGEST_LABEL = 63
@@ -48,7 +49,10 @@ def phone(recipient: str) -> str:
     E.164 has no extensions, and a number that only its own town can dial has no E.164 form.
     """
     given = invisible.trimmed(recipient)
-    if hidden := next((c for c in given if not c.isspace() and invisible.is_hidden(c)), ""):
+    is_plain = _E164.fullmatch(given) is not None
+    if not is_plain and (
+        hidden := next((c for c in given if not c.isspace() and invisible.is_hidden(c)), "")
+    ):
         raise _refuse(
             "a phone number alone", f"It holds {invisible.named(hidden)}, which cannot be seen."
         )
@@ -60,7 +64,7 @@ def phone(recipient: str) -> str:
         raise _refuse(
             "a phone number without an extension", "A text message cannot reach an extension."
         )
-    if not _DIALLED.fullmatch(unicodedata.normalize("NFKC", given)):
+    if not is_plain and not _DIALLED.fullmatch(unicodedata.normalize("NFKC", given)):
         raise _refuse("a phone number alone", "It may hold only digits and separators.")
     if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
         raise _refuse("a whole phone number in E.164 form", "Write it like +4366412345678.")

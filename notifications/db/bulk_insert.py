@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,8 @@ class Table:
         fields = [f for f in model._meta.concrete_fields if f.name not in left_out]
         self.defaults = {f.attname: f.get_default() for f in fields}
         self._names = [f.attname for f in fields]
-        self._json = [isinstance(f, models.JSONField) for f in fields]
+        self._get = itemgetter(*self._names)
+        self._json = [n for n, f in enumerate(fields) if isinstance(f, models.JSONField)]
         self._fields = fields
         self._into = f"{model._meta.db_table} ({', '.join(str(f.column) for f in fields)})"
 
@@ -99,10 +101,10 @@ class Table:
         return f"INSERT INTO {self._into} SELECT * FROM unnest({arrays}){skip}", columns  # noqa: S608 -- names of our own models
 
     def _values(self, row: Row) -> list[Any]:
-        return [
-            _json_text(row[name]) if is_json else row[name]
-            for name, is_json in zip(self._names, self._json, strict=True)
-        ]
+        values = [*self._get(row)]
+        for place in self._json:
+            values[place] = _json_text(values[place])
+        return values
 
 
 def _array(field: "models.Field[Any, Any]") -> str:
