@@ -103,7 +103,7 @@ def _begin() -> Any:  # Django is not set up when this module is read
 def _seconds_until_written() -> float:
     started = time.perf_counter()
     batch = _begin()
-    wait_until(lambda: _is_written(batch), timeout=1200)
+    wait_until(lambda: _is_written(batch), timeout=4800)
     seconds = time.perf_counter() - started
     batch.refresh_from_db()
     if batch.accepted != ROWS:
@@ -134,7 +134,7 @@ def _wait_for(batch: Any, part: float) -> None:
         batch.refresh_from_db()
         return bool(batch.accepted >= ROWS * part)
 
-    wait_until(reached, timeout=1200)
+    wait_until(reached, timeout=4800)
 
 
 def _watch(pid: int, peak: list[float], over: Event) -> None:

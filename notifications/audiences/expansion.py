@@ -32,6 +32,19 @@ REASONS_KEPT = 50  # different reasons that a batch counts
 OTHER = "other"
 
 _CHUNKS = ExpansionChunk._meta.db_table
+# All keys as one array, of which each chunk is a slice: half the processor time of numbering and
+# grouping a million of them, and 8 bytes for each in memory. An array holds some 60 million.
+_SLICED = """
+    SELECT %s, place, to_jsonb(ids[place + 1:place + {most}])
+    FROM (SELECT array_agg(r.id ORDER BY r.id) AS ids FROM {table} r WHERE {where}) AS found,
+        generate_series(0, cardinality(ids) - 1, {most}) AS place
+"""
+_GROUPED = """
+    SELECT %s, number * {most}, json_group_array(id)
+    FROM (SELECT r.id AS id, (row_number() OVER (ORDER BY r.id) - 1) / {most} AS number
+        FROM {table} r WHERE {where}) AS found
+    GROUP BY number
+"""
 _REFUSED = Table(RefusedRow, "id")
 _GONE = UnknownRecipient("The recipient was deleted after the batch began.", field="to.recipient")
 
@@ -88,18 +101,17 @@ def expand_here(batch: Batch) -> None:
 def _freeze(row: Expansion, audience: Audience) -> int:
     """Write the chunks by one statement, and return how many recipients they have."""
     where = saved.condition(audience.filter, audience.world)
-    collect = "jsonb_agg" if connection.vendor == "postgresql" else "json_group_array"
+    is_postgres = connection.vendor == "postgresql"
+    chunks = _SLICED if is_postgres else _GROUPED
     with saved.searching():
         dialect.count_of(
-            f"INSERT INTO {_CHUNKS} (expansion_id, first, members)"  # noqa: S608 -- our own words and placeholders
-            f" SELECT %s, number * {CHUNK}, {collect}(id) FROM"
-            f" (SELECT r.id AS id, (row_number() OVER (ORDER BY r.id) - 1) / {CHUNK} AS number"
-            f" FROM {sql.TABLE} r WHERE {where.text}) AS found GROUP BY number",
+            f"INSERT INTO {_CHUNKS} (expansion_id, first, members)"
+            f" {chunks.format(table=sql.TABLE, where=where.text, most=CHUNK)}",
             [dialect.write(row.pk), *where.parameters],
         )
-    length = "jsonb" if connection.vendor == "postgresql" else "json"
+    length = "jsonb" if is_postgres else "json"
     found = dialect.all_of(
-        f"SELECT COALESCE(SUM({length}_array_length(members)), 0) FROM {_CHUNKS}"  # noqa: S608 -- as above
+        f"SELECT COALESCE(SUM({length}_array_length(members)), 0) FROM {_CHUNKS}"  # noqa: S608 -- our own words and placeholders
         " WHERE expansion_id = %s",
         [dialect.write(row.pk)],
     )

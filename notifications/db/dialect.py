@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, TypeVar
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from django.db import connection, models
 from django.utils.dateparse import parse_datetime
-from psycopg import Cursor
+from psycopg import Connection, Cursor
 from psycopg.rows import tuple_row
 
 from scheduling import isolation
@@ -112,6 +113,38 @@ def all_of(sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
     with _server_cursor() if connection.vendor == "postgresql" else connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())
+
+
+def planned_once(sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run a statement as ``all_of``; Postgres plans it at its first use on each connection.
+
+    For one that always has the same text. Behind a pooler each use is planned.
+    """
+    if connection.vendor != "postgresql":
+        return all_of(sql, parameters)
+    with _server_cursor() as cursor:
+        session = cursor.connection
+        if _is_direct(session):
+            session.prepare_threshold = 0  # Django has it off, for poolers
+        try:
+            return cursor.execute(sql, parameters).fetchall()
+        finally:
+            session.prepare_threshold = None
+
+
+_direct: WeakKeyDictionary[Connection[Any], bool] = WeakKeyDictionary()
+
+
+def _is_direct(session: Connection[Any]) -> bool:
+    """Return whether a connection leads to one and the same process of Postgres, by no pooler.
+
+    A pooler that shares connections makes up the number that a client is told as it connects.
+    """
+    if (is_direct := _direct.get(session)) is None:
+        with Cursor(session) as cursor:
+            row = cursor.execute("SELECT pg_backend_pid()").fetchone()
+        is_direct = _direct[session] = row == (session.info.backend_pid,)
+    return is_direct
 
 
 def write_each(

@@ -70,11 +70,15 @@ def _rows(columns: str, joined: str, order: str, wanted: Iterable[Whom]) -> list
         keys[world].add(key)
     if not keys:
         return []
+    reading = f"SELECT {columns} FROM {_TABLE} r {joined} WHERE"  # noqa: S608 -- our own words and placeholders
+    (world, some), *others = keys.items()
+    if len(some) == 1 and not others:
+        alone = f"{reading} r.project = %s AND r.test = %s AND r.key = %s {order}"
+        return dialect.planned_once(alone, [*world, *some])
     is_postgres = connection.vendor == "postgresql"
     among = "= ANY(%s)" if is_postgres else "IN (SELECT value FROM json_each(%s))"
     conditions, parameters = [], []
     for world, some in keys.items():
         conditions.append(f"(r.project = %s AND r.test = %s AND r.key {among})")
         parameters += [*world, list(some) if is_postgres else json.dumps(list(some))]
-    sql = f"SELECT {columns} FROM {_TABLE} r {joined} WHERE {' OR '.join(conditions)} {order}"  # noqa: S608 -- our own words and placeholders
-    return dialect.all_of(sql, parameters)
+    return dialect.all_of(f"{reading} {' OR '.join(conditions)} {order}", parameters)

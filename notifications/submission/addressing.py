@@ -39,10 +39,11 @@ def check(
     ``found`` is what ``find`` gave. A device that no account can reach is left out while there is
     another. Raises a subclass of ``InvalidNotification``.
     """
+    whom = _whom(request)
+    person = found.get(whom) if whom is not None else None
     if request.local_time != "":
-        person = person_of(request, found)
         request = local_times.timed(request, person.place if person else Place(), now)
-    addressed = _addressed(request, found)
+    addressed = _addressed(request, whom, person)
     accepted, refused = [], []
     for one in addressed:
         try:
@@ -56,10 +57,10 @@ def check(
     return accepted
 
 
-def person_of(request: Request, found: Found) -> Person | None:
-    """Return the recipient that a request names, None if it names none."""
-    whom = _whom(request)
-    return found.get(whom) if whom is not None else None
+def person_of(accepted: Accepted, found: Found) -> Person | None:
+    """Return the recipient that a checked request names, None if it names none."""
+    key = accepted.recipient_key
+    return found.get((World(accepted.project, accepted.test), key)) if key else None
 
 
 def check_alone(request: Request, now: datetime) -> list[Accepted]:
@@ -118,13 +119,14 @@ def _address_before(request: Request, whom: Whom) -> str:
     return same.values_list("recipient", flat=True).first() or ""
 
 
-def _addressed(request: Request, found: Found) -> list[Request]:
-    key = validation.recipient_key(request)
-    # A channel that there is not is what the request is refused for.
-    is_channel = isinstance(request.channel, str) and request.channel in CHANNELS
-    if not key or not is_channel or (whom := _whom(request)) is None:
+def _addressed(request: Request, whom: Whom | None, person: Person | None) -> list[Request]:
+    if whom is None:
+        validation.recipient_key(request)  # raises what is wrong with it
         return [request]
-    person = found.get(whom)
+    # A channel that there is not is what the request is refused for.
+    if not isinstance(request.channel, str) or request.channel not in CHANNELS:
+        return [request]
+    key = whom[1]
     if person is None:
         projects.check(request.project)
         if address := _address_before(request, whom):

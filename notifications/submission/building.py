@@ -189,7 +189,7 @@ def build(
     kind = categories.kind_of(
         accepted.category, World(accepted.project, accepted.test), is_marketing=is_marketing
     )
-    person = addressing.person_of(request, found)
+    person = addressing.person_of(accepted, found)
     held_by = preferences.held_by(kind, accepted.channel, person.choices) if person else ""
     if not held_by:
         answer.copies = [

@@ -22,12 +22,13 @@ CALLS = """
 import django
 django.setup()
 from notifications.models import Notification
-from notifications.submission import send, send_many
+from notifications.submission import save_recipient, send, send_many
+save_recipient("urgent", addresses={"simulator": "urgent"})
 people = [{"recipient": f"user{n}", "body": "Hello"} for n in range(3000)]
 send_many(people, channel="simulator", priority="low")
 for number, _ in enumerate(Notification.objects.order_by("id").iterator(chunk_size=100)):
     if number % 1000 == 0:
-        send(channel="simulator", recipient="urgent", body="Hello", priority="high")
+        send(channel="simulator", to={"recipient": "urgent"}, body="Hello", priority="high")
 """
 
 

@@ -55,6 +55,15 @@ def ada() -> Recipient:
     return save_recipient("customer-17", **ADA)
 
 
+def test_the_recipient_of_one_send_is_read_by_a_statement_that_is_planned_once() -> None:
+    for key in ("ada", "bob", "eve"):
+        save_recipient(key, addresses={"simulator": key})
+        send(channel="simulator", to={"recipient": key}, body="Hello")
+    assert set(Notification.objects.values_list("recipient", flat=True)) == {"ada", "bob", "eve"}
+    planned = dialect.all_of("SELECT statement FROM pg_prepared_statements", [])
+    assert len([text for (text,) in planned if RecipientAddress._meta.db_table in text]) == 1
+
+
 def test_a_recipient_is_saved_shown_changed_listed_and_deleted(call: Caller) -> None:
     saved = call("POST", "/recipients", {"id": "customer-17", **ADA})
     assert saved.status_code == 201
