@@ -42,10 +42,10 @@ class Command(BaseCommand):
             return
         schedules, fires = after_restore.pass_over(moment)
         cancelled = 0
-        with progress.shown(self.stderr, total=len(ids)) as told:
+        with progress.shown_on(self.stderr, total=len(ids)) as report:
             for id_ in ids:
                 cancelled += cancel(id_).cancelled
-                told(1)
+                report(1)
         self._say("were", schedules, fires, cancelled)
 
     def _say(self, verb: str, schedules: int, fires: int, notifications: int) -> None:
