@@ -122,10 +122,9 @@ def check(scope: str, value: str) -> None:
         known = ", ".join(Scope.values)
         raise InvalidField("There is no such scope.", field="scope", hint=f"Use one of: {known}.")
     if not _exists(Scope(scope), value):
-        known = {Scope.QUEUE: routing.QUEUE_NAMES, Scope.CHANNEL: routing.CHANNELS}.get(
-            Scope(scope)
-        )
-        hint = f"There are {', '.join(known)}." if known else ""
+        names = {Scope.QUEUE: routing.QUEUE_NAMES, Scope.CHANNEL: routing.CHANNELS}
+        listed = ", ".join(names.get(Scope(scope), ()))
+        hint = f"Use one of: {listed}." if listed else ""
         raise InvalidField(f"There is no {scope} of this name.", field="value", hint=hint)
 
 
