@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
+import boto3
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -84,6 +85,7 @@ def test_confirming_a_subscription_is_guarded_and_takes_a_bounded_time(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    boto3.client("sns", region_name="eu-central-1", **KEYS)  # loads what need not count
     monkeypatch.setattr(anymail_service, "CONFIRM_SECONDS", 0.5)
     for behaviour in (peers.hang, peers.drip):
         slow = peer(behaviour)
