@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from notifications.audiences import saved, sql, variables
 from notifications.core.errors import InvalidNotification, UnknownRecipient
@@ -24,10 +25,11 @@ from notifications.queueing import quarantine
 from notifications.submission import acceptance, requests
 from notifications.submission.building import Answer, Asked
 from notifications.submission.bulk import ERRORS_KEPT
+from scheduling.lookout import Rows, Work
 
 LOOP = "audiences"
 CHUNK = 2000  # recipients per transaction
-BUSY, IDLE = 0.0, 0.5  # seconds
+BUSY, IDLE = 0.0, 30.0  # seconds at most, unless the lookout finds work
 REASONS_KEPT = 50  # different reasons that a batch counts
 OTHER = "other"
 
@@ -77,6 +79,11 @@ def begin(
             row.finished_at, row.fields = moment, {}
             Batch.objects.filter(pk=batch.pk).update(closed_at=moment)
         row.save()
+
+
+def work() -> tuple[Work, ...]:
+    """Say where it shows that there are rows to write, or that there are none any more."""
+    return Rows(ExpansionChunk.objects.all()), Rows(_cancelled())
 
 
 def tick() -> float:
@@ -231,10 +238,13 @@ def _refused_row(batch: Batch, place: int, error: InvalidNotification) -> Row:
     }
 
 
+def _cancelled() -> "QuerySet[Expansion]":
+    return Expansion.objects.filter(finished_at__isnull=True, batch__state=Batch.State.CANCELLED)
+
+
 def _end_cancelled() -> None:
     """End the expansions of batches that were cancelled."""
-    open_ = Expansion.objects.filter(finished_at__isnull=True, batch__state=Batch.State.CANCELLED)
-    for key in list(open_.values_list("pk", flat=True)[:10]):
+    for key in list(_cancelled().values_list("pk", flat=True)[:10]):
         with transaction.atomic():
             # Chunks before the batch, as whoever writes one locks them.
             ExpansionChunk.objects.filter(expansion=key).delete()

@@ -20,13 +20,19 @@ from notifications.core import routing
 from notifications.core.errors import InvalidNotification
 from notifications.models import Notification
 from notifications.queueing import quarantine
+from scheduling.lookout import Rows, Work
 
 log = structlog.get_logger(__name__)
 
 LOOP = "status_callbacks"
 AT_ONCE = 500  # rows that one round reports
 BUSY = 0.05  # seconds between rounds while there are more
-IDLE = 0.5
+IDLE = 30.0  # at most, unless the lookout finds work
+
+
+def work() -> tuple[Work, ...]:
+    """Say where it shows that a state is to be reported."""
+    return (Rows(_untold()),)
 
 
 def tick() -> float:
@@ -39,12 +45,14 @@ def tick() -> float:
 
 
 def _pending() -> "QuerySet[Notification]":
+    return _untold().select_for_update(skip_locked=True).order_by("finished_at")
+
+
+def _untold() -> "QuerySet[Notification]":
     return (
-        Notification.objects.select_for_update(skip_locked=True)
-        .filter(finished_at__isnull=False)
+        Notification.objects.filter(finished_at__isnull=False)
         .exclude(callback_url="")
         .exclude(told_status=F("status"))
-        .order_by("finished_at")
     )
 
 

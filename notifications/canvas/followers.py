@@ -34,6 +34,7 @@ from notifications.models import Notification, Status
 from notifications.queueing import quarantine
 from scheduling import isolation, outages
 from scheduling.isolation import Fault
+from scheduling.lookout import Rows, Work
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +80,11 @@ def call_after(recorded: Iterable[Recorded]) -> None:
     for one in recorded:
         if one.claim.continuation and not one.stale:
             call(one.claim.id)
+
+
+def work() -> Work:
+    """Say where it shows that followers may have to be called."""
+    return Rows(_uncalled())
 
 
 def call_overdue(limit: int) -> int:

@@ -14,13 +14,19 @@ from notifications.core.reasons import Reason
 from notifications.db import clock
 from notifications.delivery import claims, outcomes
 from notifications.maintenance import set_back
-from notifications.queueing import release
+from notifications.queueing import backlog, release
 from scheduling import isolation, watch
+from scheduling.lookout import Work
 
 BUSY = 0.05  # seconds between sweeps while there is a backlog
-IDLE = 0.5  # seconds at most
+IDLE = 30.0  # seconds at most, unless the lookout finds work
 LEASES = 500  # leases that one sweep ends
 AFTER_AN_OUTAGE = 10.0  # seconds that workers have to record what they sent meanwhile
+
+
+def work() -> tuple[Work, ...]:
+    """Say where it shows that there is something to sweep."""
+    return backlog.FIRST_DUE, followers.work()
 
 
 def sweep() -> float:

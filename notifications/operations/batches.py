@@ -18,11 +18,12 @@ from notifications.models import UNFINISHED, WAITING, Batch, Notification, Statu
 from notifications.operations import holds
 from notifications.queueing import quarantine
 from notifications.submission import repeats
+from scheduling.lookout import Rows, Work
 
 LOOP = "batches"
 CHUNK = 5000  # rows per step
 PAUSED = Reason.BATCH_PAUSED  # the reason of a notification that waits for its batch
-BUSY, IDLE = 0.0, 1.0  # seconds
+BUSY, IDLE = 0.0, 30.0  # seconds at most, unless the lookout finds work
 _WAITING_AS = {Batch.State.PAUSED.value: "paused", Batch.State.CANCELLED.value: "cancelled"}
 _OF_A_SCHEDULE = "schedule "  # begins the name of a batch that a schedule's run made
 
@@ -104,6 +105,11 @@ def progress_of(rows: Sequence[Batch]) -> dict[UUID, dict[str, int]]:
 def is_over(batch: Batch, counts: Mapping[str, int]) -> bool:
     """Return whether all its rows were accepted and none is left to be sent."""
     return batch.closed_at is not None and not {*UNFINISHED, "paused"} & counts.keys()
+
+
+def work() -> tuple[Work, ...]:
+    """Say where it shows that notifications have to follow their batch."""
+    return (Rows(Batch.objects.filter(settled=False)),)
 
 
 def tick() -> float:

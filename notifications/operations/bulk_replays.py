@@ -24,10 +24,11 @@ from notifications.operations.replays import Letter
 from notifications.queueing import quarantine
 from notifications.submission import acceptance
 from notifications.submission.building import Asked
+from scheduling.lookout import Rows, Work
 
 LOOP = "bulk_replays"
 BATCH = 2000  # rows per transaction
-IDLE = 1.0  # seconds between looks while there is no order
+IDLE = 30.0  # seconds at most while there is no order; the lookout finds one
 FASTEST = 10_000.0  # per second
 USUAL_PACE = 5_000.0  # per second that a scheduler submits, until orders here have shown theirs
 ORDERS_SEEN = 5  # the newest orders whose pace counts
@@ -86,6 +87,11 @@ def _pace() -> float:
     orders = list(finished.order_by("-id")[:ORDERS_SEEN])
     took = sum((o.finished_at - o.created_at for o in orders if o.finished_at), timedelta(0))
     return sum(o.done for o in orders) / took.total_seconds() if took else USUAL_PACE
+
+
+def work() -> tuple[Work, ...]:
+    """Say where it shows that there is an order."""
+    return (Rows(BulkReplay.objects.filter(finished_at__isnull=True)),)
 
 
 def tick() -> float:

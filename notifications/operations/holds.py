@@ -23,12 +23,13 @@ from notifications.db import clock, dialect
 from notifications.models import WAITING, Hold, Notification, Scope, Status
 from notifications.providers import accounts
 from notifications.queueing import held
+from scheduling.lookout import Rows, Work
 from scheduling.models import Fire
 from templates_engine.models import Template
 
 CHUNK = 5000  # rows per step
 LOOKED_AT = 20_000  # due rows of a queue, the oldest ones, that one step looks at
-BUSY, IDLE = 0.0, 1.0  # seconds
+BUSY, IDLE = 0.0, 30.0  # seconds at most, unless the lookout finds work
 PARKED = "held"  # the reason of a row that waits for the end of a hold
 
 _STATES = 0x686F6C64  # Postgres' advisory lock of those who change or follow a state
@@ -126,6 +127,11 @@ def check(scope: str, value: str) -> None:
         listed = ", ".join(names.get(Scope(scope), ()))
         hint = f"Use one of: {listed}." if listed else ""
         raise InvalidField(f"There is no {scope} of this name.", field="value", hint=hint)
+
+
+def work() -> tuple[Work, ...]:
+    """Say where it shows that rows have to be parked, or have to fall due."""
+    return (Rows(Hold.objects.filter(Q(scope__in=held.ROW_SCOPES) | Q(released_at__isnull=False))),)
 
 
 def tick() -> float:

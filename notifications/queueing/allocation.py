@@ -18,11 +18,12 @@ from notifications.core.conf import conf
 from notifications.db.shared_state import SharedStateAway, key_of, shared_state
 from notifications.models import QueueWeight
 from notifications.queueing import backlog, slot_time
+from scheduling.lookout import Work
 
 log = structlog.get_logger(__name__)
 
 RAISED_BY = 2.0  # times its weight
-TICK = 1.0  # seconds between two looks at the ages
+TICK, IDLE = 1.0, 30.0  # seconds between two looks at the ages
 _RAISED = "raised-queues"
 _RAISED_FOR = 30  # seconds that a raised weight outlives the last scheduler
 
@@ -122,6 +123,11 @@ def raised() -> frozenset[str]:
         return frozenset()
 
 
+def work() -> tuple[Work, ...]:
+    """Say where it shows that a queue may have to be raised."""
+    return (backlog.FIRST_DUE,)
+
+
 def tick() -> float:
     """Raise the weight of queues whose oldest row is too old; reset it once they have caught up.
 
@@ -129,9 +135,11 @@ def tick() -> float:
     """
     raise_after = conf.raise_after
     if not (is_on() and raise_after):
-        return TICK
+        return IDLE
     before = raised()
     now = next_raised(before, _ages(), raise_after=raise_after)
+    if not (now or before):
+        return IDLE
     try:
         _keep(now)
     except SharedStateAway:

@@ -9,11 +9,21 @@ from notifications.core import routing
 from notifications.db import clock, dialect
 from notifications.models import WAITING, Hold, Notification, Scope
 from notifications.queueing import quarantine
+from scheduling.lookout import Moment
 
 _TABLE = Notification._meta.db_table
 _HOLDS = Hold._meta.db_table
 _OF_QUEUES = (Scope.EVERYTHING.value, Scope.CHANNEL.value, Scope.QUEUE.value)
 _QUEUES = [(c, p) for c in routing.CHANNELS for p in routing.PRIORITIES]
+
+
+_NAMED = ", ".join(f"('{channel}', '{priority}')" for channel, priority in _QUEUES)
+FIRST_DUE = Moment(
+    f"""WITH q(channel, priority) AS (VALUES {_NAMED})
+    SELECT min((SELECT min(n.due_at) FROM {_TABLE} n
+                WHERE n.channel = q.channel AND n.priority = q.priority)) FROM q"""  # noqa: S608 -- names of our own
+)
+"""When somebody must look at the first of all rows: a due one, a lease, a lost message."""
 
 
 class Waiting(NamedTuple):
