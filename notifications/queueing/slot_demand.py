@@ -1,7 +1,7 @@
 """A worker's main process looks which queues have messages that none of its slots is free for.
 
-It looks only while every slot is taken, in a thread of its own that the broker may keep waiting,
-and tells the children by ``making_way``.
+It asks the broker only while every slot is taken, in a thread of its own that the broker may keep
+waiting, and tells the children by ``making_way``. While the worker has no message it sleeps.
 """
 
 import threading
@@ -42,6 +42,7 @@ class Looks(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
     def stop(self, worker: Any) -> None:
         """Look no more."""
         self._ends.set()
+        worker_slots.took()
 
     def _look(self, consumed: Collection[str]) -> None:
         took = 0.0
@@ -56,6 +57,7 @@ class Looks(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
                 log.error("slots_not_looked_at", error=fault.error, at=fault.place)  # noqa: TRY400 -- a traceback has the exception's text
                 self._ends.wait(1.0)
             took = time.monotonic() - began
+            worker_slots.wait_while_idle(self._ends.is_set)
 
 
 def look(consumed: Collection[str]) -> None:

@@ -43,6 +43,11 @@ class Meter:
         with self._lock:
             self._spent[queue] = self._spent.get(queue, Spent()).plus(Spent(seconds, 1))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added since the last call of ``take``."""
+        return not self._spent
+
     def take(self) -> dict[str, Spent]:
         """Return what was added since the last call."""
         with self._lock:

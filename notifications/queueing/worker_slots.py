@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -27,7 +27,7 @@ from notifications.queueing.slot_time import Meter
 from scheduling import isolation, watch
 from scheduling.interruption import Request
 
-EXCHANGED_EVERY = 2.0  # seconds; an operator's change is seen after that
+EXCHANGED_EVERY = 2.0  # seconds while there is work; an operator's change is seen after that
 LONGEST_GOODBYE = 2.0  # seconds
 LOOKED_EVERY = 0.5  # seconds between two looks whether a spare slot is needed
 
@@ -39,6 +39,7 @@ _weights: dict[str, float] = {}
 # Slot time that is not charged to the local order yet, and that is not reported to Redis yet.
 _uncharged, _unreported = Meter(), Meter()
 _ends = threading.Event()
+_took = threading.Condition()  # tells that this worker has taken a message, or ends
 _exchanging: threading.Thread | None = None
 
 
@@ -58,6 +59,7 @@ def start(sender: Any, **_: Any) -> None:
 def stop(**_: Any) -> None:
     """Report the remaining slot time, if Redis answers."""
     _ends.set()
+    took()
     if _exchanging is not None:
         _exchanging.join(LONGEST_GOODBYE)
 
@@ -85,6 +87,7 @@ class TimedRequest(Request):
         queue, seconds = _queue_of(self), max(time.time() - self.time_start, 0.0)
         _uncharged.add(queue, seconds)
         _unreported.add(queue, seconds)
+        took()  # who waits while this worker is idle has this to report
 
 
 def fair_order() -> FairOrder:
@@ -148,6 +151,18 @@ class SpareSlot(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no
         worker.pool.grow(1)
         worker.pool.maintain_pool()
         worker.consumer._update_prefetch_count(1)  # noqa: SLF001 -- as Celery's own pool_grow does
+
+
+def took() -> None:
+    """Tell those who wait in ``wait_while_idle`` that there may be a message in hand."""
+    with _took:
+        _took.notify_all()
+
+
+def wait_while_idle(is_over: Callable[[], object]) -> None:
+    """Wait until this worker has a message in hand, or ``is_over``, of which ``took`` tells."""
+    with _took:
+        _took.wait_for(lambda: state.reserved_requests or is_over())
 
 
 def running() -> list[Running]:
@@ -218,6 +233,7 @@ def _exchange_until_the_end() -> None:
         with isolation.aside("allocation"):
             _exchange()
         _ends.wait(EXCHANGED_EVERY)
+        wait_while_idle(lambda: _ends.is_set() or not _unreported.is_empty)
     with isolation.aside("allocation"):
         _exchange()
 

@@ -15,7 +15,7 @@ from typing import Any
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import consumer, state
 
-from notifications.queueing import publisher
+from notifications.queueing import publisher, worker_slots
 from notifications.worker import message_faults, private_requests
 from scheduling import outages
 
@@ -28,6 +28,13 @@ STEP = 0.2  # seconds between two looks at whether the worker shall end
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
     """A consumer to which an error that the broker answers is an outage like silence."""
+
+    def __init__(self, on_task_request: Callable[[Any], object], **options: Any) -> None:
+        def take(request: Any) -> None:
+            worker_slots.took()
+            on_task_request(request)
+
+        super().__init__(take, **options)
 
     def update_strategies(self) -> None:
         """Have no task's messages show what the task was given, whatever its class."""
