@@ -18,11 +18,15 @@ class CoreConfig(AppConfig):
             checks,  # noqa: F401 -- their decorators do it
             login_throttle,
         )
-        from config.audit import log, requests, sessions
+        from config.audit import log, sessions
+        from notifications.core import roles
         from notifications.operations import personal_data
         from scheduling import ticker
 
-        requests.connect()
+        if roles.shows_pages():
+            from config.audit import requests
+
+            requests.connect()
         sessions.connect()
         login_throttle.connect()
         if settings.LOGIN_BY_ALLAUTH:

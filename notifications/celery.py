@@ -6,10 +6,12 @@ notifications.celery.setup(app)
 app.autodiscover_tasks()
 """
 
+import contextlib
 import gc
 import os
 from typing import Any
 
+import billiard.util
 from celery import Celery
 from celery.signals import (
     beat_init,
@@ -67,7 +69,15 @@ def is_set_up(app: Celery) -> bool:
 
 
 def _share_memory(**_: Any) -> None:
-    """Have a child's garbage collector leave alone, and so shared, what it gets by the fork."""
+    """Have a child share what it gets by the fork, and get what it would load by itself.
+
+    billiard has a child end with its parent by a call that it parses from C where cffi is there;
+    the question for the same loads the same. A garbage collector writes to what it looks at, so
+    what is left of the start goes, and the rest is left alone.
+    """
+    with contextlib.suppress(OSError):  # not Linux
+        billiard.util.get_pdeathsig()
+    gc.collect()
     gc.freeze()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from environs import validate
 
-from notifications.core import private_files
+from notifications.core import private_files, roles
 from notifications.core.environment import (
     AT_LEAST_ONE,
     MOST_DAYS,
@@ -31,12 +31,13 @@ from scheduling import redis_address
 
 take_old_names(os.environ)
 
+# What only pages need: it has no tables, and a worker or a scheduler spares its memory.
+_PAGES = ["unfold.apps.BasicAppConfig", "ninja"] if roles.shows_pages() else []
 NOTIFICATIONS_APPS = [
-    "unfold.apps.BasicAppConfig",
+    *_PAGES,
     "notifications.apps.AdminConfig",  # in place of django.contrib.admin
     "django_celery_beat",
     "django_celery_results",
-    "ninja",
     "templates_engine",
     "scheduling",
     "notifications",
@@ -348,5 +349,5 @@ TEMPLATES_KEEP_SMS_TYPOGRAPHY = env.bool("TEMPLATES_KEEP_SMS_TYPOGRAPHY", defaul
 
 
 # ``import *`` takes every name: settings only.
-del Any, JOBS_QUEUE, Path, QUEUE_TYPES, env, os, queues, redis_address, socket, take_old_names
-del AT_LEAST_ONE, MOST_DAYS, NOT_NEGATIVE, PORT, POSITIVE, validate
+del Any, JOBS_QUEUE, Path, QUEUE_TYPES, env, os, queues, redis_address, roles, socket
+del AT_LEAST_ONE, MOST_DAYS, NOT_NEGATIVE, PORT, POSITIVE, take_old_names, validate

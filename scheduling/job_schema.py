@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
-
-import jsonschema
+from typing import TYPE_CHECKING, Any
 
 from scheduling import conditions, retries
 from scheduling.terms import DAY_SECONDS, KEY_LENGTH, MISFIRE_CAP_LIMIT, Guarantee, Misfire, Overlap
+
+if TYPE_CHECKING:
+    import jsonschema
 
 MOMENT = {"type": "string", "format": "date-time", "description": "with its UTC offset"}
 TEXT = {"type": "string", "pattern": r"^[^\u0000]*$"}
@@ -123,10 +124,7 @@ def check(definition: dict[str, Any], handlers: Iterable[str]) -> None:
     if isinstance(groups, list) and len(groups) > MOST_GROUPS:
         # Before the validator compares each with each other.
         raise InvalidJob(f"groups: There are {MOST_GROUPS} at most.", field="groups")
-    validator = jsonschema.Draft202012Validator(schema(allowed))
-    error = _rule_error(definition) or jsonschema.exceptions.best_match(
-        validator.iter_errors(definition)
-    )
+    error = _rule_error(definition) or _best_error(schema(allowed), definition)
     if error is not None:
         where = ".".join(str(part) for part in error.absolute_path) or "the job"
         raise InvalidJob(f"{where}: {error.message}", field=_place_of(error))
@@ -137,16 +135,23 @@ def check(definition: dict[str, Any], handlers: Iterable[str]) -> None:
     _refuse_contradictions(definition)
 
 
-def _rule_error(definition: dict[str, Any]) -> jsonschema.ValidationError | None:
+def _best_error(
+    schema: dict[str, Any], definition: dict[str, Any]
+) -> "jsonschema.ValidationError | None":
+    import jsonschema  # noqa: PLC0415 -- 2 MB that a process without a job to check spares
+
+    validator = jsonschema.Draft202012Validator(schema)
+    return jsonschema.exceptions.best_match(validator.iter_errors(definition))
+
+
+def _rule_error(definition: dict[str, Any]) -> "jsonschema.ValidationError | None":
     """Return what is wrong within a rule whose kind is plain, rather than that none fits."""
     rule = definition.get("schedule")
     kinds = [kind for kind in _KINDS if isinstance(rule, dict) and kind in rule]
     if len(kinds) != 1:
         return None
     own = {"type": "object", "properties": {"schedule": _KINDS[kinds[0]]()}}
-    return jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(own).iter_errors(definition)
-    )
+    return _best_error(own, definition)
 
 
 def _refuse_contradictions(definition: dict[str, Any]) -> None:
@@ -162,7 +167,7 @@ def _refuse_contradictions(definition: dict[str, Any]) -> None:
         raise InvalidJob("expires: It is before the start.", field="expires")
 
 
-def _place_of(error: jsonschema.ValidationError) -> str:
+def _place_of(error: "jsonschema.ValidationError") -> str:
     """Return the path of the key at fault; also of one that is missing, or that no job has."""
     path = [str(part) for part in error.absolute_path]
     keys: list[str] = []

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
-from billiard.process import active_children  # type: ignore[import-untyped]
+from billiard.process import active_children
 from celery.concurrency import get_implementation
 from django.conf import settings
 
