@@ -103,7 +103,7 @@ def test_a_missing_variable_is_named_beside_the_context(boss: Client, receipt: T
 @pytest.mark.parametrize(
     ("values", "field", "words"),
     [
-        ({"recipients": ""}, "recipients", "whom"),
+        ({"recipients": ""}, "recipients", "Name the recipients"),
         ({"recipients": "ada@example.org\nnobody"}, "recipients", "nobody"),
         ({"body": ""}, "body", "nothing to send"),
         ({"channel": "", "body": "x"}, "channel", "channel"),
