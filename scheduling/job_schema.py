@@ -1,10 +1,10 @@
 """A job's definition as JSON: its schema, and the named errors for what does not fit it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from scheduling import conditions, retries
+from scheduling import conditions, retries, rule_forms
 from scheduling.terms import DAY_SECONDS, KEY_LENGTH, MISFIRE_CAP_LIMIT, Guarantee, Misfire, Overlap
 
 if TYPE_CHECKING:
@@ -55,6 +55,14 @@ class UnknownJob(JobError):
 
 def schema(handlers: Iterable[str]) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a job definition; durations are seconds."""
+    alone = {"properties": {"overlap": {"enum": [Overlap.SKIP, Overlap.QUEUE]}}}
+    return {
+        **_shape(handlers, [rule() for rule in _KINDS.values()]),
+        "dependentSchemas": {"concurrency_key": {**alone, "required": ["overlap"]}},
+    }
+
+
+def _shape(handlers: Iterable[str], rules: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Job",
@@ -64,7 +72,7 @@ def schema(handlers: Iterable[str]) -> dict[str, Any]:
         "properties": {
             "name": TEXT | {"minLength": 1, "maxLength": 200},
             "handler": {"type": "string", "enum": sorted(handlers)},
-            "schedule": {"oneOf": [_cron(), _every(), _at(), _rrule(), _solar()]},
+            "schedule": {"oneOf": rules},
             "args": {"type": "array", "default": []},
             "kwargs": {"type": "object", "default": {}},
             "enabled": {"type": "boolean", "default": True},
@@ -124,7 +132,9 @@ def check(definition: dict[str, Any], handlers: Iterable[str]) -> None:
     if isinstance(groups, list) and len(groups) > MOST_GROUPS:
         # Before the validator compares each with each other.
         raise InvalidJob(f"groups: There are {MOST_GROUPS} at most.", field="groups")
-    error = _rule_error(definition) or _best_error(schema(allowed), definition)
+    # How a rule's texts are written is refused later, in better words.
+    shape = _shape(allowed, [rule(forms=False) for rule in _KINDS.values()])
+    error = _rule_error(definition) or _best_error(shape, definition)
     if error is not None:
         where = ".".join(str(part) for part in error.absolute_path) or "the job"
         raise InvalidJob(f"{where}: {error.message}", field=_place_of(error))
@@ -150,7 +160,7 @@ def _rule_error(definition: dict[str, Any]) -> "jsonschema.ValidationError | Non
     kinds = [kind for kind in _KINDS if isinstance(rule, dict) and kind in rule]
     if len(kinds) != 1:
         return None
-    own = {"type": "object", "properties": {"schedule": _KINDS[kinds[0]]()}}
+    own = {"type": "object", "properties": {"schedule": _KINDS[kinds[0]](forms=False)}}
     return _best_error(own, definition)
 
 
@@ -209,7 +219,7 @@ def _retry() -> dict[str, Any]:
     return {**one, "properties": {**how, "errors": errors}}
 
 
-def _cron() -> dict[str, Any]:
+def _cron(*, forms: bool = True) -> dict[str, Any]:
     cron = {"type": "string", "description": "minute hour day-of-month month day-of-week"}
     seconds = {"type": "boolean", "description": "whether a field of seconds comes first"}
     days = {
@@ -217,34 +227,36 @@ def _cron() -> dict[str, Any]:
         "default": "and",
         "description": "whether day-of-month and day-of-week must both match",
     }
-    own = {"cron": cron, "timezone": ZONE, "seconds": seconds, "days": days}
-    return _object(own | _wrapping(), required="cron")
+    own = {"cron": cron, "seconds": seconds, "days": days}
+    rule = _object(own | _wrapping(forms=forms), required="cron")
+    return rule | (rule_forms.CRON if forms else {})
 
 
-def _every() -> dict[str, Any]:
+def _every(*, forms: bool = True) -> dict[str, Any]:
     seconds = {"type": "number", "minimum": 1, "description": "seconds"}
-    return _object({"every": seconds, "timezone": ZONE} | _wrapping(), required="every")
+    return _object({"every": seconds} | _wrapping(forms=forms), required="every")
 
 
-def _at() -> dict[str, Any]:
+def _at(*, forms: bool = True) -> dict[str, Any]:
     return _object({"at": MOMENT}, required="at")
 
 
-def _rrule() -> dict[str, Any]:
+def _rrule(*, forms: bool = True) -> dict[str, Any]:
     text = {"type": "string", "description": "an RRULE of RFC 5545, without DTSTART"}
     begin = MOMENT | {
         "description": "what it counts from; by default its registration, in whole minutes"
     }
-    own = {"rrule": text, "timezone": ZONE, "from": begin}
-    return _object(own | _wrapping(), required="rrule")
+    own = {"rrule": text | (rule_forms.RRULE if forms else {}), "from": begin}
+    return _object(own | _wrapping(forms=forms), required="rrule")
 
 
-def _wrapping() -> dict[str, Any]:
-    """Return the keys that leave out or move due times."""
+def _wrapping(*, forms: bool) -> dict[str, Any]:
+    """Return the zone, and the keys that leave out or move due times."""
     return {
+        "timezone": ZONE | (rule_forms.ZONE if forms else {}),
         "between": {
             "type": "array",
-            "items": {"type": "string"},
+            "items": {"type": "string"} | (rule_forms.OF_DAY if forms else {}),
             "minItems": 2,
             "maxItems": 2,
             "description": 'only between two times of day, like ["08:00", "20:00"]',
@@ -260,10 +272,11 @@ def _wrapping() -> dict[str, Any]:
     }
 
 
-def _solar() -> dict[str, Any]:
+def _solar(*, forms: bool = True) -> dict[str, Any]:
+    event = {"type": "string", "description": "e.g. sunset"}
     return _object(
         {
-            "solar": {"type": "string", "description": "e.g. sunset"},
+            "solar": event | (rule_forms.SOLAR if forms else {}),
             "latitude": {"type": "number", "minimum": -90, "maximum": 90},
             "longitude": {"type": "number", "minimum": -180, "maximum": 180},
         },
@@ -280,4 +293,10 @@ def _object(properties: dict[str, Any], *, required: str) -> dict[str, Any]:
     }
 
 
-_KINDS = {"cron": _cron, "every": _every, "at": _at, "rrule": _rrule, "solar": _solar}
+_KINDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "cron": _cron,
+    "every": _every,
+    "at": _at,
+    "rrule": _rrule,
+    "solar": _solar,
+}

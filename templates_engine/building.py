@@ -37,7 +37,7 @@ from templates_engine.plain_text import text_source
 from templates_engine.rendering import CompiledVersion
 from templates_engine.source import check_syntax, normalized
 
-_LOCALE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+LOCALE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _check_shape(draft: Draft) -> None:
                 f"It needs {wanted}.", locale=DEFAULT_LOCALE, part=sorted(group)[0]
             )
     for locale, sources in draft.variants.items():
-        if locale != DEFAULT_LOCALE and not _LOCALE.fullmatch(locale):
+        if locale != DEFAULT_LOCALE and not LOCALE.fullmatch(locale):
             raise InvalidTemplate(
                 f"{locale!r} is not a locale.", hint="Write it as de or de-AT.", locale=locale
             )

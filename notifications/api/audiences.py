@@ -8,7 +8,8 @@ from ninja import Field, Path, Query, Router, Schema
 from ninja import Status as Answer
 
 from notifications.api.authentication import mine, world_of
-from notifications.api.fields import Input, Text
+from notifications.api.fields import CATEGORY_NAME, Input, Text, Whole
+from notifications.api.json_schemas import text
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.audiences import saved
@@ -22,8 +23,13 @@ Name = Annotated[Text, Path(max_length=50, description="The audience's name.")]
 class AudienceIn(Input):
     """An audience under its name."""
 
-    name: str = Field(description="Like `gold-customers`.")
-    description: str = Field("", description="What it is for.")
+    name: str = Field(
+        description="Like `gold-customers`.",
+        json_schema_extra=CATEGORY_NAME | {"not": {"const": saved.RESERVED}},
+    )
+    description: str = Field(
+        "", description="What it is for.", json_schema_extra=text(saved.LONGEST_DESCRIPTION)
+    )
     filter: dict[str, Any] = Field(
         description='`{"field": …, "op": …, "value": …}`, or such inside `and`, `or` and `not`.'
     )
@@ -33,7 +39,7 @@ class FilterIn(Input):
     """A filter that is not saved."""
 
     filter: dict[str, Any] = Field(description="As in an audience.")
-    limit: int = Field(saved.SHOWN, ge=0, le=saved.MOST_SHOWN, description="Recipients shown.")
+    limit: Whole = Field(saved.SHOWN, ge=0, le=saved.MOST_SHOWN, description="Recipients shown.")
 
 
 class AudienceOut(Schema):

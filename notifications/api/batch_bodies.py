@@ -12,6 +12,7 @@ from django.http import HttpRequest
 
 from notifications.api import csv_rows, declared_charset
 from notifications.api.bodies import read_json
+from notifications.api.fields import OF_A_ROW
 from notifications.api.notification_bodies import NotificationIn
 from notifications.api.problems import Problem
 from notifications.core.conf import conf
@@ -23,9 +24,6 @@ FIELDS = frozenset(
 )
 # Fields, too, where no template could have variables of these names.
 OWN_TEXT = frozenset({"subject", "body"})
-
-# What rows cannot share: whose they are, and what tells one from another.
-_OF_A_ROW = frozenset({"recipient", "to", "idempotency_key", "project", "test"})
 
 Fields = dict[str, Any]
 Item = Fields | Callable[[], Fields]  # a row's fields, or what raises why it has none
@@ -95,7 +93,12 @@ def read_csv(
             _check_count(sum(1 for _ in csv_rows.read(body, codec, among, fields).rows()))
         return csv_rows.read(body, codec, among, fields)
     except csv_rows.UnreadableFile as error:
-        raise Problem("invalid-request", f"The CSV cannot be read. {error}") from None
+        raise unreadable(error) from None
+
+
+def unreadable(error: csv_rows.UnreadableFile) -> Problem:
+    """Say why a file cannot be read."""
+    return Problem("invalid-request", f"The CSV cannot be read. {error}", field="body")
 
 
 def _json(body: bytes) -> Rows:
@@ -140,7 +143,7 @@ def _to_audience(found: Fields) -> Rows:
 
 def _check_shared(common: Fields) -> None:
     for name in common:
-        if name in _OF_A_ROW or name not in NotificationIn.model_fields:
+        if name in OF_A_ROW or name not in NotificationIn.model_fields:
             raise Problem(
                 "invalid-request", "Rows cannot share this field.", field=f"common.{name}"
             )
@@ -156,7 +159,7 @@ def rows_of_csv(body: bytes, fields: frozenset[str], codec: str = "") -> Rows:
         for row in sheet.rows():
             rows.lines.append(row.line)
     except csv_rows.UnreadableFile as error:
-        raise Problem("invalid-request", f"The CSV cannot be read. {error}") from None
+        raise unreadable(error) from None
     rows.blank = sheet.blank
     _check_count(len(rows.lines))
     return rows

@@ -1,16 +1,27 @@
 """Chains: one way after the other until a message reaches; and what became of each run."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 from ninja import Status as Answer
+from pydantic import ConfigDict
 
 from notifications.api.authentication import mine, world_of
 from notifications.api.contract import refuses
-from notifications.api.fields import CHANNEL, PRIORITY, TIME, Input, Name, one_of
+from notifications.api.fields import (
+    BY_CHANNEL,
+    PRIORITY,
+    TIME,
+    Input,
+    Name,
+    Whole,
+    named,
+    one_of,
+)
+from notifications.api.json_schemas import EMPTY, Json, both, given, lacking, number, some_of, text
 from notifications.api.notification_bodies import ToIn
 from notifications.api.notifications import IdempotencyKey
 from notifications.api.problems import Problem
@@ -18,25 +29,49 @@ from notifications.chains import cancel_chain, definitions, send_chain, story
 from notifications.core.chains import StopOn
 from notifications.core.retry import Guarantee
 from notifications.models import Chain, ChainRun
+from notifications.models.chain import CHAIN_NAME, LONGEST_CHAIN_NAME, LONGEST_FAMILY
+from notifications.models.recipient import ADDRESSED
 
 router = Router()
 run_router = Router()
+
+CHAIN = named(CHAIN_NAME, LONGEST_CHAIN_NAME)
+_TEMPLATE: Json = both(given("template"), lacking("body", "subject"))
+_TEXT: Json = both(given("body"), lacking("template"))
+WHAT_GOES = some_of(_TEMPLATE, _TEXT, lacking("template", "body", "subject"))
+"""Documents that a step has a template, or a text, or what the chain's family has for it."""
+HAS_ALL = some_of(
+    given("template"),
+    {"properties": {"template": EMPTY, "steps": {"items": {"anyOf": [_TEMPLATE, _TEXT]}}}},
+)
+"""Documents that without a family each step has a template or a text of its own."""
 
 
 class StepIn(Input):
     """One step: a way, what goes by it, and how long to wait until the next."""
 
-    channel: str = Field(json_schema_extra=CHANNEL)
+    model_config = ConfigDict(json_schema_extra=WHAT_GOES)
+
+    channel: str = Field(json_schema_extra=one_of(ADDRESSED))
     wait: float | None = Field(
         None,
+        json_schema_extra=number(definitions.SHORTEST_WAIT, definitions.LONGEST_WAIT),
         description="Seconds from this step to the next. Required for every step but the last.",
     )
-    template: str = Field("", description="Instead of the template of the chain's family.")
-    subject: str = ""
-    body: str = Field("", description="The text, if there is no template.")
+    template: str = Field(
+        "", description="Instead of the template of the chain's family.", json_schema_extra=text()
+    )
+    subject: str = Field("", json_schema_extra=text())
+    body: str = Field(
+        "", description="The text, if there is no template.", json_schema_extra=text()
+    )
     priority: str = Field("", json_schema_extra=one_of(("", *PRIORITY["enum"])))
     options: dict[str, Any] | None = None
-    recipient: str = Field("", description="An address for this step, instead of the recipient's.")
+    recipient: str = Field(
+        "",
+        description="An address for this step, instead of the recipient's.",
+        json_schema_extra=text(),
+    )
     to: ToIn | None = Field(None, description="A stored recipient for this step.")
     from_email: str = Field(
         "", description="The sender of a step by email: one that an account allows."
@@ -46,7 +81,12 @@ class StepIn(Input):
 class ChainBody(Input):
     """What a chain does."""
 
-    steps: list[StepIn] = Field(description=f"In their order, at most {definitions.MOST_STEPS}.")
+    model_config = ConfigDict(json_schema_extra=HAS_ALL)
+
+    steps: list[StepIn] = Field(
+        description=f"In their order, at most {definitions.MOST_STEPS}.",
+        json_schema_extra={"minItems": 1, "maxItems": definitions.MOST_STEPS},
+    )
     stop_on: str = Field(
         StopOn.DELIVERED.value,
         json_schema_extra=one_of(tuple(StopOn)),
@@ -56,16 +96,22 @@ class ChainBody(Input):
         "",
         description="The first part of the templates' names: a step without a template uses "
         "`FAMILY.CHANNEL`, like `one-time-code.sms`.",
+        json_schema_extra=text(LONGEST_FAMILY),
     )
-    expires: int | None = Field(
-        None, description="Seconds from the start after which no step is sent."
+    expires: Whole | None = Field(
+        None,
+        description="Seconds from the start after which no step is sent.",
+        json_schema_extra=number(1, definitions.LONGEST_CHAIN),
     )
 
 
 class ChainIn(ChainBody):
     """A chain under a name."""
 
-    name: str = Field(description="Your name for it, like `one-time-code`.")
+    name: str = Field(
+        description="Your name for it, like `one-time-code`.",
+        json_schema_extra=CHAIN,
+    )
 
 
 class ChainOut(Schema):
@@ -82,10 +128,14 @@ class ChainOut(Schema):
 class ChainRunIn(Input):
     """What a chain is started with; every step gets it, but for what it says itself."""
 
-    chain: str | ChainBody = Field(description="Its name, or a chain as data.")
+    chain: Annotated[str, Field(json_schema_extra=CHAIN)] | ChainBody = Field(
+        description="Its name, or a chain as data."
+    )
     to: ToIn | None = Field(None, description="A stored recipient, with an address per channel.")
     recipients: dict[str, str] | None = Field(
-        None, description="Addresses by channel, in place of the stored ones."
+        None,
+        description="Addresses by channel, in place of the stored ones.",
+        json_schema_extra=BY_CHANNEL,
     )
     context: dict[str, Any] | None = Field(None, description="The variables of all templates.")
     locale: str = ""
@@ -103,7 +153,9 @@ class ChainRunIn(Input):
     )
     countdown: float | None = Field(None, description="Seconds from now, instead of `eta`.")
     expires: str | float | None = Field(
-        None, description="A time, or seconds from now, after which no step is sent."
+        None,
+        description="A time, or seconds from now, after which no step is sent.",
+        json_schema_extra=TIME,
     )
     callback_url: str = Field(
         "", description="A URL that gets a signed POST with the final status of each step."

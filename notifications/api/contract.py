@@ -4,7 +4,9 @@ from typing import Any
 
 from django.conf import settings
 
-from notifications.api import examples, notification_schema, problems
+from notifications.api import beyond_schema, examples, filter_schema, notification_schema, problems
+from notifications.api.fields import OF_A_ROW
+from notifications.api.json_schemas import NULL, Json
 from notifications.core import routing
 from notifications.models import Status
 from scheduling import jobs
@@ -104,42 +106,41 @@ _CALLBACKS = {
         }
     }
 }
-_ROWS = {
-    "type": "array",
-    "minItems": 1,
-    # Neither a type nor a reference: what is not a notification is refused alone, in the answer.
-    "items": {"description": "Like NotificationIn."},
-}
-_BATCH = {
-    "title": "Batch",
-    "anyOf": [
-        _ROWS,
-        {
-            "type": "object",
-            "properties": {
-                "common": {"type": "object", "description": "Fields that all rows share."},
-                "notifications": _ROWS,
+# Neither a type nor a reference: what is not a notification is refused alone, in the answer.
+_ROWS = {"type": "array", "minItems": 1, "items": {"description": "Like NotificationIn."}}
+
+
+def _batch(shared: list[str]) -> Json:
+    """Return the schema of a batch in JSON, whose rows can share these fields."""
+    common = {
+        "type": "object",
+        "description": "Fields that all rows share.",
+        "propertyNames": {"enum": shared},
+    }
+    return {
+        "title": "Batch",
+        "anyOf": [
+            _ROWS,
+            {
+                "type": "object",
+                "properties": {"common": common, "notifications": _ROWS},
+                "required": ["notifications"],
+                "additionalProperties": False,
             },
-            "required": ["notifications"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {
-                "audience": {"type": "string", "description": "The name of a saved audience."},
-                "common": {"type": "object", "description": "Fields that all rows share."},
-                "variables": {
-                    "type": "object",
-                    "description": "The template's variables, by what fills them: "
-                    "`attributes.…`, `id`, `locale`, `timezone` or `country`, or an object of "
-                    "`from` and `default`.",
+            {
+                "type": "object",
+                "properties": {
+                    "audience": filter_schema.AUDIENCE,
+                    "common": common,
+                    "variables": filter_schema.VARIABLES,
                 },
+                "required": ["audience"],
+                "additionalProperties": False,
             },
-            "required": ["audience"],
-            "additionalProperties": False,
-        },
-    ],
-}
+        ],
+    }
+
+
 _BATCH_EXAMPLE = {
     "common": {"channel": "email", "subject": "Your receipt"},
     "notifications": [
@@ -151,6 +152,29 @@ _RECIPIENTS_CSV = (
     "id,email,push,timezone,plan\ncustomer-17,ada@example.org,token-a|token-b,UTC,gold\n"
 )
 _SOME_TEXT = {"type": "string", "minLength": 1}
+# What the rest of a job may supply, and so the change need not.
+_OF_A_WHOLE_JOB = ("required", "dependentRequired", "dependentSchemas")
+# The tasks that send, each with an argument that it needs.
+_SENDS = {
+    routing.SEND_TASK: "channel",
+    routing.SEND_TO_EACH_TASK: "channel",
+    routing.SEND_TO_AUDIENCE_TASK: "audience",
+}
+_UNIQUE = ("unique_key", "unique_seconds")
+_IF_BOTH_ARE_NAMED: list[Json] = [
+    {
+        "anyOf": [
+            {"properties": {"concurrency_key": NULL}},
+            {"properties": {"overlap": {"enum": [Overlap.SKIP, Overlap.QUEUE]}}},
+        ]
+    },
+    {
+        "anyOf": [
+            {"properties": dict.fromkeys(_UNIQUE, NULL)},
+            {"properties": {name: {"not": NULL} for name in _UNIQUE}},
+        ]
+    },
+]
 _CSV = "recipient,name\nada@example.org,Ada\n"
 # Where the answer of one operation leads to: operation → those that take a part of its answer.
 _LINKS: dict[str, dict[str, dict[str, str]]] = {
@@ -197,6 +221,8 @@ def complete(document: dict[str, Any]) -> None:
     # They depend on the handlers that are allowed.
     schemas["JobDefinition"], schemas["JobChange"] = _job_schemas()
     notification_schema.complete(schemas)
+    filter_schema.complete(schemas)
+    batch = _batch(sorted(schemas["NotificationIn"]["properties"].keys() - OF_A_ROW))
     schemas["Problem"] = _PROBLEM
     schemas["StatusCallback"] = _STATUS_CALLBACK
     document["servers"] = [{"url": settings.PUBLIC_URL or "/"}]
@@ -205,27 +231,44 @@ def complete(document: dict[str, Any]) -> None:
             _link(operation)
             if operation["operationId"] == "create_notification":
                 operation["callbacks"] = _CALLBACKS
-            _take_body(operation)
+            _take_body(operation, batch)
             _show_examples(operation)
             for status in _refusals(operation):
                 operation["responses"][status] = _response(status)
+            _tell_beyond_schema(operation)
 
 
 def _job_schemas() -> tuple[dict[str, Any], dict[str, Any]]:
     definition = {name: part for name, part in jobs.schema().items() if name != "$schema"}
     definition["properties"]["args"].setdefault("items", {})  # generators insist
+    sending = [_that_sends(*one) for one in _SENDS.items()]
+    of_others = [h for h in definition["properties"]["handler"]["enum"] if h not in _SENDS]
+    others = [{"properties": {"handler": {"enum": of_others}}}] if of_others else []
+    definition["allOf"] = [{"anyOf": [*others, *sending]}]
     change = {
-        **{name: part for name, part in definition.items() if name != "required"},
+        **{name: part for name, part in definition.items() if name not in _OF_A_WHOLE_JOB},
         "title": "JobChange",
+        "allOf": _IF_BOTH_ARE_NAMED,
         "properties": {
-            name: part if name in definition["required"] else {"anyOf": [part, {"type": "null"}]}
+            name: part if name in definition["required"] else {"anyOf": [part, NULL]}
             for name, part in definition["properties"].items()
             if name != "name"
         },
     }
-    runs_alone = {"properties": {"overlap": {"enum": [Overlap.SKIP, Overlap.QUEUE]}}}
-    definition["dependentSchemas"] = {"concurrency_key": {**runs_alone, "required": ["overlap"]}}
     return definition, change
+
+
+def _that_sends(handler: str, needed: str) -> Json:
+    """Say of a job that sends that its arguments have names; ``needed`` is one of them."""
+    kwargs = {"type": "object", "required": [needed]}
+    return {
+        "properties": {
+            "handler": {"const": handler},
+            "args": {"type": "array", "maxItems": 0},
+            "kwargs": kwargs,
+        },
+        "required": ["kwargs"],
+    }
 
 
 def _link(operation: dict[str, Any]) -> None:
@@ -236,12 +279,12 @@ def _link(operation: dict[str, Any]) -> None:
                 response.setdefault("links", {})[name] = link
 
 
-def _take_body(operation: dict[str, Any]) -> None:
+def _take_body(operation: Json, batch: Json) -> None:
     if name := operation.pop("x-body", ""):
         content: dict[str, Any] = {_JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
         if name == "Batch":
             content = {
-                _JSON: {"schema": _BATCH, "example": _BATCH_EXAMPLE},
+                _JSON: {"schema": batch, "example": _BATCH_EXAMPLE},
                 "text/csv": {"schema": _SOME_TEXT, "example": _CSV},
             }
         elif name == "Recipients":
@@ -268,6 +311,13 @@ def _refusals(operation: dict[str, Any]) -> list[int]:
     if "requestBody" in operation:
         statuses += [413, 415, 422]
     return sorted(statuses)
+
+
+def _tell_beyond_schema(operation: Json) -> None:
+    """List what is refused of a request that fits the schema, as words and as data."""
+    if words := beyond_schema.in_words(operation):
+        operation["description"] = f"{operation.get('description', '')}\n\n{words}".strip()
+        operation["responses"][422]["x-problems"] = beyond_schema.described(operation)
 
 
 def _response(status: int) -> dict[str, Any]:

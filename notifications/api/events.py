@@ -13,8 +13,10 @@ from notifications import events
 from notifications.api.authentication import mine, world_of
 from notifications.api.contract import refuses
 from notifications.api.fields import EVENT, Input, Text, one_of
+from notifications.api.json_schemas import text
 from notifications.api.pagination import Page, Paging, cut_by_age
 from notifications.api.problems import Problem
+from notifications.events.emission import LONGEST_KEY
 from notifications.models import Event, EventEffect
 
 router = Router()
@@ -29,7 +31,9 @@ class EventIn(Input):
 
     name: str = Field(description="Like `payment.settled`.", json_schema_extra=EVENT)
     key: str = Field(
-        "", description="A second request with the same key and content returns the first event."
+        "",
+        description="A second request with the same key and content returns the first event.",
+        json_schema_extra=text(LONGEST_KEY),
     )
     data: dict[str, Any] | None = Field(
         None, description="What rules read: conditions, addresses and the template's variables."

@@ -87,7 +87,7 @@ class Replayed(Schema):
 class BulkReplayIn(Input):
     """Which to replay, and how fast."""
 
-    fingerprint: str = Field("", max_length=32, description="One cause; empty for all of them.")
+    fingerprint: Text = Field("", max_length=32, description="One cause; empty for all of them.")
     per_second: float = Field(gt=0, le=bulk_replays.FASTEST)
 
 
@@ -107,13 +107,13 @@ class BulkReplayOut(Schema):
 class DiscardIn(Input):
     """Why it need not be delivered any more."""
 
-    reason: str = Field(min_length=1, max_length=255)
+    reason: Text = Field(min_length=1, max_length=255)
 
 
 class BulkDiscardIn(DiscardIn):
     """Which to discard, and why."""
 
-    fingerprint: str = Field(min_length=1, max_length=32)
+    fingerprint: Text = Field(min_length=1, max_length=32)
 
 
 class Discarded(Schema):

@@ -98,7 +98,7 @@ class RunReplayed(Schema):
 class RunsReplayIn(Input):
     """Which to replay."""
 
-    cause: str = Field(min_length=1, max_length=32)
+    cause: Text = Field(min_length=1, max_length=32)
 
 
 class RunsReplayed(Schema):
@@ -110,7 +110,7 @@ class RunsReplayed(Schema):
 class RunDiscardIn(Input):
     """Why it need not run any more."""
 
-    reason: str = Field(min_length=1, max_length=255)
+    reason: Text = Field(min_length=1, max_length=255)
 
 
 class FailedRunFilters(Paging):

@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic.json_schema import WithJsonSchema
 
+from notifications.api.json_schemas import text, whole
 from notifications.core import routing
 from notifications.core.text import can_be_kept
 from notifications.models.event import EVENT_NAME, LONGEST_EVENT_NAME
 from notifications.models.preference import CATEGORY, LONGEST_CATEGORY
-from notifications.models.recipient import ADDRESSED, KEY, LONGEST_KEY, RESERVED
+from notifications.models.recipient import ADDRESSED, KEY, LONGEST_COUNTRY, LONGEST_KEY, RESERVED
 
 
 class Input(BaseModel):
@@ -35,8 +36,8 @@ def _storable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-"""Text of a query or of a path, which a database can look for."""
+Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra=text())]
+"""Text that a database can keep, and look for."""
 
 
 def one_of(names: tuple[str, ...]) -> dict[str, Any]:
@@ -60,20 +61,26 @@ def _among(names: tuple[str, ...]) -> Callable[[str], str]:
     return check
 
 
+OF_A_ROW = frozenset({"recipient", "to", "idempotency_key", "project", "test"})
+"""What rows of a batch cannot share: whose they are, and what tells one from another."""
+
 CHANNEL = one_of(routing.CHANNELS)
 PRIORITY = one_of(routing.PRIORITIES)
 BY_CHANNEL: dict[str, Any] = {"propertyNames": {"enum": list(ADDRESSED)}}
 """Documents an object that has channels for names."""
 
 
-def _named(pattern: str, longest: int) -> dict[str, Any]:
+def named(pattern: str, longest: int) -> dict[str, Any]:
     """Document a name that is checked elsewhere, with a hint of its own."""
-    return {"pattern": pattern.replace("\\Z", "$"), "maxLength": longest}
+    return {"pattern": whole(pattern), "maxLength": longest}
 
 
-EVENT = _named(EVENT_NAME, LONGEST_EVENT_NAME)
-CATEGORY_NAME = _named(CATEGORY, LONGEST_CATEGORY)
-KEY_OF_ONE = _named(KEY, LONGEST_KEY) | {"not": {"const": RESERVED}}
+EVENT = named(EVENT_NAME, LONGEST_EVENT_NAME)
+CATEGORY_NAME = named(CATEGORY, LONGEST_CATEGORY)
+KEY_OF_ONE = named(KEY, LONGEST_KEY) | {"not": {"const": RESERVED}}
+ZONE = text(64, "^(?:[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*)?$")
+"""Documents a zone of IANA, of whose names it has the form alone; or none."""
+COUNTRY = text(LONGEST_COUNTRY)
 TIME: dict[str, Any] = {"format": "date-time"}
 
 

@@ -6,11 +6,14 @@ from uuid import UUID
 
 from ninja import Field, Schema
 
-from notifications.api.fields import CHANNEL, PRIORITY, TIME, Input, one_of
+from notifications.api.fields import CHANNEL, PRIORITY, TIME, Input, Whole, one_of
+from notifications.api.json_schemas import SOME, number, text
 from notifications.channels.mail import ATTACHMENT_FIELDS, FIELDS
 from notifications.core.retry import Guarantee
 from notifications.models import ArchivedNotification, Notification, NotificationRecord, Status
+from notifications.models.digest import LONGEST_DIGEST_KEY
 from notifications.monitoring import timeline
+from notifications.recipients import directory
 from notifications.submission import digest_fields
 
 
@@ -40,24 +43,36 @@ class MailIn(Input):
 class ToIn(Input):
     """A stored recipient."""
 
-    recipient: str | int = Field(description="Your own id for the recipient.")
+    recipient: str | Whole = Field(
+        description="Your own id for the recipient.",
+        json_schema_extra=number(0, directory.LARGEST_ID),
+    )
 
 
 class DigestIn(Input):
     """The digest that a notification goes with, with all others of its key and recipient."""
 
-    key: str = Field(description="What is collected together, like `comments-on-7`.")
-    window: float = Field(description="Seconds for which it collects, 1 to 604800.")
+    key: str = Field(
+        description="What is collected together, like `comments-on-7`.",
+        json_schema_extra=text(LONGEST_DIGEST_KEY) | SOME,
+    )
+    window: float = Field(
+        description="Seconds for which it collects, 1 to 604800.",
+        json_schema_extra=number(1, digest_fields.LONGEST_WINDOW),
+    )
     template: str = Field(
-        description="The digest's template, of the same channel: it gets `items`, `count`, `rest`."
+        description="The digest's template, of the same channel: it gets `items`, `count`, `rest`.",
+        json_schema_extra=text(digest_fields.LONGEST_TEMPLATE) | SOME,
     )
     first: str = Field(
         "together",
         json_schema_extra=one_of(digest_fields.FIRST),
         description="Whether the first one waits for the others, or goes at once.",
     )
-    limit: int = Field(
-        digest_fields.ITEMS, description="How many items the template gets at most, up to 500."
+    limit: Whole = Field(
+        digest_fields.ITEMS,
+        description="How many items the template gets at most, up to 500.",
+        json_schema_extra=number(1, digest_fields.MOST_ITEMS),
     )
 
 
@@ -110,7 +125,9 @@ class NotificationIn(MailIn):
         "`2026-12-24T09:00`.",
     )
     expires: str | float | None = Field(
-        None, description="A time, or seconds from now, after which it is not sent."
+        None,
+        description="A time, or seconds from now, after which it is not sent.",
+        json_schema_extra=TIME,
     )
     callback_url: str = Field(
         "", description="A URL that gets a signed POST with the final status."

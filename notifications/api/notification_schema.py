@@ -7,6 +7,16 @@ alternatives more than generators of requests can combine, such as that there is
 
 from typing import Any
 
+from notifications.api.json_schemas import (
+    EMPTY,
+    NUL_FREE,
+    NULL,
+    ONE_LINE,
+    SOME,
+    Json,
+    either,
+    whole,
+)
 from notifications.channels import CHANNELS, given_headers, options
 from notifications.channels import mail as mails
 from notifications.core import retry, routing
@@ -19,28 +29,23 @@ from notifications.submission.local_times import DAY, MOMENT
 from notifications.submission.times import FARTHEST
 from notifications.submission.validation import LONGEST_RECIPIENT
 
-Json = dict[str, Any]
-
-NUL_FREE = "^[^\\u0000]*$"
-ONE_LINE = "^[^\\u0000\\r\\n]*$"
 BASE64 = (
     r"^\s*(?:(?:[A-Za-z0-9+/]\s*){4})*"
     r"(?:(?:[A-Za-z0-9+/]\s*){2}=\s*=\s*|(?:[A-Za-z0-9+/]\s*){3}=\s*)?$"
 )
-NULL: Json = {"type": "null"}
-EMPTY: Json = {"maxLength": 0}  # of a text
 NONE: Json = {"anyOf": [NULL, {"type": ["array", "object"], "maxItems": 0, "maxProperties": 0}]}
 
 
 def complete(schemas: dict[str, Any]) -> None:
     """Add to the schemas of a notification and of its parts what the checks refuse."""
-    for name, fields in _FIELDS.items():
+    for name, fields in (_FIELDS | {"ChainRunIn": _OF_A_CHAIN}).items():
         for field, constraint in fields.items():
             _narrow(schemas[name]["properties"][field], constraint)
     for field in mails.LISTS:
         most = {"type": "array", "maxItems": conf.mail_recipients}
         _narrow(schemas["NotificationIn"]["properties"][field], most)
     schemas["NotificationIn"]["allOf"] = _TOGETHER
+    schemas["ChainRunIn"]["allOf"] = [ONE_DUE_TIME]
 
 
 def _narrow(field: Json, constraint: Json) -> None:
@@ -52,11 +57,6 @@ def _narrow(field: Json, constraint: Json) -> None:
 
 def _text(longest: int, pattern: str = NUL_FREE) -> Json:
     return {"type": "string", "maxLength": longest, "pattern": pattern}
-
-
-def _either(*patterns: str) -> str:
-    """Return the pattern of a text that matches one of these whole, or is empty."""
-    return "^(?:" + "|".join(("", *patterns)) + ")$"
 
 
 _SECONDS = {"type": "number", "minimum": 0, "maximum": retry.LONGEST}
@@ -77,25 +77,25 @@ _ADDRESSES: Json = {
 }
 _FIELDS: dict[str, dict[str, Json]] = {
     "ToIn": {
-        "recipient": _text(LONGEST_KEY, KEY.replace("\\Z", "$")) | {"not": {"const": "import"}},
+        "recipient": _text(LONGEST_KEY, whole(KEY)) | {"not": {"const": "import"}},
     },
     "AttachmentIn": {
         "filename": _text(mails.LONGEST_NAME, r"^[^\u0000-\u001f\u007f-\u009f/\\]+$")
         | {"not": {"pattern": r"^\s*\.{0,2}\s*$"}},
         "content": {"type": "string", "pattern": BASE64},
-        "content_type": {"type": "string", "pattern": _either(mails.CONTENT_TYPE)},
-        "content_id": {"type": "string", "pattern": _either(mails.CONTENT_ID)},
+        "content_type": {"type": "string", "pattern": either(mails.CONTENT_TYPE)},
+        "content_id": {"type": "string", "pattern": either(mails.CONTENT_ID)},
     },
     "NotificationIn": {
         "recipient": _text(LONGEST_RECIPIENT),
-        "template": _text(100, _either("[a-z0-9]+(?:[._-][a-z0-9]+)*")),
+        "template": _text(100, either("[a-z0-9]+(?:[._-][a-z0-9]+)*")),
         "subject": _text(LONGEST_TEXT),
         "body": _text(LONGEST_TEXT),
         **{name: _text(longest) for name, longest in TEXTS.items()},
-        "category": _text(LONGEST_CATEGORY, _either(CATEGORY.strip("^").removesuffix("\\Z"))),
+        "category": _text(LONGEST_CATEGORY, either(CATEGORY)),
         "countdown": {"type": "number", "maximum": FARTHEST.total_seconds()},
-        "local_time": {"type": "string", "pattern": _either(DAY, MOMENT)},
-        "callback_url": _text(LONGEST_RECIPIENT, _either(r"https?://[^\u0000-\u0020\u007f]+")),
+        "local_time": {"type": "string", "pattern": either(DAY, MOMENT)},
+        "callback_url": _text(LONGEST_RECIPIENT, either(r"https?://[^\u0000-\u0020\u007f]+")),
         "retry": _RETRY,
         "expires": {"type": "number", "exclusiveMinimum": 0},
         "html": _text(mails.LONGEST_TEXT),
@@ -114,6 +114,14 @@ _FIELDS: dict[str, dict[str, Json]] = {
 }
 
 
+_IN_COMMON = ("category", "countdown", "callback_url", "retry", "expires", *TEXTS)
+_OF_A_CHAIN = {name: _FIELDS["NotificationIn"][name] for name in _IN_COMMON} | {
+    "recipients": {"type": "object", "additionalProperties": _text(LONGEST_RECIPIENT) | SOME},
+}
+ONE_DUE_TIME: Json = {
+    "description": "One due time at most.",
+    "anyOf": [{"properties": {"eta": NULL}}, {"properties": {"countdown": NULL}}],
+}
 _OPTIONS: dict[str, dict[str, Json]] = {
     "email": {
         "to_name": _text(options.LONGEST_NAME, r"^[^\u0000-\u001f<>]+$"),
@@ -133,7 +141,6 @@ _OF_EMAIL_ALONE: Json = {
     **dict.fromkeys(("html", "from_email"), EMPTY),
     **dict.fromkeys(("reply_to", "cc", "bcc", "headers", "attachments"), NONE),
 }
-_SOME: Json = {"minLength": 1}
 _A_FILE: Json = {"type": "array", "minItems": 1}
 
 
@@ -175,7 +182,7 @@ _TOGETHER: list[Json] = [
     {
         "description": "An address, or a stored recipient.",
         "anyOf": [
-            {"properties": {"recipient": _SOME}, "required": ["recipient"]},
+            {"properties": {"recipient": SOME}, "required": ["recipient"]},
             {"properties": {"to": {"type": "object"}}, "required": ["to"]},
         ],
     },
@@ -183,11 +190,11 @@ _TOGETHER: list[Json] = [
         "description": "A template, or a text of its own; a mail may consist of HTML or files.",
         "anyOf": [
             {
-                "properties": {"template": _SOME, "body": EMPTY, "subject": EMPTY, "html": EMPTY},
+                "properties": {"template": SOME, "body": EMPTY, "subject": EMPTY, "html": EMPTY},
                 "required": ["template"],
             },
-            {"properties": {"template": EMPTY, "body": _SOME}, "required": ["body"]},
-            {"properties": {"template": EMPTY, "html": _SOME}, "required": ["html"]},
+            {"properties": {"template": EMPTY, "body": SOME}, "required": ["body"]},
+            {"properties": {"template": EMPTY, "html": SOME}, "required": ["html"]},
             {
                 "properties": {"template": EMPTY, "attachments": _A_FILE},
                 "required": ["attachments"],

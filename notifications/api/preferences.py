@@ -10,25 +10,48 @@ from pydantic import ConfigDict
 
 from notifications.api.authentication import key_of, mine, world_of
 from notifications.api.fields import BY_CHANNEL, CATEGORY_NAME, Input, Text, one_of
+from notifications.api.json_schemas import either, some_of, text
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.api.recipients import Key, find
 from notifications.core.errors import InvalidField
 from notifications.models import Category, Consent, Recipient
+from notifications.models.preference import CATEGORY
 from notifications.models.recipient import ADDRESSED
 from notifications.recipients import categories, preference_links, preferences
+from notifications.recipients.categories import MARKETING, SECURITY
 from notifications.recipients.preferences import Change, How
 
 router = Router()  # below /recipients
 category_router = Router()
 
 
+MAY_BE_REFUSED = some_of(
+    {"properties": {"required": {"const": False}, "name": {"not": {"const": SECURITY}}}},
+    {
+        "properties": {"required": {"const": True}, "name": {"not": {"const": MARKETING}}},
+        "required": ["required"],
+    },
+)
+"""Documents which of the standard categories can be refused, and which cannot."""
+
+
 class CategoryIn(Input):
     """A category under its name. What is not named has its default."""
 
+    model_config = ConfigDict(json_schema_extra=MAY_BE_REFUSED)
+
     name: str = Field(description="Like `weekly-report`.", json_schema_extra=CATEGORY_NAME)
-    title: str = Field("", description="What recipients read on the page of preferences.")
-    description: str = Field("", description="What they get, in a sentence.")
+    title: str = Field(
+        "",
+        description="What recipients read on the page of preferences.",
+        json_schema_extra=text(categories.LONGEST_TITLE),
+    )
+    description: str = Field(
+        "",
+        description="What they get, in a sentence.",
+        json_schema_extra=text(categories.LONGEST_DESCRIPTION),
+    )
     required: bool = Field(default=False, description="It cannot be refused.")
     default: bool = Field(default=True, description="It is sent to who has chosen nothing.")
     channel_defaults: dict[str, bool] = Field(
@@ -51,7 +74,7 @@ class ChoiceIn(Input):
     """One choice. At least one of `category` and `channel` is named, be it as empty."""
 
     model_config = ConfigDict(
-        json_schema_extra={"anyOf": [{"required": ["category"]}, {"required": ["channel"]}]}
+        json_schema_extra=some_of({"required": ["category"]}, {"required": ["channel"]})
     )
 
     category: str = Field(
@@ -59,6 +82,7 @@ class ChoiceIn(Input):
         description='All that can be refused where it is empty or not named: `"category": ""` '
         "alone is all on every channel, one that they get later included.",
         max_length=50,
+        json_schema_extra={"pattern": either(CATEGORY)},
     )
     channel: str = Field(
         "",
@@ -73,7 +97,7 @@ class ChoicesIn(Input):
     """What a recipient chooses, and the text that they read."""
 
     choices: list[ChoiceIn] = Field(min_length=1, max_length=200)
-    text: str = Field("", description="The text that they agreed to.", max_length=2000)
+    text: Text = Field("", description="The text that they agreed to.", max_length=2000)
 
 
 class PreferenceOut(Schema):

@@ -9,10 +9,20 @@ from ninja import Field, Path, Query, Router, Schema
 from ninja import Status as Answer
 
 from notifications.api import csv_rows, recipient_rows
+from notifications.api import json_schemas as say
 from notifications.api.authentication import mine, world_of
 from notifications.api.batch_bodies import read_csv
 from notifications.api.contract import refuses
-from notifications.api.fields import BY_CHANNEL, KEY_OF_ONE, ChannelFilter, Input, Text
+from notifications.api.fields import (
+    BY_CHANNEL,
+    COUNTRY,
+    KEY_OF_ONE,
+    ZONE,
+    ChannelFilter,
+    Input,
+    Text,
+    Whole,
+)
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.core.errors import (
@@ -30,26 +40,42 @@ Key = Annotated[Text, Path(max_length=255, description="Your own id for the reci
 class AddressIn(Input):
     """One address, and whether its owner has shown that it is theirs."""
 
-    address: str
+    address: str = Field(json_schema_extra=say.text())
     verified: bool = False
+
+
+Address = Annotated[str, Field(json_schema_extra=say.text())]
+Addresses = Annotated[
+    list[Address | AddressIn], Field(json_schema_extra={"maxItems": directory.MOST_ADDRESSES})
+]
 
 
 class RecipientIn(Input):
     """A recipient under your own id. What is not named stays as it is."""
 
-    id: str | int = Field(
+    id: str | Whole = Field(
         description="Your own id: letters, digits and `. _ : @ + = -`. A number is its digits.",
-        json_schema_extra=KEY_OF_ONE,
+        json_schema_extra=KEY_OF_ONE | say.number(0, directory.LARGEST_ID),
     )
-    addresses: dict[str, str | AddressIn | list[str | AddressIn]] = Field(
+    addresses: dict[str, Address | AddressIn | Addresses] = Field(
         {},
         description="By channel, such as `email`, `sms` or `push`: one address, or several in the "
         "order in which they are used. Those that the channel had before are replaced.",
         json_schema_extra=BY_CHANNEL,
     )
-    locale: str = Field("", description="Like `de` or `de-AT`.")
-    timezone: str = Field("", description="A zone of IANA, like `Europe/Vienna`.")
-    country: str = Field("", description="Whose public holidays they have: like `AT` or `DE-BY`.")
+    locale: str = Field(
+        "",
+        description="Like `de` or `de-AT`.",
+        json_schema_extra={"pattern": say.either(directory.LOCALE.pattern)},
+    )
+    timezone: str = Field(
+        "", description="A zone of IANA, like `Europe/Vienna`.", json_schema_extra=ZONE
+    )
+    country: str = Field(
+        "",
+        description="Whose public holidays they have: like `AT` or `DE-BY`.",
+        json_schema_extra=COUNTRY,
+    )
     attributes: dict[str, Any] = Field({}, description="Your own data, up to 16 kB of JSON.")
 
 

@@ -35,11 +35,11 @@ class SuppressionIn(Input):
     """Whom not to write to, by which channel."""
 
     channel: str = Field(json_schema_extra=CHANNEL)
-    recipient: str = Field(min_length=1, max_length=2000)
+    recipient: Text = Field(min_length=1, max_length=2000)
     scope: Annotated[str, *filter_by(SCOPES)] = Field(
         "", description="`marketing` holds back only templates of that category."
     )
-    detail: str = Field("", max_length=2000)
+    detail: Text = Field("", max_length=2000)
 
 
 class SuppressionOut(Schema):

@@ -1,6 +1,7 @@
 """Templates: write versions, preview them, publish one and go back to another."""
 
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -9,17 +10,30 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema
 from ninja import Status as Answer
+from pydantic import ConfigDict
 
 from notifications.api.authentication import world_of
 from notifications.api.contract import refuses
-from notifications.api.fields import CHANNEL, ChannelFilter, Input, Name, Number, Whole, one_of
+from notifications.api.fields import (
+    CHANNEL,
+    ChannelFilter,
+    Input,
+    Name,
+    Number,
+    Text,
+    Whole,
+    one_of,
+)
+from notifications.api.json_schemas import SOME, Json, either, some_of
 from notifications.api.pagination import Page, Paging, cut
 from notifications.api.problems import Problem
 from notifications.core import routing
 from notifications.core.errors import UnknownChannel
 from templates_engine import conf, preview, publishing
+from templates_engine.building import LOCALE
 from templates_engine.isolated import build_isolated
 from templates_engine.models import Category, Status, Template, TemplateVersion
+from templates_engine.parts import DEFAULT_LOCALE, GENERIC_PARTS, PARTS
 
 router = Router()
 
@@ -34,18 +48,49 @@ class TemplateIn(Input):
     )
     channel: str = Field(json_schema_extra=CHANNEL)
     category: str = Field("transactional", json_schema_extra=one_of(tuple(Category.values)))
-    description: str = ""
+    description: Text = ""
+
+
+_SOME_PART: Json = {"minProperties": 1}
+_PARTS: Json = {"propertyNames": {"enum": sorted({*chain(*PARTS.values()), *GENERIC_PARTS})}}
+_VARIANTS: Json = {
+    "propertyNames": {"pattern": either(LOCALE.pattern, DEFAULT_LOCALE)} | SOME,
+    "additionalProperties": {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        **_PARTS,
+    },
+}
+_HAS_DEFAULT = some_of(
+    {"properties": {"parts": {"type": "object", **_SOME_PART}}, "required": ["parts"]},
+    {
+        "properties": {
+            "variants": {
+                "type": "object",
+                "properties": {DEFAULT_LOCALE: _SOME_PART},
+                "required": [DEFAULT_LOCALE],
+            }
+        },
+        "required": ["variants"],
+    },
+)
+"""Documents that a version has something to send to whom none of its languages fits."""
 
 
 class VersionIn(Input):
     """A version's content: `parts` for the default language, `variants` for others."""
 
+    model_config = ConfigDict(json_schema_extra=_HAS_DEFAULT)
+
     parts: Sources | None = Field(
         None,
         description="Part → Jinja2 source; email: `subject`, `html`, `text`; sms: `text`.",
         examples=[{"subject": "Receipt {{ number }}", "text": "Dear {{ name }}"}],
+        json_schema_extra=_PARTS,
     )
-    variants: dict[str, Sources] | None = Field(None, description="Locale → its parts.")
+    variants: dict[str, Sources] | None = Field(
+        None, description="Locale → its parts.", json_schema_extra=_VARIANTS
+    )
     sample_context: dict[str, Any] | None = Field(None, description="For previews and checks.")
     context_schema: dict[str, Any] | None = Field(
         None, description="JSON Schema that every context must fit."
@@ -62,7 +107,7 @@ class PreviewIn(Input):
     """What to preview: by default the published version with its sample context."""
 
     context: dict[str, Any] | None = None
-    locale: str | None = Field(None, max_length=35)
+    locale: Text | None = Field(None, max_length=35)
     version: Whole | None = Field(None, ge=1, le=2_147_483_647)
 
 

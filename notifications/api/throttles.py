@@ -3,42 +3,67 @@
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 from ninja import Status as Answer
+from pydantic import ConfigDict
 
 from notifications.api.authentication import mine, world_of
-from notifications.api.fields import Input, Number, one_of
+from notifications.api.fields import CATEGORY_NAME, Input, Number, Whole, one_of
+from notifications.api.json_schemas import both, given, lacking, number, some_of, text
 from notifications.api.problems import Problem
 from notifications.core.throttles import Rest
 from notifications.models import Throttle
 from notifications.models.recipient import ADDRESSED
 from notifications.recipients import throttles
+from scheduling.rule_forms import any_case
 
 router = Router()
+
+
+_OTHERS = [rest for rest in Rest if rest != Rest.DIGEST]
+_WRITTEN = rf"(?:{any_case(throttles.DAY)}|[0-9]{{1,9}}|[0-9]{{1,9}}\s?[smhdSMHD])"
+PERIOD = text(pattern=rf"^\s*{_WRITTEN}\s*$")
+OF_A_DIGEST = some_of(
+    both({"properties": {"rest": {"enum": _OTHERS}}}, lacking("template")),
+    both(
+        {"properties": {"rest": {"const": Rest.DIGEST.value}}, "required": ["rest"]},
+        given("channel", "template"),
+    ),
+)
+"""Documents that a digest is of one channel and has a template, and nothing else has one."""
 
 
 class ThrottleIn(Input):
     """The throttle of a category on a channel."""
 
+    model_config = ConfigDict(json_schema_extra=OF_A_DIGEST)
+
     category: str = Field(
-        description="The category that it limits: one that recipients can refuse."
+        description="The category that it limits: one that recipients can refuse.",
+        json_schema_extra=CATEGORY_NAME,
     )
     channel: str = Field(
         "",
         json_schema_extra=one_of(("", *ADDRESSED)),
         description="Empty: all channels together.",
     )
-    limit: int = Field(description="How many a recipient gets in a period, 1 to 1000.")
-    period: int | str = Field(
+    limit: Whole = Field(
+        description="How many a recipient gets in a period, 1 to 1000.",
+        json_schema_extra=number(1, throttles.MOST),
+    )
+    period: Whole | str = Field(
         86_400,
         description="Seconds, or a text like `30m`, `1h` or `7d`, counted from the first "
         f"notification of the period; at most 30 days. `{throttles.DAY}`: a day of the "
         "calendar where the recipient is.",
+        json_schema_extra=number(throttles.SHORTEST, throttles.LONGEST) | PERIOD,
     )
     rest: str = Field(
         Rest.WAIT.value,
         json_schema_extra=one_of(tuple(Rest)),
         description="What happens to the others.",
     )
-    template: str = Field("", description="The digest's template, if `rest` is `digest`.")
+    template: str = Field(
+        "", description="The digest's template, if `rest` is `digest`.", json_schema_extra=text()
+    )
 
 
 class ThrottleOut(Schema):

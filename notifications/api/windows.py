@@ -11,71 +11,113 @@ from ninja import Status as Answer
 from pydantic import ConfigDict
 
 from notifications.api.authentication import mine, world_of
-from notifications.api.fields import Input, Number, Whole, one_of
+from notifications.api.fields import COUNTRY, ZONE, Input, Number, Whole, one_of
+from notifications.api.json_schemas import EMPTY, SOME, Json, either, number, some_of, text
 from notifications.api.problems import Problem
 from notifications.core.errors import InvalidField
 from notifications.models import DeliveryWindow
-from notifications.models.delivery_window import DAYS, every_day
+from notifications.models.delivery_window import DAYS, LONGEST_SPREAD, every_day
+from notifications.models.preference import CATEGORY
 from notifications.models.recipient import ADDRESSED
 from notifications.recipients import windows
 
 router = Router()
 
 _TIME = re.compile("([01][0-9]|2[0-3]):[0-5][0-9]")
-OF_DAY: dict[str, Any] = {"pattern": f"^{_TIME.pattern}$"}
-LATE: dict[str, Any] = {
-    "if": {"properties": {"if_late": {"const": "channel"}}, "required": ["if_late"]},
-    "then": {"properties": {"late_channel": {"enum": [*ADDRESSED]}}, "required": ["late_channel"]},
-    "else": {"properties": {"late_channel": {"maxLength": 0}, "late_template": {"maxLength": 0}}},
-}
-"""Documents that the other channel counts only where it is asked for."""
+OF_DAY: Json = {"pattern": f"^{_TIME.pattern}$"}
 
 
-def _only(given: str) -> dict[str, Any]:
+def _late(*needed: str) -> Json:
+    """Document that the other channel counts only where it is asked for."""
+    others = [one for one in DeliveryWindow.IfLate.values if one != DeliveryWindow.IfLate.CHANNEL]
+    by_another: Json = {
+        "if_late": {"const": DeliveryWindow.IfLate.CHANNEL.value},
+        "late_channel": {"enum": [*ADDRESSED]},
+    }
+    none: Json = {"if_late": {"enum": others}, "late_channel": EMPTY, "late_template": EMPTY}
+    return some_of({"properties": none}, {"properties": by_another, "required": [*needed]})
+
+
+def _only(given: str) -> Json:
     """Document that this text is given, and the other one is not."""
-    texts = {one: {"maxLength": 0} for one in ("category", "template")}
-    return {"properties": {**texts, given: {"minLength": 1}}, "required": [given]}
+    texts = dict.fromkeys(("category", "template"), EMPTY)
+    return {"properties": {**texts, given: SOME}, "required": [given]}
 
 
 class WindowChange(Input):
     """What a window is to be from now on; what is not named stays."""
 
-    begins: str = Field("", description="The local time at which it opens, like `08:00`.")
+    model_config = ConfigDict(json_schema_extra=_late())
+
+    begins: str = Field(
+        default_factory=str,
+        description="The local time at which it opens, like `08:00`.",
+        json_schema_extra=OF_DAY,
+    )
     ends: str = Field(
-        "", description="When it closes; on the next day, if not later than `begins`."
+        default_factory=str,
+        description="When it closes; on the next day, if not later than `begins`.",
+        json_schema_extra=OF_DAY,
     )
     days: list[str] = Field(
         default_factory=every_day,
         description=f"Some of {', '.join(DAYS)}; by default all.",
-        json_schema_extra={"items": {"type": "string", "enum": [*DAYS]}},
+        json_schema_extra={"items": {"type": "string", "enum": [*DAYS]}, "minItems": 1},
     )
     holidays: bool = Field(
         default=True, description="Whether it opens on public holidays of the recipient's country."
     )
-    timezone: str = Field("", description="The time zone of recipients without one.")
-    country: str = Field(
-        "", description="The country of recipients without one, like `AT` or `DE-BY`."
+    timezone: str = Field(
+        "", description="The time zone of recipients without one.", json_schema_extra=ZONE
     )
-    spread: Whole = Field(10, description="Minutes after the opening over which sends are spread.")
+    country: str = Field(
+        "",
+        description="The country of recipients without one, like `AT` or `DE-BY`.",
+        json_schema_extra=COUNTRY,
+    )
+    spread: Whole = Field(
+        10,
+        description="Minutes after the opening over which sends are spread.",
+        json_schema_extra=number(0, LONGEST_SPREAD),
+    )
     if_late: str = Field(
         DeliveryWindow.IfLate.DROP.value,
         json_schema_extra=one_of(tuple(DeliveryWindow.IfLate.values)),
         description="What happens to a notification that would expire before it opens.",
     )
-    late_channel: str = Field("", description="With `channel`: the channel used instead.")
-    late_template: str = Field("", description="The template of that channel.", max_length=100)
+    late_channel: str = Field(
+        "",
+        description="With `channel`: the channel used instead.",
+        json_schema_extra=one_of(("", *ADDRESSED)),
+    )
+    late_template: str = Field(
+        "", description="The template of that channel.", max_length=100, json_schema_extra=text()
+    )
 
 
 class WindowIn(WindowChange):
     """The window of a category, or of a template. What is not named has its default."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [_only("category"), _only("template")], "allOf": [LATE]}
+        json_schema_extra={
+            "allOf": [
+                *some_of(_only("category"), _only("template"))["allOf"],
+                *_late("if_late", "late_channel")["allOf"],
+            ]
+        }
     )
 
-    category: str = Field("", description="The category that it is for.", max_length=50)
+    category: str = Field(
+        "",
+        description="The category that it is for.",
+        max_length=50,
+        json_schema_extra={"pattern": either(CATEGORY)},
+    )
     template: str = Field(
-        "", description="The template that it is for, instead of a category.", max_length=100
+        "",
+        description="The template that it is for, instead of a category.",
+        max_length=100,
+        json_schema_extra=text(),
     )
     begins: str = Field(
         description="The local time at which it opens, like `08:00`.", json_schema_extra=OF_DAY

@@ -41,7 +41,7 @@ _GROUPS = frozenset(("and", "or", "not"))
 COMPARED_KEY = re.compile(r"[A-Za-z0-9_-]+")
 """A key whose attribute can be compared by size: it stands in an index's definition."""
 
-_KEY = re.compile(r'[^."\\\x00]+')
+KEY = re.compile(r'[^."\\\x00]+')
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -271,7 +271,7 @@ def path_of(field: str, place: str) -> list[str]:
     """Return the keys of an attribute's path. Raises ``InvalidFilter``."""
     path = field.removeprefix(ATTRIBUTES).split(".")
     if len(path) > LONGEST_PATH or not all(
-        _KEY.fullmatch(key) and len(key) <= LONGEST_KEY and can_be_kept(key) for key in path
+        KEY.fullmatch(key) and len(key) <= LONGEST_KEY and can_be_kept(key) for key in path
     ):
         raise InvalidFilter(
             f"It is not the path of an attribute: {shown(field)}.",

@@ -30,6 +30,7 @@ from notifications.models.chain import (
     CHAIN_NAME,
     CHAIN_NAME_HINT,
     LONGEST_CHAIN_NAME,
+    LONGEST_FAMILY,
     Chain,
 )
 from notifications.models.recipient import ADDRESSED
@@ -44,6 +45,7 @@ STEP_FIELDS = (
 )
 MOST_STEPS = 10
 SHORTEST_WAIT, LONGEST_WAIT = 1, 7 * 86_400  # seconds between two steps
+LONGEST_CHAIN = MOST_STEPS * LONGEST_WAIT  # seconds
 _TEXTS = ("channel", "template", "subject", "body", "priority", "recipient")
 
 
@@ -118,8 +120,11 @@ def check_steps(chain: Chain) -> None:
     """Check what a chain does, whether it has a name or not. Raises as ``check``."""
     if chain.stop_on not in set(StopOn):
         raise InvalidField(f"It must be one of: {', '.join(StopOn)}.", field="stop_on")
-    if not isinstance(chain.template, str) or not can_be_kept(chain.template):
-        raise InvalidField("It must be text.", field="template")
+    family = chain.template
+    if not isinstance(family, str) or len(family) > LONGEST_FAMILY or not can_be_kept(family):
+        raise InvalidField(
+            f"It must be text of at most {LONGEST_FAMILY} characters.", field="template"
+        )
     steps = chain.steps
     if not isinstance(steps, list):
         raise InvalidChain("The steps must be a list.", field="steps")
@@ -143,7 +148,7 @@ def _check_expiry(chain: Chain) -> None:
         return
     if not isinstance(expires, int) or isinstance(expires, bool) or expires < 1:
         raise InvalidField("It must be a whole number of seconds.", field="expires")
-    if expires > MOST_STEPS * LONGEST_WAIT:
+    if expires > LONGEST_CHAIN:
         raise InvalidField("That is longer than any chain.", field="expires")
     waited = 0.0
     for number, step in enumerate(chain.steps[:-1]):

@@ -16,7 +16,6 @@ from django.db import transaction
 
 from notifications.chains import definitions
 from notifications.chains.story import NO_ADDRESS
-from notifications.channels import CHANNELS
 from notifications.core.chains import StopOn
 from notifications.core.errors import (
     IdempotencyConflict,
@@ -34,6 +33,7 @@ from notifications.db import clock
 from notifications.db.bulk_insert import Table
 from notifications.delivery import chain_steps
 from notifications.models import Chain, ChainRun, Notification, call_off, new_id
+from notifications.models.recipient import ADDRESSED
 from notifications.recipients import lookup
 from notifications.submission import acceptance, projects, times, validation
 from notifications.submission.building import Answer, Asked
@@ -283,7 +283,7 @@ def _request(  # noqa: PLR0917 -- all that a step's request is made of
     expires_at: datetime | None,
     now: datetime,
 ) -> dict[str, Any]:
-    own = {name: step[name] for name in _OF_A_STEP if name in step}
+    own = {name: step[name] for name in _OF_A_STEP if step.get(name)}
     request = {**common, **own, "channel": step["channel"], **whom, "expires": expires_at}
     if template := definitions.template_of(step, chain):
         request["template"] = template
@@ -317,7 +317,7 @@ def _addresses(fields: Mapping[str, Any]) -> Mapping[str, str]:
     if not isinstance(given, Mapping):
         raise InvalidField("It must be an object of addresses by channel.", field="recipients")
     for channel, address in given.items():
-        if channel not in CHANNELS:
+        if channel not in ADDRESSED:
             raise UnknownChannel(
                 f"There is no channel {shown(channel)}.", field="recipients", hint=""
             )

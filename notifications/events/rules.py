@@ -12,6 +12,7 @@ from notifications.events.expressions import BadExpression
 from notifications.models.event import (
     EVENT_NAME_HINT,
     LONGEST_DELAY,
+    LONGEST_NAME,
     EventRule,
     is_event_name,
 )
@@ -30,8 +31,10 @@ EXPRESSIONS = ("condition", "recipients", "to", "match", "cancel_match")
 def check(rule: EventRule) -> None:
     """Check a rule. Raises ``InvalidNotification``, which names the field."""
     projects.check(rule.project)
-    if not rule.name or len(rule.name) > 100 or not can_be_kept(rule.name):
-        raise InvalidField("A rule needs a name of at most 100 characters.", field="name")
+    if not rule.name or len(rule.name) > LONGEST_NAME or not can_be_kept(rule.name):
+        raise InvalidField(
+            f"A rule needs a name of at most {LONGEST_NAME} characters.", field="name"
+        )
     _check_event(rule.event, "event")
     if rule.cancel_on:
         _check_event(rule.cancel_on, "cancel_on")

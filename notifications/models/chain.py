@@ -16,6 +16,7 @@ from notifications.models.project import project_column
 CHAIN_NAME = r"^[a-z0-9]+([._-][a-z0-9]+)*\Z"
 CHAIN_NAME_HINT = "Use lower-case letters, digits, and . _ - between them, like one-time-code."
 LONGEST_CHAIN_NAME = 100
+LONGEST_FAMILY = 80  # characters of a family of templates
 
 STOPS = [(stop.value, stop.value) for stop in StopOn]
 
@@ -41,7 +42,7 @@ class Chain(models.Model):
         help_text="How far a step must get so that no further step is sent.",
     )
     template = models.CharField(
-        max_length=80,
+        max_length=LONGEST_FAMILY,
         blank=True,
         help_text="The first part of the templates' names: a step without a template uses "
         "FAMILY.CHANNEL, like one-time-code.sms.",

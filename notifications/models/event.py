@@ -18,6 +18,7 @@ from notifications.models.project import project_column
 EVENT_NAME = r"^[A-Za-z0-9]+([._:-][A-Za-z0-9]+)*\Z"
 EVENT_NAME_HINT = "Use letters, digits, and . _ : - between them, like payment.settled."
 LONGEST_EVENT_NAME = 100
+LONGEST_NAME = 100  # characters of a rule's name
 LONGEST_EXPRESSION = 500  # characters
 LONGEST_DELAY = 3650 * 86400  # seconds
 LONGEST_MATCH = 255  # characters
@@ -39,7 +40,7 @@ class EventRule(models.Model):
     test = models.BooleanField(
         default=False, db_default=False, help_text="Only test events trigger the rule."
     )
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=LONGEST_NAME)
     enabled = models.BooleanField(
         default=True, help_text="If it is off, no event triggers the rule."
     )

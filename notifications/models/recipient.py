@@ -19,6 +19,7 @@ ADDRESSED = tuple(name for name in routing.CHANNELS if name != routing.CALLBACK_
 """The channels on which a person can have an address."""
 
 
+LONGEST_COUNTRY = 10  # characters, of a country with its region
 RESERVED = "import"  # what the API has at the address of such a recipient
 
 
@@ -50,7 +51,7 @@ class Recipient(models.Model):
         max_length=64, blank=True, help_text="An IANA time zone, like Europe/Vienna."
     )
     country = models.CharField(
-        max_length=10,
+        max_length=LONGEST_COUNTRY,
         blank=True,
         help_text="The country whose public holidays they have, like AT or DE-BY.",
     )

@@ -16,7 +16,8 @@ from notifications.models.recipient import ADDRESSED
 
 KEPT_FOR = 1.0  # seconds for which a process believes what it has read
 
-MARKETING = "marketing"
+MARKETING, SECURITY = "marketing", "security"
+LONGEST_TITLE, LONGEST_DESCRIPTION = 100, 500  # characters
 FIELDS = ("title", "description", "required", "default", "channel_defaults")
 
 
@@ -38,7 +39,7 @@ class Kind(NamedTuple):
 STANDARD = {
     kind.name: kind
     for kind in (
-        Kind("security", "Security", "Codes, and warnings about your account.", required=True),
+        Kind(SECURITY, "Security", "Codes, and warnings about your account.", required=True),
         Kind("billing", "Billing", "Receipts, invoices and payments."),
         Kind("product", "Product", "What is new in what you use."),
         Kind(MARKETING, "Offers and news", "Offers, events and news.", default=False),
@@ -91,11 +92,11 @@ def check(category: Category) -> None:
             field="name",
             hint=CATEGORY_HINT,
         )
-    for name, longest in (("title", 100), ("description", 500)):
+    for name, longest in (("title", LONGEST_TITLE), ("description", LONGEST_DESCRIPTION)):
         value = getattr(category, name)
         if not isinstance(value, str) or len(value) > longest or not can_be_kept(value):
             raise InvalidField(f"It must be text of at most {longest} characters.", field=name)
-    if category.name == "security" and not category.required:
+    if category.name == SECURITY and not category.required:
         raise InvalidField("The category security must be required.", field="required")
     if category.name == MARKETING and category.required:
         raise InvalidField("The category marketing must not be required.", field="required")

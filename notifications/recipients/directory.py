@@ -34,7 +34,7 @@ from scheduling import isolation
 LONGEST_ATTRIBUTES = 16_384  # characters of JSON
 MOST_ADDRESSES = 20  # of one recipient and channel
 LONGEST_ADDRESS = 2000  # bytes, what a database's index can hold
-_LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}")
+LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}")
 
 COLUMNS = ("locale", "timezone", "country", "attributes")
 FIELDS = ("id", "addresses", *COLUMNS)
@@ -42,7 +42,7 @@ FIELDS = ("id", "addresses", *COLUMNS)
 Given = Mapping[str, Any]
 T = TypeVar("T")
 
-_LARGEST_ID = 10**18  # of a number that is an id
+LARGEST_ID = 10**18 - 1  # of a number that is an id
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ def key_of(value: Any, field: str = "id") -> str:
 
     Raises ``InvalidField``.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_ID:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_ID:
         value = str(value)
     if not isinstance(value, str) or not is_key(value):
         raise InvalidField(
@@ -171,7 +171,7 @@ def key_of(value: Any, field: str = "id") -> str:
 
 
 def _locale(value: Any) -> str:
-    if value == "" or (isinstance(value, str) and _LOCALE.fullmatch(value)):
+    if value == "" or (isinstance(value, str) and LOCALE.fullmatch(value)):
         return str(value)
     raise InvalidField(
         f"There is no locale {shown(value)}.", field="locale", hint="Write it like de or de-AT."

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from notifications.core.errors import InvalidField
 from notifications.core.text import shown
+from notifications.models.recipient import LONGEST_COUNTRY
 from scheduling.calendar_rules import check_country as check_calendar
 from scheduling.job_schema import InvalidJob
 from scheduling.recurrence import ImpossibleSchedule
@@ -42,7 +43,7 @@ def check_country(value: Any) -> str:
     if value == "":
         return ""
     try:
-        if isinstance(value, str) and len(value) <= 10:
+        if isinstance(value, str) and len(value) <= LONGEST_COUNTRY:
             check_calendar(value)
             return value
     except ImpossibleSchedule:

@@ -9,6 +9,7 @@ from notifications.core.text import can_be_kept, shown
 from notifications.models.digest import LONGEST_DIGEST_KEY
 
 LONGEST_WINDOW = 7 * 86_400  # seconds
+LONGEST_TEMPLATE = 100  # characters of its name
 MOST_ITEMS = 500
 ITEMS = 50  # that the template gets where nothing else is said
 FIRST = ("together", "at_once")
@@ -36,7 +37,7 @@ def check(given: object) -> Spec:
             field=f"digest.{name}",
             hint=f"Known fields: {', '.join(NAMES)}.",
         )
-    for name, longest in (("key", LONGEST_DIGEST_KEY), ("template", 100)):
+    for name, longest in (("key", LONGEST_DIGEST_KEY), ("template", LONGEST_TEMPLATE)):
         value = given.get(name)
         if not isinstance(value, str) or not 0 < len(value) <= longest or not can_be_kept(value):
             raise InvalidField(

@@ -22,14 +22,15 @@ from tests.thorough import THOROUGH
 
 BIN = Path(sys.executable).parent
 # What the schema itself leads to (its examples, the bounds of each parameter and body, and what
-# lies beyond), then random requests to each operation, then such in a row.
+# lies beyond: of these ``fuzz_checks`` takes one of each kind), then random requests to each
+# operation, then such in a row.
 PHASES = "examples,coverage,fuzzing" + (",stateful" if THOROUGH else "")
 EXAMPLES = 30 if THOROUGH else 1
-# What the schema cannot say (a template's name, an address of the channel) is said by a 422, of
-# which ``fuzz_checks`` knows the kinds, and a conflict by a 409.
+SEED = os.environ.get("FUZZ_SEED", "1")
+# A 422 to what fits the schema is judged by ``fuzz_checks``, by the document's own list.
 CONFIG = """\
 [checks]
-positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422", "5xx"]
+positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
 """
 
 
@@ -57,7 +58,7 @@ def test_a_fuzzer_finds_no_fault_and_no_undocumented_answer(
             f"{web}/api/v1/openapi.json",
             *("--header", f"Authorization: Bearer {key}"),
             *("--checks", "all", "--phases", PHASES, "--max-examples", str(EXAMPLES)),
-            *("--continue-on-failure", "--no-color", "--seed", "1"),
+            *("--continue-on-failure", "--no-color", "--seed", SEED),
         ],
         cwd=tmp_path,
         env={**os.environ, "SCHEMATHESIS_HOOKS": fuzz_checks.__name__, "PYTHONPATH": str(ROOT)},
