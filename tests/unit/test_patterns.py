@@ -16,6 +16,7 @@ import pytest
 
 from notifications.admin import cell_text
 from notifications.channels import addresses
+from notifications.operations import person
 from tests.structure import PACKAGES, ROOT
 
 SIZE = 10_000
@@ -130,6 +131,12 @@ COMPOSED: dict[str, Any] = {
     ),
     "notifications.providers.sns b'<%b>([^<]*)</%b>' % (tag.encode(), tag.encode())": (
         b"<MessageId>([^<]*)</MessageId>"
+    ),
+    "notifications.operations.person _NAMED_AS_RECIPIENT.format(re.escape(key))": (
+        person._NAMED_AS_RECIPIENT.format("customer")
+    ),
+    "notifications.operations.person _QUOTED.format(re.escape(key))": (
+        person._QUOTED.format("customer")
     ),
 }
 

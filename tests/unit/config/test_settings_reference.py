@@ -11,7 +11,8 @@ NAME = r"[A-Z][A-Z_]{3,}"
 # Of programs that are not ours, and of the command line.
 ELSEWHERE = {
     *("GRANIAN_HOST", "GRANIAN_PORT", "FLOWER_ADDRESS", "FLOWER_PORT", "FLOWER_BASIC_AUTH"),
-    *("PORT", "SMTP_PORT", "STORAGES", "NAME_FILE", "SIGTERM", "INFO"),
+    *("PORT", "SMTP_PORT", "STORAGES", "NAME_FILE", "SIGTERM"),
+    *("INFO", "WARNING", "ERROR", "CRITICAL"),
 }
 
 

@@ -54,7 +54,7 @@ def test_a_composed_source_renders_as_jinja2_renders_the_parts(source: str) -> N
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("{% include 'circle-a' %}", "circle-a → circle-b → circle-a goes round"),
+        ("{% include 'circle-a' %}", "circle-a → circle-b → circle-a is a circle of references"),
         ("{% include 'nowhere' %}", "no layout or partial 'nowhere'"),
         ("{% extends name %}", "one name in quotes"),
         ("{% include ['a', 'b'] %}", "one name in quotes"),
@@ -80,7 +80,7 @@ def test_partials_that_multiply_are_refused() -> None:
 
 def test_a_partial_that_would_include_itself_is_refused() -> None:
     others: dict[str, Any] = {"b": "{% include 'a' %}"}
-    with pytest.raises(InvalidTemplate, match="a → b → a goes round"):
+    with pytest.raises(InvalidTemplate, match="a → b → a is a circle of references"):
         check_partial("a", "{% include 'b' %}", others)
 
 

@@ -49,7 +49,7 @@ def test_an_address_has_one_form_to_keep_and_one_for_servers(
         ("ada", "no name or no domain"),
         ("@example.org", "no name or no domain"),
         ("a@b", "two parts"),
-        ("a@1.2.3.4", "no number"),
+        ("a@1.2.3.4", "must not be a number"),
         ("a..b@example.org", "empty part"),
         ("a@b@example.org", "more than one @"),
         ("a@b.example, c@example.org", "one address"),
