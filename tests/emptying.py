@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.base import DatabaseWrapper
@@ -90,6 +91,20 @@ def _empty(raw: "Connection[Any]") -> None:
         raw.execute("; ".join([UNSEEN, *emptied]))
 
 
+def _flush(database: BaseDatabaseWrapper) -> None:
+    """Have Django empty an SQLite database, but for what it would make anew for the next test."""
+    introspection = database.introspection
+    all_names = introspection.django_table_names
+
+    def names(**options: bool) -> list[str]:
+        return [name for name in all_names(**options) if name not in KEPT]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(introspection, "django_table_names", names)
+        options = {"verbosity": 0, "interactive": False, "reset_sequences": False}
+        call_command("flush", database=database.alias, inhibit_post_migrate=True, **options)
+
+
 def end_all_sessions() -> None:
     """End the sessions of processes that were killed, wait until they have ended, and begin anew.
 
@@ -128,12 +143,18 @@ class _Kept:
         wrapper.close()
 
 
+def _flush_all(test: Any) -> None:
+    for name in test._databases_names(include_mirrors=False):
+        _flush(connections[name])
+
+
 def install(patch: pytest.MonkeyPatch) -> None:
-    """Have Django's test case do so, on Postgres and as a superuser."""
-    if connection.vendor != "postgresql":
-        return
+    """Have Django's test case do so, on Postgres as a superuser, and on SQLite."""
     test_case: Any = TransactionTestCase
     as_django_does = test_case._fixture_teardown
+    if connection.vendor != "postgresql":
+        patch.setattr(test_case, "_fixture_teardown", _flush_all)
+        return
     kept = _Kept()
 
     def fixture_teardown(self: Any) -> None:
