@@ -73,7 +73,10 @@ class VersionInline(TabularInline):  # type: ignore[misc]  # unfold has no types
     model = TemplateVersion
     extra = 0
     can_delete = False
-    hide_title = True
+    if hasattr(TabularInline, "hide_title"):
+        hide_title = True
+    else:  # unfold 0.110, which the lock has for Python 3.12 and later
+        show_title = False
     fields = (
         *("version", "state", "locales", "created_at", "created_by", "edited_by"),
         *("published_at", "published_by"),

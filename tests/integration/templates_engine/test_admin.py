@@ -1,13 +1,16 @@
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
 from templates_engine import preview
+from templates_engine.admin.template import VersionInline
 from templates_engine.models import Partial, Status, Template, TemplateVersion
 from templates_engine.publishing import create_version
 
@@ -20,6 +23,13 @@ def draft(db: None) -> TemplateVersion:
     template = Template.objects.create(name="otp", channel="sms")
     variants = {"default": {"text": "Code {{ code }}"}, "de": {"text": "Kode {{ code }}"}}
     return create_version(template, variants=variants, sample_context={"code": "123"})
+
+
+def test_no_title_stands_over_each_version_whichever_unfold_there_is() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the later one warns of the earlier one's name
+        versions = VersionInline(Template, admin.site)
+    assert getattr(versions, "hide_title", False) or not versions.show_title
 
 
 def change(version: TemplateVersion) -> str:
