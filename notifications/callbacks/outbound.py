@@ -45,7 +45,7 @@ def tick() -> float:
 
 
 def _pending() -> "QuerySet[Notification]":
-    return _untold().select_for_update(skip_locked=True).order_by("finished_at")
+    return _untold().select_for_update(skip_locked=True)
 
 
 def _untold() -> "QuerySet[Notification]":
@@ -53,6 +53,7 @@ def _untold() -> "QuerySet[Notification]":
         Notification.objects.filter(finished_at__isnull=False)
         .exclude(callback_url="")
         .exclude(told_status=F("status"))
+        .order_by("finished_at")
     )
 
 

@@ -84,7 +84,7 @@ def call_after(recorded: Iterable[Recorded]) -> None:
 
 def work() -> Work:
     """Say where it shows that followers may have to be called."""
-    return Rows(_uncalled())
+    return Rows(_uncalled().order_by("finished_at"))
 
 
 def call_overdue(limit: int) -> int:
