@@ -46,10 +46,13 @@ def refused_as_documented(
 
 
 def _is_at(field: str, places: list[str]) -> bool:
-    """Tell whether a field is at one of the places: ``*`` is one part of a path, ``**`` several."""
+    """Tell whether a field is at one of the places.
+
+    ``*`` is one part of a path and ``**`` several; a name that a caller gave may be empty.
+    """
     return any(re.fullmatch(_pattern(place), field, re.DOTALL) for place in places)
 
 
 def _pattern(place: str) -> str:
     parts = re.split(r"(\*\*|\*)", place)
-    return "".join({"**": ".+", "*": "[^.]+"}.get(part, re.escape(part)) for part in parts)
+    return "".join({"**": ".*", "*": "[^.]*"}.get(part, re.escape(part)) for part in parts)
