@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from notifications.admin.base import who
+from notifications.core.errors import InvalidField
 from notifications.operations import personal_data
 from notifications.submission import projects
 
@@ -34,6 +35,16 @@ class RecipientForm(forms.Form):
             widget=UnfoldAdminSelectWidget,
             help_text="Choose one if you gave the id of a stored recipient.",
         )
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what is no recipient, beside its field."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        try:
+            personal_data.check(cleaned.get("recipient", ""), cleaned.get("project", ""))
+        except InvalidField as error:
+            if "recipient" in cleaned:
+                self.add_error("recipient", str(error))
+        return cleaned
 
 
 @admin.site.admin_view

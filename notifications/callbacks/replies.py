@@ -2,9 +2,11 @@
 
 Who answers STOP to one of our numbers answers all who send by it: each project. What cannot be
 refused still goes. STOP is kept for each account, so START takes back what STOP to the same account
-did, and nothing else. Any other text is an answer to the last step of a chain that asked for one.
+did, and nothing else. Any text but STOP and HELP is an answer to the last step of a chain that
+asked for one.
 """
 
+import unicodedata
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Literal
@@ -45,8 +47,14 @@ def take(replies: Iterable[Reply], *, account: str) -> None:
 
 
 def word_of(text: str) -> str:
-    """Return ``stop``, ``start`` or ``help`` for a text that is such a word alone, else empty."""
-    word = "".join(text.lower().split()).strip(".!\"'")
+    """Return ``stop``, ``start`` or ``help`` for a text that is such a word alone, else empty.
+
+    How it is written and what stands around it that is no letter or digit does not count.
+    """
+    letters = unicodedata.normalize("NFKC", text).casefold()
+    word = "".join(
+        char for char in letters if char.isalnum()
+    )  # full-width, in quotes, with an emoji
     known = {"stop": STOP, "start": START, "help": HELP}
     return next((name for name, words in known.items() if word in words), "")
 
@@ -54,8 +62,9 @@ def word_of(text: str) -> str:
 def _take(reply: Reply, account: str) -> None:
     word = word_of(reply.text)
     log.info("reply_came_in", account=account, word=word or "other")
-    if not word:
+    if word in ("", "start") and reply.text.strip():  # YES is START, and says that it was read
         _answered(reply.sender, account)
+    if not word:
         return
     sender = CHANNELS[CHANNEL].clean_recipient(reply.sender)
     if word == "help":

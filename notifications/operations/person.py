@@ -10,6 +10,8 @@ from django.db.models.functions import Cast
 from django_celery_beat.models import PeriodicTask
 from django_celery_results.models import TaskResult
 
+from notifications.audiences.filters import ATTRIBUTES
+from notifications.core.errors import InvalidField
 from notifications.core.world import DEFAULT_PROJECT, World
 from notifications.models import (
     ArchivedNotification,
@@ -28,6 +30,7 @@ from notifications.models import (
 from notifications.recipients import spellings, suppressions
 from scheduling.models import Schedule
 
+SHORTEST = 3  # letters and digits of an address
 FORGOTTEN = "forgotten"  # in place of a recipient, and in texts of a recipient's address
 COPIES = ("cc", "bcc", "reply_to", "to", "shown_cc")  # fields of a mail that name people
 
@@ -36,6 +39,8 @@ OF_A_RULE = ("condition", "recipients", "to", "context", "match", "cancel_match"
 # An id in JSON, or in Python's words for it: under the name of a recipient, and as a text.
 _NAMED_AS_RECIPIENT = r"\brecipient\W{{1,8}}{}(?![\w.:@+=-])"
 _QUOTED = r"""['"]{}\\?['"]"""
+# Not a part of a longer word or address; JSON writes the end of a line before it as two characters.
+_ALONE = r"(?:(?<![\w.+-])|(?<=\\[nrt]))(?:{})(?![\w-]|\.\w|@)"
 _PROJECT = re.compile(r"\bproject\W{1,8}([\w-]+)")
 
 
@@ -52,7 +57,12 @@ class Person:
     """A recipient in all the forms in which rows may have it."""
 
     def __init__(self, recipient: str, project: str) -> None:
+        """Find who is meant. Raises ``InvalidField`` for what is part of most texts, or empty."""
         given = recipient.strip()
+        if sum(char.isalnum() for char in given) < (1 if project else SHORTEST):
+            raise InvalidField(
+                "This is no recipient.", field="recipient", hint="Give a whole address, or an id."
+            )
         self.forms = set() if project else spellings.of(given) | {given.lower()}
         self.stored = list(_stored(given, project, self.forms))
         self._ids = {(one.world, one.key) for one in self.stored}
@@ -60,6 +70,7 @@ class Person:
             self._ids |= {(World(project, test), given) for test in (False, True)}
         for address in RecipientAddress.objects.filter(recipient__in=self.stored):
             self.forms |= {address.address, address.address.lower()}
+        self._whole = _whole(self.forms)
         self._written = self.forms.union(
             *(
                 spellings.kept(table, form, "email")
@@ -107,9 +118,11 @@ class Person:
         texts = {f"as_text_{name}": Cast(name, TextField()) for name in columns}
         named = Q(pk__in=[])  # of no form: nothing
         for name in texts:
-            for form in self.forms:
-                named |= Q(**{f"{name}__icontains": json.dumps(form)[1:-1]})
-        found: QuerySet[Any] = rows.annotate(**texts).filter(named)
+            for form in _written(self.forms):
+                named |= Q(**{f"{name}__icontains": form})
+        candidates = rows.annotate(**texts).filter(named).values_list("pk", *texts)
+        keys = [key for key, *written in candidates if any(map(self.names, map(str, written)))]
+        found: QuerySet[Any] = rows.filter(pk__in=keys)
         return found
 
     def suppressed(self) -> "QuerySet[Suppression]":
@@ -206,18 +219,26 @@ class Person:
                 kept[name] = value
         return kept
 
-    def take_out(self, row: Any, columns: Iterable[str]) -> None:
-        """Write a row's columns with a mark in place of it."""
-        values = {name: self._without(getattr(row, name)) for name in columns}
+    def take_out(self, row: Any, columns: Iterable[str]) -> bool:
+        """Write a row's columns with a mark in place of it; return whether it stood there."""
+        before = {name: getattr(row, name) for name in columns}
+        values = {name: self._without(value) for name, value in before.items()}
+        if values == before:
+            return False
         type(row)._base_manager.filter(pk=row.pk).update(**values)  # noqa: SLF001 -- Django's name
+        return True
 
     def names(self, text: str) -> bool:
-        """Return whether it stands in a text."""
-        return any(form.lower() in text.lower() for form in self.forms)
+        """Return whether it stands in a text or JSON, and not as a part of another address."""
+        return self._whole is not None and self._whole.search(text) is not None
 
     def _without(self, value: Any) -> Any:
         if isinstance(value, list):
             return [self._without(one) for one in value]
+        if isinstance(value, dict) and {"field", "op"} <= value.keys():  # of an audience's filter
+            if not str(value["field"]).startswith(ATTRIBUTES):
+                return value
+            return {**value, "value": self._without(value.get("value"))}
         if isinstance(value, dict):
             return {
                 name: FORGOTTEN if name == "recipient" and self._is_id(one) else self._without(one)
@@ -238,6 +259,19 @@ class Person:
             or (not key.isdecimal() and re.search(_QUOTED.format(re.escape(key)), text) is not None)
             for _, key in self._ids
         )
+
+
+def _written(forms: Iterable[str]) -> set[str]:
+    """Return addresses as texts have them, and as JSON in ASCII has them."""
+    return {one for form in forms for one in (form, json.dumps(form)[1:-1])}
+
+
+def _whole(forms: Iterable[str]) -> re.Pattern[str] | None:
+    """Return the pattern of these addresses as they stand alone; None without any."""
+    either = "|".join(re.escape(form) for form in sorted(_written(forms)))
+    if not either:
+        return None
+    return re.compile(_ALONE.format(either), re.IGNORECASE)
 
 
 def _is_of(row: Any, text: str, world: World) -> bool:

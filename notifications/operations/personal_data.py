@@ -77,10 +77,16 @@ others: dict[str, Callable[[list[str]], list[dict[str, Any]]]] = {}
 """What other packages keep of notifications, by its name: called with their ids."""
 
 
+def check(recipient: str, project: str = "") -> None:
+    """Raise ``InvalidField`` for what is no recipient."""
+    Person(recipient, project)
+
+
 def export(recipient: str, *, project: str = "") -> Rows:
     """Return all that is kept of a recipient, by kind, as JSON has it.
 
-    With a ``project`` the recipient is the id of one that is stored there, else an address.
+    With a ``project`` the recipient is the id of one that is stored there, else an address. Raises
+    ``InvalidField`` for what is no recipient.
     """
     whom = Person(recipient, project)
     live = list(whom.of(Notification.objects.all()))
@@ -129,7 +135,8 @@ def forget(
 ) -> dict[str, int]:
     """Forget a recipient, and return how much of each kind was forgotten.
 
-    With a ``project`` the recipient is the id of one that is stored there, else an address.
+    With a ``project`` the recipient is the id of one that is stored there, else an address. Raises
+    ``InvalidField`` for what is no recipient, before anything is forgotten.
 
     What waits is cancelled first. The rows stay, without address and content, so that counts and
     histories hold; suppressions stay as a hash, and still hold. ``in_hand`` counts what a worker
@@ -199,8 +206,7 @@ def _taken_out(
     whom: Person, rows: "QuerySet[Any]", columns: Sequence[str], done: Counter[str]
 ) -> None:
     for row in rows:
-        whom.take_out(row, columns)
-        done[row._meta.model_name or ""] += 1
+        done[row._meta.model_name or ""] += whom.take_out(row, columns)
 
 
 def _events(whom: Person, done: Counter[str]) -> None:

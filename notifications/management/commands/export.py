@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from notifications.core.errors import InvalidField
 from notifications.operations import personal_data
 
 
@@ -21,6 +22,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Print it on standard output."""
-        kept = personal_data.export(options["recipient"], project=options["project"])
+        """Print it on standard output. Raises ``CommandError`` for what is no recipient."""
+        try:
+            kept = personal_data.export(options["recipient"], project=options["project"])
+        except InvalidField as error:
+            raise CommandError(str(error)) from None
         self.stdout.write(json.dumps(kept, indent=2, ensure_ascii=False))

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from notifications.core.errors import InvalidField
 from notifications.operations import personal_data
 from scheduling.management.questions import confirm
 
@@ -28,6 +29,10 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Print what was forgotten. Raises ``CommandError`` where something is left to be done."""
         dry_run = options["dry_run"]
+        try:
+            personal_data.check(options["recipient"], options["project"])
+        except InvalidField as error:
+            raise CommandError(str(error)) from None
         if not (dry_run or options["no_input"]):
             confirm(f"This will erase all that is kept of {options['recipient']}, for good.")
         if dry_run:

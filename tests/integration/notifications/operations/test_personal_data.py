@@ -558,3 +558,37 @@ def test_the_page_hands_out_and_forgets_for_who_may(
     entries = apps.get_model("config", "AuditEntry").objects.filter(act="personal-data")
     assert entries.count() == 3  # two acts, and the look at the page that came after
     assert not any("lovelace" in str(vars(entry)) for entry in entries)
+
+
+@pytest.mark.parametrize("given", ["", " ", "\u00a0", "@", "a@"])
+def test_what_is_no_recipient_is_refused_and_nothing_is_forgotten(
+    everything: dict[Any, Any], admin_client: Client, given: str
+) -> None:
+    """An unset variable of a shell once emptied the texts of everybody."""
+    before = told("lovelace")
+    with pytest.raises(CommandError, match="This is no recipient"):
+        call_command("forget", given, no_input=True)
+    with pytest.raises(CommandError, match="This is no recipient"):
+        call_command("export", given)
+    answer = admin_client.post("/personal-data/", {"recipient": given, "forget": "1"})
+    assert answer.context["form"].errors["recipient"]
+    assert told("lovelace") == before
+
+
+def test_what_is_kept_of_those_with_similar_addresses_and_of_fields_stays(
+    transactional_db: None,
+) -> None:
+    save_recipient("AT", addresses={"email": "ada@example.org"})
+    others = "Told bada@example.org, ada@example.org.uk and x+ada@example.org of it."
+    Hold.objects.create(scope="channel", value="sms", reason=others)
+    Hold.objects.create(scope="channel", value="push", reason="As\nada@example.org. asked")
+    country = {"field": "country", "op": "in", "value": ["AT", "DE"]}
+    named = {"field": "attributes.friend", "op": "eq", "value": "AT"}
+    Audience.objects.create(name="some", filter={"and": [country, named]})
+    assert personal_data.export("AT", project="default")["holds"][0]["value"] == "push"
+    done = personal_data.forget("AT", project="default")
+    assert (done["hold"], done["audience"]) == (1, 1)
+    assert Hold.objects.get(value="sms").reason == others
+    assert Hold.objects.get(value="push").reason == "forgotten"
+    kept = {**named, "value": "forgotten"}
+    assert Audience.objects.get().filter == {"and": [country, kept]}

@@ -320,6 +320,27 @@ def test_stop_start_and_help_by_sms(
     assert Suppression.objects.filter(lifted_at=None).count() == 0
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "“STOP”",
+        "\uff33\uff34\uff2f\uff30",
+        "\u200eSTOP\u200b",
+        "Arre\u0302t",
+        "stop 🛑",
+        "STOP!!",
+        "s t o p",
+        "Unsubscribe",
+    ],
+)
+def test_stop_is_known_however_a_phone_writes_it(
+    answer: Callable[..., None], ada: Recipient, text: str
+) -> None:
+    answer(text)
+    ada.refresh_from_db()
+    assert ada.choices == {"": {"sms": False}}
+
+
 def test_start_takes_back_what_stop_did_and_nothing_else(
     answer: Callable[..., None], ada: Recipient
 ) -> None:
@@ -377,8 +398,9 @@ def test_an_answer_by_sms_ends_a_chain_that_asks_for_one(
     answer("HELP")
     answer("OK", From="+4366400000000")
     answer("OK", at="sms-b")  # which sent nothing
+    answer(" \n")
     assert not Notification.objects.exclude(read_at=None).exists()
-    answer("OK, I am on it")
+    answer("Yes!")
     read = Notification.objects.exclude(read_at=None).get()
     assert (read.chain_run, read.status) == (runs["answered"].id, "delivered")
     mails = Notification.objects.filter(channel="email")
