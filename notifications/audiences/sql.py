@@ -219,7 +219,8 @@ def _nested(path: Path, value: Any) -> str:
 
 
 def _json_path(path: Path) -> str:
-    return "$" + "".join(f'."{key}"' for key in path)
+    """Return the path of a value for SQLite, which compares the keys as the JSON writes them."""
+    return "$" + "".join(f".{json.dumps(key)}" for key in path)
 
 
 def _types(value: str | float) -> str:

@@ -20,6 +20,8 @@ from django.db.models import Q, QuerySet
 from django_celery_results.models import GroupResult, TaskResult
 
 from notifications.core import routing
+from notifications.core.errors import InvalidField
+from notifications.core.text import shown
 from notifications.delivery import failed_deliveries
 from notifications.mails import collecting
 from notifications.models import (
@@ -49,7 +51,7 @@ from notifications.models import (
 )
 from notifications.operations.person import FORGOTTEN, Person
 from notifications.recipients import suppressions
-from notifications.submission import cancel, insert
+from notifications.submission import cancel, insert, projects
 from scheduling.models import Fire
 
 BATCH = 500  # rows per transaction
@@ -78,8 +80,14 @@ others: dict[str, Callable[[list[str]], list[dict[str, Any]]]] = {}
 
 
 def check(recipient: str, project: str = "") -> None:
-    """Raise ``InvalidField`` for what is no recipient."""
+    """Raise ``InvalidField`` for what is no recipient, or a project that is not there."""
     Person(recipient, project)
+    if project and project not in (names := projects.names()):
+        raise InvalidField(
+            f"There is no project {shown(project)}.",
+            field="project",
+            hint=f"There are {', '.join(names)}.",
+        )
 
 
 def export(recipient: str, *, project: str = "") -> Rows:

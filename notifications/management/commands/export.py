@@ -24,6 +24,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Print it on standard output. Raises ``CommandError`` for what is no recipient."""
         try:
+            personal_data.check(options["recipient"], options["project"])
             kept = personal_data.export(options["recipient"], project=options["project"])
         except InvalidField as error:
             raise CommandError(str(error)) from None

@@ -37,7 +37,14 @@ pytestmark = pytest.mark.django_db
 EVERYONE: dict[str, Any] = {"everyone": True}
 PEOPLE: dict[str, dict[str, Any]] = {
     "ada": {
-        "attributes": {"plan": "gold", "spent": 120, "tags": ["a", "b"], "vip": True, "n": 1},
+        "attributes": {
+            "plan": "gold",
+            "spent": 120,
+            "tags": ["a", "b"],
+            "vip": True,
+            "n": 1,
+            "größe": 5,
+        },
         "addresses": {"email": {"address": "ada@example.org", "verified": True}, "sms": "+4366411"},
         "locale": "de-AT",
         "timezone": "Europe/Vienna",
@@ -49,7 +56,15 @@ PEOPLE: dict[str, dict[str, Any]] = {
         "locale": "en",
         "timezone": "Europe/London",
     },
-    "eve": {"attributes": {"plan": "gold", "address": {"city": "Graz"}, "vip": False, "n": True}},
+    "eve": {
+        "attributes": {
+            "plan": "gold",
+            "address": {"city": "Graz"},
+            "vip": False,
+            "n": True,
+            "本": ["æ"],
+        }
+    },
 }
 
 
@@ -107,6 +122,11 @@ FOUND = [
     (condition("created_at", "gte", "2020-01-01T00:00:00+01:00"), "ada bob eve"),
     (beside("updated_at", "gt", {"days_ago": 1}), "ada bob eve"),
     ({"and": [EVERYONE, {"not": condition("attributes.plan", "eq", "gold")}]}, "bob"),
+    # Names of any script, on SQLite too.
+    (condition("attributes.größe", "eq", 5), "ada"),
+    (beside("attributes.größe", "exists", False), "bob eve"),
+    ({"and": [EVERYONE, {"not": condition("attributes.größe", "eq", 5)}]}, "bob eve"),
+    (beside("attributes.本", "contains", "æ"), "eve"),
     # Who has no such attribute is not greater; so the opposite has them.
     ({"and": [EVERYONE, {"not": condition("attributes.spent", "gt", 50)}]}, "bob eve"),
     (

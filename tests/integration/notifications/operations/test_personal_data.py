@@ -570,6 +570,8 @@ def test_what_is_no_recipient_is_refused_and_nothing_is_forgotten(
         call_command("forget", given, no_input=True)
     with pytest.raises(CommandError, match="This is no recipient"):
         call_command("export", given)
+    with pytest.raises(CommandError, match="There is no project 'nope'"):
+        call_command("forget", ADA, project="nope", no_input=True)
     answer = admin_client.post("/personal-data/", {"recipient": given, "forget": "1"})
     assert answer.context["form"].errors["recipient"]
     assert told("lovelace") == before
