@@ -57,7 +57,7 @@ MARKED = {
     **{
         ("docs/production.md", name): "tests/integration/docs/test_production.py"
         "::test_the_page_leads_to_a_system_that_is_restored_and_sends_nothing_unasked"
-        for name in ("secrets", "check", "start", "backup", "restore", "cancel", "release")
+        for name in ("secrets", "check", "start", "backup", "restore", "again", "release")
     },
 }
 INSTALLED = f"{PACKAGE}::test_a_project_that_adds_a_few_lines_delivers"
