@@ -124,7 +124,7 @@ def test_the_page_leads_to_a_system_that_is_restored_and_sends_nothing_unasked(
     # The restored database has both as waiting. Held, they wait; cancelled, they stay unsent.
     empty = PostgresServer().start()
     try:
-        with pytest.raises(RuntimeError, match="is no ISO 8601 moment"):
+        with pytest.raises(RuntimeError, match="is not a moment in ISO 8601"):
             production.run(production.left["again"], STOPPED_AT="yesterday")
         restored = production("restore", RESTORED_URL=empty.url, STOPPED_AT=stopped)
         assert "2 notifications and 0 runs were cancelled; of 1 schedules" in restored
