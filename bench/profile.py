@@ -20,7 +20,7 @@ import psutil
 
 from bench import bulk
 from bench.api import MESSAGE
-from bench.stage import Stage, empty, stage
+from bench.stage import Stage, backend, empty, stage
 
 ROWS = 100_000
 CALLS = 5000
@@ -110,11 +110,11 @@ def _halves(
 ) -> None:
     """Do each for so many rows, and print what it took by its steps."""
     for half in halves:
-        backend, found = _backend(), Counter[str]()
-        own, its = _own(psutil.Process()), _own(backend)
+        session, found = backend(), Counter[str]()
+        own, its = _own(psutil.Process()), _own(session)
         with _sampled(found, steps):
             half(rows)
-        own, its = _own(psutil.Process()) - own, _own(backend) - its
+        own, its = _own(psutil.Process()) - own, _own(session) - its
         print(f"\n{half.__doc__}")
         looks = found.total()
         spent = {step: own * count / looks for step, count in found.items()}
@@ -205,15 +205,6 @@ def _seconds(set_up: Stage) -> dict[str, float]:
         else:
             found[name] = _tree(process)
     return found
-
-
-def _backend() -> psutil.Process:
-    """Return the server process that serves this one's connection."""
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        return psutil.Process(cursor.fetchone()[0])
 
 
 def _own(process: psutil.Process) -> float:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 
 import django
+import psutil
 from django.core.management import call_command
 from django.db import connection
 
@@ -54,3 +55,10 @@ def empty(stage: Stage) -> None:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE notifications_notification, notifications_attempt CASCADE")
     stage.redis.flush()
+
+
+def backend() -> psutil.Process:
+    """Return the process of Postgres that serves this one's connection."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return psutil.Process(cursor.fetchone()[0])
