@@ -18,6 +18,7 @@ from notifications.api import (
     events,
     failed_deliveries,
     failed_runs,
+    for_generators,
     jobs,
     notifications,
     preferences,
@@ -48,6 +49,7 @@ class Api(NinjaAPI):
         """Return the document, with the refusals that every operation may answer with."""
         document = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
         contract.complete(document)
+        for_generators.mend(document)
         return document
 
     def get_openapi_operation_id(self, operation: Operation) -> str:

@@ -141,13 +141,6 @@ def _batch(shared: list[str]) -> Json:
     }
 
 
-_BATCH_EXAMPLE = {
-    "common": {"channel": "email", "subject": "Your receipt"},
-    "notifications": [
-        {"recipient": "ada@example.org", "body": "Thank you, Ada."},
-        {"recipient": "bob@example.org", "body": "Thank you, Bob."},
-    ],
-}
 _RECIPIENTS_CSV = (
     "id,email,push,timezone,plan\ncustomer-17,ada@example.org,token-a|token-b,UTC,gold\n"
 )
@@ -284,7 +277,7 @@ def _take_body(operation: Json, batch: Json) -> None:
         content: dict[str, Any] = {_JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
         if name == "Batch":
             content = {
-                _JSON: {"schema": batch, "example": _BATCH_EXAMPLE},
+                _JSON: {"schema": batch},
                 "text/csv": {"schema": _SOME_TEXT, "example": _CSV},
             }
         elif name == "Recipients":

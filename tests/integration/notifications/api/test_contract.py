@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,37 @@ def test_a_fuzzer_finds_no_fault_and_no_undocumented_answer(
 
 def test_the_document_is_one_of_openapi() -> None:
     openapi_spec_validator.validate(json.loads(json.dumps(api.get_openapi_schema())))
+
+
+def test_generators_find_the_size_of_each_number_and_no_default_in_a_change() -> None:
+    document = api.get_openapi_schema()
+    parts = [*_parts(document["paths"]), *_parts(document["components"])]
+    for part in parts:
+        if part.get("type") == "number":
+            assert part["format"] == "double", part
+        if part.get("type") == "integer" and part.get("maximum", 2**63) >= 2**31:
+            assert part["format"] == "int64", part
+        assert not {"example", "examples"} <= part.keys(), part  # openapi-generator refuses both
+    schemas = document["components"]["schemas"]
+    used = {str(part["$ref"]).rpartition("/")[2] for part in parts if "$ref" in part}
+    assert schemas.keys() == used
+    changes = [schema for name, schema in schemas.items() if name.endswith("Change")]
+    assert len(changes) == 3
+    fields = [field for change in changes for field in change["properties"].values()]
+    assert not any("default" in one for field in fields for one in (field, *field.get("anyOf", ())))
+    assert "default" in schemas["JobDefinition"]["properties"]["misfire"]
+
+
+def _parts(schema: Any) -> Iterator[dict[str, Any]]:
+    """Yield each object within a document, but for those in examples."""
+    if isinstance(schema, list):
+        for one in schema:
+            yield from _parts(one)
+    elif isinstance(schema, dict):
+        yield schema
+        for name, one in schema.items():
+            if name not in {"example", "examples"}:
+                yield from _parts(one)
 
 
 @pytest.mark.parametrize("how", ["", "?result=permanent&code=550"])

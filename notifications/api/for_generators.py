@@ -1,0 +1,66 @@
+"""The OpenAPI document as generators of clients read it."""
+
+from typing import Any
+
+INT32 = 2**31 - 1
+DATA = frozenset({"example", "examples", "default", "enum", "const"})  # no schemas are in them
+
+Json = dict[str, Any]
+
+
+def mend(document: Json) -> None:
+    """Say the size of each number, and leave out what misleads a generator.
+
+    Go and Java take 32 bits where no size is said. A client sends the defaults of a body: one in
+    a change would set what was not to be changed. A schema that nothing refers to is no type.
+    """
+    for part in ("paths", "components"):
+        document[part] = _sized(document[part])
+    schemas = document["components"]["schemas"]
+    for name, schema in schemas.items():
+        if name.endswith("Change"):
+            fields = schema["properties"].items()
+            schema["properties"] = {field: _without_default(part) for field, part in fields}
+    for name in schemas.keys() - _used(document):
+        del schemas[name]
+
+
+def _sized(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_sized(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    sized = {name: one if name in DATA else _sized(one) for name, one in part.items()}
+    if part.get("type") == "number":
+        sized["format"] = "double"
+    elif part.get("type") == "integer" and part.get("maximum", INT32 + 1) > INT32:
+        sized["format"] = "int64"
+    return sized
+
+
+def _without_default(field: Json) -> Json:
+    rest = {name: part for name, part in field.items() if name != "default"}
+    if "anyOf" in rest:
+        rest["anyOf"] = [_without_default(one) for one in rest["anyOf"]]
+    return rest
+
+
+def _used(document: Json) -> set[str]:
+    schemas = document["components"]["schemas"]
+    used: set[str] = set()
+    found = _references(document["paths"])
+    while new := found - used:
+        used |= new
+        found = {name for one in new for name in _references(schemas[one])}
+    return used
+
+
+def _references(part: Any) -> set[str]:
+    if isinstance(part, list):
+        return {name for one in part for name in _references(one)}
+    if not isinstance(part, dict):
+        return set()
+    names = {name for one in part.values() for name in _references(one)}
+    if isinstance(reference := part.get("$ref"), str):
+        names.add(reference.rpartition("/")[2])
+    return names
