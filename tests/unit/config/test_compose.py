@@ -20,6 +20,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("web", "worker", "beat", "flower", "smtp", "migrate")
 FILLED_IN = {
+    "EMAIL_FROM": "notify@example.org",
     "SECRET_KEY": "an-example-that-is-long-enough-to-pass-the-check-0123456789",
     "POSTGRES_PASSWORD": "0123456789abcdef",
     "FLOWER_BASIC_AUTH": "admin:secret",
