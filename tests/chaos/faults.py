@@ -53,7 +53,7 @@ def plant(chance: float) -> None:
     plan: list[tuple[Any, str, str, bool]] = [
         (insert, "insert", "after commit", True),
         (publisher, "publish_one", "after publish", True),
-        (claims, "_take", "after claim", True),
+        (claims, "_claim_rows", "after claim", True),
         (base.Provider, "outcome_of", "after the provider's answer", True),
         (outcomes, "record", "before the record", False),
         (outcomes, "record", "after the record", True),
@@ -78,7 +78,7 @@ def raise_for(share: float) -> None:
         (sending, "assign", "choose", _always),
         (account_sending, "_message", "prepare", _always),
         (base.Provider, "outcome_of", "send", _always),
-        (account_sending, "_follow", "after the answer", _always),
+        (account_sending, "_log_call", "after the answer", _always),
         (outcomes, "_decide", "record", was_sent),
     ]
     for number, (owner, name, stage, applies) in enumerate(plan):

@@ -109,7 +109,7 @@ def test_before_the_handover_an_exception_costs_one_attempt(
 def test_after_the_handover_an_exception_leaves_what_the_provider_said(
     each_error: Callable[..., Any], sent: Callable[..., Counter[Any]]
 ) -> None:
-    for _, rows, bad in each_error(account_sending, "_follow"):
+    for _, rows, bad in each_error(account_sending, "_log_call"):
         assert deliver_all() == 60
         assert_others_were_sent(rows, bad, sent)
         assert sent()[str(bad.id)] == 1
