@@ -62,7 +62,7 @@ class Matching(Schema):
     country: str
 
 
-class PreviewOut(Schema):
+class AudiencePreviewOut(Schema):
     """Who matches a filter now."""
 
     count: int = Field(description="How many recipients match.")
@@ -89,7 +89,7 @@ def save_audience(request: HttpRequest, payload: AudienceIn) -> Answer[Audience]
     return Answer(201 if saved.save(row) else 200, row)
 
 
-@router.post("/preview", response=PreviewOut, summary="Try a filter")
+@router.post("/preview", response=AudiencePreviewOut, summary="Try a filter")
 def preview_filter(request: HttpRequest, payload: FilterIn) -> saved.Preview:
     """Count who matches a filter, and show some of them, without saving it."""
     return saved.preview(payload.filter, world_of(request), payload.limit)
@@ -101,7 +101,7 @@ def get_audience(request: HttpRequest, name: Name) -> Audience:
     return _find(request, name)
 
 
-@router.get("/{name}/preview", response=PreviewOut, summary="Count its recipients now")
+@router.get("/{name}/preview", response=AudiencePreviewOut, summary="Count its recipients now")
 def preview_audience(request: HttpRequest, name: Name, query: Query[PreviewQuery]) -> saved.Preview:
     """Count who is in an audience now, and show some of them."""
     row = _find(request, name)
