@@ -9,6 +9,7 @@ from ninja.parser import Parser
 from notifications.api import declared_charset
 from notifications.api.problems import Problem
 from notifications.core.conf import conf
+from notifications.core.text import is_deeper
 
 
 class JsonParser(Parser):
@@ -31,24 +32,9 @@ def read_json(body: bytes) -> Any:
         raise _too_deep(deepest) from None
     except ValueError as error:  # also an undecodable byte, or a number beyond all bounds
         raise Problem("malformed-body", f"The body is not JSON: {error}.") from None
-    if body.count(b"[") + body.count(b"{") > deepest and _is_deeper(value, deepest):
+    if body.count(b"[") + body.count(b"{") > deepest and is_deeper(value, deepest):
         raise _too_deep(deepest)
     return value
-
-
-def _is_deeper(value: Any, deepest: int) -> bool:
-    """Look level by level, so that no nesting can exhaust the stack."""
-    level = [value]
-    for _ in range(deepest):
-        containers = [one for one in level if isinstance(one, dict | list)]
-        level = [
-            inner
-            for container in containers
-            for inner in (container.values() if isinstance(container, dict) else container)
-        ]
-        if not level:
-            return False
-    return any(isinstance(one, dict | list) for one in level)
 
 
 def _too_deep(deepest: int) -> Problem:

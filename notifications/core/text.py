@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import isfinite
 
 SHOWN = 50  # characters of a value in an error
-DEEPEST = 500  # values inside each other; Python's JSON reads a thousand at most
+DEEPEST = 500  # values inside each other; JSON of Python 3.11 reads a thousand at most
 DIGITS = 4300  # of a whole number that Python reads
 LARGEST = 10**DIGITS
 
@@ -35,6 +35,21 @@ def shown(value: object) -> str:
     if isinstance(value, int) and abs(value) < 10**SHOWN:
         return repr(value)
     return f"a value of the type {type(value).__name__}"
+
+
+def is_deeper(value: object, deepest: int) -> bool:
+    """Say whether parsed JSON is nested deeper: level by level, so that it exhausts no stack."""
+    level = [value]
+    for _ in range(deepest):
+        containers = [one for one in level if isinstance(one, dict | list)]
+        level = [
+            inner
+            for container in containers
+            for inner in (container.values() if isinstance(container, dict) else container)
+        ]
+        if not level:
+            return False
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def why_not_json(value: object, place: str) -> str:

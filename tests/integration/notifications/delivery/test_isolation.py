@@ -5,6 +5,7 @@ it among them); all else is real: rows, claims, accounts, the simulator's file o
 """
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -155,7 +156,11 @@ def test_what_cannot_be_recorded_as_refused_becomes_a_dead_letter(
 
 BROKEN = [
     ("context", '\'{"n": ' + "9" * 5000 + "}'"),
-    ("context", "'" + "[" * 3000 + "]" * 3000 + "'"),
+    pytest.param(
+        "context",
+        "'" + "[" * 3000 + "]" * 3000 + "'",
+        marks=pytest.mark.skipif(sys.version_info >= (3, 14), reason="Python 3.14 reads it"),
+    ),
     ("scheduled_at", "'infinity'"),
     ("expires_at", "'infinity'"),
 ]
