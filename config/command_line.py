@@ -40,4 +40,6 @@ def _problem(error: Exception) -> str:
         return ""
     if found.code in outages.NOT_MIGRATED:
         return NOT_MIGRATED
-    return f"The {found.server} cannot do this now: {found.reason} ({found.code})."
+    # Of a connection that failed, whose text holds nothing of a statement.
+    told = " ".join(str(error).split()) if found.code == OperationalError.__name__ else found.code
+    return f"The {found.server} cannot do this now: {found.reason} ({told})."

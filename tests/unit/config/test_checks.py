@@ -199,7 +199,7 @@ def test_without_the_outbox_the_warning_says_that_email_is_refused() -> None:
     ("database", "complaint"),
     [
         ("sqlite:///:memory:", "Run the command migrate first."),
-        ("postgres://user:hush@127.0.0.1:1/name", "The database cannot do this now: "),
+        ("postgres://user:hush@127.0.0.1:1/name", "Connection refused"),
     ],
 )
 def test_a_command_that_meets_an_outage_ends_with_one_line(database: str, complaint: str) -> None:

@@ -171,7 +171,7 @@ def test_an_outage_is_told_of_by_its_latest_reason_and_ends_with_a_session_that_
         assert submitted() == 201
         database.set(READ_ONLY)
         try:
-            assert submitted() == 503
+            wait_until(lambda: submitted() == 503)  # a session reads its settings a moment later
             assert checked() == "it is read-only"
             wait_until(lambda: read() and database.count(SESSIONS) == 1)
             database.run("ALTER ROLE app CONNECTION LIMIT 0")  # which concerns new ones only
