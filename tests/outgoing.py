@@ -39,6 +39,7 @@ OF_HTTPX = {"URL", "InvalidURL"}
 HTTP = "tests/integration/notifications/providers/test_garbage.py"
 GUARD = "tests/integration/notifications/providers/test_outgoing.py"
 AMAZON = "tests/integration/notifications/providers/test_amazon.py"
+SNS = "tests/integration/notifications/providers/test_sns_callbacks.py"
 SILENT = "test_a_silent_name_server_costs_no_more_than_the_time_of_the_call"
 PRIVATE = "test_no_provider_reaches_a_private_address_that_is_not_exempt"
 HANGS = "test_garbage_is_a_classed_outcome"
@@ -58,7 +59,7 @@ TABLE: dict[str, tuple[str, str]] = {
     ),
     "notifications/channels/bounded_requests.py": (
         "requests and botocore over the HTTP client",
-        f"{AMAZON}::test_confirming_a_subscription_is_guarded_and_takes_a_bounded_time",
+        f"{SNS}::test_confirming_a_subscription_is_guarded_and_takes_a_bounded_time",
     ),
     "notifications/providers/anymail_service.py": (
         "by bounded_requests",
