@@ -11,9 +11,14 @@ import pytest
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "notifications-tests"
 
+UNREACHABLE = ("EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENETUNREACH", "ENOTFOUND", "ETIMEDOUT")
+
 
 def fetched(*packages: str) -> Path:
-    """Return a folder whose ``node_modules`` has these packages; skip where they cannot be had."""
+    """Return a folder whose ``node_modules`` has these packages; skip without npm or its registry.
+
+    Any other failure of npm is a failure of the test.
+    """
     folder = CACHE / "npm" / "+".join(packages).replace("/", "_")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
@@ -34,9 +39,11 @@ def _fetch(packages: tuple[str, ...], folder: Path) -> None:
             [npm, "install", "--prefix", whole, "--no-audit", "--no-fund", *packages],
             cwd=whole,
             capture_output=True,
+            text=True,
             check=False,
             timeout=120,
         )
-        if got.returncode:
-            pytest.skip("needs the npm registry")
+        if any(code in got.stderr for code in UNREACHABLE):
+            pytest.skip("needs the npm registry, which cannot be reached")
+        assert got.returncode == 0, got.stderr
         whole.rename(folder)

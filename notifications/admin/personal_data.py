@@ -37,7 +37,7 @@ class RecipientForm(forms.Form):
         )
 
     def clean(self) -> dict[str, Any]:
-        """Refuse what is no recipient, beside its field."""
+        """Refuse a text that names no recipient; the error stands beside the field."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         try:
             personal_data.check(cleaned.get("recipient", ""), cleaned.get("project", ""))

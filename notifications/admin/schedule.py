@@ -66,8 +66,8 @@ class NotificationScheduleForm(ScheduleForm):
         Audience.objects.filter(test=False),
         required=False,
         widget=UnfoldAdminSelectWidget,
-        help_text="Instead of recipients: everybody who is in the audience at each fire. More "
-        "fields can say which attributes fill the template's variables: "
+        help_text="An audience in place of recipients: its members at the moment of each fire. "
+        "More fields can say which attributes fill the template's variables: "
         '{"variables": {"name": "attributes.first_name"}}.',
     )
     template = forms.ModelChoiceField(

@@ -75,7 +75,7 @@ class SendForm(forms.Form):
         required=False,
         empty_label="none: the recipients above",
         widget=UnfoldAdminSelectWidget,
-        help_text="Instead of recipients: everybody who is in the audience when the batch is sent. "
+        help_text="An audience in place of recipients: its members at the moment of sending. "
         "Attributes with the names of the template's variables fill them.",
     )
     name = forms.CharField(

@@ -11,8 +11,9 @@ Json = dict[str, Any]
 def mend(document: Json) -> None:
     """Say the size of each number, and leave out what misleads a generator.
 
-    Go and Java take 32 bits where no size is said. A client sends the defaults of a body: one in
-    a change would set what was not to be changed. A schema that nothing refers to is no type.
+    Without a size, Go and Java take 32 bits. A client sends the defaults of a body, so a default in
+    a change would reset a field that the caller did not name. A generator makes a type of each
+    schema, so a schema that nothing refers to is removed.
     """
     for part in ("paths", "components"):
         document[part] = _sized(document[part])

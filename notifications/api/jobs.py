@@ -53,8 +53,8 @@ class AudienceOfJob(Schema):
 
     name: str
     members: Literal["live"] = Field(
-        description="`live`: each fire asks anew who is in it. The batch of a fire has its own "
-        "`frozen` once that is written down.",
+        description="`live`: each fire looks up the members anew. The batch of a fire says "
+        "`frozen` as soon as its members are stored.",
     )
 
 

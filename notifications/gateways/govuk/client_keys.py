@@ -24,7 +24,7 @@ class TokenRefused(Exception):
 
 
 class _BadToken(Exception):
-    """It is no token, or not signed by this secret."""
+    """The text is not a token, or another secret has signed it."""
 
 
 def of(row: ApiKey) -> str:

@@ -33,12 +33,16 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Only print how many.")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Print how many of each. Raises ``CommandError`` for a text that is no moment."""
+        """Print how many of each. Raises ``CommandError`` if the moment cannot be read."""
         moment = _moment(options["stopped_at"])
         waiting = Notification.objects.filter(status__in=WAITING, scheduled_at__lte=moment)
         ids = list(waiting.values_list("id", flat=True))
         if options["dry_run"]:
-            self._say("would be", *after_restore.due_until(moment), len(ids))
+            schedules, fires = after_restore.due_until(moment)
+            self.stdout.write(
+                f"Would cancel {len(ids)} notifications and {fires} runs, and pass over due times "
+                f"of {schedules} schedules."
+            )
             return
         schedules, fires = after_restore.pass_over(moment)
         cancelled = 0
@@ -46,12 +50,9 @@ class Command(BaseCommand):
             for id_ in ids:
                 cancelled += cancel(id_).cancelled
                 report(1)
-        self._say("were", schedules, fires, cancelled)
-
-    def _say(self, verb: str, schedules: int, fires: int, notifications: int) -> None:
         self.stdout.write(
-            f"{notifications} notifications and {fires} runs {verb} cancelled; of {schedules} "
-            f"schedules a due time {verb.replace('were', 'was')} passed over."
+            f"Cancelled {cancelled} notifications and {fires} runs, and passed over due times of "
+            f"{schedules} schedules."
         )
 
 

@@ -22,7 +22,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Print it on standard output. Raises ``CommandError`` for what is no recipient."""
+        """Print it on standard output. Raises ``CommandError`` if it names no recipient."""
         try:
             personal_data.check(options["recipient"], options["project"])
             kept = personal_data.export(options["recipient"], project=options["project"])
