@@ -39,8 +39,9 @@ OF_A_RULE = ("condition", "recipients", "to", "context", "match", "cancel_match"
 # An id in JSON, or in Python's words for it: under the name of a recipient, and as a text.
 _NAMED_AS_RECIPIENT = r"\brecipient\W{{1,8}}{}(?![\w.:@+=-])"
 _QUOTED = r"""['"]{}\\?['"]"""
-# Not a part of a longer word or address; JSON writes the end of a line before it as two characters.
-_ALONE = r"(?:(?<![\w.+-])|(?<=\\[nrt]))(?:{})(?![\w-]|\.\w|@)"
+# Not a part of another address: a letter, digit, dot or plus beside it makes it one. A hyphen does
+# not, for keys are made like welcome-ada@example.org-7. JSON writes a line's end as two characters.
+_ALONE = r"(?:(?<![^\W_])(?<![.+])|(?<=\\[nrt]))(?:{})(?![^\W_]|\.\w|@)"
 _PROJECT = re.compile(r"\bproject\W{1,8}([\w-]+)")
 
 

@@ -584,13 +584,16 @@ def test_what_is_kept_of_those_with_similar_addresses_and_of_fields_stays(
     others = "Told bada@example.org, ada@example.org.uk and x+ada@example.org of it."
     Hold.objects.create(scope="channel", value="sms", reason=others)
     Hold.objects.create(scope="channel", value="push", reason="As\nada@example.org. asked")
+    Hold.objects.create(scope="channel", value="chat", reason="see welcome-ada@example.org-7")
     country = {"field": "country", "op": "in", "value": ["AT", "DE"]}
     named = {"field": "attributes.friend", "op": "eq", "value": "AT"}
     Audience.objects.create(name="some", filter={"and": [country, named]})
-    assert personal_data.export("AT", project="default")["holds"][0]["value"] == "push"
+    kept = personal_data.export("AT", project="default")["holds"]
+    assert {row["value"] for row in kept} == {"push", "chat"}
     done = personal_data.forget("AT", project="default")
-    assert (done["hold"], done["audience"]) == (1, 1)
+    assert (done["hold"], done["audience"]) == (2, 1)
+    assert Hold.objects.get(value="chat").reason == "forgotten"
     assert Hold.objects.get(value="sms").reason == others
     assert Hold.objects.get(value="push").reason == "forgotten"
-    kept = {**named, "value": "forgotten"}
-    assert Audience.objects.get().filter == {"and": [country, kept]}
+    emptied = {**named, "value": "forgotten"}
+    assert Audience.objects.get().filter == {"and": [country, emptied]}
