@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -375,92 +374,6 @@ def test_projects_and_tests_have_recipients_of_their_own(
         live.ok("GET", "/recipients/customer-17")["addresses"]["simulator"][0]["address"] == "ada"
     )
     assert Recipient.objects.count() == 3
-
-
-CSV = """id;email;push;verified;timezone;plan
-c-1;ada@example.org;t-1|t-2;yes;Europe/Vienna;gold
-c-2;nobody;;;;
-;eve@example.org;;;;
-
-c-3;eve@example.org;;;Mars/One;
-c-1;;;;;silver
-c-4;eve@example.org;;maybe;;
-c-5;eve@example.org;;TRUE;;
-c-6;eve@example.org;;No;;
-"""
-
-
-def test_a_csv_is_imported_row_by_row(call: Caller) -> None:
-    def send_csv(text: str) -> Any:
-        return call._client.post(
-            "/api/v1/recipients/import",
-            text.encode(),
-            content_type="text/csv",
-            headers=call.headers,
-        )
-
-    answer = send_csv(CSV).json()
-    assert (answer["created"], answer["changed"], answer["refused"], answer["blank"]) == (
-        3,
-        1,
-        4,
-        1,
-    )
-    assert [(one["row"], one["line"], one["field"]) for one in answer["errors"]] == [
-        (2, 3, "addresses.email.0"),
-        (3, 4, "id"),
-        (4, 6, "timezone"),
-        (6, 8, "verified"),
-    ]
-    mails = [
-        call.ok("GET", f"/recipients/{id_}")["addresses"]["email"][0] for id_ in ("c-5", "c-6")
-    ]
-    assert [one["verified"] for one in mails] == [True, False]
-    shown = call.ok("GET", "/recipients/c-1")
-    assert shown["attributes"] == {"plan": "silver"}
-    assert [one["verified"] for one in shown["addresses"]["push"]] == [True, True]
-    assert send_csv("name\nAda\n").status_code == 422
-    capitals = "Id, Email ,TimeZone,VERIFIED,Plan\nc-7,ada@example.org,Europe/Vienna,Yes,gold\n"
-    assert send_csv(capitals).json()["created"] == 1
-    shown = call.ok("GET", "/recipients/c-7")
-    assert (shown["timezone"], shown["attributes"]) == ("Europe/Vienna", {"Plan": "gold"})
-    assert shown["addresses"]["email"][0]["verified"]
-    assert "two columns are named email" in send_csv("id,email,Email\nc-8,,\n").json()["detail"]
-    assert call("POST", "/recipients/import", {}).status_code == 415
-
-
-def test_a_file_is_imported_by_a_command_that_shows_how_far_it_is(
-    tmp_path: Path, transactional_db: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    save_recipient(
-        "c-3", locale="de", addresses={"email": "old@example.org", "sms": "+436641234567"}
-    )
-    file = tmp_path / "people.csv"
-    rows = [f"c-{n},c{n}@example.org,gold," for n in range(20)]
-    rows += ["c-5,,silver,Mars", "c-7,,silver,UTC", "c-7,seven@example.org,,"]
-    file.write_text("\n".join(["id,email,plan,timezone", *rows]))
-    with pytest.raises(CommandError, match=r"1 rows were refused\."):
-        call_command("import_recipients", str(file))
-    said = capsys.readouterr()
-    assert said.out.split("\n")[:4] == ["created: 19", "changed: 3", "refused: 1", "blank: 0"]
-    assert "line 22, timezone: There is no time zone 'Mars'." in said.err
-    kept = {row.key: row for row in Recipient.objects.all()}
-    assert len(kept) == 20
-    assert (kept["c-3"].locale, kept["c-3"].attributes) == ("de", {"plan": "gold"})
-    assert (kept["c-7"].timezone, kept["c-7"].attributes) == ("UTC", {"plan": "silver"})
-    addresses = {
-        (row.recipient.key, row.channel): row.address for row in RecipientAddress.objects.all()
-    }
-    assert len(addresses) == 21
-    assert addresses["c-3", "sms"] == "+436641234567"
-    assert (addresses["c-3", "email"], addresses["c-7", "email"]) == (
-        "c3@example.org",
-        "seven@example.org",
-    )
-    with pytest.raises(CommandError, match="no project 'nope'"):
-        call_command("import_recipients", str(file), project="nope")
-    with pytest.raises(CommandError, match="No such file"):
-        call_command("import_recipients", str(tmp_path / "none.csv"))
 
 
 def test_forget_and_export_reach_everything_of_a_person(
