@@ -7,6 +7,7 @@ instead of one of our own.
 
 import contextlib
 import os
+import signal
 
 import pytest
 
@@ -43,6 +44,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     options = early_config.known_args_namespace
     if options.help or options.version:
         return
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # As where a shell runs this in the background: programs of tests would hear no Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if options.no_servers:
         os.environ["TEST_DATABASE_URL"] = UNREACHABLE_POSTGRES
         os.environ["TEST_REDIS_URL"] = UNREACHABLE_REDIS

@@ -1,23 +1,15 @@
 """Schedulers and workers whose database is away at their start, hangs, and comes back."""
 
-import os
-import signal
 from collections.abc import Callable
 
-import psutil
 import psycopg
 
 from tests.servers.postgres import PostgresServer
+from tests.servers.process import suspended
 from tests.servers.processes import Processes
 
 APP = "tests.integration.scheduling.declaring_app"
 DECLARED = "SELECT count(*) FROM django_celery_beat_periodictask WHERE name = ANY(%s)"
-
-
-def send(server: PostgresServer, number: signal.Signals) -> None:
-    process = psutil.Process(server.pid)
-    for each in (process, *process.children(recursive=True)):
-        os.kill(each.pid, number)
 
 
 def declared(server: PostgresServer, *names: str) -> int:
@@ -51,11 +43,8 @@ def test_processes_say_each_outage_once_and_what_is_declared_is_kept_when_it_is_
     said("back", 1)
     names = ("celery.backend_cleanup", "kept entry")
     wait_until(lambda: declared(server, *names) == len(names))
-    send(server, signal.SIGSTOP)
-    try:
+    with suspended(server.pid):
         said("away:", 2)
-    finally:
-        send(server, signal.SIGCONT)
     said("back", 2)
     for process in running:
         assert process.output().count("database_away:") == 2
