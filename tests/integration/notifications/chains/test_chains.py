@@ -1,33 +1,22 @@
 """Chains: by one way after the other, until one reaches."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
-from django.db.models import F
-from django.test import Client
-from pytest_django import Settings
+from django.db import transaction
 
-from notifications.admin.project import TAKEN
-from notifications.chains import save_chain, send_chain
-from notifications.core import errors
+from notifications.chains import send_chain
 from notifications.core.attempt import Outcome, Report, Result
 from notifications.core.reasons import Reason
 from notifications.db import clock
-from notifications.delivery import chain_steps, claims, outcomes, pipeline
-from notifications.models import Chain, ChainRun, Notification, ProviderAccount, Status
+from notifications.delivery import chain_steps, claims, outcomes
+from notifications.models import ChainRun, Notification, Status
 from notifications.monitoring.diagnosis import delivery as diagnosis
-from notifications.operations import personal_data
-from notifications.providers import accounts
-from notifications.submission import save_recipient, send
-from templates_engine import catalog
-from templates_engine.models import Template
-from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.api.conftest import Caller, call, caller
+from tests.integration.notifications.chains.running import begun_earlier, chain, rows, states, step
 
 __all__ = ["call", "caller"]
 
@@ -35,29 +24,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 Deliver = Callable[..., Any]
 Age = Callable[..., None]
-
-
-@pytest.fixture(autouse=True)
-def _fresh(settings: Settings) -> None:
-    settings.OUTBOX = True
-    catalog.clear()
-
-
-def step(recipient: str, wait: float | None = None, **more: Any) -> dict[str, Any]:
-    made = {"channel": "simulator", "recipient": recipient, "body": "Your code is 1234", **more}
-    return made if wait is None else {**made, "wait": wait}
-
-
-def chain(*steps: dict[str, Any], stop_on: str = "sent", **more: Any) -> dict[str, Any]:
-    return {"steps": list(steps), "stop_on": stop_on, **more}
-
-
-def rows(started: Any) -> list[Notification]:
-    return list(Notification.objects.filter(chain_run=started.id).order_by("chain_step", "id"))
-
-
-def states(started: Any) -> list[tuple[str, str]]:
-    return [(row.status, row.reason) for row in rows(started)]
 
 
 def test_a_step_goes_only_if_the_one_before_has_not_reached(deliver: Deliver, age: Age) -> None:
@@ -121,16 +87,6 @@ def test_the_wait_counts_from_the_sending_where_that_was_late(deliver: Deliver, 
     age(waits)
     deliver(waits)
     assert states(started) == [("sent", ""), ("sent", "")]
-
-
-def begun_earlier(started: Any, seconds: float) -> None:
-    """Have the step that goes have begun, and been sent, that much earlier."""
-    earlier = timedelta(seconds=seconds)
-    away = Notification.objects.filter(chain_run=started.id, status=Status.SENDING)
-    away.update(due_at=F("due_at") - earlier)
-    ChainRun.objects.filter(pk=started.id).update(going_at=F("going_at") - earlier)
-    sent = Notification.objects.filter(chain_run=started.id, sent_at__isnull=False)
-    sent.update(sent_at=F("sent_at") - earlier)
 
 
 def test_steps_that_are_due_late_go_one_after_the_other(deliver: Deliver, age: Age) -> None:
@@ -255,295 +211,3 @@ def test_a_delivery_window_keeps_the_order_and_the_waits(call: Caller, deliver: 
         assert gaps == [60, 90, 60]
         firsts.add(due[0])
     assert len(firsts) == 5  # each run has its own place
-
-
-def test_of_steps_that_are_claimed_at_the_same_moment_exactly_one_is_sent(age: Age) -> None:
-    runs = [send_chain(chain(step("ada", 60), step("bob", 60), step("eve"))) for _ in range(25)]
-    for started in runs:
-        for row in rows(started):
-            age(row)
-
-    def work(number: int) -> None:
-        try:
-            for started in runs:
-                row = Notification.objects.get(chain_run=started.id, chain_step=number)
-                pipeline.deliver(claims.claim([row.id]), worker="test")
-        finally:
-            connections.close_all()
-
-    for _ in range(3):
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(work, (3, 2, 1)))
-        waiting = Notification.objects.filter(status=Status.SCHEDULED)
-        waiting.update(due_at=clock.now())
-    for started in runs:
-        assert sorted(states(started)) == [
-            *[("cancelled", "chain_reached")] * 2,
-            ("sent", ""),
-        ], states(started)
-
-
-def test_whoever_claims_a_step_first_the_first_one_goes_first(age: Age) -> None:
-    people = (step("ada", 60), step("bob", 60), step("eve"))
-    runs = [send_chain(chain(*people, stop_on="delivered")) for _ in range(25)]
-    for started in runs:
-        for row in rows(started):
-            age(row)
-
-    def work(number: int) -> None:
-        try:
-            for started in runs:
-                row = Notification.objects.get(chain_run=started.id, chain_step=number)
-                pipeline.deliver(claims.claim([row.id]), worker="test")
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(work, (3, 2, 1)))
-    for started in runs:
-        waits = ("scheduled", "chain_waits")
-        assert states(started) == [("sent", ""), waits, waits], states(started)
-
-
-def test_a_stored_recipient_gets_each_step_at_its_channel_and_one_without_is_skipped(
-    call: Caller, deliver: Deliver
-) -> None:
-    made = Template.objects.create(name="code.email", channel="email")
-    publish(create_version(made, {"subject": "Code", "text": "{{ code }}", "html": "{{ code }}"}))
-    sms = Template.objects.create(name="code.sms", channel="sms")
-    publish(create_version(sms, {"text": "{{ code }}"}))
-    push = Template.objects.create(name="code.push", channel="push")
-    publish(create_version(push, {"title": "Code", "body": "{{ code }}"}))
-    save_recipient(
-        "customer-17",
-        addresses={"email": "ada@example.org", "push": ["a" * 40, "b" * 40]},
-        test=True,
-    )
-    save_chain(
-        "code",
-        [
-            {"channel": "sms", "wait": 60},
-            {"channel": "push", "wait": 120},
-            {"channel": "email"},
-        ],
-        template="code",
-        expires=3600,
-        test=True,
-    )
-    body: dict[str, Any] = {
-        "chain": "code",
-        "to": {"recipient": "customer-17"},
-        "context": {"code": "1"},
-    }
-    started = send_chain(**body, test=True, category="security", idempotency_key="k")
-    steps = [(row.chain_step, row.channel, row.recipient) for row in rows(started)]
-    assert sorted(steps) == [
-        (2, "push", "a" * 40),
-        (2, "push", "b" * 40),
-        (3, "email", "ada@example.org"),
-    ]
-    assert started.notifications == [row.id for row in rows(started)]
-    again = send_chain(**body, test=True, category="security", idempotency_key="k")
-    assert again.notifications == started.notifications
-    assert started.skipped == [{"step": 1, "channel": "sms", "reason": "no_address"}]
-    first, other, mail = rows(started)
-    assert first.status == other.status == "queued"
-    assert mail.due_at
-    assert mail.expires_at
-    assert 100 < (mail.due_at - mail.created_at).total_seconds() < 125
-    deliver(first, other)  # both devices
-    assert [row.status for row in rows(started)] == ["sent", "sent", "scheduled"]
-    personal_data.forget("customer-17", project="default")
-    assert [row.recipient for row in rows(started)] == ["forgotten"] * 3
-    run = ChainRun.objects.get(pk=started.id)
-    assert (run.recipient_key, run.idempotency_key) == ("", "")
-
-
-def test_a_key_stands_for_one_run_and_a_transaction_undone_starts_none() -> None:
-    save_chain("code", [step("ada", 60), step("bob")])
-    first = send_chain("code", idempotency_key="k", metadata={"a": 1})
-    again = send_chain("code", idempotency_key="k", metadata={"a": 1}, countdown=5)
-    assert (first.created, again.created, again.id) == (True, False, first.id)
-    assert again.notifications == first.notifications == [row.id for row in rows(first)]
-    with pytest.raises(errors.IdempotencyConflict) as conflict:
-        send_chain("code", idempotency_key="k", metadata={"a": 2})
-    assert conflict.value.field == "idempotency_key"
-    with transaction.atomic():
-        send_chain("code", idempotency_key="other")
-        transaction.set_rollback(True)
-    assert ChainRun.objects.count() == 1
-    assert Notification.objects.count() == 2
-
-    def start(_: int) -> bool:
-        try:
-            return send_chain("code", idempotency_key="at once").created
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(4) as pool:
-        assert sorted(pool.map(start, range(4))) == [False, False, False, True]
-    assert Notification.objects.count() == 4
-
-
-BAD: list[tuple[dict[str, Any], str, str]] = [
-    ({"chain": "nobody"}, "unknown-chain", "chain"),
-    ({"chain": chain()}, "invalid-chain", "steps"),
-    ({"chain": chain(*[step("a", 1)] * 11)}, "invalid-chain", "steps"),
-    ({"chain": chain(step("a"), step("b"))}, "invalid-chain", "steps.0.wait"),
-    ({"chain": chain(step("a", 0.1), step("b"))}, "invalid-chain", "steps.0.wait"),
-    ({"chain": chain(step("a", 1e9), step("b"))}, "invalid-chain", "steps.0.wait"),
-    ({"chain": chain(step("a", 60), step("b"), expires=60)}, "invalid-chain", "steps.0.wait"),
-    ({"chain": chain(step("a", 60), step("b")), "expires": 30}, "invalid-chain", "expires"),
-    ({"chain": chain(step("a", channel="fax"))}, "unknown-channel", "steps.0.channel"),
-    (
-        {"chain": chain(step("a", 1), step("b", body="", template="x"))},
-        "unknown-template",
-        "steps.1.template",
-    ),
-    ({"chain": chain(step("a", body=""))}, "missing-content", "steps.0.template"),
-    ({"chain": chain(step("a"), stop_on="never")}, "invalid-field", "stop_on"),
-    (
-        {"chain": chain({"channel": "sms", "body": "B"})},
-        "invalid-field",
-        "recipients.sms",
-    ),
-    (
-        {"chain": chain({"channel": "simulator", "body": "B"}), "to": {"recipient": "nobody"}},
-        "unknown-recipient",
-        "to.recipient",
-    ),
-    (
-        {"chain": chain({"channel": "email", "body": "B"}), "recipients": {"email": "x"}},
-        "malformed-recipient",
-        "steps.0.recipient",
-    ),
-    (
-        {"chain": chain(step("a", 1), step("b", from_email="a@example.org"))},
-        "invalid-field",
-        "steps.1.from_email",
-    ),
-    (
-        {"chain": chain(step("a@example.org", channel="email", from_email="no address"))},
-        "invalid-field",
-        "steps.0.from_email",
-    ),
-    ({"chain": chain(step("a")), "category": "none"}, "unknown-category", "steps.0.category"),
-    ({"chain": chain(step("a")), "recipients": {"fax": "1"}}, "unknown-channel", "recipients"),
-]
-
-
-@pytest.mark.parametrize(("body", "kind", "field"), BAD)
-def test_a_chain_that_cannot_be_sent_is_refused_by_field(
-    call: Caller, body: dict[str, Any], kind: str, field: str
-) -> None:
-    answer = call("POST", "/chain-runs", body)
-    said = answer.json()
-    assert (answer.status_code, said["type"], said["field"]) == (
-        422,
-        f"/api/v1/problems/{kind}",
-        field,
-    ), said
-    assert not ChainRun.objects.exists()
-    assert not Notification.objects.exists()
-
-
-def test_a_step_by_mail_goes_from_a_sender_of_its_own() -> None:
-    ProviderAccount.objects.create(
-        name="mail-a",
-        channel="email",
-        kind="smtp",
-        settings={"from": "shop@example.org", "senders": ["alarm@example.org"]},
-    )
-    accounts.forget()
-    mail = step("ada@example.org", channel="email", subject="S")
-    started = send_chain(chain({**mail, "from_email": "Alarm <alarm@example.org>"}))
-    kept = rows(started)[0].mail
-    assert kept is not None
-    assert kept.fields["from_email"] == "Alarm <alarm@example.org>"
-    with pytest.raises(errors.InvalidField) as refused:
-        save_chain("alarm", [{**mail, "from_email": "eve@example.org"}])
-    assert refused.value.field == "steps.0.from_email"
-
-
-def test_over_http_a_run_tells_its_story_and_reading_ends_it(
-    call: Caller, deliver: Deliver, age: Age, admin_client: Client
-) -> None:
-    made = call.ok("POST", "/chains", {"name": "code", **chain(step("ada", 60), step("bob"))})
-    assert made["steps"][0]["wait"] == 60
-    call.ok(
-        "POST", "/chains", {"name": "code", **chain(step("ada", 60), step("bob"), stop_on="read")}
-    )
-    assert [one["stop_on"] for one in call.ok("GET", "/chains")] == ["read"]
-    run = call.ok("POST", "/chain-runs", {"chain": "code"}, Idempotency_Key="k")
-    assert (run["state"], [one["status"] for one in run["steps"]]) == (
-        "running",
-        ["queued", "scheduled"],
-    )
-    assert call("POST", "/chain-runs", {"chain": "code"}, Idempotency_Key="k").status_code == 200
-    first, second = Notification.objects.order_by("chain_step")
-    assert call("POST", f"/notifications/{first.id}/read").status_code == 409
-    deliver(first)
-    read = call.ok("POST", f"/notifications/{first.id}/read")
-    assert read["read_at"]
-    assert read["status"] == "delivered"
-    assert call.ok("POST", f"/notifications/{first.id}/read")["read_at"] == read["read_at"]
-    age(second)
-    deliver(second)
-    ended = call.ok("GET", run["url"].removeprefix("/api/v1"))
-    assert (ended["state"], ended["steps"][1]["reason"]) == ("reached", "chain_reached")
-    shown = call.ok("GET", f"/notifications/{second.id}")
-    assert (shown["chain_run"], shown["chain_step"]) == (run["id"], 2)
-    titles = [event["title"] for event in shown["trace"]]
-    assert "Step 1 of the chain, by simulator: delivered" in titles
-    page = admin_client.get(f"/admin/notifications/notification/{second.id}/change/")
-    assert "Step 1 of the chain" in page.content.decode()
-    other = call.ok("POST", "/chain-runs", {"chain": "code"})
-    stopped = call.ok("POST", f"/chain-runs/{other['id']}/cancel")
-    assert stopped["state"] == "unreached"
-    assert call("DELETE", "/chains/code").status_code == 204
-    assert call("DELETE", "/chains/code").status_code == 404
-
-
-def test_the_form_of_the_admin_says_beside_the_field_what_is_wrong(admin_client: Client) -> None:
-    form = {"project": "default", "name": "code", "stop_on": "sent", "steps": "[]"}
-    page = admin_client.post("/admin/notifications/chain/add/", form)
-    assert page.status_code == 200
-    assert not Chain.objects.exists()
-    form["steps"] = '[{"channel": "sms", "body": "B"}, {"channel": "email", "body": "B"}]'
-    page = admin_client.post("/admin/notifications/chain/add/", form)
-    assert "steps.0.wait: Say how many seconds" in page.content.decode()
-    form["steps"] = form["steps"].replace('"sms"', '"sms", "wait": 60')
-    assert admin_client.post("/admin/notifications/chain/add/", form).status_code == 302
-    assert "sms → email" in admin_client.get("/admin/notifications/chain/").content.decode()
-    again = admin_client.post("/admin/notifications/chain/add/", form)
-    assert again.context["adminform"].form.errors == {"name": [TAKEN]}
-
-
-def test_a_mail_that_asks_for_it_tells_that_it_was_opened(
-    deliver: Deliver, client: Client, settings: Settings
-) -> None:
-    settings.PUBLIC_URL = "https://n.example.org"
-    mail: dict[str, Any] = {
-        "channel": "email",
-        "recipient": "ada@example.org",
-        "subject": "S",
-        "body": "B",
-    }
-    html = "<html><body><p>Hi</p></body></html>"
-    asked = send(**mail, html=html, options={"open_pixel": True}, test=True)
-    (claim,) = claims.claim([asked.id])
-    plain = send(**mail, html=html, test=True)
-    content = pipeline._render([claim, *claims.claim([plain.id])])[0]
-    with_picture, without = (str(one.content["html"]) for one in content)
-    assert "opened" not in without
-    path = with_picture.partition('src="https://n.example.org')[2].partition('"')[0]
-    assert with_picture.endswith("</body></html>")
-    Notification.objects.filter(pk=asked.pk).update(status=Status.SENT, due_at=None)
-    client.head(path)
-    assert Notification.objects.get(pk=asked.pk).read_at is None
-    answer = client.get(path)
-    assert (answer.status_code, answer["Content-Type"]) == (200, "image/gif")
-    row = Notification.objects.get(pk=asked.pk)
-    assert row.status == "delivered"
-    assert row.read_at is not None
-    assert client.get("/opened/forged.gif").status_code == 404

@@ -1,34 +1,25 @@
-"""What recipients want to get: chosen on a page, over the API, by SMS or by a mail's link."""
+"""What recipients want to get: chosen over the API or by a mail's link."""
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
-from pytest_django import Settings
 
 from notifications.callbacks import receipts
-from notifications.chains import send_chain
 from notifications.channels.base import Receipt
 from notifications.core import errors
-from notifications.core.world import World
-from notifications.db import clock
 from notifications.models import (
-    Category,
     Consent,
     Notification,
-    Project,
     Recipient,
     Suppression,
 )
 from notifications.operations import personal_data
-from notifications.providers import accounts
-from notifications.providers.twilio import signature
 from notifications.recipients import categories, preference_links, suppressions, unsubscribe_links
 from notifications.recipients.categories import Kind
 from notifications.recipients.preferences import held_by
-from notifications.submission import choose_preferences, save_recipient, send, send_many
+from notifications.submission import choose_preferences, send, send_many
 from tests.integration.notifications.api.conftest import Caller, call, caller
 from tests.integration.notifications.providers.templates import published
 from tests.integration.notifications.recipients.preferring import MAIL, PUBLIC, TO, _outbox, ada
@@ -38,7 +29,9 @@ __all__ = ["_outbox", "ada", "call", "caller"]
 pytestmark = pytest.mark.django_db
 
 OPEN, CLOSED = Kind("news", "News"), Kind("offers", "Offers", default=False)
+
 BY_MAIL = Kind("report", "Report", default=False, channel_defaults={"email": True})
+
 CODES = Kind("security", "Security", required=True)
 
 
@@ -264,208 +257,6 @@ def test_a_complaint_refuses_all_that_can_be_refused(
     ada.refresh_from_db()
     assert ada.choices == {"": {"simulator": False}}
     assert Consent.objects.get().means == "complaint"
-
-
-@pytest.fixture
-def answer(client: Client, account: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Send a text to one of our numbers at Twilio, as Twilio tells of it."""
-    monkeypatch.setenv("SECRET_TWILIO", "12345")
-    for name in ("sms-a", "sms-b"):
-        row = account(name)
-        row.kind = "twilio"
-        row.settings = {"account_sid": "AC1", "from": "+15005550006"}
-        row.secrets = {"auth_token": "env:SECRET_TWILIO"}
-        row.save()
-    accounts.forget()
-
-    def answer(text: str, at: str = "sms-a", **more: str) -> None:
-        form = {"SmsStatus": "received", "From": "+4366412345678", "Body": text, **more}
-        signed = signature("12345", f"{PUBLIC}/webhooks/{at}", list(form.items()))
-        said = client.post(
-            f"/webhooks/{at}",
-            urlencode(form),
-            content_type="application/x-www-form-urlencoded",
-            headers={"X-Twilio-Signature": signed},
-        )
-        assert said.status_code == 204
-
-    return answer
-
-
-def test_stop_start_and_help_by_sms(
-    answer: Callable[..., None], ada: Recipient, settings: Settings
-) -> None:
-    sms: dict[str, Any] = {"channel": "sms", "body": "Hi"}
-    known, plain = {**sms, **TO}, {**sms, "recipient": "+4366412345678"}
-    answer(" Stop. ")
-    ada.refresh_from_db()
-    assert ada.choices == {"": {"sms": False}}
-    assert (Consent.objects.get().means, Consent.objects.get().text) == ("sms", " Stop. ")
-    assert [send(**known).status, send(**plain).status] == ["suppressed", "suppressed"]
-    codes = [send(**known, category="security"), send(**plain, category="security")]
-    assert [row.status for row in codes] == ["queued", "queued"]
-    answer("please stop that")  # no such word alone
-    answer("whatever", OptOutType="START")
-    ada.refresh_from_db()
-    assert ada.choices == {}
-    assert [send(**known).status, send(**plain).status] == ["queued", "queued"]
-    answer("HELP")
-    before = Notification.objects.count()
-    settings.SMS_HELP = "Shop: call +43 1 234. STOP to end."
-    answer("HELP", OptOutType="HELP")  # Twilio has answered that
-    assert Notification.objects.count() == before
-    answer("HELP")
-    assert Notification.objects.count() == before + 1
-    assert Notification.objects.latest("created_at").body.startswith("Shop")
-    assert Suppression.objects.filter(lifted_at=None).count() == 0
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "“STOP”",
-        "\uff33\uff34\uff2f\uff30",
-        "\u200eSTOP\u200b",
-        "Arre\u0302t",
-        "stop 🛑",
-        "STOP!!",
-        "s t o p",
-        "Unsubscribe",
-    ],
-)
-def test_stop_is_known_however_a_phone_writes_it(
-    answer: Callable[..., None], ada: Recipient, text: str
-) -> None:
-    answer(text)
-    ada.refresh_from_db()
-    assert ada.choices == {"": {"sms": False}}
-
-
-def test_start_takes_back_what_stop_did_and_nothing_else(
-    answer: Callable[..., None], ada: Recipient
-) -> None:
-    """What was refused on the page, or at another number, in whichever project, stays."""
-    Project.objects.create(name="shop")
-    world = World("shop")
-    bob = save_recipient("bob", project="shop", addresses={"sms": "+4366412345678"})
-    of_shop: dict[str, Any] = {"channel": "sms", "body": "Hi", "project": "shop"}
-    choose_preferences("bob", {"": {"sms": False}}, project="shop")
-    suppressions.suppress("sms", "+4366412345678", "unsubscribed", world=world, source="sms-b")
-    answer("START")
-    bob.refresh_from_db()
-    assert bob.choices == {"": {"sms": False}}
-    assert send(**of_shop, recipient="+4366412345678").reason == "unsubscribed"
-    answer("STOP")
-    assert send(channel="sms", body="Hi", **TO).status == "suppressed"
-    answer("START")
-    assert send(channel="sms", body="Hi", **TO).status == "queued"
-    bob.refresh_from_db()
-    assert bob.choices == {"": {"sms": False}}
-    assert send(**of_shop, recipient="+4366412345678").reason == "unsubscribed"
-
-
-def test_stop_to_two_accounts_is_taken_back_by_start_to_both(
-    answer: Callable[..., None], ada: Recipient
-) -> None:
-    known: dict[str, Any] = {"channel": "sms", "body": "Hi", **TO}
-    plain: dict[str, Any] = {"channel": "sms", "body": "Hi", "recipient": "+4366412345678"}
-    for first, second in (("sms-a", "sms-b"), ("sms-b", "sms-a")):
-        answer("STOP", at="sms-a")
-        answer("STOP", at="sms-b")
-        answer("START", at=first)
-        assert [send(**one).status for one in (known, plain)] == ["suppressed", "suppressed"]
-        answer("START", at=first)  # said again it takes no more back
-        assert [send(**one).status for one in (known, plain)] == ["suppressed", "suppressed"]
-        answer("START", at=second)
-        assert [send(**one).status for one in (known, plain)] == ["queued", "queued"]
-    suppressions.suppress("sms", "+4366412345678", "hard_bounce")
-    answer("STOP")
-    answer("START")
-    assert send(**plain).reason == "hard_bounce"
-    assert send(**plain, category="security").reason == "hard_bounce"
-
-
-def test_an_answer_by_sms_ends_a_chain_that_asks_for_one(
-    answer: Callable[..., None], ada: Recipient
-) -> None:
-    step: dict[str, Any] = {"channel": "sms", "body": "Disk is full. Answer OK."}
-    steps = [{**step, "wait": 300}, {"channel": "email", "subject": "Disk", "body": "Full"}]
-    runs = {
-        stop: send_chain({"steps": steps, "stop_on": stop}, **TO) for stop in ("read", "answered")
-    }
-    sent = Notification.objects.filter(channel="sms")
-    sent.update(status="sent", provider="sms-a", sent_at=clock.now(), due_at=None)
-    answer("HELP")
-    answer("OK", From="+4366400000000")
-    answer("OK", at="sms-b")  # which sent nothing
-    answer(" \n")
-    assert not Notification.objects.exclude(read_at=None).exists()
-    answer("Yes!")
-    read = Notification.objects.exclude(read_at=None).get()
-    assert (read.chain_run, read.status) == (runs["answered"].id, "delivered")
-    mails = Notification.objects.filter(channel="email")
-    assert {row.chain_run: (row.status, row.reason) for row in mails} == {
-        runs["answered"].id: ("cancelled", "chain_reached"),
-        runs["read"].id: ("scheduled", ""),
-    }
-
-
-def test_choices_and_categories_are_made_in_the_admin(admin_client: Client, ada: Recipient) -> None:
-    page = f"/admin/notifications/recipient/{ada.pk}/change/"
-    form = {"attributes": "{}", "addresses": "email ada@example.org"}
-    refused = admin_client.post(page, {**form, "chosen": "security email no"})
-    assert "security cannot be refused" in refused.content.decode()
-    assert (
-        "must look like: marketing email no"
-        in admin_client.post(page, {**form, "chosen": "x"}).content.decode()
-    )
-    made = admin_client.post(page, {**form, "chosen": "marketing email yes\n* sms no"})
-    assert made.status_code == 302
-    ada.refresh_from_db()
-    assert ada.choices == {"marketing": {"email": True}, "": {"sms": False}}
-    assert "(admin admin)" in admin_client.get(page).content.decode()
-    admin_client.post(page, {**form, "chosen": "* sms no"})
-    ada.refresh_from_db()
-    assert ada.choices == {"": {"sms": False}}
-    admin_client.post(page, {**form, "chosen": "* * no"})
-    ada.refresh_from_db()
-    assert ada.choices == {"": {"": False}}
-    where = "/admin/notifications/category/add/"
-    given = {"project": "default", "name": "security", "channel_defaults": "{}"}
-    assert (
-        "The category security must be required" in admin_client.post(where, given).content.decode()
-    )
-    given |= {"name": "report", "default": "on"}
-    assert admin_client.post(where, given).status_code == 302
-    assert Category.objects.get().default is True
-
-
-def test_a_save_in_the_admin_leaves_what_was_chosen_since_the_page_was_opened(
-    admin_client: Client, client: Client, ada: Recipient
-) -> None:
-    published("sale", "marketing")
-    choose_preferences("customer-17", {"marketing": {"email": True}})
-    page = f"/admin/notifications/recipient/{ada.pk}/change/"
-    shown = admin_client.get(page).content.decode()
-    assert 'name="initial-chosen"' in shown
-    form = {"attributes": "{}", "addresses": "email ada@example.org\nsms +4366412345678"}
-    form["initial-chosen"] = "marketing email yes"
-    row = send(channel="email", template="sale", **TO)
-    client.post(unsubscribe_links.url(row.id, row.channel, row.recipient).removeprefix(PUBLIC))
-    left = Suppression.objects.filter(lifted_at=None, reason="unsubscribed")
-    assert left.exists()
-    lines = "marketing email yes\nbilling sms no"
-    assert admin_client.post(page, {**form, "chosen": lines}).status_code == 302
-    ada.refresh_from_db()
-    assert ada.choices == {"marketing": {"email": False}, "billing": {"sms": False}}
-    assert left.exists()
-    assert send(channel="email", template="sale", **TO).status == "suppressed"
-    # What is written anew is what they have told the operator.
-    form["initial-chosen"] = "marketing email no\nbilling sms no"
-    admin_client.post(page, {**form, "chosen": "marketing * yes\nbilling sms no"})
-    ada.refresh_from_db()
-    assert ada.choices == {"marketing": {"": True}, "billing": {"sms": False}}
-    assert not left.exists()
 
 
 def test_acceptance_asks_one_query_more_however_many_choose(
