@@ -32,6 +32,7 @@ from notifications.delivery import failed_deliveries
 from notifications.delivery.outcomes import Recorded
 from notifications.models import Notification, Status
 from notifications.queueing import quarantine
+from notifications.transitions import finished
 from scheduling import isolation, outages
 from scheduling.isolation import Fault
 from scheduling.lookout import Rows, Work
@@ -66,8 +67,7 @@ def call(id_: UUID) -> bool:
         if outage is None or outage.server == outages.DATABASE:
             raise
         log.warning("followers_wait", server=outage.server, reason=outage.reason)
-        later = clock.now() + timedelta(seconds=OUTAGE_REST)
-        _uncalled().filter(id=id_).update(due_at=later)
+        finished.call_followers_later(id_, clock.now() + timedelta(seconds=OUTAGE_REST))
         return False
     isolation.log_faults([(id_, fault) for fault in faults.values()], str)
     if found := [*faults.values(), *(fault for _, fault in broken)]:
@@ -120,9 +120,9 @@ def _call_next(id_: UUID, faults: dict[str, Fault]) -> bool:
         step = next((step for step in _steps(row) if step.key not in faults), None)
         if step is None:
             if not faults:
-                _leave(row, None)
+                finished.keep_followers(row.id, None)
             return False
-        _leave(row, step.rest)
+        finished.keep_followers(row.id, step.rest)
         try:
             with transaction.atomic():
                 step.call()
@@ -130,12 +130,8 @@ def _call_next(id_: UUID, faults: dict[str, Fault]) -> bool:
             if isolation.concerns_everybody(error):
                 raise
             faults[step.key] = isolation.fault_of(error, step.key.partition(" ")[0])
-            _leave(row, row.continuation)
+            finished.keep_followers(row.id, row.continuation)
     return True
-
-
-def _leave(row: Notification, rest: Json | None) -> None:
-    Notification.objects.filter(id=row.id).update(continuation=rest, due_at=None)
 
 
 def _steps(row: Notification) -> Iterator[_Step]:

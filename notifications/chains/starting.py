@@ -32,12 +32,13 @@ from notifications.core.world import DEFAULT_PROJECT, World
 from notifications.db import clock
 from notifications.db.bulk_insert import Table
 from notifications.delivery import chain_steps
-from notifications.models import Chain, ChainRun, Notification, call_off, new_id
+from notifications.models import Chain, ChainRun, Notification, new_id
 from notifications.models.recipient import ADDRESSED
 from notifications.recipients import lookup
 from notifications.submission import acceptance, projects, times, validation
 from notifications.submission.building import Answer, Asked
 from notifications.submission.fields import Guarantee, Priority, Request
+from notifications.transitions import waiting
 from scheduling import watch
 
 LONGEST_KEY = 255
@@ -143,7 +144,7 @@ def cancel_chain(run: UUID | str) -> int:
     """
     run_id = ChainRun.objects.values_list("pk", flat=True).get(pk=run)
     steps = Notification.objects.filter(chain_run=run_id)
-    return call_off(steps, Reason.CANCELLED, clock.now())
+    return waiting.cancel(steps, Reason.CANCELLED, clock.now())
 
 
 def _start(
@@ -205,13 +206,14 @@ def _keep_waits(answers: Sequence[Answer], run: ChainRun) -> None:
         return
     opens: datetime | None = None
     for rows in filter(None, open_):
-        late = [row["id"] for row in rows if opens is not None and row["scheduled_at"] < opens]
-        if late:
-            Notification.objects.filter(pk__in=late).update(
-                due_at=opens, scheduled_at=opens, reason=Reason.CHAIN_WAITS
-            )
-        times_ = [row["scheduled_at"] for row in rows] + ([opens] if opens is not None else [])
-        opens = max(times_) + timedelta(seconds=run.waits[rows[0]["chain_step"] - 1])
+        due = max(row["scheduled_at"] for row in rows)
+        if opens is not None:
+            late = [row["id"] for row in rows if row["scheduled_at"] < opens]
+            if late:
+                steps = Notification.objects.filter(pk__in=late)
+                waiting.reschedule(steps, opens, Reason.CHAIN_WAITS)
+            due = max(due, opens)
+        opens = due + timedelta(seconds=run.waits[rows[0]["chain_step"] - 1])
 
 
 def _in_step(error: InvalidNotification, number: int) -> InvalidNotification:

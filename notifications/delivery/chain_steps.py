@@ -27,7 +27,8 @@ from notifications.core.conf import conf
 from notifications.core.reasons import Reason
 from notifications.db import clock
 from notifications.delivery.plan import Plan
-from notifications.models import WAITING, ChainRun, Notification, Status, call_off
+from notifications.models import WAITING, ChainRun, Notification, Status
+from notifications.transitions import waiting
 
 
 def plan(claims: Sequence[Claim]) -> Plan:
@@ -84,13 +85,13 @@ def follow(runs: Iterable[UUID], now: datetime) -> None:
     for run, steps in reached.items():
         moved = {} if steps else brought_forward(parts[run], now)
         for id_, due_at in moved.items():
-            waiting = Notification.objects.filter(
+            step = Notification.objects.filter(
                 pk=id_,
                 status=Status.SCHEDULED,
                 attempt_count=0,
                 reason__in=WAITS_FOR_ITS_TURN,
             )
-            waiting.update(due_at=due_at, scheduled_at=due_at)
+            waiting.reschedule(step, due_at)
 
 
 def _end_others(reached: Mapping[UUID, Collection[int]], now: datetime) -> None:
@@ -100,12 +101,12 @@ def _end_others(reached: Mapping[UUID, Collection[int]], now: datetime) -> None:
     """
     if not reached:
         return
-    waiting = Notification.objects.filter(chain_run__in=reached, status__in=WAITING)
+    steps = Notification.objects.filter(chain_run__in=reached, status__in=WAITING)
     if connection.features.has_select_for_update_skip_locked:
-        waiting = waiting.select_for_update(skip_locked=True, of=("self",))
-    rows = waiting.values_list("pk", "chain_run", "chain_step")
+        steps = steps.select_for_update(skip_locked=True, of=("self",))
+    rows = steps.values_list("pk", "chain_run", "chain_step")
     ids = [id_ for id_, run, step in rows if run is not None and set(reached[run]) - {step}]
-    call_off(Notification.objects.filter(pk__in=ids), Reason.CHAIN_REACHED, now)
+    waiting.cancel(Notification.objects.filter(pk__in=ids), Reason.CHAIN_REACHED, now)
 
 
 def _locked(runs: Iterable[UUID]) -> list[ChainRun]:

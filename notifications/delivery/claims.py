@@ -22,6 +22,7 @@ from notifications.db import clock, dialect
 from notifications.delivery import plain_endings
 from notifications.models import Hold, Notification, Status
 from notifications.queueing import held, quarantine
+from notifications.transitions import waiting
 from scheduling import isolation
 
 _TABLE = Notification._meta.db_table
@@ -109,8 +110,7 @@ def claim_due(channel: str, priority: str, limit: int) -> list[Claim]:
 
 def make_due(id_: UUID) -> None:
     """Make a queued row due now, so that it waits among the due rows."""
-    waiting = Notification.objects.filter(id=id_, status=Status.QUEUED, due_at__isnull=False)
-    waiting.update(due_at=clock.now())
+    waiting.make_due(Notification.objects.filter(id=id_, status=Status.QUEUED), clock.now())
 
 
 def expired(limit: int) -> list[Claim]:
@@ -195,11 +195,8 @@ def _claim_rows(
     condition: str, parameters: list[Any], now: datetime, accounts: str = "''"
 ) -> list[Claim]:
     lease_until = now + timedelta(seconds=conf.lease)
-    return _read(
-        f"""UPDATE {_TABLE} SET status = %s, due_at = %s, attempt_count = attempt_count + 1
-        WHERE {condition} RETURNING {_NAMES}, {accounts}""",  # noqa: S608 -- as above
-        [Status.SENDING, dialect.write(lease_until), *parameters],
-    )
+    returning = f"{_NAMES}, {accounts}"
+    return _read(*waiting.claiming(condition, parameters, until=lease_until, returning=returning))
 
 
 def _read(sql: str, parameters: Sequence[Any]) -> list[Claim]:

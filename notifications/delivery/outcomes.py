@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Coalesce
 
 from notifications import metrics, tracing
@@ -17,20 +17,20 @@ from notifications.core.conf import conf
 from notifications.core.reasons import Reason
 from notifications.core.retry import Decision, Step, decide, policy_for
 from notifications.core.text import printable
-from notifications.db import clock, dialect
+from notifications.db import clock
 from notifications.db.bulk_insert import Table
 from notifications.delivery import chain_steps, failed_deliveries, plain_endings
 from notifications.models import Attempt, Notification, Status
 from notifications.queueing import quarantine
 from notifications.recipients import suppressions
+from notifications.transitions import claimed, finished
+from notifications.transitions.claimed import Settlement
 from scheduling import isolation, sound_connection
 from scheduling.isolation import Fault
 
 T = TypeVar("T")
 
-_TABLE = Notification._meta.db_table
 _ATTEMPTS = Table(Attempt, "id")
-_FORGET = ", context = '{}', subject = '', body = '', mail_id = NULL"
 _STATUS = {
     Step.DONE: Status.SENT,
     Step.RETRY: Status.SCHEDULED,
@@ -39,7 +39,7 @@ _STATUS = {
     Step.EXPIRE: Status.EXPIRED,
 }
 _ENDS = (Step.DEAD_LETTER, Step.EXPIRE)
-_MOVED = (Reason.WINDOW_CLOSED, Reason.CHAIN_WAITS)  # which count as due later from the first
+_RESCHEDULED = (Reason.WINDOW_CLOSED, Reason.CHAIN_WAITS)  # which count as due later from the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def _record_together(reports: Sequence[Report], worker: str) -> list[Recorded]:
     now = clock.now()
     decided = [(report, _decide(report, now)) for report in reports]
     with transaction.atomic():
-        current = _move(decided, now)
+        current = _settle(decided, now)
         kept = [(r, d) for r, d in decided if r.claim.id in current]
         _keep_attempts(kept, worker, now)
         failed_deliveries.keep([(r, d) for r, d in kept if d.step is Step.DEAD_LETTER], now)
@@ -129,60 +129,33 @@ def _record_plainly(faulted: tuple[Report, Fault]) -> Recorded:
     sent = report.outcome.result is Result.SENT
     decision = Decision(Step.DONE if sent else Step.DEAD_LETTER, reason=error_in(fault.stage))
     with transaction.atomic():
-        owned = _update(
-            "status = %s, due_at = NULL, reason = %s, sent_at = %s, finished_at = %s",
-            [
-                _STATUS[decision.step],
-                decision.reason,
-                now if sent else None,
-                now,
-            ],
-            [claim],
-        )
+        owned = claimed.settle_plainly(claim, _STATUS[decision.step], decision.reason, now)
         if owned and not sent:
             plain_endings.keep_letter(
                 claim.id, claim.channel, claim.priority, reason=decision.reason, fault=fault
             )
         if owned:
             _move_chains([claim.chain_run], now)
-    return Recorded(claim, decision, fault.error, stale=claim.id not in owned)
+    return Recorded(claim, decision, fault.error, stale=not owned)
 
 
-def defer(slots: Iterable[tuple[Claim, datetime]], reason: str) -> None:
+def defer(slots: Sequence[tuple[Claim, datetime]], reason: str) -> None:
     """Defer claims: no attempt is used, and each row is due again at its own time.
 
     The deadline of one that waits for its delivery window counts from the opening.
     """
-    values = [v for c, due_at in slots for v in (dialect.write(c.id), c.attempt, due_at)]
-    if not values:
+    if not slots:
         return
     with isolation.aside("count"):
-        metrics.deferred(reason, len(values) // 3)
-    moved = " scheduled_at = slot.due_at," if reason in _MOVED else ""
-    rows = ", ".join(["(%s, %s, %s)"] * (len(values) // 3))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH slot(id, attempt, due_at) AS (VALUES {rows})"  # noqa: S608 -- our own words and placeholders
-            f" UPDATE {_TABLE} SET status = %s, due_at = slot.due_at, reason = %s,{moved}"
-            f" attempt_count = attempt_count - 1 FROM slot"
-            f" WHERE {_TABLE}.id = slot.id AND attempt_count = slot.attempt AND status = %s",
-            [
-                *(dialect.write(value) for value in values),
-                *(Status.SCHEDULED, reason, Status.SENDING),
-            ],
-        )
+        metrics.deferred(reason, len(slots))
+    claimed.defer(slots, reason, reschedules=reason in _RESCHEDULED)
 
 
 def finish(claims: Iterable[Claim], status: Status, reason: str) -> set[UUID]:
     """End claims without a provider call (expired, suppressed); return the ids that were ours."""
     held = list(claims)
     now = clock.now()
-    ended = _update(
-        "status = %s, due_at = NULL, reason = %s, finished_at = %s,"
-        " attempt_count = attempt_count - 1",
-        [status, reason, now],
-        held,
-    )
+    ended = claimed.end(held, status, reason, now)
     if reason != Reason.CHAIN_REACHED:
         _move_chains([claim.chain_run for claim in held if claim.id in ended], now)
     with isolation.aside("count"):
@@ -196,12 +169,10 @@ def confirm_delivered(id_: UUID) -> bool:
     """Note that the recipient has it; return False if its status is not ``sent``."""
     now = clock.now()
     with transaction.atomic():
-        moved = Notification.objects.filter(id=id_, status=Status.SENT).update(
-            status=Status.DELIVERED, reason="", finished_at=now
-        )
-        if moved:
+        delivered = finished.deliver(id_, now)
+        if delivered:
             _move_chains(_runs_of(id_), now)
-    return bool(moved)
+    return delivered
 
 
 def confirm_read(id_: UUID) -> bool:
@@ -235,14 +206,12 @@ def confirm_failed(report: Report) -> bool:
     """Turn a sent notification into a dead letter, as a receipt says."""
     now = clock.now()
     with transaction.atomic():
-        moved = Notification.objects.filter(id=report.claim.id, status=Status.SENT).update(
-            status=Status.FAILED, reason=report.outcome.reason, finished_at=now
-        )
-        if moved:
+        failed = finished.fail(report.claim.id, report.outcome.reason, now)
+        if failed:
             decision = Decision(Step.DEAD_LETTER, reason=report.outcome.reason)
             failed_deliveries.keep([(report, decision)], now)
             _move_chains([report.claim.chain_run], now)
-    return bool(moved)
+    return failed
 
 
 def _runs_of(id_: UUID) -> list[UUID | None]:
@@ -272,60 +241,21 @@ def _decide(report: Report, now: datetime) -> Decision:
     )
 
 
-def _move(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
+def _settle(decided: list[tuple[Report, Decision]], now: datetime) -> set[UUID]:
     """Move the rows on, those alike in one statement; return the ids that were still ours."""
-    alike: dict[tuple[Any, ...], list[Claim]] = defaultdict(list)
+    alike: dict[Settlement, list[Claim]] = defaultdict(list)
     for report, decision in decided:
-        status = _STATUS[decision.step]
-        failovers = int(decision.step is Step.FAIL_OVER)
-        losses = int(report.outcome.lost)
-        key = (
-            *(status, decision.due_at, decision.reason, report.provider),
-            *(failovers, losses, report.segments),
+        settlement = Settlement(
+            status=_STATUS[decision.step],
+            due_at=decision.due_at,
+            reason=decision.reason,
+            provider=report.provider,
+            failovers=int(decision.step is Step.FAIL_OVER),
+            losses=int(report.outcome.lost),
+            segments=report.segments,
         )
-        alike[key].append(report.claim)
-    current: set[UUID] = set()
-    for (status, due_at, reason, provider, failovers, losses, segments), claims in alike.items():
-        current |= _update(
-            "status = %s, due_at = %s, reason = %s, provider = %s, sent_at = %s, finished_at = %s,"
-            " failover_count = failover_count + %s, loss_count = loss_count + %s,"
-            " segments = COALESCE(%s, segments)"
-            + (_FORGET if status is Status.SENT and conf.forget_content else ""),
-            [
-                status,
-                due_at,
-                reason,
-                provider,
-                now if status is Status.SENT else None,
-                None if status is Status.SCHEDULED else now,
-                failovers,
-                losses,
-                segments,
-            ],
-            claims,
-        )
-    return current
-
-
-def _update(assignments: str, values: list[Any], claims: Iterable[Claim]) -> set[UUID]:
-    """Update the rows that these claims still own, and give their ids."""
-    by_attempt: dict[int, list[UUID]] = defaultdict(list)
-    for claim in claims:
-        by_attempt[claim.attempt].append(claim.id)
-    owned: set[UUID] = set()
-    with connection.cursor() as cursor:
-        for attempt, ids in by_attempt.items():
-            condition, parameter = dialect.one_of("id", ids)
-            cursor.execute(
-                f"UPDATE {_TABLE} SET {assignments}"  # noqa: S608 -- our own words and placeholders
-                f" WHERE status = %s AND attempt_count = %s AND {condition} RETURNING id",
-                [*map(dialect.write, values), Status.SENDING, attempt, *parameter],
-            )
-            if cursor.rowcount == len(ids):
-                owned.update(ids)
-            else:
-                owned.update(dialect.read_id(row[0]) for row in cursor.fetchall())
-    return owned
+        alike[settlement].append(report.claim)
+    return claimed.settle(alike, now, forget_content=conf.forget_content)
 
 
 def _keep_attempts(kept: list[tuple[Report, Decision]], worker: str, now: datetime) -> None:

@@ -10,6 +10,7 @@ from notifications.db.dialect import Unreadable
 from notifications.models import FailedDelivery, Notification, Status
 from notifications.models.failed_delivery import fingerprint
 from notifications.queueing import quarantine
+from notifications.transitions import claimed
 from scheduling import isolation
 from scheduling.isolation import Fault
 
@@ -27,9 +28,7 @@ def end_unreadable(found: Unreadable) -> None:
     def end(row: tuple[UUID, str, str]) -> None:
         id_, channel, priority = row
         with transaction.atomic():
-            if rows.filter(id=id_).update(
-                status=Status.FAILED, due_at=None, reason=Reason.UNREADABLE, finished_at=now
-            ):
+            if claimed.end_unread(id_, Reason.UNREADABLE, now):
                 keep_letter(id_, channel, priority, reason=Reason.UNREADABLE, fault=faults[id_])
 
     found_rows = list(rows.values_list("id", "channel", "priority"))

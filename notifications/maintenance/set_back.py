@@ -10,13 +10,13 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import DateTimeField, ExpressionWrapper, F, Value
-from django.db.models.expressions import Combinable
+from django.db.models import F
 
 from notifications.core.conf import conf
 from notifications.core.reasons import DEFERRED
 from notifications.db import clock
 from notifications.models import Attempt, Notification, Status
+from notifications.transitions import claimed, waiting
 
 AT_A_TIME = 1000  # rows
 COUNTED_IN = timedelta(milliseconds=10)
@@ -42,12 +42,13 @@ def look() -> int:
 
 def _shorten_leases(now: datetime) -> int:
     """Have no claim last, and no message be on its way, for longer than it would from now on."""
-    changed = 0
-    for status, lasts in ((Status.SENDING, conf.lease), (Status.QUEUED, conf.pickup_grace)):
-        ends = now + timedelta(seconds=lasts)
-        rows = Notification.objects.filter(status=status, due_at__gt=ends + clock.SET_BACK)
-        changed += rows.update(due_at=ends)
-    return changed
+    lease_until = now + timedelta(seconds=conf.lease)
+    pickup_until = now + timedelta(seconds=conf.pickup_grace)
+    queued = Notification.objects.filter(
+        status=Status.QUEUED, due_at__gt=pickup_until + clock.SET_BACK
+    )
+    changed = claimed.shorten_leases(lease_until, beyond=lease_until + clock.SET_BACK)
+    return changed + waiting.make_due(queued, pickup_until)
 
 
 def _count_retries_anew(now: datetime) -> int:
@@ -59,10 +60,10 @@ def _count_retries_anew(now: datetime) -> int:
     )
     changed = 0
     for attempt in ahead.annotate(waits=F("retry_at") - F("finished_at")):
-        waiting = Notification.objects.filter(
+        row = Notification.objects.filter(
             id=attempt.notification_id, status=Status.SCHEDULED, due_at=attempt.retry_at
         )
-        changed += waiting.update(due_at=now + attempt.waits)
+        changed += waiting.make_due(row, now + attempt.waits)
     return changed
 
 
@@ -71,7 +72,7 @@ def _have_others_ask_again(now: datetime) -> int:
     deferred = Notification.objects.filter(
         status=Status.SCHEDULED, due_at__gt=F("scheduled_at"), reason__in=DEFERRED
     )
-    return deferred.filter(due_at__gt=now).update(due_at=now)
+    return waiting.make_due(deferred.filter(due_at__gt=now), now)
 
 
 def _begin_countdowns_now(now: datetime) -> int:
@@ -95,8 +96,7 @@ def _begin_countdowns_now(now: datetime) -> int:
             counted[tuple(name for name, at in ends if _counts(created_at, at))].append(id_)
         for names, ids in counted.items():
             if names:
-                shifted = {name: _shifted(name, now) for name in names}
-                changed += ahead.order_by().filter(id__in=ids).update(**shifted, created_at=now)
+                changed += waiting.accept_anew(ahead.order_by().filter(id__in=ids), names, now)
         times = list(ahead.filter(id__gt=times[-1][0]).values_list("id", *_TIMES)[:AT_A_TIME])
     return changed
 
@@ -106,8 +106,3 @@ _TIMES = ("created_at", "scheduled_at", "due_at", "expires_at")
 
 def _counts(since: datetime, until: datetime | None) -> bool:
     return until is not None and (until - since) % COUNTED_IN == timedelta()
-
-
-def _shifted(name: str, now: datetime) -> Combinable:
-    """Return a time as far from now as it was from the acceptance."""
-    return ExpressionWrapper(Value(now) + (F(name) - F("created_at")), output_field=DateTimeField())

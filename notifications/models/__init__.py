@@ -1,8 +1,7 @@
 """The tables: notifications, their attempts, failed deliveries, and what stands beside them.
 
-A notification changes by conditional updates in the functions that are named for the change
-(``claims.claim``, ``outcomes.record``, ``submission.cancel``, ``batches``), never by an
-assignment and a ``save()``.
+A notification's status and due time change by the conditional updates of ``transitions``, never
+by an assignment and a ``save()``.
 """
 
 from notifications.models.api_key import ApiKey
@@ -25,7 +24,6 @@ from notifications.models.notification import (
     Notification,
     NotificationRecord,
     Status,
-    call_off,
     in_state,
     new_id,
 )
@@ -84,7 +82,6 @@ __all__ = [
     "Suppression",
     "Throttle",
     "ThrottleUse",
-    "call_off",
     "in_state",
     "new_id",
 ]

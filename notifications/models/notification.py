@@ -1,6 +1,5 @@
 """A notification and its attempts."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -355,13 +354,6 @@ def in_state(rows: "models.QuerySet[Any]", status: str) -> "models.QuerySet[Any]
             parked = Q(due_at__isnull=True, status=Status.SCHEDULED)
             return found.filter(Q(due_at__isnull=False) | parked)
     return found
-
-
-def call_off(rows: "models.QuerySet[Notification]", reason: str, now: datetime) -> int:
-    """Cancel those of the rows that no worker has yet; return how many. Nothing else does so."""
-    return rows.filter(status__in=WAITING).update(
-        status=Status.CANCELLED, due_at=None, finished_at=now, reason=reason
-    )
 
 
 class Attempt(models.Model):

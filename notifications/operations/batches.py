@@ -8,16 +8,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from django.db.models import Count, F, Q, QuerySet
-from django.db.models.functions import Greatest
+from django.db.models import Count, Q, QuerySet
 
 from notifications.core.reasons import Reason
 from notifications.core.world import LIVE, World
 from notifications.db import clock
-from notifications.models import UNFINISHED, WAITING, Batch, Notification, Status, call_off
+from notifications.models import UNFINISHED, WAITING, Batch, Notification, Status
 from notifications.operations import holds
 from notifications.queueing import quarantine
 from notifications.submission import repeats
+from notifications.transitions import waiting
 from scheduling.lookout import Rows, Work
 
 LOOP = "batches"
@@ -165,8 +165,8 @@ def _move(batch: Batch, rows: "QuerySet[Notification]") -> int:
     now = clock.now()
     match batch.state:
         case Batch.State.PAUSED:
-            return rows.update(status=Status.SCHEDULED, due_at=None, reason=PAUSED)
+            return waiting.park(rows, PAUSED)
         case Batch.State.ACTIVE:
-            return rows.update(due_at=Greatest(F("scheduled_at"), now), reason="")
+            return waiting.release(rows, PAUSED, now)
         case _:
-            return call_off(rows, Reason.BATCH_CANCELLED, now)
+            return waiting.cancel(rows, Reason.BATCH_CANCELLED, now)

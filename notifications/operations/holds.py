@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
+from django.db.models.expressions import RawSQL
 from django_celery_beat.models import PeriodicTask
 
 from notifications.core import routing
@@ -23,6 +24,7 @@ from notifications.db import clock, dialect
 from notifications.models import WAITING, Hold, Notification, Scope, Status
 from notifications.providers import accounts
 from notifications.queueing import held
+from notifications.transitions import waiting
 from scheduling.lookout import Rows, Work
 from scheduling.models import Fire
 from templates_engine.models import Template
@@ -156,44 +158,38 @@ def _park(channel: str, priority: str) -> int:
         " WHERE channel = %s AND priority = %s AND due_at <= %s AND status IN (%s, %s)"
         " ORDER BY due_at LIMIT %s"
     )
+    covered = RawSQL(  # noqa: S611 -- as in held
+        f"SELECT n.id FROM ({oldest}) n WHERE {held.row('n')} LIMIT %s",  # noqa: S608 -- as in held
+        [channel, priority, dialect.write(clock.now()), *WAITING, LOOKED_AT, CHUNK],
+    )
     with following():
-        return dialect.count_of(
-            f"UPDATE {held.NOTIFICATIONS} SET status = %s, due_at = NULL, reason = %s"  # noqa: S608 -- as in held
-            f" WHERE status IN (%s, %s) AND id IN"
-            f" (SELECT n.id FROM ({oldest}) n WHERE {held.row('n')} LIMIT %s)",
-            [
-                *(Status.SCHEDULED, PARKED, *WAITING),
-                *(channel, priority, dialect.write(clock.now()), *WAITING, LOOKED_AT),
-                CHUNK,
-            ],
-        )
+        return waiting.park(Notification.objects.filter(id__in=covered), PARKED)
 
 
 def _free() -> int:
     """Have parked rows that nothing holds any more fall due."""
-    now = dialect.write(clock.now())
     table = held.NOTIFICATIONS
+    freed = RawSQL(  # noqa: S611 -- as in held
+        f"SELECT id FROM {table} WHERE due_at IS NULL AND status = 'scheduled'"  # noqa: S608 -- as in held
+        f" AND reason = %s AND NOT {held.row(table)} LIMIT %s",
+        [PARKED, CHUNK],
+    )
     with following():
-        return dialect.count_of(
-            f"UPDATE {table} SET reason = '', due_at ="  # noqa: S608 -- as in held
-            f" CASE WHEN scheduled_at > %s THEN scheduled_at ELSE %s END WHERE id IN"
-            f" (SELECT id FROM {table} WHERE due_at IS NULL AND status = 'scheduled'"
-            f" AND reason = %s AND NOT {held.row(table)} LIMIT %s)",
-            [now, now, PARKED, CHUNK],
-        )
+        return waiting.release(Notification.objects.filter(id__in=freed), PARKED, clock.now())
 
 
 def wake(until: datetime) -> None:
     """Have rows that wait for an account fall due now."""
     now = clock.now()
-    Notification.objects.filter(
+    rows = Notification.objects.filter(
         channel__in=routing.CHANNELS,
         priority__in=routing.PRIORITIES,
         due_at__gt=now,
         due_at__lte=until,
         status=Status.SCHEDULED,
         reason__in=(accounts.HELD, "no_provider"),
-    ).update(due_at=now)
+    )
+    waiting.make_due(rows, now)
 
 
 def _exists(scope: Scope, value: str) -> bool:

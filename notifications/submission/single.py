@@ -8,11 +8,12 @@ from uuid import UUID
 from notifications import metrics
 from notifications.core.reasons import Reason
 from notifications.db import clock
-from notifications.models import Notification, Status, call_off
+from notifications.models import Notification, Status
 from notifications.submission import acceptance, addressing, insert
 from notifications.submission.building import Asked
 from notifications.submission.bulk import send_many
 from notifications.submission.fields import Fields, Request
+from notifications.transitions import waiting
 from templates_engine.rendering import CompiledVersion
 
 __all__ = ["Cancellation", "Submission", "cancel", "send", "send_many", "submit"]
@@ -109,7 +110,7 @@ def cancel(id_: UUID | str) -> Cancellation:
 
     Raises ``Notification.DoesNotExist`` for an unknown id.
     """
-    if call_off(Notification.objects.filter(id=id_), Reason.CANCELLED, clock.now()):
+    if waiting.cancel(Notification.objects.filter(id=id_), Reason.CANCELLED, clock.now()):
         metrics.cancelled()
         return Cancellation(cancelled=True, status=Status.CANCELLED)
     # Zero rows: a worker has claimed it, or it ended before.

@@ -32,6 +32,7 @@ from notifications.monitoring import exposition
 from notifications.operations import bulk_replays, replays
 from notifications.providers import accounts
 from notifications.queueing import quarantine
+from notifications.transitions import claimed as claimed_rows
 from scheduling import isolation
 from tests.integration.notifications.faults import ERRORS, plant
 
@@ -101,7 +102,7 @@ def test_one_lease_that_cannot_be_ended_costs_no_other(
     claimed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = bad_ones(claimed)
-    plant(monkeypatch, outcomes, "_update", bad)
+    plant(monkeypatch, claimed_rows, "_update", bad)
     sweep.sweep()
     assert states(claimed, bad) == {Status.SCHEDULED}
     for _ in range(2):
