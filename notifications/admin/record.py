@@ -37,7 +37,7 @@ class RecordAdmin(ReadOnlyAdmin):
     """Notifications found by what identifies them, and read."""
 
     list_display = (
-        *("created", "short_id", "state", "reason", "queue", "to", "template", "account"),
+        *("created", "short_id", "state", "reason", "queue", "to", "template", "sent_by"),
         "reference",
     )
     # Another order than the newest first would sort the whole table.
@@ -63,7 +63,7 @@ class RecordAdmin(ReadOnlyAdmin):
                 "fields": (
                     ("channel", "priority"),
                     ("to", "status"),
-                    ("reason", "provider"),
+                    ("reason", "provider", "account"),
                     ("project", "test"),
                 )
             },
@@ -141,7 +141,7 @@ class RecordAdmin(ReadOnlyAdmin):
         return getattr(notification, "template_name", None)
 
     @admin.display(description="Account", empty_value="-")
-    def account(self, notification: NotificationRecord) -> str | None:
+    def sent_by(self, notification: NotificationRecord) -> str | None:
         return notification.provider or None
 
     @admin.display(description="Created")

@@ -40,6 +40,7 @@ _FILTER = (
     "not known, or a group inside a group has what no filter has."
 )
 _UNINDEXED = "The database has no index that serves it."
+_ACCOUNT = "The channel has no provider account of this name."
 _SOURCE = "It is not Jinja2, or makes what the channel of the template does not take."
 
 _TIMES = tuple(Refusal("invalid-time", name, _TIME) for name in ("eta", "countdown", "expires"))
@@ -62,6 +63,7 @@ _NOTIFICATION = (
     Refusal("unknown-recipient", "to.recipient", _RECIPIENT),
     Refusal("no-provider", "channel", "No account serves this channel."),
     Refusal("unknown-template", "digest.template", _TEMPLATE),
+    Refusal("unknown-account", "account", _ACCOUNT),
     Refusal("invalid-field", "from_email", "It is not an address, or no account may send as it."),
     *(
         Refusal("invalid-field", f"{name}.*", "It is not a mail address.")
@@ -83,6 +85,7 @@ _CHAIN = (
     Refusal("unknown-template", "steps.*.template", _TEMPLATE),
     Refusal("invalid-context", "steps.*.options", _KEPT),
     Refusal("invalid-field", "steps.*.from_email", "It is not an address, or not of an email."),
+    Refusal("unknown-account", "steps.*.account", _ACCOUNT),
 )
 _STEP = (
     *((Refusal(kind, f"steps.*.{field}", why)) for kind, field, why in _NOTIFICATION),

@@ -31,6 +31,7 @@ from notifications.core.retry import Guarantee
 from notifications.models import Chain, ChainRun
 from notifications.models.chain import CHAIN_NAME, LONGEST_CHAIN_NAME, LONGEST_FAMILY
 from notifications.models.recipient import ADDRESSED
+from notifications.submission.fields import TEXTS
 
 router = Router()
 run_router = Router()
@@ -75,6 +76,11 @@ class StepIn(Input):
     to: ToIn | None = Field(None, description="A stored recipient for this step.")
     from_email: str = Field(
         "", description="The sender of a step by email: one that an account allows."
+    )
+    account: str = Field(
+        "",
+        description="The name of the provider account that alone may send this step.",
+        json_schema_extra=text(TEXTS["account"]),
     )
 
 

@@ -141,6 +141,11 @@ class NotificationIn(MailIn):
     digest: DigestIn | None = Field(
         None, description="The digest that it goes with, in place of going by itself."
     )
+    account: str = Field(
+        "",
+        description="The name of the provider account that alone may send it. By default one is "
+        "chosen among the channel's.",
+    )
     test: bool = Field(
         default=False,
         description="The simulator gets it instead of a provider; always true with a test key.",
@@ -189,6 +194,7 @@ class NotificationOut(Schema):
     guarantee: str
     reference: str
     category: str
+    account: str = Field(description="The account that alone may send it; empty for any.")
     metadata: dict[str, Any]
     callback_url: str
     options: dict[str, Any] | None

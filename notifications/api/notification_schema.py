@@ -114,7 +114,14 @@ _FIELDS: dict[str, dict[str, Json]] = {
 }
 
 
-_IN_COMMON = ("category", "countdown", "callback_url", "retry", "expires", *TEXTS)
+_IN_COMMON = (
+    "category",
+    "countdown",
+    "callback_url",
+    "retry",
+    "expires",
+    *sorted({*TEXTS} - {"account"}),
+)
 _OF_A_CHAIN = {name: _FIELDS["NotificationIn"][name] for name in _IN_COMMON} | {
     "recipients": {"type": "object", "additionalProperties": _text(LONGEST_RECIPIENT) | SOME},
 }

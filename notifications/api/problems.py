@@ -54,6 +54,7 @@ KINDS: dict[str, Kind] = {
     "unsupported-media-type": Kind(415, "The body's content type is not supported."),
     "invalid-request": Kind(422, "A field is missing, unknown or malformed."),
     "unknown-argument": Kind(422, "There is no such field."),
+    "unknown-account": Kind(422, "The channel has no provider account of this name."),
     "unknown-category": Kind(422, "The project has no category of this name."),
     "unknown-channel": Kind(422, "There is no such channel."),
     "no-provider": Kind(422, "No account serves this channel."),

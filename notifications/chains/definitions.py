@@ -41,7 +41,7 @@ from templates_engine.errors import TemplateError
 FIELDS = ("steps", "stop_on", "template", "expires")
 STEP_FIELDS = (
     *("channel", "wait", "template", "subject", "body", "priority", "options"),
-    *("recipient", "to", "from_email"),
+    *("recipient", "to", "from_email", "account"),
 )
 MOST_STEPS = 10
 SHORTEST_WAIT, LONGEST_WAIT = 1, 7 * 86_400  # seconds between two steps
@@ -200,6 +200,7 @@ def _check_step(step: Any, chain: Chain, *, is_last: bool) -> None:
     if step.get("to") is not None:
         validation.named_recipient(step["to"])
     field_types.json_object(step.get("options"), "options")
+    validation.check_account(channel, step.get("account", ""), test=chain.test)
     _check_sender(step, chain)
     _check_wait(step.get("wait"), is_last=is_last)
     _check_content(step, chain)
@@ -210,7 +211,7 @@ def _check_sender(step: Mapping[str, Any], chain: Chain) -> None:
     if sender and step["channel"] != "email":
         raise InvalidField("Only a step by email has a sender of its own.", field="from_email")
     if not chain.test:
-        validation.check_sender(step["channel"], sender)
+        validation.check_sender(step["channel"], sender, step.get("account", ""))
 
 
 def _check_wait(wait: object, *, is_last: bool) -> None:

@@ -78,7 +78,7 @@ class ChainFields(TypedDict, total=False):
 
 _FIELDS = frozenset(ChainFields.__annotations__)
 _OF_THE_RUN = frozenset({"to", "recipients", "idempotency_key", "eta", "countdown", "expires"})
-_OF_A_STEP = ("subject", "body", "priority", "options", "from_email")
+_OF_A_STEP = ("subject", "body", "priority", "options", "from_email", "account")
 _NEVER_COMPARED = frozenset({"idempotency_key", "eta", "countdown", "expires", "callback_url"})
 
 

@@ -53,6 +53,7 @@ class Claim(NamedTuple):
     chain_run: UUID | None = None
     chain_step: int | None = None
     digest_id: UUID | None = None
+    account: str = ""  # the one that alone may send it
     held_accounts: str = ""  # one a line: no message that was claimed now goes by these
 
     @property

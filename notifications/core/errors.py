@@ -56,6 +56,10 @@ class UnknownCategory(InvalidNotification):
     """The project has no category of this name."""
 
 
+class UnknownAccount(InvalidNotification):
+    """The channel has no provider account of this name."""
+
+
 class UnknownPriority(InvalidNotification):
     """The priority is none of high, medium and low."""
 

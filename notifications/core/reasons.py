@@ -42,6 +42,7 @@ class Reason(StrEnum):
     DIGEST_EMPTY = "digest_empty"  # no event has joined the digest
     CHAIN_REACHED = "chain_reached"  # another step of its chain has reached the recipient
     # Deferred: no attempt is used.
+    UNKNOWN_ACCOUNT = "unknown_account"  # it names one that was deleted after it was accepted
     NO_PROVIDER = "no_provider"
     RATE_LIMITED = "rate_limited"
     ENDPOINT_BACKOFF = "endpoint_backoff"

@@ -28,30 +28,67 @@ Names = Mapping[UUID, Collection[str]]  # of accounts, by message
 
 
 def assign(ready: list[Ready], tried: Names, earlier: Mapping[UUID, Sequence[str]]) -> Plan:
-    """Plan by which account each message goes.
+    """Plan by which account each message goes: all are tests, or none is.
 
     ``tried`` and ``earlier`` name the accounts that failed it in this batch and before.
     """
-    candidates = candidates_of(ready[0].claim)
     plan = Plan()
+    by_name: dict[str, list[Ready]] = defaultdict(list)
+    for one in ready:
+        by_name[one.claim.account].append(one)
+    for some in by_name.values():
+        _assign(some, tried, earlier, plan)
+    return plan
+
+
+def _assign(
+    ready: list[Ready], tried: Names, earlier: Mapping[UUID, Sequence[str]], plan: Plan
+) -> None:
+    """Plan by which account messages go that name the same account, or none."""
+    if not _is_there(ready, plan):
+        return
     ready = _without_misfits(ready, plan)
     if not ready:
-        return plan
+        return
+    candidates = candidates_of(ready[0].claim)
     states = _states(candidates)
     if _only(candidates, states) and not tried:
         # By far the commonest case, in which there is nothing to draw for each row.
         choice = _choose(ready[0], candidates, states)
         if choice is not None:
             account_limits.send_within(plan, choice, ready)
-            return plan
+            return
     drawing = _WeightedDraw(candidates, states, tried, earlier)
     if len(candidates) > 1 and any(candidate.rate for candidate in candidates):
-        plan.send, ready = drawing.with_room(ready)
+        with_room, ready = drawing.with_room(ready)
+        plan.send += with_room
     chosen, left = drawing.draw(ready)
     for choice, rows in chosen:
         account_limits.send_within(plan, choice, rows)
     _defer(left, candidates, plan)
-    return plan
+
+
+def _is_there(ready: list[Ready], plan: Plan) -> bool:
+    """Return whether the account that messages name is there; if not, they get their outcome.
+
+    A process that has not heard of the account yet reads the accounts again first.
+    """
+    claim = ready[0].claim
+    if claim.test or not claim.account or accounts.is_known(claim.channel, claim.account):
+        return True
+    accounts.forget()
+    if accounts.is_known(claim.channel, claim.account):
+        return True
+    outcome = Outcome(
+        Result.PERMANENT,
+        code=Reason.UNKNOWN_ACCOUNT,
+        detail=f"The account {claim.account}, which alone may send it, was deleted.",
+        reason=Reason.UNKNOWN_ACCOUNT,
+        local=True,
+    )
+    now = clock.now()
+    plan.record += [Report(one.claim, outcome, provider="", started_at=now) for one in ready]
+    return False
 
 
 def _without_misfits(ready: list[Ready], plan: Plan) -> list[Ready]:
@@ -61,7 +98,7 @@ def _without_misfits(ready: list[Ready], plan: Plan) -> list[Ready]:
         return ready
     kept = []
     for one in ready:
-        if accounts.takers(claim.channel, one.claim.recipient):
+        if accounts.takers(claim.channel, one.claim.recipient, claim.account):
             kept.append(one)
         else:
             plan.record.append(Report(one.claim, _NO_ACCOUNT, provider="", started_at=clock.now()))
@@ -91,7 +128,7 @@ def failed_earlier(ready: Iterable[Ready]) -> dict[UUID, Sequence[str]]:
     Asks nothing where all are new, or where there is no choice.
     """
     again = [one.claim for one in ready if one.claim.attempt > 1]
-    if not again or len(candidates_of(again[0])) == 1:
+    if all(len(candidates_of(claim)) == 1 for claim in again):
         return {}
     found: dict[UUID, dict[str, None]] = defaultdict(dict)
     attempts = Attempt.objects.filter(notification_id__in=[claim.id for claim in again])
@@ -102,8 +139,11 @@ def failed_earlier(ready: Iterable[Ready]) -> dict[UUID, Sequence[str]]:
 
 
 def candidates_of(claim: Claim) -> tuple[Candidate, ...]:
-    """Return the accounts of a claim's channel; of a test, what serves tests."""
-    candidates = (accounts.for_tests if claim.test else accounts.candidates)(claim.channel)
+    """Return the accounts that may send a claim; of a test, what serves tests."""
+    if claim.test:
+        candidates = accounts.for_tests(claim.channel)
+    else:
+        candidates = accounts.candidates(claim.channel, claim.account)
     if not claim.held_accounts:
         return candidates
     names = claim.held_accounts.split("\n")
@@ -253,10 +293,12 @@ def _defer(left: list[Ready], candidates: Sequence[Candidate], plan: Plan) -> No
     if not waits and any(not c.problem for c in candidates):
         waits = [health.COOLDOWN]
     detail = "; ".join(c.problem for c in candidates if c.problem)
+    name = left[0].claim.account
+    which = f"The account {name}, which alone may send it," if name else "Every account"
     is_held = bool(candidates) and all(c.problem == accounts.HELD for c in candidates)
     plan.defer_for(
         left,
         accounts.HELD_WAIT if is_held else min(waits, default=WAIT_FOR_ACCOUNT),
         Reason.ACCOUNT_HELD if is_held else Reason.NO_PROVIDER,
-        detail or "Every account is disabled, or its circuit is open after failures.",
+        detail or f"{which} is disabled, or its circuit is open after failures.",
     )

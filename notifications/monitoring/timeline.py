@@ -175,12 +175,16 @@ def _accounts(notification: Notification) -> list[Event]:
     """Return the accounts that a notification waits for, with the last error of each."""
     if notification.test:
         return []
-    names = [candidate.name for candidate in accounts.candidates(notification.channel)]
+    candidates = accounts.candidates(notification.channel, notification.account)
+    names = [candidate.name for candidate in candidates]
+    if not names and notification.account:
+        title = f"The account {notification.account}, which alone may send it, is not enabled"
+        return [Event(None, title, tone="bad")]
     if not names:
         return [Event(None, f"No account of {notification.channel} is enabled", tone="bad")]
     known, errors = health.healths(names), health.last_errors(names)
     events = []
-    for candidate in accounts.candidates(notification.channel):
+    for candidate in candidates:
         until = known[candidate.name].open_until
         error = errors.get(candidate.name)
         if candidate.problem:

@@ -5,7 +5,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, NamedTuple, cast
 
@@ -40,13 +40,17 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An account that may be chosen. ``problem`` says why it cannot be used, if so."""
+    """An account that may be chosen. ``problem`` says why it cannot be used, if so.
+
+    One that ``is_named`` is asked for by the notification, so no rule keeps it from serving.
+    """
 
     account: Account
     weight: int = 100
     rate: Rate | None = None
     rules: tuple[Rule, ...] = ()
     problem: str = ""
+    is_named: bool = False
 
     @property
     def name(self) -> str:
@@ -85,10 +89,21 @@ _instead: Snapshot | None = None  # of what the rows say, in tests
 _told: dict[str, str] = {}  # the problem of each account that was warned of last
 
 
-def candidates(channel: str) -> tuple[Candidate, ...]:
-    """Return the enabled accounts of a channel; without any row, what the settings say."""
+def candidates(channel: str, name: str = "") -> tuple[Candidate, ...]:
+    """Return the enabled accounts of a channel; without any row, what the settings say.
+
+    With a name, that account alone.
+    """
     found = current().candidates.get(channel)
-    return _default(channel) if found is None else found
+    found = _default(channel) if found is None else found
+    if not name:
+        return found
+    return tuple(replace(one, rules=(), is_named=True) for one in found if one.name == name)
+
+
+def is_known(channel: str, name: str) -> bool:
+    """Return whether a channel has an account of this name, enabled or not."""
+    return any(one.name == name for one in all_of(channel))
 
 
 def all_of(channel: str) -> tuple[Candidate, ...]:
@@ -117,17 +132,27 @@ def faulty_limits() -> tuple[str, ...]:
     return current().faulty_limits
 
 
-def takers(channel: str, recipient: str) -> list[str]:
-    """Return the kinds of accounts of a channel, enabled or not, that could reach a recipient."""
+def takers(channel: str, recipient: str, name: str = "") -> list[str]:
+    """Return the kinds of accounts of a channel, enabled or not, that could reach a recipient.
+
+    With a name, that account's kind, if it could.
+    """
     found = current().kinds.get(channel)
-    if found is None:
-        found = {candidate.account.kind for candidate in _default(channel)}
+    if found is None or name:
+        found = {one.account.kind for one in all_of(channel) if name in ("", one.name)}
     return [kind for kind in found if kinds.fit(kind, recipient)]
 
 
-def may_send_as(channel: str, sender: str) -> bool:
-    """Return whether any account of a channel, enabled or not, allows this sender of a mail."""
-    return any(allowed_senders.allows(one.account.settings, sender) for one in all_of(channel))
+def may_send_as(channel: str, sender: str, name: str = "") -> bool:
+    """Return whether any account of a channel, enabled or not, allows this sender of a mail.
+
+    With a name, whether that account does.
+    """
+    return any(
+        allowed_senders.allows(one.account.settings, sender)
+        for one in all_of(channel)
+        if name in ("", one.name)
+    )
 
 
 def require(channel: str) -> None:

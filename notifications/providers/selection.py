@@ -136,6 +136,8 @@ def _reason(
     failed: Collection[str],
     full: Collection[str],
 ) -> str:
+    if chosen.is_named:
+        return "named"
     if len(serving) == 1:
         return "rule" if chosen.rules else "only account"
     share = weights[up.index(chosen)] / sum(weights)

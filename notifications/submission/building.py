@@ -308,6 +308,7 @@ def _by_other_channel(request: Request, window: Window, due_at: datetime | None)
         recipient="",
         template=window.late_template if request.template else "",
         options=None,
+        account="",
         mail=request.mail if window.late_channel == "email" else None,
         eta=due_at,
         countdown=None,

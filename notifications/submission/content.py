@@ -148,7 +148,7 @@ def _size_problem(request: Request, takers: Sequence[str], content: Content) -> 
     """Return why no account that takes the recipient could ever send this; ``""`` if one could."""
     if request.test or request.channel not in LIMITED:
         return ""
-    found = takers or accounts.takers(request.channel, request.recipient)
+    found = takers or accounts.takers(request.channel, request.recipient, request.account)
     problems = [kinds.refuses(kind, content) for kind in found]
     return problems[0] if problems and all(problems) else ""
 

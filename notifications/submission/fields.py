@@ -92,6 +92,8 @@ class OptionalFields(TypedDict, total=False):
     """What recipients may refuse it as: ``billing``, ``marketing``, or one of the project's."""
     digest: DigestFields | None
     """The digest that it goes with, in place of going by itself."""
+    account: str
+    """The name of the provider account that alone may send it."""
     project: str
     """The project whose templates, suppressions and idempotency keys count."""
     from_email: str
@@ -170,10 +172,11 @@ class Request(NamedTuple):
     category: str = ""
     local_time: str = ""
     digest: Mapping[str, Any] | None = None
+    account: str = ""
 
 
 # What needs no check of its own: texts, with the most characters that each may have, and JSON.
-TEXTS = {"locale": 35, "idempotency_key": 255, "reference": 255}
+TEXTS = {"locale": 35, "idempotency_key": 255, "reference": 255, "account": 50}
 OBJECTS = ("metadata",)
 
 
@@ -206,3 +209,4 @@ class Accepted(NamedTuple):
     recipient_key: str = ""
     category: str = ""
     digest: Spec | None = None
+    account: str = ""

@@ -52,6 +52,7 @@ def check(request: Request, now: datetime, version: CompiledVersion | None = Non
         raise errors.MalformedRecipient(
             f"The recipient is longer than {LONGEST_RECIPIENT} bytes.", field="recipient"
         )
+    check_account(channel.name, request.account, test=request.test)
     takers = _takers(request, channel, recipient)
     context = json_object(request.context, "context")
     mail = _mail(request, channel)
@@ -160,15 +161,35 @@ def _mail(request: Request, channel: Channel) -> Mail | KeptMail | None:
             hint="Give either template and context, or body and html.",
         )
     if not request.test:
-        check_sender(channel.name, kept.get("from_email", ""))
+        check_sender(channel.name, kept.get("from_email", ""), request.account)
     if isinstance(found, Mail):
         mails.check_size(found, request.body)
     return found
 
 
-def check_sender(channel: str, sender: str) -> None:
-    """Raise ``InvalidField`` where no account may send as the sender of a mail."""
-    if sender and not accounts.may_send_as(channel, sender):
+def check_account(channel: str, name: object, *, test: bool) -> None:
+    """Check the account that is named. Raises ``UnknownAccount`` or ``InvalidField``.
+
+    A test reaches no account, so it may name any.
+    """
+    if name == "":
+        return
+    if not isinstance(name, str) or len(name) > TEXTS["account"]:
+        raise errors.InvalidField(
+            f"It must be text of at most {TEXTS['account']} characters.", field="account"
+        )
+    if not test and not accounts.is_known(channel, name):
+        known = ", ".join(one.name for one in accounts.all_of(channel))
+        raise errors.UnknownAccount(
+            f"The channel {channel!r} has no account {shown(name)}.",
+            field="account",
+            hint=f"Its accounts: {known}." if known else "",
+        )
+
+
+def check_sender(channel: str, sender: str, account: str = "") -> None:
+    """Raise ``InvalidField`` where no account, or not the named one, may send as a sender."""
+    if sender and not accounts.may_send_as(channel, sender, account):
         raise errors.InvalidField(
             f"No account may send as {addresses.mailbox(sender).address}.",
             field="from_email",
@@ -183,7 +204,7 @@ def _takers(request: Request, channel: Channel, recipient: str) -> list[str]:
     """
     if request.test or not channel.is_mixed:
         return []
-    found = accounts.takers(channel.name, recipient)
+    found = accounts.takers(channel.name, recipient, request.account)
     if not found:
         raise errors.MalformedRecipient(
             f"No account of the channel {channel.name!r} can send to this kind of recipient.",

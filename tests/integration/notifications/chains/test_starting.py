@@ -9,6 +9,7 @@ from django.test import Client
 from notifications.admin.project import TAKEN
 from notifications.chains import save_chain, send_chain
 from notifications.core import errors
+from notifications.db import clock
 from notifications.models import Chain, ChainRun, Notification, ProviderAccount
 from notifications.operations import personal_data
 from notifications.providers import accounts
@@ -122,6 +123,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "invalid-field",
         "steps.0.from_email",
     ),
+    ({"chain": chain(step("a", account="none"))}, "unknown-account", "steps.0.account"),
+    ({"chain": chain(step("a", account="N" * 51))}, "invalid-field", "steps.0.account"),
     ({"chain": chain(step("a")), "category": "none"}, "unknown-category", "steps.0.category"),
     ({"chain": chain(step("a")), "recipients": {"fax": "1"}}, "unknown-channel", "recipients"),
 ]
@@ -158,6 +161,42 @@ def test_a_step_by_mail_goes_from_a_sender_of_its_own() -> None:
     with pytest.raises(errors.InvalidField) as refused:
         save_chain("alarm", [{**mail, "from_email": "eve@example.org"}])
     assert refused.value.field == "steps.0.from_email"
+
+
+def test_a_step_goes_by_the_account_that_it_names(deliver: Deliver) -> None:
+    for name in ("first", "second"):
+        ProviderAccount.objects.create(name=name, channel="simulator", kind="simulator")
+    accounts.forget()
+    steps = [
+        step("ada?result=permanent", 60, account="first"),
+        step("bob", 60, account="second"),
+        step("eve"),
+    ]
+    started = send_chain(chain(*steps))
+    for row in rows(started):
+        deliver(row)
+    assert [row.provider for row in rows(started)] == ["first", "second", ""]
+    ProviderAccount.objects.filter(name="first").delete()
+    accounts.forget()
+    with pytest.raises(errors.UnknownAccount) as refused:
+        save_chain("alarm", steps)
+    assert refused.value.field == "steps.0.account"
+
+
+def test_a_step_whose_account_was_deleted_has_the_next_one_sent_at_once(deliver: Deliver) -> None:
+    for name in ("first", "second"):
+        ProviderAccount.objects.create(name=name, channel="simulator", kind="simulator")
+    accounts.forget()
+    started = send_chain(chain(step("ada", 60, account="first"), step("bob")))
+    ProviderAccount.objects.filter(name="first").delete()
+    accounts.forget()
+    deliver(rows(started)[0])
+    first, second = rows(started)
+    assert first.status == "failed"
+    assert second.due_at is not None
+    assert second.due_at <= clock.now()
+    deliver(second)
+    assert rows(started)[1].provider == "second"
 
 
 def test_over_http_a_run_tells_its_story_and_reading_ends_it(
