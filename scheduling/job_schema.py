@@ -72,7 +72,7 @@ def _shape(handlers: Iterable[str], rules: list[dict[str, Any]]) -> dict[str, An
         "properties": {
             "name": TEXT | {"minLength": 1, "maxLength": 200},
             "handler": {"type": "string", "enum": sorted(handlers)},
-            "schedule": {"oneOf": rules},
+            "schedule": {"anyOf": rules},
             "args": {"type": "array", "default": []},
             "kwargs": {"type": "object", "default": {}},
             "enabled": {"type": "boolean", "default": True},

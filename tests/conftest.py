@@ -47,7 +47,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from tests import emptying, leftovers, npm
+from tests import emptying, leftovers, registries
 from tests.servers import process
 from tests.servers.plugin import POSTGRES
 from tests.servers.postgres import PostgresServer, migrated_data, migrated_server
@@ -63,6 +63,7 @@ LONG = (
     *("tests/browser/test_pages.py", "tests/acceptance/", "tests/integration/docs/test_pages.py"),
     *("tests/integration/docs/test_production.py", "tests/browser/test_walk.py"),
     "tests/integration/notifications/api/test_contract.py",
+    "tests/integration/notifications/api/test_generated_clients.py",
     "tests/integration/notifications/api/test_live.py",
     "tests/integration/notifications/db/test_database_errors.py",
     "tests/integration/notifications/db/test_redis_errors.py",
@@ -263,7 +264,7 @@ def npm_install(tmp_path: Path) -> Callable[..., Path]:
     """Return what copies packages of npm's registry into a folder, and returns the folder."""
 
     def npm_install(*packages: str) -> Path:
-        subprocess.run(["cp", "-a", f"{npm.fetched(*packages)}/.", tmp_path], check=True)
+        subprocess.run(["cp", "-a", f"{registries.npm(*packages)}/.", tmp_path], check=True)
         return tmp_path
 
     return npm_install

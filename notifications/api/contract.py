@@ -122,12 +122,14 @@ def _batch(shared: list[str]) -> Json:
         "anyOf": [
             _ROWS,
             {
+                "title": "BatchOfRows",
                 "type": "object",
                 "properties": {"common": common, "notifications": _ROWS},
                 "required": ["notifications"],
                 "additionalProperties": False,
             },
             {
+                "title": "BatchToAudience",
                 "type": "object",
                 "properties": {
                     "audience": filter_schema.AUDIENCE,

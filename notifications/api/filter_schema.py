@@ -10,7 +10,8 @@ from notifications.audiences import filters, saved, variables
 from notifications.models.preference import CATEGORY
 from notifications.models.recipient import ADDRESSED
 
-CONDITION, FILTER = "FilterCondition", "Filter"
+CONDITION, EVERYONE = "FilterCondition", "FilterEveryone"
+GROUP, PART, FILTER = "FilterGroup", "FilterPart", "Filter"
 
 _CHANNEL: Json = {"type": "string", "enum": [*ADDRESSED]}
 _TEXT: Json = {"type": "string", **text(filters.LONGEST_VALUE)}
@@ -90,24 +91,38 @@ def _ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-_PLAIN: list[Json] = [
-    _ref(CONDITION),
-    _one("everyone", {"const": True}),
-]
 _GROUP: Json = {
+    "title": GROUP,
+    "description": "A group of conditions inside a group: a filter of its own.",
     "type": "object",
     "minProperties": 1,
     "maxProperties": 1,
     "propertyNames": {"enum": ["and", "or", "not"]},
 }
-_PART: Json = {"anyOf": [*_PLAIN, _GROUP]}
-_PARTS: Json = {"type": "array", "items": _PART, "minItems": 1}
+_EVERYONE: Json = {"title": EVERYONE, **_one("everyone", {"const": True})}
+_PART: Json = {
+    "title": PART,
+    "description": "What a group is made of.",
+    "anyOf": [_ref(CONDITION), _ref(EVERYONE), _ref(GROUP)],
+}
+_PARTS: Json = {"type": "array", "items": _ref(PART), "minItems": 1}
 _FILTER: Json = {
     "title": FILTER,
     "description": "A condition, or a group of conditions and of groups like it, of which "
     f"{filters.DEEPEST} are inside each other at most.",
     "type": "object",
-    **some_of(*_PLAIN, _one("and", _PARTS), _one("or", _PARTS), _one("not", _PART)),
+    **some_of(
+        *(_ref(CONDITION), _ref(EVERYONE)),
+        *(_one("and", _PARTS), _one("or", _PARTS), _one("not", _ref(PART))),
+    ),
+}
+# Each has a name, for generators make a type of it that others refer to.
+_SCHEMAS: Json = {
+    CONDITION: _CONDITION,
+    EVERYONE: _EVERYONE,
+    GROUP: _GROUP,
+    PART: _PART,
+    FILTER: _FILTER,
 }
 
 
@@ -136,8 +151,7 @@ VARIABLES: Json = {
 
 def complete(schemas: Json) -> None:
     """Add the schemas of filters, and let the bodies that hold one name them."""
-    schemas[CONDITION] = _CONDITION
-    schemas[FILTER] = _FILTER
+    schemas |= _SCHEMAS
     for body in ("AudienceIn", "FilterIn"):
         given = schemas[body]["properties"]["filter"]
         # Not by ``allOf``, of which generators make a type for each kind of condition.

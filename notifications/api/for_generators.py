@@ -1,5 +1,6 @@
 """The OpenAPI document as generators of clients read it."""
 
+import json
 from typing import Any
 
 INT32 = 2**31 - 1
@@ -12,13 +13,17 @@ def mend(document: Json) -> None:
     """Say the size of each number, and leave out what misleads a generator.
 
     Without a size, Go and Java take 32 bits. A client sends the defaults of a body, so a default in
-    a change would reset a field that the caller did not name. A generator makes a type of each
-    schema, so a schema that nothing refers to is removed.
+    a change would reset a field that the caller did not name. A default of a value that has several
+    types becomes words, for Go's generator cannot write such a value. A field that one of several
+    cases needs becomes one that all need where a generator reads `allOf`, so cases stand below
+    `then`. A generator makes a type of each schema, so a schema that nothing refers to is removed.
     """
     for part in ("paths", "components"):
         document[part] = _sized(document[part])
     schemas = document["components"]["schemas"]
     for name, schema in schemas.items():
+        if "properties" in schema and "allOf" in schema:
+            schema.update({"if": {"type": "object"}, "then": {"allOf": schema.pop("allOf")}})
         if name.endswith("Change"):
             fields = schema["properties"].items()
             schema["properties"] = {field: _without_default(part) for field, part in fields}
@@ -32,6 +37,9 @@ def _sized(part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     sized = {name: one if name in DATA else _sized(one) for name, one in part.items()}
+    if "default" in sized and len(sized.get("anyOf", ())) > 1 and sized["default"] is not None:
+        words = sized.get("description", "")
+        sized["description"] = f"{words} By default {json.dumps(sized.pop('default'))}.".strip()
     if part.get("type") == "number":
         sized["format"] = "double"
     elif part.get("type") == "integer" and part.get("maximum", INT32 + 1) > INT32:

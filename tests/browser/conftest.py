@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from tests import npm
+from tests import registries
 from tests.servers.processes import Processes
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -45,7 +45,7 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def axe() -> str:
     """The source of axe-core. Skips where it cannot be had."""
-    script = npm.fetched("axe-core@4") / "node_modules" / "axe-core" / "axe.min.js"
+    script = registries.npm("axe-core@4") / "node_modules" / "axe-core" / "axe.min.js"
     return script.read_text()
 
 

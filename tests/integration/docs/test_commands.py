@@ -69,12 +69,16 @@ KUBERNETES = f"{FILES}::test_nothing_is_applied_while_an_image_has_no_digest"
 NOT_RUN = "not run, for it needs"
 QUICK = f"{PAGE_TESTS}::test_the_quickstart_leads_to_delivered_notifications"
 CLIENT = (
-    "tests/integration/notifications/api/test_contract.py"
+    "tests/integration/notifications/api/test_generated_clients.py"
     "::test_a_public_generator_makes_a_client_that_works"
 )
 TYPED = (
-    "tests/integration/notifications/api/test_contract.py"
+    "tests/integration/notifications/api/test_generated_clients.py"
     "::test_a_typescript_client_sends_and_refuses_to_compile_what_the_api_would_refuse"
+)
+GO = (
+    "tests/integration/notifications/api/test_generated_clients.py"
+    "::test_a_go_client_of_openapi_generator_compiles_sends_and_reads"
 )
 LOCK = ".ci/run::smoke"
 # Commands outside marked blocks, as patterns, and what runs the same, or why nothing does. What
@@ -93,6 +97,8 @@ RUN_BY = {
     r"pip install openapi-python-client": LOCK,
     r"openapi-python-client generate .*": CLIENT,
     r"npx openapi-typescript .*": TYPED,
+    r"pip install openapi-generator-cli": GO,
+    r"openapi-generator-cli generate .*": GO,
     r"swaks --server localhost:2525 .*": f"{GATEWAYS}/test_smtp_clients.py"
     "::test_swaks_hands_over_a_mail_in_plain_and_over_starttls",
     r"NOTIFICATIONS_ARCHIVE_MONTHS=24": "tests/integration/notifications/maintenance/"

@@ -13,6 +13,7 @@ from notifications.providers import accounts, health
 from notifications.recipients import suppressions
 from notifications.submission import projects
 from templates_engine import catalog
+from tests.servers.processes import Processes
 
 SIMULATED: dict[str, Any] = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
 
@@ -69,3 +70,18 @@ def caller(db: None) -> Callable[..., Caller]:
 @pytest.fixture
 def call(caller: Callable[..., Caller]) -> Caller:
     return caller()
+
+
+@pytest.fixture
+def key(transactional_db: None) -> str:
+    """A key for programs that call ``web``."""
+    return api_keys.create("contract", rate=100_000).token
+
+
+@pytest.fixture
+def web(processes: Processes) -> Any:
+    """The address of a web server of its own."""
+    # The fuzzer tries a wrong key with each operation.
+    processes.env["NOTIFICATIONS_API_WRONG_KEYS_PER_MINUTE"] = "100000"
+    _, address = processes.web()
+    return address

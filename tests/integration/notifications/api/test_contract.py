@@ -15,9 +15,8 @@ import pytest
 from notifications.api.application import api
 from notifications.callbacks import outbound
 from notifications.models import Notification
-from notifications.operations import api_keys
 from tests.integration.notifications.api import fuzz_checks
-from tests.servers.processes import ROOT, Processes
+from tests.servers.processes import ROOT
 from tests.thorough import THOROUGH
 
 BIN = Path(sys.executable).parent
@@ -32,19 +31,6 @@ CONFIG = """\
 [checks]
 positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
 """
-
-
-@pytest.fixture
-def key(transactional_db: None) -> str:
-    return api_keys.create("contract", rate=100_000).token
-
-
-@pytest.fixture
-def web(processes: Processes) -> Any:
-    # The fuzzer tries a wrong key with each operation.
-    processes.env["NOTIFICATIONS_API_WRONG_KEYS_PER_MINUTE"] = "100000"
-    _, address = processes.web()
-    return address
 
 
 def test_a_fuzzer_finds_no_fault_and_no_undocumented_answer(
@@ -121,117 +107,3 @@ def test_the_document_describes_the_callback_that_is_sent(
     jsonschema.validate(told, document["components"]["schemas"]["StatusCallback"])
     assert told["data"]["id"] == str(row.id)
     assert document["servers"] == [{"url": "/"}]
-
-
-CLIENT = """
-import sys, time
-from notifications_client import AuthenticatedClient
-from notifications_client.api.notifications import create_notification, get_notification
-from notifications_client.api.notifications import list_notifications
-from notifications_client.models import NotificationIn, NotificationInChannel, Problem
-
-client = AuthenticatedClient(base_url=sys.argv[1], token=sys.argv[2])
-with client:
-    made = create_notification.sync(
-        client=client,
-        body=NotificationIn(
-            channel=NotificationInChannel.SIMULATOR, recipient="ada", body="Hello", reference="mine"
-        ),
-        idempotency_key="generated",
-    )
-    assert not isinstance(made, Problem), made
-    seen = get_notification.sync(made.id, client=client)
-    found = list_notifications.sync(client=client, reference="mine")
-    refused = create_notification.sync(
-        client=client,
-        body=NotificationIn(
-            channel=NotificationInChannel.EMAIL, recipient="nobody", subject="Hi", body="Hello"
-        ),
-    )
-assert seen.status == "queued", seen
-assert [item.id for item in found.items] == [made.id]
-assert isinstance(refused, Problem) and refused.field == "recipient", refused
-print(made.id)
-"""
-
-
-def test_a_public_generator_makes_a_client_that_works(key: str, web: Any, tmp_path: Path) -> None:
-    options = tmp_path / "options.yaml"
-    options.write_text(
-        "package_name_override: notifications_client\npost_hooks: []\n"
-        "content_type_overrides:\n"
-        "  application/problem+json: application/json\n"
-        "  text/csv: application/octet-stream\n"
-    )
-    generated = subprocess.run(
-        [
-            *(BIN / "openapi-python-client", "generate", "--meta", "none", "--fail-on-warning"),
-            *("--url", f"{web}/api/v1/openapi.json", "--config", options),
-            *("--output-path", tmp_path / "notifications_client"),
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert generated.returncode == 0, generated.stdout + generated.stderr
-    used = subprocess.run(
-        [sys.executable, "-c", CLIENT, web, key],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert used.returncode == 0, used.stderr
-    assert Notification.objects.get(id=used.stdout.strip()).reference == "mine"
-
-
-TYPED = """
-import createClient from "openapi-fetch";
-import type { paths } from "./schema";
-
-declare const process: { argv: string[] };
-const [, , baseUrl, key] = process.argv;
-const headers = { Authorization: `Bearer ${key}` };
-const client = createClient<paths>({ baseUrl: baseUrl!, headers });
-
-const made = await client.POST("/api/v1/notifications", {
-  params: { header: { "Idempotency-Key": "typed" } },
-  body: { channel: "simulator", recipient: "ada", body: "Hello", reference: "typed" },
-});
-if (!made.data) throw new Error(JSON.stringify(made.error));
-const seen = await client.GET("/api/v1/notifications/{id}", {
-  params: { path: { id: made.data.id } },
-});
-if (seen.data?.attempts.length !== 0 || seen.data.priority !== "medium") throw new Error("seen");
-const refused = await client.POST("/api/v1/notifications", {
-  body: { channel: "email", recipient: "nobody", subject: "Hi", body: "Hello" },
-});
-if (refused.error?.field !== "recipient") throw new Error(JSON.stringify(refused));
-console.log(made.data.id);
-"""
-MISSPELT = TYPED.replace("recipient:", "recipent:", 1), TYPED.replace('"simulator"', '"pigeon"', 1)
-COMPILE = ("--strict", "--target", "es2022", "--module", "es2022", "--moduleResolution", "bundler")
-
-
-def test_a_typescript_client_sends_and_refuses_to_compile_what_the_api_would_refuse(
-    key: str, web: Any, npm_install: Callable[..., Path]
-) -> None:
-    folder = npm_install("openapi-typescript@7", "openapi-fetch@0.17", "typescript@5")
-
-    def run(*command: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-    programs = {"client.ts": TYPED, **{f"wrong{n}.ts": code for n, code in enumerate(MISSPELT)}}
-    for name, code in programs.items():
-        (folder / name).write_text(code)
-    options = ("--default-non-nullable=false", "--output", "schema.d.ts")
-    made = run("node_modules/.bin/openapi-typescript", f"{web}/api/v1/openapi.json", *options)
-    assert made.returncode == 0, made.stderr
-    (folder / "package.json").write_text('{"type": "module"}')
-    compiled = run("node_modules/.bin/tsc", *COMPILE, *programs)  # it reads its libraries once
-    errors = [line.partition("(")[0] for line in compiled.stdout.splitlines() if "error TS" in line]
-    assert sorted(errors) == ["wrong0.ts", "wrong1.ts"], compiled.stdout
-    sent = run("node", "client.js", web, key)
-    assert sent.returncode == 0, sent.stderr
-    assert Notification.objects.get(id=sent.stdout.strip()).reference == "typed"
