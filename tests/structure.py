@@ -2,8 +2,9 @@
 
 ``make check`` runs it. It prints the figures, and fails if a package has a cycle of imports, if
 something is defined that nothing uses, if an exception to the linter has no reason, if an
-exception's name is against the rule of CONTRIBUTING.md, or if a public method has no
-documentation. A use in a test or a benchmark does not count.
+exception's name is against the rule of CONTRIBUTING.md, if a public method has no documentation,
+or if a notification's status or due time is set elsewhere than in ``transitions``. A use in a test
+or a benchmark does not count.
 """
 
 import ast
@@ -45,6 +46,22 @@ LOOKED_UP = {
 }
 # Files whose names a framework reads, each of them.
 READ_WHOLE = ("config/settings.py", "notifications/settings.py", "config/formats/", "/apps.py")
+
+# The columns of a notification that only the functions of one room set, that room, and the rooms
+# whose dictionaries and attributes of these names are a notification's.
+WRITTEN_ONCE = {"status", "due_at"}
+WRITER = "notifications/transitions"
+WITH_ROWS = {
+    f"notifications/{room}"
+    for room in (
+        *("audiences", "chains", "delivery", "events", "maintenance", "operations", "queueing"),
+        "submission",
+    )
+}
+OWN_DUE_TIME = "PendingReceipt"  # a table with a column ``due_at`` of its own
+_SETS_IN_SQL = re.compile(
+    r"\bSET\b.*\b(status|due_at)\s*=|(^|,)\s*(status|due_at) = (%s|NULL|CASE)", re.DOTALL
+)
 
 _IGNORED = {"migrations", ".venv", "var", "node_modules"}
 
@@ -255,6 +272,49 @@ def undocumented(parsed: Iterable[Module]) -> list[str]:
     ]
 
 
+def other_writers(parsed: Iterable[Module]) -> list[str]:
+    """Return where a notification's status or due time is set elsewhere than in ``transitions``."""
+    rooms = [module for module in parsed if module.room.startswith("notifications/")]
+    return [
+        f"{_place(module)}:{node.lineno}"
+        for module in rooms
+        if module.room not in (WRITER, "notifications/migrations")
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.expr | ast.stmt)
+        if _sets_in_database(node) or (module.room in WITH_ROWS and _sets_in_row(node))
+    ]
+
+
+def _sets_in_database(node: ast.expr | ast.stmt) -> bool:
+    """Return whether it is an update of these columns, or a string of SQL with one."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and bool(_SETS_IN_SQL.search(node.value))
+    if not isinstance(node, ast.Call) or OWN_DUE_TIME in ast.unparse(node.func):
+        return False
+    match _name(node.func):
+        case "update":
+            return not WRITTEN_ONCE.isdisjoint(keyword.arg or "" for keyword in node.keywords)
+        case "bulk_update":
+            return any(_names_column(inner) for inner in ast.walk(node))
+        case _:
+            return False
+
+
+def _sets_in_row(node: ast.expr | ast.stmt) -> bool:
+    """Return whether it gives these columns to a row that is a dictionary or an object."""
+    if isinstance(node, ast.Dict):
+        return any(key is not None and _names_column(key) for key in node.keys)
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.ctx, ast.Store) and _names_column(node.slice)
+    if isinstance(node, ast.Attribute):
+        return isinstance(node.ctx, ast.Store) and node.attr in WRITTEN_ONCE
+    return False
+
+
+def _names_column(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value in WRITTEN_ONCE
+
+
 def _place(module: Module) -> str:
     return str(module.path.relative_to(ROOT))
 
@@ -281,6 +341,7 @@ def main() -> int:
         "dead names": dead(parsed),
         "exceptions called Error that are no family": misnamed(parsed),
         "public methods without documentation": undocumented(parsed),
+        "other writers of a notification's status or due time": other_writers(parsed),
         "exceptions to the linter without a reason": without_reason(
             path for path in ROOT.rglob("*.py") if not _IGNORED & set(path.parts)
         ),

@@ -34,6 +34,7 @@ from notifications.submission.building import (
     read,
     take_places,
 )
+from notifications.transitions import new
 from scheduling import isolation, watch
 
 log = structlog.get_logger(__name__)
@@ -138,7 +139,7 @@ def _insert_singles(singles: Sequence[_Single]) -> None:
         row = one.built.row
         one.goes_at_once = _goes_at_once(row, publish=one.publish and not one.is_eager)
         if one.goes_at_once:
-            insert.give_a_moment(row)
+            new.give_a_moment(row)
     if any(one.answer.copies for one in built):
         writing.insert_together(built)
     else:

@@ -31,6 +31,7 @@ from notifications.submission.digest_fields import ITEMS, Spec
 from notifications.submission.digests import Collected, Joining
 from notifications.submission.fields import Request
 from notifications.submission.throttling import Throttled
+from notifications.transitions import new
 from scheduling import isolation
 from templates_engine.models import Category
 from templates_engine.rendering import CompiledVersion
@@ -335,12 +336,10 @@ def _wait_for(window: Window, place: Place, row: insert.Row) -> windows.Step:
     Return the step. What is to go by another channel has ended unless that one takes it.
     """
     step, opens = _step_of(window, place, row)
-    if step is windows.Step.WAIT:
-        waits = {"status": Status.SCHEDULED.value, "due_at": opens, "scheduled_at": opens}
-        row |= {**waits, "reason": Reason.WINDOW_CLOSED.value}
+    if step is windows.Step.WAIT and opens is not None:
+        new.wait(row, opens, Reason.WINDOW_CLOSED)
     elif step is not windows.Step.GO:
-        ended = {"due_at": None, "finished_at": row["created_at"]}
-        row |= {"status": Status.EXPIRED.value, "reason": Reason.WINDOW_CLOSED.value, **ended}
+        new.end(row, Status.EXPIRED, Reason.WINDOW_CLOSED)
     return step
 
 
@@ -388,9 +387,7 @@ def hold_back_suppressed(built: Sequence[Built]) -> None:
             required=one.kind is not None and one.kind.required,
         )
         if reason := reason or one.held_by:
-            status = Status.SUPPRESSED.value
-            ended = {"due_at": None, "finished_at": row["created_at"]}
-            row |= {"status": status, "reason": reason, **ended}
+            new.end(row, Status.SUPPRESSED, reason)
 
 
 def world_of(row: insert.Row) -> World:

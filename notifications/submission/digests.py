@@ -22,6 +22,7 @@ from notifications.models import UNFINISHED, WAITING, Digest, Notification, Stat
 from notifications.submission import addressing, insert
 from notifications.submission.digest_fields import Spec
 from notifications.submission.fields import Request
+from notifications.transitions import new
 
 _TABLE = Digest._meta.db_table
 _IDENTITY = ("project", "test", "channel", "recipient_key", "recipient", "key")
@@ -132,8 +133,8 @@ def reset(one: Joining) -> None:
 
 
 def _merge(one: Joining, digest: UUID) -> None:
-    ended = {"due_at": None, "finished_at": one.row["created_at"], "reason": ""}
-    one.row.update(status=Status.MERGED.value, digest_id=digest, **ended)
+    new.end(one.row, Status.MERGED, "")
+    one.row["digest_id"] = digest
     one.copies.clear()  # the digest goes to each device
 
 
@@ -238,17 +239,12 @@ def _begin(identity: _Identity, spec: Spec, now: datetime) -> tuple[datetime, bo
 
 def _rows(collected: Collected, digest: UUID, due_at: datetime) -> list[insert.Row]:
     """Return the rows of a digest's notification: one, or on push one for each device."""
-    waits = {
-        "status": Status.SCHEDULED.value,
-        "due_at": due_at,
-        "scheduled_at": due_at,
-        "finished_at": None,
-        "reason": "",
-        "digest_id": digest,
-    }
-    first = {**collected.row, **waits, "id": digest}
+    first = {**collected.row, "id": digest, "digest_id": digest}
     copies = [
-        {**copy, **waits, "id": addressing.id_of_copy(digest, copy["recipient"])}
+        {**copy, "id": addressing.id_of_copy(digest, copy["recipient"]), "digest_id": digest}
         for copy in collected.copies
     ]
-    return [first, *copies]
+    rows = [first, *copies]
+    for row in rows:
+        new.wait(row, due_at, "")
+    return rows

@@ -1,7 +1,7 @@
 """Writing accepted notifications: one with one statement, many with COPY."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -9,13 +9,13 @@ from uuid import UUID
 import structlog
 
 from notifications import tracing
-from notifications.core.conf import conf
 from notifications.db.bulk_insert import Table
-from notifications.models import Notification, Status, new_id
+from notifications.models import Notification, new_id
 from notifications.submission.fields import Accepted
 from notifications.submission.identity import content_hash
+from notifications.transitions import new
 
-Row = dict[str, Any]  # a notification's columns, by the names of their attributes
+Row = new.Row
 
 _ROWS = Table(Notification)
 # The fields of a request that are columns, as they are; the others are made into columns below.
@@ -38,7 +38,6 @@ def build(
     ``use`` tells one use of ``id_`` from another. ``asked_for`` is what makes two requests the
     same, where that is not all of the row.
     """
-    due_at = accepted.scheduled_at or now
     version = accepted.template_version
     return {
         **DEFAULTS,
@@ -49,20 +48,13 @@ def build(
         "content_hash": content_hash(asked_for or accepted, use)
         if id_ or accepted.idempotency_key
         else "",
-        "status": str(Status.SCHEDULED if accepted.scheduled_at else Status.QUEUED),
-        "due_at": due_at,
-        "scheduled_at": due_at,
+        **new.beginning(accepted.scheduled_at, now),
         "created_at": now,
         "options": accepted.options or None,
         "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
         "traceparent": tracing.traceparent(),
         **more,
     }
-
-
-def give_a_moment(row: Row) -> None:
-    """Leave a row to the worker that its message reaches, before the sweep publishes it again."""
-    row["due_at"] = row["scheduled_at"] + timedelta(seconds=conf.pickup_grace)
 
 
 def insert(rows: Sequence[Row]) -> set[UUID]:

@@ -17,6 +17,7 @@ from notifications.models import WAITING, Status, ThrottleUse
 from notifications.recipients.throttles import Limit
 from notifications.submission import insert
 from notifications.submission.digests import Collected
+from notifications.transitions import new
 
 _TABLE = ThrottleUse._meta.db_table
 _COLUMNS = ("status", "due_at", "scheduled_at", "finished_at", "reason")
@@ -121,13 +122,11 @@ def _hold(one: Throttled, place: Place, now: datetime) -> bool:
 
 
 def _hold_row(row: insert.Row, due_at: datetime | None, *, drops: bool) -> None:
-    reason = {"reason": Reason.THROTTLED.value}
-    ended = {"due_at": None, "finished_at": row["created_at"]}
     if drops or due_at is None:
-        row.update(status=Status.SUPPRESSED.value, **ended, **reason)
+        new.end(row, Status.SUPPRESSED, Reason.THROTTLED)
         return
     due_at = max(due_at, row["scheduled_at"])
     if row["expires_at"] is not None and row["expires_at"] <= due_at:
-        row.update(status=Status.EXPIRED.value, **ended, **reason)
+        new.end(row, Status.EXPIRED, Reason.THROTTLED)
         return
-    row.update(status=Status.SCHEDULED.value, due_at=due_at, scheduled_at=due_at, **reason)
+    new.wait(row, due_at, Reason.THROTTLED)

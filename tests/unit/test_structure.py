@@ -9,7 +9,16 @@ from tempfile import NamedTemporaryFile
 import pytest
 
 from tests.outgoing import idle, unguarded, unknown
-from tests.structure import ROOT, Module, cycles, dead, misnamed, undocumented, without_reason
+from tests.structure import (
+    ROOT,
+    Module,
+    cycles,
+    dead,
+    misnamed,
+    other_writers,
+    undocumented,
+    without_reason,
+)
 
 DEFINED = """
 LONELY = 1
@@ -78,6 +87,40 @@ def test_a_public_method_says_what_it_does_unless_its_protocol_says_it() -> None
     protocol = 'class Sends(Protocol):\n    def send(self):\n        """Send it."""'
     assert undocumented([module(silent), module(protocol)]) == []
     assert undocumented([module("class Address(forms.Form):\n    def clean(self): ...")]) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "rows.update(status=Status.SENT)",
+        "rows.filter(pk=1).update(reason='', due_at=now)",
+        "Notification.objects.bulk_update(rows, ['status'])",
+        "cursor.execute('UPDATE notification SET due_at = NULL WHERE id = %s')",
+        "change('status = %s, due_at = NULL, reason = %s', values)",
+        "row |= {'status': 'expired'}",
+        "row['due_at'] = now",
+        "notification.status = 'sent'",
+    ],
+)
+def test_a_status_or_due_time_that_is_set_elsewhere_is_named(change: str) -> None:
+    def written(room: str) -> list[str]:
+        path = ROOT / "notifications" / room / "example.py"
+        return other_writers([Module(path, ast.parse(change))])
+
+    assert written("delivery") == ["notifications/delivery/example.py:1"]
+    assert written("transitions") == []
+
+
+def test_a_status_that_is_asked_for_or_shown_is_not_set() -> None:
+    asked = """
+rows.filter(status=Status.SENT, due_at__lte=now)
+cursor.execute("SELECT id FROM notification WHERE status = %s AND due_at = %s")
+document(status=row.status)
+PendingReceipt.objects.update(due_at=now)
+row.status == "sent"
+"""
+    path = ROOT / "notifications" / "delivery" / "example.py"
+    assert other_writers([Module(path, ast.parse(asked))]) == []
 
 
 def test_an_exception_to_the_linter_needs_its_reason() -> None:
