@@ -12,3 +12,9 @@ def item(context: Mapping[str, Any], subject: str, body: str) -> dict[str, Any]:
 def context_of(items: list[dict[str, Any]], count: int) -> dict[str, Any]:
     """Return a digest's context: ``items``, the ``count`` of all, and how many are the ``rest``."""
     return {"items": items, "count": count, "rest": count - len(items)}
+
+
+def trials(one: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+    """Return contexts that a digest with this item may get: it alone, and a list that is cut."""
+    several = [one] * min(2, limit)
+    return [context_of([one], 1), context_of(several, len(several) + 1)]

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from notifications.models.preference import LONGEST_CATEGORY
 from notifications.models.project import project_column
 
 LONGEST_DIGEST_KEY = 100
@@ -26,7 +27,12 @@ class Digest(models.Model):
     recipient = models.TextField(
         blank=True, help_text="The address of a recipient who is not stored."
     )
-    key = models.CharField(max_length=LONGEST_DIGEST_KEY)
+    # The category is a part of it rather than a column, which the unique constraint would need:
+    # what ran before an update could open no digest under another constraint.
+    key = models.CharField(
+        max_length=LONGEST_CATEGORY + 1 + LONGEST_DIGEST_KEY,
+        help_text="The category of its events, and their key.",
+    )
     limit = models.SmallIntegerField(help_text="How many events the template gets at most.")
     opened_at = models.DateTimeField(db_default=Now())
     joined_at = models.DateTimeField(db_default=Now(), help_text="When the last event came.")

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from notifications.core.errors import InvalidField, UnknownTemplate
+from notifications.core.digests import context_of
+from notifications.core.errors import InvalidContext, InvalidField, UnknownTemplate
 from notifications.core.text import shown
 from notifications.core.throttles import Duration, LocalDay, Period, Rest
 from notifications.core.world import World
@@ -141,6 +142,12 @@ def check(row: Throttle) -> None:
     if version.channel != row.channel:
         raise UnknownTemplate(
             f"Template {shown(row.template)} is for {version.channel}.", field="template"
+        )
+    if missing := sorted(version.required - context_of([], 0).keys()):
+        raise InvalidContext(
+            f"Template {shown(row.template)} needs {', '.join(missing)}.",
+            field="template",
+            hint=f"A digest's template gets {', '.join(context_of([], 0))}.",
         )
 
 

@@ -216,11 +216,11 @@ def build(
     is_marketing |= kind is not None and kind.name == categories.MARKETING
     collected = None
     if accepted.digest is not None:
-        collected = _collected(accepted.digest, request, call)
+        collected = _collected(accepted.digest, request, kind, call)
     throttled = None
     limit = throttles.of(world, kind, accepted.channel)
     if limit is not None and collected is None and not is_digest:
-        throttled = _throttled(limit, place.timezone, answer, request, call)
+        throttled = _throttled(limit, place.timezone, answer, request, kind, call)
     return Built(
         *(answer.row, answer, kind, is_marketing, held_by, asked.use, accepted.mail),
         collected or (throttled.collected if throttled else None),
@@ -228,8 +228,8 @@ def build(
     )
 
 
-def _throttled(
-    limit: Limit, timezone: str, answer: Answer, request: Request, call: Call
+def _throttled(  # noqa: PLR0917 -- all that a throttle counts by
+    limit: Limit, timezone: str, answer: Answer, request: Request, kind: Kind | None, call: Call
 ) -> Throttled:
     """Have a throttle count a row; where the rest goes as a digest, build that, too.
 
@@ -239,23 +239,25 @@ def _throttled(
     if limit.rest == Rest.DIGEST:
         spec = Spec(f"throttle-{limit.id}", 1.0, limit.template, "together", ITEMS)
         try:
-            collected = _collected(spec, request, call)
+            collected = _collected(spec, request, kind, call)
             collected.is_wanted = False
         except InvalidNotification as error:
             log.info("throttled_without_digest", field=error.field, error=type(error).__name__)
     return Throttled(limit, timezone, answer.row, answer.copies, collected)
 
 
-def _collected(spec: Spec, request: Request, call: Call) -> Collected:
+def _collected(spec: Spec, request: Request, kind: Kind | None, call: Call) -> Collected:
     """Build the notification of the digest that an event may open. Raises what is wrong with it."""
-    own, answer = digests.request_of(request, spec), Answer()
+    own = digests.request_of(request, spec, kind.name if kind else "")
+    answer = Answer()
     try:
         shared = call._replace(batch=None, asks_windows=False)
-        build(Asked(own), own, answer, shared, is_digest=True)
+        built = build(Asked(own), own, answer, shared, is_digest=True)
+        digests.try_template(answer.row, spec.limit)
     except InvalidNotification as error:
         field = "digest.template" if error.field in ("template", "context") else error.field
         raise type(error)(error.message, field=field, hint=error.hint) from None
-    return Collected(spec, answer.row, answer.copies)
+    return Collected(spec, answer.row, answer.copies, built.kind.name if built.kind else "")
 
 
 def is_counted(one: Built) -> bool:

@@ -14,15 +14,18 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from notifications.core.digests import context_of, item
-from notifications.core.errors import InvalidField
+from notifications.core.digests import context_of, item, trials
+from notifications.core.errors import InvalidContext, InvalidField
 from notifications.core.world import World
 from notifications.db import clock, dialect
 from notifications.models import UNFINISHED, WAITING, Digest, Notification, Status, new_id
+from notifications.recipients import own_links
 from notifications.submission import addressing, insert
 from notifications.submission.digest_fields import Spec
 from notifications.submission.fields import Request
 from notifications.transitions import new
+from templates_engine import catalog
+from templates_engine.errors import TemplateError
 
 _TABLE = Digest._meta.db_table
 _IDENTITY = ("project", "test", "channel", "recipient_key", "recipient", "key")
@@ -34,14 +37,16 @@ _AGAIN = 3  # tries to join where a digest was called off meanwhile
 class Collected:
     """An event with the notification of the digest that it may open.
 
-    ``row`` and ``copies`` are that one's, to each device. ``alone`` is what the event's own row has
-    where it goes by itself, ``alone_copies`` its copies. ``is_wanted`` is false for one that a
+    ``row`` and ``copies`` are that one's, to each device; ``category`` is what it can be refused
+    as, empty for none. ``alone`` is what the event's own row has where it goes by itself,
+    ``alone_copies`` its copies. ``is_wanted`` is false for one that a
     throttle lets through.
     """
 
     spec: Spec
     row: insert.Row
     copies: list[insert.Row]
+    category: str = ""
     alone: dict[str, Any] = field(default_factory=dict)
     alone_copies: list[insert.Row] = field(default_factory=list)
     is_wanted: bool = True
@@ -66,10 +71,11 @@ class Joining(NamedTuple):
     collected: Collected
 
 
-def request_of(request: Request, spec: Spec) -> Request:
+def request_of(request: Request, spec: Spec, category: str) -> Request:
     """Return the request of the digest that an event may open, with this event as its list.
 
-    Raises ``InvalidField`` for what an event cannot have.
+    ``category`` is what the event can be refused as. Raises ``InvalidField`` for what it cannot
+    have.
     """
     for name in ("eta", "countdown"):
         if getattr(request, name) is not None:
@@ -84,6 +90,7 @@ def request_of(request: Request, spec: Spec) -> Request:
     return request._replace(
         digest=None,
         template=spec.template,
+        category=category,
         context=context_of([item(request.context or {}, request.subject, request.body)], 1),
         subject="",
         body="",
@@ -93,6 +100,23 @@ def request_of(request: Request, spec: Spec) -> Request:
         metadata=None,
         expires=None,
     )
+
+
+def try_template(row: insert.Row, limit: int) -> None:
+    """Refuse an event that the template of its digest cannot have in a list.
+
+    At the end it would cost all other events of the digest. Raises ``InvalidContext``.
+    """
+    version = catalog.version(row["template_version_id"])
+    world, to = World(row["project"], row["test"]), (row["channel"], row["recipient"])
+    links = own_links.of(version, row["id"], to, world, row["recipient_key"])
+    for context in trials(row["context"]["items"][0], limit):
+        try:
+            version.render(context, row["locale"] or None, links)
+        except TemplateError as error:
+            raise InvalidContext(
+                f"It cannot have this event in its list. {error}", field="template", hint=error.hint
+            ) from error
 
 
 def join(joining: Iterable[Joining]) -> None:
@@ -142,8 +166,10 @@ def _identity(one: Joining) -> _Identity:
     row = one.row
     key = row["recipient_key"]
     address = "" if key else row["recipient"]
-    spec = one.collected.spec
-    return _Identity(row["project"], row["test"], row["channel"], key, address, spec.key)
+    collected = one.collected
+    # Of one category alone, so that a recipient who refuses one loses nothing of another.
+    of_category = f"{collected.category}:{collected.spec.key}"
+    return _Identity(row["project"], row["test"], row["channel"], key, address, of_category)
 
 
 def key_of(row: insert.Row) -> tuple[str, bool, str] | None:

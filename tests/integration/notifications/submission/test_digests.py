@@ -13,9 +13,10 @@ from django.db.models import F
 from django.test import Client
 from pytest_django import Settings
 
+from notifications.core import errors
 from notifications.delivery import claims, digest_contents, pipeline
 from notifications.models import Digest, Notification, Status
-from notifications.submission import cancel, save_recipient, send, send_many
+from notifications.submission import cancel, choose_preferences, save_recipient, send, send_many
 from templates_engine import catalog
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
@@ -36,6 +37,12 @@ def _templates(settings: Settings) -> None:
     for name, channel, parts in (
         ("comment", "simulator", {"body": "Comment {{ n }}"}),
         ("comments", "simulator", {"body": LIST}),
+        ("authors", "simulator", {"body": "{% for one in items %}{{ one.author }}{% endfor %}"}),
+        (
+            "overflow",
+            "simulator",
+            {"body": "{% if rest %}{{ items.author }}{% endif %}!"},
+        ),
         ("alerts", "push", {"title": "Alerts", "body": LIST}),
     ):
         publish(create_version(Template.objects.create(name=name, channel=channel), parts))
@@ -45,7 +52,7 @@ def _templates(settings: Settings) -> None:
 def event(n: int, key: str = "doc-5", **more: Any) -> dict[str, Any]:
     digest = {"key": key, "window": WINDOW, "template": "comments", **more.pop("digest", {})}
     common = {"channel": "simulator", "recipient": "ada", "template": "comment"}
-    return {**common, "context": {"n": n}, "digest": digest, **more}
+    return {**common, "context": {"n": n}, "digest": digest} | more
 
 
 def fresh(row: Notification) -> Notification:
@@ -168,7 +175,8 @@ def test_on_push_the_digest_goes_to_each_device(deliver: Callable[..., Any]) -> 
         "test": True,
         "recipient": "",
     }
-    event_ = event(1, **to, template="alerts", context={"items": [], "count": 0, "rest": 0})
+    event_ = event(1, **to, context={"n": 1, "items": [], "count": 0, "rest": 0})
+    event_ |= {"template": "alerts"}
     event_["digest"]["template"] = "alerts"
     first = send(**event_)
     send(**event_)
@@ -249,6 +257,8 @@ def test_a_worker_that_dies_with_a_digest_leaves_it_as_it_was(
         ({"first": "never"}, {}, "digest.first"),
         ({"template": "nobody"}, {}, "digest.template"),
         ({"template": "alerts"}, {}, "digest.template"),
+        ({"template": "authors"}, {}, "digest.template"),
+        ({"template": "overflow"}, {}, "digest.template"),
         ({}, {"countdown": 5}, "countdown"),
         ({}, {"local_time": "09:00"}, "local_time"),
     ],
@@ -268,3 +278,32 @@ def test_over_http_an_event_says_which_digest_it_is_in(call: Caller) -> None:
     again = call("POST", "/notifications", event(1, idempotency_key="k"))
     assert (again.status_code, again.json()["status"]) == (200, "merged")
     assert again.json()["digest"] == answer["digest"]
+
+
+def test_an_event_that_cannot_be_refused_is_not_lost_with_a_digest_that_was(
+    deliver: Callable[..., Any],
+) -> None:
+    save_recipient("ada", addresses={"simulator": ["ada"]})
+    to: dict[str, Any] = {"to": {"recipient": "ada"}, "recipient": ""}
+    news = send(**event(1, **to, category="product"))
+    choose_preferences("ada", {"product": {"": False}})
+    codes = [send(**event(n, **to, category="security")) for n in (2, 3)]
+    refused = send(**event(4, **to, category="product"))
+    plain = send(**event(5, **to))
+    assert (refused.status, refused.reason) == ("suppressed", "category_refused")
+    digests = [the_digest(row) for row in (news, codes[0], plain)]
+    assert len({digest.pk for digest in digests}) == 3
+    make_due()
+    deliver(*digests)
+    assert [fresh(digest).status for digest in digests] == ["suppressed", "sent", "sent"]
+    assert numbers(fresh(digests[1])) == [2, 3]
+
+
+def test_an_event_that_no_list_can_have_costs_no_other_event(deliver: Callable[..., Any]) -> None:
+    good = send(**event(1, digest={"template": "authors"}, context={"n": 1, "author": "Ada"}))
+    with pytest.raises(errors.InvalidContext, match="author") as refused:
+        send(**event(2, digest={"template": "authors"}))
+    assert refused.value.field == "digest.template"
+    make_due()
+    deliver(the_digest(good))
+    assert the_digest(good).status == "sent"

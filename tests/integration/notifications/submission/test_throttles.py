@@ -223,6 +223,7 @@ def test_the_devices_of_a_stored_recipient_take_one_place() -> None:
         ({"period": "a day"}, "period"),
         ({"rest": "never"}, "rest"),
         ({"rest": "digest", "template": "nobody"}, "template"),
+        ({"rest": "digest", "template": "news"}, "template"),
         ({"rest": "digest", "template": "nobody", "channel": ""}, "channel"),
         ({"template": "nobody"}, "template"),
     ],
