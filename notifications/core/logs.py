@@ -22,6 +22,19 @@ _SHARED: list[Any] = [
     tracebacks.format_exception,
 ]
 
+_LOGGERS: dict[str, Any] = {
+    # Each says something per task or request; what matters of it is in the rows.
+    "celery.worker.strategy": {"level": "WARNING"},
+    "httpx": {"level": "WARNING"},
+    "django.request": {"filters": ["outages"]},
+    "celery.app.trace": {"filters": ["outages", "texts"]},
+    # It asks as it starts, and warns eight times that no worker has started yet. Who is there, its
+    # page of workers shows and the doctor says.
+    "flower.inspector": {"level": "ERROR"},
+    # A line per quorum queue at each start, about broker ETAs, which nothing here uses.
+    "kombu.transport.native_delayed_delivery": {"level": "ERROR"},
+}
+
 
 def tone_down_client_errors(record: logging.LogRecord) -> bool:
     """Log an answer below 500 as a WARNING at most, and without a traceback; a logging filter.
@@ -51,20 +64,11 @@ def logging_config(level: int, style: str) -> dict[str, Any]:
 
     ``level`` is one of ``logging``'s numbers.
     """
+    _pass_to_the_standard_library()
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if style == "json"
         else structlog.dev.ConsoleRenderer(colors=False)
-    )
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_SHARED,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
     )
     return {
         "version": 1,
@@ -92,19 +96,22 @@ def logging_config(level: int, style: str) -> dict[str, Any]:
             }
         },
         "root": {"handlers": ["stderr"], "level": level},
-        "loggers": {
-            # Each says something per task or request; what matters of it is in the rows.
-            "celery.worker.strategy": {"level": "WARNING"},
-            "httpx": {"level": "WARNING"},
-            "django.request": {"filters": ["outages"]},
-            "celery.app.trace": {"filters": ["outages", "texts"]},
-            # It asks as it starts, and warns eight times that no worker has started yet. Who is
-            # there, its page of workers shows and the doctor says.
-            "flower.inspector": {"level": "ERROR"},
-            # A line per quorum queue at each start, about broker ETAs, which nothing here uses.
-            "kombu.transport.native_delayed_delivery": {"level": "ERROR"},
-        },
+        "loggers": _LOGGERS,
     }
+
+
+def _pass_to_the_standard_library() -> None:
+    """Have structlog's loggers pass their events to those of ``logging``, which write them."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]  # celery has no types

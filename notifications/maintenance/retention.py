@@ -52,37 +52,29 @@ def prune(
     called with the number of each batch.
     """
     finished, failed, since, very_old = _old(days, failed_days)
-    deleted = _in_batches(lambda: finished, _forget, limit, report)
-    # A dead letter goes with its notification, and a refused message alone.
-    letters = FailedDelivery.objects.filter(created_at__lt=very_old)
-    _in_batches(
-        lambda: letters.filter(notification__isnull=True),
-        lambda ids: letters.filter(pk__in=ids).delete(),
-        limit,
-    )
-    _in_batches(
-        lambda: _ended(Event.objects.filter(created_at__lt=since)),
-        lambda ids: Event.objects.filter(pk__in=ids).delete(),
-        limit,
-    )
-    runs = ChainRun.objects.filter(created_at__lt=since)
-    _in_batches(
-        lambda: runs.filter(~Exists(Notification.objects.filter(chain_run=OuterRef("pk")))),
-        lambda ids: runs.filter(pk__in=ids).delete(),
-        limit,
-    )
-    _in_batches(
-        lambda: Digest.objects.filter(closed_at__lt=since),
-        lambda ids: Digest.objects.filter(pk__in=ids).delete(),
-        limit,
-    )
-    _in_batches(
-        lambda: ThrottleUse.objects.filter(until__lt=clock.now()),
-        lambda ids: ThrottleUse.objects.filter(pk__in=ids).delete(),
-        limit,
-    )
+    deleted = _in_batches(finished, _forget, limit, report)
+    for rows in _beside_notifications(since, very_old):
+        _in_batches(rows, partial(_delete, rows.model), limit)
     quarantine.forget(very_old)
-    return deleted + _in_batches(lambda: failed, _forget, limit, report)
+    return deleted + _in_batches(failed, _forget, limit, report)
+
+
+def _beside_notifications(since: datetime, very_old: datetime) -> list[QuerySet[Any]]:
+    """Return the rows that go without a notification: none refers to them, or none needs them."""
+    letters = FailedDelivery.objects.filter(created_at__lt=very_old)
+    runs = ChainRun.objects.filter(created_at__lt=since)
+    return [
+        # A dead letter goes with its notification, and that of a refused message alone.
+        letters.filter(notification__isnull=True),
+        _ended(Event.objects.filter(created_at__lt=since)),
+        runs.filter(~Exists(Notification.objects.filter(chain_run=OuterRef("pk")))),
+        Digest.objects.filter(closed_at__lt=since),
+        ThrottleUse.objects.filter(until__lt=clock.now()),
+    ]
+
+
+def _delete(model: type[models.Model], ids: list[Any]) -> None:
+    model._default_manager.filter(pk__in=ids).delete()  # noqa: SLF001 -- Django's name
 
 
 def old(*, days: int | None = None, failed_days: int | None = None) -> int:
@@ -117,7 +109,7 @@ def tick() -> float:
 
 
 def _in_batches(
-    rows: Callable[[], QuerySet[Any]],
+    rows: QuerySet[Any],
     forget: Callable[[list[Any]], Any],
     limit: int | None,
     report: Callable[[int], object] = int,
@@ -130,7 +122,7 @@ def _in_batches(
     deleted = 0
     while limit is None or deleted < limit:
         with transaction.atomic():
-            free = quarantine.passing_over(rows(), LOOP)
+            free = quarantine.passing_over(rows, LOOP)
             free = free.select_for_update(skip_locked=True, of=("self",))
             ids = [row.pk for row in free.only("pk")[:BATCH]]
             if not ids:

@@ -29,7 +29,7 @@ from notifications.recipients.windows import Window
 from notifications.submission import addressing, digests, insert, requests, throttling
 from notifications.submission.digest_fields import ITEMS, Spec
 from notifications.submission.digests import Collected, Joining
-from notifications.submission.fields import Request
+from notifications.submission.fields import Accepted, Request
 from notifications.submission.throttling import Throttled
 from notifications.transitions import new
 from scheduling import isolation
@@ -160,52 +160,25 @@ def build(
 
     No throttle counts the notification of a digest.
     """
-    found, now, _, batch, asks_windows = call
-    accepted, *others = addressing.check(request, found, now, asked.version)
-    if batch is not None and accepted.project != batch.project:
+    accepted, *others = addressing.check(request, call.found, call.now, asked.version)
+    if call.batch is not None and accepted.project != call.batch.project:
         raise UnknownProject("All rows of a batch must belong to one project.", field="project")
-    asked_for = None
-    is_compared = asked.id is not None or accepted.idempotency_key
-    if accepted.recipient_key and is_compared:  # whose addresses may change between two requests
-        asked_for = accepted._replace(recipient=request.recipient, locale=request.locale)
-    shared: dict[str, Any] = {
-        "batch_id": batch.pk if batch else None,
-        "replay_of_id": asked.replay_of_id,
-        "chain_run": asked.chain_run,
-        "chain_step": asked.chain_step,
-    }
-    answer.row = insert.build(
-        accepted,
-        now,
-        id_=asked.id,
-        use=asked.use,
-        asked_for=asked_for,
-        continuation=dict(asked.continuation) if asked.continuation else None,
-        **shared,
-    )
-    if asked.row_id is not None:
-        answer.row["id"] = asked.row_id
+    answer.row = _row(asked, request, accepted, call)
     version = accepted.template_version
     is_marketing = version is not None and version.category == Category.MARKETING
     kind = categories.kind_of(
         accepted.category, World(accepted.project, accepted.test), is_marketing=is_marketing
     )
-    person = addressing.person_of(accepted, found)
+    person = addressing.person_of(accepted, call.found)
     held_by = preferences.held_by(kind, accepted.channel, person.choices) if person else ""
     if not held_by:
-        answer.copies = [
-            insert.build(other._replace(idempotency_key=""), now, **shared) for other in others
-        ]
+        copies = [other._replace(idempotency_key="") for other in others]
+        answer.copies = [insert.build(c, call.now, **_shared(asked, call)) for c in copies]
     template = version.template_name if version else ""
-    asks_windows &= accepted.digest is None  # a digest asks for its window when it is due
     world, place = world_of(answer.row), person.place if person else Place()
-    window = windows.of(world, kind, template) if asks_windows else None
-    if (
-        window is not None
-        and _step_of(window, place, answer.row).step is not windows.Step.GO
-        and windows.renew(world, call.began)
-    ):
-        window = windows.of(world, kind, template)
+    window = None
+    if call.asks_windows and accepted.digest is None:  # a digest asks for its own when it is due
+        window = _window_of(answer.row, kind, template, place, call)
     if window is not None:
         steps = [_wait_for(window, place, row) for row in (answer.row, *answer.copies)]
         other = _by_other_channel(request, window, accepted.scheduled_at)
@@ -226,6 +199,49 @@ def build(
         collected or (throttled.collected if throttled else None),
         throttled,
     )
+
+
+def _row(asked: Asked, request: Request, accepted: Accepted, call: Call) -> insert.Row:
+    """Make the row of a request that was checked."""
+    asked_for = None
+    is_compared = asked.id is not None or accepted.idempotency_key
+    if accepted.recipient_key and is_compared:  # whose addresses may change between two requests
+        asked_for = accepted._replace(recipient=request.recipient, locale=request.locale)
+    row = insert.build(
+        accepted,
+        call.now,
+        id_=asked.id,
+        use=asked.use,
+        asked_for=asked_for,
+        continuation=dict(asked.continuation) if asked.continuation else None,
+        **_shared(asked, call),
+    )
+    return row if asked.row_id is None else {**row, "id": asked.row_id}
+
+
+def _shared(asked: Asked, call: Call) -> dict[str, Any]:
+    """Return the columns that the rows of one request share, and that are no field of it."""
+    return {
+        "batch_id": call.batch.pk if call.batch else None,
+        "replay_of_id": asked.replay_of_id,
+        "chain_run": asked.chain_run,
+        "chain_step": asked.chain_step,
+    }
+
+
+def _window_of(
+    row: insert.Row, kind: Kind | None, template: str, place: Place, call: Call
+) -> Window | None:
+    """Return the delivery window of a row, read anew where it is closed by what was read before."""
+    world = world_of(row)
+    window = windows.of(world, kind, template)
+    if (
+        window is not None
+        and _step_of(window, place, row).step is not windows.Step.GO
+        and windows.renew(world, call.began)
+    ):
+        return windows.of(world, kind, template)
+    return window
 
 
 def _throttled(  # noqa: PLR0917 -- all that a throttle counts by
