@@ -17,7 +17,7 @@ from notifications.recipients import throttles
 class ThrottleForm(FormOfOne):
     """A throttle; what is wrong stands beside its field."""
 
-    known_by = ("category", "channel")
+    known_by = ("category", "channel", "period", "local_day")
     period = forms.CharField(
         initial="1d",
         widget=UnfoldAdminTextInputWidget,

@@ -170,6 +170,7 @@ class Accepted(Schema):
         description="Why it is suppressed or expired, or waits (`window_closed`, `throttled`); "
         "else empty."
     )
+    throttle: str = Field(description="The throttle that held it, like `3 in 1d`; else empty.")
     copies: list[UUID] = Field(
         description="The ids of the notifications to the recipient's other devices."
     )
@@ -212,6 +213,7 @@ class NotificationOut(Schema):
     batch: UUID | None
     chain_run: UUID | None = Field(description="The run of a chain that it is a step of.")
     chain_step: int | None = Field(description="Which step it is, from 1.")
+    throttle: str = Field(description="The throttle that held it, like `3 in 1d`; else empty.")
     digest: UUID | None = Field(
         description="The notification of the digest that it goes with (`merged`), or its own id "
         "if it is a digest."

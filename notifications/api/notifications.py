@@ -206,6 +206,7 @@ def _answer(submitted: submission.Submission) -> HttpResponse:
     document = {name: row[name] for name in _ACCEPTED}
     if not submitted.created:
         now = submitted.notification
+        document["throttle"] = now.throttle
         document["status"] = _status_on_acceptance(now)
         ended = document["status"] in (Status.SUPPRESSED, Status.EXPIRED)
         if not ended and now.reason not in (Reason.WINDOW_CLOSED, Reason.THROTTLED):

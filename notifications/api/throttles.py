@@ -32,7 +32,7 @@ OF_A_DIGEST = some_of(
 
 
 class ThrottleIn(Input):
-    """The throttle of a category on a channel."""
+    """A throttle of a category on a channel: one for each period."""
 
     model_config = ConfigDict(json_schema_extra=OF_A_DIGEST)
 
@@ -91,7 +91,7 @@ def list_throttles(request: HttpRequest) -> list[Throttle]:
 
 @router.post("", response={201: ThrottleOut, 200: ThrottleOut}, summary="Save one")
 def save_throttle(request: HttpRequest, payload: ThrottleIn) -> Answer[Throttle]:
-    """Save the throttle of a category: 201 for its first, 200 for one that replaces it.
+    """Save a throttle: 201 for a new one, 200 for one that had its category, channel and period.
 
     What recipients have had keeps counting.
     """

@@ -1,9 +1,10 @@
 """Throttles: which of a recipient's notifications go now, as a value.
 
 Periods follow each other from the first notification on, or are days of the calendar. Each has
-``limit`` places.
+``limit`` places. Several throttles may count the same notifications, each by its own periods.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -26,10 +27,13 @@ class Use(NamedTuple):
 
 
 class Place(NamedTuple):
-    """When a notification goes: None for now. Without a place it is for the rest."""
+    """When a notification goes, None for now; and which throttle, by its index, holds it.
+
+    One that is held and does not wait is for the rest.
+    """
 
     due_at: datetime | None
-    is_free: bool
+    held_by: int | None = None
 
 
 class Period(Protocol):
@@ -73,6 +77,14 @@ class LocalDay(NamedTuple):
         return moment.astimezone(self.zone).date()
 
 
+class Terms(NamedTuple):
+    """What a throttle says: so many in each period, and what becomes of the rest."""
+
+    limit: int
+    period: Period
+    rest: str
+
+
 def current(use: Use, now: datetime, *, limit: int, period: Period) -> Use:
     """Return the use of the period that it is now."""
     if use.used <= 0:
@@ -84,23 +96,41 @@ def current(use: Use, now: datetime, *, limit: int, period: Period) -> Use:
     return Use(period.begin(use.since, whole), used)
 
 
-def take(
-    use: Use, now: datetime, count: int, *, limit: int, period: Period, rest: str
-) -> tuple[Use, list[Place]]:
-    """Give places to ``count`` notifications; return the use then, and a place for each."""
-    since, used = current(use, now, limit=limit, period=period)
-    ends = period.begin(since, 1)
-    places = []
-    for _ in range(count):
-        if used < limit:
-            places.append(Place(None, is_free=True))
-            used += 1
-        elif rest == Rest.WAIT:
-            places.append(Place(period.begin(since, used // limit), is_free=False))
-            used += 1
-        else:
-            places.append(Place(ends, is_free=False))
-    return Use(since, used), places
+def take(uses: Sequence[Use], now: datetime, terms: Sequence[Terms]) -> tuple[list[Use], Place]:
+    """Give a notification a place in the periods of all throttles; return the uses then.
+
+    It goes at the first moment at which all of those that have it wait have a place. Each counts it
+    in the period of that moment, and passes over earlier places: those that come later go later,
+    too. If another one has no place then, it is for the rest of that one, and nobody counts it.
+    """
+    known = [
+        current(use, now, limit=t.limit, period=t.period)
+        for use, t in zip(uses, terms, strict=True)
+    ]
+    both = list(zip(known, terms, strict=True))
+    waits = {
+        n: t.period.begin(use.since, use.used // t.limit)
+        for n, (use, t) in enumerate(both)
+        if t.rest == Rest.WAIT and use.used >= t.limit
+    }
+    goes_at = max([now, *waits.values()])
+    periods = [t.period.passed(use.since, goes_at) for use, t in both]
+    over = [
+        n
+        for n, (use, t) in enumerate(both)
+        if t.rest != Rest.WAIT and use.used >= t.limit * (periods[n] + 1)
+    ]
+    if over:
+        ends = {n: both[n][1].period.begin(both[n][0].since, periods[n] + 1) for n in over}
+        held_by = max(over, key=lambda n: (terms[n].rest == Rest.DROP, ends[n]))
+        return known, Place(ends[held_by], held_by)
+    counted = [
+        Use(use.since, max(use.used, t.limit * passed) + 1)
+        for (use, t), passed in zip(both, periods, strict=True)
+    ]
+    if not waits:
+        return counted, Place(None)
+    return counted, Place(goes_at, max(waits, key=waits.__getitem__))
 
 
 def until(use: Use, *, limit: int, period: Period) -> datetime:

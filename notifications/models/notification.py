@@ -123,6 +123,14 @@ class NotificationRecord(models.Model):
         db_default="",
         help_text="The provider account that alone may send it. Empty: one is chosen.",
     )
+    throttle = models.CharField(
+        max_length=50,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The throttle that held it at its acceptance, like 3 in 1d.",
+    )
     # No foreign key: the archive keeps it, and no insert locks the run.
     chain_run: "models.UUIDField[UUID | None, UUID | None]" = models.UUIDField(
         null=True, blank=True, editable=False, help_text="The run of a chain that it is a step of."

@@ -48,10 +48,11 @@ class Throttle(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
-        ordering: ClassVar = ["project", "category", "channel"]
+        ordering: ClassVar = ["project", "category", "channel", "local_day", "period"]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["project", "test", "category", "channel"], name="throttle_of_project"
+                fields=["project", "test", "category", "channel", "period", "local_day"],
+                name="throttle_of_period",
             )
         ]
 

@@ -71,7 +71,8 @@ def of(notification: Notification | ArchivedNotification, *, masked: bool = Fals
 def _begin(notification: NotificationRecord) -> list[Event]:
     replayed = f"a replay of {notification.replay_of_id}" if notification.replay_of_id else ""
     asked = f"asked for by the request {notification.request_id}" if notification.request_id else ""
-    origin = " · ".join(filter(None, (*_caused_by(notification), replayed, asked)))
+    held = f"held by the throttle {notification.throttle}" if notification.throttle else ""
+    origin = " · ".join(filter(None, (*_caused_by(notification), replayed, asked, held)))
     begun = [Event(notification.created_at, "Accepted", origin)]
     if notification.scheduled_at > notification.created_at + timedelta(milliseconds=1):
         begun.append(Event(notification.scheduled_at, "Due", "as asked for at acceptance"))

@@ -15,7 +15,7 @@ from django.conf import settings
 from notifications.core.digests import context_of
 from notifications.core.errors import InvalidContext, InvalidField, UnknownTemplate
 from notifications.core.text import shown
-from notifications.core.throttles import Duration, LocalDay, Period, Rest
+from notifications.core.throttles import Duration, LocalDay, Period, Rest, Terms
 from notifications.core.world import World
 from notifications.models import Throttle
 from notifications.models.recipient import ADDRESSED
@@ -43,39 +43,46 @@ class Limit(NamedTuple):
     rest: str
     template: str
 
-    def period_in(self, timezone: str) -> Period:
-        """Return how its periods follow each other in a zone, by default ``TIME_ZONE``."""
+    def __str__(self) -> str:
+        """Return it as people say it, like ``3 in 1d``."""
+        return f"{self.limit} in {DAY if self.period is None else _written(self.period)}"
+
+    def terms_in(self, timezone: str) -> Terms:
+        """Return what it says where the recipient is, by default in ``TIME_ZONE``."""
+        period: Period
         if self.period is None:
-            return LocalDay(ZoneInfo(timezone or settings.TIME_ZONE))
-        return Duration(self.period)
+            period = LocalDay(ZoneInfo(timezone or settings.TIME_ZONE))
+        else:
+            period = Duration(self.period)
+        return Terms(self.limit, period, self.rest)
 
 
-_kept: dict[World, tuple[float, dict[tuple[str, str], Limit]]] = {}
+Limits = tuple[Limit, ...]
+
+_kept: dict[World, tuple[float, dict[tuple[str, str], Limits]]] = {}
 
 
-def of(world: World, kind: Kind | None, channel: str) -> Limit | None:
-    """Return the throttle for a notification: its channel's, else that of all channels together.
+def of(world: World, kind: Kind | None, channel: str) -> Limits:
+    """Return the throttles of a notification: its channel's, else those of all channels together.
 
     What recipients cannot refuse has none.
     """
     if kind is None or kind.required:
-        return None
+        return ()
     known = _of_world(world)
-    return known.get((kind.name, channel)) or known.get((kind.name, ""))
+    return known.get((kind.name, channel)) or known.get((kind.name, ""), ())
 
 
-def _of_world(world: World) -> Mapping[tuple[str, str], Limit]:
+def _of_world(world: World) -> Mapping[tuple[str, str], Limits]:
     now = time.monotonic()
     expires, known = _kept.get(world, (0.0, {}))
     if now >= expires:
-        rows = Throttle.objects.filter(**world.columns)
-        known = {
-            (row.category, row.channel): Limit(
-                *(row.pk, row.limit, None if row.local_day else row.period),
-                *(row.rest, row.template),
-            )
-            for row in rows
-        }
+        known = {}
+        for row in Throttle.objects.filter(**world.columns):
+            period = None if row.local_day else row.period
+            limit = Limit(row.pk, row.limit, period, row.rest, row.template)
+            name = (row.category, row.channel)
+            known[name] = (*known.get(name, ()), limit)
         _kept[world] = (now + KEPT_FOR, known)
     return known
 
@@ -99,6 +106,12 @@ def read_period(given: object) -> tuple[int, bool]:
 def period_of(row: Throttle) -> int | str:
     """Return a throttle's period as ``read_period`` reads it: seconds, or ``DAY``."""
     return DAY if row.local_day else row.period
+
+
+def _written(seconds: int) -> str:
+    """Return a period as ``read_period`` reads it, in the largest unit that it is whole in."""
+    unit = max((u for u, size in _UNITS.items() if seconds % size == 0), key=_UNITS.__getitem__)
+    return f"{seconds // _UNITS[unit]}{unit}"
 
 
 def _check_seconds(given: object) -> int:
@@ -152,9 +165,9 @@ def check(row: Throttle) -> None:
 
 
 def save(row: Throttle) -> bool:
-    """Save the throttle of a category on a channel; return whether it is new.
+    """Save a throttle in place of the one of its category, channel and period.
 
-    Raises as ``check``.
+    Return whether it is new. Raises as ``check``.
     """
     check(row)
     kept, created = Throttle.objects.update_or_create(
@@ -162,7 +175,9 @@ def save(row: Throttle) -> bool:
         test=row.test,
         category=row.category,
         channel=row.channel,
-        defaults={name: getattr(row, name) for name in (*FIELDS, "local_day")},
+        period=row.period,
+        local_day=row.local_day,
+        defaults={name: getattr(row, name) for name in FIELDS},
     )
     row.pk = kept.pk
     forget()

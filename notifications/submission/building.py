@@ -24,7 +24,7 @@ from notifications.models import Batch, Status
 from notifications.recipients import categories, preferences, suppressions, throttles, windows
 from notifications.recipients.categories import Kind
 from notifications.recipients.places import Place
-from notifications.recipients.throttles import Limit
+from notifications.recipients.throttles import Limits
 from notifications.recipients.windows import Window
 from notifications.submission import addressing, digests, insert, requests, throttling
 from notifications.submission.digest_fields import ITEMS, Spec
@@ -98,8 +98,8 @@ class Built(NamedTuple):
     """A checked request as a row, with the answer that it will have.
 
     ``kind`` is its category; ``held_by`` the rule of the recipient's preferences that keeps it
-    from being sent, empty if none does. ``collected`` has the digest that it goes with,
-    ``throttled`` the throttle that counts it.
+    from being sent, empty if none does. ``collected`` has the digest that it asks for,
+    ``throttled`` the throttles that count it.
     """
 
     row: insert.Row
@@ -191,12 +191,13 @@ def build(
     if accepted.digest is not None:
         collected = _collected(accepted.digest, request, kind, call)
     throttled = None
-    limit = throttles.of(world, kind, accepted.channel)
-    if limit is not None and collected is None and not is_digest:
-        throttled = _throttled(limit, place.timezone, answer, request, kind, call)
+    limits = throttles.of(world, kind, accepted.channel)
+    if limits and collected is None and not is_digest:
+        own_digests = _digests(limits, request, kind, call)
+        throttled = Throttled(limits, place.timezone, answer.row, answer.copies, own_digests)
     return Built(
         *(answer.row, answer, kind, is_marketing, held_by, asked.use, accepted.mail),
-        collected or (throttled.collected if throttled else None),
+        collected,
         throttled,
     )
 
@@ -244,22 +245,23 @@ def _window_of(
     return window
 
 
-def _throttled(  # noqa: PLR0917 -- all that a throttle counts by
-    limit: Limit, timezone: str, answer: Answer, request: Request, kind: Kind | None, call: Call
-) -> Throttled:
-    """Have a throttle count a row; where the rest goes as a digest, build that, too.
+def _digests(
+    limits: Limits, request: Request, kind: Kind | None, call: Call
+) -> dict[int, Collected]:
+    """Build the digest of each throttle whose rest goes as one.
 
     What cannot go with a digest (one with a time or attachments of its own, say) waits.
     """
-    collected = None
-    if limit.rest == Rest.DIGEST:
+    made = {}
+    for limit in limits:
+        if limit.rest != Rest.DIGEST:
+            continue
         spec = Spec(f"throttle-{limit.id}", 1.0, limit.template, "together", ITEMS)
         try:
-            collected = _collected(spec, request, kind, call)
-            collected.is_wanted = False
+            made[limit.id] = _collected(spec, request, kind, call)
         except InvalidNotification as error:
             log.info("throttled_without_digest", field=error.field, error=type(error).__name__)
-    return Throttled(limit, timezone, answer.row, answer.copies, collected)
+    return made
 
 
 def _collected(spec: Spec, request: Request, kind: Kind | None, call: Call) -> Collected:
@@ -311,10 +313,11 @@ def take_places(built: Sequence[Built], repeats: set[int]) -> None:
             throttling.reset(one.throttled)
     new = [one for index, one in enumerate(built) if index not in repeats]
     throttling.apply([one.throttled for one in new if one.throttled is not None])
+    collected = [(one, one.throttled.collected if one.throttled else one.collected) for one in new]
     digests.join(
-        Joining(one.row, one.answer.copies, one.collected)
-        for one in new
-        if one.collected is not None and one.collected.is_wanted
+        Joining(one.row, one.answer.copies, digest)
+        for one, digest in collected
+        if digest is not None
     )
 
 

@@ -39,8 +39,7 @@ class Collected:
 
     ``row`` and ``copies`` are that one's, to each device; ``category`` is what it can be refused
     as, empty for none. ``alone`` is what the event's own row has where it goes by itself,
-    ``alone_copies`` its copies. ``is_wanted`` is false for one that a
-    throttle lets through.
+    ``alone_copies`` its copies.
     """
 
     spec: Spec
@@ -49,7 +48,6 @@ class Collected:
     category: str = ""
     alone: dict[str, Any] = field(default_factory=dict)
     alone_copies: list[insert.Row] = field(default_factory=list)
-    is_wanted: bool = True
 
 
 class _Identity(NamedTuple):

@@ -4,43 +4,46 @@ The row that counts what a recipient has had is locked until the notification is
 place is given once; one that is rolled back gives its place back.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 from notifications.core.reasons import Reason
-from notifications.core.throttles import Period, Place, Rest, Use, take, until
+from notifications.core.throttles import Place, Rest, Terms, Use, take, until
 from notifications.db import clock, dialect
 from notifications.models import WAITING, Status, ThrottleUse
-from notifications.recipients.throttles import Limit
-from notifications.submission import insert
-from notifications.submission.digests import Collected
+from notifications.recipients.throttles import Limit, Limits
+from notifications.submission import digests, insert
+from notifications.submission.digests import Collected, Joining
 from notifications.transitions import new
 
 _TABLE = ThrottleUse._meta.db_table
-_COLUMNS = ("status", "due_at", "scheduled_at", "finished_at", "reason")
+_COLUMNS = ("status", "due_at", "scheduled_at", "finished_at", "reason", "throttle")
 
 
 @dataclass(slots=True)
 class Throttled:
-    """A notification that a throttle counts; ``collected`` has the digest that it may go with.
+    """A notification that throttles count.
 
-    ``timezone`` is where its recipient is; ``alone`` is what its row has without the throttle.
+    ``timezone`` is where its recipient is; ``digests`` are what it may go with, by throttle, and
+    ``collected`` the one that it does go with. ``alone`` is what its row has without throttles.
     """
 
-    limit: Limit
+    limits: Limits
     timezone: str
     row: insert.Row
     copies: list[insert.Row]
+    digests: Mapping[int, Collected]
     collected: Collected | None = None
     alone: list[dict[str, Any]] = field(default_factory=list)
 
-
-class _Figures(TypedDict):
-    limit: int
-    period: Period
+    @property
+    def whoms(self) -> list["_Whom"]:
+        """Return for whom each throttle counts it."""
+        key = self.row["recipient_key"]
+        address = "" if key else self.row["recipient"]
+        return [_Whom(limit.id, key, address) for limit in self.limits]
 
 
 class _Whom(NamedTuple):
@@ -54,35 +57,35 @@ def apply(throttled: Sequence[Throttled]) -> None:
 
     Safe to be repeated after a rollback, once each was ``reset``.
     """
-    groups: dict[_Whom, list[Throttled]] = defaultdict(list)
-    for one in throttled:
-        if one.row["status"] in WAITING:
-            key = one.row["recipient_key"]
-            whom = _Whom(one.limit.id, key, "" if key else one.row["recipient"])
-            groups[whom].append(one)
-    if not groups:
+    counted = [one for one in throttled if one.row["status"] in WAITING]
+    if not counted:
         return
     now = clock.now()
-    for whom, (id_, before) in _locked(groups, now).items():
-        some = groups[whom]
-        limit = some[0].limit
-        figures: _Figures = {"limit": limit.limit, "period": limit.period_in(some[0].timezone)}
-        use = before
-        for one in some:
-            taken, (place,) = take(use, now, 1, **figures, rest=limit.rest)
-            if place.is_free or _hold(one, place, now):
-                use = taken
-        ThrottleUse.objects.filter(pk=id_).update(
-            since=use.since, used=use.used, until=until(use, **figures)
-        )
+    ids, uses = _locked((whom for one in counted for whom in one.whoms), now)
+    terms: dict[_Whom, Terms] = {}
+    for one in counted:
+        whoms = one.whoms
+        for whom, limit in zip(whoms, one.limits, strict=True):
+            terms.setdefault(whom, limit.terms_in(one.timezone))
+        taken, place = take([uses[w] for w in whoms], now, [terms[w] for w in whoms])
+        if place.held_by is None or _hold(one, one.limits[place.held_by], place, now):
+            uses.update(zip(whoms, taken, strict=True))
+    for whom, use in uses.items():
+        last = until(use, limit=terms[whom].limit, period=terms[whom].period)
+        rows = ThrottleUse.objects.filter(pk=ids[whom])
+        rows.update(since=use.since, used=use.used, until=last)
 
 
-def _locked(groups: dict[_Whom, list[Throttled]], now: datetime) -> dict[_Whom, tuple[int, Use]]:
-    """Lock what counts these recipients, in one order, so that two never wait for each other."""
+def _locked(whoms: Iterable[_Whom], now: datetime) -> tuple[dict[_Whom, int], dict[_Whom, Use]]:
+    """Lock what counts these, in one order, so that two never wait for each other.
+
+    Return the ids of the rows, and the uses that they hold.
+    """
+    wanted = sorted(set(whoms))
     values: list[Any] = []
-    for whom in sorted(groups):
+    for whom in wanted:
         values += [*whom, now, now]
-    marks = ", ".join(["(%s, %s, %s, %s, %s, 0)"] * len(groups))
+    marks = ", ".join(["(%s, %s, %s, %s, %s, 0)"] * len(wanted))
     rows = dialect.all_of(
         f"INSERT INTO {_TABLE} (throttle_id, recipient_key, recipient, since, until, used)"  # noqa: S608 -- our own words and placeholders
         f" VALUES {marks} ON CONFLICT (throttle_id, recipient_key, recipient)"
@@ -90,34 +93,40 @@ def _locked(groups: dict[_Whom, list[Throttled]], now: datetime) -> dict[_Whom, 
         " RETURNING throttle_id, recipient_key, recipient, id, since, used",
         dialect.write_all(values),
     )
-    return {
-        _Whom(throttle, key, recipient): (id_, Use(dialect.read_time(since) or now, used))
-        for throttle, key, recipient, id_, since, used in rows
+    ids = {_Whom(*whom): id_ for *whom, id_, _, _ in rows}
+    uses = {
+        _Whom(*whom): Use(dialect.read_time(since) or now, used) for *whom, _, since, used in rows
     }
+    return ids, uses
 
 
 def reset(one: Throttled) -> None:
     """Undo what was written before a rollback; what was suppressed meanwhile stays so."""
+    if one.collected is not None:
+        digests.reset(Joining(one.row, one.copies, one.collected))
+        one.collected = None
     rows = [one.row, *one.copies]
     if not one.alone:
         one.alone = [{name: row[name] for name in _COLUMNS} for row in rows]
-        return
-    if one.row["reason"] == Reason.THROTTLED:
+    elif one.row["throttle"]:
         for row, alone in zip(rows, one.alone, strict=False):
             row.update(alone)
-    if one.collected is not None:
-        one.collected.is_wanted = False
 
 
-def _hold(one: Throttled, place: Place, now: datetime) -> bool:
+def _hold(one: Throttled, limit: Limit, place: Place, now: datetime) -> bool:
     """Have one wait, join a digest, or end; return whether it is still to be sent."""
-    if one.limit.rest == Rest.DIGEST and one.collected is not None and place.due_at:
+    rows = [one.row, *one.copies]
+    for row in rows:
+        row["throttle"] = str(limit)
+    collected = one.digests.get(limit.id)
+    if collected is not None and place.due_at:
         window = max((place.due_at - now).total_seconds(), 1.0)
-        one.collected.spec = one.collected.spec._replace(window=window)
-        one.collected.is_wanted = True
+        collected.spec = collected.spec._replace(window=window)
+        one.collected = collected
+        digests.reset(Joining(one.row, one.copies, collected))
         return True
-    for row in (one.row, *one.copies):
-        _hold_row(row, place.due_at, drops=one.limit.rest == Rest.DROP)
+    for row in rows:
+        _hold_row(row, place.due_at, drops=limit.rest == Rest.DROP)
     return one.row["status"] in WAITING
 
 

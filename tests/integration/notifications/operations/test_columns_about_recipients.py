@@ -109,7 +109,7 @@ CONFIGURED = {
 IMPERSONAL = re.compile(
     r"id|\w+_id|channel|priority|locale|guarantee|retry|content_hash|traceparent|told_status"
     r"|continuation"  # the Celery tasks to call afterwards, for the seconds until they are called
-    r"|status|state|reason|provider|result|choice|code|worker|project|namespace|error_class|kind"
+    r"|status|state|reason|provider|throttle|result|choice|code|worker|project|namespace|error_class|kind"
     r"|fingerprint|digest|account|event|name|rule_name|outcome|cancellation|field|error|scope|value"
     r"|source|misfire|overlap|recurrence|groups|concurrency_key|unique_key|condition|origin|rule"
     r"|category|choices|means|quarantine_reason|cause|task|queue|exchange|routing_key|headers|description"

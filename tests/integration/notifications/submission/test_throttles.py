@@ -241,12 +241,11 @@ def test_a_throttle_that_cannot_be_is_refused_by_field(
     assert not Throttle.objects.exists()
 
 
-def test_three_a_day_where_the_recipient_is_and_one_an_hour(
-    call: Caller, admin_client: Client
-) -> None:
+def test_one_a_day_where_the_recipient_is(call: Caller, admin_client: Client) -> None:
     news = {"category": "product", "channel": "simulator"}
     made = call.ok("POST", "/throttles", {**news, "limit": 1, "period": "1h"})
     assert made["period"] == 3600
+    assert call("DELETE", f"/throttles/{made['id']}").status_code == 204
     made = call.ok("POST", "/throttles", {**news, "limit": 1, "period": "local day"})
     assert made["period"] == call.ok("GET", "/throttles")[0]["period"] == "local day"
     for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
@@ -273,8 +272,83 @@ def test_over_http_and_in_the_admin_it_is_saved_listed_and_deleted(
     assert call("POST", "/throttles", {**made, "id": None}).status_code == 422  # no such field
     assert [one["limit"] for one in call.ok("GET", "/throttles")] == [3]
     form = {"project": "default", "category": "product", "limit": 5, "period": 60, "rest": "drop"}
-    assert admin_client.post("/admin/notifications/throttle/add/", form).status_code == 302
-    again = admin_client.post("/admin/notifications/throttle/add/", form)
+    url = "/admin/notifications/throttle/add/"
+    assert admin_client.post(url, form).status_code == 302
+    again = admin_client.post(url, form)
     assert again.context["adminform"].form.errors == {"category": [TAKEN]}
+    assert admin_client.post(url, {**form, "period": "2m"}).status_code == 302
+    other = Throttle.objects.get(period=120)
+    changed = admin_client.post(
+        f"/admin/notifications/throttle/{other.pk}/change/", {**form, "period": "1m"}
+    )
+    assert changed.context["adminform"].form.errors == {"category": [TAKEN]}
     assert call("DELETE", f"/throttles/{made['id']}").status_code == 204
     assert call("DELETE", f"/throttles/{made['id']}").status_code == 404
+
+
+def test_one_an_hour_and_three_a_day_stand_side_by_side_and_say_which_holds(
+    call: Caller, deliver: Callable[..., Any]
+) -> None:
+    news = {"category": "product", "channel": "simulator"}
+    for limit, period in ((1, "1h"), (3, "1d")):
+        call.ok("POST", "/throttles", {**news, "limit": limit, "period": period})
+    again = call("POST", "/throttles", {**news, "limit": 3, "period": 86_400})
+    assert again.status_code == 200
+    assert len(call.ok("GET", "/throttles")) == 2
+    ids = [call.ok("POST", "/notifications", NEWS)["id"] for _ in range(5)]
+    rows = [call.ok("GET", f"/notifications/{id_}") for id_ in ids]
+    assert [row["throttle"] for row in rows] == ["", *["1 in 1h"] * 2, "3 in 1d", "1 in 1h"]
+    began = Notification.objects.get(pk=ids[0]).created_at
+    hours = [
+        round((row.scheduled_at - began).total_seconds() / 3600)
+        for row in Notification.objects.order_by("scheduled_at", "id")
+    ]
+    assert hours == [0, 1, 2, 24, 25]
+    assert any("3 in 1d" in event["detail"] for event in rows[3]["trace"])
+    assert [*ThrottleUse.objects.order_by("throttle").values_list("used", flat=True)] == [26, 5]
+
+
+def test_what_one_throttle_drops_is_counted_by_none(deliver: Callable[..., Any]) -> None:
+    throttle("wait", limit=1, period=3600)
+    throttle("drop", limit=2)
+    rows = [send(**NEWS) for _ in range(4)]
+    assert [row.status for row in rows] == ["queued", "scheduled", "suppressed", "suppressed"]
+    assert [row.throttle for row in rows] == ["", "1 in 1h", "2 in 1d", "2 in 1d"]
+    assert [*ThrottleUse.objects.values_list("used", flat=True)] == [2, 2]
+
+
+def test_each_throttle_has_the_digest_of_its_own_template(deliver: Callable[..., Any]) -> None:
+    for name in ("hourly", "daily"):
+        made = Template.objects.create(name=name, channel="simulator")
+        publish(create_version(made, {"body": name + ": {{ count }} news"}))
+    throttle("digest", limit=1, period=3600, template="hourly")
+    throttle("digest", limit=2, template="daily")
+    first, second = (send(**NEWS) for _ in range(2))
+    ThrottleUse.objects.update(since=F("since") - timedelta(hours=2))
+    third, fourth = (send(**NEWS) for _ in range(2))
+    assert [row.status for row in (first, second, third, fourth)] == [
+        *("queued", "merged", "queued", "merged")
+    ]
+    assert [row.throttle for row in (second, fourth)] == ["1 in 1h", "2 in 1d"]
+    digests = Notification.objects.filter(pk=F("digest_id")).order_by("created_at")
+    names = digests.values_list("template_version__template__name", flat=True)
+    assert [*names] == ["hourly", "daily"]
+
+
+def test_many_at_once_pass_both_throttles() -> None:
+    throttle(limit=2, period=3600)
+    throttle(limit=5)
+
+    def work() -> None:
+        for _ in range(3):
+            send(**NEWS)
+        send_many([NEWS] * 2)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: _closing(work), range(4)))
+    began = Notification.objects.earliest("created_at").created_at
+    hours = Counter(
+        round((row.scheduled_at - began).total_seconds() / 3600)
+        for row in Notification.objects.all()
+    )
+    assert hours == {day * 24 + hour: n for day in range(4) for hour, n in enumerate((2, 2, 1))}
