@@ -1,13 +1,8 @@
-"""What the scheduler remembers: policy and state of a schedule, and a ledger of its fires.
-
-A *schedule* is a django-celery-beat ``PeriodicTask``; people create and pause it there. The tables
-here stand beside it and belong to the schedulers.
-"""
+"""A schedule's policy and state, beside its django-celery-beat row; what changed; what is taken."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-import uuid_utils.compat as uuid_utils
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -15,7 +10,6 @@ from django_celery_beat.models import PeriodicTask
 
 from scheduling import rules
 from scheduling.job_schema import NEEDS_OVERLAP, TOO_LONG_JITTER, InvalidJob
-from scheduling.masking import without_addresses
 from scheduling.recurrence import ImpossibleSchedule, shortest_gap
 from scheduling.rule_documents import recurrence_of as rule_recurrence
 from scheduling.schedule_rows import recurrence_of
@@ -23,27 +17,10 @@ from scheduling.terms import (
     DAY_SECONDS,
     KEY_LENGTH,
     MISFIRE_CAP_LIMIT,
-    NOTE_LENGTH,
-    FireStatus,
     Guarantee,
     Misfire,
     Overlap,
 )
-
-__all__ = [
-    "Change",
-    "Fire",
-    "FireStatus",
-    "Guarantee",
-    "Lease",
-    "Misfire",
-    "Origin",
-    "Overlap",
-    "Schedule",
-    "SchedulerProcess",
-    "UniqueRun",
-    "WorkerProcess",
-]
 
 
 class Origin(models.TextChoices):
@@ -298,116 +275,6 @@ class Schedule(models.Model):
         refuse_long_jitter(self.jitter_seconds, task, self.recurrence)
 
 
-class Fire(models.Model):
-    """One due time of one schedule, and what became of it. Its id is the Celery task id."""
-
-    id = models.UUIDField(primary_key=True, default=uuid_utils.uuid7, editable=False)
-    schedule = models.ForeignKey(
-        Schedule, on_delete=models.CASCADE, db_constraint=False, db_index=False
-    )
-    scheduled_for = models.DateTimeField(help_text="The nominal due time, without jitter.")
-    fire_at = models.DateTimeField(help_text="When it should fire: the due time with its jitter.")
-    status = models.CharField(max_length=20, choices=FireStatus.choices, default=FireStatus.CLAIMED)
-    due_at = models.DateTimeField(
-        null=True, help_text="When a scheduler must look at this fire again."
-    )
-    by_hand = models.BooleanField(default=False, help_text="Started by 'run now'.")
-    missed_since = models.DateTimeField(
-        null=True, help_text="The first missed due time that this fire stands for, too."
-    )
-    note = models.CharField(
-        max_length=NOTE_LENGTH,
-        blank=True,
-        default="",
-        db_default="",
-        help_text="The holiday that left it out or moved it, or the unique key that was taken.",
-    )
-    attempt = models.PositiveSmallIntegerField(default=0)
-    publishes = models.PositiveSmallIntegerField(default=0)
-    dispatched_at = models.DateTimeField(null=True)
-    started_at = models.DateTimeField(null=True)
-    heartbeat_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
-    worker = models.CharField(max_length=200, blank=True, default="")
-    error = models.TextField(blank=True, default="")
-
-    call = models.JSONField(
-        null=True,
-        editable=False,
-        help_text="What it calls, and in which queue, where its schedule stands for many calls.",
-    )
-
-    # Of a run that failed; a fire is inserted without them.
-    history = models.JSONField(null=True, help_text="The attempts that failed, oldest first.")
-    cause = models.CharField(
-        max_length=32,
-        blank=True,
-        default="",
-        db_default="",
-        help_text="The cause: the same for errors that differ only in ids and numbers.",
-    )
-    resolved_at = models.DateTimeField(
-        null=True, help_text="When somebody replayed or discarded this failed run."
-    )
-    resolution = models.CharField(max_length=255, blank=True, default="", db_default="")
-    replayed_as = models.UUIDField(null=True)
-
-    FAILURE_FIELDS = ("history", "cause", "resolved_at", "resolution", "replayed_as")
-    OWN_FIELDS = ("call",)
-    """Of a fire that no due time made."""
-
-    class Meta:
-        ordering = ["-scheduled_for"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["schedule", "scheduled_for"], name="scheduling_one_fire_per_due_time"
-            )
-        ]
-        indexes = [
-            models.Index(
-                fields=["due_at"],
-                condition=models.Q(due_at__isnull=False),
-                name="scheduling_fire_due",
-            ),
-            models.Index(
-                fields=["schedule", "status"],
-                condition=models.Q(finished_at__isnull=True),
-                name="scheduling_fire_unfinished",
-            ),
-            models.Index(fields=["scheduled_for"], name="scheduling_fire_retention"),
-            models.Index(
-                fields=["cause", "finished_at"],
-                condition=~models.Q(cause="") & models.Q(resolved_at__isnull=True),
-                name="scheduling_fire_failed",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"fire {self.id} for {self.scheduled_for.isoformat()}: {self.status}"
-
-    @property
-    def said(self) -> str:
-        """Its error without addresses, for eyes that need not see whom it was about."""
-        return without_addresses(self.error)
-
-    @property
-    def lateness(self) -> float | None:
-        """Seconds from the moment it should have fired to its first dispatch."""
-        if self.dispatched_at is None:
-            return None
-        return (self.dispatched_at - self.fire_at).total_seconds()
-
-
-class UniqueRun(models.Model):
-    """A unique key that has had its run of a period."""
-
-    key = models.CharField(max_length=KEY_LENGTH, primary_key=True)
-    taken_until = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return f"{self.key} until {self.taken_until.isoformat()}"
-
-
 class Change(models.Model):
     """A schedule that changed, written by database triggers; a scheduler recomputes it."""
 
@@ -418,45 +285,11 @@ class Change(models.Model):
         return f"change of periodic task {self.periodic_task_id}"
 
 
-class SchedulerProcess(models.Model):
-    """A scheduler that was seen alive; status counts those seen lately.
+class UniqueRun(models.Model):
+    """A unique key that has had its run of a period."""
 
-    ``seen_at`` is written by a thread of its own, ``ticked_at`` says when its loops last moved:
-    a scheduler that hangs is seen and does not tick.
-    """
-
-    name = models.CharField(max_length=200, primary_key=True)
-    started_at = models.DateTimeField()
-    seen_at = models.DateTimeField()
-    ticked_at = models.DateTimeField(null=True)
+    key = models.CharField(max_length=KEY_LENGTH, primary_key=True)
+    taken_until = models.DateTimeField()
 
     def __str__(self) -> str:
-        return self.name
-
-
-class WorkerProcess(models.Model):
-    """A worker that was seen alive: which queues it consumes, and which tasks it can run."""
-
-    name = models.CharField(max_length=255, primary_key=True)
-    queues = models.JSONField(default=list)
-    tasks = models.JSONField(default=list)
-    slots = models.PositiveIntegerField(default=0)
-    started_at = models.DateTimeField()
-    seen_at = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class Lease(models.Model):
-    """A named lease of the ``database`` provider."""
-
-    name = models.CharField(max_length=100, primary_key=True)
-    owner = models.CharField(max_length=200)
-    expires_at = models.DateTimeField()
-    token = models.BigIntegerField(
-        default=0, db_default=0, help_text="Counts the holders: a later holder has a higher number."
-    )
-
-    def __str__(self) -> str:
-        return f"{self.name} held by {self.owner}"
+        return f"{self.key} until {self.taken_until.isoformat()}"
