@@ -23,6 +23,7 @@ from tests.servers.processes import ROOT, Processes, RunningProcess, wait_for_ht
 from tests.servers.reaper import temporary_folder
 from tests.servers.redis import RedisServer
 from tests.servers.shared import once
+from tests.servers.shims import python_shim
 
 BIN = Path(sys.executable).parent
 STATUS = "SELECT status FROM notifications_notification"
@@ -47,16 +48,24 @@ def _install() -> Path:
 
 
 class Project:
-    """A folder with a project; its processes know the wheel, and not the checkout."""
+    """A folder with a project; its processes know the wheel, and not the checkout.
 
-    def __init__(self, folder: Path, processes: Processes, env: dict[str, str]) -> None:
+    With ``forks`` they are forked from one that has the libraries imported, and nothing of ours.
+    """
+
+    def __init__(
+        self, folder: Path, processes: Processes, env: dict[str, str], *, forks: bool = False
+    ) -> None:
         self.folder = folder
         self._processes = processes
         self.env = env
+        self._forks = forks
 
     def start(self, name: str, *command: str, **env: str) -> RunningProcess:
-        program = str(BIN / command[0]) if (BIN / command[0]).exists() else command[0]
-        given = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(self.folder), program, *command[1:]]
+        program = [str(BIN / command[0]) if (BIN / command[0]).exists() else command[0]]
+        if self._forks:
+            program = [str(python_shim()), *(program if command[0] != "python" else ())]
+        given = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(self.folder), *program, *command[1:]]
         return self._processes.start(name, *given, **self.env | env)
 
     def run(self, name: str, *command: str) -> str:
@@ -86,7 +95,7 @@ def project(installed: Path, processes: Processes, tmp_path: Path) -> Project:
         "BROKER_URL": UNREACHABLE_REDIS,
         "OUTBOX": "1",
     }
-    return Project(folder, processes, env)
+    return Project(folder, processes, env, forks=True)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from config.processes import BEAT, FLOWER, WEB, WORKER
-from tests.servers.forkserver import ForkedProcess, fork_server
+from tests.servers.forks import ForkedProcess, fork_server
 from tests.servers.process import free_port, wait_until
 from tests.servers.reaper import reaper
 

@@ -17,6 +17,7 @@ from notifications.operations import api_keys
 from scheduling.models import Fire, FireStatus, SchedulerProcess
 from tests.pages import DOCS, examples, files, marked
 from tests.servers.processes import Processes
+from tests.servers.shims import python_shim
 
 
 @pytest.fixture
@@ -26,7 +27,8 @@ def run(processes: Processes) -> Callable[..., Any]:
     def run(kind: str, code: Any, **env: Any) -> Any:
         if kind == "shell":
             return processes.run("shell", "python", "manage.py", "shell", "-v0", "-c", code, **env)
-        script = f"set -eu\n{code}"
+        # Each line stands as it is; what it names is forked rather than executed.
+        script = f'set -eu\n.venv/bin/python() {{ {python_shim()} "$@"; }}\n{code}'
         shell = shutil.which("bash") or "/bin/bash"
         return processes.run("sh", shell, "-o", "pipefail", "-c", script, **env)
 

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.pages import files, marked
 from tests.servers.postgres import PostgresServer, binaries
 from tests.servers.processes import ROOT, Processes
 from tests.servers.redis import RedisServer
+from tests.servers.shims import python_shim
 
 SUBMIT = """
 from notifications.submission import send
@@ -74,7 +74,7 @@ def production(
     programs = tmp_path / "bin"
     programs.mkdir()
     command = programs / "notifications"
-    command.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m config.command "$@"\n')
+    command.write_text(f'#!/bin/sh\ncd {ROOT} && exec {python_shim()} -m config.command "$@"\n')
     command.chmod(0o755)
     for name in ("HTTPS", "OUTBOX", "OUTGOING_PRIVATE_HOSTS", "SECRET_KEY", *here):
         processes.env.pop(name, None)

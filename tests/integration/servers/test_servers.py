@@ -22,6 +22,7 @@ from tests.servers.postgres import PostgresServer, machine_binaries, wheel_binar
 from tests.servers.process import free_port
 from tests.servers.processes import ROOT, Processes
 from tests.servers.redis import RedisServer
+from tests.servers.shims import python_shim
 from tests.servers.smtp import HANG, SmtpServer
 
 INSTALLATIONS = {"machine": machine_binaries(), "wheel": wheel_binaries()}
@@ -130,6 +131,59 @@ def test_what_is_forked_begins_as_what_is_executed(
     # The first ones by the process that has the libraries, the others by one in its environment.
     assert {processes.run("say", "python", "-c", SAY, "argument") for _ in range(6)} == {said}
     assert "IST" in processes.run("say", "python", "-c", SAY, TIME_ZONE="Asia/Kolkata")
+
+
+REPEAT = """
+import os, signal, sys
+print(sys.argv, os.getcwd(), os.environ["WORD"], sys.stdin.read(), flush=True)
+print("warned", file=sys.stderr, flush=True)
+if sys.argv[1] == "wait":
+    signal.pause()
+sys.exit(int(sys.argv[1]))
+"""
+
+
+def _shown(program: str, *arguments: str, folder: Path) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [program, "-c", REPEAT, *arguments],
+        cwd=folder,
+        env={"WORD": "given"},
+        input=b"read",
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", [("0",), ("3", "two words"), ("nought",)])
+def test_a_shim_reads_says_and_ends_as_the_program_that_it_stands_for(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    shown = _shown(str(python_shim()), *arguments, folder=tmp_path)
+    executed = _shown(sys.executable, *arguments, folder=tmp_path)
+    assert (shown.returncode, shown.stdout) == (executed.returncode, executed.stdout)
+    assert b"warned" in shown.stderr
+    assert shown.stderr.splitlines()[-1] == executed.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_what_ends_a_shim_ends_its_program(
+    number: signal.Signals, tmp_path: Path, wait_until: Callable[..., Any]
+) -> None:
+    code = f"import os, signal; print(os.getpid(), flush=True); {REPEAT}"
+    shim: Any = subprocess.Popen(
+        [python_shim(), "-c", code, "wait"],
+        env={"WORD": "given"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    pid = int(shim.stdout.readline())
+    shim.stdout.readline()
+    shim.send_signal(number)
+    wait_until(lambda: not _runs(pid))
+    # Python ends by a KeyboardInterrupt with 130 in the fork, as it ends any other exception.
+    assert shim.wait() in (-number, 1)
+    shim.stdout.close()
 
 
 def _message(recipient: str) -> EmailMessage:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from config.processes import BEAT, FLOWER, WORKER
-from tests.servers.forkserver import fork_server
+from tests.servers.forks import fork_server
 
 pytestmark = pytest.mark.slow  # each starts a process
 
