@@ -20,6 +20,8 @@ JOBS ?= 4
 # 1: the longest tests try all they can, not what shows each kind.
 THOROUGH ?=
 ONLY ?=
+# Rounds of each benchmark that count; 3 if empty.
+ROUNDS ?=
 N ?=
 MINUTES ?=
 SEED ?=
@@ -55,8 +57,8 @@ format: $(VENV)/.dev ## format the code, and mend what the linter can mend
 chaos: $(VENV)/.dev ## run long under kill -9 and outages (N=notifications, MINUTES=, SEED=, BROKER=rabbitmq)
 	@N=$(N) MINUTES=$(MINUTES) SEED=$(SEED) CHANCE=$(CHANCE) BROKER=$(BROKER) $(PY) -m tests.chaos.run
 
-bench: $(VENV)/.dev ## run the benchmarks, each beside its floor (ONLY=name)
-	@$(PY) -m bench $(ONLY)
+bench: $(VENV)/.dev ## run the benchmarks, each beside its floor (ONLY='name high_behind_*', ROUNDS=1)
+	@ROUNDS=$(ROUNDS) $(PY) -m bench $(foreach name,$(ONLY),'$(name)')
 
 # What `manage.py check --deploy` is asked about: a system as docker-compose.yml runs it.
 PRODUCTION := DATABASE_URL=postgres://user@db/notifications BROKER_URL=redis://redis:6379/0 \

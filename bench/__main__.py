@@ -1,4 +1,7 @@
-"""``python -m bench [NAME]``: run all benchmarks, or some, print and keep the figures."""
+"""``python -m bench [NAME …]``: run all benchmarks, or some, print and keep the figures.
+
+A name may be a pattern, like ``high_behind_*``. The variable ROUNDS says how many rounds count.
+"""
 
 import json
 import os
@@ -7,27 +10,32 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.benchmark import Result
+from bench.benchmark import ROUNDS, Result
 from bench.catalog import BENCHMARKS
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: Sequence[str]) -> int:
-    names = list(arguments) or list(BENCHMARKS)
-    if unknown := set(names) - set(BENCHMARKS):
+    if unknown := [wanted for wanted in arguments if not matching([wanted])]:
         print(f"No benchmark {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}")
         return 2
+    rounds = os.environ.get("ROUNDS") or str(ROUNDS)
+    if not rounds.isdecimal() or int(rounds) < 1:
+        print(f"ROUNDS is {rounds!r}; it must be a number, 1 or more.")
+        return 2
+    names = matching(arguments or ["*"])
     before = _kept()
     results = []
     for name in names:
         print(f"{name} …", flush=True)
-        if result := _taken(name):
+        if result := _taken(name, rounds):
             results.append(result)
     _print(results, before)
     if results:
@@ -35,10 +43,18 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if len(results) == len(names) else 1
 
 
-def _taken(name: str) -> Result | None:
+def matching(wanted: Sequence[str]) -> list[str]:
+    """Return the benchmarks that any of these names or patterns names, in the catalog's order."""
+    return [name for name in BENCHMARKS if any(fnmatchcase(name, one) for one in wanted)]
+
+
+def _taken(name: str, rounds: str) -> Result | None:
     """Take one benchmark's figures in a process of its own; None if that failed."""
     process = subprocess.run(
-        [sys.executable, "-m", "bench.single", name], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "bench.single", name, rounds],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if process.returncode:
         print(f"{name} failed, as told above.")
@@ -47,7 +63,7 @@ def _taken(name: str) -> Result | None:
 
 
 def _print(results: list[Result], before: dict[str, float]) -> None:
-    table = Table("benchmark", "ours", "floor", "ratio", "rounds", "before", "must reach")
+    table = Table("benchmark", "ours", "floor", "ratio", "rounds", "before", "must reach", "s")
     for result in results:
         table.add_row(
             f"{result.title}\nbeside {result.floor_title}",
@@ -57,6 +73,7 @@ def _print(results: list[Result], before: dict[str, float]) -> None:
             " ".join(f"{sample.ratio:.2f}" for sample in result.rounds),
             f"{before[result.name]:.2f} x" if result.name in before else "-",
             result.target or "-",
+            f"{result.set_up:.0f} + {len(result.rounds)} x {result.seconds:.0f}",
         )
     Console(width=150).print(table)
 

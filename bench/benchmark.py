@@ -1,6 +1,7 @@
 """What a benchmark is, and how its figures are taken."""
 
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -39,7 +40,11 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Result:
-    """The medians of all rounds, and the rounds themselves."""
+    """The medians of all rounds, and the rounds themselves.
+
+    ``seconds`` is how long a round took, the median; ``set_up`` what came before the first, warm-up
+    rounds among it.
+    """
 
     name: str
     title: str
@@ -50,6 +55,8 @@ class Result:
     floor: float
     ratio: float
     rounds: list[Sample]
+    seconds: float
+    set_up: float
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,10 +69,12 @@ class Result:
 
 def take(name: str, benchmark: Benchmark, stage: Stage, rounds: int = ROUNDS) -> Result:
     """Play what warms up, then ``rounds`` that count."""
+    began = time.monotonic()
     play = benchmark.prepare(stage)
     for _ in range(benchmark.warm_ups):
         play()
-    samples = [play() for _ in range(rounds)]
+    set_up = time.monotonic() - began
+    samples, seconds = zip(*(_timed(play) for _ in range(rounds)), strict=True)
     return Result(
         name=name,
         title=benchmark.title,
@@ -76,5 +85,13 @@ def take(name: str, benchmark: Benchmark, stage: Stage, rounds: int = ROUNDS) ->
         floor=statistics.median(sample.floor for sample in samples),
         # of the pairs, not of the medians: noise hits both halves of a round alike
         ratio=statistics.median(sample.ratio for sample in samples),
-        rounds=samples,
+        rounds=list(samples),
+        seconds=statistics.median(seconds),
+        set_up=set_up,
     )
+
+
+def _timed(play: Callable[[], Sample]) -> tuple[Sample, float]:
+    began = time.monotonic()
+    sample = play()
+    return sample, time.monotonic() - began

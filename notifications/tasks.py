@@ -39,7 +39,7 @@ from notifications.core.world import DEFAULT_PROJECT, World
 from notifications.delivery import background, claims, failed_deliveries, pipeline
 from notifications.delivery.outcomes import Recorded
 from notifications.operations import batches
-from notifications.queueing import send_rate
+from notifications.queueing import making_way, send_rate
 from notifications.queueing.making_way import Slot
 from notifications.queueing.publisher import DELIVER_DUE_TASK
 from notifications.submission import projects, repeats
@@ -317,15 +317,25 @@ def deliver_due(self: Task, channel: str, priority: str, limit: int) -> int:
     if self.request.called_directly:
         return len(_deliver_due(channel, priority, limit, worker="")[0])
     with _waiting_for_the_database():
-        slot = _slot(self)
-        if not background.is_clear(slot, channel):
-            return 0
-        allowed = send_rate.SEND.take(limit, urgent=_is_urgent(self))
-        if not allowed:
-            return 0
-        taken, recorded = _deliver_due(channel, priority, allowed, worker=_worker(self), slot=slot)
-        send_rate.SEND.give_back(allowed - len(recorded) - slot.left)
-        return len(taken)
+        slot, count = _slot(self), 0
+        while count < limit and background.is_clear(slot, channel):
+            wanted = making_way.at_once(limit - count, slot.rank)
+            taken = _deliver_some(self, channel, priority, wanted, slot)
+            count += taken
+            if taken < wanted or slot.is_wanted():
+                break
+        return count
+
+
+def _deliver_some(task: Task, channel: str, priority: str, wanted: int, slot: Slot) -> int:
+    """Deliver so many, or as many as may be sent; return how many."""
+    allowed = send_rate.SEND.take(wanted, urgent=_is_urgent(task))
+    if not allowed:
+        return 0
+    left = slot.left
+    taken, recorded = _deliver_due(channel, priority, allowed, worker=_worker(task), slot=slot)
+    send_rate.SEND.give_back(allowed - len(recorded) - (slot.left - left))
+    return len(taken)
 
 
 def _deliver_due(

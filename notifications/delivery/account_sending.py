@@ -34,7 +34,7 @@ from notifications.providers.endpoints import FairCalls
 from notifications.providers.health import TRIP_AFTER, Tally
 from notifications.providers.selection import Choice
 from notifications.providers.senders import STUCK_AFTER
-from notifications.queueing.making_way import rank_of
+from notifications.queueing import making_way
 from scheduling import isolation
 from scheduling.isolation import Fault
 
@@ -64,7 +64,7 @@ class AccountSending:
         self.choice = choice
         self.name = choice.candidate.name
         self.batch = batch
-        self.rank = rank_of(queue_for(claim.channel, claim.priority))
+        self.rank = making_way.rank_of(queue_for(claim.channel, claim.priority))
         self.rows = {one.claim.id: one for one in chosen}
         self.open: dict[UUID, tuple[float, datetime]] = {}  # since when a call is under way
         self.is_closed = self.is_settled = False
@@ -112,7 +112,8 @@ class AccountSending:
         """
         if self._here is not None:
             try:
-                for ended in islice(self._here, AT_A_TIME):
+                at_a_time = 1 if making_way.has_more_urgent(self.rank) else AT_A_TIME
+                for ended in islice(self._here, at_a_time):
                     self._ended.append(ended)
             except Exception:
                 self._here = self._outcomes()  # a generator that raised gives nothing any more
@@ -188,6 +189,8 @@ class AccountSending:
 
         A message that cannot be prepared is passed over, and gets an outcome of its own.
         """
+        if self._here is None and not self._senders.is_wanted_of(self):
+            making_way.give_way(self.rank)
         with self._lock:
             while not self._close_if_over() and not self._senders.is_wanted_of(self):
                 now = clock.now()  # raises in an outage: no message is taken then

@@ -19,7 +19,7 @@ from notifications.queueing.making_way import QUEUES
 from scheduling import isolation
 
 LOOK_EVERY = 0.01  # seconds
-PART = 9  # times as long as a look takes it rests at least
+PART = 9  # times the processor time of a look that it rests at least
 
 log = structlog.get_logger(__name__)
 
@@ -45,9 +45,9 @@ class Looks(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
         worker_slots.took()
 
     def _look(self, consumed: Collection[str]) -> None:
-        took = 0.0
-        while not self._ends.wait(max(LOOK_EVERY, PART * took)):
-            began = time.monotonic()
+        rest = 0.0
+        while not self._ends.wait(max(LOOK_EVERY, rest)):
+            began, used = time.monotonic(), time.thread_time()
             try:
                 look(consumed)
             except publisher.BrokerAway:
@@ -56,7 +56,8 @@ class Looks(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
                 fault = isolation.fault_of(error, "look")
                 log.error("slots_not_looked_at", error=fault.error, at=fault.place)  # noqa: TRY400 -- a traceback has the exception's text
                 self._ends.wait(1.0)
-            took = time.monotonic() - began
+            # Of the processor, not of the clock: on a busy machine each look waits for its turn.
+            rest = max(PART * (time.thread_time() - used), time.monotonic() - began)
             worker_slots.wait_while_idle(self._ends.is_set)
 
 

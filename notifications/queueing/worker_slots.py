@@ -14,7 +14,7 @@ from django.db import Error, connection
 from notifications.core import routing
 from notifications.core.conf import conf
 from notifications.db.shared_state import SharedStateAway
-from notifications.queueing import allocation, slot_time
+from notifications.queueing import allocation, making_way, slot_time
 from notifications.queueing.fair_order import (
     FairOrder,
     JobsInHand,
@@ -154,7 +154,12 @@ class SpareSlot(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no
 
 
 def took() -> None:
-    """Tell those who wait in ``wait_while_idle`` that there may be a message in hand."""
+    """Tell the children what is in hand, and who waits in ``wait_while_idle`` that it may be.
+
+    The processor goes to messages that name one notification. Of a backlog, whose messages stand
+    for many, the weights say what each queue gets.
+    """
+    making_way.hold({_queue_of(one) for one in _reserved() if one.name == routing.SEND_TASK})
     with _took:
         _took.notify_all()
 

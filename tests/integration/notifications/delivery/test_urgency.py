@@ -18,6 +18,8 @@ from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from notifications import tasks
+from notifications.core.attempt import Claim
 from notifications.delivery import account_sending, background, claims, pipeline
 from notifications.models import Notification, ProviderAccount, Status
 from notifications.providers import accounts, health, senders
@@ -79,6 +81,7 @@ def service(
         service.answer(1000)
         assert background.finish(20)
         making_way.write((), time.monotonic())
+        making_way.hold(())
     accounts.forget()
 
 
@@ -151,6 +154,24 @@ def test_a_slot_is_not_given_up_to_what_waited_before_or_is_of_the_same_queue(
     service.answer(8)
     wait_until(lambda: len(service.called) == 11)
     assert slot.is_alive()
+
+
+def test_no_call_begins_while_a_more_urgent_message_is_in_a_slot_of_the_worker(
+    service: Service,
+    slots: Callable[..., Any],
+    wait_until: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(making_way, "PAUSE", 600.0)
+    monkeypatch.setattr(making_way, "RECENT", 600.0)
+    accept_low(3)
+    making_way.hold(["email.high", LOW])
+    slots(deliver_low)
+    slots(deliver_high).join(20)
+    wait_until(lambda: service.called)
+    assert service.called == ["+436991111111"]
+    making_way.hold([LOW])
+    wait_until(lambda: len(service.called) == 3)
 
 
 def test_a_more_urgent_message_gets_the_next_call_of_an_account(
@@ -257,6 +278,37 @@ def test_what_breaks_in_the_background_costs_each_message_one_attempt(
         ("unknown", "LookupError"),
         ("transient", "LookupError"),
     }
+
+
+def test_a_slot_claims_a_few_at_a_time_while_something_more_urgent_is_expected(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed: list[int] = []
+    claim_due = claims.claim_due
+
+    def claim(channel: str, priority: str, limit: int) -> list[Claim]:
+        taken = claim_due(channel, priority, limit)
+        claimed.append(len(taken))
+        return taken
+
+    monkeypatch.setattr(claims, "claim_due", claim)
+    monkeypatch.setattr(making_way, "FEW", 4)
+    message = {"delivery_info": {"routing_key": LOW}, "hostname": "test", "called_directly": False}
+    tasks.deliver_due.push_request(**message)
+    try:
+        service.answer(30)
+        accept_low(10)
+        making_way.hold(["email.high"])
+        making_way.hold(())
+        assert tasks.deliver_due.run("sms", "low", 500) == 10
+        assert claimed == [4, 4, 2]
+        assert background.finish(20)
+        accept_low(10)
+        monkeypatch.setattr(making_way, "LATELY", 0.0)
+        assert tasks.deliver_due.run("sms", "low", 500) == 10
+        assert claimed[3:] == [10]
+    finally:
+        tasks.deliver_due.pop_request()
 
 
 def test_a_worker_whose_slots_all_send_to_providers_that_hang_takes_what_is_urgent(
