@@ -288,6 +288,9 @@ TEST_RECIPIENTS: list[str] = env.list("TEST_RECIPIENTS", default=[])
 OUTBOX = env.bool("OUTBOX", default=False)
 # Where the world reaches this system, for receipts and links to unsubscribe by.
 SMS_HELP = env.str("SMS_HELP", default="")
+# Further words that people stop and start with by SMS, beside those of callbacks.keywords.
+SMS_STOP_WORDS: list[str] = env.list("SMS_STOP_WORDS", default=[])
+SMS_START_WORDS: list[str] = env.list("SMS_START_WORDS", default=[])
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 # Further senders that a mail may name, like shop@example.org, or @example.org for a domain.
 EMAIL_SENDERS: list[str] = env.list("EMAIL_SENDERS", default=[])

@@ -2,28 +2,30 @@
 
 Who answers STOP to one of our numbers answers all who send by it: each project. What cannot be
 refused still goes. STOP is kept for each account, so START takes back what STOP to the same account
-did, and nothing else. Any text but STOP and HELP is an answer to the last step of a chain that
-asked for one.
+did, or to one that was deleted since, and nothing else. Any text but STOP and HELP is an answer to
+the last step of a chain that asked for one.
 """
 
-import unicodedata
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Literal
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 
 from notifications import submission
-from notifications.callbacks import withdrawals
+from notifications.callbacks import keywords, withdrawals
 from notifications.channels import CHANNELS
 from notifications.channels.base import Reply
 from notifications.core.chains import StopOn
 from notifications.core.errors import InvalidNotification
 from notifications.core.world import World
 from notifications.db import clock
+from notifications.db.bulk_insert import Table
 from notifications.delivery import outcomes
-from notifications.models import ChainRun, Notification, Status
+from notifications.models import ChainRun, Notification, Status, TakenReply
+from notifications.models.taken_reply import LONGEST_REPLY_ID
 from notifications.submission import projects
 from scheduling import isolation
 
@@ -31,12 +33,8 @@ log = structlog.get_logger(__name__)
 
 CHANNEL: Literal["sms"] = "sms"
 AWAITED = timedelta(days=7)  # since a run began: for so long an answer to its steps counts
-STOP = frozenset(
-    {"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"}
-    | {"stopp", "arret", "arrêt", "alto", "parar", "basta", "stoppen"}
-)
-START = frozenset({"start", "unstop", "yes"})
-HELP = frozenset({"help", "info", "hilfe", "aide", "ayuda", "aiuto"})
+
+_TAKEN = Table(TakenReply, "id")
 
 
 def take(replies: Iterable[Reply], *, account: str) -> None:
@@ -46,21 +44,24 @@ def take(replies: Iterable[Reply], *, account: str) -> None:
     )
 
 
-def word_of(text: str) -> str:
-    """Return ``stop``, ``start`` or ``help`` for a text that is such a word alone, else empty.
-
-    How it is written and what stands around it that is no letter or digit does not count.
-    """
-    letters = unicodedata.normalize("NFKC", text).casefold()
-    word = "".join(
-        char for char in letters if char.isalnum()
-    )  # full-width, in quotes, with an emoji
-    known = {"stop": STOP, "start": START, "help": HELP}
-    return next((name for name, words in known.items() if word in words), "")
-
-
 def _take(reply: Reply, account: str) -> None:
-    word = word_of(reply.text)
+    """Do what a text says, once: providers post one again that they had no answer for in time."""
+    with transaction.atomic():
+        if reply.id and not _is_new(reply.id, account):
+            log.info("reply_came_again", account=account)
+            return
+        _do(reply, account)
+
+
+def _is_new(reply_id: str, account: str) -> bool:
+    row = {"account": account, "reply_id": reply_id[:LONGEST_REPLY_ID]}
+    return bool(
+        _TAKEN.insert([{**_TAKEN.defaults, **row, "received_at": clock.now()}], skip_taken=True)
+    )
+
+
+def _do(reply: Reply, account: str) -> None:
+    word = keywords.word_of(reply.text)
     log.info("reply_came_in", account=account, word=word or "other")
     if word in ("", "start") and reply.text.strip():  # YES is START, and says that it was read
         _answered(reply.sender, account)

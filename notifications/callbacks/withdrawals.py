@@ -60,7 +60,9 @@ def take(
 
 
 def take_back(channel: str, address: str, *, world: World, source: str, detail: str) -> None:
-    """Take back what STOP from this address to the same account has left, and no other's.
+    """Take back what STOP from this address to the same account has left.
+
+    To an account that was deleted since, nobody could send START: what STOP to it left ends, too.
 
     What they have chosen holds for as long as STOP to another account does.
     """

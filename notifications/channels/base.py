@@ -66,12 +66,14 @@ class Receipt:
 class Reply:
     """A message that somebody has sent to one of our numbers.
 
-    ``is_answered`` if the provider has answered it by itself.
+    ``is_answered`` if the provider has answered it by itself. ``id`` is the provider's own, the
+    same each time that it tells of this message; empty for none.
     """
 
     sender: str
     text: str
     is_answered: bool = False
+    id: str = ""
 
 
 class ForgedCallback(Exception):

@@ -27,6 +27,7 @@ from notifications.models import (
     EventEffect,
     FailedDelivery,
     Notification,
+    TakenReply,
     ThrottleUse,
 )
 from notifications.queueing import quarantine
@@ -35,6 +36,7 @@ from scheduling import isolation
 LOOP = "retention"
 BATCH = 1000  # rows per transaction: no lock is held for long
 TICK = 20_000  # rows per round of a scheduler
+REPOSTED = timedelta(days=30)  # for so long a text that is posted again is known
 BUSY, IDLE = 1.0, 300.0  # seconds between rounds
 
 
@@ -70,6 +72,7 @@ def _beside_notifications(since: datetime, very_old: datetime) -> list[QuerySet[
         runs.filter(~Exists(Notification.objects.filter(chain_run=OuterRef("pk")))),
         Digest.objects.filter(closed_at__lt=since),
         ThrottleUse.objects.filter(until__lt=clock.now()),
+        TakenReply.objects.filter(received_at__lt=clock.now() - REPOSTED),
     ]
 
 

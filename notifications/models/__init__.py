@@ -37,6 +37,7 @@ from notifications.models.queue_weight import QueueWeight
 from notifications.models.recipient import Recipient, RecipientAddress
 from notifications.models.refused_row import RefusedRow
 from notifications.models.suppression import Suppression
+from notifications.models.taken_reply import TakenReply
 from notifications.models.throttle import Throttle, ThrottleUse
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "Scope",
     "Status",
     "Suppression",
+    "TakenReply",
     "Throttle",
     "ThrottleUse",
     "in_state",

@@ -106,7 +106,8 @@ class SnsProvider(HttpProvider):
         if told["Type"] != "Notification":
             return []
         text = json.loads(told["Message"])
-        return [Reply(str(text["originationNumber"]), str(text["messageBody"]))]
+        id_ = str(text.get("inboundMessageId", ""))
+        return [Reply(str(text["originationNumber"]), str(text["messageBody"]), id=id_)]
 
     def _fetch(self, url: str) -> bytes:
         answer = self.client.request("GET", url, timeout=FETCH_TIME)

@@ -110,7 +110,8 @@ class TwilioProvider(HttpProvider):
             # By Advanced Opt-Out it answers what it calls an OptOutType.
             opt_out = told.get("OptOutType", "")
             text = opt_out or told.get("Body", "")
-            return [Reply(told.get("From", ""), text, is_answered=bool(opt_out))]
+            id_ = told.get("MessageSid", "")
+            return [Reply(told.get("From", ""), text, is_answered=bool(opt_out), id=id_)]
         event = _EVENTS.get(told.get("MessageStatus", ""))
         if event is None:  # on its way
             return []

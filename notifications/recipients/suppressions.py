@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from notifications.channels import addresses
 from notifications.core.attempt import Report, Result
@@ -16,7 +16,7 @@ from notifications.core.routing import CHANNELS, ENDPOINT_CHANNELS
 from notifications.core.text import printable
 from notifications.core.world import LIVE, World
 from notifications.db import clock
-from notifications.models import Suppression
+from notifications.models import ProviderAccount, Suppression
 
 Reason = Suppression.Reason
 Scope = Suppression.Scope
@@ -208,7 +208,7 @@ def lift_unsubscribed(
 ) -> int:
     """Lift what a recipient's unsubscribing has left: they have agreed again. Return how many.
 
-    With a ``source`` only what came by it.
+    With a ``source``, an account, only what came by it, or by an account that there is no more.
     """
     rows = Suppression.objects.filter(
         **world.columns,
@@ -218,7 +218,10 @@ def lift_unsubscribed(
         reason=Reason.UNSUBSCRIBED,
         lifted_at__isnull=True,
     )
-    return (rows.filter(source=source) if source else rows).update(lifted_at=clock.now())
+    if source:
+        there = ProviderAccount.objects.filter(name=OuterRef("account"))
+        rows = rows.filter(Q(source=source) | (~Q(account="") & ~Exists(there)))
+    return rows.update(lifted_at=clock.now())
 
 
 def is_stopped(channel: str, recipients: Iterable[str], *, world: World) -> bool:

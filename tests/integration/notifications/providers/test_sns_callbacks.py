@@ -127,7 +127,11 @@ def posted(
     sns = provider("sns", settings=settings, secrets=SECRETS)
 
     def posted(type_: str = "Notification", version: str = "2", **changes: Any) -> Any:
-        text = {"originationNumber": "+4366412345678", "messageBody": "Stop"}
+        text = {
+            "originationNumber": "+4366412345678",
+            "messageBody": "Stop",
+            "inboundMessageId": "i1",
+        }
         told = {"Type": type_, "MessageId": "m-1", "TopicArn": TOPIC, "Message": json.dumps(text)}
         told["Timestamp"] = changes.pop("at", datetime.now(UTC)).isoformat()
         if type_ != "Notification":
@@ -147,7 +151,7 @@ def test_sns_tells_what_people_answer_signed_in_either_way(
     posted: Callable[..., Any], httpserver: HTTPServer, version: str
 ) -> None:
     for _ in range(2):
-        assert posted(version=version) == [Reply("+4366412345678", "Stop")]
+        assert posted(version=version) == [Reply("+4366412345678", "Stop", id="i1")]
     assert [request.path for request, _ in httpserver.log] == ["/cert.pem"]  # kept
     assert posted("SubscriptionConfirmation", version) == []
     assert httpserver.log[-1][0].path == "/confirm"

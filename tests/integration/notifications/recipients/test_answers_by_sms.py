@@ -1,6 +1,7 @@
 """What recipients answer by SMS: STOP, START and HELP, and what a chain waits for."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,12 +12,15 @@ from pytest_django import Settings
 from notifications.chains import send_chain
 from notifications.core.world import World
 from notifications.db import clock
+from notifications.maintenance import retention
 from notifications.models import (
     Consent,
     Notification,
     Project,
+    ProviderAccount,
     Recipient,
     Suppression,
+    TakenReply,
 )
 from notifications.providers import accounts
 from notifications.providers.twilio import signature
@@ -94,6 +98,15 @@ def test_stop_start_and_help_by_sms(
         "STOP!!",
         "s t o p",
         "Unsubscribe",
+        "İPTAL",
+        "iptal",
+        "СТОП",
+        "停止",
+        "Baja",
+        "ARRÊTÉ",
+        "abmelden",
+        "Opt-Out",
+        "ยกเลิก",
     ],
 )
 def test_stop_is_known_however_a_phone_writes_it(
@@ -171,3 +184,45 @@ def test_an_answer_by_sms_ends_a_chain_that_asks_for_one(
         runs["answered"].id: ("cancelled", "chain_reached"),
         runs["read"].id: ("scheduled", ""),
     }
+
+
+def test_stop_to_an_account_that_is_gone_is_taken_back_by_start_to_another(
+    answer: Callable[..., None], ada: Recipient
+) -> None:
+    known: dict[str, Any] = {"channel": "sms", "body": "Hi", **TO}
+    plain: dict[str, Any] = {"channel": "sms", "body": "Hi", "recipient": "+4366412345678"}
+    answer("STOP", at="sms-a")
+    ProviderAccount.objects.filter(name="sms-a").delete()
+    accounts.forget()
+    answer("START", at="sms-b")
+    assert [send(**one).status for one in (known, plain)] == ["queued", "queued"]
+
+
+def test_a_text_that_is_posted_again_does_nothing_again(
+    answer: Callable[..., None], ada: Recipient, settings: Settings
+) -> None:
+    settings.SMS_HELP = "Shop: call +43 1 234."
+    answer("STOP", MessageSid="SM1")
+    answer("START", MessageSid="SM2")
+    answer("STOP", MessageSid="SM1")
+    assert send(channel="sms", body="Hi", **TO).status == "queued"
+    before = Notification.objects.count()
+    for _ in range(2):
+        answer("HELP", MessageSid="SM3")
+    assert Notification.objects.count() == before + 1
+    answer("STOP", at="sms-b", MessageSid="SM1")  # another account's
+    assert send(channel="sms", body="Hi", **TO).status == "suppressed"
+    TakenReply.objects.update(received_at=clock.now() - timedelta(days=31))
+    retention.prune()
+    assert not TakenReply.objects.exists()
+
+
+def test_further_words_of_stop_and_start_are_a_setting(
+    answer: Callable[..., None], ada: Recipient, settings: Settings
+) -> None:
+    settings.SMS_STOP_WORDS, settings.SMS_START_WORDS = ["Lopeta jo"], ["Jatka"]
+    known: dict[str, Any] = {"channel": "sms", "body": "Hi", **TO}
+    answer("LOPETA JO!")
+    assert send(**known).status == "suppressed"
+    answer("jatka")
+    assert send(**known).status == "queued"
