@@ -41,7 +41,9 @@ def main() -> None:
     name, *options = sys.argv[1:] or ["help"]
     if name in ("help", "--help", "-h") and not options:
         sys.stdout.write(USAGE)
-    elif lacking := [one for one in ("whitenoise", *NEEDS.get(name, ())) if not _is_there(one)]:
+    elif lacking := [
+        module for module in ("whitenoise", *NEEDS.get(name, ())) if not _is_there(module)
+    ]:
         sys.exit(
             f"The ready-made project needs {', '.join(lacking)}: install the extra, "
             f"{extras.command('server')}"

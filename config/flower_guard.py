@@ -37,7 +37,7 @@ def problem(options: Any, *, in_production: bool) -> str:
 
     ``options`` are Flower's, from its variables, its command line and its file.
     """
-    if any(not _is_login(one) for one in options.basic_auth or ()):
+    if any(not _is_login(login) for login in options.basic_auth or ()):
         return (
             "FLOWER_BASIC_AUTH is not of the form user:password, or user:password,other:password."
         )

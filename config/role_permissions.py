@@ -20,14 +20,14 @@ def give(some: Iterable[Given]) -> RunPython:
     wanted = tuple(some)
 
     def let(apps: Any, _: object) -> None:
-        for one in wanted:
-            for group in _groups(apps, one.holds):
-                group.permissions.add(_permission(apps, one))
+        for granted in wanted:
+            for group in _groups(apps, granted.holds):
+                group.permissions.add(_permission(apps, granted))
 
     def let_not(apps: Any, _: object) -> None:
-        for one in wanted:
-            for group in _groups(apps, one.holds):
-                group.permissions.remove(_permission(apps, one))
+        for granted in wanted:
+            for group in _groups(apps, granted.holds):
+                group.permissions.remove(_permission(apps, granted))
 
     return RunPython(let, let_not)
 
@@ -38,13 +38,13 @@ def _groups(apps: Any, codename: str) -> Any:
     )
 
 
-def _permission(apps: Any, one: Given) -> Any:
+def _permission(apps: Any, granted: Given) -> Any:
     content_type, _ = apps.get_model("contenttypes", "ContentType").objects.get_or_create(
-        app_label="notifications", model=one.model
+        app_label="notifications", model=granted.model
     )
     permission, _ = apps.get_model("auth", "Permission").objects.get_or_create(
         content_type=content_type,
-        codename=f"{one.verb}_{one.model}",
-        defaults={"name": f"Can {one.verb} {one.name}"},
+        codename=f"{granted.verb}_{granted.model}",
+        defaults={"name": f"Can {granted.verb} {granted.name}"},
     )
     return permission

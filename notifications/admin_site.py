@@ -73,7 +73,7 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         """Return whether a query string may filter by this."""
         filters: Iterable[Any] = self.get_list_filter(request)
         ours = getattr(self, "listed_lookups", ())
-        return lookup in ours or any(lookup in _asked_by(one) for one in filters)
+        return lookup in ours or any(lookup in _asked_by(filter_) for filter_ in filters)
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
         """Sort by no more than ``sortable_by`` offers, also where a link asks for another order.

@@ -44,13 +44,13 @@ class SchedulingConfig(AppConfig):
 
 def name_schedules() -> None:
     """Call a ``PeriodicTask`` a schedule on every page; migrations do not see these names."""
-    for label, one, many in (
+    for label, singular, plural in (
         ("django_celery_beat.PeriodicTask", "schedule", "schedules"),
         ("django_celery_results.TaskResult", "job result", "job results"),
     ):
         if apps.is_installed(label.partition(".")[0]):
             meta = apps.get_model(label)._meta
-            meta.verbose_name, meta.verbose_name_plural = one, many
+            meta.verbose_name, meta.verbose_name_plural = singular, plural
             apps.get_app_config(meta.app_label).verbose_name = "Schedules"
 
 

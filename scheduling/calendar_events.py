@@ -127,7 +127,7 @@ class Event:
             raise ImpossibleSchedule("Two RRULEs are not supported; make an event of each.")
         if "DTEND" in self.fields and "DURATION" in self.fields:
             raise ImpossibleSchedule("It has both DTEND and DURATION.")
-        if any(isinstance(one, tuple) for one in _values(self.fields.get("RDATE", []))):
+        if any(isinstance(value, tuple) for value in _values(self.fields.get("RDATE", []))):
             raise ImpossibleSchedule("RDATE with periods is not supported; name their days.")
         self._refuse_unknown_zones()
         self._refuse_replacing()
@@ -136,9 +136,9 @@ class Event:
         """Refuse a TZID that is read as no zone: its times would be those of any zone."""
         for name in sorted(TIMING & self.fields.keys()):
             several = self.fields[name]
-            for one in several if isinstance(several, list) else [several]:
-                zone = getattr(one, "params", {}).get("TZID")
-                if zone and any(_is_floating(moment) for moment in _moments(one)):
+            for field in several if isinstance(several, list) else [several]:
+                zone = getattr(field, "params", {}).get("TZID")
+                if zone and any(_is_floating(moment) for moment in _moments(field)):
                     raise ImpossibleSchedule(
                         f"{name}: there is no time zone {str(zone)[:60]!r}; name a zone of IANA, "
                         "like Europe/Vienna, or add its VTIMEZONE."
@@ -196,21 +196,21 @@ def _add(
     event: Event, events: list[Event], name: str, days: dict[date, str], series: list[Series]
 ) -> None:
     """Add the occurrences of an event that takes place."""
-    same = [one for one in events if event.uid and one.uid == event.uid]
-    if event.is_cancelled or any(one.is_cancelled and one.replaces is None for one in same):
+    same = [other for other in events if event.uid and other.uid == event.uid]
+    if event.is_cancelled or any(other.is_cancelled and other.replaces is None for other in same):
         return
     length, begin = event.days(), event.local(event.begin())
     left_out = frozenset(event.moments("EXDATE"))
     if event.replaces is None:
-        left_out |= {event.local(one.replaces) for one in same if one.replaces is not None}
+        left_out |= {event.local(other.replaces) for other in same if other.replaces is not None}
     begins = [*([] if "RRULE" in event.fields else [begin]), *event.moments("RDATE")]
     for moment in begins:
         if not {moment, _day(moment)} & left_out:
             days.update(dict.fromkeys(days_of(_day(moment), length), name))
     if "RRULE" in event.fields:
-        one = Series(event.rule(), length, name, left_out)
-        begins_in(one, begin.year)  # refuses a rule whose days take too long to find
-        series.append(one)
+        repeated = Series(event.rule(), length, name, left_out)
+        begins_in(repeated, begin.year)  # refuses a rule whose days take too long to find
+        series.append(repeated)
 
 
 @lru_cache(maxsize=1024)
@@ -239,7 +239,7 @@ def _values(dates: Any) -> Iterator[Any]:
 def _moments(field: Any) -> list[Any]:
     """Return the values of a field of one time, or of a list of times; none: it has other ones."""
     if hasattr(field, "dts"):
-        return [one.dt for one in field.dts]
+        return [value.dt for value in field.dts]
     return [field.dt] if hasattr(field, "dt") else []
 
 

@@ -64,7 +64,7 @@ def moves(
     }
     timed = [(min(filter(None, pair)), Move(*pair)) for pair in pairs if any(pair)]
     until = since + days * DAY
-    found = sorted((one for one in timed if since < one[0] <= until), key=itemgetter(0))
+    found = sorted((pair for pair in timed if since < pair[0] <= until), key=itemgetter(0))
     return [move for _, move in found[:MOST]]
 
 
@@ -77,7 +77,9 @@ class _Nominal:
 
     def on(self, day: date) -> list[datetime]:
         """Return those of a local day, ``MOST`` at most."""
-        midnights = (datetime.combine(one, time(), self.rule.zone) for one in (day, day + DAY))
+        midnights = (
+            datetime.combine(local_day, time(), self.rule.zone) for local_day in (day, day + DAY)
+        )
         begin, end = (midnight.astimezone(UTC) for midnight in midnights)
         return Timetable(self.rule.rule).between(begin, end, MOST)
 

@@ -334,12 +334,12 @@ def _calendar(country: str) -> "HolidayBase":
         raise ImpossibleSchedule(f"No holidays of {country!r} are known.") from error
 
 
-def _is_special(one: str, day: date) -> bool:
+def _is_special(special: str, day: date) -> bool:
     """Tell whether a local day is an ``L-2`` or a ``15W`` of its month."""
     last = monthrange(day.year, day.month)[1]
-    if one[0] in "Ll":
-        return day.day == last - int(one[2:])
-    wanted = int(one[:-1])
+    if special[0] in "Ll":
+        return day.day == last - int(special[2:])
+    wanted = int(special[:-1])
     if wanted > last:
         return False
     weekday = day.replace(day=wanted).weekday()

@@ -61,8 +61,8 @@ def plan_due(keys: Sequence[int], now: datetime) -> list[Fire]:
         .order_by("next_fire_at")
     )
     # What shares a key with somebody's decision at this moment is due again at once.
-    held = shared_keys.locked({name for one in schedules for name in shared_keys.of(one)})
-    schedules = [one for one in schedules if not shared_keys.of(one) & held]
+    held = shared_keys.locked({name for schedule in schedules for name in shared_keys.of(schedule)})
+    schedules = [schedule for schedule in schedules if not shared_keys.of(schedule) & held]
     fires = [fire for schedule in schedules for fire in _plan(schedule, now)]
     fires = _insert(admitted(fires, now))
     _count_skipped(fires)

@@ -184,7 +184,7 @@ def _place_of(error: "jsonschema.ValidationError") -> str:
     if error.validator == "required":
         keys = [key for key in error.validator_value if key not in error.instance]
     elif error.validator == "dependentRequired":
-        needed = [key for one in error.instance for key in error.validator_value.get(one, ())]
+        needed = [key for name in error.instance for key in error.validator_value.get(name, ())]
         keys = [key for key in needed if key not in error.instance]
     elif error.validator == "additionalProperties":
         keys = sorted(error.instance.keys() - error.schema["properties"].keys())

@@ -70,7 +70,7 @@ def look() -> Outlook:
 def _without(loop: str, model: type[Model]) -> tuple[str, list[Any]]:
     """Return a condition that leaves out the rows that a loop passes over, and its parameters."""
     key = model._meta.pk
-    keys = [key.get_db_prep_value(one, connection) for one in passing_over.keys(loop)]
+    keys = [key.get_db_prep_value(value, connection) for value in passing_over.keys(loop)]
     if not keys:
         return "", []
     return f" AND {key.column} NOT IN ({', '.join(['%s'] * len(keys))})", keys

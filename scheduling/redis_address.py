@@ -209,7 +209,7 @@ def _tls(options: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _hosts(place: str, kind: str) -> tuple[tuple[str, int], ...]:
-    hosts = tuple(_host_and_port(one, kind) for one in place.split(",") if one)
+    hosts = tuple(_host_and_port(host, kind) for host in place.split(",") if host)
     if not hosts:
         raise BadRedisAddress("It must name a host.")
     return hosts

@@ -55,7 +55,7 @@ def register(name: str, tick: Tick, *, work: Iterable[Work] = ()) -> None:
 
 def registered() -> dict[str, Tick]:
     """Return the registered ticks by name."""
-    return {name: one.tick for name, one in _registered.items()}
+    return {name: entry.tick for name, entry in _registered.items()}
 
 
 class TickerThread(Thread):

@@ -241,7 +241,7 @@ class CompiledVersion:
     def _formatted(self) -> frozenset[tuple[Path, str]]:
         """What is formatted, and by which filter."""
         try:
-            found = {one for source in self._all_sources() for one in formatted_values(source)}
+            found = {value for source in self._all_sources() for value in formatted_values(source)}
         except (TemplateSyntaxError, RecursionError):
             return frozenset()  # rendering says so
         return frozenset(

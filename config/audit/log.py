@@ -150,7 +150,7 @@ class _Mask:
         if isinstance(value, str):
             return without_addresses(printable(value))
         if isinstance(value, list):
-            return [self._plain(one) for one in value]
+            return [self._plain(item) for item in value]
         if isinstance(value, dict):
-            return {str(name): self._plain(one) for name, one in value.items()}
+            return {str(name): self._plain(item) for name, item in value.items()}
         return value

@@ -133,9 +133,9 @@ def _page(request: HttpRequest, url_name: str, kwargs: dict[str, Any]) -> Act | 
     name = f"{model._meta.model_name}.{verb}" if model else url_name
     keys = request.POST.getlist(ACTION_CHECKBOX_NAME) if changes else []
     keys += [
-        str(kwargs[one])
-        for one in ("object_id", "version_id", "batch", "notification")
-        if one in kwargs
+        str(kwargs[argument])
+        for argument in ("object_id", "version_id", "batch", "notification")
+        if argument in kwargs
     ]
     rows = _rows_by(model, {"pk__in": keys}) if model and keys else []
     act = _act(name, model, rows, changes=changes)
@@ -237,7 +237,7 @@ def _snapshot(row: models.Model) -> Columns:
                 if field.remote_field and isinstance(row, field.remote_field.model)
             ]
             beside = _rows_by(inline.model, {names[0]: row.pk})
-            taken[inline.model._meta.model_name] = [log.snapshot(one) for one in beside]
+            taken[inline.model._meta.model_name] = [log.snapshot(row) for row in beside]
     return taken
 
 
@@ -261,7 +261,8 @@ def _label(model: type[models.Model] | None) -> str:
 @cache
 def _model_and_verb(url_name: str) -> tuple[type[models.Model] | None, str]:
     """Read a page's name: ``notifications_hold_add`` is the model's page for adding."""
-    for model in sorted(admin.site._registry, key=lambda one: -len(one._meta.label_lower)):  # noqa: SLF001 -- as above
+    registered = sorted(admin.site._registry, key=lambda model: -len(model._meta.label_lower))  # noqa: SLF001 -- as above
+    for model in registered:
         prefix = f"{model._meta.app_label}_{model._meta.model_name}_"
         if url_name.startswith(prefix):
             return model, url_name.removeprefix(prefix)

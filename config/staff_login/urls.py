@@ -29,13 +29,13 @@ LINKED = "account_reset_password"  # forms link to it where it has an address
 
 
 def _close(patterns: list[URLPattern | URLResolver]) -> None:
-    for one in [*patterns]:
-        if isinstance(one, URLResolver):
-            _close(one.url_patterns)
-        elif one.name == LINKED:
-            patterns.remove(one)
-        elif one.name not in OPEN:
-            one.callback = closed
+    for pattern in [*patterns]:
+        if isinstance(pattern, URLResolver):
+            _close(pattern.url_patterns)
+        elif pattern.name == LINKED:
+            patterns.remove(pattern)
+        elif pattern.name not in OPEN:
+            pattern.callback = closed
 
 
 def _take_over() -> None:

@@ -72,7 +72,9 @@ class AudienceAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         found = self._preview(audience)
         if isinstance(found, str):
             return "-"
-        return ", ".join(without_addresses(one["id"]) for one in found.recipients) or "-"
+        return (
+            ", ".join(without_addresses(recipient["id"]) for recipient in found.recipients) or "-"
+        )
 
     def save_model(self, request: HttpRequest, obj: Audience, form: Any, change: Any) -> None:
         obj.updated_at = timezone.now()

@@ -208,7 +208,7 @@ class BatchAdmin(ReadOnlyAdmin):
         if batch is None or batches.is_over(batch, _counted(request, batch)):
             return []
         allowed = STEERED.get(Batch.State(batch.state), ())
-        return [one for one in offered if one.path in allowed]
+        return [action for action in offered if action.path in allowed]
 
     @with_dialog("Pause", "steer", "pause", PAUSE_DIALOG)
     def pause_it(

@@ -126,7 +126,7 @@ class ChainRunAdmin(ReadOnlyAdmin):
         """Return a line for each notification of the run, and for each step without an address."""
         left_out = f"left out: {WORDS[story.NO_ADDRESS]}"
         lines = [_line(step) for step in _told(run).steps]
-        lines += [(one["step"], one["channel"], left_out, "", "") for one in run.skipped]
+        lines += [(step["step"], step["channel"], left_out, "", "") for step in run.skipped]
         shown = [(number, *rest) for number, *rest in sorted(lines, key=lambda line: line[0])]
         row = '<span class="block">{}. {}: {}{} {}</span>'
         return format_html_join("", row, shown) if shown else "-"

@@ -231,8 +231,8 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
     def discard(self, request: HttpRequest, form: DiscardDialog, object_id: int) -> HttpResponse:
         dead = FailedDelivery.objects.get(pk=object_id)
         why = form.cleaned_data["reason"]
-        one = FailedDelivery.objects.filter(pk=dead.pk)
-        if not failed_deliveries.discard(one, why=why, by=who(request)):
+        letters = FailedDelivery.objects.filter(pk=dead.pk)
+        if not failed_deliveries.discard(letters, why=why, by=who(request)):
             return answer(request, _page(dead), "It was replayed or discarded before.", failed=True)
         self.log_change(request, dead, f"Discarded: {why}")
         return answer(request, _page(dead), "Discarded.")

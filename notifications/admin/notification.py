@@ -102,7 +102,7 @@ class NotificationAdmin(RecordAdmin):
         offered: list[Any] = super().get_actions_detail(request, object_id)
         if Notification.objects.filter(pk=object_id, status__in=WAITING).exists():
             return offered
-        return [one for one in offered if one.path != "cancel"]
+        return [action for action in offered if action.path != "cancel"]
 
     def has_cancel_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("notifications.cancel_notification"))

@@ -100,7 +100,9 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         """Show what every account has, and what its kind has."""
         form = account_form.form_for(_kind(request, obj))
         raw = [] if form.own else ["settings", "secrets"]
-        settings, secrets = (account_form.own_fields(form, one) for one in ("settings", "secrets"))
+        settings, secrets = (
+            account_form.own_fields(form, part) for part in ("settings", "secrets")
+        )
         shown = [
             (None, {"fields": ["name", "kind", "channel", "enabled", *raw]}),
             ("Settings", {"fields": settings}),
@@ -118,7 +120,7 @@ class ProviderAccountAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         held = holds.in_force().filter(scope=Scope.ACCOUNT, value=name).exists()
         is_open = bool(name and health.healths([name])[name].open_until)
         hidden = {"hold" if held else "release_account", *([] if is_open else ["probe"])}
-        return [one for one in offered if one.path not in hidden]
+        return [action for action in offered if action.path not in hidden]
 
     def has_probe_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("notifications.add_hold"))

@@ -56,8 +56,8 @@ class RecipientForm(FormOfProject):
         super().__init__(*args, **options)
         if self.instance.pk:
             lines = [
-                f"{one.channel} {one.address}{' verified' * one.verified}"
-                for one in self.instance.addresses.all()
+                f"{address.channel} {address.address}{' verified' * address.verified}"
+                for address in self.instance.addresses.all()
             ]
             self.fields["addresses"].initial = "\n".join(lines)
             self.fields["chosen"].initial = self._chosen
@@ -110,7 +110,7 @@ class RecipientForm(FormOfProject):
         key = self.instance.key if self.instance.pk else data.get("key", "")
         addresses: dict[str, list[dict[str, Any]]] = {}
         if self.instance.pk:  # a channel of which no line is left has no address any more
-            addresses = {one.channel: [] for one in self.instance.addresses.all()}
+            addresses = {address.channel: [] for address in self.instance.addresses.all()}
         for number, line in enumerate(data.get("addresses", "").splitlines(), 1):
             channel, _, rest = line.strip().partition(" ")
             if not channel:
@@ -193,7 +193,7 @@ class RecipientAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     @admin.display(description="Addresses")
     def reached(self, recipient: Recipient) -> str:
         """Name the channels, with how many addresses each has."""
-        channels = [one.channel for one in recipient.addresses.all()]
+        channels = [address.channel for address in recipient.addresses.all()]
         return ", ".join(
             f"{name} ({channels.count(name)})" if channels.count(name) > 1 else name
             for name in dict.fromkeys(channels)
@@ -201,7 +201,9 @@ class RecipientAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     @admin.display(description="Addresses")
     def shown_addresses(self, recipient: Recipient) -> str:
-        masked = [f"{one.channel} {mask(one.address)}" for one in recipient.addresses.all()]
+        masked = [
+            f"{address.channel} {mask(address.address)}" for address in recipient.addresses.all()
+        ]
         return ", ".join(masked) or HIDDEN
 
     @admin.display(description="Consent")
@@ -209,13 +211,13 @@ class RecipientAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         """Return a line for each change of what they have chosen, the newest first."""
         lines = [
             (
-                f"{one.created_at:%Y-%m-%d %H:%M} UTC",
-                f"{one.category or 'everything'} {one.channel}",
-                {True: "agreed", False: "refused", None: "the default again"}[one.granted],
-                f"{one.means} {one.source}",
-                without_addresses(one.text),
+                f"{consent.created_at:%Y-%m-%d %H:%M} UTC",
+                f"{consent.category or 'everything'} {consent.channel}",
+                {True: "agreed", False: "refused", None: "the default again"}[consent.granted],
+                f"{consent.means} {consent.source}",
+                without_addresses(consent.text),
             )
-            for one in recipient.consents.order_by("-pk")[:SHOWN]
+            for consent in recipient.consents.order_by("-pk")[:SHOWN]
         ]
         return format_html_join(SafeString("<br>"), "{}: {} {} ({}) {}", lines) if lines else "-"
 

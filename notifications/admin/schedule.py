@@ -304,8 +304,8 @@ def _kwargs(task: PeriodicTask) -> dict[str, Any]:
 def _whom(fields: dict[str, Any]) -> list[Any]:
     """Return the recipients that a schedule's arguments name, one empty if they name none."""
     several = fields.get("recipients")
-    one = fields.get("recipient") or fields.get("to") or ""
-    return several if several and isinstance(several, list) else [one]
+    recipient = fields.get("recipient") or fields.get("to") or ""
+    return several if several and isinstance(several, list) else [recipient]
 
 
 def _what_of(task: PeriodicTask) -> dict[str, Any]:
@@ -324,7 +324,7 @@ def _what_of(task: PeriodicTask) -> dict[str, Any]:
     template = Template.objects.filter(**named).first()
     return {
         "what": NOTIFICATION,
-        "recipients": "\n".join(_line(one) for one in whom),
+        "recipients": "\n".join(_line(recipient) for recipient in whom),
         "audience": audiences.filter(name=fields.pop("audience", "")).first(),
         "template": template,
         "context": fields.pop("context", {}),

@@ -144,7 +144,9 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[Cell]]]:
         ) from None
 
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-    sheet = next((one for one in book.worksheets if one.sheet_state == "visible"), None)
+    sheet = next(
+        (worksheet for worksheet in book.worksheets if worksheet.sheet_state == "visible"), None
+    )
     if sheet is None:
         raise UnreadableFile("It has no sheet.")
     with sheet._get_source() as source:  # noqa: SLF001 -- see above

@@ -246,7 +246,7 @@ OF_OPERATION: dict[str, tuple[Refusal, ...]] = {
 
 def of(operation: Json) -> list[Refusal]:
     """Return what an operation of the document refuses beyond its schema."""
-    has_cursor = any(one["name"] == "cursor" for one in operation["parameters"])
+    has_cursor = any(parameter["name"] == "cursor" for parameter in operation["parameters"])
     cursor = [Refusal("invalid-request", "cursor", _CURSOR)] if has_cursor else []
     return [*OF_OPERATION.get(operation["operationId"], ()), *cursor]
 
@@ -254,16 +254,16 @@ def of(operation: Json) -> list[Refusal]:
 def described(operation: Json) -> list[Json]:
     """Return the same as data for the document: the problem's type, its field, and why."""
     return [
-        {"type": problems.PATH + one.kind, "field": one.field, "reason": one.why}
-        for one in of(operation)
+        {"type": problems.PATH + rule.kind, "field": rule.field, "reason": rule.why}
+        for rule in of(operation)
     ]
 
 
 def in_words(operation: Json) -> str:
     """Return the same as Markdown; empty where there is nothing."""
     lines = [
-        f"* `{one.kind}`{f' at `{one.field}`' if one.field else ''}: {one.why}"
-        for one in of(operation)
+        f"* `{rule.kind}`{f' at `{rule.field}`' if rule.field else ''}: {rule.why}"
+        for rule in of(operation)
     ]
     said = "A request that fits the schema is refused (422) for what only the system knows:"
     return "\n".join([said, "", *lines]) if lines else ""

@@ -236,7 +236,7 @@ def complete(document: dict[str, Any]) -> None:
 def _job_schemas() -> tuple[dict[str, Any], dict[str, Any]]:
     definition = {name: part for name, part in jobs.schema().items() if name != "$schema"}
     definition["properties"]["args"].setdefault("items", {})  # generators insist
-    sending = [_that_sends(*one) for one in _SENDS.items()]
+    sending = [_that_sends(*item) for item in _SENDS.items()]
     of_others = [h for h in definition["properties"]["handler"]["enum"] if h not in _SENDS]
     others = [{"properties": {"handler": {"enum": of_others}}}] if of_others else []
     definition["allOf"] = [{"anyOf": [*others, *sending]}]
@@ -301,7 +301,7 @@ def _refusals(operation: dict[str, Any]) -> list[int]:
         statuses += [401, 403, 429]
     if operation.get("parameters"):
         statuses.append(422)
-    if any(one["in"] == "path" for one in operation["parameters"]):
+    if any(parameter["in"] == "path" for parameter in operation["parameters"]):
         statuses.append(404)
     if "requestBody" in operation:
         statuses += [413, 415, 422]

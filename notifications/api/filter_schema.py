@@ -29,8 +29,8 @@ _SIZE: Json = {"anyOf": [_NUMBER, {"type": "string", "format": "date"}, _DAYS_AG
 
 def path_of_keys(key: str) -> str:
     """Return the pattern of an attribute's path, of a key's."""
-    one = f"{key}{{1,{filters.LONGEST_KEY}}}"
-    return rf"^attributes\.{one}(?:\.{one}){{0,{filters.LONGEST_PATH - 1}}}$"
+    part = f"{key}{{1,{filters.LONGEST_KEY}}}"
+    return rf"^attributes\.{part}(?:\.{part}){{0,{filters.LONGEST_PATH - 1}}}$"
 
 
 _ATTRIBUTE: Json = {"type": "string", "pattern": path_of_keys(r'[^."\\\u0000]')}

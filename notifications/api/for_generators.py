@@ -33,10 +33,10 @@ def mend(document: Json) -> None:
 
 def _sized(part: Any) -> Any:
     if isinstance(part, list):
-        return [_sized(one) for one in part]
+        return [_sized(item) for item in part]
     if not isinstance(part, dict):
         return part
-    sized = {name: one if name in DATA else _sized(one) for name, one in part.items()}
+    sized = {name: value if name in DATA else _sized(value) for name, value in part.items()}
     if "default" in sized and len(sized.get("anyOf", ())) > 1 and sized["default"] is not None:
         words = sized.get("description", "")
         sized["description"] = f"{words} By default {json.dumps(sized.pop('default'))}.".strip()
@@ -50,7 +50,7 @@ def _sized(part: Any) -> Any:
 def _without_default(field: Json) -> Json:
     rest = {name: part for name, part in field.items() if name != "default"}
     if "anyOf" in rest:
-        rest["anyOf"] = [_without_default(one) for one in rest["anyOf"]]
+        rest["anyOf"] = [_without_default(option) for option in rest["anyOf"]]
     return rest
 
 
@@ -60,16 +60,16 @@ def _used(document: Json) -> set[str]:
     found = _references(document["paths"])
     while new := found - used:
         used |= new
-        found = {name for one in new for name in _references(schemas[one])}
+        found = {name for schema in new for name in _references(schemas[schema])}
     return used
 
 
 def _references(part: Any) -> set[str]:
     if isinstance(part, list):
-        return {name for one in part for name in _references(one)}
+        return {name for item in part for name in _references(item)}
     if not isinstance(part, dict):
         return set()
-    names = {name for one in part.values() for name in _references(one)}
+    names = {name for value in part.values() for name in _references(value)}
     if isinstance(reference := part.get("$ref"), str):
         names.add(reference.rpartition("/")[2])
     return names

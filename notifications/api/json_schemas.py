@@ -25,7 +25,9 @@ def whole(pattern: str) -> str:
 
 def either(*patterns: str) -> str:
     """Return the pattern of a text that matches one of these whole, or is empty."""
-    inner = (one.removeprefix("^").removesuffix("\\Z").removesuffix("$") for one in patterns)
+    inner = (
+        pattern.removeprefix("^").removesuffix("\\Z").removesuffix("$") for pattern in patterns
+    )
     return "^(?:" + "|".join(("", *inner)) + ")$"
 
 

@@ -50,9 +50,9 @@ def complete(schemas: dict[str, Any]) -> None:
 
 def _narrow(field: Json, constraint: Json) -> None:
     """Add a constraint to a field, or to that alternative of it which has its type."""
-    for one in field.get("anyOf", [field]):
-        if one.get("type") == constraint["type"]:
-            one.update(constraint)
+    for option in field.get("anyOf", [field]):
+        if option.get("type") == constraint["type"]:
+            option.update(constraint)
 
 
 def _text(longest: int, pattern: str = NUL_FREE) -> Json:

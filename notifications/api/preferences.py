@@ -168,14 +168,14 @@ def get_preferences(request: HttpRequest, id: Key) -> dict[str, Any]:  # noqa: A
 def set_preferences(request: HttpRequest, id: Key, payload: ChoicesIn) -> dict[str, Any]:  # noqa: A002 -- as above
     """Write what a recipient has chosen, with the text that they read, to the history as well."""
     recipient = find(request, id)
-    for number, one in enumerate(payload.choices):
-        if one.model_fields_set.isdisjoint(("category", "channel")):
+    for number, choice in enumerate(payload.choices):
+        if choice.model_fields_set.isdisjoint(("category", "channel")):
             raise InvalidField(
                 "Name a category or a channel.",
                 field=f"choices.{number}.category",
                 hint='"category": "" is all that can be refused.',
             )
-    changes = [Change(**one.model_dump()) for one in payload.choices]
+    changes = [Change(**choice.model_dump()) for choice in payload.choices]
     preferences.check(changes, recipient.world)
     how = How(Consent.Means.API, f"API key {key_of(request).prefix}", payload.text)
     preferences.choose(recipient, changes, how)

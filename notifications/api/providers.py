@@ -42,9 +42,12 @@ def list_providers(request: HttpRequest) -> list[ProviderOut]:
     found = [
         candidate for channel in routing.CHANNELS for candidate in accounts.candidates(channel)
     ]
-    names = [one.name for one in found]
+    names = [candidate.name for candidate in found]
     known, errors = health.healths(names), health.last_errors(names)
-    return [_document(one, known[one.name], errors.get(one.name)) for one in found]
+    return [
+        _document(candidate, known[candidate.name], errors.get(candidate.name))
+        for candidate in found
+    ]
 
 
 def _document(candidate: Candidate, seen: Health, error: LastError | None) -> ProviderOut:

@@ -87,8 +87,8 @@ def _given(row: csv_rows.Row) -> dict[str, Any]:
     given: dict[str, Any] = {"id": cells.pop(csv_rows.ID, "")}
     addresses = {
         channel: [
-            {"address": one.strip(), "verified": verified}
-            for one in cells.pop(channel).split(SEPARATOR)
+            {"address": address.strip(), "verified": verified}
+            for address in cells.pop(channel).split(SEPARATOR)
         ]
         for channel in ADDRESSED
         if channel in cells

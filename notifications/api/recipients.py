@@ -201,9 +201,9 @@ def _row(world: World, key: str) -> Recipient:
     Raises ``Problem`` 404.
     """
     worlds = [world] if world.test else [world, World(world.project, test=True)]
-    for one in worlds:
+    for searched in worlds:
         try:
-            return directory.get(key, world=one)
+            return directory.get(key, world=searched)
         except UnknownRecipient:
             continue
     raise Problem("not-found", f"There is no recipient {key[:50]!r}.")
@@ -213,8 +213,8 @@ def _documents(rows: "list[Recipient] | QuerySet[Recipient]") -> list[dict[str, 
     """Return recipients as the API shows them: suppressions are asked for once per channel."""
     by_channel: dict[tuple[World, str], set[str]] = {}
     for row in rows:
-        for one in row.addresses.all():
-            by_channel.setdefault((row.world, one.channel), set()).add(one.address)
+        for address in row.addresses.all():
+            by_channel.setdefault((row.world, address.channel), set()).add(address.address)
     held = {
         (world, channel): suppressions.among(channel, some, world=world)
         for (world, channel), some in by_channel.items()
@@ -226,10 +226,10 @@ def _document(
     row: Recipient, held: dict[tuple[World, str], dict[tuple[str, bool], str]]
 ) -> dict[str, Any]:
     addresses: dict[str, list[dict[str, Any]]] = {}
-    for one in row.addresses.all():
-        why = held[row.world, one.channel].get((one.address, False), "")
-        addresses.setdefault(one.channel, []).append(
-            {"address": one.address, "verified": one.verified, "suppressed": why}
+    for address in row.addresses.all():
+        why = held[row.world, address.channel].get((address.address, False), "")
+        addresses.setdefault(address.channel, []).append(
+            {"address": address.address, "verified": address.verified, "suppressed": why}
         )
     plain = ("test", *directory.COLUMNS, "created_at", "updated_at")
     return {

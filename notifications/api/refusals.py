@@ -75,14 +75,15 @@ def _invalid_notification(error: InvalidNotification) -> Problem:
     kind = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
     if kind not in problems.KINDS:  # a new error, which has no name of its own here yet
         kind = "invalid-field"
-    all_ = [{"field": one.field, "message": str(one)} for one in (error, *error.others)]
+    all_ = [{"field": refusal.field, "message": str(refusal)} for refusal in (error, *error.others)]
     errors = all_ if error.others else None
     return Problem(kind, error.message, field=error.field, hint=error.hint, errors=errors)
 
 
 def _invalid_request(error: ValidationError) -> Problem:
     errors = [
-        {"field": ".".join(_place(one["loc"])), "message": _message(one)} for one in error.errors
+        {"field": ".".join(_place(refusal["loc"])), "message": _message(refusal)}
+        for refusal in error.errors
     ]
     return Problem("invalid-request", errors[0]["message"], field=errors[0]["field"], errors=errors)
 

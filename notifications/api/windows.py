@@ -29,7 +29,9 @@ OF_DAY: Json = {"pattern": f"^{_TIME.pattern}$"}
 
 def _late(*needed: str) -> Json:
     """Document that the other channel counts only where it is asked for."""
-    others = [one for one in DeliveryWindow.IfLate.values if one != DeliveryWindow.IfLate.CHANNEL]
+    others = [
+        value for value in DeliveryWindow.IfLate.values if value != DeliveryWindow.IfLate.CHANNEL
+    ]
     by_another: Json = {
         "if_late": {"const": DeliveryWindow.IfLate.CHANNEL.value},
         "late_channel": {"enum": [*ADDRESSED]},

@@ -155,8 +155,8 @@ def _write(chunk: ExpansionChunk) -> None:
         common["test"] = True
     found = variables.members(chunk.members, row.variables)
     asked = [
-        Asked(variables.row_of(one, common, row.variables), common, row_id=_id_of(row, key))
-        for key, one in found.items()
+        Asked(variables.row_of(person, common, row.variables), common, row_id=_id_of(row, key))
+        for key, person in found.items()
     ]
     answers = iter(acceptance.accept_many(asked, batch=batch))
     each = [next(answers) if key in found else Answer(error=_GONE) for key in chunk.members]
@@ -197,8 +197,8 @@ def _count(key: UUID, first: int, answers: Sequence[Answer]) -> None:
     batch.duplicates += len(answers) - created - len(refused)
     names = ("line", "field", "error", "detail")
     batch.errors += [
-        {"index": one["place"], **{name: one[name] for name in names}}
-        for one in refused[: max(ERRORS_KEPT - len(batch.errors), 0)]
+        {"index": row["place"], **{name: row[name] for name in names}}
+        for row in refused[: max(ERRORS_KEPT - len(batch.errors), 0)]
     ]
     _REFUSED.insert(refused)
     row = Expansion.objects.get(pk=key)

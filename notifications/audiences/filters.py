@@ -109,7 +109,7 @@ class _Reader:
     def _several(self, word: str, given: Any, place: str, depth: int) -> Condition:
         if not isinstance(given, Sequence) or isinstance(given, str) or not given:
             raise InvalidFilter("It must be a list of conditions.", field=place)
-        parts = [self.group(one, f"{place}.{n}", depth + 1) for n, one in enumerate(given)]
+        parts = [self.group(part, f"{place}.{n}", depth + 1) for n, part in enumerate(given)]
         served = [part.served for part in parts]
         joined = sql.joined(word, [part.sql for part in parts])
         return Condition(joined, served=any(served) if word == "and" else all(served))
@@ -179,7 +179,7 @@ class _Reader:
             if not isinstance(value, bool):
                 raise InvalidFilter("It must be true or false.", field=at)
             return Condition(sql.exists(path, there=value), served=False)
-        values = [_scalar(one, where) for one, where in self._listed(op, value, at)]
+        values = [_scalar(member, where) for member, where in self._listed(op, value, at)]
         found = sql.contains(path, value) if op == "contains" else sql.equals_any(path, values)
         return Condition(found, served=True)
 
@@ -228,8 +228,8 @@ class _Reader:
 
     def _plain(self, field: str, op: str, value: Any, place: str) -> Condition:
         values = []
-        for one, where in self._listed(op, value, f"{place}.value"):
-            text = _scalar(one, where)
+        for member, where in self._listed(op, value, f"{place}.value"):
+            text = _scalar(member, where)
             if not isinstance(text, str):
                 raise InvalidFilter("It must be text.", field=where)
             _check_plain(field, text, where)
@@ -237,7 +237,9 @@ class _Reader:
         return Condition(sql.one_of(field, values), served=True)
 
     def _channel(self, field: str, op: str, value: Any, place: str) -> Condition:
-        found = [_channel(one, where) for one, where in self._listed(op, value, f"{place}.value")]
+        found = [
+            _channel(member, where) for member, where in self._listed(op, value, f"{place}.value")
+        ]
         return Condition(sql.reached_by(found, verified=field == "verified_channel"), served=True)
 
     def _listed(self, op: str, value: Any, place: str) -> list[tuple[Any, str]]:
@@ -248,7 +250,7 @@ class _Reader:
                 raise InvalidFilter("It must be a list of values.", field=place)
             if len(value) > MOST_VALUES:
                 raise InvalidFilter(f"There are more than {MOST_VALUES} values.", field=place)
-            values = [(one, f"{place}.{number}") for number, one in enumerate(value)]
+            values = [(member, f"{place}.{number}") for number, member in enumerate(value)]
         self._compared += len(values)
         if self._compared > MOST_COMPARED:
             raise InvalidFilter(

@@ -145,7 +145,7 @@ def sample(
             [*where.parameters, limit],
         )
     members = variables.members([key for (key,) in rows], fills)
-    return [variables.row_of(one, common, fills) for one in members.values()]
+    return [variables.row_of(member, common, fills) for member in members.values()]
 
 
 def _tried(audience: Audience, common: Fields, fills: Fields) -> list[InvalidNotification]:

@@ -46,9 +46,9 @@ def joined(word: str, parts: Sequence[Sql]) -> Sql:
     return Sql(f"({text})", [value for part in parts for value in part.parameters])
 
 
-def negated(one: Sql) -> Sql:
+def negated(condition: Sql) -> Sql:
     """Turn a condition round; what is neither true nor false counts as false."""
-    return Sql(f"NOT COALESCE({one.text}, FALSE)", one.parameters)
+    return Sql(f"NOT COALESCE({condition.text}, FALSE)", condition.parameters)
 
 
 def equals_any(path: Path, values: Sequence[str | float]) -> Sql:

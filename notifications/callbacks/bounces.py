@@ -24,7 +24,9 @@ CHANNEL = "email"
 
 def are_expected() -> bool:
     """Tell whether any account of mail, enabled or not, has a return path."""
-    return any(one.account.settings.get("return_path") for one in accounts.all_of(CHANNEL))
+    return any(
+        candidate.account.settings.get("return_path") for candidate in accounts.all_of(CHANNEL)
+    )
 
 
 def take(raw: bytes, recipient: str = "") -> Kind:
@@ -86,7 +88,7 @@ def _copies(mail_id: int | None) -> frozenset[str]:
     fields: dict[str, Any] = (
         MailContent.objects.filter(pk=mail_id).values_list("fields", flat=True).first() or {}
     )
-    boxes = (addresses.mailbox(one) for name in COPIES for one in fields.get(name, ()))
+    boxes = (addresses.mailbox(copy) for name in COPIES for copy in fields.get(name, ()))
     return frozenset(suppressions.comparable(CHANNEL, box.address) for box in boxes)
 
 

@@ -44,7 +44,7 @@ def callback(request: HttpRequest, name: str) -> HttpResponse:
         fault = isolation.fault_of(error, "callback")
         log.warning("callback_makes_no_sense", account=name, error=fault.error, at=fault.place)
         return HttpResponse("The callback makes no sense.\n", "text/plain", status=400)
-    replies.take([one for one in told if isinstance(one, Reply)], account=name)
-    told = [one for one in told if isinstance(one, Receipt)]
+    replies.take([report for report in told if isinstance(report, Reply)], account=name)
+    told = [report for report in told if isinstance(report, Receipt)]
     receipts.take(told, account=name, channel=account.channel)
     return HttpResponse(status=204)

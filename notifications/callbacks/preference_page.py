@@ -99,7 +99,7 @@ class _Shown(NamedTuple):
 
 
 def _channels(recipient: Recipient) -> list[str]:
-    return list(dict.fromkeys(one.channel for one in recipient.addresses.all()))
+    return list(dict.fromkeys(address.channel for address in recipient.addresses.all()))
 
 
 def _name(category: str, channel: str) -> str:

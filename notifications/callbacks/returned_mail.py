@@ -105,9 +105,9 @@ def _blocks(part: Message) -> list[Message]:
     if _is_encoded(part):
         text = _decoded(part)
     elif isinstance(held, list) and len(held) > 1:
-        return [one for one in held if isinstance(one, Message)]
+        return [part for part in held if isinstance(part, Message)]
     elif isinstance(held, list):  # the parser took it for a mail: what follows the head is its body
-        text = "\n".join(one.as_string() for one in held if isinstance(one, Message))
+        text = "\n".join(part.as_string() for part in held if isinstance(part, Message))
     else:
         text = _decoded(part)
     groups = re.split(r"\r?\n[ \t]*\r?\n", text.strip())
@@ -123,7 +123,9 @@ def _decoded(part: Message) -> str:
     """Return the text of a part, also of one that must not be encoded (RFC 3464, 2.1) and is."""
     held = part.get_payload()
     if isinstance(held, list):  # the parser looked for headers in what is encoded
-        text = "\n\n".join(one.as_string().strip("\n") for one in held if isinstance(one, Message))
+        text = "\n\n".join(
+            part.as_string().strip("\n") for part in held if isinstance(part, Message)
+        )
         plain = Message()
         plain["Content-Transfer-Encoding"] = str(part["Content-Transfer-Encoding"])
         plain.set_payload(text)

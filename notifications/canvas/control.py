@@ -21,9 +21,9 @@ class Control(control.Control):  # type: ignore[misc]  # celery has no types
         from notifications.models import Notification  # noqa: PLC0415 -- the models are loaded only then
 
         ids = [task_id] if isinstance(task_id, str) else list(task_id)
-        rows = Notification.objects.filter(id__in=[results.id_of(one) for one in ids])
+        rows = Notification.objects.filter(id__in=[results.id_of(task_id) for task_id in ids])
         known = set(rows.values_list("id", flat=True))
         for id_ in known:
             submission.cancel(id_)
-        others = [one for one in ids if results.id_of(one) not in known]
+        others = [task_id for task_id in ids if results.id_of(task_id) not in known]
         return super().revoke(others, *args, **options) if others else None

@@ -77,9 +77,9 @@ def call(id_: UUID) -> bool:
 
 def call_after(recorded: Iterable[Recorded]) -> None:
     """Call what follows those of these notifications that have ended. Raises as ``call``."""
-    for one in recorded:
-        if one.claim.continuation and not one.stale:
-            call(one.claim.id)
+    for ended in recorded:
+        if ended.claim.continuation and not ended.stale:
+            call(ended.claim.id)
 
 
 def work() -> Work:
@@ -202,7 +202,7 @@ def _request(id_: UUID, kept: Json) -> Context:
         args=(),
         kwargs={},
         delivery_info={},
-        chain=[signatures.signature_of(one) for one in kept.get("chain") or ()],
+        chain=[signatures.signature_of(link) for link in kept.get("chain") or ()],
         chord=signatures.signature_of(kept["chord"]) if kept.get("chord") else None,
         group=kept.get("group_id"),
         group_index=kept.get("group_index"),
@@ -266,7 +266,7 @@ def _end_unsent(signature: Any, error: Exception, options: Mapping[str, Any], st
         args=(),
         kwargs={},
         delivery_info={},
-        chain=[signatures.signature_of(one) for one in merged.get("chain") or ()],
+        chain=[signatures.signature_of(link) for link in merged.get("chain") or ()],
         chord=merged.get("chord"),
         group=merged.get("group_id"),
         errbacks=maybe_list(merged.get("link_error")),

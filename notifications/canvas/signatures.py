@@ -39,7 +39,7 @@ def of(options: Mapping[str, Any]) -> Json:
     kept: Json = {}
     for name in SIGNATURES:
         if options.get(name):
-            found = [_as_json(one, name) for one in maybe_list(options[name])]
+            found = [_as_json(link, name) for link in maybe_list(options[name])]
             kept[name] = found[0] if name == "chord" else found
     if not kept:
         return {}
@@ -115,8 +115,8 @@ def _tasks_in(signature: Json) -> Iterator[Json]:
             yield signature
     for name in ("link", "link_error"):
         inner += maybe_list(options.get(name)) or []
-    for one in inner:
-        yield from _tasks_in(one)
+    for part in inner:
+        yield from _tasks_in(part)
 
 
 def _check(task: Json, field: str) -> None:

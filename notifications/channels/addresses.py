@@ -105,9 +105,9 @@ def mailbox(text: str) -> Mailbox:
     return Mailbox(name, canonical(address if bracket else given))
 
 
-def written(one: Mailbox) -> str:
+def written(box: Mailbox) -> str:
     """Write a name and an address in the form that ``mailbox`` reads."""
-    return f"{one.name} <{one.address}>" if one.name else one.address
+    return f"{box.name} <{box.address}>" if box.name else box.address
 
 
 @lru_cache(maxsize=1000)

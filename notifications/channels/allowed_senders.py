@@ -20,7 +20,7 @@ def allows(settings: Mapping[str, Any], sender: str) -> bool:
     domain = address[address.rindex("@") :]
     if address == addresses.mailbox(own).address.lower():
         return True
-    return any(one.lower() in (address, domain) for one in settings.get("senders", ()))
+    return any(sender.lower() in (address, domain) for sender in settings.get("senders", ()))
 
 
 def problems(settings: Mapping[str, Any]) -> list[str]:
@@ -28,14 +28,14 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
     given = settings.get("senders", [])
     if not isinstance(given, list):
         return ["senders: It must be a list."]
-    return [f"senders: {wrong}" for one in given if (wrong := _problem(one))]
+    return [f"senders: {wrong}" for sender in given if (wrong := _problem(sender))]
 
 
-def _problem(one: object) -> str:
-    if not isinstance(one, str):
+def _problem(sender: object) -> str:
+    if not isinstance(sender, str):
         return "Each must be text."
     try:
-        addresses.canonical(f"postmaster{one}" if one.startswith("@") else one)
+        addresses.canonical(f"postmaster{sender}" if sender.startswith("@") else sender)
     except addresses.BadAddress as error:
         return f"{error} Give shop@example.org, or @example.org."
     return ""

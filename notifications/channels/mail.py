@@ -136,10 +136,10 @@ class Mail:
     @cached_property
     def kept(self) -> Checked:
         """What is stored, without the files' contents."""
-        found = {one.name: value for one in fields(self) if (value := getattr(self, one.name))}
+        found = {part.name: value for part in fields(self) if (value := getattr(self, part.name))}
         for name, value in found.items():
             if isinstance(value, tuple):
-                found[name] = [one.kept() if isinstance(one, File) else one for one in value]
+                found[name] = [item.kept() if isinstance(item, File) else item for item in value]
         if self.raw:
             found["raw"] = self.raw.kept()
         return found
@@ -181,7 +181,7 @@ def described(content: Mapping[str, Any]) -> Checked:
     """Return a finished content with its files described, as JSON can hold it."""
     found = dict(content)
     if files := found.get("attachments"):
-        found["attachments"] = [one.described() for one in files]
+        found["attachments"] = [file.described() for file in files]
     if isinstance(found.get("raw"), StoredFile):
         found["raw"] = found["raw"].described()
     return found
@@ -221,7 +221,7 @@ def check(given: Mapping[str, Any]) -> Mail | None:
 def check_size(mail: Mail, body: str) -> None:
     """Raise ``InvalidField`` for a mail that is larger than NOTIFICATIONS_MAIL_BYTES."""
     most = conf.mail_bytes
-    size = sum(len(one.content) for one in mail.files()) + len(mail.html) + len(body)
+    size = sum(len(file.content) for file in mail.files()) + len(mail.html) + len(body)
     if size > most:
         _refuse(
             f"The mail has {size:,} bytes, and at most {most:,} are accepted.",
@@ -241,10 +241,10 @@ def read_files(given: object) -> tuple[File, ...]:
     if len(given) > MOST_FILES:
         _refuse(f"There are more than {MOST_FILES} attachments.", "attachments")
     files = tuple(
-        one if isinstance(one, File) else file(one, f"attachments.{number}")
-        for number, one in enumerate(given)
+        item if isinstance(item, File) else file(item, f"attachments.{number}")
+        for number, item in enumerate(given)
     )
-    size, most = sum(len(one.content) for one in files), conf.mail_bytes
+    size, most = sum(len(file.content) for file in files), conf.mail_bytes
     if size > most:
         _refuse(f"The attachments have {size:,} bytes, and a mail at most {most:,}.", "attachments")
     return files
@@ -291,7 +291,7 @@ def _addresses(name: str, given: object) -> tuple[str, ...]:
     most = conf.mail_recipients
     if len(given) > most:
         _refuse(f"{name} has more than {most} addresses.", name)
-    return tuple(_mailbox(one, f"{name}.{number}") for number, one in enumerate(given))
+    return tuple(_mailbox(address, f"{name}.{number}") for number, address in enumerate(given))
 
 
 def _html(given: object) -> str:
@@ -385,8 +385,8 @@ def as_read(name: str) -> str:
     try:
         parts = decode_header(name)
         return "".join(
-            one if isinstance(one, str) else one.decode(charset or "utf-8", "replace")
-            for one, charset in parts
+            text if isinstance(text, str) else text.decode(charset or "utf-8", "replace")
+            for text, charset in parts
         )
     except (HeaderParseError, LookupError, ValueError):
         return name

@@ -14,7 +14,7 @@ def context_of(items: list[dict[str, Any]], count: int) -> dict[str, Any]:
     return {"items": items, "count": count, "rest": count - len(items)}
 
 
-def trials(one: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+def trials(event: dict[str, Any], limit: int) -> list[dict[str, Any]]:
     """Return contexts that a digest with this item may get: it alone, and a list that is cut."""
-    several = [one] * min(2, limit)
-    return [context_of([one], 1), context_of(several, len(several) + 1)]
+    several = [event] * min(2, limit)
+    return [context_of([event], 1), context_of(several, len(several) + 1)]

@@ -41,7 +41,7 @@ def is_deeper(value: object, deepest: int) -> bool:
     """Say whether parsed JSON is nested deeper: level by level, so that it exhausts no stack."""
     level = [value]
     for _ in range(deepest):
-        containers = [one for one in level if isinstance(one, dict | list)]
+        containers = [item for item in level if isinstance(item, dict | list)]
         level = [
             inner
             for container in containers
@@ -49,7 +49,7 @@ def is_deeper(value: object, deepest: int) -> bool:
         ]
         if not level:
             return False
-    return any(isinstance(one, dict | list) for one in level)
+    return any(isinstance(item, dict | list) for item in level)
 
 
 def why_not_json(value: object, place: str) -> str:

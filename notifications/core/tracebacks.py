@@ -53,11 +53,11 @@ def describe(error: BaseException) -> str:
 
 
 def _lines(error: BaseException) -> Iterator[str]:
-    for one in reversed(list(_chain(error))):
+    for raised in reversed(list(_chain(error))):
         yield "Traceback (most recent call last):"
-        for frame in traceback.extract_tb(one.__traceback__):
+        for frame in traceback.extract_tb(raised.__traceback__):
             yield f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}'
-        yield describe(one)
+        yield describe(raised)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

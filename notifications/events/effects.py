@@ -83,12 +83,12 @@ def _whom(rule: EventRule, event: Event) -> list[dict[str, Any]]:
     """Return the fields that say whom a rule writes to, each once; submission checks them."""
     first: dict[Any, Any] = {}
     if rule.to:
-        for one in _values("to", rule.to, event, (str, int)):
-            key = _whole(one)
+        for value in _values("to", rule.to, event, (str, int)):
+            key = _whole(value)
             first.setdefault(key if isinstance(key, str) else object(), {"to": {"recipient": key}})
     else:
-        for one in _values("recipients", rule.recipients, event, (str,)):
-            first.setdefault(_address(rule.channel, one), {"recipient": one})
+        for address in _values("recipients", rule.recipients, event, (str,)):
+            first.setdefault(_address(rule.channel, address), {"recipient": address})
     return list(first.values())
 
 

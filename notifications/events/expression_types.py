@@ -90,7 +90,11 @@ def _paths(part: str) -> list[Path] | None:
             return None
         if path:
             found.add(tuple(path))
-    return [one for one in sorted(found) if not any(_begins(other, one) for other in found)]
+    return [
+        candidate
+        for candidate in sorted(found)
+        if not any(_begins(other, candidate) for other in found)
+    ]
 
 
 def _begins(path: Path, with_: Path) -> bool:
@@ -123,7 +127,7 @@ def _parts(expression: str) -> Iterator[str]:
 def _inside(part: str) -> Iterator[str]:
     """Return the parts within the parentheses that enclose a part, or else the part itself."""
     tokens = _tokens(part)
-    depths = list(accumulate((one[0] in _OPEN) - (one[0] in _CLOSE) for one in tokens))
+    depths = list(accumulate((token[0] in _OPEN) - (token[0] in _CLOSE) for token in tokens))
     if tokens and tokens[0][0] == "(" and depths.index(0) == len(tokens) - 1:
         yield from _parts(part[tokens[0].end() : tokens[-1].start()].strip())
     else:

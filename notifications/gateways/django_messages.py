@@ -54,22 +54,22 @@ def requests_of(message: EmailMessage) -> list[Mapping[str, Any]]:
             "subject": "",
             **shared,
             **told,
-            "recipient": one,
-            **({"idempotency_key": f"{key}:{one}"} if key else {}),
+            "recipient": address,
+            **({"idempotency_key": f"{key}:{address}"} if key else {}),
             "mail": kept,
         }
-        for one in recipients
+        for address in recipients
     ]
 
 
 def _recipients(message: EmailMessage) -> list[str]:
     """Return whom a message names, each mailbox once, however often and in whatever form."""
     found: dict[str, str] = {}
-    for one in map(str, message.recipients()):
+    for address in map(str, message.recipients()):
         try:
-            found.setdefault(addresses.mailbox(one).address, one)
+            found.setdefault(addresses.mailbox(address).address, address)
         except addresses.BadAddress:  # refused as a recipient
-            found.setdefault(one, one)
+            found.setdefault(address, address)
     return [*found.values()]
 
 
@@ -82,7 +82,11 @@ def _headers(message: EmailMessage) -> dict[str, str]:
 def _is_plain(message: EmailMessage) -> bool:
     """Return whether a message's fields say all that Django would write of it."""
     kind = type(message)
-    own = [one for one in kind.__mro__ if one not in _DJANGOS and not _WRITES.isdisjoint(vars(one))]
+    own = [
+        class_
+        for class_ in kind.__mro__
+        if class_ not in _DJANGOS and not _WRITES.isdisjoint(vars(class_))
+    ]
     return (
         not own
         and str(message.encoding or "utf-8").lower() in ("utf-8", "utf8")
@@ -173,9 +177,9 @@ def _mail(message: EmailMessage, beside: Fields, *, several: bool) -> Mail | Non
 
 def _boxes(given: list[Any]) -> Iterator[str]:
     """Write addresses for a header; what is not one is refused as a recipient."""
-    for one in map(str, given):
+    for address in map(str, given):
         try:
-            yield addresses.written(addresses.mailbox(one))
+            yield addresses.written(addresses.mailbox(address))
         except addresses.BadAddress:
             continue
 

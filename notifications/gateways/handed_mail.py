@@ -125,12 +125,12 @@ def accept(mails: Sequence[Handed]) -> list[list[Answer] | Exception]:
     """
     close_old_connections()
     prepared: list[list[dict[str, Any]] | Exception] = []
-    for one, wait in zip(mails, _waits(mails), strict=True):
+    for mail, wait in zip(mails, _waits(mails), strict=True):
         if wait:
             prepared.append(TooMany(wait))
             continue
         try:
-            prepared.append(_requests(one))
+            prepared.append(_requests(mail))
         except InvalidNotification as error:
             prepared.append(error)
         except Exception as error:
@@ -152,11 +152,11 @@ def accept(mails: Sequence[Handed]) -> list[list[Answer] | Exception]:
 
 def _waits(mails: Sequence[Handed]) -> list[float]:
     """Count each mail for its key; return for each 0, or the seconds that it must wait."""
-    counts = Counter(one.key.prefix for one in mails)
-    keys = {one.key.prefix: one.key for one in mails}
+    counts = Counter(mail.key.prefix for mail in mails)
+    keys = {mail.key.prefix: mail.key for mail in mails}
     # Together they cost one call; where that is too much, one by one takes as many as may be.
     free = {name for name, count in counts.items() if not limits.take(keys[name], count)}
-    return [0.0 if one.key.prefix in free else limits.take(one.key) for one in mails]
+    return [0.0 if mail.key.prefix in free else limits.take(mail.key) for mail in mails]
 
 
 def _keep_refused(rows: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> None:
@@ -169,23 +169,24 @@ def _keep_refused(rows: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> 
             failed_deliveries.keep_refused(str(new_id()), told, answer.error)
 
 
-def _requests(one: Handed) -> list[dict[str, Any]]:
+def _requests(handed: Handed) -> list[dict[str, Any]]:
     """Return a request for each recipient. Raises ``InvalidField``."""
-    _check_line_ends(one.content)
-    head, rest = _parted(one.content)
+    _check_line_ends(handed.content)
+    head, rest = _parted(handed.content)
     headers = _parser.parsebytes(head)
     for author in _authors(headers):
         if not accounts.may_send_as("email", author):
             raise InvalidField(f"No account may send as {author}.", field="from_email")
     told = steering.read(_for_us(headers), without=("template", "context"))
-    refuse_executables_of(one.content)
+    refuse_executables_of(handed.content)
     mail = Mail(
-        from_email=_sender(one.sender),
+        from_email=_sender(handed.sender),
         raw=File(
-            one.trace + _without_ours(head) + _date(headers) + rest, content_type="message/rfc822"
+            handed.trace + _without_ours(head) + _date(headers) + rest,
+            content_type="message/rfc822",
         ),
     )
-    key, world = told.pop("idempotency_key", ""), one.key.world
+    key, world = told.pop("idempotency_key", ""), handed.key.world
     return [
         {
             "channel": "email",
@@ -197,7 +198,7 @@ def _requests(one: Handed) -> list[dict[str, Any]]:
             "test": world.test,
             "mail": mail,
         }
-        for recipient in one.recipients
+        for recipient in handed.recipients
     ]
 
 
@@ -263,10 +264,10 @@ def _authors(headers: Any) -> list[str]:
 def _addresses_in(name: str, value: str) -> tuple[str, ...]:
     """Return the addresses of a header as it was written: few programs write many."""
     header: Any = policy.default.header_fetch_parse(name, value)
-    found = tuple(one.addr_spec for one in header.addresses)
-    for one in found:
+    found = tuple(address.addr_spec for address in header.addresses)
+    for address in found:
         try:
-            addresses.canonical(one)
+            addresses.canonical(address)
         except addresses.BadAddress:
             raise InvalidField("From is not a mail address.", field="headers.From") from None
     return found

@@ -23,12 +23,12 @@ def keep(mails: Iterable[Mail | KeptMail]) -> dict[str, int]:
     being deleted until that ends; those who share a content do not wait for each other. Raises
     ``InvalidField`` for a kept mail that was deleted meanwhile.
     """
-    wanted = {one.digest: one for one in mails}
+    wanted = {mail.digest: mail for mail in mails}
     found = dict(_locked(MailContent, "digest", sorted(wanted)))
     missing = [wanted[digest] for digest in sorted(wanted) if digest not in found]
-    if any(isinstance(one, KeptMail) for one in missing):
+    if any(isinstance(mail, KeptMail) for mail in missing):
         raise InvalidField("What the mail had was deleted.", field="attachments")
-    return {**found, **_insert_mails([one for one in missing if isinstance(one, Mail)])}
+    return {**found, **_insert_mails([mail for mail in missing if isinstance(mail, Mail)])}
 
 
 def _insert_mails(mails: Sequence[Mail]) -> dict[str, int]:

@@ -287,7 +287,7 @@ def read() -> Overview:
         if name in queues:
             queues[name].busy = busy
     allocated = allocation.read()
-    alive = [Worker(one.name, one.queues, one.slots) for one in workers.alive()]
+    alive = [Worker(worker.name, worker.queues, worker.slots) for worker in workers.alive()]
     for queue in queues.values():
         queue.allocation = allocated[queue.name]
         queue.workers = sum(queue.name in worker.queues for worker in alive)

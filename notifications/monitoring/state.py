@@ -92,10 +92,10 @@ def _backlog() -> Iterator[GaugeMetricFamily]:
 def _allocation() -> Iterator[GaugeMetricFamily]:
     weight = _family("queue_weight", "Weight of a queue, by who set it", "queue", "source")
     share = _family("queue_slot_share", "Part of all slot time in the last minute", "queue")
-    for queue, one in allocation.read().items():
-        weight.add_metric([queue, one.source], one.weight)
-        if one.share is not None:
-            share.add_metric([queue], one.share)
+    for queue, allocated in allocation.read().items():
+        weight.add_metric([queue, allocated.source], allocated.weight)
+        if allocated.share is not None:
+            share.add_metric([queue], allocated.share)
     yield weight
     yield share
 

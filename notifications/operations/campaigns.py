@@ -113,7 +113,7 @@ def content_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _done_at(channel: str, begins: datetime, count: int) -> datetime | None:
     """Return when the last would be sent by the accounts' limits; None where there is none."""
-    rates = [one.rate for one in accounts.candidates(channel)]
+    rates = [candidate.rate for candidate in accounts.candidates(channel)]
     if not rates or None in rates:
         return None
     per_second = sum(1 / rate.interval for rate in rates if rate is not None)

@@ -112,7 +112,7 @@ def dry_run(fingerprint: str) -> DryRun:
     refused, suppressed, channels = Counter[str](), Counter[str](), set[str]()
     if unread:
         refused["It cannot be read."] = len(unread)
-    for answer in building.try_many([Asked(partial(one.fields, 0)) for one in letters]):
+    for answer in building.try_many([Asked(partial(letter.fields, 0)) for letter in letters]):
         if answer.error is not None:
             refused[without_addresses(str(answer.error))] += 1
         elif answer.row["status"] == Status.SUPPRESSED:

@@ -98,12 +98,14 @@ def candidates(channel: str, name: str = "") -> tuple[Candidate, ...]:
     found = _default(channel) if found is None else found
     if not name:
         return found
-    return tuple(replace(one, rules=(), is_named=True) for one in found if one.name == name)
+    return tuple(
+        replace(candidate, rules=(), is_named=True) for candidate in found if candidate.name == name
+    )
 
 
 def is_known(channel: str, name: str) -> bool:
     """Return whether a channel has an account of this name, enabled or not."""
-    return any(one.name == name for one in all_of(channel))
+    return any(candidate.name == name for candidate in all_of(channel))
 
 
 def all_of(channel: str) -> tuple[Candidate, ...]:
@@ -139,7 +141,9 @@ def takers(channel: str, recipient: str, name: str = "") -> list[str]:
     """
     found = current().kinds.get(channel)
     if found is None or name:
-        found = {one.account.kind for one in all_of(channel) if name in ("", one.name)}
+        found = {
+            candidate.account.kind for candidate in all_of(channel) if name in ("", candidate.name)
+        }
     return [kind for kind in found if kinds.fit(kind, recipient)]
 
 
@@ -149,9 +153,9 @@ def may_send_as(channel: str, sender: str, name: str = "") -> bool:
     With a name, whether that account does.
     """
     return any(
-        allowed_senders.allows(one.account.settings, sender)
-        for one in all_of(channel)
-        if name in ("", one.name)
+        allowed_senders.allows(candidate.account.settings, sender)
+        for candidate in all_of(channel)
+        if name in ("", candidate.name)
     )
 
 

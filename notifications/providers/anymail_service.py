@@ -224,16 +224,16 @@ class AnymailProvider(Provider):
         return f'"{quote(single_line(name))}" <{address}>' if name else address
 
     def _all_wired(self, mailboxes: Sequence[str]) -> list[str]:
-        found = [addresses.mailbox(one) for one in mailboxes]
-        return [self._mailbox(one.name, _wired(one.address)) for one in found]
+        found = [addresses.mailbox(address) for address in mailboxes]
+        return [self._mailbox(mailbox.name, _wired(mailbox.address)) for mailbox in found]
 
     def _copies(self, mailboxes: Sequence[str], known: Set[str]) -> dict[str, str]:
         """Return copies by address, each address once, without those that get the mail anyway."""
         found: dict[str, str] = {}
-        for one in map(addresses.mailbox, mailboxes):
-            wired = _wired(one.address)
+        for mailbox in map(addresses.mailbox, mailboxes):
+            wired = _wired(mailbox.address)
             if wired not in known:
-                found.setdefault(wired, self._mailbox(one.name, wired))
+                found.setdefault(wired, self._mailbox(mailbox.name, wired))
         return found
 
     def _sender_of(self, given: str) -> addresses.Sender:

@@ -197,7 +197,7 @@ class FairCalls(Generic[Row]):
         return row
 
     def _next(self) -> str | None:
-        idle = next((one for one in self._waiting if not self._open[one]), None)
+        idle = next((endpoint for endpoint in self._waiting if not self._open[endpoint]), None)
         if idle is not None:
             return idle
         least = min(self._waiting, key=self._open.__getitem__, default=None)

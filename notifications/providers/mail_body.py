@@ -48,17 +48,17 @@ def of(content: Mapping[str, Any]) -> bytes:
     shown = mail.get_body(("html",)) if html else None
     if inline and isinstance(shown, EmailMessage):
         shown.make_related()
-        for one in inline:
-            shown.attach(_part(one, "inline"))
-    for one in invitations:
+        for file in inline:
+            shown.attach(_part(file, "inline"))
+    for file in invitations:
         if mail.get_content_type() != "multipart/alternative":
             mail.make_alternative()
-        mail.attach(_part(one))
+        mail.attach(_part(file))
     attached = [file for file in files if file not in inline and file not in invitations]
     if attached:
         mail.make_mixed()
-        for one in attached:
-            mail.attach(_part(one, "attachment"))
+        for file in attached:
+            mail.attach(_part(file, "attachment"))
     del mail["MIME-Version"]
     return mail.as_bytes()
 
@@ -86,8 +86,8 @@ def _in_ascii(name: str, value: str) -> str:
     header = Message()
     header[name] = value.encode("ascii", "surrogateescape").decode("utf-8", "replace")
     (kind, _), *given = header.get_params(failobj=[("", "")], header=name)
-    named = ((key, collapse_rfc2231_value(one)) for key, one in given)
-    return _folded(kind, *(written for key, one in named for written in parameter(key, one)))
+    named = ((key, collapse_rfc2231_value(value)) for key, value in given)
+    return _folded(kind, *(written for key, value in named for written in parameter(key, value)))
 
 
 def parameter(name: str, value: str) -> Iterator[str]:
@@ -137,7 +137,8 @@ def _typed(content_type: str) -> str:
         return UNKNOWN_TYPE
     given = _PARAMETER.findall(content_type)
     return _folded(
-        kind, *(one for name, quoted, bare in given for one in parameter(name, quoted or bare))
+        kind,
+        *(written for name, quoted, bare in given for written in parameter(name, quoted or bare)),
     )
 
 

@@ -124,7 +124,7 @@ def ask(asks: Sequence[LimitRequest]) -> list[float]:
     """
     if not asks:
         return []
-    buckets = {b.key: b for one in asks for b in one.buckets}
+    buckets = {b.key: b for ask in asks for b in ask.buckets}
     if not buckets:
         return [0.0] * len(asks)
     try:
@@ -162,7 +162,7 @@ class LocalLimits:
         with self.lock:
             now = time.monotonic()
             retried: dict[str, int] = {}
-            waits = [self._decide_one(one, now, retried) for one in asks]
+            waits = [self._decide_one(ask, now, retried) for ask in asks]
             for clocks in (self.tat, self.reserved_tat):
                 if len(clocks) > 100_000:
                     for key in [key for key, value in clocks.items() if value < now]:

@@ -207,7 +207,7 @@ class SmtpProvider(Provider):
         content = message.content
         try:
             recipient = addresses.wire(message.recipient)
-            copies = [_wired(one) for name in COPIES for one in content.get(name, ())]
+            copies = [_wired(address) for name in COPIES for address in content.get(name, ())]
         except addresses.BadAddress as error:
             raise PermanentError(f"The address cannot be used. {error}", code="address") from None
         writer = self._writer_for(content.get("from_email", ""))

@@ -42,7 +42,7 @@ class PreparedMail:
     @property
     def envelope(self) -> str:
         """The commands before the mail."""
-        to = "".join(f"RCPT TO:<{one}>\r\n" for one in self.recipients)
+        to = "".join(f"RCPT TO:<{recipient}>\r\n" for recipient in self.recipients)
         return f"MAIL FROM:<{self.sender}>{self.parameters}\r\n{to}DATA\r\n"
 
     @property

@@ -61,12 +61,12 @@ def read() -> dict[str, Allocation]:
     spent = slot_time.last_minute()
     if spent is None:
         return {queue: Allocation(*sourced) for queue, sourced in sourced_weights().items()}
-    total = sum(one.seconds for one in spent.values())
+    total = sum(used.seconds for used in spent.values())
     found = {}
     for queue, (weight, source) in sourced_weights().items():
-        one = spent.get(queue, slot_time.Spent())
-        share = one.seconds / total if total else 0.0
-        found[queue] = Allocation(weight, source, share, one.pace)
+        used = spent.get(queue, slot_time.Spent())
+        share = used.seconds / total if total else 0.0
+        found[queue] = Allocation(weight, source, share, used.pace)
     return found
 
 

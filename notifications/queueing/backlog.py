@@ -83,7 +83,11 @@ def look(limit: int) -> list[Waiting]:
     """Look at every queue at once, counting at most ``limit`` due rows in each."""
     held = held_queues()
     free = [(c, p) for c, p in _QUEUES if routing.queue_for(c, p) not in held]
-    found = {(one.channel, one.priority): one for one in _look(free, limit)} if free else {}
+    found = (
+        {(waiting.channel, waiting.priority): waiting for waiting in _look(free, limit)}
+        if free
+        else {}
+    )
     return [found.get((c, p)) or Waiting(c, p, 0, None, held=True) for c, p in _QUEUES]
 
 

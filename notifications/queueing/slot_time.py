@@ -61,9 +61,9 @@ def report(spent: Mapping[str, Spent]) -> None:
         return
     key = _key(_now())
     with shared_state() as client, client.pipeline() as pipeline:
-        for queue, one in spent.items():
-            pipeline.hincrbyfloat(key, f"{queue}:seconds", one.seconds)
-            pipeline.hincrby(key, f"{queue}:messages", one.messages)
+        for queue, used in spent.items():
+            pipeline.hincrbyfloat(key, f"{queue}:seconds", used.seconds)
+            pipeline.hincrby(key, f"{queue}:messages", used.messages)
         pipeline.expire(key, BUCKET * (KEPT + 2))
         pipeline.execute()
 
@@ -81,8 +81,8 @@ def last_minute() -> dict[str, Spent] | None:
     found: dict[str, Spent] = {}
     for name, value in (item for bucket in buckets for item in bucket.items()):
         queue, _, kind = name.decode().rpartition(":")
-        one = Spent(seconds=float(value)) if kind == "seconds" else Spent(messages=int(value))
-        found[queue] = found.get(queue, Spent()).plus(one)
+        part = Spent(seconds=float(value)) if kind == "seconds" else Spent(messages=int(value))
+        found[queue] = found.get(queue, Spent()).plus(part)
     return found
 
 

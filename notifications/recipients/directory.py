@@ -72,11 +72,11 @@ def save_many(given: Iterable[Given], *, world: World = LIVE) -> list[Saved]:
 
     What is wrong with one is its ``error``, and stops no other.
     """
-    answers = [_checked(one) for one in given]
-    fine = [one for one in answers if one.error is None]
+    answers = [_checked(document) for document in given]
+    fine = [answer for answer in answers if answer.error is None]
     with transaction.atomic():
         faults = isolation.halving(
-            fine, lambda part: _write(part, world), stage="insert", key=lambda one: one.key
+            fine, lambda part: _write(part, world), stage="insert", key=lambda answer: answer.key
         )
         for faulty, fault in faults:
             faulty.error = FaultyRow.of(fault.error)
@@ -218,10 +218,10 @@ def _of_channel(channel: Any, given: Any, *, read: Callable[..., Any]) -> list[A
             f"There are more than {MOST_ADDRESSES} addresses.", field=f"addresses.{channel}"
         )
     found: dict[str, Address] = {}
-    for number, one in enumerate(several):
+    for number, written in enumerate(several):
         is_list = isinstance(given, list | tuple)
         place = f"addresses.{channel}" + f".{number}" * is_list
-        if (address := read(partial(_address, channel, place=place), one)) is not None:
+        if (address := read(partial(_address, channel, place=place), written)) is not None:
             found.setdefault(address.address, address)
     return list(found.values())
 
@@ -256,12 +256,12 @@ def _write(wanted: Sequence[Saved], world: World) -> None:
     Of one that is named again, what is named last holds.
     """
     merged: dict[str, writing.Wanted] = {}
-    for one in wanted:
-        kept = merged.setdefault(one.key, writing.Wanted())
-        kept.columns |= one.columns
-        kept.addresses |= one.addresses
+    for recipient in wanted:
+        kept = merged.setdefault(recipient.key, writing.Wanted())
+        kept.columns |= recipient.columns
+        kept.addresses |= recipient.addresses
     with transaction.atomic():
         created = writing.write(merged, world)
-    for one in wanted:
-        one.created = one.key in created
-        created.discard(one.key)
+    for recipient in wanted:
+        recipient.created = recipient.key in created
+        created.discard(recipient.key)

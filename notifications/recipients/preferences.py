@@ -212,8 +212,10 @@ def _lift(recipient: Recipient, change: Change) -> int:
     scope = suppressions.Scope.MARKETING if is_marketing else suppressions.Scope.EVERYTHING
     kind = categories.kind_of("", recipient.world, is_marketing=is_marketing)
     return sum(
-        suppressions.lift_unsubscribed(one.channel, one.address, scope=scope, world=recipient.world)
-        for one in recipient.addresses.all()
-        if change.channel in (EVERY_CHANNEL, one.channel)
-        and not held_by(kind, one.channel, recipient.choices)
+        suppressions.lift_unsubscribed(
+            address.channel, address.address, scope=scope, world=recipient.world
+        )
+        for address in recipient.addresses.all()
+        if change.channel in (EVERY_CHANNEL, address.channel)
+        and not held_by(kind, address.channel, recipient.choices)
     )

@@ -15,9 +15,9 @@ def of(recipient: str, channel: str = "") -> set[str]:
     Without a channel these are the forms of every channel.
     """
     spellings = {recipient}
-    for one in [CHANNELS[channel]] if channel in CHANNELS else CHANNELS.values():
+    for known in [CHANNELS[channel]] if channel in CHANNELS else CHANNELS.values():
         try:
-            spellings.add(one.clean_recipient(recipient))
+            spellings.add(known.clean_recipient(recipient))
         except MalformedRecipient:
             continue
     return spellings | {spelling.lower() for spelling in spellings if "@" in spelling}

@@ -56,10 +56,10 @@ def whose(forms: Iterable[str], channel: str = "") -> Q:
     It covers those of which a hash was kept. Without a channel it is that of every channel.
     """
     whole = Q()
-    for one in [channel] if channel else CHANNELS:
-        comparables = {comparable(one, form) for form in forms}
-        hashed = {hash_ for form in comparables for hash_ in hashes(one, form)}
-        whole |= Q(channel=one, recipient__in=comparables | hashed)
+    for name in [channel] if channel else CHANNELS:
+        comparables = {comparable(name, form) for form in forms}
+        hashed = {hash_ for form in comparables for hash_ in hashes(name, form)}
+        whole |= Q(channel=name, recipient__in=comparables | hashed)
     return whole
 
 

@@ -44,8 +44,13 @@ def write(wanted: Mapping[str, Wanted], world: World) -> set[str]:
     """Save recipients by their ids in the current transaction; return the ids that are new."""
     now = clock.now()
     ids, created = _locked(wanted, world, now)
-    _change({ids[key]: one.columns for key, one in wanted.items() if key not in created}, now)
-    _replace_addresses({ids[key]: one.addresses for key, one in wanted.items()}, ids, created)
+    _change(
+        {ids[key]: recipient.columns for key, recipient in wanted.items() if key not in created},
+        now,
+    )
+    _replace_addresses(
+        {ids[key]: recipient.addresses for key, recipient in wanted.items()}, ids, created
+    )
     return created
 
 
@@ -77,7 +82,7 @@ def _change(columns: Mapping[int, Mapping[str, Any]], now: datetime) -> None:
     """Write the columns that are named of rows that were there."""
     if not columns:
         return
-    given = [[_text(one.get(name)) for one in columns.values()] for name in _COLUMNS]
+    given = [[_text(values.get(name)) for values in columns.values()] for name in _COLUMNS]
     if connection.vendor == "postgresql":
         dialect.count_of(
             f"UPDATE {_TABLE} AS r SET locale = COALESCE(g.locale, r.locale),"  # noqa: S608 -- our own words and placeholders

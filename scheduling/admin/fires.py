@@ -157,10 +157,10 @@ class FireAdmin(ReadableAdmin):
     def attempts(self, fire: Fire) -> SafeString | str:
         rows = (
             (
-                *(one["attempt"], one["ended_at"], one["worker"] or NOTHING),
-                without_addresses(one["error"]),
+                *(attempt["attempt"], attempt["ended_at"], attempt["worker"] or NOTHING),
+                without_addresses(attempt["error"]),
             )
-            for one in fire.history or ()
+            for attempt in fire.history or ()
         )
         return format_html_join("", "<p>{}. {} {}: {}</p>", rows) or NOTHING
 

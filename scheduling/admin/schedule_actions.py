@@ -85,7 +85,7 @@ class ScheduleActions(ReadableAdmin):
         """Offer to pause what is active, and to resume what is paused."""
         offered: list[Any] = super().get_actions_detail(request, object_id)
         active = PeriodicTask.objects.filter(pk=object_id, enabled=True).exists()
-        return [one for one in offered if one.path != ("resume" if active else "pause")]
+        return [action for action in offered if action.path != ("resume" if active else "pause")]
 
     @with_dialog("Pause", "steer", "pause", DIALOGS["pause"])
     def pause(self, request: HttpRequest, _form: BaseDialogForm, object_id: int) -> HttpResponse:

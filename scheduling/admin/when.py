@@ -143,7 +143,11 @@ class OutlookForm(WhenForm):
         with isolation.aside("reading what a schedule fires by now"):
             before += upcoming_fires(task, len(moments))
         last = min(before[-1:] + moments[-1:], default=None)
-        gone = [shown(one, zone) for one in before if one not in moments and one <= (last or one)]
+        gone = [
+            shown(moment, zone)
+            for moment in before
+            if moment not in moments and moment <= (last or moment)
+        ]
         new = [
             shown(moment, zone)
             for moment in moments

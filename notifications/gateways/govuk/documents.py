@@ -57,7 +57,7 @@ def with_status(word: str) -> Q:
     Raises ``KeyError`` for a word that is not a status.
     """
     if word == "failed":
-        return reduce(or_, (with_status(one) for one in WORDS if one.endswith("-failure")))
+        return reduce(or_, (with_status(word) for word in WORDS if word.endswith("-failure")))
     statuses, reasons = WORDS[word]
     others = Q(status__in=[status for status in statuses if status != Status.FAILED])
     if Status.FAILED not in statuses:

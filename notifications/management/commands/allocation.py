@@ -50,7 +50,7 @@ class Command(BaseCommand):
             if not allocation.let_go(queue):
                 raise CommandError(f"The queue {queue!r} has no weight set by an operator.")
         if options["json"]:
-            every = {queue: asdict(one) for queue, one in allocation.read().items()}
+            every = {queue: asdict(allocated) for queue, allocated in allocation.read().items()}
             self.stdout.write(json.dumps({"on": allocation.is_on(), "queues": every}, indent=2))
             return
         _show(overview.read(), allocation.read(), every=options["all"])
@@ -69,12 +69,12 @@ def _override(change: str) -> None:
 def _show(now: overview.Overview, allocated: Mapping[str, Allocation], *, every: bool) -> None:
     queues = {queue.name: queue for queue in now.queues}
     table = Table(*_COLUMNS, box=None)
-    for name, one in sorted(allocated.items(), key=lambda item: -(item[1].share or 0)):
+    for name, current in sorted(allocated.items(), key=lambda item: -(item[1].share or 0)):
         queue = queues.get(name)
-        has_own = one.source is not allocation.Source.SETTINGS
-        if every or one.share or has_own or (queue and not queue.is_idle):
+        has_own = current.source is not allocation.Source.SETTINGS
+        if every or current.share or has_own or (queue and not queue.is_idle):
             table.add_row(
-                *(name, _weight(one), *_had(one)),
+                *(name, _weight(current), *_had(current)),
                 *(_work(queue) if queue else ()),
             )
     console = Console(highlight=False)
@@ -82,16 +82,16 @@ def _show(now: overview.Overview, allocated: Mapping[str, Allocation], *, every:
     console.print(_rules())
 
 
-def _weight(one: Allocation) -> str:
-    if one.source is allocation.Source.SETTINGS:
-        return f"{one.weight:g}"
-    return f"{one.weight:g} ({one.source})"
+def _weight(allocated: Allocation) -> str:
+    if allocated.source is allocation.Source.SETTINGS:
+        return f"{allocated.weight:g}"
+    return f"{allocated.weight:g} ({allocated.source})"
 
 
-def _had(one: Allocation) -> tuple[str, str]:
-    if one.share is None or one.service_time is None:
+def _had(allocated: Allocation) -> tuple[str, str]:
+    if allocated.share is None or allocated.service_time is None:
         return "unknown", "unknown"
-    return f"{one.share:.1%}", f"{one.service_time * 1000:.0f} ms"
+    return f"{allocated.share:.1%}", f"{allocated.service_time * 1000:.0f} ms"
 
 
 def _work(queue: overview.Queue) -> tuple[str, ...]:

@@ -35,8 +35,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         for name in ("created", "changed", "refused", "blank"):
             self.stdout.write(f"{name}: {getattr(found, name)}")
-        for one in found.errors:
-            self.stderr.write(f"line {one['line']}, {one['field']}: {one['detail']}")
+        for refusal in found.errors:
+            self.stderr.write(f"line {refusal['line']}, {refusal['field']}: {refusal['detail']}")
         if found.refused:
             raise CommandError(f"{found.refused} rows were refused.")
 

@@ -32,9 +32,9 @@ class Command(BaseCommand):
         listed = verbs.add_parser("list", help="each job on a line")
         listed.add_argument("--group", default="", help="only the jobs of this group")
         for verb, text in (("show", "a job and its last fires"), ("next", "when it fires next")):
-            one = verbs.add_parser(verb, help=text)
-            one.add_argument("name")
-            one.add_argument("--count", type=int, default=FIRES_SHOWN)
+            command = verbs.add_parser(verb, help=text)
+            command.add_argument("name")
+            command.add_argument("--count", type=int, default=FIRES_SHOWN)
         filled = verbs.add_parser("backfill", help="run a job for past times that have no fire")
         filled.add_argument("name")
         filled.add_argument("--since", required=True, help="like 2026-03-01T00:00+01:00")
@@ -48,8 +48,8 @@ class Command(BaseCommand):
         )
         compared.add_argument("name", help="of the calendar, without .ics")
         compared.add_argument("file", type=Path, help="the new file, which is only read")
-        for one in (calendar, compared):
-            one.add_argument("--days", type=int, default=DAYS_SHOWN, help="from today on")
+        for command in (calendar, compared):
+            command.add_argument("--days", type=int, default=DAYS_SHOWN, help="from today on")
         for verb in _ORDERS:
             several = verbs.add_parser(verb, help=f"{verb} jobs, by name or by group")
             several.add_argument("names", nargs="*", metavar="name")
@@ -108,10 +108,10 @@ class Command(BaseCommand):
     def _calendars(self, name: str, days: int) -> None:
         if not (found := [name] if name else list(calendars.stamps())):
             self.stdout.write("There is no calendar in the folder SCHEDULING_CALENDARS.")
-        for one in found:
-            self.stdout.write(f"{one}:")
-            self._holidays(one, days, is_alone=bool(name))
-            for user in calendar_use.users_of(one).read:
+        for difference in found:
+            self.stdout.write(f"{difference}:")
+            self._holidays(difference, days, is_alone=bool(name))
+            for user in calendar_use.users_of(difference).read:
                 fires = ", ".join(_when(fire, user.zone) for fire in user.next_fires) or "-"
                 state = "" if user.is_enabled else " (paused)"
                 self.stdout.write(f"  used by {user.name}{state}, next: {user.fault or fires}")
