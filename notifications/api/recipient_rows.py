@@ -1,12 +1,13 @@
 """The rows of a CSV of recipients: saved each for itself, a thousand in a transaction."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from notifications.api import csv_rows
 from notifications.core.errors import InvalidField, InvalidNotification, MalformedRow
+from notifications.core.text import shown
 from notifications.core.world import World
 from notifications.models.recipient import ADDRESSED
 from notifications.recipients import directory
@@ -77,7 +78,40 @@ def _refusal(row: csv_rows.Row) -> InvalidNotification | None:
         return MalformedRow(row.problem, field="row")
     if row.cells.get("verified", "").lower() not in _VERIFIED:
         return InvalidField("It must be yes or no.", field="verified")
+    filled = {name for name, cell in row.cells.items() if cell} - {csv_rows.ID, *FIELDS}
+    for name in sorted(filled):
+        if around := next((outer for outer in _around(name) if outer in filled), None):
+            return InvalidField(
+                f"The column {shown(name)} is inside {around}, which has a value of its own.",
+                field=name,
+            )
     return None
+
+
+def _path(column: str) -> list[str]:
+    """Return the keys that lead to an attribute: ``orders.count`` is ``count`` in ``orders``.
+
+    A name with nothing before or after a dot is one key.
+    """
+    keys = column.split(".")
+    return keys if all(keys) else [column]
+
+
+def _around(column: str) -> list[str]:
+    """Return the names of the objects that an attribute is in."""
+    path = _path(column)
+    return [".".join(path[:depth]) for depth in range(1, len(path))]
+
+
+def _attributes(cells: Mapping[str, str]) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    for column, cell in cells.items():
+        place = attributes
+        *outer, last = _path(column)
+        for key in outer:
+            place = place.setdefault(key, {})
+        place[last] = cell
+    return attributes
 
 
 def _given(row: csv_rows.Row) -> dict[str, Any]:
@@ -96,7 +130,7 @@ def _given(row: csv_rows.Row) -> dict[str, Any]:
     if addresses:
         given["addresses"] = addresses
     given |= {name: cells.pop(name) for name in _CSV_COLUMNS if name in cells}
-    return {**given, "attributes": cells} if cells else given
+    return {**given, "attributes": _attributes(cells)} if cells else given
 
 
 def _told(number: int, line: int, error: InvalidNotification) -> dict[str, Any]:

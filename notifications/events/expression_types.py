@@ -2,14 +2,21 @@
 
 The library has no type checker, and an event's data has no schema. So each part of an expression
 between ``&&`` and ``||`` is evaluated with values of every type of JSON for the fields that it
-reads. A part that each of them fails, such as ``data.amount > [1]``, can never work.
+reads. A part that each of them fails, such as ``data.amount > [1]``, can never work, and neither
+can ``1 / 0 == 1``.
 """
 
 from collections.abc import Callable, Iterator
 from itertools import accumulate, pairwise, product
 from typing import Any
 
-from notifications.events.expressions import MACROS, TOKENS, BadExpression, run
+from notifications.events.expressions import (
+    MACROS,
+    TOKENS,
+    BadExpression,
+    first_sentence,
+    run,
+)
 
 VALUES: tuple[Any, ...] = (
     *(1, 1.5, True, None, "1", "1h", "2026-01-01T00:00:00Z"),
@@ -40,10 +47,24 @@ def check(expression: str, field: str) -> None:
     for part in _parts(expression):
         if (found := _results(part)) is not None and not found:
             raise BadExpression(f"No data fits the types of {part!r}.")
+        _check_values(part)
     fits, otherwise = GIVES.get(field, (None, ""))
     found = _results(expression) if fits is not None else None
     if fits is not None and found and not any(map(fits, found)):
         raise BadExpression(otherwise)
+
+
+def _check_values(part: str) -> None:
+    """Refuse a part that fails whatever the data is: a constant one, or one that divides by 0."""
+    words = [token[0] for token in _tokens(part)]
+    if "data" not in words:
+        try:
+            run(part, {})
+        except Exception as error:  # noqa: BLE001 -- as in ``_results``
+            raise BadExpression(f"{part!r} always fails: {first_sentence(error)}") from None
+    for sign, divisor, following in zip(words, words[1:], [*words[2:], ""], strict=False):
+        if sign in ("/", "%") and divisor in ("0", "0u") and following != ".":
+            raise BadExpression(f"{part!r} divides by zero.")
 
 
 def _results(part: str) -> list[Any] | None:

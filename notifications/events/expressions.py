@@ -80,7 +80,7 @@ def evaluate(expression: str, data: dict[str, Any]) -> Any:
     except KeyError as error:
         raise BadExpression(f"The data has no {printable(str(error))}.") from None
     except Exception as error:  # noqa: BLE001 -- whatever it is, this data has raised it
-        raise BadExpression(_first_sentence(error)) from None
+        raise BadExpression(first_sentence(error)) from None
 
 
 def run(expression: str, data: dict[str, Any]) -> Any:
@@ -175,7 +175,7 @@ def _check_literal(call: str) -> None:
     try:
         _compiled(_with_our_size(call)).execute({SIZE: _size})
     except Exception as error:  # noqa: BLE001 -- as above
-        raise BadExpression(_first_sentence(error)) from None
+        raise BadExpression(first_sentence(error)) from None
 
 
 def _check_macros(tokens: list[str]) -> set[str]:
@@ -218,5 +218,6 @@ def _where(error: Exception) -> str:
     return printable(f"At character {found[1]}: {found[2]}")
 
 
-def _first_sentence(error: Exception) -> str:
+def first_sentence(error: Exception) -> str:
+    """Return what the library says of a fault, up to its first full stop."""
     return printable(str(error).split(".")[0][:200] + ".")

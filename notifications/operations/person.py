@@ -32,7 +32,7 @@ from scheduling.models import Schedule
 
 SHORTEST = 3  # letters and digits of an address
 FORGOTTEN = "forgotten"  # in place of a recipient, and in texts of a recipient's address
-COPIES = ("cc", "bcc", "reply_to", "to", "shown_cc")  # fields of a mail that name people
+COPIES = ("cc", "bcc", "reply_to", "to", "shown_cc", "from_email")  # of a mail, naming people
 
 OF_A_RULE = ("condition", "recipients", "to", "context", "match", "cancel_match")
 
@@ -211,7 +211,7 @@ class Person:
         return self.told(TaskResult.objects.all(), "task_args", "task_kwargs", "result")
 
     def left_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a mail's fields without it among the copies."""
+        """Return a mail's fields without it among the copies, and as the sender."""
         kept = {}
         for name, value in fields.items():
             if name in COPIES and isinstance(value, list):

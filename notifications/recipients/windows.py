@@ -217,12 +217,11 @@ def check(row: DeliveryWindow) -> None:
         if not isinstance(getattr(row, name), time_of_day) or getattr(row, name).tzinfo:
             raise InvalidField("It must be a local time like 08:00.", field=name)
     days = row.days
-    if not isinstance(days, list) or not set(days) <= set(DAYS):
-        raise InvalidField(
-            f"It must be a list of days, and {shown(days)} is not.",
-            field="days",
-            hint=f"Use one of: {', '.join(DAYS)}.",
-        )
+    allowed = f"Use some of: {', '.join(DAYS)}."
+    if not isinstance(days, list):
+        raise InvalidField("It must be a list of days.", field="days", hint=allowed)
+    if unknown := [day for day in days if day not in DAYS]:
+        raise InvalidField(f"There is no day {shown(unknown[0])}.", field="days", hint=allowed)
     if not days:
         raise InvalidWindow("It must open on at least one day.", field="days")
     places.check_timezone(row.timezone)

@@ -13,7 +13,7 @@ from notifications.db import clock
 from notifications.models import Chain, ChainRun, Notification, ProviderAccount
 from notifications.operations import personal_data
 from notifications.providers import accounts
-from notifications.submission import save_recipient
+from notifications.submission import save_recipient, send
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.api.conftest import Caller, call, caller
@@ -161,6 +161,32 @@ def test_a_step_by_mail_goes_from_a_sender_of_its_own() -> None:
     with pytest.raises(errors.InvalidField) as refused:
         save_chain("alarm", [{**mail, "from_email": "eve@example.org"}])
     assert refused.value.field == "steps.0.from_email"
+
+
+WIDE = {code: code + 0xFEE0 for code in range(ord("!"), ord("~") + 1)}
+
+
+@pytest.mark.parametrize("sender", ["eve@example.org", "Eve <eve@example.org>", "alarm@example"])
+def test_a_sender_in_full_width_letters_is_refused_for_a_step_as_for_a_send(sender: str) -> None:
+    ProviderAccount.objects.create(
+        name="mail-a", channel="email", kind="simulator", settings={"from": "alarm@example.org"}
+    )
+    accounts.forget()
+    mail: dict[str, Any] = {"channel": "email", "recipient": "ada@example.org", "body": "B"}
+    given = {**mail, "from_email": sender.translate(WIDE)}
+    messages = set()
+    for ask in (
+        lambda: send(**given),
+        lambda: save_chain("alarm", [given]),
+        lambda: send_chain(chain(given)),
+    ):
+        with pytest.raises(errors.InvalidField) as refused:
+            ask()
+        assert refused.value.field.endswith("from_email")
+        messages.add(refused.value.message)
+    assert len(messages) == 1
+    own = {**mail, "from_email": "Alarm <alarm@example.org>".translate(WIDE)}
+    assert (send(**own).status, len(rows(send_chain(chain(own))))) == ("queued", 1)
 
 
 def test_a_step_goes_by_the_account_that_it_names(deliver: Deliver) -> None:

@@ -287,3 +287,19 @@ def test_what_is_kept_of_those_with_similar_addresses_and_of_fields_stays(
     assert Hold.objects.get(value="push").reason == "forgotten"
     emptied = {**named, "value": "forgotten"}
     assert Audience.objects.get().filter == {"and": [country, emptied]}
+
+
+def test_mails_to_others_no_longer_name_who_was_forgotten_as_their_sender(
+    transactional_db: None, deliver: Callable[..., Any], settings: Settings
+) -> None:
+    settings.OUTBOX = True
+    mail: dict[str, Any] = {"channel": "email", "subject": "S", "body": "B", "recipient": OTHER}
+    rows = [send(**mail, from_email=one) for one in (f"Ada <{ADA}>", "shop@example.org")]
+    assert personal_data.forget(ADA)["copies"] == 1
+    assert told("lovelace") == set()
+    deliver(*rows)
+    sent = Notification.objects.filter(pk__in=[row.pk for row in rows]).order_by("id")
+    assert [(row.status, row.mail and row.mail.fields.get("from_email")) for row in sent] == [
+        ("sent", None),
+        ("sent", "shop@example.org"),
+    ]

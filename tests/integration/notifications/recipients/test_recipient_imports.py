@@ -99,3 +99,29 @@ def test_a_file_is_imported_by_a_command_that_shows_how_far_it_is(
         call_command("import_recipients", str(file), project="nope")
     with pytest.raises(CommandError, match="No such file"):
         call_command("import_recipients", str(tmp_path / "none.csv"))
+
+
+def test_a_dot_in_a_column_leads_into_an_object_as_in_a_filter(call: Caller) -> None:
+    def send_csv(text: str) -> Any:
+        answer = call._client.post(
+            "/api/v1/recipients/import",
+            text.encode(),
+            content_type="text/csv",
+            headers=call.headers,
+        )
+        return answer.json()
+
+    done = send_csv(
+        "id,email,orders.count,orders.last.shop,e.g.\n"
+        "c-1,ada@example.org,many,Graz,x\nc-2,bob@example.org,few,,\n"
+    )
+    assert done["created"] == 2
+    attributes = call.ok("GET", "/recipients/c-1")["attributes"]
+    assert attributes == {"orders": {"count": "many", "last": {"shop": "Graz"}}, "e.g.": "x"}
+    wanted = {"field": "attributes.orders.count", "op": "eq", "value": "many"}
+    found = call.ok("POST", "/audiences/preview", {"filter": wanted})
+    assert [one["id"] for one in found["recipients"]] == ["c-1"]
+    both = send_csv("id,orders,orders.count\nc-3,1,2\nc-4,1,\nc-5,,2\n")
+    assert (both["created"], both["refused"]) == (2, 1)
+    assert both["errors"][0]["field"] == "orders.count"
+    assert "inside orders" in both["errors"][0]["detail"]

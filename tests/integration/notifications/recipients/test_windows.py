@@ -353,6 +353,9 @@ def test_a_window_that_cannot_work_is_refused_by_field(
     answer = call("POST", "/delivery-windows", given)
     assert (answer.status_code, answer.json()["field"]) == (422, field)
     assert answer.json()["type"].endswith(kind)
+    if changes == {"days": ["monday"]}:
+        assert answer.json()["detail"] == "There is no day 'monday'."
+        assert "mon, tue, wed, thu, fri, sat, sun" in answer.json()["hint"]
     form = {"project": "default", "days": ["mon"], "spread": "10", "if_late": "drop", **given}
     shown = admin_client.post("/admin/notifications/deliverywindow/add/", form)
     assert shown.status_code == 200

@@ -18,6 +18,13 @@ from notifications.events.expressions import BadExpression
         ("5.startsWith('x')", "5.startsWith"),
         ("data.amount + 1", "neither true nor false"),
         ("'yes'", "neither true nor false"),
+        ("1/0 == 1", "division by zero"),
+        ("data.paid || 1 % 0 == 1", "modulo by zero"),
+        ("data.amount / 0 > 1", "divides by zero"),
+        ("data.vip && (data.amount%0 == 1)", "divides by zero"),
+        ("[1][5] == 1", "out of bounds"),
+        ("[1, 2].exists(x, x / 0 > 1)", "zero"),
+        ("9223372036854775807 + 1 > 0", "verflow"),
     ],
 )
 def test_a_condition_that_no_data_fits_is_refused(expression: str, why: str) -> None:
@@ -50,6 +57,10 @@ def test_a_condition_that_no_data_fits_is_refused(expression: str, why: str) -> 
         "data.a + data.b + data.c + data.d > 1",
         "(data.a == 'x') // data.b > [1]",
         "data.text == 'a && b > [1]'",
+        "data.amount / 0.5 > 1.0",
+        "data.amount / data.n > 1",
+        "data.text == '1/0'",
+        "data.amount > 1 // / 0",
     ],
 )
 def test_a_condition_that_some_data_fits_is_kept(expression: str) -> None:
