@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from config import command_line, processes
+from config import command_line, listening, processes
 from notifications.core import extras
 
 PROCESSES = {
@@ -51,11 +51,29 @@ def main() -> None:
     elif name == "up":
         os.execv(sys.executable, [sys.executable, "-m", "config.up"])  # noqa: S606 -- no shell is wanted
     elif name in PROCESSES:
+        if name == "web":
+            _refuse_taken_port(options)
         program, *arguments = PROCESSES[name]
         path = str(Path(sys.executable).parent / program)
         os.execv(path, [path, *arguments, *options])  # noqa: S606 -- no shell is wanted
     else:
         command_line.run(["notifications", name, *options])
+
+
+def _refuse_taken_port(options: list[str]) -> None:
+    """End the process with a line where granian, with these options, would show its stack."""
+    import click  # noqa: PLC0415 -- no other process than the web has it and granian
+    from granian.cli import cli  # noqa: PLC0415
+
+    try:
+        context = cli.make_context(
+            "granian", [*processes.WEB[1:], *options], auto_envvar_prefix="GRANIAN"
+        )
+    except click.ClickException:
+        return  # granian says what is wrong with them
+    chosen = context.params
+    if not chosen["uds"] and (said := listening.problem(chosen["host"], chosen["port"])):
+        sys.exit(f"The web server {said}. Set GRANIAN_PORT to a free port.")
 
 
 def _is_there(package: str) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 
 from django.conf import settings
 
+from config import listening
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -28,6 +30,8 @@ def install() -> None:
         options.address = options.address or LOOPBACK[0]
         if said := problem(options, in_production=settings.IN_PRODUCTION):
             raise SystemExit(f"config.E010: {said}")
+        if not options.unix_socket and (said := listening.problem(options.address, options.port)):
+            raise SystemExit(f"Flower {said}. Set FLOWER_PORT to a free port.")
 
     options.add_parse_callback(look)
 

@@ -7,7 +7,6 @@ another, then web, worker, scheduler, Flower and the SMTP server. Run again, it 
 import contextlib
 import fcntl
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from django.db import DatabaseError
 from django.utils.crypto import get_random_string
 from environs import EnvError, FileAwareEnv
 
+from config import listening
 from config.checks import refuse_errors
 from config.embedded_broker import BrokerNotStarted, EmbeddedBroker, socket_path_problem
 from config.system import System
@@ -106,15 +106,8 @@ def _free_port(name: str, default: int) -> int:
         port = env.int(name, default=default, validate=PORT)
     except EnvError:
         raise CannotStart(f"{name} has to be a port number, like {default}.") from None
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise CannotStart(
-                f"cannot listen on port {port} ({error.strerror}). "
-                f"Choose another: make up {name}={port + 1}"
-            ) from None
+    if problem := listening.problem(HOST, port):
+        raise CannotStart(f"{problem}. Choose another: make up {name}={port + 1}")
     return port
 
 

@@ -104,7 +104,7 @@ TABLE: dict[str, tuple[str, str]] = {
         "::test_a_command_does_not_wait_for_a_collector_that_hangs",
     ),
     "config/welcome.py": ("asks this system's own pages on this machine, for 5 s", NO_CALL),
-    "config/up.py": ("looks for a free port of this machine", NO_CALL),
+    "config/listening.py": ("looks for a free port of this machine", NO_CALL),
     "config/embedded_broker.py": ("a socket file of this machine", NO_CALL),
     "config/flower_guard.py": ("reads Flower's options", NO_CALL),
     "notifications/email_backend.py": ("is a backend of Django's mail", NO_CALL),

@@ -1,7 +1,9 @@
 """Run the SMTP server."""
 
 import asyncio
+import os
 import signal
+import socket
 import ssl
 import sys
 from importlib import import_module
@@ -55,7 +57,7 @@ class Command(BaseCommand):
             raise CommandError(f"The certificate cannot be used: {error.reason}.") from None
         except OSError as error:
             raise CommandError(
-                f"Cannot listen on {chosen.host}:{chosen.port}: {error.strerror or error}."
+                f"Cannot listen on {chosen.host}:{chosen.port}: {_reason(error)}."
             ) from None
 
     async def _serve(self, serve: Any, options: Any) -> None:
@@ -68,3 +70,9 @@ class Command(BaseCommand):
             print(f"SMTP on {options.host}:{port}", flush=True)
 
         await serve(options, stopped, say)
+
+
+def _reason(error: OSError) -> str:
+    """Return the system's words: asyncio puts the address before them, once more."""
+    known = not isinstance(error, socket.gaierror) and error.errno
+    return os.strerror(error.errno) if known else error.strerror or str(error)
