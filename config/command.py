@@ -63,7 +63,7 @@ def main() -> None:
 def _refuse_taken_port(options: list[str]) -> None:
     """End the process with a line where granian, with these options, would show its stack."""
     import click  # noqa: PLC0415 -- no other process than the web has it and granian
-    from granian.cli import cli  # noqa: PLC0415
+    from granian.cli import cli  # noqa: PLC0415 -- likewise
 
     try:
         context = cli.make_context(

@@ -20,7 +20,13 @@ from celery.signals import (
     worker_process_shutdown,
     worker_shutting_down,
 )
+from celery.worker import WorkController
+from django.apps import apps
+from django.conf import ENVIRONMENT_VARIABLE, settings
+from django.core.checks import Error
 
+from notifications.core import needed
+from notifications.core.routing import SEND_TASK
 from notifications.worker import shutdown, transports
 from scheduling import redis_address
 
@@ -36,10 +42,16 @@ def setup(app: Celery) -> None:
     """Have an app's workers keep the promises of notifications and schedules.
 
     Call it right after the app was made, before a task is defined: the class of its tasks is
-    set here, too. Raises RuntimeError if a task is defined already.
+    set here, too. Raises RuntimeError if a task is defined already, or nothing says where Django's
+    settings are.
     """
     if "Task" in vars(app):
         raise RuntimeError("Call notifications.celery.setup(app) before the first task is defined.")
+    if not (settings.configured or os.environ.get(ENVIRONMENT_VARIABLE)):
+        raise RuntimeError(
+            "Nothing says where Django's settings are. Call, before the app is made, "
+            f'os.environ.setdefault("{ENVIRONMENT_VARIABLE}", "yourproject.settings").'
+        )
     # Celery's command takes BROKER_URL for its own --broker, and hands it on by this name.
     if broker := os.environ.get("CELERY_BROKER_URL"):
         os.environ["CELERY_BROKER_URL"] = redis_address.for_kombu(broker)
@@ -49,6 +61,7 @@ def setup(app: Celery) -> None:
     app.task_cls = TASK
     app.control_cls = "notifications.canvas.control:Control"
     app.steps["worker"].update(STEPS)
+    refuse_unfit_apps()
     app.on_after_configure.connect(_refuse_bad_settings, weak=False)
     worker_init.connect(_refuse_bad_settings, weak=False)
     worker_init.connect(shutdown.refuse_green_pools)  # before it waits for anything
@@ -63,9 +76,42 @@ def setup(app: Celery) -> None:
     worker_process_shutdown.connect(_send_traces, weak=False)
 
 
-def is_set_up(app: Celery) -> bool:
-    """Return whether ``setup`` was called for this app."""
-    return bool(app.task_cls == TASK)
+def problem_of(app: Celery) -> Error | None:
+    """Return what an app lacks in which workers or schedulers of notifications could run."""
+    if app.task_cls != TASK:
+        return Error(
+            f"The Celery app {app.main!r} is not set up for notifications.",
+            hint="Call notifications.celery.setup(app) where it is made, and import the app in "
+            "your project's __init__.py.",
+            id="notifications.E006",
+        )
+    if app._config_source is None:  # noqa: SLF001 -- to read `app.conf` would load it
+        return Error(
+            f"The Celery app {app.main!r} does not read Django's settings.",
+            hint='Call app.config_from_object("django.conf:settings", namespace="CELERY") where '
+            "it is made.",
+            id="notifications.E007",
+        )
+    return None
+
+
+def refuse_unfit_apps() -> None:
+    """Have no worker or scheduler begin whose app lacks something, also if it is not set up."""
+    worker_init.connect(_refuse_unfit, weak=False)
+    beat_init.connect(_refuse_unfit, weak=False)
+
+
+def _refuse_unfit(sender: Any, **_: Any) -> None:
+    """End a process of such an app, or of a project without our apps. Raises SystemExit."""
+    if problem := problem_of(sender.app):
+        raise SystemExit(f"{problem.id}: {problem.msg} {problem.hint}")
+    if not apps.is_installed("notifications"):
+        raise SystemExit(f"INSTALLED_APPS lacks notifications: {needed.REMEDY}")
+    if isinstance(sender, WorkController) and SEND_TASK not in sender.app.tasks:
+        raise SystemExit(
+            f"notifications.E008: The Celery app {sender.app.main!r} has not the tasks of "
+            "notifications. Call app.autodiscover_tasks() where it is made."
+        )
 
 
 def _share_memory(**_: Any) -> None:
@@ -83,6 +129,8 @@ def _share_memory(**_: Any) -> None:
 
 def _refuse_bad_settings(**_: Any) -> None:
     """End a process whose settings have errors. Raises SystemExit."""
+    if missing := needed.missing_settings():
+        raise SystemExit(missing)
     from notifications.worker import checks  # noqa: PLC0415 -- needs Django's settings
 
     checks.refuse_errors()

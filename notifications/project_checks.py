@@ -14,25 +14,14 @@ from django.urls import NoReverseMatch, reverse
 from notifications import celery as celery_setup
 from notifications.settings import NOTIFICATIONS_APPS, NOTIFICATIONS_MIDDLEWARE
 
-SETTINGS = ("NOTIFICATIONS_QUEUE_WINDOW", "CELERY_TASK_ROUTES", "CELERY_TASK_QUEUES", "BROKER_URL")
-
 
 @register("notifications")
 def check_project(**_: Any) -> list[CheckMessage]:
     """Errors: without these, what is accepted is not sent, or not as promised. Warnings: a part."""
     return [
-        *(*_settings(), *_apps(), *_middleware(), *_time_zones(), *_celery(), *_sqlite()),
+        *(*_apps(), *_middleware(), *_time_zones(), *_celery(), *_sqlite()),
         *(*_broker(), *_email(), *_addresses(), *_public_address()),
     ]
-
-
-def _settings() -> Iterator[CheckMessage]:
-    if missing := [name for name in SETTINGS if not hasattr(settings, name)]:
-        yield Error(
-            f"Settings are missing: {', '.join(missing)}.",
-            hint="Add to your settings: from notifications.settings import *",
-            id="notifications.E002",
-        )
 
 
 def _apps() -> Iterator[CheckMessage]:
@@ -65,13 +54,8 @@ def _time_zones() -> Iterator[CheckMessage]:
 
 
 def _celery() -> Iterator[CheckMessage]:
-    if not celery_setup.is_set_up(current_app):
-        yield Error(
-            f"The Celery app {current_app.main!r} is not set up for notifications.",
-            hint="Call notifications.celery.setup(app) where it is made, and import the app in "
-            "your project's __init__.py.",
-            id="notifications.E006",
-        )
+    if problem := celery_setup.problem_of(current_app):
+        yield problem
 
 
 def _sqlite() -> Iterator[CheckMessage]:

@@ -6,7 +6,11 @@ from django.apps import AppConfig, apps
 from django.db import connections
 from django.db.models.signals import post_migrate
 
+from scheduling import installed
+
 # The app's models must be loaded before what uses them, hence the imports inside functions.
+
+NEEDED = ("django_celery_beat",)
 
 
 class SchedulingConfig(AppConfig):
@@ -14,6 +18,11 @@ class SchedulingConfig(AppConfig):
 
     name = "scheduling"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def __init__(self, *args: Any) -> None:
+        """Raise ``ImproperlyConfigured`` where an app is missing whose tables this one needs."""
+        super().__init__(*args)
+        installed.require(NEEDED, 'add "django_celery_beat".')
 
     def ready(self) -> None:
         from scheduling import (

@@ -3,12 +3,17 @@
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.validators import RegexValidator
 from django.db import models, transaction
 
 from templates_engine import parts
 from templates_engine.errors import VersionImmutable
+
+if not apps.is_installed("templates_engine"):  # Django would not say what to add
+    raise ImproperlyConfigured('INSTALLED_APPS lacks templates_engine: add "templates_engine".')
 
 NAME = RegexValidator(
     r"^[a-z0-9]+([._-][a-z0-9]+)*$",

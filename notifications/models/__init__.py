@@ -4,6 +4,11 @@ A notification's status and due time change by the conditional updates of ``tran
 by an assignment and a ``save()``.
 """
 
+from notifications.core import needed
+from scheduling import installed
+
+installed.require_own("notifications", needed.REMEDY)
+
 from notifications.models.api_key import ApiKey
 from notifications.models.archived_notification import ArchivedNotification
 from notifications.models.audience import Audience, Expansion, ExpansionChunk

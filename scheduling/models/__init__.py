@@ -4,6 +4,10 @@ A *schedule* is a django-celery-beat ``PeriodicTask``; people create and pause i
 here stand beside it and belong to the schedulers.
 """
 
+from scheduling import installed
+
+installed.require_own("scheduling", 'add "django_celery_beat" and "scheduling".')
+
 from scheduling.models.fire import Fire
 from scheduling.models.process import Lease, SchedulerProcess, WorkerProcess
 from scheduling.models.schedule import Change, Origin, Schedule, UniqueRun, refuse_long_jitter
