@@ -24,6 +24,7 @@ OF_THE_SETTINGS = frozenset({"celery", "django", "kombu", "psycopg", "flower", "
 # Dependencies that open none as they are used here, and those of which a part does (``OPENS``).
 KNOWN = OF_THE_SETTINGS | {
     *("aiosmtpd", "allauth", "anymail", "apprise", "asgiref", "babel", "billiard", "botocore"),
+    *("click", "granian"),
     *("cel", "certifi", "cronsim", "cryptography", "css_inline", "dateutil", "dj_database_url"),
     *("django_celery_beat", "django_celery_results", "dkim", "dns", "environs", "google"),
     *("django_tasks", "openpyxl"),

@@ -71,6 +71,15 @@ def test_alertmanager_takes_its_example() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
+@needs("amtool")
+@pytest.mark.parametrize(("severity", "receiver"), [("page", "on-call"), ("ticket", "tickets")])
+def test_alertmanager_tells_whom_an_alerts_severity_asks_for(severity: str, receiver: str) -> None:
+    file = f"--config.file={DEPLOY / 'alertmanager' / 'alertmanager.yml'}"
+    command = ["amtool", "config", "routes", "test", file, f"severity={severity}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [receiver], done.stderr
+
+
 @pytest.fixture(scope="module")
 def manifests() -> list[Any]:
     folder = str(DEPLOY / "kubernetes")

@@ -70,8 +70,11 @@ def test_each_service_runs_the_command_of_its_process(
     assert tuple(SERVICES[service]["command"]) == command
 
 
+WATCHING = ("prometheus", "alertmanager", "grafana")
+
+
 def test_it_has_all_parts_and_two_schedulers() -> None:
-    assert set(SERVICES) == {*OURS, "postgres", "redis", "mail", "prometheus", "grafana"}
+    assert set(SERVICES) == {*OURS, "postgres", "redis", "mail", *WATCHING}
     assert SERVICES["beat"]["deploy"]["replicas"] == 2
 
 
@@ -139,7 +142,7 @@ BASE = re.findall(r"(?m)^ARG BASE=(\S+)$", (ROOT / "Dockerfile").read_text())
 
 def test_every_image_is_named_by_tag_and_digest() -> None:
     images = [service["image"] for service in SERVICES.values() if "build" not in service]
-    assert len(images) == 5
+    assert len(images) == 6
     assert len(BASE) == 1
     for image in (*images, *BASE):
         assert re.fullmatch(r"[a-z/]+:v?\d[\w.-]*@sha256:[0-9a-f]{64}", image)
@@ -272,3 +275,13 @@ def test_prometheus_scrapes_each_process_where_it_listens(job: str) -> None:
     (where,) = jobs[job]["dns_sd_configs"]
     assert where["names"] == [job]
     assert where["port"] == SERVICES[job]["environment"]["METRICS_PORT"]
+
+
+def test_prometheus_hands_its_alerts_to_the_alertmanager_beside_it() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    (told,) = config["alerting"]["alertmanagers"]
+    (target,) = told["static_configs"][0]["targets"]
+    service, _, port = target.partition(":")
+    assert SERVICES[service]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f"./deploy/{service}:/etc/{service}:ro" in SERVICES[service]["volumes"]
+    assert (ROOT / "deploy" / service / "alertmanager.yml").is_file()
