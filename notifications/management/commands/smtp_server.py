@@ -74,5 +74,6 @@ class Command(BaseCommand):
 
 def _reason(error: OSError) -> str:
     """Return the system's words: asyncio puts the address before them, once more."""
-    known = not isinstance(error, socket.gaierror) and error.errno
-    return os.strerror(error.errno) if known else error.strerror or str(error)
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
