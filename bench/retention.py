@@ -27,7 +27,7 @@ def _microseconds(stage: Stage, months: int) -> float:
     settings.NOTIFICATIONS_ARCHIVE_MONTHS = months
     fill(ROWS, SINCE)
     started = time.perf_counter()
-    left = retention.prune()
+    left = retention.prune(rest=lambda _: None)  # what it costs, not how long it takes
     seconds = time.perf_counter() - started
     if left != ROWS:
         raise RuntimeError(f"{left} left, not {ROWS}.")

@@ -1,10 +1,14 @@
 """Retention: what is finished leaves after a while, a little at a time.
 
+The deletion yields: it rests as long as it worked, so that it never takes more than half of one
+processor from what is sent meanwhile.
+
 Dead letters keep their notification as long as they are kept themselves, for a replay needs it.
 What leaves goes to the archive, where there is one. An event leaves as old as a notification, once
 nothing that it has caused waits; a run of a chain once none of its steps is left.
 """
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -34,7 +38,8 @@ from notifications.queueing import quarantine
 from scheduling import isolation
 
 LOOP = "retention"
-BATCH = 1000  # rows per transaction: no lock is held for long
+BATCH = 500  # rows per transaction: no lock is held for long
+LONGEST_REST = 1.0  # seconds after a batch
 TICK = 20_000  # rows per round of a scheduler
 REPOSTED = timedelta(days=30)  # for so long a text that is posted again is known
 BUSY, IDLE = 1.0, 300.0  # seconds between rounds
@@ -46,19 +51,21 @@ def prune(
     failed_days: int | None = None,
     limit: int | None = None,
     report: Callable[[int], object] = int,
+    rest: Callable[[float], object] = time.sleep,
 ) -> int:
     """Delete what finished more than ``days`` ago, and dead letters after ``failed_days``.
 
     The settings NOTIFICATIONS_KEEP_DAYS and NOTIFICATIONS_KEEP_FAILED_DAYS stand in for None.
     Stops after about ``limit`` notifications, if given. Returns how many left; ``report`` is
-    called with the number of each batch.
+    called with the number of each batch, ``rest`` with the seconds to rest after one.
     """
     finished, failed, since, very_old = _old(days, failed_days)
-    deleted = _in_batches(finished, _forget, limit, report)
+    in_batches = partial(_in_batches, limit=limit, rest=rest)
+    deleted = in_batches(finished, _forget, report=report)
     for rows in _beside_notifications(since, very_old):
-        _in_batches(rows, partial(_delete, rows.model), limit)
+        in_batches(rows, partial(_delete, rows.model))
     quarantine.forget(very_old)
-    return deleted + _in_batches(failed, _forget, limit, report)
+    return deleted + in_batches(failed, _forget, report=report)
 
 
 def _beside_notifications(since: datetime, very_old: datetime) -> list[QuerySet[Any]]:
@@ -81,9 +88,14 @@ def _delete(model: type[models.Model], ids: list[Any]) -> None:
 
 
 def old(*, days: int | None = None, failed_days: int | None = None) -> int:
-    """Return how many notifications ``prune`` would take away."""
+    """Return how many notifications ``prune`` would take away; the count has one processor."""
     finished, failed, *_ = _old(days, failed_days)
-    return finished.count() + failed.count()
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                # Of a large table Postgres would use three, in which nothing is sent.
+                cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+        return finished.count() + failed.count()
 
 
 def _old(
@@ -114,7 +126,9 @@ def tick() -> float:
 def _in_batches(
     rows: QuerySet[Any],
     forget: Callable[[list[Any]], Any],
+    *,
     limit: int | None,
+    rest: Callable[[float], object],
     report: Callable[[int], object] = int,
 ) -> int:
     """Delete rows a batch at a time, each in a transaction of its own; return how many went.
@@ -124,6 +138,7 @@ def _in_batches(
     """
     deleted = 0
     while limit is None or deleted < limit:
+        began = time.monotonic()
         with transaction.atomic():
             free = quarantine.passing_over(rows, LOOP)
             free = free.select_for_update(skip_locked=True, of=("self",))
@@ -134,6 +149,7 @@ def _in_batches(
             quarantine.note(LOOP, faults)
         deleted += len(ids) - len(faults)
         report(len(ids) - len(faults))
+        rest(min(time.monotonic() - began, LONGEST_REST))
     return deleted
 
 

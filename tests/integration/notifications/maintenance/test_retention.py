@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -97,6 +99,35 @@ def test_many_leave_in_batches_and_a_limit_ends_a_round(
         finished(days=31)
     assert retention.prune(days=30, limit=3) == 4
     assert retention.prune(days=30) == 1
+
+
+def test_after_each_batch_the_deletion_rests_and_holds_no_transaction(
+    finished: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for _ in range(3):
+        finished(days=31)
+    rests: list[tuple[bool, int]] = []
+
+    def rest(seconds: float) -> None:
+        assert 0 < seconds <= retention.LONGEST_REST
+        rests.append((connection.in_atomic_block, len(left())))
+
+    assert retention.prune(days=30, rest=rest) == 3
+    assert rests == [(False, 1), (False, 0)]
+
+
+def test_what_is_old_is_counted_by_one_process_of_postgres(finished: Callable[..., Any]) -> None:
+    finished(days=31)
+    with CaptureQueriesContext(connection) as queries:
+        assert retention.old(days=30) == 1
+    said = [query["sql"] for query in queries]
+    assert said.index("SET LOCAL max_parallel_workers_per_gather = 0") < min(
+        place for place, sql in enumerate(said) if "COUNT(" in sql
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW max_parallel_workers_per_gather")
+        assert cursor.fetchone() != ("0",)
 
 
 def test_content_can_be_forgotten_as_soon_as_it_was_sent(
