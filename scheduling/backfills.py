@@ -26,12 +26,14 @@ def due_times(
         if not EARLIEST < moment < LATEST:
             raise InvalidJob("It is out of the calendar's range.", field=field)
     if since >= until:
-        raise InvalidJob("The range ends before it begins, or as it begins.", field="until")
+        raise InvalidJob("The range must end after it begins.", field="until")
     if until > now:
-        raise InvalidJob("What is not due yet fires by itself.", field="until")
+        raise InvalidJob(
+            "The range must lie in the past: what is due later fires by itself.", field="until"
+        )
     found = timetable.between(since.astimezone(UTC), until.astimezone(UTC), MOST + 1)
     if len(found) > MOST:
-        raise InvalidJob(f"These are more than {MOST} due times.", field="since")
+        raise InvalidJob(f"The range has more than {MOST} due times.", field="since")
     return found
 
 
@@ -43,6 +45,6 @@ def at_a_pace(
     Raises ``InvalidJob`` for a pace below zero, or above a day.
     """
     if not timedelta(0) <= pace <= LONGEST_PACE:
-        raise InvalidJob("It is below zero, or above a day.", field="pace")
+        raise InvalidJob("It must be from 0 seconds to a day.", field="pace")
     missing = [due for due in found if due not in known]
     return ((due, now + number * pace) for number, due in enumerate(missing))

@@ -215,7 +215,8 @@ def aside(stage: str) -> Iterator[None]:
         if concerns_everybody(error):
             raise
         fault = fault_of(error, stage)
-        logger.error("%s in stage %s cost no row, at %s", fault.error, fault.stage, fault.place)  # noqa: TRY400 -- a traceback has the exception's text
+        said = "%s in stage %s, which no row depends on, at %s"
+        logger.error(said, fault.error, fault.stage, fault.place)  # noqa: TRY400 -- a traceback has the exception's text
 
 
 def log_faults(faults: Iterable[tuple[T, Fault]], key: Callable[[T], object]) -> None:
@@ -226,6 +227,6 @@ def log_faults(faults: Iterable[tuple[T, Fault]], key: Callable[[T], object]) ->
     for fault, keys in by_kind.items():
         named = ", ".join(map(str, keys[:KEYS_LOGGED]))
         logger.error(
-            "%s in stage %s cost %d rows (%s), at %s",
+            "%s in stage %s; rows that failed by it: %d (%s), at %s",
             *(fault.error, fault.stage, len(keys), named, fault.place),
         )

@@ -35,7 +35,9 @@ def declare(definition: Definition) -> None:
     kept = Schedule.objects.filter(periodic_task__name=name, definition__isnull=False)
     previous = kept.values_list("definition", flat=True).first()
     if previous is None:
-        logger.warning("The job %r of the code is kept by hand; left as it is", name)
+        logger.warning(
+            "The job %r was made by a person; its declaration in code is not applied", name
+        )
     elif previous != definition:
         store(definition, previous=previous, origin=Origin.JOB)
     else:

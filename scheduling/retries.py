@@ -28,7 +28,7 @@ class UnknownStrategy(LookupError):
     """A job names a strategy that no code has registered."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"No retry strategy {name!r} is known; known: {', '.join(names())}.")
+        super().__init__(f"There is no retry strategy {name!r}. Use one of: {', '.join(names())}.")
 
 
 def strategy(name: str) -> Callable[[Strategy], Strategy]:

@@ -67,7 +67,7 @@ def cron_fields(rule: Rule) -> list[str]:
     line = rule["cron"].strip()
     if line.startswith("@") and line.lower() not in ALIASES:
         known = ", ".join(ALIASES)
-        raise InvalidJob(f"{line!r} is none of {known}.", field="schedule.cron")
+        raise InvalidJob(f"{line!r} is not one of {known}.", field="schedule.cron")
     fields: list[str] = ALIASES.get(line.lower(), line).split()
     wanted = 6 if rule.get("seconds") else 5
     if len(fields) != wanted:

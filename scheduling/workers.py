@@ -48,7 +48,8 @@ class Announcer(Thread):
             except Exception as error:  # noqa: BLE001 -- the boundary: the next one is due anyway
                 if watch.database_outage(error) is None:
                     fault = isolation.fault_of(error, "announcing a worker")
-                    logger.error("A worker is not announced: %s at %s", fault.error, fault.place)  # noqa: TRY400 -- a traceback may hold content
+                    said = "A worker could not be announced: %s at %s"
+                    logger.error(said, fault.error, fault.place)  # noqa: TRY400 -- a traceback may hold content
             finally:
                 connections.close_all()
             self._stopped.wait(INTERVAL)

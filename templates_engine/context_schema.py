@@ -79,7 +79,7 @@ class ContextValidator:
         if rule is None:  # the path has no place for a property without a name
             return error.message[:_SHOWN]
         name = error.schema_path[-1] if error.schema_path else "the schema"
-        return f"it must keep to {name}: {json.dumps(rule)[:_SHOWN]}"
+        return f"it must satisfy {name}: {json.dumps(rule)[:_SHOWN]}"
 
 
 def check_schema(schema: Mapping[str, Any] | None) -> None:

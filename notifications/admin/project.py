@@ -12,7 +12,7 @@ from notifications.core.errors import InvalidField, InvalidNotification
 from notifications.models import Project
 from notifications.submission import projects
 
-TAKEN = "There is one already: change that one."
+TAKEN = "There is a row with these values already: change that one."
 
 
 class FormOfProject(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone

@@ -21,8 +21,9 @@ class ThrottleForm(FormOfOne):
     period = forms.CharField(
         initial="1d",
         widget=UnfoldAdminTextInputWidget,
-        help_text="Seconds, or like 30m, 1h or 7d, counted from the first that they get; or "
-        f'"{throttles.DAY}": a day of the calendar where the recipient is.',
+        help_text="A number of seconds, or a text like 30m, 1h or 7d, counted from the first "
+        f'notification that the recipient gets; or "{throttles.DAY}": the calendar day where the '
+        "recipient is.",
     )
 
     class Meta:

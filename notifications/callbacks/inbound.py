@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 @csrf_exempt
 @require_http_methods(["POST", "HEAD"])
 def callback(request: HttpRequest, name: str) -> HttpResponse:
-    """Take receipts and replies; 403 for a forged call, 400 for one that makes no sense.
+    """Take receipts and replies; 403 for a forged call, 400 for one that cannot be read.
 
     503 for one whose signature cannot be checked now.
     An unknown message is not an error: the provider would only call again.
@@ -36,14 +36,14 @@ def callback(request: HttpRequest, name: str) -> HttpResponse:
         return HttpResponse("The signature is missing or wrong.\n", "text/plain", status=403)
     except (TransientError, UnknownOutcome) as error:  # of a key that it asked the provider for
         log.warning("callback_not_checked", account=name, error=error.code)
-        return HttpResponse("Not now: try again.\n", "text/plain", status=503)
+        return HttpResponse("It cannot be stored now: try again later.\n", "text/plain", status=503)
     except Exception as error:
         if isolation.concerns_everybody(error):
             raise
         # Whatever it is, what was sent raised it; its text may hold a part of that.
         fault = isolation.fault_of(error, "callback")
         log.warning("callback_makes_no_sense", account=name, error=fault.error, at=fault.place)
-        return HttpResponse("The callback makes no sense.\n", "text/plain", status=400)
+        return HttpResponse("The callback cannot be read.\n", "text/plain", status=400)
     replies.take([report for report in told if isinstance(report, Reply)], account=name)
     told = [report for report in told if isinstance(report, Receipt)]
     receipts.take(told, account=name, channel=account.channel)

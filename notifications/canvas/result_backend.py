@@ -60,7 +60,7 @@ class ResultBackend(DatabaseBackend):  # type: ignore[misc]  # celery has no typ
                 super().apply_chord(*args, **options)
         except IntegrityError:
             raise UnsupportedForm(
-                "This chord was frozen with an id, by which another use of it still runs.",
+                "This chord was frozen with an id under which another use of it still runs.",
                 field="chord",
                 hint="Make a chord for each use, or don't call freeze().",
             ) from None

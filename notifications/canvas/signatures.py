@@ -141,7 +141,7 @@ def _check(task: Json, field: str) -> None:
         raise InvalidFollower(
             f"{field} names the task {name!r}, which does not exist.",
             field=field,
-            hint="Name a registered task, or give its signature the queue of who has it.",
+            hint="Name a registered task, or give its signature the queue of a worker that has it.",
         )
 
 

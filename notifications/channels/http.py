@@ -58,7 +58,7 @@ def classify(
         raise UnknownOutcome(detail or "The gateway got no answer.", code=code)
     if status >= 500 or status in _TRY_AGAIN:
         raise TransientError(
-            detail or "The server refused for now.",
+            detail or "The server refused the request for now.",
             code=code,
             retry_after=retry_after(answer.headers),
         )

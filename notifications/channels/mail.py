@@ -39,7 +39,7 @@ LISTS = ("reply_to", "cc", "bcc")
 COPIES = ("cc", "bcc")
 ATTACHMENT_FIELDS: Mapping[str, str] = {
     "filename": "A name without a path.",
-    "content_type": "Like `application/pdf`; told by the name where it is missing.",
+    "content_type": "Like `application/pdf`; guessed from the file name if it is missing.",
     "content": "The file, in base64.",
     "content_id": "Of an inline picture, which the HTML shows by `cid:` and this id.",
 }

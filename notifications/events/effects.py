@@ -54,7 +54,7 @@ def match_of(expression: str, event: Event) -> str:
     """Return the value by which a cancelling event is recognised. Raises ``_Refused``."""
     value = _value("match", expression, event)
     if value is None or isinstance(value, dict | list):
-        raise _Refused("match", "It gives neither text nor a number.")
+        raise _Refused("match", "It must give text or a number.")
     text = str(value)
     if isinstance(value, float) and value.is_integer():
         digits = str(int(value))  # numbers that are equal are one value
@@ -75,7 +75,7 @@ def cancelling_match(rule: EventRule, event: Event) -> str:
 def _condition(rule: EventRule, event: Event) -> bool:
     value = _value("condition", rule.condition, event)
     if not isinstance(value, bool):
-        raise _Refused("condition", "It gives neither true nor false.")
+        raise _Refused("condition", "It must give true or false.")
     return value
 
 
@@ -95,8 +95,8 @@ def _whom(rule: EventRule, event: Event) -> list[dict[str, Any]]:
 def _values(field: str, expression: str, event: Event, kinds: tuple[type, ...]) -> list[Any]:
     value = _value(field, expression, event)
     if not isinstance(value, (*kinds, list)) or isinstance(value, bool):
-        what = "an id nor a list of ids" if field == "to" else "text nor a list of texts"
-        raise _Refused(field, f"It gives neither {what}.")
+        what = "an id or a list of ids" if field == "to" else "text or a list of texts"
+        raise _Refused(field, f"It must give {what}.")
     found = value if isinstance(value, list) else [value]
     if not found:
         raise _Refused(field, "It gives an empty list, so nobody is written to.")

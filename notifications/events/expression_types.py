@@ -29,14 +29,14 @@ _OPEN, _CLOSE = "([{", ")]}"
 Path = tuple[str, ...]
 Fits = Callable[[Any], bool]
 GIVES: dict[str, tuple[Fits, str]] = {
-    "condition": (lambda value: isinstance(value, bool), "It gives neither true nor false."),
+    "condition": (lambda value: isinstance(value, bool), "It must give true or false."),
     "recipients": (
         lambda value: isinstance(value, str | list),
-        "It gives neither text nor a list of texts.",
+        "It must give text or a list of texts.",
     ),
     "to": (
         lambda value: isinstance(value, str | int | list) and not isinstance(value, bool),
-        "It gives neither an id nor a list of ids.",
+        "It must give an id or a list of ids.",
     ),
 }
 """Fields of a rule that want a type: what fits, and what is said of anything else."""

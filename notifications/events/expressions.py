@@ -59,7 +59,7 @@ def check(expression: str) -> None:
     bound = _check_macros(tokens)
     for name in program.variables():
         if name != "data" and name not in bound:
-            raise BadExpression(f"There is no {name!r}: an expression sees data alone.")
+            raise BadExpression(f"There is no {name!r}: an expression can use only data.")
     for name in program.functions():
         if name.isidentifier() and name not in FUNCTIONS | METHODS and not name.startswith("_"):
             raise BadExpression(f"There is no function {name!r}.")
@@ -186,14 +186,16 @@ def _check_macros(tokens: list[str]) -> set[str]:
         if part == "(":
             macro = place > 1 and tokens[place - 1] in MACROS and tokens[place - 2] == "."
             if macro and any(closes):
-                raise BadExpression("It walks a list within a list.")
+                raise BadExpression("A macro over a list cannot stand inside another one.")
             if macro:
                 bound.update(tokens[place + 1 : place + 2])
             closes.append(macro)
         elif part == ")" and closes:
             closes.pop()
         elif part == "+" and any(closes):
-            raise BadExpression("It adds within a list's walk, which could grow without end.")
+            raise BadExpression(
+                "A + cannot stand inside a macro over a list: its result could grow without limit."
+            )
     return bound
 
 

@@ -48,18 +48,25 @@ def check(rule: EventRule) -> None:
             )
     elif rule.match or rule.cancel_match:
         field = "match" if rule.match else "cancel_match"
-        raise InvalidField("It matches what no event cancels.", field=field)
+        raise InvalidField(
+            "It is used only with cancel_on: name the cancelling event, or leave it empty.",
+            field=field,
+        )
     if not rule.recipients and not rule.to:
-        raise InvalidField("Say to whom, like data.customer.email.", field="recipients")
+        raise InvalidField(
+            "Name the recipients by an expression, like data.customer.email.", field="recipients"
+        )
     if rule.recipients and rule.to:
-        raise InvalidField("It goes to addresses already: clear one of the two.", field="to")
+        raise InvalidField(
+            "The rule names addresses already: leave recipients or to empty.", field="to"
+        )
     if rule.category:
         categories.require(rule.category, World(rule.project, rule.test))
     for field in EXPRESSIONS:
         _check_expression(getattr(rule, field), field)
     _check_context(rule.context)
     if not isinstance(rule.delay, int) or not 0 <= rule.delay <= LONGEST_DELAY:
-        raise InvalidField("The delay is between 0 seconds and ten years.", field="delay")
+        raise InvalidField("The delay must be from 0 seconds to ten years.", field="delay")
     if rule.priority not in PRIORITIES:
         raise InvalidField(f"It must be one of: {', '.join(PRIORITIES)}.", field="priority")
     _check_template(rule)

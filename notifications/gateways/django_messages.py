@@ -194,7 +194,9 @@ def _raw(message: EmailMessage) -> Mail:
         message.extra_headers = headers
     sender = str(written.get("From", ""))
     if not accounts.may_send_as("email", sender):
-        raise InvalidField("No account may send as the header From says.", field="from_email")
+        raise InvalidField(
+            "No account may send as the address in the header From.", field="from_email"
+        )
     content = re.sub(rb"\r?\n", b"\r\n", written.as_bytes())  # line ends of RFC 5322
     if len(content) > conf.mail_bytes * 3 // 2:
         raise InvalidField("The mail is larger than is accepted.", field="attachments")

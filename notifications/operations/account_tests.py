@@ -15,7 +15,7 @@ from notifications.providers.accounts import candidate_of
 from notifications.providers.instances import BadAccount, check
 from notifications.recipients import suppressions
 
-TEXT = "This is a test message. It came by the account that was to be tried."
+TEXT = "This is a test message, sent by the account that is tested."
 
 
 def send_test(row: ProviderAccount, recipient: str, by: AbstractBaseUser) -> Outcome:

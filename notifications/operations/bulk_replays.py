@@ -50,7 +50,7 @@ def order(
     """
     if not (math.isfinite(per_second) and 0 < per_second <= FASTEST):
         raise InvalidField(
-            "A rate is a number above 0.",
+            "The rate must be a number above 0.",
             field="per_second",
             hint=f"Give how many per second, at most {FASTEST:.0f}.",
         )

@@ -62,7 +62,9 @@ class Person:
         given = recipient.strip()
         if sum(char.isalnum() for char in given) < (1 if project else SHORTEST):
             raise InvalidField(
-                "This is no recipient.", field="recipient", hint="Give a whole address, or an id."
+                "This is not a valid recipient.",
+                field="recipient",
+                hint="Give a whole address, or an id.",
             )
         self.forms = set() if project else spellings.of(given) | {given.lower()}
         self.stored = list(_stored(given, project, self.forms))

@@ -44,7 +44,7 @@ def _limited(answer: Answer) -> TransientError:
     """Make the error of a limit: https://docs.discord.com/developers/topics/rate-limits."""
     said = json_object(answer)
     error = TransientError(
-        "Discord refused for now.",
+        "Discord refused the request for now.",
         code="HTTP 429",
         retry_after=wish(said.get("retry_after"), answer.headers),
     )

@@ -88,7 +88,7 @@ def _refusal(error: object) -> PermanentError | TransientError | UnknownOutcome:
     if not isinstance(error, str):
         return UnknownOutcome("The answer is not in Slack's format.", code="bad_answer")
     if error in _TRANSIENT:
-        return TransientError("Slack refused for now.", code=error[:50])
+        return TransientError("Slack refused the request for now.", code=error[:50])
     if error in _OF_ACCOUNT:
         return AccountRefused("Slack refused the account.", code=error[:50])
     if error in _UNKNOWN:

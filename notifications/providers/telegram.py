@@ -70,7 +70,7 @@ def _refuse(answer: Answer) -> None:
         raise AccountRefused("Telegram does not know the bot's token.", code=code)
     if answer.status == 429:
         raise TransientError(
-            "Telegram refused for now.",
+            "Telegram refused the request for now.",
             code=code,
             retry_after=wish(_parameters(said).get("retry_after"), answer.headers),
         )

@@ -25,7 +25,7 @@ class Attachment(TypedDict, total=False):
     filename: str
     """A name without a path."""
     content_type: str
-    """Like ``application/pdf``; told by the name where it is missing."""
+    """Like ``application/pdf``; guessed from the file name if it is missing."""
     content: str | bytes
     """The file: bytes, or base64."""
     content_id: str

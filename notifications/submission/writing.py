@@ -158,7 +158,7 @@ def used_before(field: str) -> IdempotencyConflict:
     """Make the error of an idempotency key, or of a task's id, that stands for other content."""
     name = "idempotency key" if field == "idempotency_key" else "id"
     return IdempotencyConflict(
-        f"This {name} was used before, for another content.",
+        f"This {name} was used before, with other content.",
         field=field,
         hint=f"Use a new {name} for a new notification.",
     )

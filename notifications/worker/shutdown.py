@@ -56,7 +56,7 @@ def refuse_green_pools(sender: Any, **_: Any) -> None:
     if get_implementation(sender.pool_cls).is_green:
         raise SystemExit(
             "config.E013: The pools gevent and eventlet cannot give back what they are sending "
-            "when WORKER_SHUTDOWN_GRACE ends. Leave --pool out: the prefork pool is meant."
+            "when WORKER_SHUTDOWN_GRACE ends. Leave --pool out: the prefork pool can."
         )
 
 

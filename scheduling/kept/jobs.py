@@ -83,7 +83,9 @@ class Jobs(Runs):
         name = definition["name"]
         job = self._store.job(name)
         if job is not None and job.handler and job.declared is None:
-            logger.warning("The job %r of the code is kept by hand; left as it is", name)
+            logger.warning(
+                "The job %r was made by a person; its declaration in code is not applied", name
+            )
         elif job is None or job.declared != definition:
             previous = None if job is None else job.declared
             self.save(definition, previous=previous, origin=DECLARED)

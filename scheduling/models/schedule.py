@@ -257,7 +257,7 @@ class Schedule(models.Model):
         for field, known in (("misfire", Misfire), ("overlap", Overlap), ("guarantee", Guarantee)):
             if getattr(self, field) not in known.values:
                 raise ImpossibleSchedule(
-                    f"Its {field} policy is none of {', '.join(known.values)}."
+                    f"Its {field} policy must be one of: {', '.join(known.values)}."
                 )
 
     def clean(self) -> None:

@@ -76,7 +76,7 @@ class DraftForm(VersionForm):
     context_schema = ContextField(
         required=False,
         widget=source_box("json"),
-        help_text="Optional: a JSON Schema that contexts must keep to.",
+        help_text="Optional: a JSON Schema that contexts must satisfy.",
     )
 
     class Meta:

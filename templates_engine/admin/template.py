@@ -63,7 +63,8 @@ class TemplateForm(TemplateBase):
         widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
         help_texts = {
             "name": "The name that callers use, like payment-receipt.",
-            "category": "Marketing goes to nobody who has unsubscribed; transactional does.",
+            "category": "A marketing template is not sent to people who have unsubscribed; "
+            "a transactional one is.",
         }
 
 

@@ -57,7 +57,7 @@ def held() -> Iterator[Finding]:
         yield Finding(
             "delivery.held",
             said,
-            "Release it where it is over: what waits goes out then.",
+            "Release it when its reason is gone: what waits is sent then.",
             is_error=False,
         )
 
@@ -67,9 +67,9 @@ def quarantine() -> Iterator[Finding]:
     for row in QuarantinedRow.objects.open().order_by("quarantined_at")[:5]:
         yield Finding(
             "delivery.quarantined",
-            f"{row.loop} passes over the row {row.key}, which faulted it {row.fault_count} times: "
-            f"{row.reason} in {row.stage}, at {row.place}",
-            "Mend the cause, then release it in the admin under Quarantine.",
+            f"The loop {row.loop} skips the row {row.key}, with which it failed {row.fault_count} "
+            f"times: {row.reason} in {row.stage}, at {row.place}",
+            "Fix the cause, then release it in the admin under Quarantine.",
         )
 
 
@@ -152,7 +152,7 @@ def _of_refusal(code: str, place: str) -> tuple[str, str, str]:
         return (
             "provider.refused",
             "refuses this machine",
-            "Its words say why: it may not take mail from this address or under this name (the "
+            "Its reply says why: it may not take mail from this address or under this name (the "
             "account's ehlo), or it wants TLS. Ask who runs it, or name another server in "
             f"{place}.",
         )
@@ -211,7 +211,7 @@ def dead_letters() -> Iterator[Finding]:
             "delivery.failing",
             f"{fresh} deliveries failed in the last hour; "
             f"{bulk_replays.open_ones().count()} are open.",
-            "See their causes in the admin under Failed deliveries, mend, then replay.",
+            "See their causes in the admin under Failed deliveries, fix them, then replay.",
             is_error=False,
         )
 

@@ -76,12 +76,12 @@ def without_values(query: str) -> str:
 
 
 def _finding(id_: str, what: str, blockers: Sequence[Blocker]) -> Finding:
-    by = "; ".join(map(str, blockers)) or "nobody who is still there"
+    by = "; ".join(map(str, blockers)) or "a session that has ended meanwhile"
     return Finding(
         id_,
         f"{what}, by {by}.",
-        "What needs it waits or is refused, and goes on by itself when that transaction ends. If "
-        "nobody needs it: SELECT pg_terminate_backend(PROCESS).",
+        "What needs the lock waits or is refused, and goes on by itself when that transaction "
+        "ends. If nobody needs the transaction: SELECT pg_terminate_backend(PROCESS).",
     )
 
 

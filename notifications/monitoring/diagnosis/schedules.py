@@ -18,10 +18,10 @@ def schedulers() -> Iterator[Finding]:
     if liveness.is_unknown():
         yield Finding(
             "scheduler.unknown",
-            "Whether a scheduler is alive cannot be known: somebody keeps the rows locked that "
-            "schedulers announce themselves in.",
-            "database.waits names the session, where others wait for it for long: end its "
-            "transaction where nobody needs it.",
+            "Whether a scheduler is alive cannot be known: another session has locked the rows in "
+            "which schedulers announce themselves.",
+            "If sessions have waited for it for a while, the finding database.waits names it. End "
+            "its transaction if nobody needs it.",
         )
     else:
         yield Finding(
@@ -49,7 +49,7 @@ def runs() -> Iterator[Finding]:
         yield Finding(
             "scheduler.failing",
             f"The last {count} runs of {name!r} failed.",
-            "See their errors in the admin under Failed runs, mend the cause, then replay them.",
+            "See their errors in the admin under Failed runs, fix the cause, then replay them.",
         )
     skipping = streaks.skipping().values_list("periodic_task__name", "skipped_in_a_row")
     for name, count in skipping[:5]:

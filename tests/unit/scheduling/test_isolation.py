@@ -145,7 +145,7 @@ def test_the_log_tells_class_place_stage_and_keys_but_not_the_text(
 ) -> None:
     with caplog.at_level(logging.ERROR):
         isolation.each(range(60), raising(FAULTS[1]), stage="rendering", key=lambda row: f"#{row}")
-    assert "UnicodeEncodeError in stage rendering cost 1 rows (#7)" in caplog.text
+    assert "UnicodeEncodeError in stage rendering; rows that failed by it: 1 (#7)" in caplog.text
     assert f"{__name__}:" in caplog.text
     assert "bücher" not in caplog.text
     assert "Traceback" not in caplog.text
@@ -154,4 +154,6 @@ def test_the_log_tells_class_place_stage_and_keys_but_not_the_text(
 def test_many_rows_of_one_fault_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
     isolation.each("x" * 60, int, stage="rendering", key=str)
     assert len(caplog.records) == 1
-    assert "ValueError in stage rendering cost 60 rows (x, x, x, x, x)" in caplog.text
+    assert (
+        "ValueError in stage rendering; rows that failed by it: 60 (x, x, x, x, x)" in caplog.text
+    )

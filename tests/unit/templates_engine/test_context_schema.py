@@ -149,9 +149,9 @@ def test_what_a_schema_may_say_is_still_checked() -> None:
     )
     validator.check({"lines": [], "code": "123456"})
     for context, path, words in (
-        ({"code": "12345x"}, "code", r'it must keep to pattern: "^\\d{6}$"'),
-        ({"lines": [{}]}, "lines[0]", 'it must keep to required: ["price"]'),
-        ({"lines": {}, "code": "1\n"}, "code", "it must keep to pattern"),
+        ({"code": "12345x"}, "code", r'it must satisfy pattern: "^\\d{6}$"'),
+        ({"lines": [{}]}, "lines[0]", 'it must satisfy required: ["price"]'),
+        ({"lines": {}, "code": "1\n"}, "code", "it must satisfy pattern"),
     ):
         with pytest.raises(BrokenRule) as broken:
             validator.check(context)

@@ -256,9 +256,9 @@ def test_what_is_no_recipient_is_refused_and_nothing_is_forgotten(
 ) -> None:
     """An unset variable of a shell once emptied the texts of everybody."""
     before = told("lovelace")
-    with pytest.raises(CommandError, match="This is no recipient"):
+    with pytest.raises(CommandError, match="This is not a valid recipient"):
         call_command("forget", given, no_input=True)
-    with pytest.raises(CommandError, match="This is no recipient"):
+    with pytest.raises(CommandError, match="This is not a valid recipient"):
         call_command("export", given)
     with pytest.raises(CommandError, match="There is no project 'nope'"):
         call_command("forget", ADA, project="nope", no_input=True)
