@@ -63,6 +63,7 @@ _NOTIFICATION = (
     Refusal("unknown-recipient", "to.recipient", _RECIPIENT),
     Refusal("no-provider", "channel", "No account serves this channel."),
     Refusal("unknown-template", "digest.template", _TEMPLATE),
+    Refusal("invalid-context", "digest.template", "It cannot render this event in a list."),
     Refusal("unknown-account", "account", _ACCOUNT),
     Refusal("invalid-field", "from_email", "It is not an address, or no account may send as it."),
     *(
@@ -237,6 +238,7 @@ OF_OPERATION: dict[str, tuple[Refusal, ...]] = {
         Refusal("invalid-field", "category", "What nobody can refuse has no throttle."),
         Refusal("invalid-field", "period", "The text is none, or more than 30 days."),
         Refusal("unknown-template", "template", _TEMPLATE),
+        Refusal("invalid-context", "template", "It needs more than a digest gives."),
     ),
     "save_audience": _FILTERED,
     "preview_filter": _FILTERED,
