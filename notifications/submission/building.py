@@ -193,7 +193,8 @@ def build(
     throttled = None
     limits = throttles.of(world, kind, accepted.channel)
     if limits and collected is None and not is_digest:
-        own_digests = _digests(limits, request, kind, call)
+        is_step = asked.chain_run is not None  # which no digest could tell how far it has come
+        own_digests = {} if is_step else _digests(limits, request, kind, call)
         throttled = Throttled(limits, place.timezone, answer.row, answer.copies, own_digests)
     return Built(
         *(answer.row, answer, kind, is_marketing, held_by, asked.use, accepted.mail),

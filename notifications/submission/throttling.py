@@ -1,7 +1,8 @@
 """Notifications get their places in the periods of a throttle, as they are written.
 
 The row that counts what a recipient has had is locked until the notification is committed, so a
-place is given once; one that is rolled back gives its place back.
+place is given once; one that is rolled back gives its place back. The steps of a run of a chain to
+one recipient have one place together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,11 +64,17 @@ def apply(throttled: Sequence[Throttled]) -> None:
     now = clock.now()
     ids, uses = _locked((whom for one in counted for whom in one.whoms), now)
     terms: dict[_Whom, Terms] = {}
+    runs: dict[tuple[Any, ...], tuple[Throttled, Place]] = {}
     for one in counted:
         whoms = one.whoms
+        run = (one.row["chain_run"] or one.row["id"], *whoms)
+        if run in runs:
+            _follow(one, *runs[run], now)
+            continue
         for whom, limit in zip(whoms, one.limits, strict=True):
             terms.setdefault(whom, limit.terms_in(one.timezone))
         taken, place = take([uses[w] for w in whoms], now, [terms[w] for w in whoms])
+        runs[run] = (one, place)
         if place.held_by is None or _hold(one, one.limits[place.held_by], place, now):
             uses.update(zip(whoms, taken, strict=True))
     for whom, use in uses.items():
@@ -111,6 +118,15 @@ def reset(one: Throttled) -> None:
     elif one.row["throttle"]:
         for row, alone in zip(rows, one.alone, strict=False):
             row.update(alone)
+
+
+def _follow(one: Throttled, first: Throttled, place: Place, now: datetime) -> None:
+    """Have a step of a chain share the place of the first one to this recipient: it has its turn.
+
+    Where the first one is not sent, none is: a run is one message.
+    """
+    if place.held_by is not None and first.row["status"] not in WAITING:
+        _hold(one, one.limits[place.held_by], place, now)
 
 
 def _hold(one: Throttled, limit: Limit, place: Place, now: datetime) -> bool:
