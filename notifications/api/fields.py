@@ -80,7 +80,7 @@ CATEGORY_NAME = named(CATEGORY, LONGEST_CATEGORY)
 KEY_OF_ONE = named(KEY, LONGEST_KEY) | {"not": {"const": RESERVED}}
 ZONE = text(64, "^(?:[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*)?$")
 """Documents a zone of IANA, of whose names it has the form alone; or none."""
-COUNTRY = text(LONGEST_COUNTRY)
+COUNTRY = text(LONGEST_COUNTRY, r"^(?:[A-Z]{2}(?:-[^\u0000]+)?)?$")
 TIME: dict[str, Any] = {"format": "date-time"}
 
 
