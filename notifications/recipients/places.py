@@ -43,8 +43,8 @@ def check_country(value: Any) -> str:
     if value == "":
         return ""
     # One form for each: the calendar knows Austria and AUT, too, which no filter would find by AT.
-    is_short = isinstance(value, str) and len(value) <= LONGEST_COUNTRY
-    if not is_short or not COUNTRY.fullmatch(value):
+    is_one = isinstance(value, str) and COUNTRY.fullmatch(value) is not None
+    if not is_one or len(value) > LONGEST_COUNTRY:
         raise InvalidField(
             f"{shown(value)} is not a country: that is two capital letters, like AT.",
             field="country",
