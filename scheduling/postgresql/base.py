@@ -3,10 +3,9 @@
 from typing import Any
 
 from django.db.backends.postgresql import base
-from psycopg import OperationalError
 from psycopg.rows import tuple_row
 
-from scheduling.postgresql.patience import Connection, silence, timed_out
+from scheduling.postgresql.patience import Connection, silence
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -14,13 +13,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Connect. Raises ``ServerSilent`` at once where the server was silent a moment ago."""
-        silence.refuse()
-        try:
-            connection = super().get_new_connection(conn_params)
-        except OperationalError as error:
-            if timed_out(error):
-                raise silence.found() from None
-            raise
+        new = super().get_new_connection
+        connection = silence.connect(lambda: new(conn_params))
         connection.__class__ = Connection
         return connection
 

@@ -5,11 +5,15 @@ nothing. No timeout of a session ends this, for the server itself keeps those, n
 where its kernel still answers. So a statement that waits for ``PATIENCE`` has its server asked for
 another connection: one that gives none within ``CONNECT`` is silent, and the statement ends. A
 server that answers may take as long as it likes, for a report or a migration.
+
+An attempt to connect that is given up is closed at once, and while the server is known to be
+silent this process has one attempt open at most: a server that goes on has to serve each.
 """
 
 import os
 import time
-from collections.abc import Generator
+import traceback
+from collections.abc import Callable, Generator
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -26,6 +30,8 @@ LONGEST_PATIENCE = 30.0
 CONNECT = 3
 REST = 1.0
 """Seconds for which a server that was found silent is not asked anew."""
+TURN = 0.5
+"""Seconds to wait for another thread's attempt to connect to a server that was silent."""
 
 
 class ServerSilent(psycopg.OperationalError):
@@ -42,15 +48,28 @@ class _Silence:
     def _reset(self) -> None:
         self._lock = Lock()
         self._found_at = float("-inf")
-
-    def found(self) -> ServerSilent:
-        self._found_at = time.monotonic()
-        return ServerSilent("the server is silent")
+        self._is_known = False
 
     def refuse(self) -> None:
         """Refuse to connect: raises ``ServerSilent`` if the server was silent a moment ago."""
         if time.monotonic() - self._found_at < REST:
             raise ServerSilent("the server was silent a moment ago")
+
+    def connect(self, connect: Callable[[], T]) -> T:
+        """Call what connects. Raises ``ServerSilent`` if the server does not answer it.
+
+        From then on one thread tries at a time, until a connection is made; others are refused.
+        """
+        if not self._is_known:
+            self.refuse()
+            return self._attempt(connect)
+        if not self._lock.acquire(timeout=TURN):
+            raise ServerSilent("the server is being asked")
+        try:
+            self.refuse()
+            return self._attempt(connect)
+        finally:
+            self._lock.release()
 
     def ask(self, connection: "psycopg.Connection[Any]") -> None:
         """Ask the server of a connection for another one. Raises ``ServerSilent``.
@@ -60,11 +79,27 @@ class _Silence:
         with self._lock:
             self.refuse()
             try:
-                psycopg.connect(_address(connection), connect_timeout=CONNECT).close()
-            except psycopg.OperationalError as error:
-                if timed_out(error):
-                    raise self.found() from None
-                # It refuses us, and so it lives; or it is gone, and the connection breaks.
+                address = _address(connection)
+                self._attempt(lambda: psycopg.connect(address, connect_timeout=CONNECT)).close()
+            except ServerSilent:
+                raise
+            except psycopg.OperationalError:
+                pass  # It refuses us, and so it lives; or it is gone, and the connection breaks.
+
+    def _attempt(self, connect: Callable[[], T]) -> T:
+        try:
+            made = connect()
+        except psycopg.OperationalError as error:
+            self._is_known = timed_out(error)
+            if not self._is_known:
+                raise
+            self._found_at = time.monotonic()
+            # The driver's frames, which the error keeps alive, hold the connection that was begun.
+            traceback.clear_frames(error.__traceback__)
+        else:
+            self._is_known = False
+            return made
+        raise ServerSilent("the server is silent")
 
 
 silence = _Silence()
