@@ -43,8 +43,11 @@ def check_country(value: Any) -> str:
     if value == "":
         return ""
     # One form for each: the calendar knows Austria and AUT, too, which no filter would find by AT.
-    is_one = isinstance(value, str) and COUNTRY.fullmatch(value) is not None
-    if not is_one or len(value) > LONGEST_COUNTRY:
+    if (
+        not isinstance(value, str)
+        or len(value) > LONGEST_COUNTRY
+        or COUNTRY.fullmatch(value) is None
+    ):
         raise InvalidField(
             f"{shown(value)} is not a country: that is two capital letters, like AT.",
             field="country",
