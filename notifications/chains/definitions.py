@@ -34,7 +34,7 @@ from notifications.models.chain import (
     Chain,
 )
 from notifications.models.recipient import ADDRESSED
-from notifications.submission import field_types, projects, validation
+from notifications.submission import field_types, projects, requests, validation
 from templates_engine import catalog
 from templates_engine.errors import TemplateError
 
@@ -198,7 +198,7 @@ def _check_step(step: Any, chain: Chain, *, is_last: bool) -> None:
             hint=f"Use one of: {', '.join(PRIORITIES)}.",
         )
     if step.get("to") is not None:
-        validation.named_recipient(step["to"])
+        requests.named_recipient(step["to"])
     field_types.json_object(step.get("options"), "options")
     validation.check_account(channel, step.get("account", ""), test=chain.test)
     _check_sender(step, chain)

@@ -35,7 +35,7 @@ from notifications.delivery import chain_steps
 from notifications.models import Chain, ChainRun, Notification, new_id
 from notifications.models.recipient import ADDRESSED
 from notifications.recipients import lookup
-from notifications.submission import acceptance, projects, times, validation
+from notifications.submission import acceptance, projects, requests, times
 from notifications.submission.building import Answer, Asked
 from notifications.submission.fields import Guarantee, Priority, Request
 from notifications.transitions import waiting
@@ -330,7 +330,7 @@ def _addresses(fields: Mapping[str, Any]) -> Mapping[str, str]:
 
 def _recipient_key(fields: Mapping[str, Any]) -> str:
     to = fields.get("to")
-    return "" if to is None else validation.named_recipient(to)
+    return "" if to is None else requests.named_recipient(to)
 
 
 def _stored_channels(fields: Mapping[str, Any], world: World) -> frozenset[str]:

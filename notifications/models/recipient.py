@@ -23,9 +23,12 @@ LONGEST_COUNTRY = 10  # characters, of a country with its region
 RESERVED = "import"  # what the API has at the address of such a recipient
 
 
+_is_key = re.compile(KEY).match
+
+
 def is_key(text: str) -> bool:
     """Tell whether a stored recipient may have this id."""
-    return len(text) <= LONGEST_KEY and text != RESERVED and re.match(KEY, text) is not None
+    return len(text) <= LONGEST_KEY and text != RESERVED and _is_key(text) is not None
 
 
 class Recipient(models.Model):

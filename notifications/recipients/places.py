@@ -21,6 +21,10 @@ class Place(NamedTuple):
     country: str = ""
 
 
+NOWHERE = Place()
+"""The place of a recipient of whom none is known."""
+
+
 def check_timezone(value: Any) -> str:
     """Return a zone's name, or empty text. Raises ``InvalidField``."""
     if value == "":

@@ -16,7 +16,7 @@ from notifications.core.world import World
 from notifications.models import Notification
 from notifications.recipients import lookup, suppressions
 from notifications.recipients.lookup import Person, Whom
-from notifications.recipients.places import Place
+from notifications.recipients.places import NOWHERE
 from notifications.submission import local_times, projects, validation
 from notifications.submission.fields import Accepted, Request
 from templates_engine.rendering import CompiledVersion
@@ -42,7 +42,7 @@ def check(
     whom = _whom(request)
     person = found.get(whom) if whom is not None else None
     if request.local_time != "":
-        request = local_times.timed(request, person.place if person else Place(), now)
+        request = local_times.timed(request, person.place if person else NOWHERE, now)
     addressed = _addressed(request, whom, person)
     accepted, refused = [], []
     for one in addressed:
@@ -55,12 +55,6 @@ def check(
     if not accepted:
         raise refused[0]
     return accepted
-
-
-def person_of(accepted: Accepted, found: Found) -> Person | None:
-    """Return the recipient that a checked request names, None if it names none."""
-    key = accepted.recipient_key
-    return found.get((World(accepted.project, accepted.test), key)) if key else None
 
 
 def check_alone(request: Request, now: datetime) -> list[Accepted]:
@@ -92,13 +86,9 @@ def copies_of(first: Notification) -> list[UUID]:
 
 def _whom(request: Request) -> Whom | None:
     """Return the recipient that a request names, None where none can be looked for."""
-    try:
-        key = validation.recipient_key(request)
-    except InvalidNotification:
-        return None  # which is refused for it
-    if not key or not isinstance(request.project, str) or "\0" in request.project:
+    if not request.to or not isinstance(request.project, str) or "\0" in request.project:
         return None
-    return World(request.project, request.test is True), key
+    return World(request.project, request.test is True), request.to
 
 
 def _address_before(request: Request, whom: Whom) -> str:
@@ -121,7 +111,6 @@ def _address_before(request: Request, whom: Whom) -> str:
 
 def _addressed(request: Request, whom: Whom | None, person: Person | None) -> list[Request]:
     if whom is None:
-        validation.recipient_key(request)  # raises what is wrong with it
         return [request]
     # A channel that there is not is what the request is refused for.
     if not isinstance(request.channel, str) or request.channel not in CHANNELS:
@@ -132,9 +121,9 @@ def _addressed(request: Request, whom: Whom | None, person: Person | None) -> li
         if address := _address_before(request, whom):
             return [request._replace(recipient=address)]
         raise UnknownRecipient(f"There is no recipient {shown(key)}.", field="to.recipient")
-    own = request._replace(locale=request.locale or person.locale)
+    locale = request.locale or person.locale
     if request.recipient:
-        return [own]
+        return [request._replace(locale=locale)]
     addresses = person.addresses.get(request.channel, [])
     if not addresses:
         raise UnknownRecipient(
@@ -145,4 +134,4 @@ def _addressed(request: Request, whom: Whom | None, person: Person | None) -> li
         held = suppressions.among(request.channel, addresses, world=whom[0])
         addresses = [one for one in addresses if (one, False) not in held] or addresses[:1]
     chosen = addresses if request.channel in TO_EACH_DEVICE else addresses[:1]
-    return [own._replace(recipient=address) for address in chosen]
+    return [request._replace(recipient=address, locale=locale) for address in chosen]

@@ -23,7 +23,7 @@ from notifications.db import clock
 from notifications.models import Batch, Status
 from notifications.recipients import categories, preferences, suppressions, throttles, windows
 from notifications.recipients.categories import Kind
-from notifications.recipients.places import Place
+from notifications.recipients.places import NOWHERE, Place
 from notifications.recipients.throttles import Limits
 from notifications.recipients.windows import Window
 from notifications.submission import addressing, digests, insert, requests, throttling
@@ -166,16 +166,16 @@ def build(
     answer.row = _row(asked, request, accepted, call)
     version = accepted.template_version
     is_marketing = version is not None and version.category == Category.MARKETING
-    kind = categories.kind_of(
-        accepted.category, World(accepted.project, accepted.test), is_marketing=is_marketing
-    )
-    person = addressing.person_of(accepted, call.found)
+    world = world_of(answer.row)
+    kind = categories.kind_of(accepted.category, world, is_marketing=is_marketing)
+    key = accepted.recipient_key
+    person = call.found.get((world, key)) if key else None
     held_by = preferences.held_by(kind, accepted.channel, person.choices) if person else ""
     if not held_by:
         copies = [other._replace(idempotency_key="") for other in others]
         answer.copies = [insert.build(c, call.now, **_shared(asked, call)) for c in copies]
     template = version.template_name if version else ""
-    world, place = world_of(answer.row), person.place if person else Place()
+    place = person.place if person else NOWHERE
     window = None
     if call.asks_windows and accepted.digest is None:  # a digest asks for its own when it is due
         window = _window_of(answer.row, kind, template, place, call)
@@ -324,7 +324,7 @@ def take_places(built: Sequence[Built], repeats: set[int]) -> None:
 
 def _by_other_channel(request: Request, window: Window, due_at: datetime | None) -> Request | None:
     """Return a request for the channel of what would be late; None if it has no other way."""
-    if request.to is None or request.channel == window.late_channel or not window.late_channel:
+    if not request.to or request.channel == window.late_channel or not window.late_channel:
         return None
     return request._replace(
         channel=window.late_channel,

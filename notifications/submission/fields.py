@@ -134,7 +134,7 @@ class Fields(OptionalFields):
 class Request(NamedTuple):
     """What may be asked for. Either a ``template`` with its ``context``, or a ``body``.
 
-    ``recipient`` is an address. ``to`` names a stored recipient, and its addresses are meant
+    ``recipient`` is an address. ``to`` is the id of a stored recipient, whose addresses are meant
     unless there is one, too.
 
     ``eta`` is a time and ``countdown`` a number of seconds; ``expires`` is either. A time
@@ -168,7 +168,7 @@ class Request(NamedTuple):
     options: Mapping[str, Any] | None = None
     project: str = DEFAULT_PROJECT
     mail: Mapping[str, Any] | Mail | KeptMail | None = None
-    to: Mapping[str, str] | None = None
+    to: str | None = None
     category: str = ""
     local_time: str = ""
     digest: Mapping[str, Any] | None = None

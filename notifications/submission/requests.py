@@ -6,6 +6,7 @@ from typing import Any
 from notifications.channels import mail as mails
 from notifications.channels.mail import KeptMail, Mail
 from notifications.core import errors
+from notifications.recipients import directory
 from notifications.submission.fields import Request
 
 _FIELDS = frozenset(Request._fields) - {"mail"} | mails.FIELDS.keys()
@@ -29,10 +30,24 @@ def read(given: Mapping[str, Any]) -> Request:
     for name in _REQUIRED:
         if not given.get(name) and not given.get(_INSTEAD.get(name, name)):
             raise errors.InvalidField(f"A notification needs a {name}.", field=name)
+    if (to := given.get("to")) is not None:
+        given = {**given, "to": named_recipient(to)}
     if _OF_MAIL.isdisjoint(given):
         return Request(**given)
     rest = {name: value for name, value in given.items() if name not in _OF_MAIL}
     return Request(**rest, mail={name: given[name] for name in _OF_MAIL if name in given})
+
+
+def named_recipient(to: object) -> str:
+    """Return the id that ``{"recipient": …}`` names. Raises ``InvalidField``."""
+    key = to.get("recipient") if isinstance(to, Mapping) and len(to) == 1 else None
+    if key is None:
+        raise errors.InvalidField(
+            "It does not name a stored recipient.",
+            field="to",
+            hint='Write it like {"recipient": "customer-17"}.',
+        )
+    return directory.key_of(key, field="to.recipient")
 
 
 def prepared(common: Mapping[str, Any]) -> Mapping[str, Any]:

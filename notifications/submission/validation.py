@@ -13,7 +13,7 @@ from notifications.core import errors, retry, routing
 from notifications.core.text import shown
 from notifications.core.world import World
 from notifications.providers import accounts
-from notifications.recipients import categories, directory
+from notifications.recipients import categories
 from notifications.submission import digest_fields, projects
 from notifications.submission.content import check_own_text, check_rendered, template_of
 from notifications.submission.field_types import json_object, text_of
@@ -86,7 +86,7 @@ def check(request: Request, now: datetime, version: CompiledVersion | None = Non
         options=options,
         project=project,
         mail=mail,
-        recipient_key=recipient_key(request),
+        recipient_key=request.to or "",
         category=_category(request, version),
         digest=None if request.digest is None else digest_fields.check(request.digest),
     )
@@ -106,26 +106,6 @@ def _category(request: Request, version: CompiledVersion | None) -> str:
             field="category",
         )
     return kind.name
-
-
-def recipient_key(request: Request) -> str:
-    """Return the id of the stored recipient that a request names; empty if it names none.
-
-    Raises ``InvalidField``.
-    """
-    return "" if request.to is None else named_recipient(request.to)
-
-
-def named_recipient(to: object) -> str:
-    """Return the id that ``{"recipient": …}`` names. Raises ``InvalidField``."""
-    key = to.get("recipient") if isinstance(to, Mapping) and len(to) == 1 else None
-    if key is None:
-        raise errors.InvalidField(
-            "It does not name a stored recipient.",
-            field="to",
-            hint='Write it like {"recipient": "customer-17"}.',
-        )
-    return directory.key_of(key, field="to.recipient")
 
 
 def _named(channel: Channel, recipient: str) -> tuple[str, str]:
