@@ -41,5 +41,5 @@ def _problem(error: Exception) -> str:
     if found.code in outages.NOT_MIGRATED:
         return NOT_MIGRATED
     # Of a connection that failed, whose text holds nothing of a statement.
-    told = " ".join(str(error).split()) if found.code == OperationalError.__name__ else found.code
-    return f"The {found.server} cannot do this now: {found.reason} ({told})."
+    reason = " ".join(str(error).split()) if found.code == OperationalError.__name__ else found.code
+    return f"The {found.server} cannot do this now: {found.reason} ({reason})."

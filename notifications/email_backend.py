@@ -64,8 +64,8 @@ class EmailBackend(BaseEmailBackend):
                 continue
             accepted += not errors
             for row, error in errors:
-                told = {name: row[name] for name in ("channel", "recipient", "subject")}
-                failed_deliveries.keep_refused(str(uuid4()), told, error)
+                named = {name: row[name] for name in ("channel", "recipient", "subject")}
+                failed_deliveries.keep_refused(str(uuid4()), named, error)
         return accepted
 
     def _refused(self, error: InvalidNotification) -> None:

@@ -435,13 +435,13 @@ def _worker(task: Task) -> str:
 
 @contextmanager
 def _waiting_for_the_database() -> Iterator[None]:
-    """While the database is away a message goes back to the broker, and this slot rests."""
+    """While the database is away a message goes back to the broker, and this slot waits."""
     try:
         yield
     except Exception as error:
-        rest = watch.database_outage(error, conf.database_backoff)
-        if rest is None:
+        backoff = watch.database_outage(error, conf.database_backoff)
+        if backoff is None:
             raise
-        time.sleep(rest)
+        time.sleep(backoff)
         # Without its cause: the database was told of once, and its message may hold content.
         raise outages.Requeued(type(error).__name__, requeue=True) from None

@@ -25,8 +25,8 @@ from scheduling.heartbeat import Run
 
 logger = logging.getLogger(__name__)
 
-OUTAGE_REST = 1.0
-"""Seconds that a slot rests before it gives a message back that it cannot take in an outage."""
+OUTAGE_BACKOFF = 1.0
+"""Seconds that a slot waits before it gives a message back that it cannot take in an outage."""
 
 _ends_runs = True
 """Whether this worker's pool can end a run that takes too long."""
@@ -111,7 +111,7 @@ def _may_begin(fire: UUID, task: celery.Task) -> bool:
         if now is not None:  # it may have begun, although no answer came
             undo = partial(ledger_of(fire).withdraw, fire, _worker_of(task), now)
             heartbeat.end(Run(fire, 0), undo)
-        time.sleep(OUTAGE_REST)
+        time.sleep(OUTAGE_BACKOFF)
         raise Reject(type(error).__name__, requeue=True) from error
 
 

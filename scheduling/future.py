@@ -117,7 +117,7 @@ def _look_again(now: datetime) -> None:
     for fires, wait in (
         (unfinished.filter(status=FireStatus.RUNNING), waits.SECOND_LOOK),
         (unfinished.filter(status=FireStatus.WAITING), timedelta(0)),
-        (never_begun.filter(status=FireStatus.CLAIMED), waits.LONGEST_UNKNOWN_REST),
+        (never_begun.filter(status=FireStatus.CLAIMED), waits.LONGEST_UNKNOWN_BACKOFF),
     ):
         fires.filter(due_at__gt=now + wait + TOLERANCE).update(due_at=now + wait)
     _expect_workers_in_time(unfinished.filter(status=FireStatus.DISPATCHED), now)

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-FIRST_REST, LONGEST_REST = 1.0, 10.0  # seconds of a part of a round that raised
+FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 10.0  # seconds of a part of a round that raised
 FRAMES = 3  # of the code's places that a fault names, the innermost last
 KEYS_LOGGED = 5  # rows that one log line names
 TRIES = 3  # of one row whose error looks like an outage, before it counts as the row's
@@ -171,7 +171,7 @@ def _raise_of_all(errors: Sequence[Exception]) -> None:
 class Part(Generic[R]):
     """One of several works of a round that is done again and again.
 
-    Where it raises, it rests for a while, and the other works of the round go on. Raises what
+    Where it raises, it waits for a while, and the other works of the round go on. Raises what
     concerns everybody.
     """
 
@@ -180,23 +180,27 @@ class Part(Generic[R]):
         self._work = work
         self._otherwise = otherwise
         self._failures = 0
-        self._rests_until = 0.0
+        self._waits_until = 0.0
 
     def __call__(self) -> R:
-        """Do the work; return ``otherwise`` where it raised, or rests."""
-        if time.monotonic() < self._rests_until:
+        """Do the work; return ``otherwise`` where it raised, or waits after that."""
+        if time.monotonic() < self._waits_until:
             return self._otherwise
         try:
             result = self._work()
         except Exception as error:
             if concerns_everybody(error):
                 raise
-            rest = min(FIRST_REST * 2**self._failures, LONGEST_REST)
+            backoff = min(FIRST_BACKOFF * 2**self._failures, LONGEST_BACKOFF)
             self._failures = min(self._failures + 1, 10)
-            self._rests_until = time.monotonic() + rest
+            self._waits_until = time.monotonic() + backoff
             fault = fault_of(error, self._name)
             logger.error(  # noqa: TRY400 -- a traceback has the exception's text
-                "%s in %s, tried again in %s s, at %s", fault.error, self._name, rest, fault.place
+                "%s in %s, tried again in %s s, at %s",
+                fault.error,
+                self._name,
+                backoff,
+                fault.place,
             )
             return self._otherwise
         self._failures = 0

@@ -56,7 +56,7 @@ def postpone(fires: Iterable[Fire], error: BaseException) -> None:
     now = database_now()
     why = text_of(error)
     rows = Fire.objects.filter(_as_read(fires))
-    rows.filter(status=FireStatus.CLAIMED).update(due_at=now + waits.BROKER_REST, error=why)
+    rows.filter(status=FireStatus.CLAIMED).update(due_at=now + waits.BROKER_BACKOFF, error=why)
     marked = rows.filter(_of_policy(guarantee=Guarantee.AT_MOST_ONCE), status=FireStatus.DISPATCHED)
     _end(marked, FireStatus.LOST, error=why)
 
@@ -202,7 +202,7 @@ def return_to_queue(pk: UUID, attempt: int, wait: timedelta = timedelta(0)) -> N
 
 def give_back(pk: UUID) -> None:
     """Record that a worker took a fire's first message and could not begin the run."""
-    _publish_again(Fire.objects.filter(pk=pk, attempt=0), waits.BROKER_REST)
+    _publish_again(Fire.objects.filter(pk=pk, attempt=0), waits.BROKER_BACKOFF)
 
 
 def not_known(pk: UUID, error: str) -> None:
@@ -210,7 +210,7 @@ def not_known(pk: UUID, error: str) -> None:
     fire = Fire.objects.filter(pk=pk, status__in=NOT_STARTED)
     for publishes in fire.values_list("publishes", flat=True):
         if publishes < waits.UNKNOWN_TRIES:
-            _publish_again(fire, waits.UNKNOWN_REST * 2**publishes, error)
+            _publish_again(fire, waits.UNKNOWN_BACKOFF * 2**publishes, error)
         else:
             _end(fire, FireStatus.FAILED, error=error)
 

@@ -1,6 +1,6 @@
 """Whether a scheduler's loops move: a process whose loop hangs is alive, and does nothing.
 
-Each loop of a scheduler process says when it begins a round, and after it for how long it rests.
+Each loop of a scheduler process says when it begins a round, and after it for how long it pauses.
 ``pulse`` knows by that how long the most stuck of them has not moved. Housekeeping writes it beside
 the process's name, where ``hung`` and ``problem_of_host`` find it.
 """
@@ -30,9 +30,9 @@ class Pulse:
 
     def begin(self, loop: str) -> None:
         """Note that a loop begins a round."""
-        self.rest(loop, 0.0)
+        self.pause(loop, 0.0)
 
-    def rest(self, loop: str, seconds: float) -> None:
+    def pause(self, loop: str, seconds: float) -> None:
         """Note that a loop has ended its round, and begins the next one so many seconds later."""
         with self._lock:
             self._moves_by[loop] = self._clock() + seconds

@@ -41,7 +41,7 @@ POLL_INTERVAL = 0.5
 """Seconds; the longest a change, or another scheduler's death, stays unseen."""
 CONTENDED_INTERVAL = 0.02
 """Seconds to leave to another scheduler what it has locked."""
-FAULT_REST = 1.0
+FAULT_BACKOFF = 1.0
 """Seconds to wait after a tick that failed by a fault of its own."""
 
 
@@ -74,18 +74,18 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
             self._tickers.start()
             pulse.begin(LOOP)
             wait = self._tick()
-            pulse.rest(LOOP, wait)
+            pulse.pause(LOOP, wait)
             return wait
 
     def _tick(self) -> float:
         try:
             return self.do_due()
         except Exception as error:  # noqa: BLE001 -- the boundary: beat goes on, whatever it is
-            if (rest := watch.database_outage(error)) is not None:
-                return rest
+            if (backoff := watch.database_outage(error)) is not None:
+                return backoff
             self._say_failed(error)
             connection.close()
-            return FAULT_REST
+            return FAULT_BACKOFF
 
     def _say_failed(self, error: Exception) -> None:
         """Say what is none of the database, which has its watch; of a fault, where it is."""

@@ -31,11 +31,11 @@ def close() -> None:
 
 
 def outage_rest(error: BaseException) -> float | None:
-    """Return the seconds to rest if an error tells of an outage of the database, else ``None``."""
+    """Return the seconds to wait if an error tells of an outage of the database, else ``None``."""
     if not _uses_django():
         return None
-    rest: float | None = _of_django("watch").database_outage(error)
-    return rest
+    backoff: float | None = _of_django("watch").database_outage(error)
+    return backoff
 
 
 def _uses_django() -> bool:

@@ -24,8 +24,8 @@ Tick = Callable[[], float | None]
 
 DEFAULT_INTERVAL = 0.5
 MAX_BACKOFF = 10.0
-LONG_REST = 5.0
-"""Seconds. A tick that rests so long connects anew after it: a database that hangs answers no
+LONG_PAUSE = 5.0
+"""Seconds. A tick that waits so long connects anew after it: a database that hangs answers no
 connection, while a query on an old one would wait for it in silence."""
 
 LOOKOUT = "scheduling.lookout"
@@ -44,10 +44,10 @@ def register(name: str, tick: Tick, *, work: Iterable[Work] = ()) -> None:
 
     ``tick`` does one batch and returns the seconds until it wants to be called again: ``None``
     means 0.5 s, ``0`` means at once as there is more to do. Many schedulers call it at the same
-    time. A fault is logged without its text, an outage once, and the tick rests a while. A second
+    time. A fault is logged without its text, an outage once, and the tick waits a while. A second
     registration under the same name replaces the first.
 
-    Where ``work`` says what to look for, a tick that wants to rest for 0.5 s or longer is called
+    Where ``work`` says what to look for, a tick that wants to wait for 0.5 s or longer is called
     sooner, once there is work: at most 0.5 s after that was committed.
     """
     _registered[name] = _Registered(tick, tuple(work))
@@ -79,12 +79,12 @@ class TickerThread(Thread):
         try:
             while self._may_go_on():
                 pulse.begin(self.name)
-                rest = self._call()
-                pulse.rest(self.name, rest)
-                if self._lookout is None or self._has_raised or rest < INTERVAL:
-                    self._sleep(rest)
+                pause = self._call()
+                pulse.pause(self.name, pause)
+                if self._lookout is None or self._has_raised or pause < INTERVAL:
+                    self._sleep(pause)
                 else:
-                    self._await_work(rest, self._lookout)
+                    self._await_work(pause, self._lookout)
         finally:
             connections.close_all()
 
@@ -92,25 +92,25 @@ class TickerThread(Thread):
         self.woken.clear()  # before the look at the end, which wakes, too
         return not self._stopped.is_set()
 
-    def _sleep(self, rest: float) -> None:
-        if rest >= LONG_REST:
+    def _sleep(self, pause: float) -> None:
+        if pause >= LONG_PAUSE:
             connections.close_all()
-        self._stopped.wait(rest)
+        self._stopped.wait(pause)
 
-    def _await_work(self, rest: float, lookout: Lookout) -> None:
-        """Rest until the lookout finds work; where it is not to be trusted, for ``INTERVAL``."""
-        until = time.monotonic() + rest
-        pause = min(rest, INTERVAL)
+    def _await_work(self, seconds: float, lookout: Lookout) -> None:
+        """Wait until the lookout finds work; where it is not to be trusted, for ``INTERVAL``."""
+        until = time.monotonic() + seconds
+        pause = min(seconds, INTERVAL)
         while not self.woken.wait(pause):
             left = until - time.monotonic()
             if left <= 0 or not lookout.is_trusted:
                 return
-            if left >= LONG_REST:
+            if left >= LONG_PAUSE:
                 connections.close_all()
             pause = min(left, TRUSTED)
 
     def _call(self) -> float:
-        """Call the tick in its error boundary; return the seconds to rest."""
+        """Call the tick in its error boundary; return the seconds until its next call."""
         self._has_raised = True
         try:
             wanted = self._tick()
@@ -118,10 +118,10 @@ class TickerThread(Thread):
             if (until_back := watch.database_outage(error)) is not None:
                 return until_back
             self._failures += 1
-            rest: float = min(DEFAULT_INTERVAL * 2**self._failures, MAX_BACKOFF)
+            backoff: float = min(DEFAULT_INTERVAL * 2**self._failures, MAX_BACKOFF)
             self._say_failed(error)
             _drop_broken_connections()
-            return rest
+            return backoff
         self._failures, self._has_raised = 0, False
         return DEFAULT_INTERVAL if wanted is None else max(wanted, 0.0)
 

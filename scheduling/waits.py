@@ -15,7 +15,7 @@ HEARTBEAT_LIMIT = timedelta(seconds=10)
 SECOND_LOOK = timedelta(seconds=10)
 """A suspected run that is not heard for so long is one. After a jump of the clock, or an outage of
 the database, all runs seem silent at once; then their heartbeats come."""
-BROKER_REST = timedelta(seconds=1)
+BROKER_BACKOFF = timedelta(seconds=1)
 """A fire that the broker or the task's own database refused is tried again after this long."""
 OUTAGE = timedelta(seconds=5)
 """A fire that could not be published for longer than this is late by its misfire policy."""
@@ -24,9 +24,9 @@ KEY_KEPT = timedelta(days=1)
 
 UNKNOWN_TRIES = 4
 """How often a fire is published whose task the workers that take it do not know."""
-UNKNOWN_REST = timedelta(seconds=5)
+UNKNOWN_BACKOFF = timedelta(seconds=5)
 """Wait before such a fire is published again; doubles with each."""
-LONGEST_UNKNOWN_REST: timedelta = UNKNOWN_REST * 2**UNKNOWN_TRIES
+LONGEST_UNKNOWN_BACKOFF: timedelta = UNKNOWN_BACKOFF * 2**UNKNOWN_TRIES
 
 
 def unstarted_wait(publishes: int, attempt: int) -> timedelta:

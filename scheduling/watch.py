@@ -1,6 +1,6 @@
 """What a process knows of a server that is out: said once when it begins, once when it ends.
 
-Whoever meets an outage tells the server's watch, and rests for as long as the watch says. While
+Whoever meets an outage tells the server's watch, and waits for as long as the watch says. While
 the server is out a thread asks it, with a write, whether it is back: so the end is noticed
 without any work that would meet it.
 """
@@ -37,8 +37,8 @@ from scheduling.waiting_statements import statement_waits
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-FIRST_REST = 1.0
-LONGEST_REST = 4.0
+FIRST_BACKOFF = 1.0
+LONGEST_BACKOFF = 4.0
 """Seconds; work resumes at most so long after the server has come back."""
 QUIET = 3.0
 """Seconds without an error before an outage counts as over."""
@@ -91,10 +91,10 @@ class Watch:
             ended is not None and time.monotonic() - ended < seconds
         )
 
-    def saw(self, outage: Outage, first_rest: float = FIRST_REST) -> float:
-        """Note an outage that was met; return the seconds to rest before the next try.
+    def saw(self, outage: Outage, first_backoff: float = FIRST_BACKOFF) -> float:
+        """Note an outage that was met; return the seconds to wait before the next try.
 
-        The rest grows with the outage, from ``first_rest`` on, and is never longer than what
+        The wait grows with the outage, from ``first_backoff`` on, and is never longer than what
         recovery may take. What is brief is tried again at once, unless it goes on and on.
         """
         now = time.monotonic()
@@ -107,7 +107,9 @@ class Watch:
                 self._begin(outage, now)
             elif not outage.is_brief:
                 self._turn_into(outage)
-            return min(max(first_rest, (now - self._since) / 2), max(first_rest, LONGEST_REST))
+            return min(
+                max(first_backoff, (now - self._since) / 2), max(first_backoff, LONGEST_BACKOFF)
+            )
 
     def has_met_many(self) -> bool:
         """Return whether one more brief outage would be one too many, or a lasting one goes on."""
@@ -167,7 +169,7 @@ class Watch:
             finally:
                 connections.close_all()  # of this thread
             time.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_REST / 2)
+            pause = min(pause * 1.5, LONGEST_BACKOFF / 2)
 
     def _is_over(self, quiet: float) -> bool:
         """Ask whether the outage is over, if nobody has met it for so many seconds."""
@@ -361,7 +363,7 @@ def wait_out(call: Callable[[], T], until: float, elsewhere: Elsewhere | None = 
     """Call, and while the database is out again; ``until`` is a time of the monotonic clock.
 
     What ``call`` did before the outage must do no harm when it is done once more. While this thread
-    rests it is offered ``elsewhere``. Raises what it raises: a fault of its own at once, an outage
+    waits it is offered ``elsewhere``. Raises what it raises: a fault of its own at once, an outage
     when the time is up.
     """
     do = call
@@ -369,24 +371,26 @@ def wait_out(call: Callable[[], T], until: float, elsewhere: Elsewhere | None = 
         try:
             return do()
         except Exception as error:
-            rest = database_outage(error)
+            backoff = database_outage(error)
             left = until - time.monotonic()
-            if rest is None or left <= 0:
+            if backoff is None or left <= 0:
                 raise
-        do = _meanwhile(call, min(rest, left), elsewhere)
+        do = _meanwhile(call, min(backoff, left), elsewhere)
 
 
-def _meanwhile(call: Callable[[], T], rest: float, elsewhere: Elsewhere | None) -> Callable[[], T]:
-    """Rest; return how to call then, which is to take another thread's result if it has begun."""
+def _meanwhile(
+    call: Callable[[], T], backoff: float, elsewhere: Elsewhere | None
+) -> Callable[[], T]:
+    """Wait; return how to call then, which is to take another thread's result if it has begun."""
     if elsewhere is None:
-        time.sleep(rest)
-    elif (begun := elsewhere(call, rest)) is not None:
+        time.sleep(backoff)
+    elif (begun := elsewhere(call, backoff)) is not None:
         return begun.result
     return call
 
 
-def database_outage(error: BaseException, first_rest: float = FIRST_REST) -> float | None:
-    """Return the seconds to rest if an error tells of an outage, else ``None``.
+def database_outage(error: BaseException, first_backoff: float = FIRST_BACKOFF) -> float | None:
+    """Return the seconds to wait if an error tells of an outage, else ``None``.
 
     What a single row has raised is none. Closes the connections of this thread, so that the next
     query makes a new one: to a server that was replaced, an old one leads nowhere.
@@ -397,4 +401,4 @@ def database_outage(error: BaseException, first_rest: float = FIRST_REST) -> flo
     for opened in connections.all(initialized_only=True):
         if not opened.in_atomic_block:
             opened.close()
-    return database.saw(outage, first_rest)
+    return database.saw(outage, first_backoff)

@@ -22,13 +22,13 @@ def note(argv: Sequence[str]) -> None:
     if name in acts.UNWRITTEN_COMMANDS or {"--help", "-h", "--version"} & {*arguments}:
         return
     shown = name in acts.SHOWN_ARGUMENTS
-    told = [
+    named = [
         argument if shown else argument.partition("=")[0]
         for argument in arguments
         if shown or argument[:1] == "-"
     ]
     try:
-        log.record(Who(Kind.COMMAND, _user()), name, detail=" ".join(told))
+        log.record(Who(Kind.COMMAND, _user()), name, detail=" ".join(named))
     except DatabaseError as error:  # the command is done: a failure here must not deny it
         sys.stderr.write(f"The audit log has no entry of this command: {type(error).__name__}.\n")
 

@@ -55,7 +55,7 @@ def record(
     Of columns that did not change, only the ones that name the row are written.
     """
     mask = _Mask()
-    told = _changes(before, after)
+    changes = _changes(before, after)
     AuditEntry.objects.create(
         kind=who.kind,
         who=printable(who.name)[:150],
@@ -63,8 +63,8 @@ def record(
         act=act[:100],
         object_type=of[0][:100],
         object_id=of[1][:64],
-        before=None if before is None else mask.columns(before, told),
-        after=None if after is None else mask.columns(after, told),
+        before=None if before is None else mask.columns(before, changes),
+        after=None if after is None else mask.columns(after, changes),
         detail=without_addresses(printable(detail))[:MOST_DETAIL],
         request_id=request_id[:64],
     )

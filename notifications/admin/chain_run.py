@@ -38,9 +38,9 @@ class ToldRuns(QuerySet[ChainRun]):
         super()._fetch_all()
         found = [row for row in self._result_cache or () if isinstance(row, ChainRun)]
         if fresh and found:
-            told = story.of_several(found)
+            stories = story.of_several(found)
             for row in found:
-                row.story = told[row.pk]  # type: ignore[attr-defined]  # for these pages alone
+                row.story = stories[row.pk]  # type: ignore[attr-defined]  # for these pages alone
 
 
 class StateFilter(admin.SimpleListFilter):

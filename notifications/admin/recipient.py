@@ -112,10 +112,10 @@ class RecipientForm(FormOfProject):
         if self.instance.pk:  # a channel of which no line is left has no address any more
             addresses = {address.channel: [] for address in self.instance.addresses.all()}
         for number, line in enumerate(data.get("addresses", "").splitlines(), 1):
-            channel, _, rest = line.strip().partition(" ")
+            channel, _, text = line.strip().partition(" ")
             if not channel:
                 continue
-            words = rest.strip()
+            words = text.strip()
             verified = words.endswith(f" {VERIFIED}")
             address = words.removesuffix(VERIFIED).strip() if verified else words
             if not address:

@@ -282,12 +282,12 @@ def _find(request: HttpRequest, id_: UUID) -> ChainRun:
 
 
 def _document(run: ChainRun) -> dict[str, Any]:
-    told = story.of(run)
+    run_story = story.of(run)
     return {
         "id": run.pk,
         "chain": run.chain,
         "stop_on": run.stop_on,
-        "state": told.state,
+        "state": run_story.state,
         "to": {"recipient": run.recipient_key} if run.recipient_key else None,
         "steps": [
             {
@@ -301,7 +301,7 @@ def _document(run: ChainRun) -> dict[str, Any]:
                 "read_at": step.part.read_at,
                 "reached": step.reached,
             }
-            for step in told.steps
+            for step in run_story.steps
         ],
         "skipped": run.skipped,
         "created_at": run.created_at,

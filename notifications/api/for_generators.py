@@ -48,10 +48,10 @@ def _sized(part: Any) -> Any:
 
 
 def _without_default(field: Json) -> Json:
-    rest = {name: part for name, part in field.items() if name != "default"}
-    if "anyOf" in rest:
-        rest["anyOf"] = [_without_default(option) for option in rest["anyOf"]]
-    return rest
+    others = {name: part for name, part in field.items() if name != "default"}
+    if "anyOf" in others:
+        others["anyOf"] = [_without_default(option) for option in others["anyOf"]]
+    return others
 
 
 def _used(document: Json) -> set[str]:

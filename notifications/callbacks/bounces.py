@@ -55,14 +55,14 @@ def _record_bounce(found: ReturnedMail, id_: UUID) -> None:
         return
     own = suppressions.comparable(CHANNEL, row.recipient)
     copies = _copies(row.mail_id)
-    for told in found.told:
-        if own in told.recipients or (found.is_signed and not told.recipients & copies):
+    for bounce in found.told:
+        if own in bounce.recipients or (found.is_signed and not bounce.recipients & copies):
             if isinstance(row, Notification):
-                receipts.take([_receipt(told, row)], account="", channel=CHANNEL)
+                receipts.take([_receipt(bounce, row)], account="", channel=CHANNEL)
             else:  # what is in the archive stays as it is
-                _suppress(told, [row.recipient], row)
+                _suppress(bounce, [row.recipient], row)
         else:
-            _suppress(told, told.recipients & copies, row)
+            _suppress(bounce, bounce.recipients & copies, row)
 
 
 def _row(id_: UUID) -> Notification | ArchivedNotification | None:
@@ -71,13 +71,13 @@ def _row(id_: UUID) -> Notification | ArchivedNotification | None:
     return live or ArchivedNotification.objects.filter(id=id_, channel=CHANNEL).first()
 
 
-def _receipt(told: Told, row: Notification) -> Receipt:
+def _receipt(bounce: Told, row: Notification) -> Receipt:
     return Receipt(
-        told.event,
+        bounce.event,
         notification_id=row.id,
         recipient=row.recipient,
-        code=told.code,
-        detail=told.detail,
+        code=bounce.code,
+        detail=bounce.detail,
     )
 
 
@@ -93,13 +93,13 @@ def _copies(mail_id: int | None) -> frozenset[str]:
 
 
 def _suppress(
-    told: Told, recipients: Iterable[str], row: Notification | ArchivedNotification
+    bounce: Told, recipients: Iterable[str], row: Notification | ArchivedNotification
 ) -> None:
     """Suppress recipients without a change of the row, such as those who got a copy."""
-    detail = f"{told.code} {told.detail}".strip()
+    detail = f"{bounce.code} {bounce.detail}".strip()
     id_ = row.id if isinstance(row, Notification) else None
     for recipient in recipients:
-        if told.event == "bounced":
+        if bounce.event == "bounced":
             suppressions.suppress(
                 CHANNEL,
                 recipient,
@@ -109,7 +109,7 @@ def _suppress(
                 detail=detail,
                 notification_id=id_,
             )
-        elif told.event == "complained":
+        elif bounce.event == "complained":
             withdrawals.take(
                 withdrawals.COMPLAINED,
                 CHANNEL,

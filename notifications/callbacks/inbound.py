@@ -30,7 +30,7 @@ def callback(request: HttpRequest, name: str) -> HttpResponse:
         return HttpResponse()
     try:
         with lend(account) as provider:
-            told = provider.receipts(request)
+            reports = provider.receipts(request)
     except ForgedCallback as error:
         log.warning("forged_callback", account=name, problem=str(error))
         return HttpResponse("The signature is missing or wrong.\n", "text/plain", status=403)
@@ -44,7 +44,7 @@ def callback(request: HttpRequest, name: str) -> HttpResponse:
         fault = isolation.fault_of(error, "callback")
         log.warning("callback_makes_no_sense", account=name, error=fault.error, at=fault.place)
         return HttpResponse("The callback cannot be read.\n", "text/plain", status=400)
-    replies.take([report for report in told if isinstance(report, Reply)], account=name)
-    told = [report for report in told if isinstance(report, Receipt)]
-    receipts.take(told, account=name, channel=account.channel)
+    replies.take([report for report in reports if isinstance(report, Reply)], account=name)
+    reports = [report for report in reports if isinstance(report, Receipt)]
+    receipts.take(reports, account=name, channel=account.channel)
     return HttpResponse(status=204)

@@ -67,7 +67,7 @@ def _report(row: Notification) -> None:
 
 def _callback(row: Notification) -> dict[str, Any]:
     """Make the callback; it names the message, but neither its recipient nor its content."""
-    told = {
+    document = {
         "type": f"notification.{row.status}",
         "timestamp": row.finished_at.isoformat() if row.finished_at else None,
         "data": {
@@ -82,7 +82,7 @@ def _callback(row: Notification) -> dict[str, Any]:
     return {
         "channel": routing.CALLBACK_CHANNEL,
         "recipient": row.callback_url,
-        "body": json.dumps(told),
+        "body": json.dumps(document),
         "priority": "low",
         "idempotency_key": routing.callback_key(row.id, row.status),
         "reference": row.reference,

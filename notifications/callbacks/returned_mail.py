@@ -66,9 +66,9 @@ def read(raw: bytes, recipient: str = "") -> ReturnedMail:
             return _about(Kind.BOUNCE, _statuses(part), mail, returned, recipient)
         if kind == _FEEDBACK:
             fields = _blocks(part)[0]
-            told = _complaints(fields)
+            complaints = _complaints(fields)
             sender = [*_values(fields, "Original-Mail-From"), recipient]
-            return _about(Kind.COMPLAINT, told, mail, returned, *sender)
+            return _about(Kind.COMPLAINT, complaints, mail, returned, *sender)
     kind = Kind.AUTOMATIC_REPLY if _is_automatic(mail) else Kind.OTHER
     return _about(kind, (), mail, None, recipient)
 

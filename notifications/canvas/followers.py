@@ -40,7 +40,7 @@ from scheduling.lookout import Rows, Work
 log = structlog.get_logger(__name__)
 
 LOOP = "followers"  # names what is quarantined
-OUTAGE_REST = 5.0  # seconds until what could not be published is tried again
+OUTAGE_BACKOFF = 5.0  # seconds until what could not be published is tried again
 SUCCEEDED = (Status.SENT, Status.DELIVERED, Status.MERGED)
 
 
@@ -67,7 +67,7 @@ def call(id_: UUID) -> bool:
         if outage is None or outage.server == outages.DATABASE:
             raise
         log.warning("followers_wait", server=outage.server, reason=outage.reason)
-        finished.call_followers_later(id_, clock.now() + timedelta(seconds=OUTAGE_REST))
+        finished.call_followers_later(id_, clock.now() + timedelta(seconds=OUTAGE_BACKOFF))
         return False
     isolation.log_faults([(id_, fault) for fault in faults.values()], str)
     if found := [*faults.values(), *(fault for _, fault in broken)]:

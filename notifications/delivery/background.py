@@ -67,7 +67,7 @@ class _Process:
         self.thread: threading.Thread | None = None
         self.session: BaseDatabaseWrapper | None = None  # of the thread
         self.is_asked = False  # whether the thread is to connect
-        self.rests_until = 0.0  # from connecting, which failed
+        self.waits_until = 0.0  # from connecting, which failed
         self.slots = 0  # that send now
 
     @property
@@ -115,7 +115,7 @@ def has_connection() -> bool:
     """Return whether what is left here can be recorded; the thread connects if it can."""
     process = _process
     with process.changed:
-        if not process.is_connected and time.monotonic() >= process.rests_until:
+        if not process.is_connected and time.monotonic() >= process.waits_until:
             process.is_asked = True
             process.begin()
             process.changed.wait_for(
@@ -192,15 +192,17 @@ def _drive(process: _Process) -> None:
 
 def _connect(process: _Process) -> None:
     """Take a connection before anything is to be recorded; its refusal is told of."""
-    rest: float | None = 0.0
+    backoff: float | None = 0.0
     try:
         connection.ensure_connection()
     except Exception as error:  # noqa: BLE001 -- the boundary of this thread: who asked sees that there is none
-        rest = watch.database_outage(error)
+        backoff = watch.database_outage(error)
         log.warning("no_connection_to_record_over", error=type(error).__name__)
     with process.changed:
         process.session = connections[DEFAULT_DB_ALIAS]
-        process.rests_until = time.monotonic() + (watch.FIRST_REST if rest is None else rest)
+        process.waits_until = time.monotonic() + (
+            watch.FIRST_BACKOFF if backoff is None else backoff
+        )
         process.is_asked = False
         process.changed.notify_all()
 

@@ -57,14 +57,14 @@ class _Calls:
     def call(self) -> Iterator[tuple[Message, Outcome]]:
         """Call it once, with as many messages as it takes."""
         fault: Exception | None = None
-        told = None
+        outcomes = None
         self._took_any = False
         try:
-            told = iter(self._provider.send_many(self._feed()))
+            outcomes = iter(self._provider.send_many(self._feed()))
         except Exception as error:  # noqa: BLE001 -- see ``_next``
             fault = error
-        while told is not None:
-            item, fault = self._next(told)
+        while outcomes is not None:
+            item, fault = self._next(outcomes)
             if item is _END:
                 break
             if (known := self._checked(item)) is not None:
@@ -73,9 +73,9 @@ class _Calls:
             self._most = 1  # what it does next shall concern one message alone
         yield from self._left(fault)
 
-    def _next(self, told: Iterator[object]) -> tuple[object, Exception | None]:
+    def _next(self, outcomes: Iterator[object]) -> tuple[object, Exception | None]:
         try:
-            return next(told, _END), None
+            return next(outcomes, _END), None
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:  # noqa: BLE001 -- even a database's: it is the provider's own affair
@@ -131,14 +131,14 @@ class _Calls:
             yield message, outcome._replace(local=outcome.local or message is not left[0])
 
 
-def _is_outcome(told: object) -> TypeGuard[Outcome]:
+def _is_outcome(value: object) -> TypeGuard[Outcome]:
     return (
-        isinstance(told, Outcome)
-        and isinstance(told.result, Result)
-        and isinstance(told.code, str)
-        and isinstance(told.detail, str)
-        and isinstance(told.reason, str)
-        and isinstance(told.provider_message_id, str)
+        isinstance(value, Outcome)
+        and isinstance(value.result, Result)
+        and isinstance(value.code, str)
+        and isinstance(value.detail, str)
+        and isinstance(value.reason, str)
+        and isinstance(value.provider_message_id, str)
     )
 
 

@@ -39,7 +39,7 @@ def send_batch(ready: list[Ready], batch: InHand) -> None:
         if is_connected:
             _send(ready, batch)
         else:
-            due_at = clock.now() + timedelta(seconds=watch.FIRST_REST)
+            due_at = clock.now() + timedelta(seconds=watch.FIRST_BACKOFF)
             batch.defer([(one.claim, due_at) for one in ready], Reason.NO_CONNECTION)
 
 
@@ -107,8 +107,10 @@ class BatchSending:
                 is_waited_out = outages.is_outage(error) and not isolation.is_of_a_row(error)
                 if not is_waited_out:
                     raise
-                rest = watch.database_outage(error)
-                self._waits_until = time.monotonic() + (watch.FIRST_REST if rest is None else rest)
+                backoff = watch.database_outage(error)
+                self._waits_until = time.monotonic() + (
+                    watch.FIRST_BACKOFF if backoff is None else backoff
+                )
         return self.is_under_way
 
     def _advance(self) -> None:

@@ -32,10 +32,10 @@ Fields = dict[str, Any]
 
 def requests_of(message: EmailMessage) -> list[Mapping[str, Any]]:
     """Return a request for each recipient. Raises ``InvalidField``."""
-    told = steering.read((name, str(value)) for name, value in message.extra_headers.items())
+    steered = steering.read((name, str(value)) for name, value in message.extra_headers.items())
     recipients = _recipients(message)
     found = _parts(message) if _is_plain(message) else None
-    if "template" in told:
+    if "template" in steered:
         shared, beside = {}, found or _common_fields(message)
         beside.pop("html", None)
     elif found is not None:
@@ -45,15 +45,15 @@ def requests_of(message: EmailMessage) -> list[Mapping[str, Any]]:
         shared = {"subject": _one_line(message.subject), "body": ""}
         beside = {}
     kept = _mail(message, beside, several=len(recipients) > 1)
-    if not ("template" in told or found is not None):
+    if not ("template" in steered or found is not None):
         kept = replace(_raw(message), from_email=kept.from_email if kept else "")
-    key = told.pop("idempotency_key", "")
+    key = steered.pop("idempotency_key", "")
     return [
         {
             "channel": "email",
             "subject": "",
             **shared,
-            **told,
+            **steered,
             "recipient": address,
             **({"idempotency_key": f"{key}:{address}"} if key else {}),
             "mail": kept,

@@ -165,33 +165,33 @@ def _keep_refused(rows: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> 
         return
     for row, answer in zip(rows, answers, strict=True):
         if answer.error is not None:
-            told = {name: row[name] for name in ("channel", "recipient", "subject")}
-            failed_deliveries.keep_refused(str(new_id()), told, answer.error)
+            named = {name: row[name] for name in ("channel", "recipient", "subject")}
+            failed_deliveries.keep_refused(str(new_id()), named, answer.error)
 
 
 def _requests(handed: Handed) -> list[dict[str, Any]]:
     """Return a request for each recipient. Raises ``InvalidField``."""
     _check_line_ends(handed.content)
-    head, rest = _parted(handed.content)
+    head, body = _parted(handed.content)
     headers = _parser.parsebytes(head)
     for author in _authors(headers):
         if not accounts.may_send_as("email", author):
             raise InvalidField(f"No account may send as {author}.", field="from_email")
-    told = steering.read(_for_us(headers), without=("template", "context"))
+    steered = steering.read(_for_us(headers), without=("template", "context"))
     refuse_executables_of(handed.content)
     mail = Mail(
         from_email=_sender(handed.sender),
         raw=File(
-            handed.trace + _without_ours(head) + _date(headers) + rest,
+            handed.trace + _without_ours(head) + _date(headers) + body,
             content_type="message/rfc822",
         ),
     )
-    key, world = told.pop("idempotency_key", ""), handed.key.world
+    key, world = steered.pop("idempotency_key", ""), handed.key.world
     return [
         {
             "channel": "email",
             "subject": _one_line(_read("Subject", headers)),
-            **told,
+            **steered,
             "recipient": recipient,
             **({"idempotency_key": f"{key}:{recipient}"} if key else {}),
             "project": world.project,

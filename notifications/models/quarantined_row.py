@@ -24,7 +24,7 @@ class QuarantinedRowQuerySet(models.QuerySet["QuarantinedRow"]):
         return self.filter(quarantined_at__isnull=False, released_at__isnull=True)
 
     def passed_over(self, now: datetime) -> "QuarantinedRowQuerySet":
-        """Rows in quarantine, and rows that faulted a moment ago and rest."""
+        """Rows in quarantine, and rows that faulted a moment ago and wait."""
         return self.filter(
             Q(quarantined_at__isnull=False) | Q(retry_at__gt=now), released_at__isnull=True
         )
@@ -40,7 +40,7 @@ class QuarantinedRowQuerySet(models.QuerySet["QuarantinedRow"]):
 class QuarantinedRow(models.Model):
     """A row that faulted a shared loop: why, how often, and whether the loop passes over it.
 
-    After each fault it rests until ``retry_at``; after the third it is in quarantine, until
+    After each fault it waits until ``retry_at``; after the third it is in quarantine, until
     somebody releases it. Nothing of the row but its key is kept here.
     """
 

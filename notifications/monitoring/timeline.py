@@ -109,7 +109,7 @@ def _digest(notification: NotificationRecord) -> Iterator[str]:
 
 def _other_steps(notification: Notification) -> list[Event]:
     """Tell what the other steps of its chain have come to."""
-    told = story.of_notification(notification.chain_run)
+    chain = story.of_notification(notification.chain_run)
     return [
         Event(
             part.read_at or part.sent_at or part.due_at,
@@ -117,7 +117,7 @@ def _other_steps(notification: Notification) -> list[Event]:
             " · ".join(filter(None, (part.reason, str(part.key)))),
             "good" if step.reached else "plain",
         )
-        for step in (told.steps if told else [])
+        for step in (chain.steps if chain else [])
         if (part := step.part).key != notification.id
     ]
 

@@ -97,7 +97,7 @@ def work() -> tuple[Work, ...]:
 def tick() -> float:
     """Work off a batch of the oldest order; return the seconds until the next wish to.
 
-    An order that faults rests, is in quarantine after the third time, and holds up no other.
+    An order that faults waits, is in quarantine after the third time, and holds up no other.
     """
     with transaction.atomic():
         key = _lock_oldest()

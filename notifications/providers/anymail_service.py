@@ -325,9 +325,9 @@ def _is_soft(event: Any) -> bool:
     """Tell a soft bounce; where anymail calls both alike, by the service's own word."""
     if event.reject_reason not in (None, "bounced", "invalid"):
         return True
-    told = event.esp_event if isinstance(event.esp_event, Mapping) else {}
-    bounce = told.get("bounce")
-    words = (told.get("Type"), bounce.get("bounceType") if isinstance(bounce, Mapping) else None)
+    payload = event.esp_event if isinstance(event.esp_event, Mapping) else {}
+    bounce = payload.get("bounce")
+    words = (payload.get("Type"), bounce.get("bounceType") if isinstance(bounce, Mapping) else None)
     return any(word in ("SoftBounce", "Transient", "Undetermined") for word in words)
 
 

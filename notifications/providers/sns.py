@@ -102,10 +102,10 @@ class SnsProvider(HttpProvider):
     def receipts(self, request: HttpRequest) -> list[Receipt] | list[Reply]:
         if self._topic is None:
             raise ForgedCallback("The account names no topic.")
-        told = self._topic.read(request.body)
-        if told["Type"] != "Notification":
+        message = self._topic.read(request.body)
+        if message["Type"] != "Notification":
             return []
-        text = json.loads(told["Message"])
+        text = json.loads(message["Message"])
         id_ = str(text.get("inboundMessageId", ""))
         return [Reply(str(text["originationNumber"]), str(text["messageBody"]), id=id_)]
 

@@ -55,27 +55,27 @@ class Topic:
 
         Raises ``ForgedCallback``, and ``ValueError`` for what makes no sense.
         """
-        told = json.loads(body)
-        if not isinstance(told, dict) or told.get("Type") not in _SIGNED:
+        message = json.loads(body)
+        if not isinstance(message, dict) or message.get("Type") not in _SIGNED:
             raise ForgedCallback("It is not a message of SNS.")
-        if told.get("TopicArn") != self._arn:
+        if message.get("TopicArn") != self._arn:
             raise ForgedCallback("It is of another topic.")
-        self._check_signature(told)
-        if abs(datetime.now(UTC) - datetime.fromisoformat(str(told["Timestamp"]))) > OLDEST:
+        self._check_signature(message)
+        if abs(datetime.now(UTC) - datetime.fromisoformat(str(message["Timestamp"]))) > OLDEST:
             raise ForgedCallback("It is too old.")
-        if told["Type"] == "SubscriptionConfirmation":
-            self._fetch(self._of_sns(told.get("SubscribeURL")))
-        return told
+        if message["Type"] == "SubscriptionConfirmation":
+            self._fetch(self._of_sns(message.get("SubscribeURL")))
+        return message
 
-    def _check_signature(self, told: Mapping[str, Any]) -> None:
-        names = _SIGNED[told["Type"]]
-        signed = "".join(f"{name}\n{told[name]}\n" for name in names if name in told)
-        how = _HASHES.get(str(told.get("SignatureVersion")))
+    def _check_signature(self, message: Mapping[str, Any]) -> None:
+        names = _SIGNED[message["Type"]]
+        signed = "".join(f"{name}\n{message[name]}\n" for name in names if name in message)
+        how = _HASHES.get(str(message.get("SignatureVersion")))
         if how is None:
             raise ForgedCallback("It is not signed in a known way.")
-        signature = base64.b64decode(str(told.get("Signature", "")))
+        signature = base64.b64decode(str(message.get("Signature", "")))
         try:
-            key = self._key(self._of_sns(told.get("SigningCertURL")))
+            key = self._key(self._of_sns(message.get("SigningCertURL")))
             key.verify(signature, signed.encode(), PKCS1v15(), how)
         except InvalidSignature:
             raise ForgedCallback("The signature is not SNS's.") from None

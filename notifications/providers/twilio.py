@@ -104,23 +104,23 @@ class TwilioProvider(HttpProvider):
             expected.encode(), request.headers.get("X-Twilio-Signature", "").encode()
         ):
             raise ForgedCallback("The signature is not Twilio's.")
-        told = dict(form)
-        if told.get("SmsStatus") == "received" or "OptOutType" in told:
+        fields = dict(form)
+        if fields.get("SmsStatus") == "received" or "OptOutType" in fields:
             # https://www.twilio.com/docs/messaging/guides/webhook-request
             # By Advanced Opt-Out it answers what it calls an OptOutType.
-            opt_out = told.get("OptOutType", "")
-            text = opt_out or told.get("Body", "")
-            id_ = told.get("MessageSid", "")
-            return [Reply(told.get("From", ""), text, is_answered=bool(opt_out), id=id_)]
-        event = _EVENTS.get(told.get("MessageStatus", ""))
+            opt_out = fields.get("OptOutType", "")
+            text = opt_out or fields.get("Body", "")
+            id_ = fields.get("MessageSid", "")
+            return [Reply(fields.get("From", ""), text, is_answered=bool(opt_out), id=id_)]
+        event = _EVENTS.get(fields.get("MessageStatus", ""))
         if event is None:  # on its way
             return []
-        code = told.get("ErrorCode", "")
+        code = fields.get("ErrorCode", "")
         return [
             Receipt(
                 "bounced" if code in _NO_SUCH_PHONE else event,
-                provider_message_id=told.get("MessageSid", ""),
-                recipient=told.get("To", ""),
+                provider_message_id=fields.get("MessageSid", ""),
+                recipient=fields.get("To", ""),
                 code=code,
             )
         ]

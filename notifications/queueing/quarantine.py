@@ -1,6 +1,6 @@
 """Quarantine: a row that faults a shared loop again and again is passed over, and shown to people.
 
-A loop that looks for rows by their state finds a row that faults in every round. It rests after
+A loop that looks for rows by their state finds a row that faults in every round. It waits after
 the first and the second fault, and is quarantined with the third, until somebody releases it. A
 fault that ends in the row's own outcome, such as a failed delivery, needs no quarantine.
 """
@@ -29,7 +29,7 @@ K = TypeVar("K")
 LEASES = "leases"  # the loop that ends the leases of dead workers
 CLAIMS = "claims"  # the workers' claims of due rows
 
-RESTS = (5.0, 60.0)  # seconds after the first and the second fault; the third is one too many
+BACKOFFS = (5.0, 60.0)  # seconds after the first and the second fault; the third is one too many
 
 
 def work_off(
@@ -123,7 +123,7 @@ def _count(row: QuarantinedRow, fault: Fault, now: datetime) -> None:
     row.fault_count += 1
     row.stage, row.reason, row.place = fault.stage[:40], fault.error[:100], fault.place
     row.last_seen_at = now
-    if row.fault_count > len(RESTS):
+    if row.fault_count > len(BACKOFFS):
         row.quarantined_at, row.retry_at = row.quarantined_at or now, None
     else:
-        row.retry_at = now + timedelta(seconds=RESTS[row.fault_count - 1])
+        row.retry_at = now + timedelta(seconds=BACKOFFS[row.fault_count - 1])

@@ -45,8 +45,8 @@ class Looks(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
         worker_slots.took()
 
     def _look(self, consumed: Collection[str]) -> None:
-        rest = 0.0
-        while not self._ends.wait(max(LOOK_EVERY, rest)):
+        pause = 0.0
+        while not self._ends.wait(max(LOOK_EVERY, pause)):
             began, used = time.monotonic(), time.thread_time()
             try:
                 look(consumed)
@@ -57,7 +57,7 @@ class Looks(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
                 log.error("slots_not_looked_at", error=fault.error, at=fault.place)  # noqa: TRY400 -- a traceback has the exception's text
                 self._ends.wait(1.0)
             # Of the processor, not of the clock: on a busy machine each look waits for its turn.
-            rest = max(PART * (time.thread_time() - used), time.monotonic() - began)
+            pause = max(PART * (time.thread_time() - used), time.monotonic() - began)
             worker_slots.wait_while_idle(self._ends.is_set)
 
 

@@ -34,8 +34,8 @@ def read(given: Mapping[str, Any]) -> Request:
         given = {**given, "to": named_recipient(to)}
     if _OF_MAIL.isdisjoint(given):
         return Request(**given)
-    rest = {name: value for name, value in given.items() if name not in _OF_MAIL}
-    return Request(**rest, mail={name: given[name] for name in _OF_MAIL if name in given})
+    others = {name: value for name, value in given.items() if name not in _OF_MAIL}
+    return Request(**others, mail={name: given[name] for name in _OF_MAIL if name in given})
 
 
 def named_recipient(to: object) -> str:

@@ -11,7 +11,7 @@ from scheduling.kept.ticks import Ticks
 
 logger = logging.getLogger(__name__)
 
-REST = 1.0
+BACKOFF = 1.0
 """Seconds to wait after a tick that failed."""
 
 
@@ -38,7 +38,7 @@ class BackendScheduler(beat.Scheduler):  # type: ignore[misc]  # celery is untyp
                 wait = self._rounds.tick()
             except Exception as error:  # noqa: BLE001 -- the boundary: beat goes on, whatever it is
                 self._say(error)
-                return REST
+                return BACKOFF
             if self._is_away:
                 self._is_away = False
                 logger.warning("redis_back")

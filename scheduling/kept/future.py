@@ -105,5 +105,5 @@ def _longest_wait(fire: Fire, job: Job | None, now: datetime) -> timedelta | Non
         longest = waits.unstarted_wait(fire.publishes - 1, fire.attempt)
         return longest if began_ahead or not fire.attempt else None
     if not fire.attempt or job is None:
-        return waits.LONGEST_UNKNOWN_REST
+        return waits.LONGEST_UNKNOWN_BACKOFF
     return retries.longest_wait(job.retry, job.retry_backoff, fire.attempt)

@@ -65,7 +65,7 @@ class Runs:
 
         One that was marked before its publish, for "at most once", is lost: it may be on its way.
         """
-        why, due_at = text_of(error), self.now() + waits.BROKER_REST
+        why, due_at = text_of(error), self.now() + waits.BROKER_BACKOFF
 
         def decide(fire: Fire) -> Fire | None:
             if fire.status == FireStatus.CLAIMED:
@@ -224,7 +224,7 @@ class Runs:
     def give_back(self, pk: UUID) -> None:
         """Record that a worker took a fire's first message and could not begin the run."""
         self._move(
-            pk, lambda fire: None if fire.attempt else self._again(fire, waits.BROKER_REST, "")
+            pk, lambda fire: None if fire.attempt else self._again(fire, waits.BROKER_BACKOFF, "")
         )
 
     def not_known(self, pk: UUID, error: str) -> None:
@@ -234,7 +234,7 @@ class Runs:
             if fire.status not in NOT_STARTED:
                 return None
             if fire.publishes < waits.UNKNOWN_TRIES:
-                return self._again(fire, waits.UNKNOWN_REST * 2**fire.publishes, error)
+                return self._again(fire, waits.UNKNOWN_BACKOFF * 2**fire.publishes, error)
             return self._ended(fire, FireStatus.FAILED, error)
 
         self._move(pk, decide)

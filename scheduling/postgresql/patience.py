@@ -28,7 +28,7 @@ PATIENCE = 2.0
 LONGEST_PATIENCE = 30.0
 """Seconds; each further look at the server comes after twice the time, at most after so long."""
 CONNECT = 3
-REST = 1.0
+BACKOFF = 1.0
 """Seconds for which a server that was found silent is not asked anew."""
 TURN = 0.5
 """Seconds to wait for another thread's attempt to connect to a server that was silent."""
@@ -52,7 +52,7 @@ class _Silence:
 
     def refuse(self) -> None:
         """Refuse to connect: raises ``ServerSilent`` if the server was silent a moment ago."""
-        if time.monotonic() - self._found_at < REST:
+        if time.monotonic() - self._found_at < BACKOFF:
             raise ServerSilent("the server was silent a moment ago")
 
     def connect(self, connect: Callable[[], T]) -> T:

@@ -108,6 +108,6 @@ def _send_test(admin: ModelAdmin, request: HttpRequest, shown: Preview, recipien
     elif not recipient:
         admin.message_user(request, "Name a recipient for the test.", "error")
     else:
-        told = sender(shown, recipient, user_of(request))
+        answer = sender(shown, recipient, user_of(request))
         admin.log_change(request, request.user, f"Sent a test of {shown.template_name}.")
-        admin.message_user(request, told)
+        admin.message_user(request, answer)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from scheduling import ledger
 from scheduling.clock import database_now
 from scheduling.models import Fire, FireStatus, Schedule
-from scheduling.scheduler import FAULT_REST, Scheduler
+from scheduling.scheduler import FAULT_BACKOFF, Scheduler
 from tests.integration.scheduling.conftest import apply_all_changes, lease_ends
 
 pytestmark = [
@@ -204,7 +204,7 @@ def test_any_value_in_any_column_of_a_schedule_stops_no_other(
             if not _write(column, value, schedule):
                 return
             for _ in range(3):
-                assert scheduler.tick() != FAULT_REST
+                assert scheduler.tick() != FAULT_BACKOFF
             fired = Fire.objects.filter(schedule__in=healthy, status=FireStatus.DISPATCHED)
             assert fired.values("schedule").distinct().count() == HEALTHY
             is_left_due, is_quarantined, reason, has_unpublished = _left_over(schedule)
@@ -262,7 +262,7 @@ def test_any_value_that_is_written_while_a_run_goes_on_keeps_it_from_no_end(
             ENDS[way](fire, run)
             for _ in range(3):
                 lease_ends()
-                assert scheduler.tick() != FAULT_REST
+                assert scheduler.tick() != FAULT_BACKOFF
             status = Fire.objects.values_list("status", flat=True).get(pk=fire.pk)
             assert status not in {FireStatus.RUNNING, FireStatus.CLAIMED}
         finally:

@@ -71,11 +71,11 @@ def test_a_scheduler_whose_loop_hangs_is_seen_as_hung_and_fails_its_probe(
         call_command("scheduler_health")
     moving = Pulse()
     monkeypatch.setattr(housekeeping, "pulse", moving)
-    moving.rest("fires", 0.5)
+    moving.pause("fires", 0.5)
     housekeeping.Housekeeping().tick()
     call_command("scheduler_health")
     assert status.read().hung_schedulers == 0
-    moving.rest("fires", -liveness.HUNG.total_seconds())  # it should have moved that long ago
+    moving.pause("fires", -liveness.HUNG.total_seconds())  # it should have moved that long ago
     housekeeping.Housekeeping().tick()
     assert status.read().hung_schedulers == status.read().live_schedulers == 1
     with pytest.raises(CommandError, match="hangs"):

@@ -90,7 +90,7 @@ def test_a_job_that_expired_by_that_clock_goes_on(
     [
         (FireStatus.RUNNING, {"attempt": 1, "heartbeat_at": START + DAYS}, waits.SECOND_LOOK),
         (FireStatus.WAITING, {}, timedelta(0)),
-        (FireStatus.CLAIMED, {}, waits.LONGEST_UNKNOWN_REST),
+        (FireStatus.CLAIMED, {}, waits.LONGEST_UNKNOWN_BACKOFF),
         (FireStatus.DISPATCHED, {}, waits.UNSTARTED_WAIT),
         (FireStatus.CLAIMED, {"attempt": 1}, 10 * SECOND),
         (FireStatus.DISPATCHED, {"attempt": 1, "started_at": START}, None),

@@ -18,9 +18,9 @@ def test_a_round_that_does_not_end_makes_its_loop_stuck() -> None:
     pulse.begin("fires")
     pulse.begin("sweep")
     clock.now += 40
-    pulse.rest("sweep", 1.0)
+    pulse.pause("sweep", 1.0)
     assert pulse.stuck_for() == timedelta(seconds=40)
-    pulse.rest("fires", 0.5)
+    pulse.pause("fires", 0.5)
     assert pulse.stuck_for() == timedelta()
 
 
@@ -28,7 +28,7 @@ def test_a_loop_that_rests_as_long_as_it_said_is_not_stuck() -> None:
     clock = Clock()
     pulse = Pulse(clock)
     pulse.begin("archive")
-    pulse.rest("archive", 300.0)
+    pulse.pause("archive", 300.0)
     clock.now += 299
     assert pulse.stuck_for() == timedelta()
     clock.now += 61

@@ -52,7 +52,7 @@ def test_an_outage_is_said_once_and_so_is_its_end(
 ) -> None:
     caplog.set_level(logging.INFO)
     rests = [one.saw(LASTING) for _ in range(5)]
-    assert all(watch.FIRST_REST <= rest <= watch.LONGEST_REST for rest in rests)
+    assert all(watch.FIRST_BACKOFF <= rest <= watch.LONGEST_BACKOFF for rest in rests)
     works.set()
     wait_until(lambda: one.outage is None)
     begin, end = _said(caplog)
@@ -64,7 +64,7 @@ def test_a_brief_outage_is_tried_again_at_once_unless_it_goes_on(one: Watch) -> 
     assert one.saw(BRIEF) < 1
     assert one.saw(BRIEF) < 1
     assert one.outage is None
-    assert one.saw(BRIEF) >= watch.FIRST_REST
+    assert one.saw(BRIEF) >= watch.FIRST_BACKOFF
     assert one.outage == BRIEF
 
 
