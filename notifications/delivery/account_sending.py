@@ -65,6 +65,7 @@ class AccountSending:
         self.name = choice.candidate.name
         self.batch = batch
         self.rank = making_way.rank_of(queue_for(claim.channel, claim.priority))
+        self._channel = claim.channel
         self.rows = {one.claim.id: one for one in chosen}
         self.open: dict[UUID, tuple[float, datetime]] = {}  # since when a call is under way
         self.is_closed = self.is_settled = False
@@ -104,6 +105,11 @@ class AccountSending:
     def may_outlast(self) -> bool:
         """Whether its calls may go on when the batch is over, even where nobody waits."""
         return False
+
+    @property
+    def leaves_some(self) -> bool:
+        """Whether something more urgent of its channel is expected, which shall find a sender."""
+        return making_way.is_expected(self.rank, self._channel)
 
     def work(self, wake: threading.Event, *, idle: bool) -> None:
         """See that enough senders work for it; where no call waits for anybody, send here.

@@ -2,7 +2,8 @@
 
 How many an account may have in a process is its kind's ``at_once``, or its setting ``connections``.
 Batches share them by urgency: a sender of a less urgent batch ends between two calls when a more
-urgent one waits for it. A call that hangs holds its sender, and nobody else.
+urgent one waits for it. As long as one is expected, the less urgent leave a quarter of them free:
+long calls that begin together end together. A call that hangs holds its sender, and nobody else.
 """
 
 import os
@@ -19,6 +20,7 @@ from notifications.channels.base import Account
 from notifications.channels.kinds import UnknownKind, provider_class
 
 MOST = 512  # threads of a process
+LEFT = 4  # one sender in so many is left to what is more urgent, where that is expected
 STUCK_AFTER = 2.0  # seconds without an answer to any call, while all senders wait for one
 
 
@@ -26,6 +28,11 @@ class Batch(Protocol):
     """What senders work for: ``rank`` is its urgency, 0 for high."""
 
     rank: int
+
+    @property
+    def leaves_some(self) -> bool:
+        """Whether something more urgent is expected, for which some are to be left free."""
+        ...
 
 
 class Senders:
@@ -53,15 +60,20 @@ class Senders:
         self._changed_at = time.monotonic()
 
     def silent_for(self) -> float:
-        """Return for how many seconds all senders wait for an answer; 0 while one is free."""
-        if self.busy < self.limit:
+        """Return for how many seconds all senders wait for an answer; 0 while one is free.
+
+        What is left to the more urgent is free for nobody else.
+        """
+        if self.busy < self.limit and not self._waiting:
             return 0.0
         return time.monotonic() - self._changed_at
 
     def take(self, batch: Batch, run: Callable[[], object]) -> bool:
         """Have a sender run this; where none is free, the batch waits for one."""
         with self._lock:
-            if self.busy >= self.limit:
+            if self.busy >= self.limit or self._busy_alike(batch) >= self._most(batch):
+                if not self._waiting and self.busy < self.limit:
+                    self._changed_at = time.monotonic()
                 self._waiting.add(batch)
                 return False
             self._waiting.discard(batch)
@@ -76,18 +88,27 @@ class Senders:
         self._waiting.discard(batch)
 
     def is_wanted_of(self, batch: Batch) -> bool:
-        """Return whether a sender of this batch should end, for a more urgent one waits.
+        """Return whether a sender of this batch should end: a more urgent one waits or may come.
 
         The last one goes only to a batch that has none at all, so that each gets on.
         """
-        if not self._waiting:
+        if not self._waiting and not batch.leaves_some:
             return False
         with self._lock:
             spare = self._of[batch] > 1
+            if spare and self._busy_alike(batch) > self._most(batch):
+                return True
             return any(
                 other.rank < batch.rank and (spare or not self._of[other])
                 for other in self._waiting
             )
+
+    def _most(self, batch: Batch) -> int:
+        """Return how many senders this batch and those that are no more urgent may have."""
+        return self.limit - (self.limit // LEFT if batch.leaves_some else 0)
+
+    def _busy_alike(self, batch: Batch) -> int:
+        return sum(count for other, count in self._of.items() if other.rank >= batch.rank)
 
     def _run(self, batch: Batch, run: Callable[[], object]) -> None:
         try:

@@ -7,7 +7,7 @@ that is more urgent; and after a moment for any message of another queue.
 While a slot has a single notification that is more urgent, the processor is for that one: of the
 less urgent calls each process begins one a moment, and all of them again as soon as it is handed
 over. As long as such come, the less urgent are claimed and rendered a few at a time, for a slot is
-not given up in between.
+not given up in between; and they leave a part of an account's connections to them.
 
 What was seen lies in memory that the children of a worker inherit, so a look costs no system call.
 """
@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cache
 
 from notifications.core import routing
 
@@ -32,12 +33,13 @@ LATELY = 10.0  # seconds after an urgent message in which the next is expected
 FEW = 50  # rows that are prepared at once while one is
 
 # Of what waits and of what is in hand: when it was looked (``time.monotonic``), and a bit for each
-# queue. Then when a single notification of each rank was last in hand.
+# queue. Then when a single notification of each queue was last in hand.
 _FORMAT = struct.Struct("dQ")
 _WAITING, _IN_HAND, _LAST = 0, _FORMAT.size, 2 * _FORMAT.size
-_MOMENT = struct.Struct("d")
-_memory = mmap.mmap(-1, _LAST + len(routing.PRIORITIES) * _MOMENT.size)
-_BIT = {queue: 1 << place for place, queue in enumerate(QUEUES)}
+_LASTS, _MOMENT = struct.Struct(f"{len(QUEUES)}d"), struct.Struct("d")
+_memory = mmap.mmap(-1, _LAST + _LASTS.size)
+_PLACE = {queue: place for place, queue in enumerate(QUEUES)}
+_BIT = {queue: 1 << place for queue, place in _PLACE.items()}
 _turn = threading.Lock()
 
 
@@ -54,7 +56,7 @@ def hold(queues: Collection[str]) -> None:
     now, known = time.monotonic(), set(queues).intersection(routing.QUEUE_NAMES)
     _FORMAT.pack_into(_memory, _IN_HAND, now, sum(_BIT[queue] for queue in known))
     for queue in known:
-        _MOMENT.pack_into(_memory, _LAST + rank_of(queue) * _MOMENT.size, now)
+        _MOMENT.pack_into(_memory, _LAST + _PLACE[queue] * _MOMENT.size, now)
 
 
 def has_more_urgent(rank: int) -> bool:
@@ -81,9 +83,25 @@ def at_once(rows: int, rank: int) -> int:
     A few while something more urgent is expected: all of the first few are handed over before the
     next are claimed.
     """
-    lasts = [moment for (moment,) in _MOMENT.iter_unpack(_memory[_LAST:])][:rank]
-    is_expected = any(last and last > time.monotonic() - LATELY for last in lasts)
-    return min(rows, FEW) if is_expected else rows
+    return min(rows, FEW) if is_expected(rank) else rows
+
+
+def is_expected(rank: int, channel: str = "") -> bool:
+    """Return whether a single notification more urgent than ``rank`` has come lately.
+
+    Of any channel, or of the one that is named.
+    """
+    since, lasts = time.monotonic() - LATELY, _LASTS.unpack_from(_memory, _LAST)
+    return any(lasts[place] and lasts[place] > since for place in _places(rank, channel))
+
+
+@cache
+def _places(rank: int, channel: str) -> list[int]:
+    return [
+        place
+        for queue, place in _PLACE.items()
+        if rank_of(queue) < rank and channel in ("", queue.partition(".")[0])
+    ]
 
 
 def rank_of(queue: str) -> int:

@@ -80,8 +80,7 @@ def service(
         yield service
         service.answer(1000)
         assert background.finish(20)
-        making_way.write((), time.monotonic())
-        making_way.hold(())
+        making_way._memory[:] = bytes(len(making_way._memory[:]))
     accounts.forget()
 
 
@@ -192,6 +191,23 @@ def test_a_more_urgent_message_gets_the_next_call_of_an_account(
     service.answer()
     wait_until(lambda: len(service.called) == 4)
     assert service.called[3] == "+436991111111"
+
+
+def test_a_connection_is_left_to_an_urgent_message_that_is_expected(
+    service: Service, slots: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
+    account = ProviderAccount.objects.get()
+    account.settings["connections"] = 4
+    account.save()
+    accounts.forget()
+    making_way.hold(["sms.high"])
+    making_way.hold(())
+    accept_low(20)
+    slots(deliver_low)
+    wait_until(lambda: 2 in senders.named("texts").waiting)  # for a fourth
+    slots(deliver_high)
+    wait_until(lambda: len(service.called) == 4)
+    assert "+436991111111" in service.called  # and nobody has answered yet
 
 
 def test_an_account_has_as_many_calls_at_once_as_its_setting_says(

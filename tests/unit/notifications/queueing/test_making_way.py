@@ -90,3 +90,12 @@ def test_no_message_is_expected_long_after_the_last(monkeypatch: pytest.MonkeyPa
     making_way.hold(["sms.high"])
     monkeypatch.setattr(making_way, "LATELY", 0.0)
     assert making_way.at_once(500, LOW) == 500
+
+
+def test_something_is_expected_of_the_channel_it_came_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    making_way.hold(["sms.high"])
+    assert [rank for rank in range(3) if making_way.is_expected(rank, "sms")] == [MEDIUM, LOW]
+    assert making_way.is_expected(LOW)
+    assert not making_way.is_expected(LOW, "email")
+    monkeypatch.setattr(making_way, "LATELY", 0.0)
+    assert not making_way.is_expected(LOW, "sms")
