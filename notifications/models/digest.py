@@ -11,6 +11,7 @@ from notifications.models.preference import LONGEST_CATEGORY
 from notifications.models.project import project_column
 
 LONGEST_DIGEST_KEY = 100
+LONGEST_VERSION = 19  # digits of its primary key
 
 
 class Digest(models.Model):
@@ -27,11 +28,11 @@ class Digest(models.Model):
     recipient = models.TextField(
         blank=True, help_text="The address of a recipient who is not stored."
     )
-    # The category is a part of it rather than a column, which the unique constraint would need:
-    # what ran before an update could open no digest under another constraint.
+    # Category and version are parts of it rather than columns, which the unique constraint would
+    # need: what ran before an update could open no digest under another constraint.
     key = models.CharField(
-        max_length=LONGEST_CATEGORY + 1 + LONGEST_DIGEST_KEY,
-        help_text="The category of its events, and their key.",
+        max_length=LONGEST_CATEGORY + LONGEST_VERSION + 2 + LONGEST_DIGEST_KEY,
+        help_text="The category of its events, the version of its template, and the key.",
     )
     limit = models.SmallIntegerField(help_text="How many events the template gets at most.")
     opened_at = models.DateTimeField(db_default=Now())

@@ -165,9 +165,11 @@ def _identity(one: Joining) -> _Identity:
     key = row["recipient_key"]
     address = "" if key else row["recipient"]
     collected = one.collected
-    # Of one category alone, so that a recipient who refuses one loses nothing of another.
-    of_category = f"{collected.category}:{collected.spec.key}"
-    return _Identity(row["project"], row["test"], row["channel"], key, address, of_category)
+    # Of one category alone, so that a recipient who refuses one loses nothing of another; and of
+    # one version of the template, with which each event was tried.
+    version = collected.row["template_version_id"]
+    own = f"{collected.category}:{version}:{collected.spec.key}"
+    return _Identity(row["project"], row["test"], row["channel"], key, address, own)
 
 
 def key_of(row: insert.Row) -> tuple[str, bool, str] | None:

@@ -307,3 +307,26 @@ def test_an_event_that_no_list_can_have_costs_no_other_event(deliver: Callable[.
     make_due()
     deliver(the_digest(good))
     assert the_digest(good).status == "sent"
+
+
+def test_events_of_different_templates_or_versions_share_no_digest(
+    deliver: Callable[..., Any],
+) -> None:
+    """An event that was tried with one text would fail all others that are sent by another."""
+    old = send(**event(1))
+    again = create_version(
+        Template.objects.get(name="comments"),
+        {"body": "{% for one in items %}{{ one.n }} by {{ one.author }}{% endfor %}"},
+    )
+    publish(again)
+    catalog.clear()
+    by_ada = {"n": 2, "author": "Ada"}
+    new = send(**event(2, context=by_ada))
+    by_eve = {"n": 3, "author": "Eve"}
+    other = send(**event(3, context=by_eve, digest={"template": "authors"}))
+    digests = [the_digest(row) for row in (old, new, other)]
+    assert len({digest.pk for digest in digests}) == 3
+    assert the_digest(send(**event(4, context=by_ada))).pk == digests[1].pk
+    make_due()
+    deliver(*digests)
+    assert [fresh(digest).status for digest in digests] == ["sent"] * 3
