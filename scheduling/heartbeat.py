@@ -8,7 +8,7 @@ from threading import Event, Lock, Thread
 from typing import NamedTuple
 from uuid import UUID
 
-from scheduling import isolation, outages, sessions, waits
+from scheduling import isolation, outages, sessions, threads, waits
 from scheduling.chosen_backend import ledger_of
 from scheduling.kept.protocol import Ledger
 
@@ -88,7 +88,7 @@ class Heartbeat:
 
     def _ensure_thread(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            self._thread = Thread(target=self._beat, name="fire-heartbeat", daemon=True)
+            self._thread = threads.lasting("fire-heartbeat", self._beat)
             self._thread.start()
 
     def _beat(self) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from django.db import connections
 
-from scheduling import isolation, outages, watch
+from scheduling import isolation, outages, threads, watch
 from scheduling.liveness import pulse
 from scheduling.lookout import INTERVAL, TRUSTED, Lookout, Work
 
@@ -76,6 +76,9 @@ class TickerThread(Thread):
         self._has_raised = False
 
     def run(self) -> None:
+        threads.run(self.name, self._tick_until_stopped)
+
+    def _tick_until_stopped(self) -> None:
         try:
             while self._may_go_on():
                 pulse.begin(self.name)

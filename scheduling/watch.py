@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from functools import partial
 from threading import Lock, Thread
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -21,7 +22,7 @@ from django.db import connection, connections, transaction
 from django.db.models import Model
 from django.utils import timezone
 
-from scheduling import isolation
+from scheduling import isolation, threads
 from scheduling.models import Lease
 from scheduling.outages import (
     DATABASE,
@@ -145,7 +146,7 @@ class Watch:
         logger.error(
             "%s_away: %s (%s); %s", self._server, outage.reason, outage.code, self._meanwhile
         )
-        Thread(target=self._ask, args=(now,), name=f"{self._server}-watch", daemon=True).start()
+        threads.lasting(f"{self._server}-watch", partial(self._ask, now)).start()
 
     def _turn_into(self, outage: Outage) -> None:
         """Have the outage that goes on be known by its latest reason; the log has each once."""

@@ -3,8 +3,8 @@
 ``make check`` runs it. It prints the figures, and fails if a package has a cycle of imports, if
 something is defined that nothing uses, if an exception to the linter has no reason, if an
 exception's name is against the rule of CONTRIBUTING.md, if a public method has no documentation,
-or if a notification's status or due time is set elsewhere than in ``transitions``. A use in a test
-or a benchmark does not count.
+if a notification's status or due time is set elsewhere than in ``transitions``, or if a thread is
+made elsewhere than by ``scheduling.threads``. A use in a test or a benchmark does not count.
 """
 
 import ast
@@ -58,6 +58,18 @@ WITH_ROWS = {
         "submission",
     )
 }
+# Where a thread does one thing and ends, so that none waits for it for longer than for its answer.
+# A thread with a loop is made by ``scheduling.threads``: it goes on after an exception.
+MAKES_THREADS = "scheduling/threads.py"
+SHORT_THREADS = {
+    "config/system.py",
+    "notifications/channels/outgoing.py",
+    "notifications/providers/smtp_connection.py",
+    "notifications/tracing/collector.py",
+    "scheduling/interruption.py",
+    "scheduling/watch.py",
+}
+
 OWN_DUE_TIME = "PendingReceipt"  # a table with a column ``due_at`` of its own
 _SETS_IN_SQL = re.compile(
     r"\bSET\b.*\b(status|due_at)\s*=|(^|,)\s*(status|due_at) = (%s|NULL|CASE)", re.DOTALL
@@ -315,6 +327,17 @@ def _names_column(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value in WRITTEN_ONCE
 
 
+def mortal_threads(parsed: Iterable[Module]) -> list[str]:
+    """Return where a thread is made that an exception of its loop would end."""
+    return [
+        f"{_place(module)}:{node.lineno}"
+        for module in parsed
+        if _place(module) not in SHORT_THREADS | {MAKES_THREADS}
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and _name(node.func) == "Thread"
+    ]
+
+
 def _place(module: Module) -> str:
     return str(module.path.relative_to(ROOT))
 
@@ -342,6 +365,7 @@ def main() -> int:
         "exceptions called Error that are no family": misnamed(parsed),
         "public methods without documentation": undocumented(parsed),
         "other writers of a notification's status or due time": other_writers(parsed),
+        "threads made elsewhere than by scheduling.threads": mortal_threads(parsed),
         "exceptions to the linter without a reason": without_reason(
             path for path in ROOT.rglob("*.py") if not _IGNORED & set(path.parts)
         ),

@@ -4,6 +4,9 @@ A slot leaves its batch, when all is handed over or a more urgent message waits,
 process. One thread drives all that was left, over a database connection of its own, and records
 the outcomes together. A process that dies leaves leases that end, as for any other attempt.
 
+An exception that no batch is to blame for does not end the thread (``scheduling.threads``), and one
+that ended all the same is started anew: what is sent while nobody records would be sent again.
+
 The thread has its connection before a slot hands anything to a provider, and keeps it as long as a
 slot sends: where the database has no connection left, what was sent could not be recorded. If it
 loses that connection later, the next slot does its writes (``posted_writes``).
@@ -14,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -26,7 +30,7 @@ from notifications.delivery.in_hand import InHand
 from notifications.delivery.posted_writes import PostedWrites
 from notifications.providers import accounts, senders
 from notifications.queueing.making_way import Slot
-from scheduling import isolation, watch
+from scheduling import isolation, threads, watch
 
 log = structlog.get_logger(__name__)
 
@@ -73,14 +77,18 @@ class _Process:
     @property
     def is_connected(self) -> bool:
         """Whether the thread has a connection."""
-        return self.session is not None and self.session.connection is not None
+        return self.lives and self.session is not None and self.session.connection is not None
+
+    @property
+    def lives(self) -> bool:
+        """Whether there is a thread; one that could not be started, or has ended, is none."""
+        return self.thread is not None and self.thread.is_alive()
 
     def begin(self) -> None:
         """Start the thread if there is none; to be called with ``changed`` held."""
-        if self.thread is None:
-            self.thread = threading.Thread(
-                target=_drive, args=(self,), name="deliveries", daemon=True
-            )
+        if not self.lives:
+            self.session = None
+            self.thread = threads.lasting("deliveries", partial(_drive, self))
             self.thread.start()
         self.changed.notify_all()
 
@@ -171,14 +179,16 @@ def _is_stuck(channel: str) -> bool:
 
 def _drive(process: _Process) -> None:
     """Drive what was left until there is nothing for a while."""
-    while True:
+    while process.thread is threading.current_thread():
         if process.is_asked:
             _connect(process)
         for sending in list(process.sendings):
-            if not _goes_on(sending):
-                with process.changed:
-                    process.sendings.remove(sending)
-                    process.changed.notify_all()
+            goes_on = False
+            try:
+                goes_on = _goes_on(sending)
+            finally:  # a batch that breaks this thread would break it again
+                if not goes_on:
+                    _leave(process, sending)
         with process.changed:
             has_work = process.changed.wait_for(
                 lambda: process.sendings or process.is_asked, KEPT_FOR
@@ -188,6 +198,12 @@ def _drive(process: _Process) -> None:
                 break
         time.sleep(TICK)
     connections.close_all()
+
+
+def _leave(process: _Process, sending: Sending) -> None:
+    with process.changed:
+        process.sendings.remove(sending)
+        process.changed.notify_all()
 
 
 def _connect(process: _Process) -> None:
@@ -215,16 +231,16 @@ def _goes_on(sending: Sending) -> bool:
     except Exception as error:  # noqa: BLE001 -- the boundary of this thread
         fault = isolation.fault_of(error, batch.stage or "send")
         log.error("delivery_in_background_broke", error=fault.error, at=fault.place)  # noqa: TRY400 -- a traceback has the exception's text
-        sending.stop()
-        _end(batch, fault)
+        _end(sending, fault)
         goes_on = False
     _call_followers(batch)
     return goes_on
 
 
-def _end(batch: InHand, fault: isolation.Fault) -> None:
+def _end(sending: Sending, fault: isolation.Fault) -> None:
     try:
-        batch.end_open(fault)
+        sending.stop()
+        sending.batch.end_open(fault)
     except Exception as error:  # noqa: BLE001 -- leases end, and the rows are tried again
         log.warning("outcomes_lost", error=type(error).__name__)
 

@@ -10,7 +10,6 @@ import struct
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import structlog
 from django.conf import settings
@@ -22,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from notifications.metrics import process_folders
 from notifications.monitoring.state import StateCollector
-from scheduling import isolation
+from scheduling import isolation, threads
 
 log = structlog.get_logger(__name__)
 
@@ -132,5 +131,5 @@ def serve() -> ThreadingHTTPServer | None:
         )
         return None
     server.daemon_threads = True
-    Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    threads.lasting("metrics", server.serve_forever).start()
     return server

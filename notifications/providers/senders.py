@@ -114,12 +114,12 @@ class Senders:
         try:
             run()
         finally:
-            for opened in connections.all(initialized_only=True):
-                opened.close()  # of a provider that asked the database
             with self._lock:
                 self._of[batch] -= 1
                 if not self._of[batch]:
                     del self._of[batch]
+            for opened in connections.all(initialized_only=True):
+                opened.close()  # of a provider that asked the database
 
 
 def of(account: Account) -> Senders:

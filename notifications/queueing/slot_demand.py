@@ -7,6 +7,7 @@ waiting, and tells the children by ``making_way``. While the worker has no messa
 import threading
 import time
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,7 +17,7 @@ from notifications.core.routing import JOBS_QUEUE
 from notifications.queueing import making_way, publisher, worker_slots
 from notifications.queueing.fair_order import JobsPlace
 from notifications.queueing.making_way import QUEUES
-from scheduling import isolation
+from scheduling import isolation, threads
 
 LOOK_EVERY = 0.01  # seconds
 PART = 9  # times the processor time of a look that it rests at least
@@ -36,8 +37,7 @@ class Looks(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
     def start(self, worker: Any) -> None:
         """Look at the queues that this worker consumes."""
         consumed = [queue for queue in worker.app.amqp.queues.consume_from if queue in QUEUES]
-        thread = threading.Thread(target=self._look, args=(consumed,), name="slots", daemon=True)
-        thread.start()
+        threads.lasting("slots", partial(self._look, consumed)).start()
 
     def stop(self, worker: Any) -> None:
         """Look no more."""

@@ -24,7 +24,7 @@ from notifications.queueing.fair_order import (
     slots_of_jobs,
 )
 from notifications.queueing.slot_time import Meter
-from scheduling import isolation, watch
+from scheduling import isolation, threads, watch
 from scheduling.interruption import Request
 
 EXCHANGED_EVERY = 2.0  # seconds while there is work; an operator's change is seen after that
@@ -51,7 +51,7 @@ def start(sender: Any, **_: Any) -> None:
     _can_grow = sender.hub is not None and hasattr(sender.pool, "maintain_pool")
     _ends.clear()
     # Not in the worker's event loop, which a database or Redis may keep waiting.
-    _exchanging = threading.Thread(target=_exchange_until_the_end, name="allocation", daemon=True)
+    _exchanging = threads.lasting("allocation", _exchange_until_the_end)
     _exchanging.start()
 
 

@@ -15,6 +15,7 @@ from tests.structure import (
     cycles,
     dead,
     misnamed,
+    mortal_threads,
     other_writers,
     undocumented,
     without_reason,
@@ -121,6 +122,11 @@ row.status == "sent"
 """
     path = ROOT / "notifications" / "delivery" / "example.py"
     assert other_writers([Module(path, ast.parse(asked))]) == []
+
+
+def test_a_thread_that_an_exception_would_end_is_named() -> None:
+    made = "Thread(target=loop).start()\nthreads.lasting('sweep', loop).start()"
+    assert mortal_threads([module(made)]) == ["scheduling/example.py:1"]
 
 
 def test_an_exception_to_the_linter_needs_its_reason() -> None:
