@@ -37,10 +37,10 @@ class Trouble:
 class Queue:
     """One queue.
 
-    ``due`` rows wait for a worker, ``retrying`` for their next attempt, ``blocked`` for an account,
-    an endpoint or a limit. ``oldest`` is in seconds: for how long the one that waits longest was
-    to be sent. ``busy`` counts slots of workers beside this process, and ``workers`` all living
-    workers that consume it.
+    ``due`` rows wait for a worker, ``held`` ones for the end of a hold of the queue, ``retrying``
+    for their next attempt, ``blocked`` for an account, an endpoint or a limit. ``oldest`` is in
+    seconds: for how long the one that waits longest was to be sent. ``busy`` counts slots of
+    workers beside this process, and ``workers`` all living workers that consume it.
     """
 
     channel: str
@@ -48,6 +48,7 @@ class Queue:
     due: int = 0
     retrying: int = 0
     blocked: int = 0
+    held: int = 0
     oldest: float = 0.0
     on_broker: int = 0
     busy: int = 0
@@ -67,7 +68,7 @@ class Queue:
     @property
     def is_idle(self) -> bool:
         """Whether it has neither work nor a share of the slots."""
-        waits = self.due or self.retrying or self.blocked
+        waits = self.due or self.retrying or self.blocked or self.held
         return not (waits or self.on_broker or self.busy or self.allocation.share)
 
 
@@ -283,6 +284,8 @@ def read() -> Overview:
     for row in waiting.look(MOST):
         queue = queues[row.channel, row.priority]
         queue.retrying, queue.blocked, queue.oldest = row.retrying, row.blocked, row.age(now)
+    for key, count in backlog.due_but_held(MOST).items():
+        queues[key].held = count
     for name, busy in busy_slots().items():
         if name in queues:
             queues[name].busy = busy

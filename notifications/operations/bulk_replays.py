@@ -65,6 +65,22 @@ def order(
     )
 
 
+def end(ordered: BulkReplay, why: str) -> bool:
+    """End an order before it has replayed all; False if it has ended.
+
+    The failed deliveries that are left stay open, and count as refused for this reason.
+    """
+    with transaction.atomic():
+        current = BulkReplay.objects.select_for_update().get(pk=ordered.pk)
+        if current.finished_at is not None:
+            return False
+        if left := current.total - current.done:
+            _refuse(current, why, left)
+        current.finished_at = clock.now()
+        current.save()
+    return True
+
+
 def forecast(count: int, per_second: float) -> str:
     """Say in how many seconds or minutes the last of ``count`` would be due again."""
     seconds = seconds_for(count, per_second)
@@ -170,9 +186,9 @@ def _replay(current: BulkReplay, letters: Sequence[Letter]) -> None:
     )
 
 
-def _refuse(current: BulkReplay, error: str) -> None:
-    """Count a refusal by its reason; beyond ``REASONS_KEPT`` reasons, as "other reasons"."""
+def _refuse(current: BulkReplay, error: str, count: int = 1) -> None:
+    """Count refusals by their reason; beyond ``REASONS_KEPT`` reasons, as "other reasons"."""
     reason = error[:200]
     known = reason in current.refused or len(current.refused) < REASONS_KEPT
     reason = reason if known else "other reasons"
-    current.refused[reason] = current.refused.get(reason, 0) + 1
+    current.refused[reason] = current.refused.get(reason, 0) + count

@@ -91,6 +91,14 @@ def look(limit: int) -> list[Waiting]:
     return [found.get((c, p)) or Waiting(c, p, 0, None, held=True) for c, p in _QUEUES]
 
 
+def due_but_held(limit: int) -> dict[tuple[str, str], int]:
+    """Return how many rows would be due in the queues that are held as a whole, up to a limit."""
+    held = held_queues()
+    queues = [(c, p) for c, p in _QUEUES if routing.queue_for(c, p) in held]
+    found = _look(queues, limit) if queues else []
+    return {(waiting.channel, waiting.priority): waiting.due for waiting in found if waiting.due}
+
+
 def _look(queues: list[tuple[str, str]], limit: int) -> list[Waiting]:
     # In order, so that Postgres walks the index and stops; else it may read the whole backlog.
     now = clock.now()

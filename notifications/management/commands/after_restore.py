@@ -7,9 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from notifications.db import clock
 from notifications.management import progress
-from notifications.models import WAITING, Notification
-from notifications.submission import cancel
-from scheduling import after_restore
+from notifications.operations import after_restore
 from scheduling.job_schema import InvalidJob
 from scheduling.rule_documents import moment_of
 
@@ -18,8 +16,9 @@ class Command(BaseCommand):
     """``manage.py after_restore --stopped-at MOMENT``, before any process runs on the database."""
 
     help = (
-        "End what was due until the old system stopped: waiting notifications are cancelled, and "
-        "schedules go on with their first due time after it."
+        "End what was due or under way until the old system stopped: waiting notifications, "
+        "batches to audiences and replays are cancelled, and schedules go on with their first due "
+        "time after it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,25 +34,21 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Print how many of each. Raises ``CommandError`` if the moment cannot be read."""
         moment = _moment(options["stopped_at"])
-        waiting = Notification.objects.filter(status__in=WAITING, scheduled_at__lte=moment)
-        ids = list(waiting.values_list("id", flat=True))
+        found = after_restore.count(moment)
         if options["dry_run"]:
-            schedules, fires = after_restore.due_until(moment)
-            self.stdout.write(
-                f"Would cancel {len(ids)} notifications and {fires} runs, and pass over due times "
-                f"of {schedules} schedules."
-            )
+            self.stdout.write(f"Would cancel {_told(found)}.")
             return
-        schedules, fires = after_restore.pass_over(moment)
-        cancelled = 0
-        with progress.shown_on(self.stderr, total=len(ids)) as report:
-            for id_ in ids:
-                cancelled += cancel(id_).cancelled
-                report(1)
-        self.stdout.write(
-            f"Cancelled {cancelled} notifications and {fires} runs, and passed over due times of "
-            f"{schedules} schedules."
-        )
+        with progress.shown_on(self.stderr, total=found.notifications) as report:
+            ended = after_restore.end(moment, report)
+        self.stdout.write(f"Cancelled {_told(ended)}.")
+
+
+def _told(found: after_restore.Open) -> str:
+    return (
+        f"{found.notifications} notifications, {found.runs} runs of jobs, {found.batches} batches "
+        f"to audiences and {found.replays} replays; due times of {found.schedules} schedules are "
+        "passed over"
+    )
 
 
 def _moment(text: str) -> datetime:

@@ -94,7 +94,8 @@ def _queues(now: Overview) -> Table:
     for queue in busy:
         share = queue.allocation.share
         shown = "unknown" if share is None else f"{share:.0%}"
-        waits = (queue.due, queue.retrying, queue.blocked, f"{queue.oldest:.1f} s")
+        due = f"{queue.due} ({queue.held} held)" if queue.held else queue.due
+        waits = (due, queue.retrying, queue.blocked, f"{queue.oldest:.1f} s")
         numbers = (*waits, queue.on_broker, queue.busy, shown)
         table.add_row(queue.name, *map(str, numbers))
     if not busy:

@@ -20,7 +20,7 @@ from scheduling import isolation
 def examine() -> list[Finding]:
     """Look at everything that can be looked at."""
     found = _asked(storage.settings_errors, storage.folder)
-    if any(finding.is_error for finding in found):
+    if any(finding.is_error and finding.id != storage.NO_SPACE for finding in found):
         return found  # no process starts on these, so nothing can be asked
     unreachable = _asked(storage.database)
     found += unreachable

@@ -19,6 +19,7 @@ from scheduling import watch
 from scheduling.outages import LOCKED
 
 SKEW = 2.0  # seconds
+NO_SPACE = "folder.space"
 LEAST_SPACE = 500 * 1024 * 1024  # bytes
 
 
@@ -41,9 +42,11 @@ def folder() -> Iterator[Finding]:
         )
     elif (free := shutil.disk_usage(place).free) < LEAST_SPACE:
         yield Finding(
-            "folder.space",
+            NO_SPACE,
             f"The disk of {place} has {free // 2**20} MB left.",
-            "Free some space: manage.py prune deletes what is finished and old.",
+            "Free some space: manage.py prune deletes what is finished and old."
+            if connection.vendor == "sqlite"
+            else "Free some space on that disk; VAR_DIR has counters and keys, not the database.",
         )
 
 

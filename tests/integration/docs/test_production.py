@@ -127,7 +127,7 @@ def test_the_page_leads_to_a_system_that_is_restored_and_sends_nothing_unasked(
         with pytest.raises(RuntimeError, match="is not a moment in ISO 8601"):
             production.run(production.left["again"], STOPPED_AT="yesterday")
         restored = production("restore", RESTORED_URL=empty.url, STOPPED_AT=stopped)
-        assert "Cancelled 2 notifications and 0 runs" in restored
+        assert "Cancelled 2 notifications, 0 runs of jobs, 0 batches" in restored
         assert "due times of 1 schedules" in restored
         # Each process starts with the file's settings, which the page has changed.
         processes.env |= production.settings()

@@ -22,7 +22,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django import Settings
 
 from notifications.models import Notification, ProviderAccount
-from notifications.monitoring import overview
+from notifications.monitoring import diagnosis, overview
 from notifications.monitoring.diagnosis import broker, delivery, mail_records, schedules, storage
 from notifications.operations import holds
 from notifications.providers import accounts
@@ -409,3 +409,12 @@ def test_what_dns_says_of_the_senders_domains(
     resolver.nameservers = ["127.0.0.2"]
     with pytest.raises(mail_records.NoResolver):
         found()
+
+
+def test_a_full_disk_hides_no_other_fault(
+    monkeypatch: pytest.MonkeyPatch, transactional_db: None
+) -> None:
+    monkeypatch.setattr(storage, "LEAST_SPACE", 2**60)
+    found = {finding.id: finding.cure for finding in diagnosis.examine()}
+    assert "not the database" in found["folder.space"]
+    assert {"scheduler.none", "workers.none"} <= found.keys()
