@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,7 @@ from tests.servers import forkserver
 READ_LATER = frozenset({"GRANIAN_PORT", "PYTEST_CURRENT_TEST", "SCHEDULING_TEST_RUNS"})
 APPS = frozenset({"config", "tests.integration.scheduling.jobs_app"})
 SETS_UP_FIRST = re.compile(r"\s*(import [\w, ]+[;\n]\s*)+django\.setup\(\)")
-OFTEN = 3  # starts in one environment, from which on they are prepared
-MOST_PREPARED = 8
+MOST_PREPARED = 12  # but for those whose programs run
 
 
 class ForkedProcess:
@@ -109,7 +107,6 @@ class ForkServer:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         self._first = _Channel(ours)
-        self._starts: Counter[Key] = Counter()
         self._prepared: dict[Key, _Channel] = {}
         plain = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
         with theirs:
@@ -139,26 +136,24 @@ class ForkServer:
 
     def _for(self, asked: dict[str, Any]) -> _Channel:
         role = _role(asked["argv"])
-        if role is None or asked["errors"] != asked["log"]:
+        if role is None or asked["errors"] != asked["log"] or _has_code(asked["env"]):
             return self._first
         key = (role, frozenset((k, v) for k, v in asked["env"].items() if k not in READ_LATER))
-        self._starts[key] += 1
-        if key not in self._prepared and self._starts[key] >= OFTEN and self._has_room():
-            self._prepared[key] = self._prepare(role, asked)
-        return self._prepared.get(key, self._first)
+        channel = self._prepared.pop(key, None) or self._prepare(role, asked)
+        if channel is None:  # with such settings no program starts, and what is asked says why
+            return self._first
+        self._end_one_that_is_idle()
+        self._prepared[key] = channel  # the last one is that which was needed last
+        return channel
 
-    def _has_room(self) -> bool:
-        """End one that is prepared and idle, if there are many."""
-        if len(self._prepared) < MOST_PREPARED:
-            return True
-        idle = next((key for key, channel in self._prepared.items() if channel.is_idle()), None)
-        if idle is None:
-            return False
-        self._prepared.pop(idle).close()
-        return True
+    def _end_one_that_is_idle(self) -> None:
+        if len(self._prepared) >= MOST_PREPARED:
+            idle = next((key for key, one in self._prepared.items() if one.is_idle()), None)
+            if idle is not None:
+                self._prepared.pop(idle).close()
 
-    def _prepare(self, role: str, asked: dict[str, Any]) -> _Channel:
-        """Have one forked that prepares itself, and return when it has."""
+    def _prepare(self, role: str, asked: dict[str, Any]) -> _Channel | None:
+        """Have one forked that prepares itself, and return when it has; None if it ends instead."""
         with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
             address, said = f"{folder}/socket", f"{folder}/said"
             listening.bind(address)
@@ -167,9 +162,14 @@ class ForkServer:
             process = self._first.start(asked | prepares)
             while not select.select([listening], [], [], 0.1)[0]:
                 if process.poll() is not None:
-                    raise RuntimeError(f"Nothing can be prepared: {Path(said).read_text()}")
+                    return None
             ours, _ = listening.accept()
             return _Channel(ours)
+
+
+def _has_code(env: Mapping[str, str]) -> bool:
+    """Return whether it brings code of its own, which may be another at the next start."""
+    return env.get("PYTHONPATH") != os.environ.get("PYTHONPATH")
 
 
 def _role(argv: list[str]) -> str | None:
@@ -183,8 +183,8 @@ def _role(argv: list[str]) -> str | None:
             return "program"
         case [program, *arguments] if Path(program).name == "granian":
             return "pages" if "config.wsgi:application" in arguments else None
-        case [program, "-A", app, ("worker" | "beat") as command, *_] if app in APPS:
-            return command if Path(program).name == "celery" else None
+        case [program, "-A", app, "worker" | "beat", *_] if app in APPS:
+            return "background" if Path(program).name == "celery" else None
         case _:
             return None
 

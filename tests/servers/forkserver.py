@@ -5,9 +5,9 @@ arguments, the folder, the streams and the session of a program that was execute
 one. The code of what cannot be imported yet is read before, too. Run by ``tests.servers.forks``,
 with the number of an inherited socket, over which go lines of JSON.
 
-What is started again and again with one environment (a worker, a scheduler, the web, a command of
-Django's) is forked from another such process, itself forked, that has our modules imported and
-Django set up in this environment: as what is started does, before anything else.
+A worker, a scheduler, the web or a command of Django's is forked from another such process, itself
+forked, that has our modules imported and Django set up in this environment: as what is started
+does, before anything else. It stays for what is started in the same environment later.
 """
 
 import atexit
