@@ -144,7 +144,8 @@ class PostgresServer(ServerProcess):
             [
                 self._binaries / "initdb",
                 *("-D", self.data, "-U", "postgres", "-A", "trust"),
-                *("-E", "UTF8", "--no-locale", "--no-sync"),
+                # Small files of the log: each server is begun by copying them.
+                *("-E", "UTF8", "--no-locale", "--no-sync", "--wal-segsize=1"),
             ],
             user=self._user,
             cwd=self.folder,
