@@ -9,10 +9,11 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.chaos.world import World, wait_for
+from tests.thorough import THOROUGH
 
-TEXTS = 150
+TEXTS = 150 if THOROUGH else 80
 DEADLINE = 300  # seconds, of each text: an OTP's five minutes, also where all is slow
-HARM = 6  # workers and children killed
+HARM = 6 if THOROUGH else 4  # workers and children killed
 ACCOUNTS = ("sms-a", "sms-b", "sms-c")
 FAILURES = ("result=transient&code=503", "result=hang", "error_rate=0.5")
 
