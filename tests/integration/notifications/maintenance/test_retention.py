@@ -117,6 +117,7 @@ def test_after_each_batch_the_deletion_rests_and_holds_no_transaction(
     assert rests == [(False, 1), (False, 0)]
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="about Postgres' processes")
 def test_what_is_old_is_counted_by_one_process_of_postgres(finished: Callable[..., Any]) -> None:
     finished(days=31)
     with CaptureQueriesContext(connection) as queries:
