@@ -55,6 +55,12 @@ def _issuer() -> Iterator[Error]:
             hint="Set ADMIN_OIDC_ISSUER=https://login.example.org.",
             id="config.E006",
         )
+    if settings.ADMIN_OIDC_ISSUER and not settings.ADMIN_OIDC_CLIENT_ID:
+        yield Error(
+            "ADMIN_OIDC_CLIENT_ID is empty, and ADMIN_OIDC_ISSUER is set.",
+            hint="Set it to the id that the issuer gave this system.",
+            id="config.E026",
+        )
 
 
 ERRORS: list[Callable[[], Iterator[Error]]] = [_socket, _issuer]

@@ -21,6 +21,7 @@ from notifications.core.environment import (
     env,
 )
 from notifications.core.logs import LOG_STYLES, logging_config
+from notifications.core.setting_values import allowed_host, each, like, origin
 from scheduling import redis_address
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -63,10 +64,13 @@ SECRET_KEY = env.str("SECRET_KEY", default="") or _generated_secret_key()
 SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
 # Probes ask this machine by its loopback names.
 LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = [*env.list("ALLOWED_HOSTS", default=[]), *LOOPBACK_NAMES]
+_names: list[str] = env.list("ALLOWED_HOSTS", default=[], validate=each(allowed_host)) or []
+ALLOWED_HOSTS = [*_names, *LOOPBACK_NAMES]
 # A system that others can ask for by a name is in production: HTTPS is on, the outbox is off.
 IN_PRODUCTION = not DEBUG and bool(set(ALLOWED_HOSTS) - set(LOOPBACK_NAMES))
-CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS: list[str] = (
+    env.list("CSRF_TRUSTED_ORIGINS", default=[], validate=each(origin)) or []
+)
 
 INSTALLED_APPS = [
     "config",
@@ -209,7 +213,14 @@ SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 X_FRAME_OPTIONS = "DENY"
 # Only a proxy that sets this header itself, and strips the client's, may be believed.
-PROXY_SSL_HEADER = env.str("PROXY_SSL_HEADER", default="")  # e.g. X-Forwarded-Proto
+PROXY_SSL_HEADER = (
+    env.str(
+        "PROXY_SSL_HEADER",
+        default="",
+        validate=like(r"[A-Za-z0-9-]+", "Use the header's name: X-Forwarded-Proto."),
+    )
+    or ""
+)
 SECURE_PROXY_SSL_HEADER = (
     (f"HTTP_{PROXY_SSL_HEADER.upper().replace('-', '_')}", "https") if PROXY_SSL_HEADER else None
 )

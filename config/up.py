@@ -17,7 +17,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import DatabaseError
 from django.utils.crypto import get_random_string
-from environs import EnvError, FileAwareEnv
+from environs import EnvError, FileAwareEnv, validate
 
 from config import listening
 from config.checks import refuse_errors
@@ -124,11 +124,18 @@ def _set_up_database() -> str:
         return f"{known.get_username()}, as it was set up before"
     given = env.str("ADMIN_PASSWORD", default="")
     password = given or get_random_string(16)
-    users.create_superuser("admin", env.str("ADMIN_EMAIL", default=""), password)
+    users.create_superuser("admin", _admin_email(), password)
     if given:
         return "admin, with the password in ADMIN_PASSWORD"
     _say(f"Made the admin user: admin, password {password} (shown in this run only)")
     return f"admin, password {password} (shown now only)"
+
+
+def _admin_email() -> str:
+    try:
+        return env.str("ADMIN_EMAIL", default="", validate=validate.Email()) or ""
+    except EnvError:
+        raise CannotStart("ADMIN_EMAIL is not a mail address.") from None
 
 
 def _environment(ports: Ports) -> dict[str, str]:

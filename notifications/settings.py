@@ -26,6 +26,16 @@ from notifications.core.environment import (
     take_old_names,
 )
 from notifications.core.routing import CALLBACK_CHANNEL, CHANNELS, JOBS_QUEUE
+from notifications.core.setting_values import (
+    each,
+    file,
+    folder,
+    folder_if_there,
+    host,
+    like,
+    network,
+    web_address,
+)
 from notifications.worker.queues import QUEUE_TYPES, queues
 from scheduling import redis_address
 
@@ -164,7 +174,7 @@ SCHEDULING_FIRES_KEPT_DAYS = env.float(
     "SCHEDULING_FIRES_KEPT_DAYS", default=30.0, validate=validate.Range(0, MOST_DAYS)
 )
 # The folder of calendars (.ics) that jobs name.
-SCHEDULING_CALENDARS = env.str("SCHEDULING_CALENDARS", default="")
+SCHEDULING_CALENDARS = env.str("SCHEDULING_CALENDARS", default="", validate=folder) or ""
 CELERY_BEAT_SCHEDULER = "scheduling.scheduler:Scheduler"
 HOSTNAME = socket.gethostname()
 
@@ -264,6 +274,7 @@ NOTIFICATIONS_MAIL_HEADERS = env.list(
         *("X-*", "In-Reply-To", "References", "Importance", "Priority", "Precedence", "Keywords"),
         *("Comments", "Organization", "Thread-Index", "Thread-Topic", "List-*"),
     ],
+    validate=each(like("[!-9;-~]+", "Use the names of headers, * for any ending.")),
 )
 # Attachments that are refused, by the ending of their name or by their type.
 NOTIFICATIONS_MAIL_REFUSED_TYPES = env.list(
@@ -275,6 +286,7 @@ NOTIFICATIONS_MAIL_REFUSED_TYPES = env.list(
         *(".sys", ".vb", ".vbe", ".vbs", ".vxd", ".wsc", ".wsf", ".wsh"),
         *("application/x-msdownload", "application/x-msdos-program"),
     ],
+    validate=each(like(r"\.[^\s/]+|[^\s/.][^\s/]*/[^\s/]+", "Use endings like .exe, or types.")),
 )
 # The name in STORAGES of where attachments are kept; empty: in the database.
 NOTIFICATIONS_ATTACHMENT_STORAGE = env.str("NOTIFICATIONS_ATTACHMENT_STORAGE", default="")
@@ -308,22 +320,31 @@ EMAIL_EHLO = env.str("EMAIL_EHLO", default="")
 # Sign webhooks and callbacks; none: one is derived from SECRET_KEY (providers.accounts).
 WEBHOOK_SECRETS: list[str] = env.list("WEBHOOK_SECRETS", default=[])
 # Where the secrets of provider accounts may be: files below a folder, SECRET_… and these variables.
-SECRETS_DIR = env.str("SECRETS_DIR", default="/run/secrets")
-SECRETS_NAMES: list[str] = env.list("SECRETS_NAMES", default=[])
+SECRETS_DIR = env.str("SECRETS_DIR", default="/run/secrets", validate=folder_if_there) or ""
+SECRETS_NAMES: list[str] = (
+    env.list(
+        "SECRETS_NAMES",
+        default=[],
+        validate=each(like(r"[A-Za-z_][A-Za-z0-9_]*", "Use names of variables.")),
+    )
+    or []
+)
 WEBHOOK_ALLOW_PRIVATE_ADDRESSES = env.bool("WEBHOOK_ALLOW_PRIVATE_ADDRESSES", default=False)
 # Names, addresses and networks that accounts may reach although they are private, like a relay's.
-OUTGOING_PRIVATE_HOSTS: list[str] = env.list("OUTGOING_PRIVATE_HOSTS", default=[])
+OUTGOING_PRIVATE_HOSTS: list[str] = (
+    env.list("OUTGOING_PRIVATE_HOSTS", default=[], validate=each(network)) or []
+)
 SIMULATOR = env.str("SIMULATOR", default="")  # how the simulator behaves, like latency=0.1
 
-FLOWER_URL = env.str("FLOWER_URL", default="")  # linked from the admin
+FLOWER_URL = env.str("FLOWER_URL", default="", validate=web_address) or ""  # the admin's link
 
 # --- The SMTP server ----------------------------------------------------------------------
 
-SMTP_SERVER_HOST = env.str("SMTP_SERVER_HOST", default="127.0.0.1")
+SMTP_SERVER_HOST = env.str("SMTP_SERVER_HOST", default="127.0.0.1", validate=host) or ""
 SMTP_SERVER_PORT = env.int("SMTP_SERVER_PORT", default=2525, validate=PORT)
 # Its certificate and key, as files; without them it listens on this machine alone.
-SMTP_SERVER_CERT = env.str("SMTP_SERVER_CERT", default="")
-SMTP_SERVER_KEY = env.str("SMTP_SERVER_KEY", default="")
+SMTP_SERVER_CERT = env.str("SMTP_SERVER_CERT", default="", validate=file) or ""
+SMTP_SERVER_KEY = env.str("SMTP_SERVER_KEY", default="", validate=file) or ""
 # TLS from the first byte (port 465), rather than by STARTTLS (port 587).
 SMTP_SERVER_IMPLICIT_TLS = env.bool("SMTP_SERVER_IMPLICIT_TLS", default=False)
 SMTP_SERVER_CONNECTIONS = env.int("SMTP_SERVER_CONNECTIONS", default=100, validate=AT_LEAST_ONE)
@@ -332,9 +353,12 @@ SMTP_SERVER_CONNECTIONS = env.int("SMTP_SERVER_CONNECTIONS", default=100, valida
 
 # Workers and schedulers answer scrapes on this port; web answers on /metrics of its own.
 METRICS_PORT = env.int("METRICS_PORT", default=0, validate=PORT)  # 0: not at all
-METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1")
+METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1", validate=host) or ""
 # A bearer token; empty: in production this machine alone is answered, else anybody.
-METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+METRICS_TOKEN = (
+    env.str("METRICS_TOKEN", default="", validate=like(r"[!-~ ]+", "A header carries ASCII alone."))
+    or ""
+)
 # Whether requests, waits and calls of providers are traced by OpenTelemetry (extra otel), which
 # reads its own variables OTEL_….
 NOTIFICATIONS_TRACING = env.bool("NOTIFICATIONS_TRACING", default=False)
@@ -342,7 +366,9 @@ NOTIFICATIONS_TRACING = env.bool("NOTIFICATIONS_TRACING", default=False)
 # --- Templates (templates_engine.conf) ------------------------------------------------------
 
 TEMPLATES_CHANNELS = [channel for channel in CHANNELS if channel != CALLBACK_CHANNEL]
-TEMPLATES_BASE_URL = env.str("TEMPLATES_BASE_URL", default="")  # for {{ path|absolute }}
+TEMPLATES_BASE_URL = (  # for {{ path|absolute }}
+    env.str("TEMPLATES_BASE_URL", default="", validate=web_address) or ""
+)
 TEMPLATES_DEFAULT_LOCALE = env.str("TEMPLATES_DEFAULT_LOCALE", default="")  # LANGUAGE_CODE
 TEMPLATES_TWO_PERSON_RULE = env.bool("TEMPLATES_TWO_PERSON_RULE", default=False)
 TEMPLATES_MAX_SMS_SEGMENTS = env.int(
@@ -353,4 +379,5 @@ TEMPLATES_KEEP_SMS_TYPOGRAPHY = env.bool("TEMPLATES_KEEP_SMS_TYPOGRAPHY", defaul
 
 # ``import *`` takes every name: settings only.
 del Any, JOBS_QUEUE, Path, QUEUE_TYPES, env, os, queues, redis_address, roles, socket
+del each, file, folder, folder_if_there, host, like, network, web_address
 del AT_LEAST_ONE, MOST_DAYS, NOT_NEGATIVE, PORT, POSITIVE, take_old_names, validate

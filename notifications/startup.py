@@ -24,7 +24,10 @@ from notifications.submission import (
     scheduled_sends,  # noqa: F401 -- its decorators register them
 )
 from notifications.worker import checks as settings_checks  # noqa: F401 -- as above
-from notifications.worker import requeues
+from notifications.worker import (
+    provider_checks,  # noqa: F401 -- as above
+    requeues,
+)
 from scheduling import ticker, watch
 from templates_engine.folders import namespace_checks
 from templates_engine.preview import test_senders

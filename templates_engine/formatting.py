@@ -159,6 +159,15 @@ def parsed_locale(name: str) -> Locale:
     return Locale.parse(FALLBACK_LOCALE)
 
 
+def is_locale(name: str) -> bool:
+    """Return whether a locale of this name is known, like ``de`` or ``de-AT``."""
+    try:
+        Locale.parse(name.replace("_", "-"), sep="-")
+    except (UnknownLocaleError, ValueError):
+        return False
+    return True
+
+
 @lru_cache(maxsize=256)
 def parsed_zone(name: str) -> tzinfo:
     """Find an IANA zone.

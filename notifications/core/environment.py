@@ -1,5 +1,6 @@
 """Reading the environment: a bad value is kept until the system checks report it."""
 
+import os
 import warnings
 import zoneinfo
 from collections.abc import Mapping, MutableMapping
@@ -40,6 +41,8 @@ class Environment(FileAwareEnv):
     """``NAME`` or, for a secret, the file that ``NAME_FILE`` names; empty means not set."""
 
     def _get_value(self, env_key: str, default: Any) -> Any:
+        if os.environ.get(env_key) and os.environ.get(f"{env_key}_FILE"):
+            raise SystemExit(f"{env_key} and {env_key}_FILE are both set: leave one out.")
         try:
             value = super()._get_value(env_key, default)
         except UnicodeDecodeError:

@@ -135,6 +135,16 @@ def behaviour_of(common: str, own: str) -> Behaviour:
     )
 
 
+def is_behaviour(text: str) -> bool:
+    """Return whether a text names words of a behaviour, each with a value that it can have."""
+    try:
+        words = parse_qsl(text, strict_parsing=bool(text), keep_blank_values=True)
+        behaviour_of(text, "")
+    except ValueError:
+        return False
+    return {name for name, _ in words} <= _NAMES
+
+
 def _pause(behaviour: Behaviour, timeout: float) -> None:
     seconds = timeout if behaviour.result == "hang" else behaviour.latency
     if seconds:

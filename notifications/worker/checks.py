@@ -15,10 +15,12 @@ from django.core.checks import CheckMessage, Error, register
 from notifications.channels import addresses, allowed_senders, return_paths
 from notifications.core.conf import conf
 from notifications.core.environment import bad_values
+from notifications.core.setting_values import is_web_address
 from notifications.db.checks import one_database
 from notifications.providers import smtp_connection
 from notifications.providers.smtp import SmtpProvider
 from scheduling import redis_address
+from templates_engine.formatting import is_locale
 
 OTHER_BROKERS = ("amqp", "amqps", "memory")
 TRACING_PACKAGES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
@@ -135,13 +137,42 @@ def _email() -> Iterator[Error]:
 
 
 def _public_url() -> Iterator[Error]:
-    url = settings.PUBLIC_URL
-    if url and not (_is_address(url, ("https", "http")) and urlsplit(url).hostname):
+    if settings.PUBLIC_URL and not is_web_address(settings.PUBLIC_URL):
         yield Error(
             "PUBLIC_URL is not an address of a web site.",
             hint="Use https://notify.example.org, or leave it out where nobody reaches this "
             "system from outside.",
             id="config.E006",
+        )
+
+
+def _attachment_storage() -> Iterator[Error]:
+    name = conf.attachment_storage
+    if name and name not in settings.STORAGES:
+        yield Error(
+            f"NOTIFICATIONS_ATTACHMENT_STORAGE names {name}, which STORAGES has not.",
+            hint="Add it to STORAGES, or leave it out: the database keeps attachments.",
+            id="config.E022",
+        )
+
+
+def _smtp_server() -> Iterator[Error]:
+    pair = (settings.SMTP_SERVER_CERT, settings.SMTP_SERVER_KEY)
+    if any(pair) != all(pair) or (settings.SMTP_SERVER_IMPLICIT_TLS and not any(pair)):
+        yield Error(
+            "SMTP_SERVER_CERT and SMTP_SERVER_KEY go together, and TLS needs both.",
+            hint="Set both, or neither and no SMTP_SERVER_IMPLICIT_TLS.",
+            id="config.E023",
+        )
+
+
+def _default_locale() -> Iterator[Error]:
+    name = settings.TEMPLATES_DEFAULT_LOCALE
+    if name and not is_locale(name):
+        yield Error(
+            f"TEMPLATES_DEFAULT_LOCALE is not a locale: {name!r}.",
+            hint="Use a language, or a language and a country: de, de-AT.",
+            id="config.E025",
         )
 
 
@@ -175,9 +206,11 @@ def _tracing() -> Iterator[Error]:
         )
 
 
+# Those that need the models are in `provider_checks`: Celery's app is configured before them.
 ERRORS: list[Callable[[], Iterator[Error]]] = [
     *(_bad_values, _broker, _redis, _email, _email_from, _email_ehlo, _email_dkim),
     *(_email_senders, _public_url, _lease, _tracing),
+    *(_attachment_storage, _smtp_server, _default_locale),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -134,16 +135,125 @@ def test_a_secret_may_come_from_a_file_with_its_line_end(tmp_path: Path) -> None
     assert printed.stdout.strip() == "'from a file'"
 
 
-def _numbers() -> dict[str, bool]:
-    """The name of each number that settings are read from, and whether it says what it may be."""
-    found = {}
-    for module in ("config/settings.py", "notifications/settings.py", "config/up.py"):
+READ_IN = ("config/settings.py", "notifications/settings.py", "config/up.py")
+CHECKS = (
+    "config/checks.py",
+    *map("notifications/worker/{}.py".format, ("checks", "provider_checks")),
+)
+
+
+def _read_by(*readers: str) -> dict[str, bool]:
+    """The name of each setting that these read, and whether it says what it may be."""
+    found: dict[str, bool] = {}
+    for module in READ_IN:
         tree = ast.parse((ROOT / module).read_text())
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            if ast.unparse(call.func) in ("env.int", "env.float"):
+            if ast.unparse(call.func) in readers:
                 given = {keyword.arg for keyword in call.keywords}
-                found[ast.unparse(call.args[0]).strip("'")] = "validate" in given
+                name = ast.unparse(call.args[0]).strip("'")
+                found[name] = found.get(name, False) or "validate" in given
     return found
+
+
+def _numbers() -> dict[str, bool]:
+    return _read_by("env.int", "env.float")
+
+
+# Texts that may be anything, each with its reason.
+FREE = {
+    **dict.fromkeys(("SECRET_KEY", "SECRET_KEY_FALLBACKS", "ADMIN_PASSWORD"), "any characters"),
+    **dict.fromkeys(("ADMIN_OIDC_CLIENT_SECRET", "ADMIN_OIDC_NAME"), "the issuer's own, a title"),
+    **dict.fromkeys(
+        ("SMS_HELP", "SMS_STOP_WORDS", "SMS_START_WORDS"), "what people read and write"
+    ),
+    **dict.fromkeys(
+        ("SCHEDULING_ALLOWED_TASKS", "TEST_RECIPIENTS"), "patterns, any of which may match"
+    ),
+    "REDIS_KEY_PREFIX": "a part of keys, whose names are any bytes",
+    "VAR_DIR": "made at once, or the process ends: test_what_cannot_be_read_or_written_is_one_line",
+}
+
+
+def test_each_text_says_what_it_may_be_or_is_checked() -> None:
+    checks = "".join((ROOT / module).read_text() for module in CHECKS)
+    checked = set(re.findall(r"\b[A-Z][A-Z_]+\b", checks))
+    texts = _read_by("env.str", "env.list")
+    assert [
+        name
+        for name, is_bounded in texts.items()
+        if not is_bounded and name not in checked and name not in FREE
+    ] == []
+    assert FREE.keys() <= texts.keys()
+
+
+UNFIT = {
+    "ALLOWED_HOSTS": "https://x.example",
+    "CSRF_TRUSTED_ORIGINS": "https://x.example/path",
+    "PROXY_SSL_HEADER": "HTTP_X_FORWARDED_PROTO",
+    "FLOWER_URL": "localhost:5555",
+    "TEMPLATES_BASE_URL": "https://x.example/?a=b",
+    "OUTGOING_PRIVATE_HOSTS": "relay.example,10.0.0.1/8",
+    "SMTP_SERVER_HOST": "mx.example.org:25",
+    "METRICS_HOST": "http://0.0.0.0",
+    "METRICS_TOKEN": "schlüssel",
+    "SECRETS_NAMES": "TWILIO-TOKEN",
+    "SECRETS_DIR": __file__,
+    "SCHEDULING_CALENDARS": "/nowhere/at/all",
+    "SMTP_SERVER_CERT": "/nowhere/cert.pem",
+    "NOTIFICATIONS_MAIL_HEADERS": "X-*,Reply To",
+    "NOTIFICATIONS_MAIL_REFUSED_TYPES": "exe",
+}
+UNFIT_BY_CHECK = {
+    "PUBLIC_URL": ("https://notify example.org", "config.E006"),
+    "BOUNCE_MAILBOX": ("pop3://user:hush@host", "config.E020"),
+    "SIMULATOR": ("latency", "config.E021"),
+    "NOTIFICATIONS_ATTACHMENT_STORAGE": ("bucket", "config.E022"),
+    "SMTP_SERVER_IMPLICIT_TLS": ("1", "config.E023"),
+    "WEBHOOK_SECRETS": ("whsec_a", "config.E024"),
+    "TEMPLATES_DEFAULT_LOCALE": ("xx-invalid-", "config.E025"),
+}
+
+
+def test_no_text_is_taken_that_cannot_work() -> None:
+    by_check = {name: value for name, (value, _) in UNFIT_BY_CHECK.items()}
+    checked = _run("python", "manage.py", "check", **UNFIT, **by_check)
+    told = checked.stderr
+    assert [name for name in UNFIT if f"(config.E001) {name}: " not in told] == []
+    assert [name for name, (_, id_) in UNFIT_BY_CHECK.items() if f"({id_}) " not in told] == []
+    assert "Traceback" not in told
+    assert "hush" not in told
+    assert UNFIT["METRICS_TOKEN"] not in told  # it may be nearly right, and is a secret
+
+
+FIT = {
+    "ALLOWED_HOSTS": "notify.example.org,.example.net,192.0.2.1,[2001:db8::1],web",
+    "CSRF_TRUSTED_ORIGINS": "https://notify.example.org:8443,https://*.example.net",
+    "PROXY_SSL_HEADER": "X-Forwarded-Proto",
+    "FLOWER_URL": "http://flower:5555/flower/",
+    "TEMPLATES_BASE_URL": "https://shop.example/de",
+    "PUBLIC_URL": "https://notify.example.org/sub/",
+    "OUTGOING_PRIVATE_HOSTS": "relay,10.0.0.0/8,fd00::/8,10.1.2.3",
+    "SMTP_SERVER_HOST": "127.0.0.1",
+    "METRICS_HOST": "::",
+    "SECRETS_NAMES": "TWILIO_TOKEN",
+    "BOUNCE_MAILBOX": "imaps://user:pa%2Fss@host/INBOX",
+    "SIMULATOR": "latency=0.1&error_rate=0.01",
+    "TEMPLATES_DEFAULT_LOCALE": "de-AT",
+    "NOTIFICATIONS_MAIL_REFUSED_TYPES": ".exe,application/x-msdownload",
+    "WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+}
+
+
+def test_what_works_is_taken() -> None:
+    checked = _run("python", "manage.py", "check", **FIT)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_a_secret_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("one")
+    two = {"METRICS_TOKEN": "another", "METRICS_TOKEN_FILE": str(tmp_path / "token")}
+    checked = _run("python", "manage.py", "check", **two)
+    assert checked.stderr == "METRICS_TOKEN and METRICS_TOKEN_FILE are both set: leave one out.\n"
 
 
 def test_each_number_says_what_it_may_be() -> None:
@@ -162,7 +272,7 @@ def test_no_number_is_taken_that_makes_no_sense() -> None:
 
 @pytest.mark.parametrize("command", [WORKER, BEAT, FLOWER])
 def test_no_process_starts_with_a_wrong_setting(command: tuple[str, ...]) -> None:
-    started = _run(*command, TIME_ZONE="Mars/Olympus")
+    started = _run(*command, TIME_ZONE="Mars/Olympus", FLOWER_PORT="0")
     assert started.returncode == 1
     assert "config.E001: TIME_ZONE" in started.stderr
     assert "Traceback" not in started.stderr
