@@ -35,11 +35,13 @@ def _problem(error: Exception) -> str:
     """Say which server cannot do its work, and why; empty for any other error."""
     if isinstance(error, OperationalError) and "no such table" in str(error):  # SQLite
         return NOT_MIGRATED
-    found = outages.of(error)
-    if found is None:
+    outage = outages.of(error)
+    if outage is None:
         return ""
-    if found.code in outages.NOT_MIGRATED:
+    if outage.code in outages.NOT_MIGRATED:
         return NOT_MIGRATED
     # Of a connection that failed, whose text holds nothing of a statement.
-    reason = " ".join(str(error).split()) if found.code == OperationalError.__name__ else found.code
-    return f"The {found.server} cannot do this now: {found.reason} ({reason})."
+    reason = (
+        " ".join(str(error).split()) if outage.code == OperationalError.__name__ else outage.code
+    )
+    return f"The {outage.server} cannot do this now: {outage.reason} ({reason})."

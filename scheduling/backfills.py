@@ -31,14 +31,14 @@ def due_times(
         raise InvalidJob(
             "The range must lie in the past: what is due later fires by itself.", field="until"
         )
-    found = timetable.between(since.astimezone(UTC), until.astimezone(UTC), MOST + 1)
-    if len(found) > MOST:
+    dues = timetable.between(since.astimezone(UTC), until.astimezone(UTC), MOST + 1)
+    if len(dues) > MOST:
         raise InvalidJob(f"The range has more than {MOST} due times.", field="since")
-    return found
+    return dues
 
 
 def at_a_pace(
-    found: Sequence[datetime], known: Collection[datetime], now: datetime, pace: timedelta
+    dues: Sequence[datetime], known: Collection[datetime], now: datetime, pace: timedelta
 ) -> Iterator[tuple[datetime, datetime]]:
     """Return each due time that has no fire yet, with the moment at which it is run.
 
@@ -46,5 +46,5 @@ def at_a_pace(
     """
     if not timedelta(0) <= pace <= LONGEST_PACE:
         raise InvalidJob("It must be from 0 seconds to a day.", field="pace")
-    missing = [due for due in found if due not in known]
+    missing = [due for due in dues if due not in known]
     return ((due, now + number * pace) for number, due in enumerate(missing))

@@ -76,12 +76,12 @@ class Event:
         last = _day(end)
         if not isinstance(end, datetime) or end.time() == time():
             last -= DAY
-        found = (last - _day(begin)).days + 1
-        if found > LONGEST:
+        length = (last - _day(begin)).days + 1
+        if length > LONGEST:
             raise ImpossibleSchedule(
-                f"It lies on {found} days, and {LONGEST} are the most; make an event of each year."
+                f"It lies on {length} days, and {LONGEST} are the most; make an event of each year."
             )
-        return max(found, 1)
+        return max(length, 1)
 
     def _end(self, begin: date) -> date:
         if "DURATION" in self.fields:
@@ -187,9 +187,9 @@ def _events(text: bytes) -> list[Event]:
     calendars = icalendar.Calendar.from_ical(text, multiple=True)
     if not any(calendar.name == "VCALENDAR" for calendar in calendars):
         raise ValueError("no VCALENDAR")
-    found = [event for calendar in calendars for event in calendar.walk("VEVENT")]
+    components = [event for calendar in calendars for event in calendar.walk("VEVENT")]
     lines = [text.count(b"\n", 0, begin.start()) + 1 for begin in BEGIN.finditer(text)]
-    return [Event(fields, line) for fields, line in zip(found, lines, strict=True)]
+    return [Event(fields, line) for fields, line in zip(components, lines, strict=True)]
 
 
 def _add(
@@ -217,13 +217,13 @@ def _add(
 def begins_in(series: Series, year: int) -> frozenset[date]:
     """Return the days of a year on which an occurrence begins."""
     end = datetime(year, 12, 31, 23, 59, 59)  # noqa: DTZ001 -- local, naive
-    found: set[date] = set()
+    holidays: set[date] = set()
     for moment in series.rule.since(datetime(year, 1, 1)):  # noqa: DTZ001 -- as above
         if moment > end:
             break
         if not {moment, moment.date()} & series.left_out:
-            found.add(moment.date())
-    return frozenset(found)
+            holidays.add(moment.date())
+    return frozenset(holidays)
 
 
 def days_of(begin: date, length: int) -> Iterator[date]:

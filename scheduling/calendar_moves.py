@@ -64,8 +64,8 @@ def moves(
     }
     timed = [(min(filter(None, pair)), Move(*pair)) for pair in pairs if any(pair)]
     until = since + days * DAY
-    found = sorted((pair for pair in timed if since < pair[0] <= until), key=itemgetter(0))
-    return [move for _, move in found[:MOST]]
+    ordered = sorted((pair for pair in timed if since < pair[0] <= until), key=itemgetter(0))
+    return [move for _, move in ordered[:MOST]]
 
 
 @dataclass(frozen=True, slots=True)

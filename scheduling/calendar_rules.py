@@ -260,22 +260,22 @@ class BusinessDays:
         That is the first due time of each such day, with the holiday's name, of the newest
         ``LONGEST_ROLL`` holidays within a year.
         """
-        found: list[tuple[datetime, str]] = []
+        moments: list[tuple[datetime, str]] = []
         day, first = until.astimezone(self.zone).date(), after.astimezone(self.zone).date()
         for number in range(min((day - first).days + 1, DAYS_LOOKED_BACK)):
             local = day - number * DAY
             name = self.holiday(local)
             due = self._first_on(local, after) if name else None
             if due is not None and due < until and self.moved(due) is None:
-                found.append((due, name))
-        return found[:LONGEST_ROLL][::-1]
+                moments.append((due, name))
+        return moments[:LONGEST_ROLL][::-1]
 
     def moved_from(self, due: datetime) -> list[tuple[date, str]]:
         """Return the free days whose due times were moved to ``due``, each with its reason."""
-        found: list[tuple[date, str]] = []
+        days: list[tuple[date, str]] = []
         step = {"next": -DAY, "previous": DAY}.get(self.roll)
         if step is None:
-            return found
+            return days
         local = due.astimezone(self.zone).replace(tzinfo=None)
         for number in range(1, LONGEST_ROLL + 1):
             before = local + number * step
@@ -284,8 +284,8 @@ class BusinessDays:
                 break
             at = before.replace(tzinfo=self.zone).astimezone(UTC)
             if self.rule.after(at - INSTANT) == at:
-                found.append((before.date(), name))
-        return found
+                days.append((before.date(), name))
+        return days
 
     def _first_on(self, day: date, after: datetime) -> datetime | None:
         """Return the first due time of the rule on a local day, if it comes after ``after``."""

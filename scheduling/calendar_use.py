@@ -53,8 +53,8 @@ def users_of(calendar: str, most: int | None = None) -> Users:
     if isinstance(backend, Ticks):
         readers += _of_backend(backend, calendar)
     shown = readers if most is None else readers[:most]
-    found = [user for user in (read() for read in shown) if user is not None]
-    return Users(found, hidden=len(readers) - len(shown))
+    users = [user for user in (read() for read in shown) if user is not None]
+    return Users(users, hidden=len(readers) - len(shown))
 
 
 def moves(

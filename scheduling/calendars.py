@@ -68,11 +68,11 @@ class Watch:
 
     def look(self, told: Callable[[set[str]], object]) -> None:
         """Call ``told`` with the names of those that changed; where it raises, again next time."""
-        found = stamps()
-        changed = {name for name, stamp in found.items() if self._seen.get(name) != stamp}
+        current = stamps()
+        changed = {name for name, stamp in current.items() if self._seen.get(name) != stamp}
         if changed:
             told(changed)
-        self._seen = found
+        self._seen = current
 
 
 def stamps() -> dict[str, Stamp]:
@@ -80,14 +80,14 @@ def stamps() -> dict[str, Stamp]:
     folder = _folder()
     if folder is None:
         return {}
-    found: dict[str, Stamp] = {}
+    by_name: dict[str, Stamp] = {}
     for path in sorted(folder.glob("*.ics")):
         try:
             seen = path.stat()
         except OSError:
             continue  # it went as the folder was read: there is no such calendar
-        found[path.stem] = (seen.st_mtime_ns, seen.st_size)
-    return found
+        by_name[path.stem] = (seen.st_mtime_ns, seen.st_size)
+    return by_name
 
 
 def read(name: str) -> Calendar:
@@ -102,10 +102,10 @@ def read(name: str) -> Calendar:
         raise ImpossibleSchedule("SCHEDULING_CALENDARS names no folder of calendars.")
     path = folder / f"{name}.ics"
     try:
-        found = path.stat()
-        if found.st_size > LARGEST:
+        stat = path.stat()
+        if stat.st_size > LARGEST:
             raise ImpossibleSchedule(f"The calendar {name!r} is larger than {LARGEST} bytes.")
-        return _read(path, found.st_mtime_ns)
+        return _read(path, stat.st_mtime_ns)
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ImpossibleSchedule(f"The calendar {name!r} cannot be read: {why}.") from None

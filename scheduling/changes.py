@@ -172,7 +172,7 @@ def with_tasks(schedules: Iterable[Schedule]) -> Sequence[Schedule]:
     tasks = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked").in_bulk(
         [schedule.pk for schedule in schedules]
     )
-    found = [schedule for schedule in schedules if schedule.pk in tasks]
-    for schedule in found:
+    kept_schedules = [schedule for schedule in schedules if schedule.pk in tasks]
+    for schedule in kept_schedules:
         schedule.periodic_task = tasks[schedule.pk]
-    return found
+    return kept_schedules

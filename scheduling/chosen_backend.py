@@ -45,13 +45,13 @@ def kept() -> Ticks:
 def name() -> str:
     """Return the name of the backend that is configured. Raises ``BadSetting``."""
     default = "database" if configuration.uses_django() else "redis"
-    found = str(configuration.read("SCHEDULING_BACKEND", default))
-    if found not in KINDS:
+    name = str(configuration.read("SCHEDULING_BACKEND", default))
+    if name not in KINDS:
         known = ", ".join(sorted(KINDS))
         raise configuration.BadSetting(
-            f"SCHEDULING_BACKEND is {found!r}; it must be one of {known}."
+            f"SCHEDULING_BACKEND is {name!r}; it must be one of {known}."
         )
-    return found
+    return name
 
 
 def make(kind: str) -> Backend:

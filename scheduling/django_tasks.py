@@ -132,16 +132,16 @@ class Backend(BaseTaskBackend):
 
     def check(self, **options: Any) -> list[checks.CheckMessage]:
         """Return what keeps this backend from working."""
-        found = list(super().check(**options))
+        problems = list(super().check(**options))
         if chosen_backend.name() != "database":
-            found.append(
+            problems.append(
                 checks.Error(
                     "scheduling.django_tasks needs SCHEDULING_BACKEND=database.",
                     hint="A task is kept in the transaction that enqueues it.",
                     id="scheduling.E001",
                 )
             )
-        found += [
+        problems += [
             checks.Error(
                 f"TASKS[{self.alias!r}] names the queue {name!r}, which Celery does not have.",
                 hint=f"Known queues: {', '.join(sorted(_queues()))}.",
@@ -149,7 +149,7 @@ class Backend(BaseTaskBackend):
             )
             for name in sorted(self.queues - {DEFAULT_TASK_QUEUE_NAME} - _queues())
         ]
-        return found
+        return problems
 
     def _result(self, task: "Task[P, R]", fire: Fire) -> "TaskResult[P, R]":
         status = STATUSES.get(fire.status, TaskResultStatus.FAILED)
@@ -183,9 +183,11 @@ def _queues() -> set[str]:
 def _schedule_of(path: str) -> int:
     """Return the key of the schedule that stands for the calls of a function."""
     name = f"task {path}"[:200]
-    found = Schedule.objects.filter(periodic_task__name=name).values_list("pk", flat=True).first()
-    if found is not None:
-        return int(found)
+    schedule = (
+        Schedule.objects.filter(periodic_task__name=name).values_list("pk", flat=True).first()
+    )
+    if schedule is not None:
+        return int(schedule)
     definition = {
         "name": name,
         "handler": call_task.name,

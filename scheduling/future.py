@@ -76,11 +76,11 @@ def answered(schedules: Iterable[Schedule], now: datetime) -> Mapping[int, datet
     rows = Schedule.objects.filter(pk__in=ahead).annotate(
         last=Subquery(last[:1]), early=Subquery(early.values("since")[:1])
     )
-    found = {}
+    leftovers = {}
     for pk, past, to_come in rows.values_list("pk", "last", "early"):
         before = now if to_come is None else min(now, to_come - INSTANT)
-        found[pk] = before if past is None else max(before, past)
-    return found
+        leftovers[pk] = before if past is None else max(before, past)
+    return leftovers
 
 
 def in_phase(schedule: Schedule, moment: datetime) -> datetime:

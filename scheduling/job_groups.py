@@ -6,5 +6,5 @@ from scheduling.kept.documents import Job
 
 def members(group: str = "") -> list[Job]:
     """Return the jobs of a group, in the order of their names; all jobs without one."""
-    found = [jobs.get(name) for name in jobs.names()]
-    return [job for job in found if not group or group in job.definition.get("groups", [])]
+    all_jobs = [jobs.get(name) for name in jobs.names()]
+    return [job for job in all_jobs if not group or group in job.definition.get("groups", [])]

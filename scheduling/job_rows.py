@@ -172,10 +172,10 @@ def backfill(
             schedule, timetable = planned(task, now)
         except ImpossibleSchedule as error:
             raise InvalidJob(f"{name}: {error}", field="schedule") from error
-        found = backfills.due_times(timetable, since, until, now)
-        known = Fire.objects.filter(schedule=task.pk, scheduled_for__in=found)
+        dues = backfills.due_times(timetable, since, until, now)
+        known = Fire.objects.filter(schedule=task.pk, scheduled_for__in=dues)
         times = set(known.values_list("scheduled_for", flat=True))
-        runs = list(backfills.at_a_pace(found, times, now, pace))
+        runs = list(backfills.at_a_pace(dues, times, now, pace))
         if not dry_run:
             Schedule.objects.get_or_create(periodic_task=task)
             status = FireStatus.CLAIMED if schedule.overlap == Overlap.ALLOW else FireStatus.WAITING

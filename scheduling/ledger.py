@@ -264,10 +264,10 @@ def _as_read(fires: Iterable[Fire]) -> Q:
     by_state: dict[tuple[int, int], list[UUID]] = defaultdict(list)
     for fire in fires:
         by_state[fire.attempt, fire.publishes].append(fire.pk)
-    found = Q(pk__in=())
+    condition = Q(pk__in=())
     for (attempt, publishes), pks in by_state.items():
-        found |= Q(pk__in=pks, attempt=attempt, publishes=publishes)
-    return found
+        condition |= Q(pk__in=pks, attempt=attempt, publishes=publishes)
+    return condition
 
 
 def _run(pk: UUID, attempt: int) -> QuerySet[Fire]:
@@ -314,14 +314,14 @@ def _end_attempt(
 
 def _end(rows: QuerySet[Fire], status: FireStatus, **values: Any) -> None:
     """End fires, and let those go that waited for them."""
-    found = list(
+    ended = list(
         rows.values_list(
             *("schedule_id", "schedule__concurrency_key"),
             *("schedule__failed_in_a_row", "schedule__skipped_in_a_row"),
         ).distinct()
     )
-    schedules = {schedule for schedule, *_ in found}
-    keys = {key for _, key, *_ in found if key}
+    schedules = {schedule for schedule, *_ in ended}
+    keys = {key for _, key, *_ in ended if key}
     if status in FAILURES:
         values["cause"] = cause_of(values.get("error", ""))
     now = database_now()
@@ -330,6 +330,6 @@ def _end(rows: QuerySet[Fire], status: FireStatus, **values: Any) -> None:
         if keys:
             waiting = Fire.objects.filter(status=FireStatus.WAITING, finished_at=None)
             waiting.filter(schedule__concurrency_key__in=keys).update(due_at=now)
-        has_streak = any(failed or skipped for *_, failed, skipped in found)
+        has_streak = any(failed or skipped for *_, failed, skipped in ended)
         if has_streak or status not in SUCCESSES:
             streaks.count(schedules, status)

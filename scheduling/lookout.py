@@ -93,7 +93,7 @@ class Lookout:
         """Look once; return the seconds until the next look. Raises ``django.db.Error``."""
         asked = time.monotonic()
         try:
-            now, found = self._look()
+            now, places = self._look()
         except Exception as error:
             # Each tick looks for itself, and meets in its own boundary what concerns it.
             was_trusted, self._trusted_until = self.is_trusted, 0.0
@@ -105,7 +105,7 @@ class Lookout:
             return INTERVAL
         self._trusted_until = asked + TRUSTED
         self._wake(
-            work for work, value in zip(self._woken_by, found, strict=True) if _is_due(value, now)
+            work for work, value in zip(self._woken_by, places, strict=True) if _is_due(value, now)
         )
         return INTERVAL
 
@@ -123,8 +123,8 @@ class Lookout:
             cursor.execute(*self._statement)
             while is_postgres and cursor.nextset():
                 pass  # the limits return nothing
-            now, *found = cursor.fetchone()
-        return now or timezone.now(), found
+            now, *places = cursor.fetchone()
+        return now or timezone.now(), places
 
     def _compiled(self, now: str) -> tuple[str, list[Any]]:
         scalars = [now]

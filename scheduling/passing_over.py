@@ -30,10 +30,10 @@ def keys(loop: str) -> set[Any]:
     return {key for name, key in list(_until) if name == loop}
 
 
-def without(found: Iterable[Any], loop: str) -> list[Any]:
+def without(rows: Iterable[Any], loop: str) -> list[Any]:
     """Leave out those of these keys that a loop passes over at present."""
     passed_over = keys(loop)
-    return [key for key in found if key not in passed_over]
+    return [key for key in rows if key not in passed_over]
 
 
 def forget() -> None:

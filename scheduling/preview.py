@@ -39,9 +39,9 @@ def next_fires(
     ``rows`` are the schedules' rows by key, so far as there are any. Asks two queries at most.
     """
     unplanned = [task for task in tasks if task.pk not in rows or task.pk in changed]
-    found = {key: row.next_fire_at for key, row in rows.items()}
+    next_fires = {key: row.next_fire_at for key, row in rows.items()}
     upcoming = _upcoming(unplanned, rows, changed, 1) if unplanned else {}
-    return found | {key: next(iter(moments), None) for key, moments in upcoming.items()}
+    return next_fires | {key: next(iter(moments), None) for key, moments in upcoming.items()}
 
 
 def _upcoming(

@@ -232,41 +232,41 @@ class Crontab(LocalRule):
 
 def latest(rule: Recurrence, after: datetime, until: datetime) -> datetime | None:
     """Return the last due time in ``(after, until]``, in about log2(seconds between) steps."""
-    found = rule.after(after)
-    if found is None or found > until:
+    due = rule.after(after)
+    if due is None or due > until:
         return None
     nothing_due_after = until
-    while following := rule.after(found):
+    while following := rule.after(due):
         if following > until:
             break
-        found = following
-        middle = found + (nothing_due_after - found) / 2
+        due = following
+        middle = due + (nothing_due_after - due) / 2
         leap = rule.after(middle)
         if leap is not None and leap <= until:
-            found = leap
+            due = leap
         else:
             nothing_due_after = middle
-    return found
+    return due
 
 
 def newest(rule: Recurrence, after: datetime, until: datetime, count: int) -> list[datetime]:
     """Return the newest ``count`` due times in ``(after, until]``, oldest first."""
-    found: list[datetime] = []
+    dues: list[datetime] = []
     end = until
-    while len(found) < count and (due := latest(rule, after, end)):
-        found.append(due)
+    while len(dues) < count and (due := latest(rule, after, end)):
+        dues.append(due)
         end = due - timedelta(microseconds=1)
-    return found[::-1]
+    return dues[::-1]
 
 
 def upcoming(rule: Recurrence, after: datetime, count: int) -> list[datetime]:
     """Return the next ``count`` due times after ``after``."""
-    found: list[datetime] = []
+    dues: list[datetime] = []
     moment = after
-    while len(found) < count and (due := rule.after(moment)):
-        found.append(due)
+    while len(dues) < count and (due := rule.after(moment)):
+        dues.append(due)
         moment = due
-    return found
+    return dues
 
 
 def shortest_gap(rule: Recurrence, after: datetime, among: int = 10) -> timedelta | None:

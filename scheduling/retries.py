@@ -88,8 +88,8 @@ def _for_error(by_class: Mapping[str, Any], error: BaseException) -> Mapping[str
     for kind in type(error).__mro__:
         for name in (f"{kind.__module__}.{kind.__qualname__}", kind.__name__):
             if name in by_class:
-                found: Mapping[str, Any] = by_class[name]
-                return found
+                strategy: Mapping[str, Any] = by_class[name]
+                return strategy
     return {}
 
 
@@ -104,8 +104,8 @@ def _seconds(  # noqa: PLR0917 -- what the strategies decide by
     wait = chosen.get("wait", backoff)
     name: str = chosen.get("strategy", "exponential")
     if name in _own:
-        found = _own[name](attempt, error, elapsed)
-        return found.total_seconds() if isinstance(found, timedelta) else found
+        wait = _own[name](attempt, error, elapsed)
+        return wait.total_seconds() if isinstance(wait, timedelta) else wait
     match name:
         case "never":
             return None

@@ -90,10 +90,10 @@ def cron_fields(rule: Rule) -> list[str]:
 
 def _days_of_week(part: str) -> str:
     """Write 7 as 0; days up to Sunday, such as ``5-7/2``, are written out (crontab(5))."""
-    found = UP_TO_SUNDAY.fullmatch(part)
-    if found is None:
+    match = UP_TO_SUNDAY.fullmatch(part)
+    if match is None:
         return SUNDAY.sub("0", part) if DAYS_OF_WEEK.fullmatch(part) else part
-    days = [*range(int(found["first"]), 8, int(found["step"] or 1))]
+    days = [*range(int(match["first"]), 8, int(match["step"] or 1))]
     return "0-6" if len(days) == 8 else ",".join(dict.fromkeys(str(day % 7) for day in days))
 
 
@@ -197,25 +197,25 @@ def _rrule(text: str, zone: ZoneInfo, begin: datetime) -> RecurrenceRule:
     return RecurrenceRule(text, zone, begin)
 
 
-def _wrapped(rule: Rule, found: Recurrence) -> Recurrence:
+def _wrapped(rule: Rule, recurrence: Recurrence) -> Recurrence:
     """Leave out or move the due times that a window or a calendar does not allow."""
     zone = zone_of(rule)
     if "between" in rule:
         begin, end = (_time_of_day(text) for text in rule["between"])
         if begin == end:
             raise InvalidJob("A window needs two times.", field="schedule.between")
-        found = Window(found, begin, end, zone)
+        recurrence = Window(recurrence, begin, end, zone)
     if any(rule.get(key) for key in ("holidays", "calendar", "business_days")):
-        found = BusinessDays(
-            found,
+        recurrence = BusinessDays(
+            recurrence,
             zone,
             country=rule.get("holidays", ""),
             calendar=rule.get("calendar", ""),
             weekends=bool(rule.get("business_days")),
             roll=rule.get("on_holiday", "skip"),
         )
-        found.free(datetime.now(zone).date())  # refuses an unknown country
-    return found
+        recurrence.free(datetime.now(zone).date())  # refuses an unknown country
+    return recurrence
 
 
 def _time_of_day(text: str) -> time:

@@ -68,9 +68,9 @@ def keep(row: RuleRow) -> RuleRow:
     """
     columns = row._meta.concrete_fields[1:]
     values = {column.attname: getattr(row, column.attname) for column in columns}
-    found = type(row)._default_manager.filter(**values).first()  # noqa: SLF001 -- Django's name
-    if found is not None:
-        return found
+    twin = type(row)._default_manager.filter(**values).first()  # noqa: SLF001 -- Django's name
+    if twin is not None:
+        return twin
     row.full_clean()
     row.save()
     return row

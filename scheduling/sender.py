@@ -113,9 +113,9 @@ class Sender:
         if task is None:
             return {}
         if task.name not in self._own_options:
-            found = {**extract_exec_options(task), "ignore_result": task.ignore_result}
+            options = {**extract_exec_options(task), "ignore_result": task.ignore_result}
             self._own_options[task.name] = {
-                name: value for name, value in found.items() if value is not None
+                name: value for name, value in options.items() if value is not None
             }
         return self._own_options[task.name]
 

@@ -102,10 +102,10 @@ def read(window: timedelta = WINDOW) -> Status:
 
 def _earliest(rows: QuerySet[Any], column: str) -> datetime | None:
     """Return the earliest moment of a column; ``None`` also for one that Python cannot hold."""
-    found: list[datetime | None] = []
+    moments: list[datetime | None] = []
     with isolation.aside("reading since when"):
-        found.append(rows.order_by().aggregate(earliest=Min(column))["earliest"])
-    return next(iter(found), None)
+        moments.append(rows.order_by().aggregate(earliest=Min(column))["earliest"])
+    return next(iter(moments), None)
 
 
 def _tasks(fires: QuerySet[Fire]) -> QuerySet[Fire, str]:

@@ -50,12 +50,12 @@ class Timetable:
 
     def between(self, since: datetime, until: datetime, count: int) -> list[datetime]:
         """Return the first ``count`` nominal due times from ``since`` until before ``until``."""
-        found: list[datetime] = []
+        dues: list[datetime] = []
         due = self.after(since - INSTANT)
-        while due is not None and due < until and len(found) < count:
-            found.append(due)
+        while due is not None and due < until and len(dues) < count:
+            dues.append(due)
             due = self.after(due)
-        return found
+        return dues
 
     def left_out(self, after: datetime, until: datetime) -> list[tuple[datetime, str]]:
         """Return what a calendar has left out in ``(after, until)``, with the holidays' names."""

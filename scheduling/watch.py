@@ -289,8 +289,8 @@ class _Looker:
     def _note(self, looks: Lock) -> None:
         try:
             with isolation.aside("looking at the database"):
-                if found := refusal():
-                    database.saw(found)
+                if refused := refusal():
+                    database.saw(refused)
         finally:
             connections.close_all()
             looks.release()

@@ -179,8 +179,8 @@ def _composed(draft: Draft, part: str, source: str) -> str:
     if part in JSON_PARTS:
         _check_keys(_as_json(composed))
     if part in BLOCK_PARTS:
-        found = _as_json(composed)
-        problem = "" if found is None else slack_blocks.problem(found)
+        document = _as_json(composed)
+        problem = "" if document is None else slack_blocks.problem(document)
         if problem:
             raise InvalidTemplate(problem)
     return composed
@@ -195,9 +195,9 @@ def _as_json(source: str) -> Any:
         return None
 
 
-def _check_keys(found: object) -> None:
+def _check_keys(value: object) -> None:
     """Refuse keys that push services keep for themselves."""
-    reserved = next(filter(is_reserved, found), "") if isinstance(found, dict) else ""
+    reserved = next(filter(is_reserved, value), "") if isinstance(value, dict) else ""
     if reserved:
         raise InvalidTemplate(
             f"Push services keep the key {reserved!r} for themselves.",

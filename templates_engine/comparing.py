@@ -15,6 +15,6 @@ def changes(before: Variants, after: Variants) -> Iterator[tuple[str, str, list[
         old, new = before.get(locale, {}), after.get(locale, {})
         for part in sorted({*old, *new}):
             was, now = old.get(part, "").splitlines(), new.get(part, "").splitlines()
-            found = list(unified_diff(was, now, lineterm="", n=2))[2:]  # without the files' names
-            if found:
-                yield locale, part, found
+            lines = list(unified_diff(was, now, lineterm="", n=2))[2:]  # without the files' names
+            if lines:
+                yield locale, part, lines

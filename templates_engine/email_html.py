@@ -104,11 +104,11 @@ class _Structure(HTMLParser):
             self.depends_on_values = self.depends_on_values or bool(MARK.search(data))
 
     def handle_comment(self, data: str) -> None:
-        found = MARK.fullmatch(data)
-        if not found:
+        match = MARK.fullmatch(data)
+        if not match:
             self.depends_on_values = self.depends_on_values or bool(MARK.search(data))
             return
-        statement = self.tags[int(found[1])]
+        statement = self.tags[int(match[1])]
         verb = statement.verb
         if verb in ("else", "elif") or verb.startswith("end"):
             # Nothing was entered here if the statement began inside a tag.

@@ -226,12 +226,12 @@ def _file_of(partial: Partial) -> str:
 
 def _json(files: Files, path: str) -> dict[str, Any]:
     try:
-        found = json.loads(files.get(path, "{}"))
+        document = json.loads(files.get(path, "{}"))
     except ValueError as error:
         raise InvalidTemplate(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise InvalidTemplate(f"{path} must hold an object.")
-    return found
+    return document
 
 
 def _json_text(value: object) -> str:

@@ -35,8 +35,8 @@ def html_source(source: str) -> str:
     """
     text, tags = masked(source)
     html = _markdown().render(_with_lines_of_tags(_with_line_ends(text, tags), tags))
-    html = _LOOP_OF_A_LIST.sub(lambda found: _one_list(found, tags), html)
-    html = _ROW_OF_A_TAG.sub(lambda found: _without_row(found, tags), _COMMENT.sub(r"\1", html))
+    html = _LOOP_OF_A_LIST.sub(lambda match: _one_list(match, tags), html)
+    html = _ROW_OF_A_TAG.sub(lambda match: _without_row(match, tags), _COMMENT.sub(r"\1", html))
     html = _GAP_IN_A_TABLE.sub("", html).replace("<table>", _TABLE)
     made = unmasked(html, tags)
     if any(tag.verb == "extends" for tag in tags):
@@ -64,7 +64,7 @@ def _normalized_link(url: str) -> str:
 
 def _with_line_ends(text: str, tags: list[Segment]) -> str:
     """Put back the line ends after statements, which the lexer counts as theirs."""
-    return MARK.sub(lambda found: found[0] + "\n" * tags[int(found[1])].source.endswith("\n"), text)
+    return MARK.sub(lambda match: match[0] + "\n" * tags[int(match[1])].source.endswith("\n"), text)
 
 
 def _with_lines_of_tags(text: str, tags: list[Segment]) -> str:
@@ -94,14 +94,14 @@ def _with_lines_of_tags(text: str, tags: list[Segment]) -> str:
     return "\n".join(lines)
 
 
-def _as_comment(found: re.Match[str], tags: list[Segment]) -> str:
-    return f"<!--{found[0]}-->" if _is_statement(tags[int(found[1])]) else found[0]
+def _as_comment(match: re.Match[str], tags: list[Segment]) -> str:
+    return f"<!--{match[0]}-->" if _is_statement(tags[int(match[1])]) else match[0]
 
 
-def _without_row(found: re.Match[str], tags: list[Segment]) -> str:
+def _without_row(match: re.Match[str], tags: list[Segment]) -> str:
     """Take statements out of the row that stood for them in a table."""
-    own = [tags[index] for index in order(found[0])]
-    return found[1] if all(map(_is_statement, own)) else found[0]
+    own = [tags[index] for index in order(match[0])]
+    return match[1] if all(map(_is_statement, own)) else match[0]
 
 
 def _is_statement(tag: Segment) -> bool:
@@ -115,9 +115,9 @@ def _opens(tag: Segment) -> bool:
     )
 
 
-def _one_list(found: re.Match[str], tags: list[Segment]) -> str:
+def _one_list(match: re.Match[str], tags: list[Segment]) -> str:
     """Put a loop whose body is a list into that list, rather than make a list each time."""
-    begin, kind, items, end = found.groups()
+    begin, kind, items, end = match.groups()
     if tags[int(begin)].verb != "for":
-        return found[0]
+        return match[0]
     return f"<{kind}>\n{mark(int(begin))}{items}{mark(int(end))}\n</{kind}>"

@@ -39,9 +39,9 @@ def masked(
 
 def unmasked(text: str, tags: list[Segment]) -> str:
     """Put the tags back in place of their marks."""
-    return MARK.sub(lambda found: tags[int(found[1])].source, text)
+    return MARK.sub(lambda match: tags[int(match[1])].source, text)
 
 
 def order(text: str) -> list[int]:
     """Return the indexes of the marks, as they stand in the text."""
-    return [int(found[1]) for found in MARK.finditer(text)]
+    return [int(match[1]) for match in MARK.finditer(text)]

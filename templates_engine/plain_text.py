@@ -217,11 +217,11 @@ def _tidy(text: str, tags: list[Segment]) -> str:
     lines: list[str] = []
     for raw in text.split("\n"):
         line = raw.strip()
-        found = MARK.match(line)
-        while found and tags[int(found[1])].kind is Kind.STATEMENT:
-            lines.append(found[0])
-            line = line[found.end() :].strip()
-            found = MARK.match(line)
+        match = MARK.match(line)
+        while match and tags[int(match[1])].kind is Kind.STATEMENT:
+            lines.append(match[0])
+            line = line[match.end() :].strip()
+            match = MARK.match(line)
             if not line:
                 break
         else:
@@ -232,10 +232,10 @@ def _tidy(text: str, tags: list[Segment]) -> str:
 def _without_double_blanks(lines: list[str], tags: list[Segment]) -> Iterator[str]:
     blank = after_begin = True
     for line in lines:
-        found = MARK.fullmatch(line)
-        if found and tags[int(found[1])].kind is Kind.STATEMENT:
+        match = MARK.fullmatch(line)
+        if match and tags[int(match[1])].kind is Kind.STATEMENT:
             yield line
-            after_begin = not tags[int(found[1])].verb.startswith("end")
+            after_begin = not tags[int(match[1])].verb.startswith("end")
         elif line or not (blank or after_begin):
             yield line
             blank, after_begin = not line, False
@@ -244,10 +244,10 @@ def _without_double_blanks(lines: list[str], tags: list[Segment]) -> Iterator[st
 def _restored(text: str, tags: list[Segment]) -> str:
     """Put the tags back. A line break that follows text and a statement is kept by a ``+``."""
 
-    def source_of(found: re.Match[str]) -> str:
-        tag = tags[int(found[1])]
+    def source_of(match: re.Match[str]) -> str:
+        tag = tags[int(match[1])]
         source = tag.source.rstrip("\n")
-        before, after = text[: found.start()], text[found.end() :]
+        before, after = text[: match.start()], text[match.end() :]
         alone = not before or before.endswith("\n")
         if tag.kind is Kind.STATEMENT and not alone and after.startswith("\n"):
             return re.sub(r"[-+]?%}$", "+%}", source)

@@ -192,9 +192,9 @@ class CompiledVersion:
             return self._content(context, locale, links)
 
     def _content(self, context: Mapping[str, Any], locale: str | None, links: Links) -> Content:
-        found = next(name for name in locale_chain(locale) if name in {*self.sources, "default"})
-        spoken = self._spoken(locale, found)
-        variant = self._variant(found)
+        chosen = next(name for name in locale_chain(locale) if name in {*self.sources, "default"})
+        spoken = self._spoken(locale, chosen)
+        variant = self._variant(chosen)
         self._begin(context, spoken)
         given = zip(Links._fields, links, strict=True)
         own = {name: link for name, link in given if link and not context.get(name)}
@@ -219,12 +219,12 @@ class CompiledVersion:
     def _printed(self) -> frozenset[Path]:
         """What must not be empty of the required names."""
         try:
-            found = {path for s in self._all_sources() for path in printed_values(s)}
+            paths = {path for s in self._all_sources() for path in printed_values(s)}
         except (TemplateSyntaxError, RecursionError):
             return frozenset()  # rendering says so
         return frozenset(
             path
-            for path in found
+            for path in paths
             if path[0] in self.required and not may_be_empty(self.schema, path)
         )
 
@@ -232,21 +232,23 @@ class CompiledVersion:
     def _bare(self) -> frozenset[Path]:
         """What must have a text, for it is printed as it is."""
         try:
-            found = {path for source in self._all_sources() for path in bare_values(source)}
+            paths = {path for source in self._all_sources() for path in bare_values(source)}
         except (TemplateSyntaxError, RecursionError):
             return frozenset()  # rendering says so
-        return frozenset(path for path in found if path[0] in self.required)
+        return frozenset(path for path in paths if path[0] in self.required)
 
     @cached_property
     def _formatted(self) -> frozenset[tuple[Path, str]]:
         """What is formatted, and by which filter."""
         try:
-            found = {value for source in self._all_sources() for value in formatted_values(source)}
+            formatted = {
+                value for source in self._all_sources() for value in formatted_values(source)
+            }
         except (TemplateSyntaxError, RecursionError):
             return frozenset()  # rendering says so
         return frozenset(
             (path, name)
-            for path, name in found
+            for path, name in formatted
             if path[0] in self.required and name in FILTERS and not may_be_empty(self.schema, path)
         )
 
@@ -268,9 +270,9 @@ class CompiledVersion:
     def _validator(self) -> ContextValidator | None:
         return None if self.schema is None else ContextValidator.of(self.schema)
 
-    def _spoken(self, wanted: str | None, found: str) -> str:
+    def _spoken(self, wanted: str | None, locale: str) -> str:
         """Numbers and dates follow the text: no German date in an English sentence."""
-        language = self.default_locale if found == DEFAULT_LOCALE else found
+        language = self.default_locale if locale == DEFAULT_LOCALE else locale
         same = wanted and wanted.replace("_", "-").split("-")[0] == language.split("-")[0]
         return wanted.replace("_", "-") if wanted and same else language
 
@@ -281,14 +283,14 @@ class CompiledVersion:
             raise RenderError(f"timezone: {error}", reason="value") from None
         budget.begin(locale, zone, self.base_url)
 
-    def _variant(self, found: str) -> dict[str, tuple[str, Template]]:
+    def _variant(self, locale: str) -> dict[str, tuple[str, Template]]:
         # Kept by the locale that is found, so that callers' inventions don't fill the memory.
-        if found not in self._compiled:
-            self._compiled[found] = {
+        if locale not in self._compiled:
+            self._compiled[locale] = {
                 part: (source, _compiled(part, source, self.channel))
-                for part, source in pick_sources(self.channel, self.sources, found).items()
+                for part, source in pick_sources(self.channel, self.sources, locale).items()
             }
-        return self._compiled[found]
+        return self._compiled[locale]
 
 
 def _at(context: Mapping[str, Any], path: Path) -> Any:
@@ -426,11 +428,12 @@ def _blocks(part: str, text: str) -> list[Any]:
 
 
 def _object_of_texts(part: str, text: str) -> dict[str, str]:
-    found = _parsed(part, text)
-    if not isinstance(found, dict):
+    document = _parsed(part, text)
+    if not isinstance(document, dict):
         raise RenderError("It must be a JSON object.", reason="json", part=part)
     return {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in document.items()
     }
 
 

@@ -99,8 +99,8 @@ class _Walk:
         if len(way) >= MAX_DEPTH:
             raise BadSchema(f"Its references go more than {MAX_DEPTH} levels deep.")
         if reference not in self.known:
-            found = _subschema(self.root, reference)
-            self.known[reference] = self.cost(found, reference, (*way, reference))
+            subschema = _subschema(self.root, reference)
+            self.known[reference] = self.cost(subschema, reference, (*way, reference))
         return self.known[reference]
 
 
@@ -121,16 +121,16 @@ def _own_rules(key: str, value: Any) -> int:
 
 
 def _subschema(root: Any, reference: str) -> Any:
-    found = root
+    part = root
     for step in reference.split("/")[1:]:
         name = unquote(step).replace("~1", "/").replace("~0", "~")
-        if isinstance(found, list) and name.isascii() and name.isdecimal():
-            found = dict(enumerate(found)).get(int(name))
+        if isinstance(part, list) and name.isascii() and name.isdecimal():
+            part = dict(enumerate(part)).get(int(name))
         else:
-            found = found.get(name) if isinstance(found, Mapping) else None
-    if not isinstance(found, Mapping | bool):
+            part = part.get(name) if isinstance(part, Mapping) else None
+    if not isinstance(part, Mapping | bool):
         raise BadSchema(f"There is no schema at {reference}.")
-    return found
+    return part
 
 
 def _check_depth(schema: Any) -> None:

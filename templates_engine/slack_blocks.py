@@ -58,9 +58,9 @@ def problem(blocks: object) -> str:
     for number, block in enumerate(blocks):
         if not isinstance(block, dict) or not _is_text(block.get("type")):
             return f"blocks[{number}] must be an object with a type."
-        found = next(_problems(f"blocks[{number}]", block), "")
-        if found:
-            return found
+        problem = next(_problems(f"blocks[{number}]", block), "")
+        if problem:
+            return problem
     return ""
 
 

@@ -220,8 +220,8 @@ def _made(act: Act, response: HttpResponse) -> Iterable[Row]:
 
 def _now(row: Row) -> Columns | None:
     label, key = row
-    for found in _rows_by(apps.get_model(label), {"pk": key}):
-        return _snapshot(found)
+    for instance in _rows_by(apps.get_model(label), {"pk": key}):
+        return _snapshot(instance)
     return None
 
 

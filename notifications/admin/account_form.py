@@ -51,8 +51,8 @@ class AccountForm(AccountBase):
         if not (isinstance(error, ValidationError) and hasattr(error, "error_dict")):
             super().add_error(field, error)
             return
-        for column, found in error.message_dict.items():
-            for message in found:
+        for column, messages in error.message_dict.items():
+            for message in messages:
                 beside = self._field_of(column, message)
                 if beside not in self.errors:  # an empty one is told of once
                     super().add_error(beside, message)
@@ -102,8 +102,8 @@ def form_for(kind: str) -> type[AccountForm]:
 
 def own_fields(form: type[AccountForm], column: str) -> list[str]:
     """Return the fields of a column, those that must be filled first."""
-    found = [field for field, (where, _) in form.own.items() if where == column]
-    return sorted(found, key=lambda field: not form.base_fields[field].required)
+    names = [field for field, (where, _) in form.own.items() if where == column]
+    return sorted(names, key=lambda field: not form.base_fields[field].required)
 
 
 def _columns(provider: type[Provider]) -> dict[str, Mapping[str, str]]:
@@ -127,12 +127,12 @@ def _read(name: str, text: str) -> Any:
 
 def kinds_by_channel(channels: Iterable[str]) -> dict[str, list[str]]:
     """Return the kinds that can be used for each channel."""
-    found: dict[str, list[str]] = {channel: [] for channel in channels}
+    by_channel: dict[str, list[str]] = {channel: [] for channel in channels}
     for kind in kinds.names():
         try:
             carried = kinds.provider_class(kind).channels
         except kinds.UnknownKind:
             continue
         for channel in carried:
-            found.setdefault(channel, []).append(kind)
-    return {channel: names for channel, names in found.items() if names}
+            by_channel.setdefault(channel, []).append(kind)
+    return {channel: names for channel, names in by_channel.items() if names}

@@ -64,16 +64,16 @@ class AudienceAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     @admin.display(description="Recipients now")
     def matches(self, audience: Audience) -> str:
-        found = self._preview(audience)
-        return found if isinstance(found, str) else str(found.count)
+        preview = self._preview(audience)
+        return preview if isinstance(preview, str) else str(preview.count)
 
     @admin.display(description="Some of them")
     def some(self, audience: Audience) -> str:
-        found = self._preview(audience)
-        if isinstance(found, str):
+        preview = self._preview(audience)
+        if isinstance(preview, str):
             return "-"
         return (
-            ", ".join(without_addresses(recipient["id"]) for recipient in found.recipients) or "-"
+            ", ".join(without_addresses(recipient["id"]) for recipient in preview.recipients) or "-"
         )
 
     def save_model(self, request: HttpRequest, obj: Audience, form: Any, change: Any) -> None:
@@ -82,13 +82,13 @@ class AudienceAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     def _preview(self, audience: Audience) -> saved.Preview | str:
         """Return its recipients, counted once per request, or why its filter is no longer valid."""
-        found: saved.Preview | str | None = audience.__dict__.get("found")
-        if found is None:
+        preview: saved.Preview | str | None = audience.__dict__.get("found")
+        if preview is None:
             try:
-                found = saved.preview(audience.filter, audience.world)
+                preview = saved.preview(audience.filter, audience.world)
             except InvalidNotification as error:
-                found = f"{error.field}: {error}"
+                preview = f"{error.field}: {error}"
             except saved.FilterTooSlow as error:
-                found = why_too_slow(error)
-            audience.__dict__["found"] = found
-        return found
+                preview = why_too_slow(error)
+            audience.__dict__["found"] = preview
+        return preview

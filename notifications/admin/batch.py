@@ -49,10 +49,10 @@ class CountedBatches(QuerySet[Batch]):
     def _fetch_all(self) -> None:
         fresh = self._result_cache is None
         super()._fetch_all()
-        found = [row for row in self._result_cache or () if isinstance(row, Batch)]
-        if fresh and found:
-            counts = batches.progress_of(found)
-            for row in found:
+        shown = [row for row in self._result_cache or () if isinstance(row, Batch)]
+        if fresh and shown:
+            counts = batches.progress_of(shown)
+            for row in shown:
                 row.counts = counts[row.pk]  # type: ignore[attr-defined]  # for this page alone
 
 
@@ -158,19 +158,19 @@ class BatchAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Goes to")
     def its_audience(self, batch: Batch) -> str:
-        found = Expansion.objects.filter(pk=batch.pk).select_related("batch").first()
-        if found is None:
+        expansion = Expansion.objects.filter(pk=batch.pk).select_related("batch").first()
+        if expansion is None:
             return "-"
-        moment = f"{found.frozen_at:%Y-%m-%d %H:%M:%S} UTC"
-        left = f"; {found.left} are still to be accepted" if found.left else ""
-        if found.cancelled:
-            left = f"; {found.cancelled} got none: it was cancelled first"
-        return f"{found.audience}: {found.matched} recipients as of {moment}{left}"
+        moment = f"{expansion.frozen_at:%Y-%m-%d %H:%M:%S} UTC"
+        left = f"; {expansion.left} are still to be accepted" if expansion.left else ""
+        if expansion.cancelled:
+            left = f"; {expansion.cancelled} got none: it was cancelled first"
+        return f"{expansion.audience}: {expansion.matched} recipients as of {moment}{left}"
 
     @admin.display(description="Not sent, by reason")
     def not_sent(self, batch: Batch) -> str:
-        found = Expansion.objects.filter(pk=batch.pk).first()
-        counts = found.reasons.items() if found else ()
+        expansion = Expansion.objects.filter(pk=batch.pk).first()
+        counts = expansion.reasons.items() if expansion else ()
         return ", ".join(f"{count} {reason}" for reason, count in counts) or "-"
 
     def get_urls(self) -> list[URLPattern]:

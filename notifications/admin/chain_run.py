@@ -36,10 +36,10 @@ class ToldRuns(QuerySet[ChainRun]):
     def _fetch_all(self) -> None:
         fresh = self._result_cache is None
         super()._fetch_all()
-        found = [row for row in self._result_cache or () if isinstance(row, ChainRun)]
-        if fresh and found:
-            stories = story.of_several(found)
-            for row in found:
+        runs = [row for row in self._result_cache or () if isinstance(row, ChainRun)]
+        if fresh and runs:
+            stories = story.of_several(runs)
+            for row in runs:
                 row.story = stories[row.pk]  # type: ignore[attr-defined]  # for these pages alone
 
 

@@ -39,7 +39,7 @@ def page(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     term = request.GET.get("q", "").strip()[:LONGEST]
     groups = _matches_by_kind(term, opened=request.user.has_perm("notifications.view_content"))
-    lines = [line for found in groups.values() for line in found]
+    lines = [line for group in groups.values() for line in group]
     if len(lines) == 1:
         return redirect(lines[0].where)
     everywhere = admin.site.each_context(request)

@@ -295,10 +295,10 @@ def _line(recipient: Any) -> str:
 
 def _kwargs(task: PeriodicTask) -> dict[str, Any]:
     try:
-        found = json.loads(task.kwargs or "{}")
+        fields = json.loads(task.kwargs or "{}")
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _whom(fields: dict[str, Any]) -> list[Any]:

@@ -24,9 +24,9 @@ def find(rows: "QuerySet[Record]", term: str, *, parts: bool = False) -> set[UUI
 
     Where there is none and ``parts`` are allowed, those of the newest whose recipient contains it.
     """
-    found = {id_ for probe in _probes(rows, term) for id_ in islice(probe, MOST)}
-    if found or not parts or len(term) < SHORTEST:
-        return found
+    ids = {id_ for probe in _probes(rows, term) for id_ in islice(probe, MOST)}
+    if ids or not parts or len(term) < SHORTEST:
+        return ids
     alike = rows.order_by().filter(recipient__icontains=term)
     # The first of the newest, so that the planner walks no further than there.
     for oldest in rows.order_by("-id").values_list("id", flat=True)[RECENT : RECENT + 1]:

@@ -152,14 +152,14 @@ class SendForm(forms.Form):
 
     def outlook(self) -> campaigns.Outlook | None:
         """Say what would become of it; None where its audience cannot be counted."""
-        found = campaigns.outlook(self.read.items, self.common, self.read.lines)
+        outlook = campaigns.outlook(self.read.items, self.common, self.read.lines)
         if (audience := self.cleaned_data["audience"]) is not None:
             try:
-                found.matched = saved.count(audience.filter, audience.world)
+                outlook.matched = saved.count(audience.filter, audience.world)
             except saved.FilterTooSlow as error:
                 self.add_error("audience", why_too_slow(error))
                 return None
-        return found
+        return outlook
 
     @property
     def common(self) -> dict[str, Any]:
@@ -263,10 +263,10 @@ def _columns(items: Sequence[Item], version: TemplateVersion) -> list[tuple[str,
     first = next((item for item in items if not callable(item)), {})
     fields = [(name, "field") for name in first if name != "context"]
     needed = set(version.required)
-    found = dict(first.get("context") or {})
+    context = dict(first.get("context") or {})
     variables = [
         (name, "variable" if name in needed else "optional variable of the template")
-        for name in found
+        for name in context
     ]
-    missing = [(name, "missing") for name in sorted(needed - found.keys())]
+    missing = [(name, "missing") for name in sorted(needed - context.keys())]
     return [*fields, *variables, *missing]

@@ -128,11 +128,11 @@ def permit_rule(request: HttpRequest) -> None:
 
 def guard(api: NinjaAPI) -> None:
     """Have every operation ask for its key. Raises ``LookupError`` if the table is not complete."""
-    found = {operation.view_func.__name__: operation for operation in _operations(api)}
-    wrong = found.keys() ^ OPERATIONS.keys()
+    by_name = {operation.view_func.__name__: operation for operation in _operations(api)}
+    wrong = by_name.keys() ^ OPERATIONS.keys()
     if wrong:
         raise LookupError(f"Operations and their table differ in {', '.join(sorted(wrong))}.")
-    for name, operation in found.items():
+    for name, operation in by_name.items():
         scope = OPERATIONS[name]
         if scope is not None:
             # Both: ninja reads the first when it binds an operation, or copies the second.

@@ -120,7 +120,7 @@ def _find(request: HttpRequest, name: str) -> Audience:
 
     Raises ``Problem`` 404.
     """
-    found = mine(Audience.objects.filter(name=name), request).order_by("test").first()
-    if found is None:
+    row = mine(Audience.objects.filter(name=name), request).order_by("test").first()
+    if row is None:
         raise Problem("not-found", f"There is no audience {name[:50]!r}.")
-    return found
+    return row

@@ -118,17 +118,17 @@ def _json(body: bytes) -> Rows:
     )
 
 
-def _to_audience(found: Fields) -> Rows:
-    if unknown := found.keys() - {"audience", "common", "variables"}:
+def _to_audience(body: Fields) -> Rows:
+    if unknown := body.keys() - {"audience", "common", "variables"}:
         raise Problem(
             "invalid-request",
             "A batch to an audience has no such field.",
             field=min(unknown)[:50],
             hint='Send {"audience": "…", "common": {…}, "variables": {…}}.',
         )
-    if not isinstance(found["audience"], str):
+    if not isinstance(body["audience"], str):
         raise Problem("invalid-request", "It must be an audience's name.", field="audience")
-    common = found.get("common", {})
+    common = body.get("common", {})
     if not isinstance(common, dict):
         raise Problem("invalid-request", "It must be a JSON object.", field="common")
     _check_shared(common)
@@ -136,8 +136,8 @@ def _to_audience(found: Fields) -> Rows:
         lambda: iter(()),
         common=common,
         to_audience=True,
-        audience=found["audience"],
-        variables=found.get("variables", {}),
+        audience=body["audience"],
+        variables=body.get("variables", {}),
     )
 
 

@@ -103,16 +103,16 @@ class BatchOut(Schema):
     @staticmethod
     def resolve_audience(row: Batch) -> dict[str, Any] | None:
         """Say whom it goes to."""
-        found = getattr(row, "expansion", None)
-        if found is None:
+        expansion = getattr(row, "expansion", None)
+        if expansion is None:
             return None
         plain = ("frozen_at", "matched", "reasons", "finished_at")
         return {
-            "name": found.audience,
+            "name": expansion.audience,
             "members": "frozen",
-            "left": found.left,
-            "cancelled": found.cancelled,
-            **{name: getattr(found, name) for name in plain},
+            "left": expansion.left,
+            "cancelled": expansion.cancelled,
+            **{name: getattr(expansion, name) for name in plain},
         }
 
     @staticmethod

@@ -223,7 +223,7 @@ def _find(request: HttpRequest, id_: int) -> FailedDelivery:
     row = mine(FailedDelivery.objects.all(), request).select_related(
         "notification__template_version__template"
     )
-    found = row.filter(pk=id_).first()
-    if found is None:
+    dead = row.filter(pk=id_).first()
+    if dead is None:
         raise Problem("not-found", f"There is no failed delivery {id_}.")
-    return found
+    return dead

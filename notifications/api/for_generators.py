@@ -57,10 +57,10 @@ def _without_default(field: Json) -> Json:
 def _used(document: Json) -> set[str]:
     schemas = document["components"]["schemas"]
     used: set[str] = set()
-    found = _references(document["paths"])
-    while new := found - used:
+    names = _references(document["paths"])
+    while new := names - used:
         used |= new
-        found = {name for schema in new for name in _references(schemas[schema])}
+        names = {name for schema in new for name in _references(schemas[schema])}
     return used
 
 

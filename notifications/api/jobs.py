@@ -413,9 +413,9 @@ def _document(task: PeriodicTask) -> JobOut:
     return _documents_of([task], [task.pk])[task.pk]
 
 
-def _documents_of(found: Iterable[PeriodicTask], keys: Sequence[int]) -> dict[int, JobOut]:
+def _documents_of(rows: Iterable[PeriodicTask], keys: Sequence[int]) -> dict[int, JobOut]:
     """Return the documents of jobs by id; the number of queries is the same for any number."""
-    tasks = list(found)
+    tasks = list(rows)
     states, changed = Schedule.objects.in_bulk(keys), preview.unseen(keys)
     next_fires = preview.next_fires(tasks, states, changed)
     return {

@@ -67,9 +67,9 @@ def cut_by_age(rows: "QuerySet[M]", paging: Paging) -> tuple[list[M], str | None
 def _page(
     rows: "QuerySet[M]", paging: Paging, key: Callable[[Any], str]
 ) -> tuple[list[M], str | None]:
-    found = list(rows[: paging.limit + 1])
-    page = found[: paging.limit]
-    return page, _write(key(page[-1])) if len(found) > paging.limit else None
+    one_more = list(rows[: paging.limit + 1])
+    page = one_more[: paging.limit]
+    return page, _write(key(page[-1])) if len(one_more) > paging.limit else None
 
 
 def _write(key: str) -> str:

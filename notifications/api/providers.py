@@ -39,14 +39,14 @@ class ProviderOut(Schema):
 @router.get("", response=list[ProviderOut], summary="The health of each account")
 def list_providers(request: HttpRequest) -> list[ProviderOut]:
     """Return how each account does; a channel without accounts has what the settings give it."""
-    found = [
+    candidates = [
         candidate for channel in routing.CHANNELS for candidate in accounts.candidates(channel)
     ]
-    names = [candidate.name for candidate in found]
+    names = [candidate.name for candidate in candidates]
     known, errors = health.healths(names), health.last_errors(names)
     return [
         _document(candidate, known[candidate.name], errors.get(candidate.name))
-        for candidate in found
+        for candidate in candidates
     ]
 
 

@@ -44,22 +44,22 @@ def save(
     sheet: csv_rows.Sheet, world: World, told: Callable[[int], None] = lambda _: None
 ) -> Imported:
     """Save the rows of a file; ``told`` gets the number of rows of each transaction."""
-    found = Imported()
+    report = Imported()
     rows = enumerate(sheet.rows(), 1)
     while chunk := list(islice(rows, CHUNK)):
         for number, row, saved in _save(chunk, world):
             if saved.error is None:
-                found.created += saved.created
-                found.changed += not saved.created
+                report.created += saved.created
+                report.changed += not saved.created
                 continue
-            found.refused += 1
-            if len(found.errors) < ERRORS_SHOWN:
+            report.refused += 1
+            if len(report.errors) < ERRORS_SHOWN:
                 faults = (saved.error, *saved.error.others)
-                found.errors += [_told(number, row.line, fault) for fault in faults]
+                report.errors += [_told(number, row.line, fault) for fault in faults]
         told(len(chunk))
-    found.blank = sheet.blank
-    del found.errors[ERRORS_SHOWN:]
-    return found
+    report.blank = sheet.blank
+    del report.errors[ERRORS_SHOWN:]
+    return report
 
 
 def _save(

@@ -36,27 +36,27 @@ def take(raw: bytes, recipient: str = "") -> Kind:
     everybody, such as a database that is away.
     """
     try:
-        found = returned_mail.read(raw, recipient)
+        mail = returned_mail.read(raw, recipient)
     except Exception as error:
         if isolation.concerns_everybody(error):
             raise
         fault = isolation.fault_of(error, "bounces")
         log.warning("mail_makes_no_sense", error=fault.error, at=fault.place)
         return Kind.OTHER
-    log.info("mail_came_back", kind=str(found.kind), notification=str(found.notification_id or ""))
-    if found.notification_id is not None and found.told:
-        _record_bounce(found, found.notification_id)
-    return found.kind
+    log.info("mail_came_back", kind=str(mail.kind), notification=str(mail.notification_id or ""))
+    if mail.notification_id is not None and mail.told:
+        _record_bounce(mail, mail.notification_id)
+    return mail.kind
 
 
-def _record_bounce(found: ReturnedMail, id_: UUID) -> None:
+def _record_bounce(mail: ReturnedMail, id_: UUID) -> None:
     row = _row(id_)
     if row is None:
         return
     own = suppressions.comparable(CHANNEL, row.recipient)
     copies = _copies(row.mail_id)
-    for bounce in found.told:
-        if own in bounce.recipients or (found.is_signed and not bounce.recipients & copies):
+    for bounce in mail.told:
+        if own in bounce.recipients or (mail.is_signed and not bounce.recipients & copies):
             if isinstance(row, Notification):
                 receipts.take([_receipt(bounce, row)], account="", channel=CHANNEL)
             else:  # what is in the archive stays as it is

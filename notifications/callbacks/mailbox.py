@@ -77,16 +77,16 @@ class Mailbox:
 
 def read_url(url: str) -> Mailbox:
     """Read ``imaps://user:password@host/folder``. Raises ``ValueError``."""
-    found = urlsplit(url)
-    if found.scheme not in ("imap", "imaps") or not found.hostname or not found.username:
+    parts = urlsplit(url)
+    if parts.scheme not in ("imap", "imaps") or not parts.hostname or not parts.username:
         raise ValueError("It must be like imaps://user:password@host/INBOX.")
-    encrypted = found.scheme == "imaps"
+    encrypted = parts.scheme == "imaps"
     return Mailbox(
-        found.hostname,
-        found.port or (993 if encrypted else 143),
-        unquote(found.username),
-        unquote(found.password or ""),
-        unquote(found.path.strip("/")) or "INBOX",
+        parts.hostname,
+        parts.port or (993 if encrypted else 143),
+        unquote(parts.username),
+        unquote(parts.password or ""),
+        unquote(parts.path.strip("/")) or "INBOX",
         encrypted,
     )
 
@@ -231,9 +231,9 @@ class _Bounded(imaplib.IMAP4):
     def _create_socket(self, _timeout: float | None) -> socket.socket:
         """Look up the name and connect, within the bound of silence (imaplib's hook)."""
         deadline = time.monotonic() + self._silence
-        found = outgoing.addresses(self.host, self.port, deadline, Reach.SETTINGS)
+        addresses = outgoing.addresses(self.host, self.port, deadline, Reach.SETTINGS)
         return outgoing.first_that_answers(
-            found,
+            addresses,
             lambda address: socket.create_connection(
                 (address, self.port), max(deadline - time.monotonic(), 0.1)
             ),

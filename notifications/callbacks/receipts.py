@@ -138,8 +138,8 @@ def _notification(receipt: Receipt, account: str) -> Notification | None:
         if attempt is not None:
             return rows.get(id=attempt.notification_id)
     if receipt.notification_id is not None:
-        found = rows.filter(id=receipt.notification_id)
-        return (found.filter(provider=account) if account else found).first()
+        row = rows.filter(id=receipt.notification_id)
+        return (row.filter(provider=account) if account else row).first()
     return None
 
 

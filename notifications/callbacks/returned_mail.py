@@ -145,7 +145,7 @@ def _value(fields: Message, name: str) -> str:
 
 
 def _statuses(part: Message) -> tuple[Told, ...]:
-    found = []
+    headers = []
     for fields in _blocks(part):
         if action := _value(fields, "Action").lower():
             event = _event(action, fields)
@@ -153,8 +153,8 @@ def _statuses(part: Message) -> tuple[Told, ...]:
                 named = frozenset(map(_bare, _values(fields, "Original-Recipient", _FINAL)))
                 status = _value(fields, "Status")
                 detail = _value(fields, "Diagnostic-Code")[:LONGEST_DETAIL]
-                found.append(Told(event, named, status.partition(" ")[0][:20], detail))
-    return tuple(found)
+                headers.append(Told(event, named, status.partition(" ")[0][:20], detail))
+    return tuple(headers)
 
 
 _FINAL = "Final-Recipient"
@@ -220,8 +220,8 @@ def _about(
     if returned is not None:
         named += _values(returned, "Return-Path")
     for address in named:
-        if found := return_paths.read(address):
-            return ReturnedMail(kind, found, is_signed=True, told=told)
+        if id_ := return_paths.read(address):
+            return ReturnedMail(kind, id_, is_signed=True, told=told)
     return ReturnedMail(kind, _returned_id(returned), told=told)
 
 
@@ -232,8 +232,8 @@ def _returned_id(returned: Message | None) -> UUID | None:
         f"<{_value(returned, 'X-Notification-Id').lower()}@",
         _value(returned, "Message-ID").lower(),
     ]
-    found = next(filter(None, map(_MESSAGE_ID.match, ids)), None)
-    return UUID(found[1]) if found else None
+    match = next(filter(None, map(_MESSAGE_ID.match, ids)), None)
+    return UUID(match[1]) if match else None
 
 
 def _is_automatic(mail: Message) -> bool:

@@ -117,11 +117,11 @@ def sender(text: str) -> Sender:
     Raises ``BadAddress``, also for a name before the @ that is not ASCII: few servers could
     bring a bounce there.
     """
-    found = mailbox(text)
-    wired = wire(found.address)
+    box = mailbox(text)
+    wired = wire(box.address)
     if needs_smtputf8(wired):
         raise BadAddress("The name before the @ must be ASCII.")
-    return Sender(found.name, wired)
+    return Sender(box.name, wired)
 
 
 def _unquoted(name: str) -> str:

@@ -17,7 +17,7 @@ def read(path: str, limit: int = LIMIT) -> str:
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("It is not a regular file.")
-        found = file.read(limit + 1)
-    if len(found) > limit:
+        content = file.read(limit + 1)
+    if len(content) > limit:
         raise ValueError(f"It has more than {limit} bytes.")
-    return found.decode()
+    return content.decode()

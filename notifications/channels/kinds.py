@@ -55,7 +55,7 @@ class UnknownKind(LookupError):
 
 def names() -> list[str]:
     """Name all kinds there are."""
-    return sorted({*KINDS, *(found.name for found in entry_points(group=ENTRY_POINTS))})
+    return sorted({*KINDS, *(entry_point.name for entry_point in entry_points(group=ENTRY_POINTS))})
 
 
 @cache
@@ -63,8 +63,8 @@ def provider_class(kind: str) -> type[Provider]:
     """Load a kind's class. Raises ``UnknownKind``."""
     if kind in KINDS:
         return _checked(kind, _ours(kind))
-    for found in entry_points(group=ENTRY_POINTS, name=kind):
-        return _checked(kind, found.load())
+    for entry_point in entry_points(group=ENTRY_POINTS, name=kind):
+        return _checked(kind, entry_point.load())
     raise UnknownKind(f"There is no provider {kind!r}. Use one of: {', '.join(names())}.")
 
 
@@ -100,10 +100,10 @@ def problems(
         provider = provider_class(kind)
     except UnknownKind as error:
         return {"kind": [str(error)]}
-    found: dict[str, list[str]] = {}
+    problems: dict[str, list[str]] = {}
     optional = provider.optional | OF_ANY_KIND.keys()
     if channel not in provider.channels:
-        found["channel"] = [f"{kind} carries {', '.join(provider.channels)}."]
+        problems["channel"] = [f"{kind} carries {', '.join(provider.channels)}."]
     for field, given, known in (
         ("settings", settings, provider.setting_names),
         ("secrets", secrets, provider.secret_names),
@@ -115,11 +115,11 @@ def problems(
             provider.without,
         )
         if complaints:
-            found[field] = complaints
-    if "settings" not in found:
+            problems[field] = complaints
+    if "settings" not in problems:
         wrong = [*_of_any_kind(settings), *provider.setting_problems(settings)]
-        found |= {"settings": wrong} if wrong else {}
-    return found
+        problems |= {"settings": wrong} if wrong else {}
+    return problems
 
 
 def secret_problem(kind: str, name: str, value: str) -> str:
@@ -165,7 +165,7 @@ def _complaints(
     ]
 
 
-def _checked(kind: str, found: object) -> type[Provider]:
-    if not (isinstance(found, type) and issubclass(found, Provider)):
-        raise UnknownKind(f"{kind!r} names {found!r}, which is no Provider.")
-    return found
+def _checked(kind: str, class_: object) -> type[Provider]:
+    if not (isinstance(class_, type) and issubclass(class_, Provider)):
+        raise UnknownKind(f"{kind!r} names {class_!r}, which is no Provider.")
+    return class_

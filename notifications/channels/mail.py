@@ -136,13 +136,13 @@ class Mail:
     @cached_property
     def kept(self) -> Checked:
         """What is stored, without the files' contents."""
-        found = {part.name: value for part in fields(self) if (value := getattr(self, part.name))}
-        for name, value in found.items():
+        parts = {part.name: value for part in fields(self) if (value := getattr(self, part.name))}
+        for name, value in parts.items():
             if isinstance(value, tuple):
-                found[name] = [item.kept() if isinstance(item, File) else item for item in value]
+                parts[name] = [item.kept() if isinstance(item, File) else item for item in value]
         if self.raw:
-            found["raw"] = self.raw.kept()
-        return found
+            parts["raw"] = self.raw.kept()
+        return parts
 
     @cached_property
     def digest(self) -> str:
@@ -179,12 +179,12 @@ def digest_of(kept: Mapping[str, Any]) -> str:
 
 def described(content: Mapping[str, Any]) -> Checked:
     """Return a finished content with its files described, as JSON can hold it."""
-    found = dict(content)
-    if files := found.get("attachments"):
-        found["attachments"] = [file.described() for file in files]
-    if isinstance(found.get("raw"), StoredFile):
-        found["raw"] = found["raw"].described()
-    return found
+    described = dict(content)
+    if files := described.get("attachments"):
+        described["attachments"] = [file.described() for file in files]
+    if isinstance(described.get("raw"), StoredFile):
+        described["raw"] = described["raw"].described()
+    return described
 
 
 def check(given: Mapping[str, Any]) -> Mail | None:
@@ -273,12 +273,12 @@ def sender(given: object) -> str:
     """Return a sender as it is written. Raises ``InvalidField``; empty where none is given."""
     if not given:
         return ""
-    found = _mailbox(given, "from_email")
+    sender = _mailbox(given, "from_email")
     try:
-        addresses.sender(found)
+        addresses.sender(sender)
     except addresses.BadAddress as error:
         raise InvalidField(f"Nothing can be sent from it. {error}", field="from_email") from None
-    return found
+    return sender
 
 
 def _addresses(name: str, given: object) -> tuple[str, ...]:
@@ -346,8 +346,8 @@ def _filename(given: object, at: str) -> str:
 
 def _content_type(given: object, filename: str, at: str) -> str:
     if not given:
-        found = mimetypes.guess_type(filename)[0] or UNKNOWN_TYPE
-        return UNKNOWN_TYPE if is_whole_mail(found) else found
+        content_type = mimetypes.guess_type(filename)[0] or UNKNOWN_TYPE
+        return UNKNOWN_TYPE if is_whole_mail(content_type) else content_type
     if not isinstance(given, str) or not _TYPE.fullmatch(given):
         _refuse("A content_type looks like application/pdf.", at)
     if is_whole_mail(given):

@@ -51,25 +51,25 @@ def addresses(host: str, port: int, deadline: float, reach: Reach) -> list[str]:
     ``deadline`` is of ``time.monotonic``. Raises ``AddressRefused``, ``TimeoutError``, and
     ``OSError`` where the name has no address.
     """
-    found = _looked_up(host, port, deadline, reach)
-    if not _is_free(host, reach) and not all(is_public(ip) or _is_free(ip, reach) for ip in found):
+    ips = _looked_up(host, port, deadline, reach)
+    if not _is_free(host, reach) and not all(is_public(ip) or _is_free(ip, reach) for ip in ips):
         raise AddressRefused(
             f"{host} is a private address"
             + ("; see OUTGOING_PRIVATE_HOSTS." if reach is Reach.ACCOUNT else "")
         )
-    return found
+    return ips
 
 
 def first_that_answers(
-    found: list[str], connect: Callable[[str], Connected], error: type[Exception] = OSError
+    ips: list[str], connect: Callable[[str], Connected], error: type[Exception] = OSError
 ) -> Connected:
     """Connect to one address after the other; raise what the last raised."""
-    for address in found[:-1]:
+    for address in ips[:-1]:
         try:
             return connect(address)
         except error:
             continue
-    return connect(found[-1])
+    return connect(ips[-1])
 
 
 def _looked_up(host: str, port: int, deadline: float, reach: Reach) -> list[str]:
@@ -96,12 +96,12 @@ def _looked_up(host: str, port: int, deadline: float, reach: Reach) -> list[str]
         slots.release()
         raise
     try:
-        found = answer.get(timeout=max(deadline - time.monotonic(), 0))
+        answered = answer.get(timeout=max(deadline - time.monotonic(), 0))
     except Empty:
         raise TimeoutError(f"The name servers of {host} do not answer.") from None
-    if isinstance(found, Exception):
-        raise UnknownHost(f"{host} cannot be resolved") from found
-    return found
+    if isinstance(answered, Exception):
+        raise UnknownHost(f"{host} cannot be resolved") from answered
+    return answered
 
 
 def _is_free(host: str, reach: Reach) -> bool:

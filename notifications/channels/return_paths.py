@@ -44,10 +44,10 @@ def read(address: str) -> UUID | None:
         octets = b32decode(token.upper() + "======")
     except ValueError:
         return None
-    found = UUID(bytes=octets[:16])
+    id_ = UUID(bytes=octets[:16])
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    is_ours = any(hmac.compare_digest(token, _token(found, key)) for key in keys)
-    return found if is_ours else None
+    is_ours = any(hmac.compare_digest(token, _token(id_, key)) for key in keys)
+    return id_ if is_ours else None
 
 
 def problems(given: Mapping[str, Any]) -> list[str]:
@@ -58,8 +58,8 @@ def problems(given: Mapping[str, Any]) -> list[str]:
 
 
 def _check(text: str) -> None:
-    found = addresses.sender(text)
-    if found.name or len(found.address.rpartition("@")[0]) > LONGEST_LOCAL:
+    sender = addresses.sender(text)
+    if sender.name or len(sender.address.rpartition("@")[0]) > LONGEST_LOCAL:
         raise ValueError(
             f"It must be an address alone, with at most {LONGEST_LOCAL} letters before the @."
         )

@@ -39,15 +39,15 @@ def resolve(reference: str) -> str:
     """Look a secret up. Raises ``BadReference`` where there is none."""
     kind, place = check_reference(reference)
     if kind == "env":
-        found = os.environ.get(place, "")
+        secret = os.environ.get(place, "")
     else:
         try:
-            found = bounded_file.read(place).strip()
+            secret = bounded_file.read(place).strip()
         except (OSError, ValueError) as error:
             raise BadReference(f"{reference} cannot be read: {type(error).__name__}.") from None
-    if not found:
+    if not secret:
         raise BadReference(f"{reference} is empty or not set.")
-    return found
+    return secret
 
 
 def _check_name(name: str) -> None:

@@ -16,10 +16,10 @@ def command(extra: str) -> str:
     if (_ROOT / "pyproject.toml").exists():
         return f'pip install "{_ROOT}[{extra}]"'
     try:
-        found = distribution(PACKAGE)
+        installed = distribution(PACKAGE)
     except PackageNotFoundError:
         return f'pip install ".[{extra}]", in a checkout'
-    origin = json.loads(found.read_text("direct_url.json") or "{}").get("url")
+    origin = json.loads(installed.read_text("direct_url.json") or "{}").get("url")
     if origin:
         return f'pip install "{PACKAGE}[{extra}] @ {origin}"'
-    return f'pip install "{PACKAGE}-{found.version}-py3-none-any.whl[{extra}]", the wheel'
+    return f'pip install "{PACKAGE}-{installed.version}-py3-none-any.whl[{extra}]", the wheel'

@@ -22,10 +22,10 @@ class Rate:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``100/s``. Raises ``BadRate``."""
-        found = _PATTERN.match(text)
-        if not found or int(found[1]) == 0:
+        match = _PATTERN.match(text)
+        if not match or int(match[1]) == 0:
             raise BadRate("Write a rate like 100/s, 5/m, 5000/h or 20000/d.")
-        return cls(int(found[1]), _SECONDS[found[2]])
+        return cls(int(match[1]), _SECONDS[match[2]])
 
     @property
     def interval(self) -> float:

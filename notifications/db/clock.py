@@ -56,11 +56,11 @@ def _measure() -> tuple[float, datetime]:
         connection.ensure_connection()  # which takes longer than all that is measured
         _is_another = False
         # A connection's first answer is slow; the quicker of two is off by the least.
-        _, found = min(_ask(), _ask())
-        if _anchor is not None and _at(found) < _at(_anchor) - SET_BACK:
+        _, moment = min(_ask(), _ask())
+        if _anchor is not None and _at(moment) < _at(_anchor) - SET_BACK:
             times_set_back += 1
-        _anchor = found
-        return found
+        _anchor = moment
+        return moment
 
 
 def _look_again(**_: object) -> None:

@@ -89,11 +89,11 @@ def readable(
 
     Return those that were read, and the keys of the others.
     """
-    found: dict[Any, M] = {}
+    by_key: dict[Any, M] = {}
     faults = isolation.halving(
-        keys, lambda part: found.update(rows.in_bulk(part)), stage="read", key=str
+        keys, lambda part: by_key.update(rows.in_bulk(part)), stage="read", key=str
     )
-    return [found[key] for key in keys if key in found], faults
+    return [by_key[key] for key in keys if key in by_key], faults
 
 
 def count_of(sql: str, parameters: Sequence[Any]) -> int:

@@ -65,6 +65,6 @@ def _on_disk(app: AppConfig) -> Iterator[tuple[str, str]]:
     spec = find_spec(module) if module else None
     if spec is None or app.models_module is None:
         return
-    for found in pkgutil.iter_modules(spec.submodule_search_locations):
-        if found.name[0] not in "_~":
-            yield app.label, found.name
+    for migration in pkgutil.iter_modules(spec.submodule_search_locations):
+        if migration.name[0] not in "_~":
+            yield app.label, migration.name

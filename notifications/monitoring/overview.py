@@ -188,36 +188,36 @@ class Overview:
         ]
 
     def _troubles_of_processes(self) -> list[Trouble]:
-        found = []
+        troubles = []
         if self.refusal:
             said = f"The database takes no write, for {self.refusal}: nothing is sent."
-            found.append(Trouble(said, self.waiting_since))
+            troubles.append(Trouble(said, self.waiting_since))
         if not self.broker_up:
             said = "The broker takes no message: what is accepted waits."
-            found.append(Trouble(said, self.waiting_since))
+            troubles.append(Trouble(said, self.waiting_since))
         if self.are_workers_unknown:
-            found.append(Trouble(f"Whether a worker is alive cannot be known: {LOCKED}."))
+            troubles.append(Trouble(f"Whether a worker is alive cannot be known: {LOCKED}."))
         elif not self.workers:
             said = "No worker is alive: nothing is sent."
-            found.append(Trouble(said, self.last_worker_seen_at))
+            troubles.append(Trouble(said, self.last_worker_seen_at))
         if self.unserved:
             said = f"No worker serves {', '.join(self.unserved)}, and there is work."
             waits = [queue.oldest for queue in self.queues if queue.name in self.unserved]
-            found.append(Trouble(said, self._since(max(waits, default=0.0))))
+            troubles.append(Trouble(said, self._since(max(waits, default=0.0))))
         if self.scheduler.are_schedulers_unknown:
-            found.append(Trouble(f"Whether a scheduler is alive cannot be known: {LOCKED}."))
+            troubles.append(Trouble(f"Whether a scheduler is alive cannot be known: {LOCKED}."))
         elif not self.scheduler.live_schedulers:
             said = "No scheduler is alive: nothing scheduled or retried goes out."
-            found.append(Trouble(said, self.scheduler.last_scheduler_seen_at))
-        return found
+            troubles.append(Trouble(said, self.scheduler.last_scheduler_seen_at))
+        return troubles
 
     def _troubles_of_delivery(self) -> list[Trouble]:
-        found = []
+        troubles = []
         if self.oldest > LATE:
             longest = max(self.queues, key=lambda queue: queue.oldest)
             said = f"A notification of {longest.name} waits for {longest.oldest:.0f} s."
-            found.append(Trouble(said, self.waiting_since))
-        found += [
+            troubles.append(Trouble(said, self.waiting_since))
+        troubles += [
             Trouble(provider.trouble, provider.failing_since)
             for provider in self.providers
             if provider.trouble
@@ -226,14 +226,14 @@ class Overview:
             one = self.dead_letters == 1
             noun = "failed delivery is" if one else "failed deliveries are"
             said = f"{self.open_letters} {noun} open."
-            found.append(Trouble(said, self.dead_letters_since))
-        found += [
+            troubles.append(Trouble(said, self.dead_letters_since))
+        troubles += [
             Trouble(
                 f"In quarantine since {q.oldest:%Y-%m-%d %H:%M} UTC: rows of {q.loop}: {q.rows}."
             )
             for q in self.quarantined
         ]
-        return found
+        return troubles
 
     def _since(self, seconds: float) -> datetime | None:
         return self.at - timedelta(seconds=seconds) if seconds else None
@@ -279,8 +279,8 @@ LATE = 60.0  # seconds that a due row may wait before somebody should know
 def read() -> Overview:
     """Read all of it; costs index probes, however much there is. Raises ``django.db.Error``."""
     now = clock.now()
-    found = backlog.look(MOST)
-    queues = {(queue.channel, queue.priority): Queue(*queue[:3]) for queue in found}
+    backlogs = backlog.look(MOST)
+    queues = {(queue.channel, queue.priority): Queue(*queue[:3]) for queue in backlogs}
     for row in waiting.look(MOST):
         queue = queues[row.channel, row.priority]
         queue.retrying, queue.blocked, queue.oldest = row.retrying, row.blocked, row.age(now)
@@ -318,10 +318,10 @@ def read() -> Overview:
 
 def _since(rows: QuerySet[Any], moment: Min | Max) -> datetime | None:
     """Return the first or last moment of a column; ``None`` also for one that cannot be read."""
-    found: list[datetime | None] = []
+    moments: list[datetime | None] = []
     with isolation.aside("reading since when"):
-        found.append(rows.aggregate(moment=moment)["moment"])
-    return next(iter(found), None)
+        moments.append(rows.aggregate(moment=moment)["moment"])
+    return next(iter(moments), None)
 
 
 def busy_slots() -> dict[tuple[str, str], int]:
@@ -345,13 +345,14 @@ def _depths() -> dict[str, int] | None:
 
 def providers() -> list[Provider]:
     """Read how the accounts of every channel do. Raises ``django.db.Error``."""
-    found: dict[str, Provider] = {}
+    by_name: dict[str, Provider] = {}
     for channel in routing.CHANNELS:
         candidates = accounts.candidates(channel)
         names = [candidate.name for candidate in candidates]
         known, errors = health.healths(names), health.last_errors(names)
         for candidate in candidates:
-            if shared := found.get(candidate.name):  # the outbox, where no channel has an account
+            shared = by_name.get(candidate.name)
+            if shared:  # the outbox, where no channel has an account
                 shared.channel += f", {channel}"
                 continue
             seen = known[candidate.name]
@@ -360,8 +361,8 @@ def providers() -> list[Provider]:
             error = errors[candidate.name].words if failing else ""
             figures = (seen.good, seen.bad, seen.pace)
             since = seen.failing_since if seen.streak or seen.open_until else 0.0
-            found[candidate.name] = Provider(
+            by_name[candidate.name] = Provider(
                 *(channel, candidate.name, *figures, state, error),
                 failing_since=datetime.fromtimestamp(since, UTC) if since else None,
             )
-    return list(found.values())
+    return list(by_name.values())

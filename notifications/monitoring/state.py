@@ -110,7 +110,7 @@ def _dead_letters() -> Iterator[GaugeMetricFamily]:
 
 
 def _quarantine() -> Iterator[GaugeMetricFamily]:
-    many = sum(found.rows for found in QuarantinedRow.objects.by_loop())
+    many = sum(loop.rows for loop in QuarantinedRow.objects.by_loop())
     yield _gauge("rows_quarantined", "Rows that faulted a loop again and again", many)
 
 

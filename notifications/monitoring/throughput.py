@@ -74,14 +74,14 @@ def last(minutes: int = MINUTES) -> list[Counts]:
         known = recent | _settled
     if missing := [start for start in starts if start not in known and _is_over(start, now)]:
         known |= _counted_minutes(missing[0], missing[-1])
-    found = [known.get(start) or _count(start) for start in starts]
+    counts = [known.get(start) or _count(start) for start in starts]
     with _lock:
-        _settled.update({m.start: m for m in found if _is_over(m.start, now)})
-        fresh = {m.start: (at, m) for m in found if m.start not in known}
+        _settled.update({m.start: m for m in counts if _is_over(m.start, now)})
+        fresh = {m.start: (at, m) for m in counts if m.start not in known}
         for start in [start for start in _counted if start not in recent]:
             del _counted[start]
         _counted.update(fresh)
-    return found
+    return counts
 
 
 def last_hours(hours: int) -> list[Counts]:
@@ -152,11 +152,11 @@ def _rows(counts: Counts) -> Iterable[MinuteCount]:
 
 def _counted_minutes(first: datetime, newest: datetime) -> dict[datetime, Counts]:
     """Read the minutes that a scheduler has counted."""
-    found: dict[datetime, Counts] = {}
+    counts: dict[datetime, Counts] = {}
     for row in MinuteCount.objects.filter(minute__gte=first, minute__lte=newest):
-        minute = found.setdefault(row.minute, Counts(row.minute))
+        minute = counts.setdefault(row.minute, Counts(row.minute))
         minute.add((row.channel, row.priority), row.accepted, row.sent, row.failed)
-    return found
+    return counts
 
 
 def _count(start: datetime) -> Counts:

@@ -94,12 +94,14 @@ def candidates(channel: str, name: str = "") -> tuple[Candidate, ...]:
 
     With a name, that account alone.
     """
-    found = current().candidates.get(channel)
-    found = _default(channel) if found is None else found
+    candidates = current().candidates.get(channel)
+    candidates = _default(channel) if candidates is None else candidates
     if not name:
-        return found
+        return candidates
     return tuple(
-        replace(candidate, rules=(), is_named=True) for candidate in found if candidate.name == name
+        replace(candidate, rules=(), is_named=True)
+        for candidate in candidates
+        if candidate.name == name
     )
 
 
@@ -139,12 +141,12 @@ def takers(channel: str, recipient: str, name: str = "") -> list[str]:
 
     With a name, that account's kind, if it could.
     """
-    found = current().kinds.get(channel)
-    if found is None or name:
-        found = {
+    usable = current().kinds.get(channel)
+    if usable is None or name:
+        usable = {
             candidate.account.kind for candidate in all_of(channel) if name in ("", candidate.name)
         }
-    return [kind for kind in found if kinds.fit(kind, recipient)]
+    return [kind for kind in usable if kinds.fit(kind, recipient)]
 
 
 def may_send_as(channel: str, sender: str, name: str = "") -> bool:
@@ -214,12 +216,12 @@ def using(kind: str) -> Iterator[None]:
 
 def _load() -> Snapshot:
     taken_at = time.monotonic()
-    found: dict[str, list[Candidate]] = {}
+    by_channel: dict[str, list[Candidate]] = {}
     by_name: dict[str, Account] = {}
     kinds_of: dict[str, set[str]] = {}
     for candidate, enabled in _candidates():
         account = candidate.account
-        chosen = found.setdefault(account.channel, [])
+        chosen = by_channel.setdefault(account.channel, [])
         by_name[account.name] = account
         kinds_of.setdefault(account.channel, set()).add(account.kind)
         if enabled:
@@ -227,7 +229,7 @@ def _load() -> Snapshot:
     limits, faulty = _limits()
     return Snapshot(
         taken_at,
-        {channel: tuple(rows) for channel, rows in found.items()},
+        {channel: tuple(rows) for channel, rows in by_channel.items()},
         {channel: tuple(rows) for channel, rows in limits.items()},
         by_name,
         kinds_of,

@@ -224,17 +224,17 @@ class AnymailProvider(Provider):
         return f'"{quote(single_line(name))}" <{address}>' if name else address
 
     def _all_wired(self, mailboxes: Sequence[str]) -> list[str]:
-        found = [addresses.mailbox(address) for address in mailboxes]
-        return [self._mailbox(mailbox.name, _wired(mailbox.address)) for mailbox in found]
+        parsed = [addresses.mailbox(address) for address in mailboxes]
+        return [self._mailbox(mailbox.name, _wired(mailbox.address)) for mailbox in parsed]
 
     def _copies(self, mailboxes: Sequence[str], known: Set[str]) -> dict[str, str]:
         """Return copies by address, each address once, without those that get the mail anyway."""
-        found: dict[str, str] = {}
+        copies: dict[str, str] = {}
         for mailbox in map(addresses.mailbox, mailboxes):
             wired = _wired(mailbox.address)
             if wired not in known:
-                found.setdefault(wired, self._mailbox(mailbox.name, wired))
-        return found
+                copies.setdefault(wired, self._mailbox(mailbox.name, wired))
+        return copies
 
     def _sender_of(self, given: str) -> addresses.Sender:
         if not given:

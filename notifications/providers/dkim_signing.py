@@ -95,11 +95,11 @@ class Signer:
 
     def is_of(self, record: str) -> bool:
         """Tell whether a TXT record has the public key of this signer."""
-        found = re.search(r"(?:^|;)\s*p=([A-Za-z0-9+/=\s]+)", record)
-        if found is None:
+        match = re.search(r"(?:^|;)\s*p=([A-Za-z0-9+/=\s]+)", record)
+        if match is None:
             return False
         try:
-            public = dkim.crypto.parse_public_key(b64decode("".join(found[1].split())))
+            public = dkim.crypto.parse_public_key(b64decode("".join(match[1].split())))
         except (dkim.crypto.UnparsableKeyError, ValueError):
             return False
         private = dkim.crypto.parse_pem_private_key(self._key)

@@ -59,19 +59,19 @@ def _allowances(names: list[str]) -> dict[str, Allowance]:
             pipeline.get(f"{_key(endpoint)}:hangs")
             pipeline.pttl(f"{_key(endpoint)}:rest")
         answers = iter(pipeline.execute())
-        found = {}
+        allowances = {}
         for endpoint, hangs, wait in zip(names, answers, answers, strict=True):
             if wait > 0:
-                found[endpoint] = Allowance(0, wait / 1000)
+                allowances[endpoint] = Allowance(0, wait / 1000)
             elif hangs is not None:
                 allowance = f"{_key(endpoint)}:turn"
                 mine = client.set(allowance, 1, nx=True, px=int(_longest_turn() * 1000))
-                found[endpoint] = (
+                allowances[endpoint] = (
                     Allowance(_most(int(hangs)), _longest_turn())
                     if mine
                     else Allowance(0, max(client.pttl(allowance), 100) / 1000)
                 )
-    return found
+    return allowances
 
 
 def report(endpoint: str, pace: float, *, answers: bool, known: bool) -> None:
@@ -125,16 +125,16 @@ _local: dict[str, tuple[int, float]] = {}  # hangs, and until when it is not cal
 
 def _local_allowances(names: Collection[str]) -> dict[str, Allowance]:
     now = time.monotonic()
-    found = {}
+    allowances = {}
     for endpoint in names:
         if endpoint in _local:
             hangs, until = _local[endpoint]
-            found[endpoint] = (
+            allowances[endpoint] = (
                 Allowance(0, until - now)
                 if until > now
                 else Allowance(_most(hangs), _longest_turn())
             )
-    return found
+    return allowances
 
 
 def _report_locally(endpoint: str, pace: float, *, slow: bool, answers: bool) -> None:

@@ -188,13 +188,13 @@ def last_errors(names: Sequence[str]) -> dict[str, LastError]:
     """
     try:
         with shared_state() as client:
-            found = client.mget([_error_key(name) for name in names]) if names else []
+            texts = client.mget([_error_key(name) for name in names]) if names else []
     except SharedStateAway:
         with _lock:
             return {name: _local_errors[name] for name in names if name in _local_errors}
     return {
         name: LastError(*json.loads(text))
-        for name, text in zip(names, found, strict=True)
+        for name, text in zip(names, texts, strict=True)
         if text is not None
     }
 
@@ -277,9 +277,9 @@ def _add(name: str, tally: Tally, now: float) -> dict[str, float]:
             _note_streak(pipeline, name, tally, now)
             pipeline.expire(_key(name), 10 * BUCKET * KEPT)
             pipeline.hgetall(_key(name))
-            found = _floats(pipeline.execute()[-1])
-            _forget_old(client, name, found, bucket)
-            return found
+            fields = _floats(pipeline.execute()[-1])
+            _forget_old(client, name, fields, bucket)
+            return fields
     except SharedStateAway:
         return _add_locally(name, counts, tally, now)
 
@@ -294,8 +294,8 @@ def _note_streak(pipeline: "redis.client.Pipeline", name: str, tally: Tally, now
         pipeline.hincrbyfloat(_key(name), "streak", tally.bad)
 
 
-def _forget_old(client: redis.Redis, name: str, found: Mapping[str, float], bucket: int) -> None:
-    old = [f for f in found if ":" in f and float(f.partition(":")[2]) <= bucket - KEPT]
+def _forget_old(client: redis.Redis, name: str, fields: Mapping[str, float], bucket: int) -> None:
+    old = [f for f in fields if ":" in f and float(f.partition(":")[2]) <= bucket - KEPT]
     if len(old) > KEPT:
         client.hdel(_key(name), *old)
 
@@ -325,5 +325,5 @@ def _set(name: str, fields: Mapping[str, float]) -> None:
             _local.setdefault(name, {}).update(fields)
 
 
-def _floats(found: Mapping[bytes, bytes]) -> dict[str, float]:
-    return {name.decode(): float(value) for name, value in found.items()}
+def _floats(fields: Mapping[bytes, bytes]) -> dict[str, float]:
+    return {name.decode(): float(value) for name, value in fields.items()}

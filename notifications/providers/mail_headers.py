@@ -52,8 +52,8 @@ def of_list(name: str, who: Identity) -> dict[str, str]:
 def problems(settings: Mapping[str, Any]) -> list[str]:
     """Say what is wrong with an account's ``SETTINGS``."""
     checks = {"list_domain": _check_domain, "feedback_id": _check_sender_id}
-    found = (setting_problem(n, settings, check) for n, check in checks.items() if n in settings)
-    return [*filter(None, found)]
+    problems = (setting_problem(n, settings, check) for n, check in checks.items() if n in settings)
+    return [*filter(None, problems)]
 
 
 def _named(domain: str) -> str:

@@ -81,16 +81,16 @@ def _address_lines(content: Content, recipient: str) -> Iterator[str]:
     else:
         yield f"To: {recipient}"
     for header, names in _ADDRESS_HEADERS.items():
-        if found := [address for name in names for address in content.get(name, ())]:
-            yield f"{header}: {_address_list(header, found)}"
+        if listed := [address for name in names for address in content.get(name, ())]:
+            yield f"{header}: {_address_list(header, listed)}"
 
 
 _ADDRESS_HEADERS = {"Cc": ("cc", "shown_cc"), "Reply-To": ("reply_to",)}
 
 
-def _address_list(header: str, found: Iterable[str]) -> str:
+def _address_list(header: str, mailboxes: Iterable[str]) -> str:
     """Write addresses, each on a line of its own (RFC 5322, 3.4)."""
-    boxes = (addresses.mailbox(address) for address in found)
+    boxes = (addresses.mailbox(address) for address in mailboxes)
     wired = (addresses.Sender(box.name, addresses.wire(box.address)) for box in boxes)
     return ",\r\n ".join(mailbox(header, sender) for sender in wired)
 

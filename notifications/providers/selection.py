@@ -56,8 +56,8 @@ def suited(
 ) -> Sequence[Candidate]:
     """Keep the accounts whose kind suits a recipient best; none where it suits no kind."""
     fits = [(fit(candidate.account.kind, recipient), candidate) for candidate in candidates]
-    best = max((found for found, _ in fits), default=Fit.NO)
-    return [candidate for found, candidate in fits if found is best and best is not Fit.NO]
+    best = max((fit for fit, _ in fits), default=Fit.NO)
+    return [candidate for fit, candidate in fits if fit is best and best is not Fit.NO]
 
 
 def choose(
@@ -77,9 +77,9 @@ def choose(
     """
     for count in range(len(earlier), -1, -1):
         failed = {*tried, *earlier[:count]}
-        found = _drawn(serving, states, draw, failed, full)
-        if found:
-            return found
+        drawn = _drawn(serving, states, draw, failed, full)
+        if drawn:
+            return drawn
     return None
 
 

@@ -124,11 +124,11 @@ class Senders:
 
 def of(account: Account) -> Senders:
     """Return the senders of an account, with the limit that it has now."""
-    found = _senders.get(account.name)
-    if found is None:
-        found = _senders.setdefault(account.name, Senders(0))
-    found.limit = limit_of(account)
-    return found
+    senders = _senders.get(account.name)
+    if senders is None:
+        senders = _senders.setdefault(account.name, Senders(0))
+    senders.limit = limit_of(account)
+    return senders
 
 
 def named(name: str) -> Senders:
@@ -148,8 +148,8 @@ def limit_of(account: Account) -> int:
 
 def is_stuck(name: str) -> bool:
     """Return whether all senders of this account wait for an answer, and got none for long."""
-    found = _senders.get(name)
-    return found is not None and found.silent_for() > STUCK_AFTER
+    senders = _senders.get(name)
+    return senders is not None and senders.silent_for() > STUCK_AFTER
 
 
 _senders: dict[str, Senders] = {}

@@ -80,8 +80,8 @@ def _blocks_of(content: Content) -> dict[str, Any]:
 
 
 def _place(recipient: str) -> dict[str, str]:
-    found = _THREAD.fullmatch(recipient)
-    return found.groupdict() if found else {"channel": recipient}
+    match = _THREAD.fullmatch(recipient)
+    return match.groupdict() if match else {"channel": recipient}
 
 
 def _refusal(error: object) -> PermanentError | TransientError | UnknownOutcome:

@@ -38,18 +38,18 @@ def problems(
 
     ``sender`` matches what the provider takes.
     """
-    found = []
+    wrong = []
     if own in settings and not _is_sender(settings[own], sender):
-        found.append(f"{own}: It must be {wanted}.")
+        wrong.append(f"{own}: It must be {wanted}.")
     given = settings.get("senders", {})
     if not isinstance(given, Mapping):
-        return [*found, 'senders: It must be an object, like {"+43": "Shop"}.']
+        return [*wrong, 'senders: It must be an object, like {"+43": "Shop"}.']
     for prefix, value in given.items():
         if not _PREFIX.fullmatch(prefix):
-            found.append(f"senders: {prefix!r} is not the start of an E.164 number, like +43.")
+            wrong.append(f"senders: {prefix!r} is not the start of an E.164 number, like +43.")
         if not _is_sender(value, sender):
-            found.append(f"senders: The sender for {prefix!r} must be {wanted}.")
-    return found
+            wrong.append(f"senders: The sender for {prefix!r} must be {wanted}.")
+    return wrong
 
 
 def _is_sender(value: object, sender: re.Pattern[str]) -> bool:

@@ -348,8 +348,8 @@ def _signing() -> Any:
 
 def _dkim_problems(settings: Mapping[str, Any]) -> list[str]:
     names = ("dkim_selector", "dkim_domain")
-    found = (setting_problem(name, settings, _check_name) for name in names if name in settings)
-    return [*filter(None, found)]
+    problems = (setting_problem(name, settings, _check_name) for name in names if name in settings)
+    return [*filter(None, problems)]
 
 
 def _check_name(text: str) -> None:

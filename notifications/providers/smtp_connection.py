@@ -85,12 +85,12 @@ def own_name() -> str:
 
     It is looked up once in a process, and not waited for if name servers are away.
     """
-    found = [socket.gethostname()]
-    if not _FULL_NAME.fullmatch(found[0]):
-        asking = Thread(target=lambda: found.append(socket.getfqdn()), daemon=True)
+    names = [socket.gethostname()]
+    if not _FULL_NAME.fullmatch(names[0]):
+        asking = Thread(target=lambda: names.append(socket.getfqdn()), daemon=True)
         asking.start()
         asking.join(OWN_NAME_SECONDS)
-    name = found[-1]
+    name = names[-1]
     is_local = name.lower().startswith("localhost.") or name.endswith(".arpa")
     return name if _FULL_NAME.fullmatch(name) and not is_local else ""
 
@@ -185,9 +185,9 @@ class Connection(smtplib.SMTP):
     def _get_socket(
         self, host: str, port: int, timeout: object
     ) -> socket.socket:  # smtplib's hook, as SMTP_SSL uses it
-        found = outgoing.addresses(host, port, self.deadline, self._reach)
+        addresses = outgoing.addresses(host, port, self.deadline, self._reach)
         plain = outgoing.first_that_answers(
-            found, lambda address: socket.create_connection((address, port), self.remaining())
+            addresses, lambda address: socket.create_connection((address, port), self.remaining())
         )
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._implicit is None:

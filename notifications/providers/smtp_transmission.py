@@ -94,10 +94,10 @@ def with_line_ends(mail: bytes) -> bytes:
 
 def with_trace(raw: bytes, message: Message, message_id: str) -> tuple[bytes, str]:
     """Return a mail as it was written elsewhere, below our trace header, and its Message-ID."""
-    found = _MESSAGE_ID.search(_head(raw))
+    match = _MESSAGE_ID.search(_head(raw))
     trace = f"X-Notification-Id: {message.id}\r\n"
-    if found:
-        return trace.encode() + raw, found[1].decode("ascii", "replace")
+    if match:
+        return trace.encode() + raw, match[1].decode("ascii", "replace")
     return f"{trace}Message-ID: {message_id}\r\n".encode() + raw, message_id
 
 

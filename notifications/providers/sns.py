@@ -67,12 +67,12 @@ class SnsProvider(HttpProvider):
     @classmethod
     def setting_problems(cls, settings: Mapping[str, Any]) -> list[str]:
         wanted = "a number, or a name of up to 11 letters, digits and hyphens"
-        found = sms_senders.problems(settings, "sender_id", _SENDER, wanted)
+        problems = sms_senders.problems(settings, "sender_id", _SENDER, wanted)
         if settings.get("sms_type", _TYPES[0]) not in _TYPES:
-            found.append(f"sms_type: It must be {' or '.join(_TYPES)}.")
+            problems.append(f"sms_type: It must be {' or '.join(_TYPES)}.")
         if (topic := settings.get("topic")) and not sns_topic.is_arn(topic):
-            found.append("topic: It must be the ARN of a topic, like arn:aws:sns:….")
-        return found
+            problems.append("topic: It must be the ARN of a topic, like arn:aws:sns:….")
+        return problems
 
     @classmethod
     def refuses(cls, content: Content) -> str:
@@ -94,10 +94,10 @@ class SnsProvider(HttpProvider):
             message, "POST", request.url, content=request.data, headers=dict(request.headers)
         )
         _class(answer)
-        found = _word(answer, "MessageId")
-        if not found:
+        message_id = _word(answer, "MessageId")
+        if not message_id:
             raise UnknownOutcome("The answer is not in SNS's format.", code="bad_answer")
-        return found
+        return message_id
 
     def receipts(self, request: HttpRequest) -> list[Receipt] | list[Reply]:
         if self._topic is None:
@@ -150,5 +150,5 @@ def _class(answer: Answer) -> None:
 
 
 def _word(answer: Answer, tag: str) -> str:
-    found = re.search(rb"<%b>([^<]*)</%b>" % (tag.encode(), tag.encode()), answer.body)
-    return found[1].decode("utf-8", "replace") if found else ""
+    match = re.search(rb"<%b>([^<]*)</%b>" % (tag.encode(), tag.encode()), answer.body)
+    return match[1].decode("utf-8", "replace") if match else ""

@@ -45,9 +45,9 @@ class Topic:
     def __init__(self, arn: str, fetch: Fetch, root: str = "") -> None:
         self._arn = arn
         self._fetch = fetch
-        found = _ARN.fullmatch(arn)
-        end = "amazonaws.com.cn" if found and found[1] == "-cn" else "amazonaws.com"
-        self._root = (root or f"https://sns.{found[2] if found else ''}.{end}").rstrip("/") + "/"
+        match = _ARN.fullmatch(arn)
+        end = "amazonaws.com.cn" if match and match[1] == "-cn" else "amazonaws.com"
+        self._root = (root or f"https://sns.{match[2] if match else ''}.{end}").rstrip("/") + "/"
         self._keys: dict[str, RSAPublicKey] = {}
 
     def read(self, body: bytes) -> Mapping[str, Any]:

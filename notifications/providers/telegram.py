@@ -83,5 +83,5 @@ def _refuse(answer: Answer) -> None:
 
 
 def _parameters(said: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = said.get("parameters")
-    return found if isinstance(found, Mapping) else {}
+    parameters = said.get("parameters")
+    return parameters if isinstance(parameters, Mapping) else {}

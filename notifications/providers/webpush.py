@@ -134,14 +134,14 @@ def _wishes(message: Message) -> dict[str, str]:
 def _read(recipient: str) -> dict[str, Any] | None:
     """Read a subscription (Push API, 5), None where it is something else."""
     try:
-        found = json.loads(recipient)
-        endpoint, keys = recipients.url(found["endpoint"]), found["keys"]
+        subscription = json.loads(recipient)
+        endpoint, keys = recipients.url(subscription["endpoint"]), subscription["keys"]
         public, secret = _decoded(keys["p256dh"]), _decoded(keys["auth"])
         is_whole = (len(public), len(secret)) == LENGTHS and _ORIGIN.match(endpoint) is not None
         EllipticCurvePublicKey.from_encoded_point(SECP256R1(), public)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MalformedRecipient):
         return None
-    return {**found, "endpoint": endpoint} if is_whole else None
+    return {**subscription, "endpoint": endpoint} if is_whole else None
 
 
 def _decoded(key: str) -> bytes:
@@ -149,12 +149,12 @@ def _decoded(key: str) -> bytes:
 
 
 def _subscription(recipient: str) -> dict[str, Any]:
-    found = _read(recipient)
-    if found is None:
+    subscription = _read(recipient)
+    if subscription is None:
         raise PermanentError(
             "The recipient is not a push subscription.", code="bad_subscription", elsewhere=True
         )
-    return found
+    return subscription
 
 
 def _plain(content: Content) -> bytes:

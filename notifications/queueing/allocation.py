@@ -62,12 +62,12 @@ def read() -> dict[str, Allocation]:
     if spent is None:
         return {queue: Allocation(*sourced) for queue, sourced in sourced_weights().items()}
     total = sum(used.seconds for used in spent.values())
-    found = {}
+    allocated = {}
     for queue, (weight, source) in sourced_weights().items():
         used = spent.get(queue, slot_time.Spent())
         share = used.seconds / total if total else 0.0
-        found[queue] = Allocation(weight, source, share, used.pace)
-    return found
+        allocated[queue] = Allocation(weight, source, share, used.pace)
+    return allocated
 
 
 def weights() -> dict[str, float]:

@@ -83,12 +83,12 @@ def look(limit: int) -> list[Waiting]:
     """Look at every queue at once, counting at most ``limit`` due rows in each."""
     held = held_queues()
     free = [(c, p) for c, p in _QUEUES if routing.queue_for(c, p) not in held]
-    found = (
+    by_queue = (
         {(waiting.channel, waiting.priority): waiting for waiting in _look(free, limit)}
         if free
         else {}
     )
-    return [found.get((c, p)) or Waiting(c, p, 0, None, held=True) for c, p in _QUEUES]
+    return [by_queue.get((c, p)) or Waiting(c, p, 0, None, held=True) for c, p in _QUEUES]
 
 
 def due_but_held(limit: int) -> dict[tuple[str, str], int]:
@@ -120,8 +120,8 @@ def _look(queues: list[tuple[str, str]], limit: int) -> list[Waiting]:
     with connection.cursor() as cursor:
         names = [name for queue in queues for name in queue]
         cursor.execute(sql, [*names, moment, *WAITING, *keys, limit, moment])
-        found = cursor.fetchall()
-    return [Waiting(c, p, due, dialect.read_time(next_due)) for c, p, due, next_due in found]
+        rows = cursor.fetchall()
+    return [Waiting(c, p, due, dialect.read_time(next_due)) for c, p, due, next_due in rows]
 
 
 def _not_passed_over(now: datetime) -> tuple[str, list[Any]]:

@@ -45,8 +45,8 @@ def work_off(
         with transaction.atomic():
             work(row)
 
-    found, unread = dialect.readable(rows, keys)
-    done, faults = isolation.each(found, alone, stage=loop, key=_pk)
+    read, unread = dialect.readable(rows, keys)
+    done, faults = isolation.each(read, alone, stage=loop, key=_pk)
     note(loop, [*unread, *((row.pk, fault) for row, fault in faults)])
     return len(done)
 

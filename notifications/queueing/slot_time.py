@@ -78,12 +78,12 @@ def last_minute() -> dict[str, Spent] | None:
             buckets = pipeline.execute()
     except SharedStateAway:
         return None
-    found: dict[str, Spent] = {}
+    spent: dict[str, Spent] = {}
     for name, value in (item for bucket in buckets for item in bucket.items()):
         queue, _, kind = name.decode().rpartition(":")
         part = Spent(seconds=float(value)) if kind == "seconds" else Spent(messages=int(value))
-        found[queue] = found.get(queue, Spent()).plus(part)
-    return found
+        spent[queue] = spent.get(queue, Spent()).plus(part)
+    return spent
 
 
 def _now() -> int:

@@ -60,7 +60,7 @@ def page(request: HttpRequest, model_admin: Any, task: PeriodicTask) -> HttpResp
     """Tell what a backfill would run, then run it. The caller has checked the permission."""
     where = reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])
     form, is_ordered = BackfillForm(request.POST or None), "go" in request.POST
-    found, faults = isolation.each(
+    read, faults = isolation.each(
         [task],
         lambda task: form.runs_of(task, dry_run=not is_ordered),
         stage="backfilling a schedule",
@@ -68,7 +68,7 @@ def page(request: HttpRequest, model_admin: Any, task: PeriodicTask) -> HttpResp
     )
     for _, fault in faults:
         return answer(request, where, f"It cannot be read ({fault.error}).", is_done=False)
-    (runs,) = found
+    (runs,) = read
     if is_ordered and runs is not None:
         model_admin.log_change(request, task, _said(form, runs))
         return answer(request, where, f"Backfill: {len(runs)} runs.")

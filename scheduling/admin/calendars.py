@@ -74,7 +74,7 @@ class CompareForm(forms.Form):
         name = self.cleaned_data["calendar"]
         users = calendar_use.users_of(name).read
         try:
-            found = calendar_use.moves(
+            moves_of = calendar_use.moves(
                 users, name, self.cleaned_data["file"], self.cleaned_data["days"]
             )
         except ImpossibleSchedule as error:
@@ -82,7 +82,7 @@ class CompareForm(forms.Form):
             return None
         return [
             (user, _said(move.before, user), _said(move.after, user))
-            for user, moves in found
+            for user, moves in moves_of
             for move in moves
         ]
 

@@ -72,13 +72,13 @@ def readable(rows: models.QuerySet[Any]) -> ReadableRows:
 
 def _readable_rows(rows: Iterable[Any]) -> list[Any]:
     """Read rows, and refuse those whose moments have no local time."""
-    found = list(rows)
-    for row in found:
+    read_rows = list(rows)
+    for row in read_rows:
         related = row._state.fields_cache.values()  # noqa: SLF001 -- Django's name
         for part in (row, *related):
             for value in vars(part).values() if part is not None else ():
                 _refuse_unshowable(value)
-    return found
+    return read_rows
 
 
 def _refuse_unshowable(value: object) -> None:

@@ -118,9 +118,9 @@ class ScheduleAdmin(ScheduleActions, ScheduleColumns):
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Have the list count schedules, under our word for them."""
-        found: ChangeList = super().get_changelist_instance(request)
-        found.opts = self.opts
-        return found
+        changelist: ChangeList = super().get_changelist_instance(request)
+        changelist.opts = self.opts
+        return changelist
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -59,30 +59,30 @@ def kind_of(fire: Fire) -> str:
 
 def draw(fires: Iterable[Fire], planned: Iterable[datetime], now: datetime) -> Timeline | None:
     """Draw fires and those to come; ``None`` where there are none."""
-    found = [
+    marks = [
         (fire.fire_at, kind_of(fire), f"{fire.get_status_display()}{_noted(fire)}{_late(fire)}")
         for fire in fires
     ]
-    found += [(moment, "planned", "planned") for moment in planned]
-    return _drawn(found, now)
+    marks += [(moment, "planned", "planned") for moment in planned]
+    return _drawn(marks, now)
 
 
 def draw_all(
     fires: Iterable[tuple[Fire, str]], planned: Iterable[tuple[datetime, str]], now: datetime
 ) -> Timeline | None:
     """Draw the fires of many schedules, each with its schedule's name; ``None`` as above."""
-    found = [
+    marks = [
         (fire.fire_at, kind_of(fire), f"{name}, {fire.get_status_display()}{_noted(fire)}")
         for fire, name in fires
     ]
-    found += [(moment, "planned", f"{name}, planned") for moment, name in planned]
-    return _drawn(found, now)
+    marks += [(moment, "planned", f"{name}, planned") for moment, name in planned]
+    return _drawn(marks, now)
 
 
-def _drawn(found: Sequence[tuple[datetime, str, str]], now: datetime) -> Timeline | None:
-    if not found:
+def _drawn(fires: Sequence[tuple[datetime, str, str]], now: datetime) -> Timeline | None:
+    if not fires:
         return None
-    moments = [now, *(moment for moment, _, _ in found)]
+    moments = [now, *(moment for moment, _, _ in fires)]
     begin, end = min(moments), max(moments)
     length = (end - begin).total_seconds() or 1.0
 
@@ -93,7 +93,7 @@ def _drawn(found: Sequence[tuple[datetime, str, str]], now: datetime) -> Timelin
     middle = {kind: number * ROW_HEIGHT + ROW_HEIGHT // 2 for number, kind in enumerate(ROWS)}
     marks = [
         Mark(place(moment), middle[kind], kind, f"{moment:%Y-%m-%d %H:%M:%S} UTC: {text}")
-        for moment, kind, text in found
+        for moment, kind, text in fires
     ]
     rows = [Row(kind, y) for kind, y in middle.items()]
     return Timeline(marks, rows, place(now), begin, end)

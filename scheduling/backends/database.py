@@ -211,5 +211,5 @@ def _job(task: PeriodicTask) -> Job:
 
 def _fire(row: FireRow, name: str) -> Fire:
     values: Mapping[str, Any] = {field: getattr(row, field) for field in FIRE_FIELDS}
-    found = next(known for known in FireStatus if known == row.status)
-    return Fire(id=row.pk, job=name, status=found, history=row.history or [], **values)
+    status = next(known for known in FireStatus if known == row.status)
+    return Fire(id=row.pk, job=name, status=status, history=row.history or [], **values)

@@ -87,22 +87,22 @@ class MemoryStore:
 
     def fires_of(self, job: str, limit: int) -> list[Fire]:
         with self._lock:
-            found = [fire for fire in self._fires.values() if fire.job == job]
-        return sorted(found, key=lambda fire: fire.scheduled_for, reverse=True)[:limit]
+            fires = [fire for fire in self._fires.values() if fire.job == job]
+        return sorted(fires, key=lambda fire: fire.scheduled_for, reverse=True)[:limit]
 
     def unfinished(self, limit: int) -> list[Fire]:
         return self.due_fires(datetime.max.replace(tzinfo=UTC), limit)
 
     def failed(self, limit: int) -> list[Fire]:
         with self._lock:
-            found = [(f.finished_at, k) for k, f in self._fires.items() if f.has_failed]
-            newest = sorted(((m, k) for m, k in found if m is not None), reverse=True)
+            failures = [(f.finished_at, k) for k, f in self._fires.items() if f.has_failed]
+            newest = sorted(((m, k) for m, k in failures if m is not None), reverse=True)
             return [self._fires[key] for _, key in newest[:limit]]
 
     def recent(self, since: datetime, limit: int) -> list[Fire]:
         with self._lock:
-            found = [fire for fire in self._fires.values() if fire.scheduled_for >= since]
-        return sorted(found, key=lambda fire: fire.scheduled_for, reverse=True)[:limit]
+            fires = [fire for fire in self._fires.values() if fire.scheduled_for >= since]
+        return sorted(fires, key=lambda fire: fire.scheduled_for, reverse=True)[:limit]
 
     def commit(self, moves: Sequence[Move]) -> list[Move | None]:
         with self._lock:
@@ -185,8 +185,8 @@ class MemoryStore:
     def changed_since(self, version: int) -> list[Fire]:
         """Return the fires that changed after a version, in the order of their due times."""
         with self._lock:
-            found = [fire for fire in self._fires.values() if fire.version > version]
-        return sorted(found, key=lambda fire: (fire.scheduled_for, fire.id))
+            fires = [fire for fire in self._fires.values() if fire.version > version]
+        return sorted(fires, key=lambda fire: (fire.scheduled_for, fire.id))
 
     def announce(self, process: Process) -> None:
         with self._lock:

@@ -86,8 +86,8 @@ class RedisStore:
         return next(iter(self.jobs([name])), None)
 
     def jobs(self, names: Sequence[str]) -> list[Job]:
-        found = self._texts(self._jobs, names)
-        return [_read(name, text, decode_job, unreadable_job) for name, text in found]
+        texts = self._texts(self._jobs, names)
+        return [_read(name, text, decode_job, unreadable_job) for name, text in texts]
 
     def names(self) -> list[str]:
         names: Any = self._client.hkeys(self._jobs)
@@ -104,8 +104,8 @@ class RedisStore:
 
     def open_fires(self, job: str) -> list[Fire]:
         start = job + END
-        found: Any = self._client.zrangebylex(self._open, f"[{start}", f"({start}~")
-        fires = self._fires_by([entry.removeprefix(start) for entry in found])
+        entries: Any = self._client.zrangebylex(self._open, f"[{start}", f"({start}~")
+        fires = self._fires_by([entry.removeprefix(start) for entry in entries])
         return [fire for fire in fires if fire.is_open]
 
     def open_fires_of_key(self, key: str) -> list[Fire]:
@@ -118,8 +118,8 @@ class RedisStore:
         return Key(name, _moment(int(until)) if until else None, int(version))
 
     def forget_keys(self, before: datetime) -> None:
-        found: Any = self._client.hgetall(self._keys)
-        for name, text in found.items():
+        values: Any = self._client.hgetall(self._keys)
+        for name, text in values.items():
             until = text.partition(" ")[2]
             if until and int(until) <= _score(before):
                 self._forget(keys=[self._keys], args=[name, text])
@@ -130,10 +130,10 @@ class RedisStore:
 
     def fires_of(self, job: str, limit: int) -> list[Fire]:
         start = job + END
-        found: Any = self._client.zrevrangebylex(
+        entries: Any = self._client.zrevrangebylex(
             self._ledger, f"({start}~", f"[{start}", start=0, num=limit
         )
-        return self._fires_by([entry.removeprefix(start)[DIGITS:] for entry in found])
+        return self._fires_by([entry.removeprefix(start)[DIGITS:] for entry in entries])
 
     def failed(self, limit: int) -> list[Fire]:
         keys: Any = self._client.zrevrange(self._failed, 0, limit - 1)
@@ -189,8 +189,8 @@ class RedisStore:
         self._client.hset(self._processes, process.name, _score(process.seen_at))
 
     def processes(self) -> list[Process]:
-        found: Any = self._client.hgetall(self._processes)
-        return [Process(name, _moment(int(seen_at))) for name, seen_at in found.items()]
+        processes: Any = self._client.hgetall(self._processes)
+        return [Process(name, _moment(int(seen_at))) for name, seen_at in processes.items()]
 
     def forget_processes(self, before: datetime) -> None:
         """Forget those that were last seen before then."""
@@ -199,21 +199,21 @@ class RedisStore:
             self._client.hdel(self._processes, *old)
 
     def _until(self, key: str, now: datetime, limit: int) -> list[str]:
-        found: Any = self._client.zrangebyscore(key, "-inf", _score(now), start=0, num=limit)
-        return list(found)
+        ids: Any = self._client.zrangebyscore(key, "-inf", _score(now), start=0, num=limit)
+        return list(ids)
 
     def _fires_by(self, keys: Sequence[str]) -> list[Fire]:
-        found = self._texts(self._fires, keys)
+        texts = self._texts(self._fires, keys)
         return [
             _read(key, text, decode_fire, lambda key, *why: unreadable_fire(UUID(key), *why))
-            for key, text in found
+            for key, text in texts
         ]
 
     def _texts(self, key: str, names: Sequence[str]) -> Iterable[tuple[str, str]]:
         if not names:
             return []
-        found: Any = self._client.hmget(key, list(names))
-        pairs = zip(names, found, strict=True)
+        texts: Any = self._client.hmget(key, list(names))
+        pairs = zip(names, texts, strict=True)
         return [(name, text) for name, text in pairs if text is not None]
 
 
@@ -245,19 +245,19 @@ def make() -> RedisBackend:
 
 
 def _arguments(move: Move) -> list[str | int]:
-    found: list[str | int] = ["none"]
+    arguments: list[str | int] = ["none"]
     if (job := move.job) is not None:
-        found = ["job", job.name, job.version, encode(job), _score(job.next_fire_at)]
-    found.append(len(move.fires))
+        arguments = ["job", job.name, job.version, encode(job), _score(job.next_fire_at)]
+    arguments.append(len(move.fires))
     for fire in move.fires:
         failed_at = fire.finished_at if fire.has_failed else None
-        found += [str(fire.id), fire.version, encode(fire), _entry(fire), fire.job + END]
-        found.append(_group(fire))
-        found += [_score(fire.due_at), _score(fire.scheduled_for), _score(failed_at)]
-    found.append(len(move.keys))
+        arguments += [str(fire.id), fire.version, encode(fire), _entry(fire), fire.job + END]
+        arguments.append(_group(fire))
+        arguments += [_score(fire.due_at), _score(fire.scheduled_for), _score(failed_at)]
+    arguments.append(len(move.keys))
     for key in move.keys:
-        found += [key.name, key.version, _score(key.taken_until)]
-    return found
+        arguments += [key.name, key.version, _score(key.taken_until)]
+    return arguments
 
 
 def _as_stored(move: Move, versions: Sequence[int]) -> Move | None:

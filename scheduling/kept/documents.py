@@ -245,12 +245,12 @@ def new_fire_id() -> UUID:
 
 def encode(value: Job | Fire) -> str:
     """Write a value as JSON, without what is as it would be anyway."""
-    found: dict[str, Any] = {}
+    written: dict[str, Any] = {}
     for name, default in _DEFAULTS[type(value)]:
         here = getattr(value, name)
         if here is not default and here != default:
-            found[name] = here
-    return json.dumps(found, default=_plain, separators=(",", ":"))
+            written[name] = here
+    return json.dumps(written, default=_plain, separators=(",", ":"))
 
 
 def decode_job(text: str | bytes, version: int) -> Job:
@@ -261,13 +261,13 @@ def decode_job(text: str | bytes, version: int) -> Job:
 
 def decode_fire(text: str | bytes, version: int) -> Fire:
     """Read a fire."""
-    found = json.loads(text)
-    found["id"] = UUID(found["id"])
-    if found.get("replayed_as"):
-        found["replayed_as"] = UUID(found["replayed_as"])
-    if "status" in found:
-        found["status"] = _STATUSES[found["status"]]
-    fire: Fire = _decode(Fire, found, version)
+    document = json.loads(text)
+    document["id"] = UUID(document["id"])
+    if document.get("replayed_as"):
+        document["replayed_as"] = UUID(document["replayed_as"])
+    if "status" in document:
+        document["status"] = _STATUSES[document["status"]]
+    fire: Fire = _decode(Fire, document, version)
     return fire
 
 
@@ -284,9 +284,9 @@ def unreadable_fire(key: UUID, version: int, now: datetime, error: BaseException
     return Fire(key, "", now, now, due_at=now, error=reason, version=version)
 
 
-def _decode(kind: type[Any], found: dict[str, Any], version: int) -> Any:
+def _decode(kind: type[Any], document: dict[str, Any], version: int) -> Any:
     # A document of a later version of this code may have more than this one knows.
-    known = {name: found[name] for name in _NAMES[kind] if name in found}
+    known = {name: document[name] for name in _NAMES[kind] if name in document}
     for name in _MOMENTS[kind] & known.keys():
         known[name] = datetime.fromisoformat(known[name])
     return kind(**known, version=version)

@@ -85,12 +85,12 @@ def _planned_anew(store: Store, job: Job, now: datetime) -> Job | None:
 def _looked_at_in_time(store: Store, jobs: Sequence[Job], now: datetime) -> list[Fire]:
     """Return the unfinished fires that were to be looked at in that future, to be seen in time."""
     by_name = {job.name: job for job in jobs}
-    found = []
+    fires = []
     for fire in store.unfinished(UNFINISHED_READ):
         wait = _longest_wait(fire, by_name.get(fire.job), now)
         if wait is not None and fire.due_at is not None and fire.due_at > now + wait + TOLERANCE:
-            found.append(replace(fire, due_at=now + wait))
-    return found
+            fires.append(replace(fire, due_at=now + wait))
+    return fires
 
 
 def _longest_wait(fire: Fire, job: Job | None, now: datetime) -> timedelta | None:

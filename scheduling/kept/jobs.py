@@ -162,9 +162,9 @@ class Jobs(Runs):
                 timetable = job.timetable
             except ImpossibleSchedule as error:
                 raise InvalidJob(f"{name}: {error}", field="schedule") from error
-            found = backfills.due_times(timetable, since, until, now)
+            dues = backfills.due_times(timetable, since, until, now)
             known = {fire.scheduled_for for fire in self._store.fires_of(name, MOST_KNOWN)}
-            runs = list(backfills.at_a_pace(found, known, now, pace))
+            runs = list(backfills.at_a_pace(dues, known, now, pace))
             status = FireStatus.CLAIMED if job.overlap == Overlap.ALLOW else FireStatus.WAITING
             fires = [
                 replace(by_hand(job, at), scheduled_for=due, status=status) for due, at in runs

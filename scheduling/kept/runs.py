@@ -81,13 +81,13 @@ class Runs:
     def finish(self, fire: Fire, status: FireStatus, *, dispatched: bool = False) -> None:
         """End a fire that is not followed any further."""
 
-        def decide(found: Fire) -> Fire | None:
-            if found.status not in NOT_STARTED:
+        def decide(fire: Fire) -> Fire | None:
+            if fire.status not in NOT_STARTED:
                 return None
             if dispatched:
-                moment = found.dispatched_at or self.now()
-                found = replace(found, dispatched_at=moment, publishes=found.publishes + 1)
-            return self._ended(found, status)
+                moment = fire.dispatched_at or self.now()
+                fire = replace(fire, dispatched_at=moment, publishes=fire.publishes + 1)
+            return self._ended(fire, status)
 
         self._move(fire.id, decide)
 

@@ -88,10 +88,10 @@ class Ticks(Jobs):
     def recover(self, now: datetime, limit: int = BATCH) -> list[Fire]:
         """Take up to ``limit`` forgotten fires; return those that are to be published (again)."""
         # What another process has ended or moved on between two reads is not due any more.
-        found = self._store.due_fires(now, limit)
-        jobs = {job.name: job for job in self._store.jobs(sorted({fire.job for fire in found}))}
-        due = [fire for fire in found if _is_due(fire.due_at, now) or not fire.job]
-        self._store.commit([Move(fires=[fire]) for fire in found if fire not in due])
+        fires = self._store.due_fires(now, limit)
+        jobs = {job.name: job for job in self._store.jobs(sorted({fire.job for fire in fires}))}
+        due = [fire for fire in fires if _is_due(fire.due_at, now) or not fire.job]
+        self._store.commit([Move(fires=[fire]) for fire in fires if fire not in due])
         # Read before the fires that a decision is made beside.
         keys = {
             fire.concurrency_key: self._store.key(f"concurrency:{fire.concurrency_key}")
@@ -323,32 +323,32 @@ def _is_due(moment: datetime | None, now: datetime) -> bool:
 def _planned_fires(job: Job, now: datetime) -> tuple[list[Fire], Job]:
     """Return the fires of a due job, and the job as it goes on."""
     assert job.answered_until is not None  # noqa: S101 -- it has a next_fire_at
-    found = policies.answer(
+    answered = policies.answer(
         job.timetable, job.misfire_policy, answered_until=job.answered_until, now=now
     )
-    if found and job.fires_once:
-        found = found[-1:]
-    if found:
-        job = replace(job, answered_until=found[-1].scheduled_for)
-    job = planned(job, now, has_fired=bool(found))
+    if answered and job.fires_once:
+        answered = answered[-1:]
+    if answered:
+        job = replace(job, answered_until=answered[-1].scheduled_for)
+    job = planned(job, now, has_fired=bool(answered))
     expires = job.timetable.expires
-    if (found and job.fires_once) or (expires is not None and expires < now):
+    if (answered and job.fires_once) or (expires is not None and expires < now):
         job = replace(job, enabled=False, paused_at=now, next_fire_at=None)
-    return [_fire(job, fire, now) for fire in found], job
+    return [_fire(job, fire, now) for fire in answered], job
 
 
-def _fire(job: Job, found: PlannedFire, now: datetime) -> Fire:
+def _fire(job: Job, planned: PlannedFire, now: datetime) -> Fire:
     fire = Fire(
         id=new_fire_id(),
         job=job.name,
-        scheduled_for=found.scheduled_for,
-        fire_at=found.fire_at,
-        missed_since=found.missed_since,
-        note=found.note[:NOTE_LENGTH],
+        scheduled_for=planned.scheduled_for,
+        fire_at=planned.fire_at,
+        missed_since=planned.missed_since,
+        note=planned.note[:NOTE_LENGTH],
         due_at=now + waits.PUBLISH_LEASE,
     )
-    if found.status != FireStatus.CLAIMED:
-        return ended(fire, found.status, now)
+    if planned.status != FireStatus.CLAIMED:
+        return ended(fire, planned.status, now)
     return fire
 
 

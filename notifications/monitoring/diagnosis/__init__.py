@@ -19,36 +19,36 @@ from scheduling import isolation
 
 def examine() -> list[Finding]:
     """Look at everything that can be looked at."""
-    found = _asked(storage.settings_errors, storage.folder)
-    if any(finding.is_error and finding.id != storage.NO_SPACE for finding in found):
-        return found  # no process starts on these, so nothing can be asked
+    findings = _asked(storage.settings_errors, storage.folder)
+    if any(finding.is_error and finding.id != storage.NO_SPACE for finding in findings):
+        return findings  # no process starts on these, so nothing can be asked
     unreachable = _asked(storage.database)
-    found += unreachable
+    findings += unreachable
     if not unreachable:
         behind = _asked(storage.migrations)
-        found += behind
-        found += _asked(storage.clocks, locks.waits)
+        findings += behind
+        findings += _asked(storage.clocks, locks.waits)
         if not behind:
-            found += _asked(*schedules.PROBES, *delivery.PROBES)
+            findings += _asked(*schedules.PROBES, *delivery.PROBES)
     silent = _asked(broker.reachable)
-    found += silent
+    findings += silent
     if not silent:
-        found += _asked(broker.durability, broker.workers)
-    found += _asked(broker.shared_state_works)
-    return found
+        findings += _asked(broker.durability, broker.workers)
+    findings += _asked(broker.shared_state_works)
+    return findings
 
 
 def _asked(*probes: Probe) -> list[Finding]:
     """Ask each probe; what one raises is a finding, and the others are asked all the same."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for probe in probes:
         try:
-            found += probe()
+            findings += probe()
         except Exception as error:
             if isolation.concerns_everybody(error):
                 raise
             fault = isolation.fault_of(error, probe.__name__)
-            found.append(
+            findings.append(
                 Finding(
                     "doctor.probe",
                     f"Something cannot be looked at ({(probe.__doc__ or fault.stage).strip()}): "
@@ -56,7 +56,7 @@ def _asked(*probes: Probe) -> list[Finding]:
                     unreadable.cure(probe),
                 )
             )
-    return found
+    return findings
 
 
 __all__ = ["Finding", "examine"]

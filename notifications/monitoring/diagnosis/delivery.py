@@ -113,9 +113,9 @@ def schemas() -> Iterator[Finding]:
 
 def open_circuits() -> Iterator[Finding]:
     """No account's circuit is open after failures."""
-    found = overview.providers()
-    able = {provider.channel for provider in found if provider.state == overview.READY}
-    for provider in found:
+    shown = overview.providers()
+    able = {provider.channel for provider in shown if provider.state == overview.READY}
+    for provider in shown:
         if provider.state != overview.CIRCUIT_OPEN:
             continue
         yield Finding(

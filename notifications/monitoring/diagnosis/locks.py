@@ -71,8 +71,8 @@ def waits() -> Iterator[Finding]:
 def without_values(query: str) -> str:
     """Return a statement up to its first value, which may be content."""
     line = " ".join(query.split())
-    found = _VALUE.search(line)
-    return f"{line[: found.start()]}…" if found else line[:200]
+    match = _VALUE.search(line)
+    return f"{line[: match.start()]}…" if match else line[:200]
 
 
 def _finding(id_: str, what: str, blockers: Sequence[Blocker]) -> Finding:
@@ -95,9 +95,9 @@ def _in_our_way() -> list[Blocker]:
             pid = cursor.fetchone()[0]
         waiting.connection.pgconn.send_query(watch.locks_needed().encode())
         until = time.monotonic() + 2
-        while not (found := _blockers([pid])) and time.monotonic() < until:
+        while not (blockers := _blockers([pid])) and time.monotonic() < until:
             time.sleep(0.05)
-        return found
+        return blockers
     finally:
         waiting.close()
 

@@ -44,11 +44,11 @@ def _of_account(resolver: dns.resolver.Resolver, account: Account) -> Iterator[F
 
 
 def _spf(resolver: dns.resolver.Resolver, domain: str) -> Iterator[Finding]:
-    found = [text for text in _texts(resolver, domain) if text.lower().startswith("v=spf1")]
-    if len(found) != 1:
+    records = [text for text in _texts(resolver, domain) if text.lower().startswith("v=spf1")]
+    if len(records) != 1:
         yield Finding(
             "mail.spf",
-            f"{domain} has {'no' if not found else 'more than one'} SPF record (RFC 7208).",
+            f"{domain} has {'no' if not records else 'more than one'} SPF record (RFC 7208).",
             f"Add one TXT record to {domain}, like “v=spf1 include:your.mail.server -all”, that "
             "names the servers which send for it.",
             is_error=False,
@@ -81,9 +81,9 @@ def _mx(resolver: dns.resolver.Resolver, domain: str) -> Iterator[Finding]:
 def _dkim(
     resolver: dns.resolver.Resolver, account: Account, signer: dkim_signing.Signer
 ) -> Iterator[Finding]:
-    found = _texts(resolver, signer.record_name)
-    if not any(signer.is_of(text) for text in found):
-        what = "holds another key" if found else "does not exist"
+    records = _texts(resolver, signer.record_name)
+    if not any(signer.is_of(text) for text in records):
+        what = "holds another key" if records else "does not exist"
         yield Finding(
             "mail.dkim",
             f"The account {account.name} signs its mail, and the record {signer.record_name} "

@@ -79,8 +79,8 @@ class Command(BaseCommand):
         except ImpossibleSchedule as error:
             raise CommandError(str(error)) from None
 
-    def _list(self, found: Iterable[Job]) -> None:
-        for job in found:
+    def _list(self, shown_jobs: Iterable[Job]) -> None:
+        for job in shown_jobs:
             self.stdout.write(f"{job.name}  {_state(job)}  {_rule(job)}  {_when(job.next_fire_at)}")
 
     def _show(self, job: Job, count: int) -> None:
@@ -106,9 +106,9 @@ class Command(BaseCommand):
         self.stdout.write(f"{len(runs)} {'would run' if dry_run else 'will run'}")
 
     def _calendars(self, name: str, days: int) -> None:
-        if not (found := [name] if name else list(calendars.stamps())):
+        if not (names := [name] if name else list(calendars.stamps())):
             self.stdout.write("There is no calendar in the folder SCHEDULING_CALENDARS.")
-        for difference in found:
+        for difference in names:
             self.stdout.write(f"{difference}:")
             self._holidays(difference, days, is_alone=bool(name))
             for user in calendar_use.users_of(difference).read:
