@@ -164,10 +164,10 @@ def test_a_backfill_is_previewed_then_ordered_and_logged(admin_client: Client, m
         assert said in told
     assert not Fire.objects.exists()
     for changes, words in (
-        ({"until_0": "2026-02-01"}, "ends before it begins"),
-        ({"until_0": "2999-01-01"}, "not due yet"),
+        ({"until_0": "2026-02-01"}, "must end after it begins"),
+        ({"until_0": "2999-01-01"}, "must lie in the past"),
         ({"since_0": "1990-01-01"}, "more than 1000"),
-        ({"pace": "86401"}, "above a day"),
+        ({"pace": "86401"}, "from 0 seconds to a day"),
         ({"pace": "-1"}, "greater than or equal"),
         ({"since_0": "never"}, "valid date"),
     ):
