@@ -18,10 +18,13 @@ from django.test import RequestFactory
 from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 
+from notifications.callbacks import replies
 from notifications.channels.base import ForgedCallback, Reply
+from notifications.models import Consent
 from notifications.providers import anymail_service
 from notifications.providers.sns import SnsProvider
 from notifications.providers.sns_topic import Topic
+from notifications.submission import save_recipient
 from tests.integration.notifications.providers import peers
 
 SECRETS = {"access_key_id": "test", "secret_access_key": "test"}
@@ -199,3 +202,14 @@ def test_certificates_come_from_the_topics_own_region() -> None:
         with pytest.raises((ForgedCallback, ValueError)):
             Topic(TOPIC, fetch).read(json.dumps({**told, "SigningCertURL": url}).encode())
     assert asked == ["https://sns.eu-central-1.amazonaws.com/cert.pem"]
+
+
+@pytest.mark.django_db
+def test_stop_by_sns_withdraws_the_same_consent_and_once(posted: Callable[..., Any]) -> None:
+    ada = save_recipient("ada", addresses={"sms": "+4366412345678"})
+    for _ in range(2):  # SNS posts again what it had no answer to
+        replies.take(posted(), account="sns-a")
+    ada.refresh_from_db()
+    assert ada.choices == {"": {"sms": False}}
+    withdrawn = Consent.objects.get()
+    assert (withdrawn.means, withdrawn.source, withdrawn.text) == ("sms", "sns-a", "Stop")
