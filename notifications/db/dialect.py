@@ -1,6 +1,5 @@
 """How the database at hand keeps the few types that our own SQL touches."""
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -8,9 +7,9 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db import connection, models
 from django.utils.dateparse import parse_datetime
-from psycopg import Connection, Cursor
+from psycopg import Cursor
 from psycopg.rows import tuple_row
 
 from scheduling import isolation
@@ -113,49 +112,6 @@ def all_of(sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
     with _server_cursor() if connection.vendor == "postgresql" else connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())
-
-
-def planned_once(sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Run a statement as ``all_of``; Postgres plans it at its first use on each connection.
-
-    For one that always has the same text. Behind a pooler each use is planned.
-    """
-    here = connections[DEFAULT_DB_ALIAS]
-    if here.vendor != "postgresql":
-        return all_of(sql, parameters)
-    here.ensure_connection()
-    with here.wrap_database_errors:
-        session = here.connection
-        if _planning.session is not session:
-            _planning.begin(session)
-        if _planning.is_direct:
-            session.prepare_threshold = 0  # Django has it off, for poolers
-        try:
-            return _planning.cursor.execute(sql, parameters).fetchall()
-        finally:
-            session.prepare_threshold = None
-
-
-class _Planning(threading.local):
-    """The connection by which this thread last ran a planned statement, and a cursor of it.
-
-    The cursor is made once: that takes as long as to run a statement by it. Whether a connection
-    leads to one and the same process of Postgres, by no pooler, is asked once, too: a pooler that
-    shares connections makes up the number that a client is told as it connects.
-    """
-
-    session: Connection[Any] | None = None
-    cursor: Cursor[Any]
-    is_direct: bool
-
-    def begin(self, session: Connection[Any]) -> None:
-        self.cursor = Cursor(session, row_factory=tuple_row)
-        row = self.cursor.execute("SELECT pg_backend_pid()").fetchone()
-        self.is_direct = row == (session.info.backend_pid,)
-        self.session = session
-
-
-_planning = _Planning()
 
 
 def write_each(

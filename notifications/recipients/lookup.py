@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from notifications.core.world import World
-from notifications.db import dialect
+from notifications.db import dialect, planned
 from notifications.models import Recipient, RecipientAddress
 from notifications.recipients.places import Place
 
@@ -19,9 +19,9 @@ _COLUMNS = "r.locale, r.timezone, r.country, r.choices"
 _JOINED = f"LEFT JOIN {_ADDRESSES} a ON a.recipient_id = r.id"
 _ORDER = "ORDER BY a.verified DESC, a.place"
 _ALONE = "r.project = %s AND r.test = %s AND r.key = %s"
-_KNOWN_ALONE = f"SELECT {_COLUMNS} FROM {_TABLE} r WHERE {_ALONE}"  # noqa: S608 -- our own words and placeholders
-_FIND_ALONE = (
-    f"SELECT {_COLUMNS}, a.channel, a.address FROM {_TABLE} r {_JOINED} WHERE {_ALONE} {_ORDER}"  # noqa: S608 -- our own words and placeholders
+_KNOWN_ALONE = planned.Statement(f"SELECT {_COLUMNS} FROM {_TABLE} r WHERE {_ALONE}")  # noqa: S608 -- our own words and placeholders
+_FIND_ALONE = planned.Statement(
+    f"SELECT {_COLUMNS}, a.channel, a.address FROM {_TABLE} r {_JOINED} WHERE {_ALONE} {_ORDER}"  # noqa: S608 -- as above
 )
 
 
@@ -65,7 +65,7 @@ def known(wanted: Iterable[Whom]) -> dict[Whom, Person]:
     several = {*wanted}
     if len(several) == 1:
         (whom,) = several
-        rows = dialect.planned_once(_KNOWN_ALONE, [*whom[0], whom[1]])
+        rows = _KNOWN_ALONE.rows(*whom[0], whom[1])
         return {whom: _person(*rows[0])} if rows else {}
     return {
         (World(project, bool(test)), key): _person(*columns)
@@ -76,7 +76,7 @@ def known(wanted: Iterable[Whom]) -> dict[Whom, Person]:
 def _find_alone(world: World, key: str) -> Person | None:
     """Read one recipient by a statement of its own: the acceptance of a send waits for it."""
     person = None
-    for *columns, channel, address in dialect.planned_once(_FIND_ALONE, [*world, key]):
+    for *columns, channel, address in _FIND_ALONE.rows(*world, key):
         if person is None:
             person = _person(*columns)
         if channel is not None:
