@@ -149,13 +149,16 @@ def halving(
 def tried(call: Callable[[], R]) -> R:
     """Call for one row, and again where its error looks like an outage that is over by now.
 
-    What ``call`` did before it raised must do no harm when it is done once more.
+    Not again if the call has used up what it may take. What ``call`` did before it raised must do
+    no harm when it is done once more.
     """
     for _ in range(TRIES - 1):
+        began = time.monotonic()
         try:
             return call()
         except Exception as error:
-            if not is_of_a_row(error):
+            is_spent = outages.used_its_bound(error, time.monotonic() - began)
+            if is_spent or not is_of_a_row(error):
                 raise
             time.sleep(PAUSE)
     return call()

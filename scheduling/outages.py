@@ -72,6 +72,16 @@ def is_of_a_statement(error: BaseException) -> bool:
     return bool(state) and not state.startswith(_OF_A_SESSION)
 
 
+def used_its_bound(error: BaseException, seconds: float) -> bool:
+    """Return whether a call of so many seconds was ended by a bound on what it may take.
+
+    If it is repeated it takes as long again, and whoever called waits for both. A bound so short
+    that it is met by chance is no reason not to repeat.
+    """
+    outage = of(error)
+    return outage is not None and outage.code in _BOUNDS and seconds >= LONG
+
+
 def _kinds(error: BaseException) -> set[str]:
     """Return the full names of an exception's classes: a process without Django imports none."""
     return {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
@@ -84,6 +94,10 @@ LOCKED = "55P03"
 
 STATEMENT_ENDED = "57014"
 """The code of a statement that took longer than it may, or that an operator ended."""
+
+_BOUNDS = (LOCKED, STATEMENT_ENDED, "25P04")
+LONG = 2.0
+"""Seconds; what took so long, and was ended for it, is not repeated for who waits."""
 
 _DATABASE_ERRORS = frozenset({"django.db.utils.Error", "django.db.utils.InterfaceError"})
 _NO_ANSWER = "it does not answer"

@@ -32,6 +32,7 @@ from scheduling.outages import (
     Outage,
     is_of_a_statement,
     of,
+    used_its_bound,
 )
 from scheduling.waiting_statements import statement_waits
 
@@ -342,15 +343,18 @@ def past_brief(call: Callable[[], T]) -> T:
     """Call again after what ends one transaction, such as a deadlock, until it can be judged.
 
     ``call`` is a whole transaction. Not where a caller has one, which is over by then, nor in an
-    outage that lasts.
+    outage that lasts, nor after a statement that has used up what it may take.
     """
     for _ in range(MANY_BRIEF - 1):
+        began = time.monotonic()
         try:
             return call()
         except DatabaseError as error:
             outage = of(error)
             is_brief = outage is not None and outage.is_brief and database.outage is None
-            if not is_brief or connection.in_atomic_block or isolation.is_of_a_row(error):
+            if not is_brief or connection.in_atomic_block:
+                raise
+            if used_its_bound(error, time.monotonic() - began) or isolation.is_of_a_row(error):
                 raise
             time.sleep(database_outage(error) or 0)
     return call()

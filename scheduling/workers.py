@@ -14,7 +14,7 @@ from typing import Any
 from celery import signals
 from django.db import Error, connections
 
-from scheduling import isolation, watch
+from scheduling import isolation, threads, watch
 from scheduling.clock import database_now
 from scheduling.models import WorkerProcess
 
@@ -42,6 +42,9 @@ class Announcer(Thread):
         self._stopped = Event()
 
     def run(self) -> None:
+        threads.run(self.name, self._announce_until_stopped)
+
+    def _announce_until_stopped(self) -> None:
         while not self._stopped.is_set():
             try:
                 self.announce()

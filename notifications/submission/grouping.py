@@ -5,11 +5,13 @@ meanwhile gather, and one of them writes for all of them; a thread that comes al
 and waits for nobody. Each returns only after the commit that its row is in.
 
 Nobody pays for another's row. A group that fails, for whatever reason, was rolled back: then each
-of its threads writes its own alone. And nobody waits for long while another thread's transaction
-waits for a lock: after ``PATIENCE`` a thread writes its own alone.
+of its threads writes its own alone, unless the group has used up what a statement may take. And
+nobody waits for long while another thread's transaction waits for a lock: after ``PATIENCE`` a
+thread writes its own alone.
 """
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,7 +20,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from scheduling import isolation
+from scheduling import isolation, outages
 
 log = structlog.get_logger(__name__)
 
@@ -31,12 +33,13 @@ PATIENCE = 0.05  # seconds
 class _Place(Generic[T]):
     """One thread's place: what it has to write, and what it is woken for."""
 
-    __slots__ = ("is_written", "item", "leads", "wakes")
+    __slots__ = ("failure", "is_written", "item", "leads", "wakes")
 
     def __init__(self, item: T) -> None:
         self.item = item
         self.leads = False  # woken to write for a group
         self.is_written = False  # woken because a group has written it
+        self.failure: Exception | None = None  # of the group, after which nothing is tried again
         self.wakes = Lock()
         self.wakes.acquire()
 
@@ -70,16 +73,23 @@ class Groups(Generic[T]):
                 self._waiting.remove(place)
                 return False
             place.wakes.acquire()
+        if place.failure is not None:
+            raise place.failure
         return self._lead(place) if place.leads else place.is_written
 
     def _lead(self, place: _Place[T]) -> bool:
         with self._lock:
             others = [self._waiting.popleft() for _ in range(min(MOST - 1, len(self._waiting)))]
         written = False
+        began = time.monotonic()
         try:
             self._write([place.item, *(other.item for other in others)])
             written = True
         except Exception as error:
+            if outages.used_its_bound(error, time.monotonic() - began):
+                for other in others:
+                    other.failure = error
+                raise
             if not others:
                 raise
             fault = isolation.fault_of(error, "insert")

@@ -54,6 +54,14 @@ IF nextval('troubles') <= 2 THEN RAISE EXCEPTION 'on purpose' USING ERRCODE = '{
 RETURN NULL; END $$;
 CREATE TRIGGER trouble BEFORE {} ON {} EXECUTE FUNCTION trouble();
 """
+# A sequence is not rolled back: it counts the tries.
+SLOW_INSERT = """
+CREATE SEQUENCE tries; GRANT ALL ON SEQUENCE tries TO app;
+CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF NEW.recipient = 'ada' THEN PERFORM nextval('tries'), pg_sleep(60); END IF; RETURN NEW; END $$;
+CREATE TRIGGER trouble BEFORE INSERT ON notifications_notification FOR EACH ROW
+EXECUTE FUNCTION trouble();
+"""
 # At each row of which a condition holds; ``NEW`` is the row.
 OF_A_ROW = """
 CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -147,6 +155,21 @@ def test_every_error_that_the_database_answers_is_waited_out(
     for process in running:
         assert process.returncode is None
         assert process.first_traceback() == ""
+
+
+def test_a_write_that_has_used_up_its_time_is_not_tried_again_in_its_request(
+    system: Any, database: Database
+) -> None:
+    made = system.run("key", "python", "manage.py", "create_api_key", "tests")
+    key = next(word for word in made.split() if word.startswith("ntf_live_"))
+    _, address = system.web(WEB_STATEMENT_TIMEOUT="3")
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=address, headers=headers, timeout=60) as api:
+        assert api.post("/api/v1/notifications", json=SIMULATED).status_code == 201
+        database.run(SLOW_INSERT)
+        answer = api.post("/api/v1/notifications", json=SIMULATED)
+        assert (answer.status_code, answer.json()["type"][-13:]) == (503, "database-away")
+    assert database.count("SELECT last_value FROM tries") == 1
 
 
 def test_an_outage_is_told_of_by_its_latest_reason_and_ends_with_a_session_that_works(
