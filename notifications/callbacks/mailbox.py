@@ -304,20 +304,45 @@ class _BoundedTls(_Bounded, imaplib.IMAP4_SSL):
 @contextmanager
 def _open(mailbox: Mailbox, seconds: float) -> Iterator[_Bounded]:
     imap: _Bounded | None = None
+    step = "the connection"
     try:
         imap = _connected(mailbox, seconds)
+        step = "the login"
         imap.login(mailbox.user, mailbox.password)
+        step = f"the folder {mailbox.folder}"
         _items_of(imap.select(f'"{mailbox.folder}"'))
+        step = "a command"
         yield imap
         with suppress(imaplib.IMAP4.error, OSError):
             imap.logout()
     except (imaplib.IMAP4.error, OSError, ValueError) as error:  # a ValueError: a figure, say
-        what = str(error) if isinstance(error, _OutOfBounds) else type(error).__name__
+        what = _reason(error, step)
         raise MailboxAway(f"{mailbox.host}:{mailbox.port}: {what}") from None
     finally:
         if imap is not None:
             with suppress(OSError):
                 imap.shutdown()
+
+
+def _reason(error: Exception, step: str) -> str:
+    """Say what the server did at a step, without its own words, which may repeat a password."""
+    match error:
+        case _OutOfBounds():
+            return str(error)
+        case TimeoutError():
+            return f"no answer in time to {step}"
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is refused ({error.verify_message})"
+        case socket.gaierror():
+            return "its name is not found"
+        case ConnectionRefusedError():
+            return "it refuses the connection"
+        case imaplib.IMAP4.abort():
+            return f"it ended the connection at {step}"
+        case imaplib.IMAP4.error():
+            return f"it refuses {step}"
+        case _:
+            return f"{type(error).__name__} at {step}"
 
 
 def _connected(mailbox: Mailbox, seconds: float) -> _Bounded:

@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import structlog
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -37,12 +38,19 @@ class Exporter(SpanExporter):
         is_away = result is not SpanExportResult.SUCCESS
         if is_away != self._is_away:
             self._is_away = is_away
-            log.warning("traces_away" if is_away else "traces_back")
+            log.warning("traces_away" if is_away else "traces_back", collector=_collector())
         return result
 
     def shutdown(self) -> None:
         """Stop the exporter; what it has not sent yet is lost."""
         self._otlp.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _collector() -> str:
+    """Return the host and port of the collector, without what else its address may hold."""
+    named = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    address = next(filter(None, map(os.environ.get, named)), "http://localhost:4318")
+    return urlsplit(address).netloc.rpartition("@")[2]
 
 
 def send_at_exit(provider: TracerProvider) -> None:

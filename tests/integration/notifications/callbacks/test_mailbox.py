@@ -34,6 +34,10 @@ def test_a_mailbox_is_read_and_what_was_read_is_seen(
         for expected in ("automatic reply: 1\nbounce: 1\ncomplaint: 1\nother: 1\n", ""):
             call_command("receive_mail", "--mailbox")
             assert capsys.readouterr().out == expected
+        settings.BOUNCE_MAILBOX = server.url.replace(dovecot.PASSWORD, "mistyped")
+        with pytest.raises(CommandError, match="it refuses the login") as refused:
+            call_command("receive_mail", "--mailbox")
+        assert "mistyped" not in str(refused.value)
     finally:
         server.stop()
     statuses = [Notification.objects.get(id=row.id).status for row in rows]
@@ -43,6 +47,7 @@ def test_a_mailbox_is_read_and_what_was_read_is_seen(
         call_command("receive_mail", "--mailbox")
     assert away.value.returncode == 75
     assert dovecot.PASSWORD not in str(away.value)
+    assert "it refuses the connection" in str(away.value)
     settings.BOUNCE_MAILBOX = "pop3://host"
     with pytest.raises(CommandError, match="imaps://user:password@host"):
         call_command("receive_mail", "--mailbox")

@@ -195,6 +195,7 @@ def test_an_outage_of_the_collector_is_two_lines_of_the_log(
     lines = [line for line in said.splitlines() if line.strip()]
     assert len(lines) == 2, said
     assert "traces_away" in lines[0]
+    assert "localhost:" in lines[0]
     assert "traces_back" in lines[1]
     assert all("warning" in line.lower() for line in lines)
 
