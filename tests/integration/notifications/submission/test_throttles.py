@@ -15,9 +15,10 @@ from pytest_django import Settings
 
 from notifications.admin.project import TAKEN
 from notifications.core.errors import IdempotencyConflict
-from notifications.models import Notification, Throttle, ThrottleUse
+from notifications.models import Digest, Notification, Throttle, ThrottleUse
 from notifications.recipients import categories, throttles
 from notifications.submission import save_recipient, send, send_many
+from notifications.submission.building import Answer, Asked, build_all, take_places
 from templates_engine import catalog
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
@@ -352,3 +353,37 @@ def test_many_at_once_pass_both_throttles() -> None:
         for row in Notification.objects.all()
     )
     assert hours == {day * 24 + hour: n for day in range(4) for hour, n in enumerate((2, 2, 1))}
+
+
+@pytest.mark.parametrize("rest", ["wait", "drop", "digest"])
+def test_places_that_were_rolled_back_are_given_again_the_same(rest: str) -> None:
+    made = Template.objects.create(name="all-news", channel="push")
+    publish(create_version(made, {"title": "News", "body": "{{ count }} news"}))
+    save_recipient("ada", addresses={"push": ["a" * 40, "b" * 40]})
+    template = "all-news" if rest == "digest" else ""
+    throttles.save(
+        Throttle(category="product", channel="push", limit=1, rest=rest, template=template)
+    )
+    news = {"channel": "push", "body": "N", "category": "product", "to": {"recipient": "ada"}}
+    answers = [Answer() for _ in range(3)]
+    built = build_all([Asked(news) for _ in answers], answers)
+
+    def rows() -> list[Any]:
+        names = ("status", "reason", "throttle")
+        return [[row[n] for n in names] for a in answers for row in (a.row, *a.copies)]
+
+    alone = rows()
+    with transaction.atomic():
+        take_places(built, set())
+        first = rows()
+        transaction.set_rollback(True)
+    assert first != alone
+    assert not ThrottleUse.objects.exists()
+    assert not Digest.objects.exists()
+    take_places(built, {1, 2})  # what turned out to be repeated is as it was without a throttle
+    assert rows() == alone
+    ThrottleUse.objects.all().delete()
+    take_places(built, set())
+    assert rows() == first
+    uses = ThrottleUse.objects.get()
+    assert uses.used == (3 if rest == "wait" else 1)
