@@ -1,24 +1,21 @@
 """HTML as mail clients need it: CSS inlined, and no link that runs code."""
 
 import re
+from functools import lru_cache
 from html.parser import HTMLParser
 from itertools import zip_longest
-
-import css_inline
+from typing import TYPE_CHECKING
 
 from templates_engine.markup import VOID
 from templates_engine.masking import MARK, masked, order, unmasked
 from templates_engine.source import Kind, Segment, segments
 
+if TYPE_CHECKING:
+    from css_inline import CSSInliner
+
 # Stands before a source whose CSS can be inlined only when it is rendered.
 INLINE_WHEN_RENDERED = "{#- CSS is inlined when it is rendered -#}"
 
-_INLINER = css_inline.CSSInliner(
-    load_remote_stylesheets=False,
-    keep_at_rules=True,
-    keep_style_tags=True,
-    remove_inlined_selectors=True,
-)
 # What an element matches by its place changes with the loops and conditions around it.
 _CSS_BY_PLACE = re.compile(r":(first|last|nth|only|empty|not|has)|[+~]\s*[\w.#*\[]")
 
@@ -42,7 +39,19 @@ def inline_css(html: str) -> str:
     What cannot be copied stays: ``@media``, ``@font-face``, ``:hover``, and rules that match
     nothing here.
     """
-    return _INLINER.inline(html)
+    return _inliner().inline(html)
+
+
+@lru_cache(maxsize=1)
+def _inliner() -> "CSSInliner":
+    import css_inline  # noqa: PLC0415 -- 39 modules that only who has HTML mail uses
+
+    return css_inline.CSSInliner(
+        load_remote_stylesheets=False,
+        keep_at_rules=True,
+        keep_style_tags=True,
+        remove_inlined_selectors=True,
+    )
 
 
 def with_css_inlined(source: str) -> str:

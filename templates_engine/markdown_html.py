@@ -5,12 +5,13 @@ Tags are hidden meanwhile, so what a value holds is never Markdown: it is escape
 
 import re
 from functools import lru_cache
-
-from markdown_it import MarkdownIt
-from markdown_it.common.normalize_url import normalizeLink
+from typing import TYPE_CHECKING
 
 from templates_engine.masking import MARK, mark, masked, order, unmasked
 from templates_engine.source import Kind, Segment
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 LAYOUT = "email"  # what a source that extends nothing is put into, in its block "content"
 
@@ -48,7 +49,9 @@ _TABLE = '<table class="rows">'
 
 
 @lru_cache(maxsize=1)
-def _markdown() -> MarkdownIt:
+def _markdown() -> "MarkdownIt":
+    from markdown_it import MarkdownIt  # noqa: PLC0415 -- 81 modules that only who publishes uses
+
     made = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     made.normalizeLink = _normalized_link  # type: ignore[method-assign]  # its own way to do so
     return made
@@ -56,6 +59,8 @@ def _markdown() -> MarkdownIt:
 
 def _normalized_link(url: str) -> str:
     """Encode an address, and leave the tags in it as they are."""
+    from markdown_it.common.normalize_url import normalizeLink  # noqa: PLC0415 -- as above
+
     parts = MARK.split(url)  # the marks' numbers stand between the texts
     return "".join(
         mark(int(part)) if at % 2 else normalizeLink(part) for at, part in enumerate(parts)

@@ -29,14 +29,16 @@ import sys
 sys.argv = ["celery", "-A", "config", "worker"]
 import django
 django.setup()
-print(*{"notifications.admin.dashboard", "unfold", "pydantic"} & sys.modules.keys())
+import notifications.startup, notifications.tasks
+unused = {"notifications.admin.dashboard", "unfold", "pydantic", "markdown_it", "css_inline"}
+print(*unused & sys.modules.keys())
 from django.urls import reverse
 print(reverse("admin:notifications_notification_changelist"))
 """
 
 
 @pytest.mark.slow
-def test_a_worker_loads_the_admin_only_for_its_addresses() -> None:
+def test_a_worker_loads_the_admin_only_for_its_addresses_and_nothing_to_publish_templates() -> None:
     run = [sys.executable, "-c", LOADED]
     printed = subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()
     assert printed == ["/admin/notifications/notification/"]
