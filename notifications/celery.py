@@ -119,11 +119,13 @@ def _share_memory(**_: Any) -> None:
 
     billiard has a child end with its parent by a call that it parses from C where cffi is there;
     the question for the same loads the same. A garbage collector writes to what it looks at, so
-    what is left of the start goes, and the rest is left alone.
+    what there is now is left alone. Before a later child it looks at what came since the first; to
+    look at all that the start has loaded takes 0.1 s of processor time, and frees nothing.
     """
     with contextlib.suppress(OSError):  # not Linux
         billiard.util.get_pdeathsig()
-    gc.collect()
+    if gc.get_freeze_count():
+        gc.collect()
     gc.freeze()
 
 
