@@ -1,19 +1,14 @@
 """The schedule's form: when it fires is typed in one of three ways, and shown as it is typed."""
 
-import re
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from celery import Celery
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
-from django.urls import reverse
 from django.utils.timezone import get_current_timezone
 from django_celery_beat.models import (
-    ClockedSchedule,
     CrontabSchedule,
     IntervalSchedule,
     PeriodicTask,
@@ -21,43 +16,25 @@ from django_celery_beat.models import (
 
 from scheduling import jobs
 from scheduling.admin.when import shown
-from scheduling.clock import database_now
-from scheduling.models import Fire, Schedule
+from scheduling.models import Schedule
 from scheduling.preview import upcoming_fires
 from scheduling.scheduler import Scheduler
 from tests.integration.scheduling.conftest import apply_all_changes
-from tests.integration.scheduling.test_admin import ADD, form, page
+from tests.integration.scheduling.schedule_forms import (
+    LIST,
+    OUTLOOK,
+    Make,
+    _allowed,
+    change_url,
+    errors_of,
+    made,
+    typed,
+)
+from tests.integration.scheduling.test_admin import ADD
+
+__all__ = ["_allowed"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Make = Callable[..., PeriodicTask]
-LIST = reverse("admin:django_celery_beat_periodictask_changelist")
-OUTLOOK = reverse("admin:django_celery_beat_periodictask_outlook")
-
-
-@pytest.fixture(autouse=True)
-def _allowed(settings: Any) -> None:
-    settings.SCHEDULING_ALLOWED_TASKS = ["jobs.*"]
-
-
-def typed(**values: str) -> dict[str, str]:
-    """What the form sends when the rule is typed rather than chosen."""
-    return {**form(IntervalSchedule()), "interval": "", **values}
-
-
-def made(client: Client, **values: str) -> PeriodicTask:
-    answer = client.post(ADD, typed(**values))
-    assert answer.status_code == 302, errors_of(answer)
-    return PeriodicTask.objects.get(name="by hand")
-
-
-def errors_of(answer: Any) -> dict[str, list[str]]:
-    errors: dict[str, list[str]] = answer.context["adminform"].form.errors
-    return errors
-
-
-def change_url(task: PeriodicTask) -> str:
-    return reverse("admin:django_celery_beat_periodictask_change", args=(task.pk,))
 
 
 def outlook(client: Client, **values: str) -> dict[str, Any]:
@@ -211,32 +188,6 @@ def _rule_in(scheduler: Scheduler) -> str:
     return f"{found} {getattr(found, 'tz', '')}"
 
 
-def test_its_page_has_a_timeline_of_its_fires(admin_client: Client, make: Make) -> None:
-    task, now = make(), database_now()
-    apply_all_changes()
-    schedule = Schedule.objects.get(pk=task.pk)
-    for number, (status, late) in enumerate(
-        [("succeeded", 0), ("succeeded", 60), ("failed", 0), ("skipped_overlap", 0)], 1
-    ):
-        due = now - timedelta(hours=number)
-        Fire.objects.create(
-            schedule=schedule,
-            scheduled_for=due,
-            fire_at=due,
-            dispatched_at=due + timedelta(seconds=late),
-            finished_at=now,
-            status=status,
-        )
-    page = admin_client.get(change_url(task)).content.decode()
-    drawing = page[page.index('<svg class="sch-timeline"') :]
-    drawing = drawing[: drawing.index("</svg>")]
-    kinds = re.findall(r'<circle class="sch-(\w+)"', drawing)
-    assert sorted(set(kinds)) == ["failed", "late", "planned", "skipped", "succeeded"]
-    assert "60.0 s late" in drawing
-    assert "style=" not in drawing
-    assert "<script" not in drawing
-
-
 def test_only_who_may_see_schedules_may_ask_for_an_outlook(client: Client) -> None:
     stranger = User.objects.create_user("stranger", is_staff=True)
     client.force_login(stranger)
@@ -314,52 +265,6 @@ def test_a_jitter_is_compared_with_the_rule_itself_and_not_with_the_row_in_its_p
     assert PeriodicTask.objects.exists() != is_refused
 
 
-def test_a_schedule_whose_rule_has_ended_is_not_resumed_and_may_be_edited(
-    admin_client: Client,
-) -> None:
-    past = (database_now() - timedelta(days=9)).isoformat()
-    rule = {"rrule": "FREQ=DAILY;COUNT=3", "from": past}
-    jobs.allow("jobs.note")
-    jobs.register("by hand", "jobs.note", {"rrule": "FREQ=DAILY", "from": past}, enabled=False)
-    task = PeriodicTask.objects.get()
-    kept = Schedule.objects.get(pk=task.pk)
-    assert kept.recurrence is not None
-    kept.recurrence["rule"] = rule
-    kept.save(update_fields=["recurrence"])
-    row = {
-        **typed(when="row", crontab=str(task.crontab_id), description="for colleagues"),
-        "firing-INITIAL_FORMS": "1",
-        "firing-0-periodic_task": str(task.pk),
-    }
-    refused = admin_client.post(change_url(task), row)
-    assert "has ended" in " ".join(errors_of(refused)["enabled"])
-    act = {"action": "resume_selected", "_selected_action": [task.pk]}
-    answer = admin_client.post(LIST, act, follow=True)
-    assert "has ended" in answer.content.decode()
-    assert admin_client.post(change_url(task), {**row, "enabled": ""}).status_code == 302
-    PeriodicTask.objects.update(enabled=True)  # by SQL: it rests, and is at no fault
-    apply_all_changes()
-    after = Schedule.objects.get(pk=task.pk)
-    assert (after.next_fire_at, after.quarantined_at) == (None, None)
-
-
-def test_a_once_that_has_fired_is_not_resumed(admin_client: Client) -> None:
-    made(admin_client, when="once", at_0="2099-01-02", at_1="03:04:05")
-    past = database_now().replace(microsecond=0) - timedelta(days=1)
-    ClockedSchedule.objects.update(clocked_time=past)
-    apply_all_changes()
-    task = PeriodicTask.objects.get()
-    Schedule.objects.update(answered_until=past)
-    PeriodicTask.objects.update(enabled=False)
-    act = {"action": "resume_selected", "_selected_action": [task.pk]}
-    assert "has ended" in admin_client.post(LIST, act, follow=True).content.decode()
-    typed_again = typed(when="once", at_0=f"{past:%Y-%m-%d}", at_1=f"{past:%H:%M:%S}")
-    row = {**typed_again, "firing-INITIAL_FORMS": "1", "firing-0-periodic_task": str(task.pk)}
-    refused = admin_client.post(change_url(task), row)
-    assert "has ended" in " ".join(errors_of(refused)["enabled"])
-    assert not PeriodicTask.objects.get().enabled
-
-
 def test_saving_without_touching_the_rule_keeps_its_row(admin_client: Client, make: Make) -> None:
     # The row of another spelling: 60 seconds would be found as a minute.
     every = IntervalSchedule.objects.create(every=60, period="seconds")
@@ -376,75 +281,6 @@ def test_a_once_that_becomes_a_crontab_fires_again_and_again(admin_client: Clien
     assert admin_client.post(change_url(task), values).status_code == 302
     task.refresh_from_db()
     assert (task.clocked, task.one_off, task.crontab.hour) == (None, False, "9")
-
-
-def test_a_duplicate_is_paused_and_has_the_policy(admin_client: Client, make: Make) -> None:
-    task = make("nightly", kwargs='{"a": 1}')
-    apply_all_changes()
-    Schedule.objects.filter(pk=task.pk).update(misfire="all", jitter_seconds=7)
-    answer = admin_client.post(f"{change_url(task)[:-7]}duplicate/", {"_form_submitted": "on"})
-    copy = PeriodicTask.objects.get(name="nightly (copy)")
-    assert answer.headers["Location"] == change_url(copy)
-    assert (copy.enabled, copy.kwargs, copy.interval) == (False, '{"a": 1}', task.interval)
-    policy = Schedule.objects.get(pk=copy.pk)
-    assert (policy.misfire, policy.jitter_seconds) == ("all", 7)
-    assert LogEntry.objects.get().object_id == str(copy.pk)
-
-
-@pytest.mark.parametrize(
-    ("action", "enabled", "logged"),
-    [("pause", False, "Paused"), ("resume", True, "Resumed"), ("run", True, "Run now")],
-)
-def test_its_page_pauses_resumes_and_runs_it(
-    admin_client: Client, make: Make, action: str, enabled: bool, logged: str
-) -> None:
-    task = make(enabled=action != "resume")
-    url = f"{change_url(task)[:-7]}{action}/"
-    assert admin_client.get(url).status_code == 200  # asks first
-    assert not LogEntry.objects.exists()
-    assert admin_client.post(url, {"_form_submitted": "on"}).status_code == 302
-    task.refresh_from_db()
-    assert task.enabled is enabled
-    assert LogEntry.objects.get().change_message == logged
-
-
-@pytest.mark.parametrize("action", ["pause", "resume", "run", "duplicate"])
-def test_who_may_only_look_can_do_none_of_it(client: Client, make: Make, action: str) -> None:
-    looker = User.objects.create_user("looker", is_staff=True)
-    looker.user_permissions.add(Permission.objects.get(codename="view_periodictask"))
-    client.force_login(looker)
-    task = make(enabled=action != "resume", kwargs='{"secret": "4711"}')
-    client.post(f"{change_url(task)[:-7]}{action}/", {"_form_submitted": "on"})
-    assert PeriodicTask.objects.get().enabled is (action != "resume")
-    assert not LogEntry.objects.exists()
-    shown = page(client, task)
-    assert "every 10 seconds" in shown.lower()
-    assert "4711" not in shown
-
-
-def test_the_next_fire_of_a_paused_schedule_says_so(admin_client: Client, make: Make) -> None:
-    assert "it does not fire now" in page(admin_client, make(enabled=False))
-
-
-def test_a_list_of_many_schedules_asks_few_questions(
-    admin_client: Client, django_assert_max_num_queries: Any
-) -> None:
-    rules = [
-        IntervalSchedule.objects.create(every=number, period="seconds") for number in range(1, 50)
-    ]
-    PeriodicTask.objects.bulk_create(
-        PeriodicTask(
-            name=f"job {number}",
-            task="jobs.note",
-            interval=rules[number % 49],
-            last_run_at=datetime.now(UTC) - timedelta(hours=1),
-        )
-        for number in range(2000)
-    )
-    apply_all_changes()
-    url = reverse("admin:django_celery_beat_periodictask_changelist")
-    with django_assert_max_num_queries(12):
-        assert admin_client.get(url).status_code == 200
 
 
 def test_a_mistake_is_told_beside_its_field_alone(admin_client: Client) -> None:

@@ -1,26 +1,21 @@
 """Provider accounts as rows, and failover between them."""
 
 import itertools
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.exceptions import ValidationError
 from django.utils import timezone
 from pytest_django import Settings
 
 from notifications.channels.base import Account
 from notifications.channels.outgoing import Reach
 from notifications.core.attempt import Outcome, Report, Result
-from notifications.core.errors import InvalidField, MalformedRecipient, NoProvider, UnknownAccount
+from notifications.core.errors import NoProvider
 from notifications.delivery import claims, outcomes
 from notifications.models import (
     AccountRule,
-    FailedDelivery,
     Notification,
     ProviderAccount,
     Suppression,
@@ -85,178 +80,6 @@ def test_a_provider_is_made_anew_when_its_account_changes(
     row.save()
     accounts.forget()
     assert deliver(text())[0].status == "sent"
-
-
-def test_secrets_come_from_the_environment_or_a_file(
-    account: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    settings: Settings,
-) -> None:
-    settings.SECRETS_DIR = str(tmp_path)
-    (tmp_path / "secret").write_text("from a file\n")
-    monkeypatch.setenv("SECRET_A_TOKEN", "from the environment")
-    account("chat-a", "slack", "chat", secrets={"token": "env:SECRET_A_TOKEN"})
-    account("chat-b", "slack", "chat", secrets={"token": f"file:{tmp_path}/secret"})
-    found = {c.name: c.account.secrets["token"] for c in accounts.candidates("chat")}
-    assert found == {"chat-a": "from the environment", "chat-b": "from a file"}
-    assert "from" not in repr(accounts.candidates("chat")[0].account)
-
-
-def test_an_account_of_an_older_release_is_told_how_to_name_its_secret(
-    account: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, settings: Settings
-) -> None:
-    monkeypatch.setenv("TWILIO_TOKEN", "12345")
-    account("sms-a", secrets={"token": "env:TWILIO_TOKEN"})
-    [candidate] = accounts.candidates("sms")
-    assert "SECRET_TWILIO_TOKEN" in candidate.problem
-    assert "12345" not in candidate.problem
-    settings.SECRETS_NAMES = ["TWILIO_TOKEN"]
-    accounts.forget()
-    assert accounts.candidates("sms")[0].account.secrets == {"token": "12345"}
-
-
-def test_an_account_whose_secret_is_missing_is_passed_over(
-    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
-) -> None:
-    account("sms-a", secrets={"token": "env:SECRET_NOT_SET_ANYWHERE"})
-    account("sms-b")
-    assert {row.provider for row in deliver(*(text() for _ in range(10)))} == {"sms-b"}
-
-
-def test_an_account_that_cannot_be_made_fails_over(
-    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
-) -> None:
-    account("sms-a", kind="twilio")  # nothing of what it needs
-    account("sms-b", weight=0)
-    [row] = deliver(text())
-    assert attempts(row) == [(1, "sms-a", "transient"), (2, "sms-b", "sent")]
-
-
-@pytest.mark.parametrize(
-    ("fields", "complaint"),
-    [
-        ({"kind": "pigeon"}, "There is no provider 'pigeon'"),
-        ({"kind": "smtp"}, "smtp carries email"),
-        ({"kind": "twilio"}, "account_sid is missing"),
-        ({"settings": {"behavior": ""}}, "There is no 'behavior'"),
-        ({"settings": []}, "It must be a JSON object"),
-        *(
-            ({"channel": "email", "kind": "anymail", **fields}, complaint)
-            for fields, complaint in (
-                (
-                    {"settings": {"return_path": "b@b.example"}},
-                    "The service takes bounces itself, and tells of them by its callbacks",
-                ),
-                ({"settings": {"dkim_selector": "s"}}, "The service signs the mail"),
-                ({"secrets": {"dkim_key": "env:SECRET_X"}}, "The service signs the mail"),
-            )
-        ),
-        ({"rate_limit": "fast"}, "Write a rate like"),
-        ({"kind": "twilio", "secrets": {"auth_token": "s3cret"}}, "Write env:NAME"),
-        ({"name": "No Spaces"}, "lower-case letters"),
-        *(
-            ({"channel": "email", "kind": kind, "settings": {"from": sender, **more}}, "from: ")
-            for kind, more in (("smtp", {}), ("anymail", {"service": "postmark"}))
-            for sender in ("Shop <>", "Shop", "Shop\nBcc: x@y.example <a@b.example>", 7)
-        ),
-        (
-            {
-                "channel": "email",
-                "kind": "smtp",
-                "settings": {"from": "a@b.example", "ehlo": "box"},
-            },
-            "ehlo must be a full host name",
-        ),
-        *(
-            ({"channel": "email", "kind": kind, "settings": {**more, **settings}}, complaint)
-            for kind, more in (
-                ("smtp", {"from": "a@b.example"}),
-                ("anymail", {"from": "a@b.example", "service": "postmark"}),
-            )
-            for settings, complaint in (
-                ({"list_domain": "no domain"}, "list_domain: "),
-                (
-                    {"list_domain": "Lists.example"},
-                    "list_domain: It must be a domain name in lower",
-                ),
-                ({"feedback_id": "a:b:c"}, "feedback_id: It must have 5 to 15 letters"),
-                ({"feedback_id": 7}, "feedback_id: It must be text"),
-            )
-        ),
-        *(
-            ({"kind": kind, "settings": {**more, "senders": senders}}, f"senders: {complaint}")
-            for kind, more in (
-                ("twilio", {"account_sid": "AC1", "from": "+15005550006"}),
-                ("sns", {"region": "eu-central-1"}),
-            )
-            for senders, complaint in (
-                ("+43=Shop", "It must be an object"),
-                ({"43": "Shop"}, "'43' is not the start of an E.164 number"),
-                ({"+43": "A name that is too long"}, "The sender for '\\+43' must be a number"),
-                ({"+43": None}, "The sender for '\\+43' must be a number"),
-            )
-        ),
-        *(
-            ({"kind": "twilio", "settings": {"account_sid": "AC1", "from": sender}}, "from: ")
-            for sender in ("A shop with a long name", "", "+43 664", "Müller", "a\nb", 7, None)
-        ),
-        *(
-            ({"kind": "sns", "settings": {"region": "eu-central-1", **wrong}}, f"{name}: ")
-            for name, wrong in (
-                ("sender_id", {"sender_id": "Shop & Co"}),
-                ("sender_id", {"sender_id": "12"}),
-                ("sms_type", {"sms_type": "transactional"}),
-            )
-        ),
-        *(
-            (
-                {"channel": "push", "kind": "webpush", "settings": {"subject": subject}},
-                "subject: ",
-            )
-            for subject in (
-                *("push@example.org", "mailto:", "mailto:ada", "mailto:jörg@example.org"),
-                *("https://example.org/contact", "https://", "http://example.org", "", 7),
-            )
-        ),
-    ],
-)
-def test_an_account_that_makes_no_sense_is_refused_with_a_hint(
-    db: None, fields: Any, complaint: Any
-) -> None:
-    row = ProviderAccount(**{"name": "a", "channel": "sms", "kind": "simulator", **fields})
-    with pytest.raises(ValidationError, match=complaint) as refused:
-        row.full_clean()
-    assert "s3cret" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("kind", "channel", "name", "value"),
-    [
-        ("smtp", "email", "url", "smtp://user:hush/hush@host:x"),
-        ("webpush", "push", "vapid_private_key", "hush"),
-        ("fcm", "push", "service_account", '{"private_key": "hush"}'),
-        ("fcm", "push", "service_account", "/hush.json"),
-        ("apprise", "chat", "url", "syslog://hush"),
-        ("webhook", "webhook", "signing", "whsec_"),
-        ("discord", "chat", "url", "discord.com/api/webhooks/hush"),
-        ("teams", "chat", "url", "https://hush:hush@x.example/{recipient}"),
-    ],
-)
-def test_a_secret_that_cannot_be_used_is_refused_and_its_account_passed_over(
-    account: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-    channel: str,
-    name: str,
-    value: str,
-) -> None:
-    monkeypatch.setenv("SECRET_A", value)
-    row = account("a", kind, channel, secrets={name: "env:SECRET_A"})
-    with pytest.raises(ValidationError, match=f"{name}: It") as refused:
-        row.full_clean()
-    assert "hush" not in str(refused.value)
-    assert accounts.candidate_of(row).problem.startswith(f"{name}: It")
 
 
 def test_rules_choose_by_priority_and_country(
@@ -474,102 +297,3 @@ def test_the_default_accounts_are_those_of_the_settings(
         "simulator",
     ]
     assert accounts.candidates("push") == ()
-
-
-def test_a_notification_goes_by_the_account_that_it_names(
-    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
-) -> None:
-    account("busy")
-    quiet = account("quiet", weight=0)
-    AccountRule.objects.create(account=quiet, country_prefix="+1")
-    accounts.forget()
-    named, other = deliver(text(account="quiet"), text())
-    assert (named.provider, other.provider) == ("quiet", "busy")
-    assert named.attempts.get().choice == "named"
-
-
-def test_a_named_account_has_no_other_that_stands_in_for_it(
-    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
-) -> None:
-    account("broken", settings={"behaviour": "result=transient&code=503"})
-    account("working")
-    named, other = deliver(text(account="broken"), text())
-    assert (named.status, attempts(named)) == ("scheduled", [(1, "broken", "transient")])
-    assert other.provider == "working"
-
-
-def test_a_named_account_that_is_disabled_is_waited_for(
-    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
-) -> None:
-    account("working")
-    account("away", enabled=False)
-    named, other = deliver(text(account="away"), text())
-    assert (named.status, named.reason, named.attempt_count) == ("scheduled", "no_provider", 0)
-    assert any("away" in event.title for event in timeline.of(named))
-    assert other.status == "sent"
-
-
-def test_what_names_an_account_that_was_deleted_meanwhile_fails_and_says_so(
-    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
-) -> None:
-    account("working")
-    gone = account("gone")
-    named, other = text(account="gone"), text()
-    gone.delete()
-    accounts.forget()
-    named, other = deliver(named, other)
-    assert (named.status, named.reason) == ("failed", "unknown_account")
-    tried = named.attempts.get()
-    assert (tried.code, tried.provider) == ("unknown_account", "")
-    assert "gone" in tried.detail
-    assert other.status == "sent"
-    assert FailedDelivery.objects.get().notification == named
-
-
-def test_a_named_account_that_a_worker_has_not_seen_yet_is_looked_for_again(
-    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
-) -> None:
-    account("old")
-    known = accounts.current()
-    account("new")
-    row = text(account="new")
-    accounts._snapshot = replace(known, taken_at=time.monotonic())
-    [row] = deliver(row)
-    assert (row.status, row.provider) == ("sent", "new")
-
-
-@pytest.mark.parametrize(
-    ("name", "error"),
-    [("mail-a", UnknownAccount), ("nobody", UnknownAccount), (7, InvalidField)],
-)
-def test_an_account_of_another_channel_or_none_is_refused(
-    account: Callable[..., Any], text: Callable[..., Notification], name: Any, error: Any
-) -> None:
-    account("sms-a")
-    account("mail-a", channel="email")
-    with pytest.raises(error) as refused:
-        text(account=name)
-    assert refused.value.field == "account"
-    assert not Notification.objects.exists()
-
-
-def test_a_named_account_has_to_allow_the_sender(
-    account: Callable[..., Any], transactional_db: None
-) -> None:
-    for name in ("shop", "alarm"):
-        account(name, channel="email", settings={"from": f"{name}@example.org"})
-    mail: Any = {"channel": "email", "recipient": "ada@example.org", "subject": "S", "body": "B"}
-    send(**mail, account="alarm", from_email="alarm@example.org")
-    with pytest.raises(InvalidField) as refused:
-        send(**mail, account="shop", from_email="alarm@example.org")
-    assert refused.value.field == "from_email"
-
-
-def test_a_named_account_that_takes_no_such_recipient_is_refused(
-    push_accounts: None,
-) -> None:
-    push: Any = {"channel": "push", "recipient": "t" * 40, "subject": "S", "body": "B"}
-    send(**push, account="fcm-a")
-    with pytest.raises(MalformedRecipient) as refused:
-        send(**push, account="web-a")
-    assert refused.value.field == "recipient"

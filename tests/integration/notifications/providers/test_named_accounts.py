@@ -1,0 +1,122 @@
+"""A notification that names the account that sends it goes by no other."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from notifications.core.errors import InvalidField, MalformedRecipient, UnknownAccount
+from notifications.models import (
+    AccountRule,
+    FailedDelivery,
+    Notification,
+)
+from notifications.monitoring import timeline
+from notifications.providers import accounts
+from notifications.submission import send
+
+
+def attempts(notification: Any) -> list[Any]:
+    found = notification.attempts.all()
+    return [(a.number, a.provider, a.result) for a in found]
+
+
+def test_a_notification_goes_by_the_account_that_it_names(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
+    account("busy")
+    quiet = account("quiet", weight=0)
+    AccountRule.objects.create(account=quiet, country_prefix="+1")
+    accounts.forget()
+    named, other = deliver(text(account="quiet"), text())
+    assert (named.provider, other.provider) == ("quiet", "busy")
+    assert named.attempts.get().choice == "named"
+
+
+def test_a_named_account_has_no_other_that_stands_in_for_it(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
+    account("broken", settings={"behaviour": "result=transient&code=503"})
+    account("working")
+    named, other = deliver(text(account="broken"), text())
+    assert (named.status, attempts(named)) == ("scheduled", [(1, "broken", "transient")])
+    assert other.provider == "working"
+
+
+def test_a_named_account_that_is_disabled_is_waited_for(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
+    account("working")
+    account("away", enabled=False)
+    named, other = deliver(text(account="away"), text())
+    assert (named.status, named.reason, named.attempt_count) == ("scheduled", "no_provider", 0)
+    assert any("away" in event.title for event in timeline.of(named))
+    assert other.status == "sent"
+
+
+def test_what_names_an_account_that_was_deleted_meanwhile_fails_and_says_so(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
+    account("working")
+    gone = account("gone")
+    named, other = text(account="gone"), text()
+    gone.delete()
+    accounts.forget()
+    named, other = deliver(named, other)
+    assert (named.status, named.reason) == ("failed", "unknown_account")
+    tried = named.attempts.get()
+    assert (tried.code, tried.provider) == ("unknown_account", "")
+    assert "gone" in tried.detail
+    assert other.status == "sent"
+    assert FailedDelivery.objects.get().notification == named
+
+
+def test_a_named_account_that_a_worker_has_not_seen_yet_is_looked_for_again(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
+    account("old")
+    known = accounts.current()
+    account("new")
+    row = text(account="new")
+    accounts._snapshot = replace(known, taken_at=time.monotonic())
+    [row] = deliver(row)
+    assert (row.status, row.provider) == ("sent", "new")
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("mail-a", UnknownAccount), ("nobody", UnknownAccount), (7, InvalidField)],
+)
+def test_an_account_of_another_channel_or_none_is_refused(
+    account: Callable[..., Any], text: Callable[..., Notification], name: Any, error: Any
+) -> None:
+    account("sms-a")
+    account("mail-a", channel="email")
+    with pytest.raises(error) as refused:
+        text(account=name)
+    assert refused.value.field == "account"
+    assert not Notification.objects.exists()
+
+
+def test_a_named_account_has_to_allow_the_sender(
+    account: Callable[..., Any], transactional_db: None
+) -> None:
+    for name in ("shop", "alarm"):
+        account(name, channel="email", settings={"from": f"{name}@example.org"})
+    mail: Any = {"channel": "email", "recipient": "ada@example.org", "subject": "S", "body": "B"}
+    send(**mail, account="alarm", from_email="alarm@example.org")
+    with pytest.raises(InvalidField) as refused:
+        send(**mail, account="shop", from_email="alarm@example.org")
+    assert refused.value.field == "from_email"
+
+
+def test_a_named_account_that_takes_no_such_recipient_is_refused(
+    push_accounts: None,
+) -> None:
+    push: Any = {"channel": "push", "recipient": "t" * 40, "subject": "S", "body": "B"}
+    send(**push, account="fcm-a")
+    with pytest.raises(MalformedRecipient) as refused:
+        send(**push, account="web-a")
+    assert refused.value.field == "recipient"
