@@ -1,209 +1,47 @@
 """Every page and action of the admin, for every role: what it may, and what it then does.
 
-The pages come from the URLs and the actions from the admin classes, so that one which the tables
-below do not know fails here. Each is tried for real: who may not is refused and changes nothing,
-whoever may changes something. V, A, O and D are the viewer, the author, the operator and the admin.
+Each of the tables (``walk_tables``, which know all of them: ``test_walk_tables.py``) is tried for
+real: who may not is refused and changes nothing, whoever may changes something.
 """
 
-import json
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth.models import Group, User
-from django.core.cache import cache
+from django.contrib.auth.models import User
 from django.db import connection, transaction
-from django.http import HttpResponse
 from django.test import Client, override_settings
-from django.urls import get_resolver, path, reverse
+from django.urls import reverse
 from django_celery_beat.models import (
-    ClockedSchedule,
-    CrontabSchedule,
-    IntervalSchedule,
     PeriodicTask,
-    SolarSchedule,
 )
-from django_celery_results.models import GroupResult, TaskResult
 
-from config.admin_site import ADMIN_SITE
-from config.audit import log
-from config.models import AuditEntry
-from notifications.admin.urls import urlpatterns
-from notifications.gateways.govuk import urls as govuk
-from notifications.maintenance import archive
 from notifications.models import (
-    ApiKey,
-    ArchivedNotification,
-    Audience,
     Batch,
-    BulkReplay,
-    Category,
-    Chain,
-    ChainRun,
-    DeliveryWindow,
-    Event,
     EventRule,
-    FailedDelivery,
-    Hold,
-    Notification,
-    OutboxMessage,
-    Project,
-    ProviderAccount,
-    QuarantinedRow,
-    QueueWeight,
-    RateLimit,
-    Recipient,
-    Suppression,
-    Throttle,
 )
-from notifications.operations import api_keys
-from notifications.submission import send
-from scheduling.models import Fire, FireStatus, Schedule
-from templates_engine.models import Partial, Template, TemplateVersion
-from templates_engine.publishing import create_version, publish
+from templates_engine.models import TemplateVersion
 from tests import roles
+from tests.integration.config.walk_rows import furnished
+from tests.integration.config.walk_tables import (
+    ACTIONS,
+    ALL,
+    FOR_STAFF,
+    LETTERS,
+    MODELS,
+    PAGES,
+    ROW_ACTIONS,
+    STAFF,
+    label,
+    page_of,
+    where_of,
+)
 from tests.page_weight import Scales
 
 pytestmark = pytest.mark.django_db
 
-LETTERS = dict(zip("VAOD", roles.NAMES, strict=True))
-ALL = "VAOD"
 HEAVIEST = 300_000  # bytes of a page on a first look
-STAFF = object()  # whoever may log in, of no role, too
-
-# Who may see, add, change and delete rows by forms.
-MODELS = {
-    "auth.group": ("D", "D", "D", "D"),
-    "auth.user": ("D", "D", "D", "D"),
-    "config.auditentry": ("D", "", "", ""),
-    "django_celery_beat.clockedschedule": (ALL, "D", "D", "D"),
-    "django_celery_beat.crontabschedule": (ALL, "D", "D", "D"),
-    "django_celery_beat.intervalschedule": (ALL, "D", "D", "D"),
-    "django_celery_beat.periodictask": (ALL, "D", "D", "D"),
-    "django_celery_beat.solarschedule": (ALL, "D", "D", "D"),
-    "django_celery_results.groupresult": (ALL, "", "", ""),
-    "django_celery_results.taskresult": (ALL, "", "", ""),
-    "notifications.apikey": ("D", "D", "D", ""),
-    "notifications.archivednotification": (ALL, "", "", ""),
-    "notifications.audience": (ALL, "OD", "OD", "OD"),
-    "notifications.batch": (ALL, "", "", ""),
-    "notifications.bulkreplay": (ALL, "", "", ""),
-    "notifications.category": (ALL, "D", "D", "D"),
-    "notifications.chain": (ALL, "D", "D", "D"),
-    "notifications.chainrun": (ALL, "", "", ""),
-    "notifications.deliverywindow": (ALL, "D", "D", "D"),
-    "notifications.event": (ALL, "", "", ""),
-    "notifications.eventrule": (ALL, "D", "D", "D"),
-    "notifications.faileddelivery": (ALL, "", "", ""),
-    "notifications.hold": (ALL, "OD", "", ""),
-    "notifications.notification": (ALL, "", "", ""),
-    "notifications.project": ("D", "D", "D", ""),
-    "notifications.provideraccount": (ALL, "D", "D", "D"),
-    "notifications.quarantinedrow": (ALL, "", "", ""),
-    "notifications.queueweight": (ALL, "OD", "OD", "OD"),
-    "notifications.ratelimit": (ALL, "D", "D", "D"),
-    "notifications.recipient": (ALL, "OD", "OD", "OD"),
-    "notifications.suppression": (ALL, "OD", "", ""),
-    "notifications.throttle": (ALL, "D", "D", "D"),
-    "scheduling.fire": (ALL, "", "", ""),
-    "templates_engine.partial": (ALL, "AD", "AD", "AD"),
-    "templates_engine.template": (ALL, "AD", "AD", ""),
-    "templates_engine.templateversion": (ALL, "", "AD", "AD"),
-}
-
-# Pages that are read.
-PAGES = {
-    "index": ALL,
-    "search": ALL,
-    "password_change": ALL,
-    "password_change_done": ALL,
-    "jsi18n": ALL,
-    "auth_user_password_change": "D",
-    "config_auditentry_export": "D",
-    "django_celery_beat_periodictask_outlook": ALL,
-    "django_celery_beat_periodictask_calendars": ALL,
-    "notifications_template_variables": ALL,
-    "notifications_faileddelivery_causes": ALL,
-    "templates_engine_templateversion_preview_page": ALL,
-    "templates_engine_templateversion_preview": ALL,
-    "templates_engine_templateversion_compare_page": ALL,
-    "templates_engine_templateversion_compare": ALL,
-    "dashboard-live": ALL,
-    "dashboard-stream": ALL,
-    "find": ALL,
-    "notifications_batch_progress": ALL,
-    "send": "OD",
-    "send-sheet": "OD",
-    "outbox": "OD",
-    "outbox-message": "OD",
-    "batch-errors": ALL,
-    "personal-data": "D",
-}
-# Pages that show nothing of anybody, which every member of staff may open.
-FOR_STAFF = {
-    *("index", "search", "password_change", "password_change_done", "jsi18n"),
-    *("dashboard-live", "dashboard-stream"),
-}
-# Pages that every visitor may open, and those that only lead on.
-OPEN = {"login", "logout", "autocomplete", "view_on_site", "app_list"}
-
-# Actions of a row's page.
-ROW_ACTIONS = {
-    "django_celery_beat_periodictask_pause": "OD",
-    "django_celery_beat_periodictask_resume": "OD",
-    "django_celery_beat_periodictask_run": "OD",
-    "django_celery_beat_periodictask_backfill": "OD",
-    "django_celery_beat_periodictask_duplicate": "D",
-    "notifications_faileddelivery_replay_cause": "OD",
-    "notifications_faileddelivery_discard_cause": "OD",
-    "notifications_faileddelivery_replay": "OD",
-    "notifications_faileddelivery_discard": "OD",
-    "notifications_notification_cancel": "OD",
-    "notifications_notification_resend": "OD",
-    "notifications_notification_suppress": "OD",
-    "notifications_batch_pause_it": "OD",
-    "notifications_batch_resume_it": "OD",
-    "notifications_batch_cancel_it": "OD",
-    "notifications_provideraccount_send_test": "D",
-    "notifications_provideraccount_probe": "OD",
-    "notifications_provideraccount_hold": "OD",
-    "notifications_provideraccount_release_account": "OD",
-    "templates_engine_template_new_version": "AD",
-    "templates_engine_template_withdraw": "AD",
-    "templates_engine_templateversion_ask": "AD",
-    "templates_engine_templateversion_publish": "AD",
-    "templates_engine_templateversion_roll_back": "AD",
-}
-
-# Actions on chosen rows of a list.
-ACTIONS = {
-    ("django_celery_beat.periodictask", "pause_selected"): "OD",
-    ("django_celery_beat.periodictask", "resume_selected"): "OD",
-    ("django_celery_beat.periodictask", "run_selected"): "OD",
-    ("notifications.apikey", "rotate"): "D",
-    ("notifications.apikey", "revoke"): "D",
-    ("notifications.batch", "pause"): "OD",
-    ("notifications.batch", "resume"): "OD",
-    ("notifications.batch", "cancel"): "OD",
-    ("notifications.faileddelivery", "replay_selected"): "OD",
-    ("notifications.hold", "release"): "OD",
-    ("notifications.notification", "cancel_selected"): "OD",
-    ("notifications.notification", "resend_selected"): "OD",
-    ("notifications.quarantinedrow", "release"): "OD",
-    ("notifications.suppression", "lift"): "OD",
-    ("scheduling.fire", "replay_selected"): "OD",
-    ("scheduling.fire", "replay_causes"): "OD",
-    ("scheduling.fire", "discard_selected"): "OD",
-}
-
-BESIDE_ADMIN = {name for url in urlpatterns if (name := getattr(url, "name", None))}
-# Django's own: the way to a row's form, and what answers for an address that there is not.
-NAMELESS = ("<path:object_id>/", "(?P<url>.*)$")
-STANDARD = ("changelist", "add", "history", "delete", "change")
 FORM = {
     "_form_submitted": "on",
     "reason": "r",
@@ -216,104 +54,9 @@ FORM = {
     "until_1": "00:01",
     "pace": "1",
 }
-# Addresses that ask for no login: see docs/security.md, and the tests that it names.
-ELSEWHERE = {
-    *("", "api/v1/", "metrics", "webhooks/<str:name>", "unsubscribe/<str:token>"),
-    *("preferences/<str:token>", "opened/<str:token>.gif"),
-    *("healthz/live", "healthz/ready", "favicon.ico"),
-    *(f"v2/{address.pattern}" for address in govuk.urlpatterns),  # test_govuk.py walks these
-}
 NOT_OFFERED = (200, 302, 403)  # the list again, without the action
 # Tables that a look alone writes to.
 BESIDE = ("django_session", "django_admin_log", "config_auditentry")
-
-
-def label(model: Any) -> Any:
-    return model._meta.label_lower
-
-
-def page_of(model: Any, verb: str, *args: Any) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{verb}", args=args)
-
-
-def where_of(name: str, args: Any) -> str:
-    return reverse(name if name in BESIDE_ADMIN else f"admin:{name}", args=args)
-
-
-def elsewhere(resolver: Any, before: str = "") -> Iterator[str]:
-    """Name every address beside the admin's and the APIs'."""
-    for one in resolver.url_patterns:
-        address = f"{before}{one.pattern}"
-        if hasattr(one, "url_patterns"):
-            yield from () if address in ("admin/", "api/v1/") else elsewhere(one, address)
-        elif getattr(one, "name", None) not in BESIDE_ADMIN:
-            yield address
-
-
-def named_pages() -> Iterator[str]:
-    """Name every URL of the admin, and of the pages beside it that want a login."""
-    for model, page in admin.site._registry.items():
-        prefix = f"{model._meta.app_label}_{model._meta.model_name}_"
-        for name in names(page.get_urls()):
-            if name.removeprefix(prefix) not in STANDARD:
-                yield name
-    of_models = {str(url.pattern) for url in admin.site.get_urls() if hasattr(url, "url_patterns")}
-    assert of_models == {
-        f"{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry
-    }
-    yield from names(url for url in admin.site.get_urls() if not hasattr(url, "url_patterns"))
-    yield from BESIDE_ADMIN
-
-
-def names(urls: Iterable[Any]) -> Iterator[str]:
-    """Name these URLs, and those that they lead to; by its pattern what has no name."""
-    for url in urls:
-        if hasattr(url, "url_patterns"):
-            yield from names(url.url_patterns)
-        elif url.name or str(url.pattern) not in NAMELESS:
-            yield url.name or str(url.pattern)
-
-
-def test_every_page_and_action_is_in_the_tables() -> None:
-    assert {label(model) for model in admin.site._registry} == MODELS.keys()
-    assert {*named_pages()} == PAGES.keys() | ROW_ACTIONS.keys() | OPEN
-    actions = {
-        (label(model), name if isinstance(name, str) else name.__name__)
-        for model, page in admin.site._registry.items()
-        for name in page.actions or ()
-    }
-    assert actions == ACTIONS.keys()
-    assert [name for name, _ in admin.site.actions] == ["delete_selected"]
-    assert {*elsewhere(get_resolver())} == ELSEWHERE
-
-
-def test_the_font_of_icons_has_those_of_the_menu_and_of_all_actions() -> None:
-    menu = [
-        item["icon"] for group in ADMIN_SITE["SIDEBAR"]["navigation"] for item in group["items"]
-    ]
-    actions = [
-        getattr(page, name).icon
-        for page in admin.site._registry.values()
-        for name in getattr(page, "actions_detail", ())
-        if isinstance(name, str)
-    ]
-    in_font = {*(Path(settings.BASE_DIR) / "deploy" / "icons.txt").read_text().split()}
-    assert {*menu, *actions} - {None} <= in_font
-
-
-@pytest.mark.parametrize("name", ["notifications_notification_new", "outbox-new", None])
-def test_a_page_or_an_action_that_no_table_knows_is_noticed(
-    monkeypatch: pytest.MonkeyPatch, name: Any
-) -> None:
-    page = admin.site._registry[Notification]
-    with monkeypatch.context() as changed:
-        changed.setattr(page, "actions", [*(page.actions or ()), "new"])
-        with pytest.raises(AssertionError):
-            test_every_page_and_action_is_in_the_tables()
-    urls = [path("<path:object_id>/new/", lambda _: HttpResponse(), name=name), *page.get_urls()]
-    monkeypatch.setattr(page, "get_urls", lambda: urls)
-    with pytest.raises(AssertionError):
-        test_every_page_and_action_is_in_the_tables()
 
 
 @pytest.fixture(autouse=True)
@@ -354,139 +97,6 @@ def people(world: Any) -> dict[Any, Any]:
     """Make a member of staff of each role, and one of none."""
     nobody = User.objects.create_user("nobody", is_staff=True)
     return {"": nobody, **{letter: roles.person(name) for letter, name in LETTERS.items()}}
-
-
-def furnished() -> Any:
-    """Make a row of each model, in a state from which each action can move it on."""
-    cache.clear()
-    roles.make()
-    now = datetime.now(UTC)
-
-    def ended(status: str, **fields: Any) -> Notification:
-        row = send(subject="S", body="B", **fields)
-        Notification.objects.filter(pk=row.pk).update(status=status, due_at=None, finished_at=now)
-        return row
-
-    waits = send(channel="simulator", recipient="ada", body="B", countdown=600)
-    captured = ended("sent", channel="email", recipient="ada@example.org")
-    OutboxMessage.objects.create(
-        notification=captured, channel="email", recipient="ada@example.org", content={"body": "B"}
-    )
-    dead = ended("failed", channel="simulator", recipient="ada")
-    FailedDelivery.objects.create(
-        notification=dead,
-        channel="simulator",
-        priority="medium",
-        reason="rejected",
-        error_class="E",
-        fingerprint="f" * 32,
-        created_at=now,
-    )
-    archive.keep([captured.id])
-    interval = IntervalSchedule.objects.create(every=9, period="seconds")
-    tasks = [
-        PeriodicTask.objects.create(
-            name=name,
-            task="notifications.send_notification",
-            kwargs=json.dumps({"channel": "simulator", "recipient": "ada", "body": "B"}),
-            interval=interval,
-            enabled=name != "paused",
-        )
-        for name in ("active", "paused")
-    ]
-    for task in tasks:
-        Schedule.objects.get_or_create(pk=task.pk)
-    fire = Fire.objects.create(
-        schedule_id=tasks[0].pk,
-        scheduled_for=now - timedelta(hours=1),
-        fire_at=now - timedelta(hours=1),
-        finished_at=now - timedelta(minutes=50),
-        status=FireStatus.FAILED,
-        cause="c" * 32,
-        history=[],
-    )
-    template = Template.objects.create(name="code", channel="simulator", category="transactional")
-    parts = {"subject": "S", "body": "B {{ code }}"}
-    archived, published, draft = (
-        create_version(template, parts, sample_context={"code": "1"}) for _ in range(3)
-    )
-    publish(archived)
-    publish(published)
-    log.record(log.Who(log.Kind.PERSON, "ada"), "hold.add")
-    rows = {
-        Group: Group.objects.get(name="viewer"),
-        User: User.objects.create_user("eve", "eve@example.org"),
-        AuditEntry: AuditEntry.objects.first(),
-        ClockedSchedule: ClockedSchedule.objects.create(clocked_time=now),
-        CrontabSchedule: CrontabSchedule.objects.create(),
-        IntervalSchedule: IntervalSchedule.objects.create(every=77),
-        PeriodicTask: tasks[0],
-        SolarSchedule: SolarSchedule.objects.create(event="sunset", latitude=1, longitude=1),
-        GroupResult: GroupResult.objects.create(group_id="g"),
-        TaskResult: TaskResult.objects.create(task_id="t"),
-        ApiKey: api_keys.create("shop").row,
-        ArchivedNotification: ArchivedNotification.objects.get(),
-        Audience: Audience.objects.create(name="all", filter={"everyone": True}),
-        Batch: Batch.objects.create(name="b", closed_at=now),
-        BulkReplay: BulkReplay.objects.create(fingerprint="f", total=1, per_second=1, last_id=1),
-        Category: Category.objects.create(name="report"),
-        Throttle: Throttle.objects.create(category="report", limit=3),
-        Chain: Chain.objects.create(
-            name="c", steps=[{"channel": "sms", "body": "B", "recipient": "+436641234567"}]
-        ),
-        ChainRun: ChainRun.objects.create(chain="c", stop_on="sent", waits=[60, 0]),
-        DeliveryWindow: DeliveryWindow.objects.create(
-            category="report", begins="08:00", ends="20:00"
-        ),
-        Event: Event.objects.create(name="a.b", data={"to": "x@example.org"}, content_hash="x"),
-        EventRule: EventRule.objects.create(
-            name="r", event="a.b", channel="simulator", recipients="data.to", template="code"
-        ),
-        FailedDelivery: FailedDelivery.objects.get(),
-        Hold: Hold.objects.create(scope="account", value="mail-b"),
-        Notification: waits,
-        Project: Project.objects.create(name="shop"),
-        ProviderAccount: ProviderAccount.objects.create(
-            name="mail-a", channel="simulator", kind="simulator"
-        ),
-        QuarantinedRow: QuarantinedRow.objects.create(
-            loop="retention", key="1", first_seen_at=now, last_seen_at=now, quarantined_at=now
-        ),
-        QueueWeight: QueueWeight.objects.create(queue="email.low", weight=3),
-        RateLimit: RateLimit.objects.create(scope="recipient", channel="email", rate="5/m"),
-        Recipient: Recipient.objects.create(key="customer-17"),
-        Suppression: Suppression.objects.create(channel="email", recipient="x@example.org"),
-        Fire: fire,
-        Partial: Partial.objects.create(name="foot", source="x"),
-        Template: template,
-        TemplateVersion: draft,
-    }
-    others = {
-        "resume": tasks[1],
-        "resume_selected": tasks[1],
-        "resume_it": Batch.objects.create(name="q", state="paused", closed_at=now),
-        "batch.resume": Batch.objects.create(name="p", state="paused", closed_at=now),
-        "roll_back": archived,
-        "release_account": ProviderAccount.objects.create(
-            name="mail-b", channel="simulator", kind="simulator"
-        ),
-    }
-    fingerprint = rows[FailedDelivery].fingerprint
-    addresses = {
-        "notifications_faileddelivery_replay_cause": [fingerprint],
-        "notifications_faileddelivery_discard_cause": [fingerprint],
-        "notifications_template_variables": [template.pk],
-        "templates_engine_templateversion_preview_page": [draft.pk],
-        "templates_engine_templateversion_preview": [draft.pk],
-        "templates_engine_templateversion_compare_page": [draft.pk],
-        "templates_engine_templateversion_compare": [draft.pk],
-        "auth_user_password_change": [rows[User].pk],
-        "outbox-message": [OutboxMessage.objects.get().pk],
-        "batch-errors": [rows[Batch].pk],
-        "notifications_batch_progress": [rows[Batch].pk],
-    }
-    assert {label(model) for model in rows} == MODELS.keys()
-    return rows, others, addresses
 
 
 def writes() -> dict[Any, Any]:
