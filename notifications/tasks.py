@@ -38,6 +38,7 @@ from notifications.core.routing import (
 from notifications.core.world import DEFAULT_PROJECT, World
 from notifications.delivery import background, claims, failed_deliveries, pipeline
 from notifications.delivery.outcomes import Recorded
+from notifications.models import Notification, Status
 from notifications.operations import batches
 from notifications.queueing import making_way, send_rate
 from notifications.queueing.making_way import Slot
@@ -49,6 +50,7 @@ from scheduling import isolation, outages, watch
 _POLICY = POLICIES[DEFAULT_PRIORITY]
 _NAMED = "Pass them as kwargs."
 UNDER_WAY = "under way"  # the provider has not answered yet
+DEFERRED = "deferred"  # it waits for an account, an endpoint, a limit or a window
 NOT_WAITING = "not waiting"  # delivered already, cancelled, or somebody else has it
 
 
@@ -348,6 +350,12 @@ def _deliver_due(
     return taken, recorded
 
 
+def _what_became_of(id_: UUID) -> str:
+    """Return the status of a notification that was not sent; ``deferred`` if it waits again."""
+    status = Notification.objects.filter(pk=id_).values_list("status", flat=True).first()
+    return DEFERRED if status in (Status.SCHEDULED, Status.QUEUED) else str(status)
+
+
 def deliver_one(id_: UUID, *, worker: str, slot: Slot | None = None) -> str:
     """Deliver one notification, if it waits for it, and say what became of it."""
     taken = claims.claim([id_])
@@ -356,7 +364,7 @@ def deliver_one(id_: UUID, *, worker: str, slot: Slot | None = None) -> str:
     with metrics.busy(taken):
         recorded = pipeline.deliver(taken, worker=worker, slot=slot, follow=followers.call_after)
     if not recorded:
-        return UNDER_WAY if slot is not None and slot.left else "expired"
+        return UNDER_WAY if slot is not None and slot.left else _what_became_of(id_)
     followers.call_after(recorded)
     decision, code = recorded[0].decision, recorded[0].code
     if decision.step is Step.RETRY:

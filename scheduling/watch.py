@@ -17,6 +17,7 @@ from threading import Lock, Thread
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from billiard.process import current_process
 from django.db import Error as DatabaseError
 from django.db import connection, connections, transaction
 from django.db.models import Model
@@ -145,7 +146,8 @@ class Watch:
         is_again = now - self._ended_here < LONGEST_QUIET
         self._quiet_here = min(self._quiet_here * 2, LONGEST_QUIET) if is_again else QUIET
         logger.error(
-            "%s_away: %s (%s); %s", self._server, outage.reason, outage.code, self._meanwhile
+            "%s_away: %s (%s); %s%s",
+            *(self._server, outage.reason, outage.code, self._meanwhile, _in_child()),
         )
         threads.lasting(f"{self._server}-watch", partial(self._ask, now)).start()
 
@@ -185,7 +187,7 @@ class Watch:
             took = self._ended - since
             self._outage = None
             self._brief.clear()
-        logger.warning("%s_back after %.0f s", self._server, took)
+        logger.warning("%s_back after %.0f s%s", self._server, took, _in_child())
         return True
 
     def _answers(self) -> bool:
@@ -198,6 +200,12 @@ class Watch:
                     self._turn_into(outage)
             return False
         return True
+
+
+def _in_child() -> str:
+    """Return which child of a worker speaks; "" in any other process."""
+    name = str(current_process().name)
+    return "" if name == "MainProcess" else f"; in {name}"
 
 
 def _lasting(outage: Outage | None) -> Outage | None:

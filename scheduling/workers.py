@@ -82,10 +82,13 @@ class Announcer(Thread):
         self.join(INTERVAL)
         if watch.database.outage is not None or self.is_alive():
             return
+        connections.close_all()  # this thread's, which may be from before an outage
         try:
             WorkerProcess.objects.filter(name=self._name).delete()
         except Error as error:
             logger.warning("A worker cannot sign off: %s", type(error).__name__)
+        finally:
+            connections.close_all()
 
 
 _announcer: Announcer | None = None

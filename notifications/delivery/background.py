@@ -71,6 +71,7 @@ class _Process:
         self.thread: threading.Thread | None = None
         self.session: BaseDatabaseWrapper | None = None  # of the thread
         self.is_asked = False  # whether the thread is to connect
+        self.is_refused = False  # as the thread connected last; the log has it
         self.waits_until = 0.0  # from connecting, which failed
         self.slots = 0  # that send now
 
@@ -207,13 +208,17 @@ def _leave(process: _Process, sending: Sending) -> None:
 
 
 def _connect(process: _Process) -> None:
-    """Take a connection before anything is to be recorded; its refusal is told of."""
+    """Take a connection before anything is to be recorded; its refusal is told of once."""
     backoff: float | None = 0.0
     try:
         connection.ensure_connection()
     except Exception as error:  # noqa: BLE001 -- the boundary of this thread: who asked sees that there is none
         backoff = watch.database_outage(error)
-        log.warning("no_connection_to_record_over", error=type(error).__name__)
+        if not process.is_refused:
+            log.warning("no_connection_to_record_over", error=type(error).__name__)
+        process.is_refused = True
+    else:
+        process.is_refused = False
     with process.changed:
         process.session = connections[DEFAULT_DB_ALIAS]
         process.waits_until = time.monotonic() + (

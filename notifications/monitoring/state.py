@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from math import nan
 
 import structlog
-from django.db import Error, connection
+from django.db import Error
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -19,7 +19,7 @@ from notifications.monitoring import servers, waiting
 from notifications.operations import bulk_replays, holds
 from notifications.providers import accounts, health
 from notifications.queueing import allocation, backlog, publisher
-from scheduling import isolation, liveness, outages, watch, workers
+from scheduling import isolation, liveness, watch, workers
 from scheduling import status as scheduler_status
 from scheduling.models import WorkerProcess
 
@@ -44,10 +44,8 @@ class StateCollector(Collector):
             try:
                 yield from list(part())
             except Exception as error:
-                if isinstance(error, Error) and outages.is_outage(error):
-                    reachable = False
-                    log.warning("metrics_without_database", error=type(error).__name__)
-                    connection.close()
+                if isinstance(error, Error) and watch.database_outage(error) is not None:
+                    reachable = False  # said by its watch
                     break
                 if isolation.concerns_everybody(error):
                     raise

@@ -5,11 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 from celery import Celery
+from django.db import connection
 from kombu.entity import Queue
 
 from scheduling import housekeeping, workers
 from scheduling.clock import database_now
 from scheduling.models import WorkerProcess
+from tests.servers.process import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,6 +36,20 @@ def test_a_worker_is_alive_until_it_is_silent(app: Celery) -> None:
     assert workers.alive(now + workers.LIVE) == []
     housekeeping.clean(now + housekeeping.PROCESSES_KEPT + timedelta(seconds=1))
     assert not WorkerProcess.objects.exists()
+
+
+def test_a_worker_whose_session_has_ended_signs_off_all_the_same(
+    app: Celery, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = announcer(app, "jobs")
+    one.start()
+    wait_until(workers.alive)
+    connection.ensure_connection()
+    assert connection.connection is not None
+    connection.connection.close()  # as an outage leaves it, unknown to Django
+    one.stop()
+    assert workers.alive() == []
+    assert "sign off" not in caplog.text
 
 
 def test_a_worker_without_its_broker_consumes_nothing(app: Celery) -> None:

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 
@@ -250,6 +250,7 @@ def test_nothing_is_sent_that_could_not_be_recorded_for_want_of_a_connection(
         wait_until(lambda: database.count(PUT_OFF) == len(each))
         wait_until(lambda: "it has no connection left (53300)" in worker.output())
         assert smtp_server.messages == []
+        assert worker.output().count("no_connection_to_record_over") == 1
     finally:
         database.run("ALTER ROLE app CONNECTION LIMIT -1")
     system.beat()
@@ -338,6 +339,17 @@ def test_an_error_that_ends_one_transaction_delays_and_doubles_nothing(
     for process in running:
         assert process.returncode is None
         assert process.first_traceback() == ""
+
+
+def test_a_session_that_ends_between_commit_and_publishing_is_no_error(
+    transactional_db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with transaction.atomic():
+        transaction.on_commit(connection.connection.close)  # unknown to Django
+        send_many([SIMULATED] * 3)
+    assert Notification.objects.count() == 3
+    assert "on_commit" not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_the_doctor_finds_a_database_that_takes_no_write(transactional_db: None) -> None:
