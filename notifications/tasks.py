@@ -266,16 +266,16 @@ def send_to_each(
     accepted, and ``IdempotencyConflict`` if another content was sent by this run before.
     """
     run = self.run_id()
-    each = [
+    requests = [
         {**repeats.to_one(recipient), "idempotency_key": f"{run}:{number}"}
         for number, recipient in enumerate(recipients)
     ]
-    content = repeats.content_hash(each, fields)
+    content = repeats.content_hash(requests, fields)
     world = World(
         projects.check(fields.get("project", DEFAULT_PROJECT)), fields.get("test") is True
     )
     batch = batches.of_run(self.request.id, use=run, content=content, world=world)
-    submitted = submission.send_many(each, batch=batch, **fields)
+    submitted = submission.send_many(requests, batch=batch, **fields)
     if submitted.errors and not (submitted.accepted or submitted.duplicates):
         raise next(iter(submitted.errors.values()))
     return str(submitted.batch.pk)

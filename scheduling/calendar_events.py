@@ -233,7 +233,7 @@ def days_of(begin: date, length: int) -> Iterator[date]:
 
 def _values(dates: Any) -> Iterator[Any]:
     lists = dates if isinstance(dates, list) else [dates]
-    return (moment for each in lists for moment in _moments(each))
+    return (moment for values in lists for moment in _moments(values))
 
 
 def _moments(field: Any) -> list[Any]:

@@ -151,11 +151,11 @@ def _is_careful(schedule: Schedule) -> bool:
 
 def _unfinished(fires: Iterable[Fire], careful: Collection[int]) -> Iterable[tuple[int, str, str]]:
     """Return schedule, concurrency key and status of the fires that have not ended."""
-    which = Q(schedule__in=careful)
+    condition = Q(schedule__in=careful)
     keys = {fire.schedule.concurrency_key for fire in fires} - {""}
     if keys:
-        which |= Q(schedule__concurrency_key__in=keys)
-    unfinished = Fire.objects.filter(which, finished_at=None)
+        condition |= Q(schedule__concurrency_key__in=keys)
+    unfinished = Fire.objects.filter(condition, finished_at=None)
     return unfinished.values_list("schedule_id", "schedule__concurrency_key", "status")
 
 
@@ -216,10 +216,10 @@ def _save_tasks(schedules: Sequence[Schedule], fires: Iterable[Fire], now: datet
         if schedule.pk in runs
     ]
     bulk.update(PeriodicTask, ("last_run_at", "total_run_count"), counted)
-    done = [schedule.pk for schedule in schedules if _is_done(schedule, runs, now)]
-    if done:
-        PeriodicTask.objects.filter(pk__in=done).update(enabled=False)
-        Schedule.objects.filter(pk__in=done).update(next_fire_at=None)
+    ended = [schedule.pk for schedule in schedules if _is_done(schedule, runs, now)]
+    if ended:
+        PeriodicTask.objects.filter(pk__in=ended).update(enabled=False)
+        Schedule.objects.filter(pk__in=ended).update(next_fire_at=None)
 
 
 def _is_done(schedule: Schedule, runs: dict[int, int], now: datetime) -> bool:

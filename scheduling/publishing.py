@@ -153,8 +153,8 @@ def _id_of(fire: AnyFire) -> object:
 
 def _mark(book: Book, fire: AnyFire) -> bool:
     """Mark one fire dispatched; false also of one whose row takes no write: it is not published."""
-    done, _ = isolation.each([fire], book.mark, stage="marking a fire", key=_id_of)
-    return any(done)
+    marked, _ = isolation.each([fire], book.mark, stage="marking a fire", key=_id_of)
+    return any(marked)
 
 
 def _send_all(

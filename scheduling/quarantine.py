@@ -56,11 +56,11 @@ def isolated(
     def do(part: list[Key]) -> None:
         try:
             with transactions.brief():
-                done = work(take(part))
+                part_results = work(take(part))
         except Exception as error:
             errors[part[0]] = error
             raise
-        results.extend(done)
+        results.extend(part_results)
 
     for key, _ in isolation.halving(keys, do, stage=stage, key=str):
         _end(key, partial(blame, key, errors[key]), stage)

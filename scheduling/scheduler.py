@@ -146,17 +146,17 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
             self._claim,
             self._recover,
         )
-        done, failure = 0, None
+        count, failure = 0, None
         for step in steps:
             try:
-                done += step(view)
+                count += step(view)
             except Exception as error:
                 if isolation.concerns_everybody(error):
                     raise
                 failure = failure or error
         if failure is not None:
             raise failure
-        if done:
+        if count:
             return 0.0
         wait = view.seconds_until_due()
         return min(wait or CONTENDED_INTERVAL, self.max_interval)

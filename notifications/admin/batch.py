@@ -123,13 +123,13 @@ class BatchAdmin(ReadOnlyAdmin):
     def done(self, batch: Batch) -> SafeString:
         counts = _counts(batch)
         waiting = {*UNFINISHED, "paused"}
-        done = sum(count for status, count in counts.items() if status not in waiting)
+        finished = sum(count for status, count in counts.items() if status not in waiting)
         return format_html(
             '<progress class="ntf-progress" aria-label="Progress" max="{}" value="{}"></progress>'
             "{} of {}",
             batch.accepted or 1,
-            done,
-            done,
+            finished,
+            finished,
             batch.accepted,
         )
 

@@ -147,6 +147,6 @@ def _told(run: ChainRun) -> story.Story:
     return told
 
 
-def _runs_of(which: Q) -> "QuerySet[Any, UUID | None]":
-    steps = Notification.objects.filter(which, chain_run__isnull=False)
+def _runs_of(condition: Q) -> "QuerySet[Any, UUID | None]":
+    steps = Notification.objects.filter(condition, chain_run__isnull=False)
     return steps.order_by().values_list("chain_run", flat=True)

@@ -68,9 +68,9 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def _forget(request: HttpRequest, recipient: str, project: str) -> HttpResponse:
-    done = personal_data.forget(recipient, project=project, by=who(request))
-    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in done.items())
+    forgotten = personal_data.forget(recipient, project=project, by=who(request))
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in forgotten.items())
     messages.success(request, f"Forgotten: {counts or 'nothing was kept'}.")
-    if problem := personal_data.left_to_do(done):
+    if problem := personal_data.left_to_do(forgotten):
         messages.warning(request, problem)
     return redirect("personal-data")

@@ -203,8 +203,8 @@ class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in 
             return data
         recipient = suppressions.comparable(data["channel"], data["recipient"])
         same = {"channel": data["channel"], "recipient": recipient, "scope": data["scope"]}
-        mine = {name: getattr(self.instance, name) for name in ("project", "test", "account")}
-        if Suppression.objects.filter(**same, **mine, lifted_at=None).exists():
+        values = {name: getattr(self.instance, name) for name in ("project", "test", "account")}
+        if Suppression.objects.filter(**same, **values, lifted_at=None).exists():
             self.add_error("recipient", "It is suppressed already.")
         return data
 

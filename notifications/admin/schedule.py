@@ -131,16 +131,16 @@ class NotificationScheduleForm(ScheduleForm):
         recipients = _recipients(data)
         fields = self._fields()
         self._check(recipients)
-        each = [_stored(recipient) for recipient in recipients]
+        stored = [_stored(recipient) for recipient in recipients]
         whom: dict[str, Any]
         if (audience := data.get("audience")) is not None:
             task, whom = routing.SEND_TO_AUDIENCE_TASK, {"audience": audience.name}
             if audience.project != DEFAULT_PROJECT:
                 fields.setdefault("project", audience.project)
         elif len(recipients) == 1:
-            task, whom = routing.SEND_TASK, repeats.to_one(each[0])
+            task, whom = routing.SEND_TASK, repeats.to_one(stored[0])
         else:
-            task, whom = routing.SEND_TO_EACH_TASK, {"recipients": each}
+            task, whom = routing.SEND_TO_EACH_TASK, {"recipients": stored}
         data |= {"task": task, "regtask": "", "args": "[]", "kwargs": json.dumps(whom | fields)}
 
     def _fields(self) -> dict[str, Any]:

@@ -42,8 +42,8 @@ def _probes(every: "QuerySet[Record]", term: str) -> Iterator[Iterator[UUID]]:
     for recipient in spellings.kept(every.model, term):
         yield rows.order_by().filter(recipient=recipient)[:MOST].iterator()
     yield rows.order_by().filter(reference=term).exclude(reference="")[:MOST].iterator()
-    mine = {"project__in": projects.names(), "test__in": (False, True)}  # the index begins so
-    keyed = rows.order_by().filter(idempotency_key=term, **mine)
+    worlds = {"project__in": projects.names(), "test__in": (False, True)}  # the index begins so
+    keyed = rows.order_by().filter(idempotency_key=term, **worlds)
     yield keyed.exclude(idempotency_key="")[:MOST].iterator()
     given = Attempt.objects.filter(provider_message_id=term).exclude(provider_message_id="")
     yield given.order_by().values_list("notification_id", flat=True)[:MOST].iterator()

@@ -323,9 +323,9 @@ def _define(
 
 def _mine(world: World) -> "QuerySet[PeriodicTask]":
     """Return the jobs of a world. One that its schedulers have not seen yet is the default's."""
-    mine = Q(firing__namespace=world.namespace)
+    of_project = Q(firing__namespace=world.namespace)
     rows: QuerySet[PeriodicTask] = PeriodicTask.objects.filter(
-        mine | Q(firing=None) if world == LIVE else mine
+        of_project | Q(firing=None) if world == LIVE else of_project
     )
     return rows
 

@@ -159,8 +159,8 @@ def _write(chunk: ExpansionChunk) -> None:
         for key, person in found.items()
     ]
     answers = iter(acceptance.accept_many(asked, batch=batch))
-    each = [next(answers) if key in found else Answer(error=_GONE) for key in chunk.members]
-    _count(batch.pk, chunk.first, each)
+    in_order = [next(answers) if key in found else Answer(error=_GONE) for key in chunk.members]
+    _count(batch.pk, chunk.first, in_order)
 
 
 def _id_of(row: Expansion, recipient: int) -> UUID:

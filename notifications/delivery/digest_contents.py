@@ -40,15 +40,15 @@ def contents_of(digest: UUID) -> dict[str, Any] | None:
 
     In a transaction of its own, so that no two are locked at a time.
     """
-    its = Notification.objects.filter(digest_id=digest).exclude(status=Status.MERGED)
+    of_digest = Notification.objects.filter(digest_id=digest).exclude(status=Status.MERGED)
     with transaction.atomic():
         open_ = Digest.objects.filter(pk=digest, closed_at__isnull=True)
         if open_.update(closed_at=clock.now()):  # waits for those that join
             # A statement of its own, which sees what they have committed.
             context = _collect(digest)
             Digest.objects.filter(pk=digest).update(merged=context["count"])
-            its.update(context=context)
-    context = its.values_list("context", flat=True).first() or {}
+            of_digest.update(context=context)
+    context = of_digest.values_list("context", flat=True).first() or {}
     return context if context.get("count") else None
 
 

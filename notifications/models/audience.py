@@ -98,8 +98,8 @@ class Expansion(models.Model):
 
     @property
     def _unanswered(self) -> int:
-        done = self.batch.accepted + self.batch.refused + self.batch.duplicates
-        return max(self.matched - done, 0)
+        answered = self.batch.accepted + self.batch.refused + self.batch.duplicates
+        return max(self.matched - answered, 0)
 
 
 class ExpansionChunk(models.Model):

@@ -64,10 +64,10 @@ _lock = threading.Lock()
 def last(minutes: int = MINUTES) -> list[Counts]:
     """Return the last so many minutes, the oldest first; the newest is not over."""
     now = clock.now()
-    this = now.replace(second=0, microsecond=0)
-    starts = [this - MINUTE * back for back in reversed(range(minutes))]
+    minute = now.replace(second=0, microsecond=0)
+    starts = [minute - MINUTE * back for back in reversed(range(minutes))]
     with _lock:
-        for start in [start for start in _settled if start < this - LAST_HOUR]:
+        for start in [start for start in _settled if start < minute - LAST_HOUR]:
             del _settled[start]
         at = time.monotonic()
         recent = {start: m for start, (when, m) in _counted.items() if at - when < FRESH}
@@ -89,15 +89,15 @@ def last_hours(hours: int) -> list[Counts]:
 
     They are what schedulers have counted, and the last ten minutes as ``last`` has them.
     """
-    this = clock.now().replace(minute=0, second=0, microsecond=0)
+    latest = clock.now().replace(minute=0, second=0, microsecond=0)
     found = {
         start: Counts(start)
-        for start in (this - timedelta(hours=back) for back in reversed(range(hours)))
+        for start in (latest - timedelta(hours=back) for back in reversed(range(hours)))
     }
     newest = last(10)
     kept = MinuteCount.objects.filter(minute__gte=min(found), minute__lt=newest[0].start)
     sums = (Sum("accepted"), Sum("sent"), Sum("failed"))
-    by_hour = kept.exclude(channel="").annotate(hour=TruncHour("minute", tzinfo=this.tzinfo))
+    by_hour = kept.exclude(channel="").annotate(hour=TruncHour("minute", tzinfo=latest.tzinfo))
     for hour, channel, priority, *counts in by_hour.values_list(
         "hour", "channel", "priority"
     ).annotate(*sums):
@@ -119,9 +119,9 @@ def forget() -> None:
 def tick() -> float:
     """Keep the counts of the minutes that have settled since, and drop old ones; a ticker's."""
     now = clock.now()
-    this = now.replace(second=0, microsecond=0)
+    minute = now.replace(second=0, microsecond=0)
     newest = MinuteCount.objects.aggregate(newest=Max("minute"))["newest"]
-    start = max(newest + MINUTE if newest else this - LAST_HOUR, this - LAST_HOUR)
+    start = max(newest + MINUTE if newest else minute - LAST_HOUR, minute - LAST_HOUR)
     for _ in range(AT_ONCE):
         if not _is_over(start, now):
             break

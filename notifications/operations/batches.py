@@ -94,9 +94,9 @@ def progress_of(rows: Sequence[Batch]) -> dict[UUID, dict[str, int]]:
     """Count as ``progress`` does, of several batches at once, by their ids."""
     states = {batch.pk: batch.state for batch in rows}
     counts: dict[UUID, Counter[str]] = {key: Counter() for key in states}
-    theirs = Notification.objects.filter(batch__in=states).order_by()
+    notifications = Notification.objects.filter(batch__in=states).order_by()
     # Of the index alone: no other column is named.
-    for key, status, count in theirs.values_list("batch", "status").annotate(all=Count("*")):
+    for key, status, count in notifications.values_list("batch", "status").annotate(all=Count("*")):
         shown = _WAITING_AS.get(states[key], status) if status in WAITING else status
         counts[key][shown] += count
     return {key: dict(found) for key, found in counts.items()}

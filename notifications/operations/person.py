@@ -85,10 +85,10 @@ class Person:
 
     def of(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
         """Return the rows whose recipient it is."""
-        its = Q(recipient__in=self._written)
+        condition = Q(recipient__in=self._written)
         for world, key in self._ids:
-            its |= Q(**world.columns, recipient_key=key)
-        found: QuerySet[Any] = rows.filter(its)
+            condition |= Q(**world.columns, recipient_key=key)
+        found: QuerySet[Any] = rows.filter(condition)
         return found
 
     def delete_stored(self) -> int:
@@ -103,18 +103,18 @@ class Person:
     def runs(self, ids: Iterable[Any]) -> "QuerySet[ChainRun]":
         """Return the runs of chains that these notifications are steps of, or that name it."""
         steps = Notification.objects.filter(pk__in=list(ids), chain_run__isnull=False)
-        its = Q(pk__in=list(steps.values_list("chain_run", flat=True)))
+        condition = Q(pk__in=list(steps.values_list("chain_run", flat=True)))
         for world, key in self._ids:
-            its |= Q(**world.columns, recipient_key=key)
-        return ChainRun.objects.filter(its)
+            condition |= Q(**world.columns, recipient_key=key)
+        return ChainRun.objects.filter(condition)
 
     def counted(self) -> "QuerySet[ThrottleUse]":
         """Return what throttles have counted of it."""
-        its = Q(recipient__in=self._written)
+        condition = Q(recipient__in=self._written)
         for world, key in self._ids:
             of_world = {f"throttle__{name}": value for name, value in world.columns.items()}
-            its |= Q(**of_world, recipient_key=key)
-        return ThrottleUse.objects.filter(its)
+            condition |= Q(**of_world, recipient_key=key)
+        return ThrottleUse.objects.filter(condition)
 
     def saying(self, rows: "QuerySet[Any]", *columns: str) -> "QuerySet[Any]":
         """Return the rows in whose text or JSON it stands."""
@@ -178,10 +178,10 @@ class Person:
 
     def events(self, ids: Iterable[Any]) -> "QuerySet[Event]":
         """Return the events that say its address, have its id as a key, or caused notifications."""
-        its = Q(effects__notification_id__in=list(ids))
+        condition = Q(effects__notification_id__in=list(ids))
         for world, key in self._ids:
-            its |= Q(**world.columns, key=key)
-        caused = Q(pk__in=Event.objects.filter(its).values("pk"))
+            condition |= Q(**world.columns, key=key)
+        caused = Q(pk__in=Event.objects.filter(condition).values("pk"))
         said = Q(pk__in=self.saying(Event.objects.all(), "data", "key").values("pk"))
         return Event.objects.filter(caused | said)
 

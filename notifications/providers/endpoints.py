@@ -65,10 +65,10 @@ def _allowances(names: list[str]) -> dict[str, Allowance]:
                 allowances[endpoint] = Allowance(0, wait / 1000)
             elif hangs is not None:
                 allowance = f"{_key(endpoint)}:turn"
-                mine = client.set(allowance, 1, nx=True, px=int(_longest_turn() * 1000))
+                is_free = client.set(allowance, 1, nx=True, px=int(_longest_turn() * 1000))
                 allowances[endpoint] = (
                     Allowance(_most(int(hangs)), _longest_turn())
-                    if mine
+                    if is_free
                     else Allowance(0, max(client.pttl(allowance), 100) / 1000)
                 )
     return allowances

@@ -140,10 +140,10 @@ def _ask_redis(asks: Sequence[LimitRequest], buckets: Mapping[str, Bucket]) -> l
     arguments: list[int | str] = []
     for bucket in buckets.values():
         arguments += [round(bucket.interval * 1e6), round(bucket.tolerance * 1e6)]
-    for each in asks:
-        kind = "reserved" if each.reserved else "peek" if each.peek else "new"
-        arguments += [kind, len(each.buckets)]
-        arguments += [place[b.key] for b in each.buckets]
+    for ask in asks:
+        kind = "reserved" if ask.reserved else "peek" if ask.peek else "new"
+        arguments += [kind, len(ask.buckets)]
+        arguments += [place[b.key] for b in ask.buckets]
     with shared_state() as client:
         waits = client.register_script(_SCRIPT)(keys=keys, args=arguments)
     return [wait / 1e6 for wait in waits]

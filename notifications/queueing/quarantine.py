@@ -46,9 +46,9 @@ def work_off(
             work(row)
 
     read, unread = dialect.readable(rows, keys)
-    done, faults = isolation.each(read, alone, stage=loop, key=_pk)
+    worked, faults = isolation.each(read, alone, stage=loop, key=_pk)
     note(loop, [*unread, *((row.pk, fault) for row, fault in faults)])
-    return len(done)
+    return len(worked)
 
 
 def _pk(row: models.Model) -> object:

@@ -108,7 +108,7 @@ def choose(recipient: Recipient, changes: Iterable[Change], how: How) -> int:
         lifted = [_lift(row, change) for change in wanted]
         renewed = _renewed(row, wanted, how)
         now = clock.now()
-        done = [
+        consents = [
             Consent(
                 recipient=row,
                 category=change.category,
@@ -122,11 +122,11 @@ def choose(recipient: Recipient, changes: Iterable[Change], how: How) -> int:
             for change, *effects in zip(wanted, changed, lifted, renewed, strict=True)
             if any(effects)
         ]
-        Consent.objects.bulk_create(done)
+        Consent.objects.bulk_create(consents)
         row.choices = {name: chosen for name, chosen in row.choices.items() if chosen}
         row.save(update_fields=["choices"])
     recipient.choices = row.choices
-    return len(done)
+    return len(consents)
 
 
 def _renewed(recipient: Recipient, changes: Sequence[Change], how: How) -> list[bool]:

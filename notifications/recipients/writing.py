@@ -66,14 +66,14 @@ def _locked(
     created: set[str] = set()
     base = {**_ROWS.defaults, **world.columns, "created_at": now, "updated_at": now}
     while missing := sorted(wanted.keys() - ids.keys()):  # one may be deleted in between
-        mine = Recipient.objects.filter(**world.columns)
-        there = set(mine.filter(key__in=missing).values_list("key", flat=True))
+        recipients = Recipient.objects.filter(**world.columns)
+        there = set(recipients.filter(key__in=missing).values_list("key", flat=True))
         new = [{**base, **wanted[key].columns, "key": key} for key in missing if key not in there]
         made = _ROWS.insert_numbered(new, "key", skip_taken=True)
         created |= made.keys()
         ids |= made
         if others := [key for key in missing if key not in made]:
-            locked = mine.filter(key__in=others).order_by("key").select_for_update()
+            locked = recipients.filter(key__in=others).order_by("key").select_for_update()
             ids |= locked.values_list("key", "pk")
     return ids, created
 

@@ -147,11 +147,11 @@ class DatabaseBackend:
     def tick(self, app: Celery) -> float:
         """Do one round; ``scheduling.scheduler`` does the same with a boundary for each step."""
         view = outlook.look()
-        done = changes.apply_changes(view.now) if view.has_changes else 0
+        changed = changes.apply_changes(view.now) if view.has_changes else 0
         with self.pace.measured() as limit:
             fires = claims.claim_due(view.now, limit) + recovery.recover(view.now, limit)
             dispatch.publish(app, fires)
-        return 0.0 if done or fires else view.seconds_until_due()
+        return 0.0 if changed or fires else view.seconds_until_due()
 
     def replan(self, calendars: Collection[str]) -> None:
         calendar_changes.replan(calendars, database_now())

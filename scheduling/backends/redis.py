@@ -152,8 +152,8 @@ class RedisStore:
         for move in moves:
             arguments += _arguments(move)
         keys = [*self._documents, self._versions, self._keys]
-        done: Any = self._commit(keys=keys, args=arguments)
-        return [_as_stored(move, now) for move, now in zip(moves, done, strict=True)]
+        versions: Any = self._commit(keys=keys, args=arguments)
+        return [_as_stored(move, now) for move, now in zip(moves, versions, strict=True)]
 
     def remove(self, name: str) -> bool:
         fires = self.fires_of(name, -1)

@@ -42,7 +42,7 @@ def recount(store: Store, now: datetime) -> int:
     )
     moves = [Move(job=job) for job in planned_anew if job is not None]
     moves += [Move(fires=[fire]) for fire in _looked_at_in_time(store, jobs, now)]
-    return sum(done is not None for done in store.commit(moves))
+    return sum(moved is not None for moved in store.commit(moves))
 
 
 def answered(fires: Iterable[Fire], now: datetime) -> datetime:

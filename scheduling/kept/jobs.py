@@ -143,8 +143,8 @@ class Jobs(Runs):
             job, now = self.job(name), self.now()
             others = overlaps.beside(self._store, job)
             (fire,), keys = overlaps.admitted(job, [by_hand(job, now)], others, now)
-            (done,) = self._store.commit([Move(job=job, fires=[fire], keys=keys)])
-            if done is not None and done.fires:
+            (committed,) = self._store.commit([Move(job=job, fires=[fire], keys=keys)])
+            if committed is not None and committed.fires:
                 return fire.id
         raise Contended(f"The job {name!r} changes too often.")
 
@@ -219,8 +219,8 @@ class Jobs(Runs):
             job = self.job(failed.job)
             again = by_hand(job, now)
             closed = replace(failed, resolved_at=now, resolution="replayed", replayed_as=again.id)
-            (done,) = self._store.commit([Move(job=job, fires=[closed, again])])
-            if done is not None and len(done.fires) == 2:
+            (committed,) = self._store.commit([Move(job=job, fires=[closed, again])])
+            if committed is not None and len(committed.fires) == 2:
                 return again.id
         raise Contended(f"The fire {key} changes too often.")
 
@@ -272,9 +272,9 @@ class Jobs(Runs):
             assert job is not None  # noqa: S101 -- each change gives one
             if job == before:
                 return job
-            (done,) = self._store.commit([Move(job=job)])
-            if done is not None and done.job is not None:
-                return done.job
+            (committed,) = self._store.commit([Move(job=job)])
+            if committed is not None and committed.job is not None:
+                return committed.job
         raise Contended(f"The job {name!r} changes too often.")
 
 

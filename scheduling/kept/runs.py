@@ -57,8 +57,8 @@ class Runs:
             )
             for fire in fires
         ]
-        done = self._store.commit([Move(fires=[fire]) for fire in marked])
-        return sum(move is not None for move in done)
+        committed = self._store.commit([Move(fires=[fire]) for fire in marked])
+        return sum(move is not None for move in committed)
 
     def postpone(self, fires: Iterable[Fire], error: BaseException) -> None:
         """Leave unpublished fires claimed, to be tried again soon.
@@ -336,9 +336,9 @@ class Runs:
             changed = None if fire is None else decide(fire)
             if changed is None:
                 return None
-            (done,) = self._store.commit([self._with_consequences(changed)])
-            if done is not None:
-                return next(moved for moved in done.fires if moved.id == pk)
+            (committed,) = self._store.commit([self._with_consequences(changed)])
+            if committed is not None:
+                return next(moved for moved in committed.fires if moved.id == pk)
         raise Contended(f"The fire {pk} changes too often.")
 
     def _with_consequences(self, fire: Fire) -> Move:

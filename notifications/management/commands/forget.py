@@ -37,15 +37,15 @@ class Command(BaseCommand):
             confirm(f"This will erase all that is kept of {options['recipient']}, for good.")
         if dry_run:
             with transaction.atomic():
-                done = personal_data.forget(options["recipient"], project=options["project"])
+                forgotten = personal_data.forget(options["recipient"], project=options["project"])
                 transaction.set_rollback(True)
         else:
-            done = personal_data.forget(options["recipient"], project=options["project"])
-        for name, count in done.items():
+            forgotten = personal_data.forget(options["recipient"], project=options["project"])
+        for name, count in forgotten.items():
             self.stdout.write(f"{name}: {count}")
-        if not done:
+        if not forgotten:
             self.stdout.write("Nothing is kept of this recipient.")
         if dry_run:
             self.stdout.write("Nothing was changed.")
-        elif problem := personal_data.left_to_do(done):
+        elif problem := personal_data.left_to_do(forgotten):
             raise CommandError(problem)
