@@ -12,7 +12,7 @@ from environs import validate
 
 from config.admin_site import ADMIN_SITE
 from config.staff_login import settings as staff_login
-from notifications.core import private_files
+from notifications.core import private_files, setting_values
 from notifications.core.environment import (
     AT_LEAST_ONE,
     MOST_DAYS,
@@ -217,7 +217,7 @@ PROXY_SSL_HEADER = (
     env.str(
         "PROXY_SSL_HEADER",
         default="",
-        validate=like(r"[A-Za-z0-9-]+", "Use the header's name: X-Forwarded-Proto."),
+        validate=like(setting_values.HEADER_NAME, "Use the header's name: X-Forwarded-Proto."),
     )
     or ""
 )

@@ -15,7 +15,7 @@ from typing import Any
 
 from environs import validate
 
-from notifications.core import private_files, roles
+from notifications.core import private_files, roles, setting_values
 from notifications.core.environment import (
     AT_LEAST_ONE,
     MOST_DAYS,
@@ -274,7 +274,9 @@ NOTIFICATIONS_MAIL_HEADERS = env.list(
         *("X-*", "In-Reply-To", "References", "Importance", "Priority", "Precedence", "Keywords"),
         *("Comments", "Organization", "Thread-Index", "Thread-Topic", "List-*"),
     ],
-    validate=each(like("[!-9;-~]+", "Use the names of headers, * for any ending.")),
+    validate=each(
+        like(setting_values.HEADER_NAME_START, "Use the names of headers, * for any ending.")
+    ),
 )
 # Attachments that are refused, by the ending of their name or by their type.
 NOTIFICATIONS_MAIL_REFUSED_TYPES = env.list(
@@ -286,7 +288,7 @@ NOTIFICATIONS_MAIL_REFUSED_TYPES = env.list(
         *(".sys", ".vb", ".vbe", ".vbs", ".vxd", ".wsc", ".wsf", ".wsh"),
         *("application/x-msdownload", "application/x-msdos-program"),
     ],
-    validate=each(like(r"\.[^\s/]+|[^\s/.][^\s/]*/[^\s/]+", "Use endings like .exe, or types.")),
+    validate=each(like(setting_values.FILE_KIND, "Use endings like .exe, or types.")),
 )
 # The name in STORAGES of where attachments are kept; empty: in the database.
 NOTIFICATIONS_ATTACHMENT_STORAGE = env.str("NOTIFICATIONS_ATTACHMENT_STORAGE", default="")
@@ -325,7 +327,7 @@ SECRETS_NAMES: list[str] = (
     env.list(
         "SECRETS_NAMES",
         default=[],
-        validate=each(like(r"[A-Za-z_][A-Za-z0-9_]*", "Use names of variables.")),
+        validate=each(like(setting_values.VARIABLE_NAME, "Use names of variables.")),
     )
     or []
 )
@@ -356,7 +358,11 @@ METRICS_PORT = env.int("METRICS_PORT", default=0, validate=PORT)  # 0: not at al
 METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1", validate=host) or ""
 # A bearer token; empty: in production this machine alone is answered, else anybody.
 METRICS_TOKEN = (
-    env.str("METRICS_TOKEN", default="", validate=like(r"[!-~ ]+", "A header carries ASCII alone."))
+    env.str(
+        "METRICS_TOKEN",
+        default="",
+        validate=like(setting_values.HEADER_VALUE, "A header carries ASCII alone."),
+    )
     or ""
 )
 # Whether requests, waits and calls of providers are traced by OpenTelemetry (extra otel), which

@@ -20,6 +20,13 @@ _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _LONGEST_NAME = 253  # octets (RFC 1035, 2.3.4)
 
 
+HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
+HEADER_NAME_START = re.compile(r"[!-9;-~]+")  # or a whole name
+FILE_KIND = re.compile(r"\.[^\s/]+|[^\s/.][^\s/]*/[^\s/]+")
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+HEADER_VALUE = re.compile(r"[!-~ ]+")
+
+
 def each(check: Check) -> Callable[[Iterable[str]], None]:
     """Return what checks every one of several texts."""
 
@@ -33,11 +40,11 @@ def each(check: Check) -> Callable[[Iterable[str]], None]:
     return check_all
 
 
-def like(pattern: str, hint: str) -> Check:
+def like(pattern: re.Pattern[str], hint: str) -> Check:
     """Return what asks for a text that matches the whole pattern."""
 
     def check(text: str) -> None:
-        _demand(text == "" or re.fullmatch(pattern, text) is not None, hint)
+        _demand(text == "" or pattern.fullmatch(text) is not None, hint)
 
     return check
 
