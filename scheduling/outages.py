@@ -103,6 +103,10 @@ _DATABASE_ERRORS = frozenset({"django.db.utils.Error", "django.db.utils.Interfac
 _NO_ANSWER = "it does not answer"
 _SILENT = "ServerSilent"
 
+# PgBouncer ends a client's session with this code and the name of the setting that it was for.
+_OF_A_POOLER = "08P01"
+_POOLER_WAITED = ("query_wait_timeout", "query_timeout", "server_login_retry")
+
 # SQLSTATEs (Postgres' manual, appendix A), and their classes of two characters.
 _SQLSTATES = {
     "08": "the connection broke",
@@ -179,6 +183,8 @@ _BRIEF_SQLITE_ERRORS = {
 def _of_database(error: BaseException) -> Outage | None:
     driver: Any = error if hasattr(error, "sqlstate") else error.__cause__
     if state := getattr(driver, "sqlstate", None):
+        if str(state) == _OF_A_POOLER and any(words in str(driver) for words in _POOLER_WAITED):
+            return Outage(DATABASE, _NO_ANSWER, _OF_A_POOLER, makes_wait=True)
         return _of_code(str(state), error, _SQLSTATES, _BRIEF_SQLSTATES)
     if name := getattr(driver, "sqlite_errorname", None):
         return _of_code(str(name), error, _SQLITE_ERRORS, _BRIEF_SQLITE_ERRORS)

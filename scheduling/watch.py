@@ -35,6 +35,7 @@ from scheduling.outages import (
     of,
     used_its_bound,
 )
+from scheduling.postgresql.patience import answered_within
 from scheduling.waiting_statements import statement_waits
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ ASK_EVERY = 1.0
 MANY_BRIEF = 3
 """So many brief outages within ``BRIEF_WINDOW`` are a lasting one."""
 BRIEF_WINDOW = 10.0
+PROBE_WITHIN = 6.0
+"""Seconds."""
 # Who holds a table for longer than a second keeps others from their work.
 _PROBE_SETTINGS = """
 SET LOCAL work_mem = '64kB'; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '3s'
@@ -243,9 +246,10 @@ def write_to_database() -> None:
 
     On Postgres it also takes, for a moment, the lock that each write takes of a table, and has a
     query spill to disk, for a small row may find room on a full one. The last are the writes that
-    work consists of: a single table may refuse them.
+    work consists of: a single table may refuse them. A Postgres that has not answered all of it
+    within ``PROBE_WITHIN`` does not answer, even if a pooler before it does.
     """
-    with transaction.atomic():
+    with answered_within(PROBE_WITHIN), transaction.atomic():
         on_postgres = connection.vendor == "postgresql"
         if on_postgres:
             _execute(_PROBE_SETTINGS)

@@ -4,6 +4,7 @@ Each figure costs index probes, and counts stop at a limit: a million waiting ro
 than ten thousand.
 """
 
+import time
 from collections.abc import Iterator
 from math import nan
 
@@ -22,10 +23,12 @@ from notifications.queueing import allocation, backlog, publisher
 from scheduling import isolation, liveness, watch, workers
 from scheduling import status as scheduler_status
 from scheduling.models import WorkerProcess
+from scheduling.postgresql.patience import answered_within
 
 log = structlog.get_logger(__name__)
 
 MOST = 10_000  # rows counted per queue: more is "very many" to whoever is woken by it
+READ_WITHIN = 8.0  # seconds: a scrape is given up after ten
 _QUEUE = ("channel", "priority")
 
 
@@ -40,9 +43,12 @@ class StateCollector(Collector):
         known = watch.database.outage
         reachable = known is None or not known.makes_wait
         faulty = 0
+        ends = time.monotonic() + READ_WITHIN
         for part in PARTS if reachable else ():
             try:
-                yield from list(part())
+                with answered_within(max(ends - time.monotonic(), 0.0)):
+                    families = list(part())
+                yield from families
             except Exception as error:
                 if isinstance(error, Error) and watch.database_outage(error) is not None:
                     reachable = False  # said by its watch

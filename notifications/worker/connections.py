@@ -11,6 +11,7 @@ from django.db.backends.signals import connection_created
 from notifications.core import routing
 from notifications.db import shared_state
 from notifications.queueing import publisher
+from scheduling.postgresql import patience
 
 
 def meet_servers(**_: Any) -> None:
@@ -35,9 +36,11 @@ def bound_statements() -> None:
     """Have Postgres end what the web waits for too long; commands and tasks are not bound.
 
     A bound that the role or the address has stays. Behind PgBouncer, where sessions are shared,
-    only those hold.
+    the web itself ends a statement that has taken too long.
     """
-    if not settings.DATABASE_IS_POOLED:
+    if settings.DATABASE_IS_POOLED:
+        patience.bound_statements(settings.WEB_STATEMENT_TIMEOUT)
+    else:
         connection_created.connect(_bound)
         connections.close_all()
 

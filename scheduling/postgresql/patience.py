@@ -6,14 +6,21 @@ where its kernel still answers. So a statement that waits for ``PATIENCE`` has i
 another connection: one that gives none within ``CONNECT`` is silent, and the statement ends. A
 server that answers may take as long as it likes, for a report or a migration.
 
+Behind a pooler the pooler answers, whatever its server does. So who must answer somebody else in
+time says how long its statements may take (``answered_within``, ``bound_statements``): what takes
+longer ends with ``ServerSilent``, too.
+
 An attempt to connect that is given up is closed at once, and while the server is known to be
 silent this process has one attempt open at most: a server that goes on has to serve each.
 """
 
+import math
 import os
+import threading
 import time
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -110,6 +117,37 @@ def timed_out(error: psycopg.OperationalError) -> bool:
     return "timeout expired" in str(error)  # the driver's class is that of the last attempt
 
 
+class _Bounds(threading.local):
+    """For how long this thread waits for its statements."""
+
+    until = math.inf  # of the monotonic clock
+
+    def exceeded(self, waited: float) -> bool:
+        """Return whether a statement that has been waited for so long is to be given up."""
+        return waited >= _longest or time.monotonic() >= self.until
+
+
+_longest = math.inf  # seconds of each statement of this process
+_bounds = _Bounds()
+
+
+def bound_statements(seconds: float) -> None:
+    """Have each statement of this process end after so many seconds; 0: as before."""
+    global _longest  # noqa: PLW0603 -- one bound per process
+    _longest = seconds or math.inf
+
+
+@contextmanager
+def answered_within(seconds: float) -> Iterator[None]:
+    """Give up what this block asks of Postgres when it has taken so many seconds in all."""
+    before = _bounds.until
+    _bounds.until = min(before, time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _bounds.until = before
+
+
 class Connection(psycopg.Connection[Any]):
     """A connection whose statements end with ``ServerSilent`` when the server is silent."""
 
@@ -127,6 +165,9 @@ class Connection(psycopg.Connection[Any]):
                 if not (ready := (yield wanted)):
                     now = time.monotonic()
                     began = began or now
+                    if _bounds.exceeded(now - began):
+                        self.pgconn.finish()
+                        raise ServerSilent("the server has not answered in time")
                     if now - began >= look_after:
                         self._look(is_first=look_after == PATIENCE)
                         look_after += min(look_after, LONGEST_PATIENCE)

@@ -25,6 +25,7 @@ pool_mode = transaction
 default_pool_size = {connections}
 max_client_conn = 200
 ignore_startup_parameters = extra_float_digits
+query_wait_timeout = {query_wait}
 """
 
 
@@ -36,10 +37,12 @@ def pgbouncer_binary() -> str | None:
 class PgBouncer(ServerProcess):
     """Shares ``connections`` to the server of this URL among its clients.
 
+    A client waits ``query_wait`` seconds for one of them.
+
     Raises FileNotFoundError where no PgBouncer is installed.
     """
 
-    def __init__(self, database_url: str, connections: int) -> None:
+    def __init__(self, database_url: str, connections: int, query_wait: int = 120) -> None:
         binary = pgbouncer_binary()
         if binary is None:
             raise FileNotFoundError(MISSING)
@@ -53,6 +56,7 @@ class PgBouncer(ServerProcess):
             user=self._backend.username,
             port=self.port,
             connections=connections,
+            query_wait=query_wait,
         )
         (self.folder / "pgbouncer.ini").write_text(configuration)
         if user:

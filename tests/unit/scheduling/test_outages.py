@@ -43,6 +43,13 @@ def test_a_database_that_refuses_all_work_is_out(sqlstate: str, reason: str) -> 
     assert outage == outages.Outage("database", reason, sqlstate)
 
 
+def test_a_pooler_that_has_waited_for_its_server_tells_that_it_does_not_answer() -> None:
+    error = django.db.OperationalError()
+    error.__cause__ = psycopg.errors.ProtocolViolation("FATAL:  query_wait_timeout")
+    outage = outages.of(error)
+    assert outage == outages.Outage("database", "it does not answer", "08P01", makes_wait=True)
+
+
 @pytest.mark.parametrize(
     "sqlstate", ["40P01", "40001", "57014", "55P03", "57P01", "25P02", "26000"]
 )
