@@ -3,7 +3,7 @@
 A row that cannot be read costs itself: it becomes a refused row of the batch.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NoReturn
@@ -20,7 +20,8 @@ from notifications.core.errors import MalformedRow
 
 # Columns that are fields of a notification; every other one is a variable of the template.
 FIELDS = frozenset(
-    {"recipient", "to", "category", "idempotency_key", "reference", "locale", "eta", "local_time"}
+    {"recipient", "to", "account", "category", "idempotency_key", "reference", "locale", "eta"}
+    | {"local_time"}
 )
 # Fields, too, where no template could have variables of these names.
 OWN_TEXT = frozenset({"subject", "body"})
@@ -70,7 +71,9 @@ def read_rows(request: HttpRequest, *, template: str) -> Rows:
         raise Problem("body-too-large", f"A batch has at most {longest} bytes.")
     if is_json:
         return _json(body)
-    return rows_of_csv(body, FIELDS if template else FIELDS | OWN_TEXT, codec)
+    if template:
+        return rows_of_csv(body, FIELDS, codec)
+    return rows_of_csv(body, FIELDS | OWN_TEXT, codec, has_variables=False)
 
 
 def read_csv(
@@ -149,12 +152,19 @@ def _check_shared(common: Fields) -> None:
             )
 
 
-def rows_of_csv(body: bytes, fields: frozenset[str], codec: str = "") -> Rows:
-    """Read a CSV, whose columns but ``fields`` are variables. Raises ``Problem``: 413 or 422."""
+def rows_of_csv(
+    body: bytes, fields: frozenset[str], codec: str = "", *, has_variables: bool = True
+) -> Rows:
+    """Read a CSV, whose columns but ``fields`` are variables of the template, if there is one.
+
+    Raises ``Problem``: 413, or 422, also for a column that nothing would use.
+    """
     # Read once to see that it can be read to its end, before the first row is accepted.
     try:
         read = partial(csv_rows.read, body, codec, fields=fields)
         sheet = read()
+        if not has_variables:
+            _check_columns(sheet.header, fields)
         rows = Rows(lambda: (_item(row, fields) for row in read().rows()))
         for row in sheet.rows():
             rows.lines.append(row.line)
@@ -163,6 +173,18 @@ def rows_of_csv(body: bytes, fields: frozenset[str], codec: str = "") -> Rows:
     rows.blank = sheet.blank
     _check_count(len(rows.lines))
     return rows
+
+
+def _check_columns(header: Sequence[str], fields: frozenset[str]) -> None:
+    """Refuse columns that nothing would use, as there is no template. Raises ``Problem``."""
+    if unused := [name[:50] for name in header if name not in fields]:
+        known = ", ".join(sorted(fields))
+        raise Problem(
+            "invalid-request",
+            f"Without a template nothing uses the columns {', '.join(unused[:20])}.",
+            field="body",
+            hint=f"Name a template in the query. Columns that are fields: {known}.",
+        )
 
 
 def _item(row: csv_rows.Row, fields: frozenset[str]) -> Item:

@@ -164,11 +164,12 @@ def create_batch(
 
     The body is a JSON list of notifications, or an object of `notifications` and `common`, the
     fields that all of them share, such as `attachments`; or a CSV (`Content-Type: text/csv`)
-    whose columns `recipient`, `to` (the id of a stored recipient), `category`, `idempotency_key`,
-    `reference`, `locale`, `eta` and `local_time` are what they are called, and whose other columns
-    are the template's variables; without a template, `subject` and `body` are the text. Commas,
-    semicolons and tabs are recognised. A CSV is read by the `charset` of its content type, else as
-    UTF-8 or UTF-16. Rows that are refused, or that cannot be read, stop no others.
+    whose columns `recipient`, `to` (the id of a stored recipient), `account`, `category`,
+    `idempotency_key`, `reference`, `locale`, `eta` and `local_time` are what they are called, and
+    whose other columns are the template's variables; without a template, `subject` and `body` are
+    the text, and another column is refused. Commas, semicolons and tabs are recognised. A CSV is
+    read by the `charset` of its content type, else as UTF-8 or UTF-16. Rows that are refused, or
+    that cannot be read, stop no others.
 
     An object of `audience`, `common` and `variables` goes to a saved audience, however many
     recipients it has: who is in it is decided now, and the rows follow within seconds to minutes.

@@ -21,7 +21,7 @@ from notifications.db import clock, dialect
 from notifications.models import Audience, Batch
 from notifications.models.recipient import ADDRESSED
 from notifications.queueing import eager
-from notifications.submission import building, projects, repeats, requests
+from notifications.submission import building, content, projects, repeats, requests
 from notifications.submission.building import Asked
 from notifications.submission.fields import CommonFields
 from templates_engine import catalog
@@ -104,19 +104,22 @@ def check(name: object, common: Fields, fills: Any, world: World) -> Wanted:
         if error.field.partition(".")[0] not in _OF_ONE:
             raise error
     # Whom an audience has makes no difference: a repeated request is answered with the first.
-    content = repeats.content_hash([{"audience": audience.name, "variables": found}], common)
-    return Wanted(audience, _pinned(common), found, content)
+    asked = repeats.content_hash([{"audience": audience.name, "variables": found}], common)
+    return Wanted(audience, _pinned(common), found, asked)
 
 
 def _check_template(common: Fields, fills: Fields, world: World) -> None:
-    """See that there is the template, and that its variables will all be there.
+    """See that there is the template for what fills it, and that its variables will all be there.
 
-    Raises ``UnknownTemplate`` or ``InvalidField``.
+    Raises ``UnknownTemplate``, ``MissingContent`` or ``InvalidField``.
     """
     name, context = common.get("template"), common.get("context")
     context = {} if context is None else context
     if not isinstance(context, Mapping):
         raise InvalidField("The context must be a JSON object.", field="context")
+    if not name:
+        for field, values in (("variables", fills), ("context", context)):
+            content.check_used(values, field, common.get("digest"), common.get("category"))
     if not name or not isinstance(name, str) or not can_be_kept(name):
         return  # for which the request is refused, if it is not for want of a template
     try:

@@ -12,7 +12,7 @@ from notifications.channels.mail import KeptMail
 from notifications.core.errors import InvalidNotification, ReplayRefused
 from notifications.db import clock
 from notifications.models import FailedDelivery, Notification
-from notifications.submission import insert
+from notifications.submission import content, insert
 from scheduling import isolation
 from scheduling.isolation import Fault
 
@@ -112,4 +112,6 @@ def _named(row: Sequence[Any]) -> dict[str, Any]:
     key = fields.pop("recipient_key")
     if key:  # with the address: to the same device
         fields["to"] = {"recipient": key}
+    if not fields["template"] and not content.may_be_items(fields["digest"], fields["category"]):
+        fields["context"] = {}  # of an older notification: it filled nothing
     return {**fields, "template": fields["template"] or "", "mail": mail}

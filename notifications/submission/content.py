@@ -1,7 +1,7 @@
 """Whether a request's content could be sent: by its template, or with its own text."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -54,11 +54,30 @@ def template_of(
         raise errors.MissingContent(
             "There is nothing to send.", field="body", hint="Give a template, or a body."
         )
+    check_used(context, "context", request.digest, request.category)
     if channel.subject_part in channel.single_line and any(c in request.subject for c in "\r\n"):
         raise errors.InvalidField(
             "The subject has a line break, which could forge a header.", field="subject"
         )
     return None
+
+
+def check_used(values: Mapping[str, Any], field: str, digest: object, category: object) -> None:
+    """Refuse values for a template where there is only a text. Raises ``MissingContent``."""
+    if values and not may_be_items(digest, category):
+        raise errors.MissingContent(
+            f"Without a template the {field} fills nothing: the text is sent as it stands.",
+            field=field,
+            hint="Name a template, or write the values into subject and body.",
+        )
+
+
+def may_be_items(digest: object, category: object) -> bool:
+    """Return whether a digest may take the context of a notification without a template.
+
+    It is the notification's own, or that of a throttle of its category.
+    """
+    return bool(digest or category)
 
 
 def _template(

@@ -152,6 +152,27 @@ def test_a_row_of_a_csv_that_cannot_be_read_stops_no_other(
     ]
 
 
+def test_a_column_that_nothing_would_use_is_refused_by_name(call: Caller) -> None:
+    text = "recipient,body,acount,priority\nada,Hello,loft1,high\n"
+    refused = post_csv(call, text, channel="simulator")
+    assert refused.status_code == 422
+    said = refused.json()
+    assert said["detail"].endswith("the columns acount, priority.")
+    assert "account, body" in said["hint"]
+    assert not Batch.objects.exists()
+
+
+def test_the_account_of_a_row_is_a_field_with_and_without_a_template(
+    call: Caller, greeting: TemplateVersion
+) -> None:
+    with_it = "recipient,name,account\nada,Ada,simulator\nbob,Bob,none\n"
+    made = post_csv(call, with_it, channel="simulator", template="greeting").json()
+    assert [(one["line"], one["field"]) for one in made["errors"]] == [(3, "account")]
+    assert Notification.objects.get().context == {"name": "Ada"}
+    post_csv(call, "recipient,body,account\nada,Hi,simulator\n", channel="simulator")
+    assert set(Notification.objects.values_list("account", flat=True)) == {"simulator"}
+
+
 def test_a_csv_without_a_template_has_texts_of_its_own(call: Caller) -> None:
     text = (
         "recipient,subject,body,eta,reference,locale\nada,Hi,Hello,2030-01-01T09:00:00Z,r1,de-AT\n"

@@ -254,6 +254,8 @@ BAD: list[tuple[dict[str, Any], str, type[errors.InvalidNotification]]] = [
     ({"common": {"body": ""}}, "body", errors.MissingContent),
     ({"common": {"expires": -5}}, "expires", errors.InvalidTime),
     ({"common": {"context": []}}, "context", errors.InvalidField),
+    ({"common": {"context": {"name": "Ada"}}}, "context", errors.MissingContent),
+    ({"variables": {"name": "id"}}, "variables", errors.MissingContent),
     ({"variables": []}, "variables", errors.InvalidField),
     ({"variables": {"a b": "id"}}, "variables", errors.InvalidField),
     ({"variables": {"name": "password"}}, "variables.name", errors.InvalidField),

@@ -39,6 +39,7 @@ EMAIL: Any = {"channel": "email", "recipient": "ada@example.org", "subject": "Hi
             "recipient",
         ),
         ({"recipient": ""}, errors.InvalidField, "recipient"),
+        ({"body": "Dear {{ n }}", "context": {"n": "Ada"}}, errors.MissingContent, "context"),
         ({"recipient": 7}, errors.InvalidField, "recipient"),
         ({"channel": "sms", "recipient": "0664123"}, errors.MalformedRecipient, "recipient"),
         (
