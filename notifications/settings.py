@@ -133,7 +133,7 @@ NOTIFICATIONS_JOBS_SHARE = env.float(
 )
 NOTIFICATIONS_FAIR_QUEUES = env.bool("NOTIFICATIONS_FAIR_QUEUES", default=True)
 QUEUE_ORDER = (
-    "notifications.queueing.worker_slots:fair_order" if NOTIFICATIONS_FAIR_QUEUES else "round_robin"
+    "notifications.queueing.queue_order:fair_order" if NOTIFICATIONS_FAIR_QUEUES else "round_robin"
 )
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
     {

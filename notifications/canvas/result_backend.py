@@ -2,10 +2,16 @@
 
 from typing import Any
 
+import django
 from celery import maybe_signature, states
 from celery.exceptions import ChordError
 from celery.result import GroupResult, allow_join_result
+from django.apps import apps
 from django.db import IntegrityError, transaction
+
+if not (apps.ready or apps.loading):
+    django.setup()  # `celery result` and `celery call` do not
+
 from django_celery_results.backends import DatabaseBackend
 from django_celery_results.models import ChordCounter
 
