@@ -60,13 +60,13 @@ from tests.servers.smtp import SmtpServer
 LONGEST = ("tests/chaos/", "tests/acceptance/test_make_up.py", "tests/acceptance/test_package.py")
 # More than ten seconds of processor time each; they come next, after the tests that find it so.
 LONG = (
-    *("tests/browser/test_pages.py", "tests/acceptance/", "tests/integration/docs/test_pages.py"),
-    *("tests/integration/docs/test_production.py", "tests/browser/test_walk.py"),
+    *("tests/browser/", "tests/acceptance/", "tests/integration/docs/test_commands.py"),
+    *("tests/integration/docs/test_pages.py", "tests/integration/docs/test_production.py"),
     "tests/integration/notifications/api/test_contract.py",
-    "tests/integration/notifications/api/test_generated_clients.py",
     "tests/integration/notifications/api/test_live.py",
     "tests/integration/notifications/db/test_database_errors.py",
     "tests/integration/notifications/db/test_redis_errors.py",
+    "tests/integration/notifications/gateways/test_djangos_own.py",
     "tests/integration/notifications/submission/test_a_new_field.py",
     *("tests/integration/test_on_sqlite.py", "tests/integration/config/test_tls.py"),
     "tests/integration/deploy/test_prometheus",
@@ -117,8 +117,14 @@ def django_db_modify_db_settings(
         connection.settings_dict["TEST"]["TEMPLATE"] = connection.settings_dict["NAME"]
 
 
+def pytest_configure() -> None:
+    """Collect no garbage while the tests are found: hardly any of it is."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Have the garbage collector leave out the tests and modules: they stay until the end."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
