@@ -67,7 +67,7 @@ def test_a_program_whose_port_is_taken_says_so_in_a_line_and_ends(
         ("127.0.0.1", 0, ""),
         ("::1", 0, ""),
         ("192.0.2.1", 8000, "cannot listen on port 8000 of 192.0.2.1 (Cannot assign"),
-        ("127.0.0.1", 70000, "there is no port 70000"),
+        ("127.0.0.1", 70000, "cannot listen on port 70000"),
     ],
 )
 def test_where_nothing_can_listen_is_known_before_a_program_starts(
