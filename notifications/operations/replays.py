@@ -112,6 +112,6 @@ def _named(row: Sequence[Any]) -> dict[str, Any]:
     key = fields.pop("recipient_key")
     if key:  # with the address: to the same device
         fields["to"] = {"recipient": key}
-    if not fields["template"] and not content.may_be_items(fields["digest"], fields["category"]):
+    if not fields["template"] and not content.may_be_items(None, fields["category"]):
         fields["context"] = {}  # of an older notification: it filled nothing
     return {**fields, "template": fields["template"] or "", "mail": mail}
