@@ -27,7 +27,11 @@ METHODS = ("match", "fullmatch", "search", "sub", "split", "findall", "finditer"
 
 # What is called with those that are handed to another module.
 HANDED_ON = dict.fromkeys(
-    ("notifications.providers.sns _SENDER", "notifications.providers.twilio _SENDER"), "fullmatch"
+    (
+        *("notifications.providers.sns _SENDER", "notifications.providers.twilio _SENDER"),
+        "notifications.core.setting_values FILE_KIND",
+    ),
+    "fullmatch",
 )
 # Those whose callers give them less, with the characters that they give at most and why.
 SHORT: dict[str, tuple[int, str]] = {
