@@ -107,7 +107,11 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
         (
             not settings.HTTPS,
             "Sessions, keys and messages travel over plain HTTP.",
-            "Leave HTTPS on, behind a proxy that speaks TLS (PROXY_SSL_HEADER).",
+            "Leave HTTPS on, behind a proxy that speaks TLS (PROXY_SSL_HEADER)."
+            if settings.IN_PRODUCTION
+            else "Set ALLOWED_HOSTS=notify.example.org, the names under which this system is "
+            "reached, with DEBUG off: HTTPS is on then, and with it what security.W004, W008, W012 "
+            "and W016 miss. Behind a proxy that speaks TLS, set PROXY_SSL_HEADER, too.",
             "config.W005",
         ),
         (

@@ -23,6 +23,7 @@ LABELS = {"running": "info", "reached": "success", "unreached": "danger"}
 WORDS = {
     reasons.Reason.CHAIN_REACHED: "another step has reached",
     reasons.Reason.CHAIN_WAITS: "waits for its turn",
+    reasons.Reason.ACCOUNT_HELD: "its account is held (account_held)",
     story.NO_ADDRESS: "the recipient has no address of this channel",
     **reasons.CHOSEN,
     **{value: str(label) for value, label in Suppression.Reason.choices},

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
+from ninja.errors import ValidationError, ValidationErrorContext
 from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
@@ -20,6 +21,7 @@ from notifications.api import (
     failed_runs,
     for_generators,
     jobs,
+    known_fields,
     notifications,
     preferences,
     providers,
@@ -42,6 +44,19 @@ class Api(NinjaAPI):
     def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
         """Answer whatever was raised, instead of leaving it to Django's pages."""
         return refusals.refuse(request, exc)
+
+    def validation_error_from_error_contexts(
+        self, error_contexts: list[ValidationErrorContext[Any]]
+    ) -> ValidationError:
+        """Return what is wrong with a request, with the known fields beside an unknown one."""
+        error = super().validation_error_from_error_contexts(error_contexts)
+        found = iter(error.errors)
+        for context in error_contexts:
+            for refusal in context.pydantic_validation_error.errors(include_url=False):
+                told = next(found)
+                if refusal["type"] == known_fields.UNKNOWN:
+                    told["known"] = known_fields.beside(context.model, refusal["loc"])
+        return error
 
     def get_openapi_schema(
         self, *, path_prefix: str | None = None, path_params: Any = None

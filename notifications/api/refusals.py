@@ -10,7 +10,7 @@ from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from notifications.api import problems
+from notifications.api import known_fields, problems
 from notifications.api.fields import Input
 from notifications.api.problems import Problem
 from notifications.audiences.saved import FilterTooSlow
@@ -85,13 +85,25 @@ def _invalid_request(error: ValidationError) -> Problem:
         {"field": ".".join(_place(refusal["loc"])), "message": _message(refusal)}
         for refusal in error.errors
     ]
-    return Problem("invalid-request", errors[0]["message"], field=errors[0]["field"], errors=errors)
+    # One that is unknown first: it may be what was meant by another, which is missing.
+    unknown = [number for number, one in enumerate(error.errors) if "known" in one]
+    first = unknown[0] if unknown else 0
+    known = ", ".join(error.errors[first].get("known", ()))
+    return Problem(
+        "invalid-request",
+        errors[first]["message"],
+        field=errors[first]["field"],
+        hint=f"Known fields: {known}." if known else "",
+        errors=errors,
+    )
 
 
 def _message(error: dict[str, Any]) -> str:
     """Return what is wrong with a field; pydantic would name a class of ours for an object."""
     if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return "It must be a JSON object."
+    if error["type"] == known_fields.UNKNOWN:
+        return "There is no such field."
     return str(error["msg"])
 
 

@@ -129,6 +129,8 @@ class Overview:
     jobs_on_broker: int = 0
     quarantined: list[Quarantined] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
+    stranded: list[Trouble] = field(default_factory=list)
+    """What waits for an account that is disabled, and that it names."""
 
     @property
     def open_letters(self) -> str:
@@ -222,6 +224,7 @@ class Overview:
             for provider in self.providers
             if provider.trouble
         ]
+        troubles += self.stranded
         if self.dead_letters:
             one = self.dead_letters == 1
             noun = "failed delivery is" if one else "failed deliveries are"
@@ -313,6 +316,7 @@ def read() -> Overview:
         jobs_on_broker=(depths or {}).get(routing.JOBS_QUEUE, 0),
         quarantined=QuarantinedRow.objects.by_loop(),
         held=held(),
+        stranded=[Trouble(str(one), one.since) for one in waiting.stranded(MOST)],
     )
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from notifications.chains import story
 from notifications.core import reasons
 from notifications.core.masking import without_addresses
+from notifications.core.reasons import Reason
 from notifications.models import (
     WAITING,
     ArchivedNotification,
@@ -65,6 +66,7 @@ def of(notification: Notification | ArchivedNotification, *, masked: bool = Fals
         events.append(Event(notification.read_at, "Read: the recipient opened it", tone="good"))
     if isinstance(notification, Notification):
         events += [*_afterwards(notification), *_other_steps(notification)]
+        events += _passed_over(notification)
     return sorted(events, key=lambda event: (event.at is None, event.at or notification.created_at))
 
 
@@ -131,6 +133,18 @@ def _held(notification: Notification) -> list[Event]:
             "waiting",
         )
         for hold in holds.covering(notification)
+    ]
+
+
+def _passed_over(notification: Notification) -> list[Event]:
+    return [
+        Event(
+            max(hold.created_at, notification.scheduled_at),
+            f"{Reason.ACCOUNT_HELD}: the account {hold.value} was held, and was not waited for",
+            hold.reason,
+            "waiting",
+        )
+        for hold in holds.passed_over(notification)
     ]
 
 

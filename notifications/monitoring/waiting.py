@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import connection
+from django.db.models import Count, F, Min
 
 from notifications.core import routing
 from notifications.core.reasons import Reason
 from notifications.db import clock, dialect
-from notifications.models import WAITING, Notification
+from notifications.models import WAITING, Notification, Status
+from notifications.providers import accounts
 
 Queue = tuple[str, str]
 
@@ -48,6 +50,54 @@ class Waiting(NamedTuple):
     def age(self, now: datetime) -> float:
         """Return the seconds for which the one that waits longest has waited."""
         return max((now - self.since).total_seconds(), 0.0) if self.since else 0.0
+
+
+class Stranded(NamedTuple):
+    """What waits for the account that it names, which is disabled; counted up to a limit."""
+
+    account: str
+    channel: str
+    rows: int
+    since: datetime
+
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        wait = (
+            "notification that names it waits"
+            if self.rows == 1
+            else ("notifications that name it wait")
+        )
+        return f"The account {self.account} ({self.channel}) is disabled: {self.rows} {wait}."
+
+
+def stranded(limit: int) -> list[Stranded]:
+    """Return what waits for disabled accounts, of the rows of each queue that wait longest.
+
+    Looks at ``limit`` rows of a queue, and at none where no account is disabled. Raises
+    ``django.db.Error``.
+    """
+    by_channel: dict[str, list[str]] = {}
+    for account in accounts.disabled():
+        by_channel.setdefault(account.channel, []).append(account.name)
+    found = []
+    for channel, names in by_channel.items():
+        counts: dict[str, tuple[int, datetime]] = {}
+        for priority in routing.PRIORITIES:
+            longest = Notification.objects.filter(
+                channel=channel,
+                priority=priority,
+                status=Status.SCHEDULED,
+                due_at__gt=F("scheduled_at"),
+            ).order_by("scheduled_at")[:limit]
+            rows = Notification.objects.filter(
+                pk__in=longest.values("pk"), account__in=names, reason=Reason.NO_PROVIDER
+            )
+            told = rows.order_by().values_list("account").annotate(Count("pk"), Min("scheduled_at"))
+            for name, count, since in told:
+                before = counts.get(name, (0, since))
+                counts[name] = (before[0] + count, min(before[1], since))
+        found += [Stranded(name, channel, *counts[name]) for name in sorted(counts)]
+    return found
 
 
 def look(limit: int) -> list[Waiting]:

@@ -20,6 +20,7 @@ from django_celery_beat.models import PeriodicTask
 
 from notifications.core import routing
 from notifications.core.errors import InvalidField
+from notifications.core.reasons import Reason
 from notifications.db import clock, dialect
 from notifications.models import WAITING, Hold, Notification, Scope, Status
 from notifications.providers import accounts
@@ -83,6 +84,24 @@ def covering(row: Notification) -> list[Hold]:
     schedules = made_by.values("schedule__periodic_task__name")
     covers |= Q(scope=Scope.SCHEDULE, value__in=schedules)
     return list(in_force().filter(covers))
+
+
+def passed_over(row: Notification) -> list[Hold]:
+    """Return the holds of its account for which a step of a chain was never tried.
+
+    Another step has reached meanwhile.
+    """
+    if row.reason != Reason.CHAIN_REACHED or row.attempt_count:
+        return []
+    names = [row.account] if row.account else [one.name for one in accounts.all_of(row.channel)]
+    return list(
+        Hold.objects.filter(
+            Q(released_at__isnull=True) | Q(released_at__gt=row.scheduled_at),
+            scope=Scope.ACCOUNT,
+            value__in=names,
+            created_at__lt=row.finished_at,
+        )
+    )
 
 
 def hold(

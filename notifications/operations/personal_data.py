@@ -55,6 +55,7 @@ from notifications.submission import cancel, insert, projects
 from scheduling.models import Fire
 
 BATCH = 500  # rows per transaction
+NAMED = 20  # of each kind that still writes to a recipient
 # A request's fields that say nothing of a person; every other one is forgotten.
 _IMPERSONAL = {
     *("project", "channel", "priority", "guarantee", "locale", "retry", "test", "callback_url"),
@@ -138,9 +139,13 @@ def export(recipient: str, *, project: str = "") -> Rows:
     return kept | {name: read(known) for name, read in others.items()}
 
 
-def forget(
-    recipient: str, *, project: str = "", by: AbstractBaseUser | None = None
-) -> dict[str, int]:
+class Forgotten(dict[str, int]):
+    """How much of each kind was forgotten; ``writing`` names, by kind, what still writes to it."""
+
+    writing: dict[str, list[str]]
+
+
+def forget(recipient: str, *, project: str = "", by: AbstractBaseUser | None = None) -> Forgotten:
     """Forget a recipient, and return how much of each kind was forgotten.
 
     With a ``project`` the recipient is the id of one that is stored there, else an address. Raises
@@ -149,8 +154,8 @@ def forget(
     What waits is cancelled first. The rows stay, without address and content, so that counts and
     histories hold; suppressions stay as a hash, and still hold. ``in_hand`` counts what a worker
     is sending, and calls of tasks and batches that have yet to run: forget once more after it.
-    ``schedules``, ``chains`` and ``event_rules`` count those that go on writing to the recipient:
-    what they do is for a person to change.
+    ``schedules``, ``chains`` and ``event_rules`` count, and ``writing`` names, those that go on
+    writing to the recipient: what they do is for a person to change.
     """
     whom, done = Person(recipient, project), Counter[str]()
     _events(whom, done)  # found by what they have caused, before that is forgotten
@@ -172,10 +177,16 @@ def forget(
     done["in_hand"] += whom.of(Notification.objects.filter(status__in=UNFINISHED)).count()
     done["in_hand"] += whom.told(Fire.objects.filter(finished_at=None), "call").count()
     done["in_hand"] += whom.quoted(Expansion.objects.filter(finished_at=None), "fields").count()
-    done["schedules"] = whom.schedules().count()
-    done["chains"] = whom.told(Chain.objects.all(), "steps").count()
-    done["event_rules"] = whom.rules().count()
-    return {name: count for name, count in done.items() if count}
+    writing = {
+        "schedules": whom.schedules(),
+        "chains": whom.told(Chain.objects.all(), "steps"),
+        "event_rules": whom.rules(),
+    }
+    names = {kind: sorted(rows.values_list("name", flat=True)) for kind, rows in writing.items()}
+    done.update({kind: len(named) for kind, named in names.items()})
+    forgotten = Forgotten({name: count for name, count in done.items() if count})
+    forgotten.writing = names
+    return forgotten
 
 
 def _texts(whom: "Person", done: Counter[str]) -> None:
@@ -380,17 +391,19 @@ def _plain(rows: Iterable[models.Model]) -> list[dict[str, Any]]:
     return plain
 
 
-def left_to_do(done: dict[str, int]) -> str:
+def left_to_do(done: Forgotten) -> str:
     """Say what ``forget`` could not do; empty if it did everything."""
     left = []
     if count := done.get("in_hand"):
         left.append(
             f"Still being sent: {count}. Forget the recipient once more when they have ended."
         )
-    for name in ("schedules", "chains", "event_rules"):
-        if count := done.get(name):
-            words = name.replace("_", " ").capitalize()
+    for kind, names in done.writing.items():
+        if names:
+            words = kind.replace("_", " ").capitalize()
+            named = ", ".join(names[:NAMED])
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             left.append(
-                f"{words} that still write to the recipient: {count}. Change or delete them."
+                f"{words} that still write to the recipient: {named}{more}. Change or delete them."
             )
     return " ".join(left)

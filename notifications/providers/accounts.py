@@ -116,6 +116,13 @@ def all_of(channel: str) -> tuple[Candidate, ...]:
     return tuple(Candidate(current().by_name[name]) for name in names) or _default(channel)
 
 
+def disabled() -> list[Account]:
+    """Return the accounts that are not enabled: what names one of them waits."""
+    snapshot = current()
+    enabled = {one.name for rows in snapshot.candidates.values() for one in rows}
+    return [one for one in snapshot.by_name.values() if one.name not in enabled]
+
+
 def for_tests(channel: str) -> tuple[Candidate, ...]:
     """Return the account of the tests of any channel: the simulator, which does as it is told."""
     return (Candidate(Account(f"simulator for {channel}", channel, "simulator")),)

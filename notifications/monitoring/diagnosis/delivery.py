@@ -87,6 +87,18 @@ def providers() -> Iterator[Finding]:
                 yield from _mail_server(candidate)
 
 
+def disabled_accounts() -> Iterator[Finding]:
+    """Nothing waits for an account that it names and that is disabled."""
+    for one in waiting.stranded(MOST):
+        yield Finding(
+            "delivery.account_disabled",
+            str(one),
+            "Enable the account in the admin under Provider accounts, or cancel what names it: no "
+            "other account stands in for it.",
+            is_error=False,
+        )
+
+
 def limits() -> Iterator[Finding]:
     """Each rate limit holds."""
     for name in accounts.faulty_limits():
@@ -232,5 +244,5 @@ def mailbox_of_bounces() -> Iterator[Finding]:
 
 PROBES = (
     *(backlog, held, quarantine, providers, limits, open_circuits),
-    *(public_address, dead_letters, schemas, mail_records, mailbox_of_bounces),
+    *(disabled_accounts, public_address, dead_letters, schemas, mail_records, mailbox_of_bounces),
 )

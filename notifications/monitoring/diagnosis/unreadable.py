@@ -77,6 +77,7 @@ _CURES: dict[Probe, str] = {
     "has a value that this system never writes. Check host and port in its secret url, and "
     "correct the account in the admin under Provider accounts.",
     delivery.open_circuits: _ACCOUNTS,
+    delivery.disabled_accounts: _ACCOUNTS,
     delivery.public_address: _ACCOUNTS,
     delivery.mail_records: "A name server does not answer with a DNS record, or an account's "
     "sender is not an address. Check the records of its domain, and from in the account's "

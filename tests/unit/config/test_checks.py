@@ -291,6 +291,19 @@ def test_the_embedded_parts_are_warned_of_before_a_deployment() -> None:
     assert "(config.W009)" in checked.stderr
 
 
+def test_forgotten_names_are_named_as_what_keeps_https_off() -> None:
+    checked = _run("python", "manage.py", "check", "--deploy", **EMBEDDED)
+    assert "Set ALLOWED_HOSTS=" in checked.stderr
+    off = _run(
+        *("python", "manage.py", "check", "--deploy"),
+        **EMBEDDED,
+        ALLOWED_HOSTS="notify.example.org",
+        HTTPS="0",
+    )
+    assert "Set ALLOWED_HOSTS=" not in off.stderr
+    assert "Leave HTTPS on" in off.stderr
+
+
 def test_what_a_system_with_https_still_lacks_is_said_before_a_deployment() -> None:
     lacking = _run("python", "manage.py", "check", "--deploy", **EMBEDDED, HTTPS="1")
     assert "PROXY_SSL_HEADER=X-Forwarded-Proto" in lacking.stderr

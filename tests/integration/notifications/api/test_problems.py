@@ -279,3 +279,24 @@ def test_a_query_with_an_unknown_name_is_refused_by_every_operation_that_reads(
         refused = call("GET", filled, query={"statuss": "failed"})
         told = (refused.status_code, refused.json().get("field"))
         assert told == (422, "statuss"), (path, refused.content)
+
+
+TYPOS: list[tuple[str, dict[str, Any], str, str]] = [
+    ("/notifications", {**SIMULATED, "boddy": "Hi"}, "boddy", "body"),
+    ("/recipients", {"id": "c-1", "adresses": {}}, "adresses", "addresses"),
+    ("/event-rules", {"name": "r", "dela": 5}, "dela", "delay"),
+    ("/chains", {"name": "c", "steps": [{"chanel": "sms"}]}, "steps.0.chanel", "channel"),
+    ("/chain-runs", {"chain": {"steps": [{"chanel": "sms"}]}}, "chain.steps.0.chanel", "channel"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "field", "meant"), TYPOS, ids=str)
+def test_an_unknown_field_is_answered_with_the_known_ones(
+    call: Caller, path: str, body: dict[str, Any], field: str, meant: str
+) -> None:
+    said = call("POST", path, body).json()
+    of_field = [one["message"] for one in said["errors"] if one["field"] == field]
+    assert of_field == ["There is no such field."], said
+    assert said["field"] == field
+    assert said["hint"].startswith("Known fields: ")
+    assert meant in said["hint"].removeprefix("Known fields: ").rstrip(".").split(", ")

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from notifications.chains import send_chain
+from notifications.chains import send_chain, story
 from notifications.core.attempt import Outcome, Report, Result
 from notifications.core.reasons import Reason
 from notifications.db import clock
 from notifications.delivery import chain_steps, claims, outcomes
-from notifications.models import ChainRun, Notification, Status
+from notifications.models import ChainRun, Notification, ProviderAccount, Status
+from notifications.monitoring import timeline
 from notifications.monitoring.diagnosis import delivery as diagnosis
+from notifications.operations import holds
+from notifications.providers import accounts
 from tests.integration.notifications.api.conftest import Caller, call, caller
 from tests.integration.notifications.chains.running import begun_earlier, chain, rows, states, step
 
@@ -211,3 +214,35 @@ def test_a_delivery_window_keeps_the_order_and_the_waits(call: Caller, deliver: 
         assert gaps == [60, 90, 60]
         firsts.add(due[0])
     assert len(firsts) == 5  # each run has its own place
+
+
+def test_a_step_whose_account_is_held_is_not_waited_for_and_its_story_says_so(
+    deliver: Deliver, age: Age
+) -> None:
+    account = {"channel": "simulator", "kind": "simulator"}
+    ProviderAccount.objects.create(name="loft1", **account)
+    ProviderAccount.objects.create(name="loft2", **account)
+    accounts.forget()
+    holds.hold("account", "loft1", reason="their bill is not paid")
+    first = step("ada", 60, account="loft1")
+    started = send_chain(chain(first, step("bob", account="loft2")))
+    deliver(rows(started)[0])
+    assert states(started)[0] == ("scheduled", "account_held")
+    (run,) = ChainRun.objects.filter(pk=started.id)
+    assert story.of(run).steps[0].part.reason == "account_held"
+    begun_earlier(started, 61)
+    age(rows(started)[1])
+    deliver(rows(started)[1])
+    held, reached = rows(started)
+    assert [(row.status, row.reason) for row in (held, reached)] == [
+        ("cancelled", "chain_reached"),
+        ("sent", ""),
+    ]
+    told = [event for event in timeline.of(held) if "account_held" in event.title]
+    assert [(event.title, event.detail) for event in told] == [
+        (
+            "account_held: the account loft1 was held, and was not waited for",
+            "their bill is not paid",
+        )
+    ]
+    assert not [event for event in timeline.of(reached) if "account_held" in event.title]

@@ -231,7 +231,9 @@ def test_what_cannot_be_forgotten_yet_is_said(
         kwargs=json.dumps({"channel": "email", "recipient": ADA}),
         interval=IntervalSchedule.objects.create(every=9),
     )
-    with pytest.raises(CommandError, match=r"being sent: 1\..*still write to the recipient: 1\."):
+    with pytest.raises(
+        CommandError, match=r"being sent: 1\..*still write to the recipient: weekly\."
+    ):
         call_command("forget", ADA, no_input=True)
 
 

@@ -12,8 +12,9 @@ from notifications.models import (
     AccountRule,
     FailedDelivery,
     Notification,
+    ProviderAccount,
 )
-from notifications.monitoring import timeline
+from notifications.monitoring import diagnosis, overview, timeline
 from notifications.providers import accounts
 from notifications.submission import send
 
@@ -54,6 +55,15 @@ def test_a_named_account_that_is_disabled_is_waited_for(
     assert (named.status, named.reason, named.attempt_count) == ("scheduled", "no_provider", 0)
     assert any("away" in event.title for event in timeline.of(named))
     assert other.status == "sent"
+    said = "The account away (sms) is disabled: 1 notification that names it waits."
+    assert said in overview.read().troubles
+    assert [(one.id, one.problem) for one in diagnosis.delivery.disabled_accounts()] == [
+        ("delivery.account_disabled", said)
+    ]
+    ProviderAccount.objects.filter(name="away").update(enabled=True)
+    accounts.forget()
+    assert said not in overview.read().troubles
+    assert list(diagnosis.delivery.disabled_accounts()) == []
 
 
 def test_what_names_an_account_that_was_deleted_meanwhile_fails_and_says_so(
