@@ -81,7 +81,7 @@ def _seconds_of_an_opening(stage: Stage, keys: list[str]) -> float:
     """Return the seconds from the opening of a window until all that waited for it is sent."""
     from notifications.db import clock
     from notifications.models import Notification
-    from notifications.recipients import windows
+    from notifications.recipients import project_rows
     from notifications.submission import send_many
 
     _window(opens=False)
@@ -92,7 +92,7 @@ def _seconds_of_an_opening(stage: Stage, keys: list[str]) -> float:
     if (count := waiting.count()) != len(keys):
         raise RuntimeError(f"Of {len(keys)}, {count} wait for the window.")
     _window(opens=True)
-    time.sleep(windows.KEPT_FOR + 0.1)  # until each process has seen it
+    time.sleep(project_rows.KEPT_FOR + 0.1)  # until each process has seen it
     waiting.update(due_at=clock.now())
     started = time.perf_counter()
     unfinished = Notification.objects.filter(

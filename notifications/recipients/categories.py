@@ -1,10 +1,11 @@
 """The categories of notifications: four that every project has, and its own.
 
-Few and rarely changed, so each process keeps them for a moment. A required one cannot be refused.
+``project_rows`` keeps a project's own for a moment. A required one cannot be refused.
 """
 
-import time
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from notifications.core.errors import InvalidField, UnknownCategory
@@ -13,8 +14,7 @@ from notifications.core.world import World
 from notifications.models import Category
 from notifications.models.preference import CATEGORY_HINT, is_category_name
 from notifications.models.recipient import ADDRESSED
-
-KEPT_FOR = 1.0  # seconds for which a process believes what it has read
+from notifications.recipients import project_rows
 
 MARKETING, SECURITY = "marketing", "security"
 LONGEST_TITLE, LONGEST_DESCRIPTION = 100, 500  # characters
@@ -46,21 +46,19 @@ STANDARD = {
     )
 }
 
-_kept: dict[World, tuple[float, dict[str, Kind]]] = {}
-
 
 def of(world: World) -> Mapping[str, Kind]:
     """Return a project's categories by name: the standard ones and its own."""
-    now = time.monotonic()
-    until, known = _kept.get(world, (0.0, {}))
-    if now >= until:
-        own = Category.objects.filter(**world.columns).order_by("name")
-        known = {
-            **STANDARD,
-            **{name: Kind(name, *more) for name, *more in own.values_list("name", *FIELDS)},
-        }
-        _kept[world] = (now + KEPT_FOR, known)
-    return known
+    return _read(project_rows.of(world).categories)
+
+
+@lru_cache(maxsize=1024)
+def _read(rows: tuple[str, ...]) -> Mapping[str, Kind]:
+    own = {}
+    for name, title, description, required, default, channel_defaults in map(json.loads, rows):
+        defaults = json.loads(channel_defaults)
+        own[name] = Kind(name, title, description, bool(required), bool(default), defaults)
+    return {**STANDARD, **dict(sorted(own.items()))}
 
 
 def kind_of(name: str, world: World, *, is_marketing: bool) -> Kind | None:
@@ -126,4 +124,4 @@ def save(category: Category) -> bool:
 
 def forget() -> None:
     """Look again at the next use."""
-    _kept.clear()
+    project_rows.forget()

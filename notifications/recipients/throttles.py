@@ -1,12 +1,12 @@
 """Throttles of a project: checked, kept, and found for a send.
 
-Few and rarely changed, so each process keeps them for a moment; where a project has none, asking
-costs nothing.
+``project_rows`` keeps them for a moment; where a project has none, asking costs nothing.
 """
 
+import json
 import re
-import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -19,12 +19,11 @@ from notifications.core.throttles import Duration, LocalDay, Period, Rest, Terms
 from notifications.core.world import World
 from notifications.models import Throttle
 from notifications.models.recipient import ADDRESSED
-from notifications.recipients import categories
+from notifications.recipients import categories, project_rows
 from notifications.recipients.categories import Kind
 from templates_engine import catalog
 from templates_engine.errors import TemplateError
 
-KEPT_FOR = 1.0  # seconds for which a process believes what it has read
 MOST = 1000  # in a period
 SHORTEST, LONGEST = 1, 30 * 86_400  # seconds of a period
 FIELDS = ("limit", "period", "rest", "template")
@@ -59,8 +58,6 @@ class Limit(NamedTuple):
 
 Limits = tuple[Limit, ...]
 
-_kept: dict[World, tuple[float, dict[tuple[str, str], Limits]]] = {}
-
 
 def of(world: World, kind: Kind | None, channel: str) -> Limits:
     """Return the throttles of a notification: its channel's, else those of all channels together.
@@ -69,21 +66,20 @@ def of(world: World, kind: Kind | None, channel: str) -> Limits:
     """
     if kind is None or kind.required:
         return ()
-    known = _of_world(world)
+    known = _read(project_rows.of(world).throttles)
     return known.get((kind.name, channel)) or known.get((kind.name, ""), ())
 
 
-def _of_world(world: World) -> Mapping[tuple[str, str], Limits]:
-    now = time.monotonic()
-    expires, known = _kept.get(world, (0.0, {}))
-    if now >= expires:
-        known = {}
-        for row in Throttle.objects.filter(**world.columns):
-            period = None if row.local_day else row.period
-            limit = Limit(row.pk, row.limit, period, row.rest, row.template)
-            name = (row.category, row.channel)
-            known[name] = (*known.get(name, ()), limit)
-        _kept[world] = (now + KEPT_FOR, known)
+@lru_cache(maxsize=1024)
+def _read(rows: tuple[str, ...]) -> Mapping[tuple[str, str], Limits]:
+    """Return a project's throttles by category and channel: shorter periods first, then days."""
+    read = [json.loads(row) for row in rows]
+    known: dict[tuple[str, str], Limits] = {}
+    for id_, category, channel, limit, seconds, local_day, rest, template in sorted(
+        read, key=lambda columns: (columns[5], columns[4])
+    ):
+        one = Limit(id_, limit, None if local_day else seconds, rest, template)
+        known[category, channel] = (*known.get((category, channel), ()), one)
     return known
 
 
@@ -186,4 +182,4 @@ def save(row: Throttle) -> bool:
 
 def forget() -> None:
     """Look again at the next use."""
-    _kept.clear()
+    project_rows.forget()

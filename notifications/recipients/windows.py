@@ -1,14 +1,15 @@
 """Delivery windows: when a notification that is due may reach its recipient.
 
-``opens_at`` and ``plan`` are pure. A project's windows are few, so each process keeps them for a
-moment; where a project has none, asking costs nothing.
+``opens_at`` and ``plan`` are pure. ``project_rows`` keeps a project's windows for a moment; where
+there are none, asking costs nothing.
 """
 
-import time
+import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 from uuid import UUID
@@ -22,14 +23,13 @@ from notifications.core.world import World
 from notifications.models import DeliveryWindow
 from notifications.models.delivery_window import DAYS, LONGEST_SPREAD
 from notifications.models.recipient import ADDRESSED
-from notifications.recipients import categories, places
+from notifications.recipients import categories, places, project_rows
 from notifications.recipients.categories import Kind
 from notifications.recipients.places import Place
 from scheduling.calendar_rules import holiday_on
 from templates_engine import catalog
 from templates_engine.errors import TemplateError
 
-KEPT_FOR = 1.0  # seconds for which a process believes what it has read
 LOOKED_AHEAD = 400  # days for an opening: more than any row of holidays
 
 FIELDS = (
@@ -75,8 +75,6 @@ _LATE: dict[str, Plan] = {
     DeliveryWindow.IfLate.SEND: GO,
     DeliveryWindow.IfLate.CHANNEL: Plan(Step.CHANNEL),
 }
-
-_kept: dict[World, tuple[float, dict[tuple[str, str], Window]]] = {}
 
 
 def plan(
@@ -166,7 +164,7 @@ def of(world: World, kind: Kind | None, template: str) -> Window | None:
 
     What recipients cannot refuse waits for no window.
     """
-    known = _of_world(world)
+    known = _by_name(project_rows.of(world).windows)
     if not known or (kind is not None and kind.required):
         return None
     of_template = known.get(("", template)) if template else None
@@ -179,20 +177,21 @@ def renew(world: World, since: float) -> bool:
     Return whether they were. What a kept window would hold back is held back by the one that
     stands now: it may have been changed a moment ago.
     """
-    until, _ = _kept.get(world, (0.0, {}))
-    if until - KEPT_FOR >= since:
-        return False
-    _kept.pop(world, None)
-    return True
+    return project_rows.renew(world, since)
 
 
-def _of_world(world: World) -> Mapping[tuple[str, str], Window]:
-    now = time.monotonic()
-    until, known = _kept.get(world, (0.0, {}))
-    if now >= until:
-        rows = DeliveryWindow.objects.filter(**world.columns)
-        known = {(row.category, row.template): _read(row) for row in rows}
-        _kept[world] = (now + KEPT_FOR, known)
+@lru_cache(maxsize=1024)
+def _by_name(rows: tuple[str, ...]) -> Mapping[tuple[str, str], Window]:
+    """Return a project's windows by category and template, one of which is empty."""
+    known = {}
+    for category, template, begins, ends, days, holidays, *others in map(json.loads, rows):
+        known[category, template] = Window(
+            time_of_day.fromisoformat(begins),
+            time_of_day.fromisoformat(ends),
+            frozenset(map(DAYS.index, json.loads(days))),
+            bool(holidays),
+            *others,
+        )
     return known
 
 
@@ -279,5 +278,5 @@ def save(row: DeliveryWindow) -> bool:
 
 def forget() -> None:
     """Look again at the next use."""
-    _kept.clear()
+    project_rows.forget()
     _openings.clear()

@@ -176,13 +176,15 @@ def build(
         answer.copies = [insert.build(c, call.now, **_shared(asked, call)) for c in copies]
     template = version.template_name if version else ""
     place = person.place if person else NOWHERE
-    window = None
+    window, plan = None, windows.GO
     if call.asks_windows and accepted.digest is None:  # a digest asks for its own when it is due
-        window = _window_of(answer.row, kind, template, place, call)
+        window, plan = _window_of(answer.row, kind, template, place, call)
     if window is not None:
-        steps = [_wait_for(window, place, row) for row in (answer.row, *answer.copies)]
+        _wait_for(plan, answer.row)
+        for copy in answer.copies:
+            _wait_for(_plan_of(window, place, copy), copy)
         other = _by_other_channel(request, window, accepted.scheduled_at)
-        if steps[0] is windows.Step.CHANNEL and other is not None:
+        if plan.step is windows.Step.CHANNEL and other is not None:
             late = _alone(partial(_build_late, asked, other, answer, call), Answer())
             if late is not None:
                 return late
@@ -233,17 +235,18 @@ def _shared(asked: Asked, call: Call) -> dict[str, Any]:
 
 def _window_of(
     row: insert.Row, kind: Kind | None, template: str, place: Place, call: Call
-) -> Window | None:
-    """Return the delivery window of a row, read anew where it is closed by what was read before."""
+) -> tuple[Window | None, windows.Plan]:
+    """Return the delivery window of a row, and what it makes of the row, which stays as it is.
+
+    It is read anew where it is closed by what was read before.
+    """
     world = world_of(row)
     window = windows.of(world, kind, template)
-    if (
-        window is not None
-        and _step_of(window, place, row).step is not windows.Step.GO
-        and windows.renew(world, call.began)
-    ):
-        return windows.of(world, kind, template)
-    return window
+    plan = _plan_of(window, place, row)
+    if plan.step is not windows.Step.GO and windows.renew(world, call.began):
+        window = windows.of(world, kind, template)
+        plan = _plan_of(window, place, row)
+    return window, plan
 
 
 def _digests(
@@ -352,21 +355,22 @@ def _build_late(asked: Asked, other: Request, answer: Answer, call: Call) -> Bui
     return built._replace(answer=answer)
 
 
-def _wait_for(window: Window, place: Place, row: insert.Row) -> windows.Step:
+def _wait_for(plan: windows.Plan, row: insert.Row) -> None:
     """Have a row wait for its delivery window, or end it if it would expire before that opens.
 
-    Return the step. What is to go by another channel has ended unless that one takes it.
+    What is to go by another channel has ended unless that one takes it.
     """
-    step, opens = _step_of(window, place, row)
+    step, opens = plan
     if step is windows.Step.WAIT and opens is not None:
         new.wait(row, opens, Reason.WINDOW_CLOSED)
     elif step is not windows.Step.GO:
         new.end(row, Status.EXPIRED, Reason.WINDOW_CLOSED)
-    return step
 
 
-def _step_of(window: Window, place: Place, row: insert.Row) -> windows.Plan:
+def _plan_of(window: Window | None, place: Place, row: insert.Row) -> windows.Plan:
     """Return what its delivery window makes of a row, which stays as it is."""
+    if window is None:
+        return windows.GO
     return windows.plan(
         *(window, place, row["chain_run"] or row["id"]),  # a run has one place in the spread
         channel=row["channel"],

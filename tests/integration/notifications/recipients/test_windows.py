@@ -17,7 +17,7 @@ from notifications.db import clock
 from notifications.delivery import claims
 from notifications.models import DeliveryWindow, Notification, Recipient
 from notifications.queueing import backlog
-from notifications.recipients import categories, suppressions, windows
+from notifications.recipients import categories, project_rows, suppressions, windows
 from notifications.recipients.places import Place
 from notifications.recipients.windows import Step, Window
 from notifications.submission import (
@@ -264,12 +264,12 @@ def test_a_window_that_another_process_has_just_changed_holds_nothing_back(
 ) -> None:
     windows.save(DeliveryWindow(category="billing", **_row()))
     assert send(**BILL).reason == "window_closed"
-    kept = dict(windows._kept)
+    kept = dict(project_rows._kept)
     always = {"begins": time(0), "ends": time(0)}
     DeliveryWindow.objects.update(**always)  # as another process does
     accepted = send(**BILL)
     assert accepted.status == "queued"
-    windows._kept.update(kept)
+    project_rows._kept.update(kept)
     deliver(accepted)
     accepted.refresh_from_db()
     assert accepted.status == "sent"
