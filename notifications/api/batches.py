@@ -14,8 +14,7 @@ from notifications import submission
 from notifications.api.authentication import mine, world_of
 from notifications.api.batch_bodies import Rows, read_rows
 from notifications.api.contract import refuses
-from notifications.api.fields import ChannelFilter, PriorityFilter, Text
-from notifications.api.notifications import IdempotencyKey
+from notifications.api.fields import ChannelFilter, IdempotencyKey, PriorityFilter, Text
 from notifications.api.pagination import Page, Paging, cut_by_age
 from notifications.api.problems import Problem
 from notifications.audiences import sending as audiences

@@ -15,6 +15,7 @@ from notifications.api.fields import (
     BY_CHANNEL,
     PRIORITY,
     TIME,
+    IdempotencyKey,
     Input,
     Name,
     Whole,
@@ -23,7 +24,6 @@ from notifications.api.fields import (
 )
 from notifications.api.json_schemas import EMPTY, Json, both, given, lacking, number, some_of, text
 from notifications.api.notification_bodies import ToIn
-from notifications.api.notifications import IdempotencyKey
 from notifications.api.problems import Problem
 from notifications.chains import cancel_chain, definitions, send_chain, story
 from notifications.core.chains import StopOn

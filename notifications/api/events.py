@@ -1,18 +1,18 @@
 """Events: what happened elsewhere, and what its rules have made of it."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
-from ninja import Field, Header, Query, Router, Schema
+from ninja import Field, Query, Router, Schema
 from ninja import Status as Answer
 
 from notifications import events
 from notifications.api.authentication import mine, world_of
 from notifications.api.contract import refuses
-from notifications.api.fields import EVENT, Input, Text, one_of
+from notifications.api.fields import EVENT, IdempotencyKey, Input, Text, one_of
 from notifications.api.json_schemas import text
 from notifications.api.pagination import Page, Paging, cut_by_age
 from notifications.api.problems import Problem
@@ -20,10 +20,6 @@ from notifications.events.emission import LONGEST_KEY
 from notifications.models import Event, EventEffect
 
 router = Router()
-
-IdempotencyKey = Annotated[
-    Text, Header("", alias="Idempotency-Key", max_length=255, description="As `key`.")
-]
 
 
 class EventIn(Input):

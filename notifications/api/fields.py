@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from django.utils import timezone
-from ninja import Field
+from ninja import Field, Header
 from pydantic import BaseModel, ConfigDict
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic.json_schema import WithJsonSchema
@@ -38,6 +38,28 @@ def _storable(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra=text())]
 """Text that a database can keep, and look for."""
+
+
+def _in_a_header(key: str) -> str:
+    """Return an idempotency key of a header. Raises ``ValueError`` for one that did not arrive.
+
+    RFC 9110, 5.5 leaves the meaning of bytes outside ASCII open, and servers hand on nothing in
+    their place.
+    """
+    if not (key and key.isascii() and key.isprintable()):
+        raise ValueError(
+            "The header must have printable ASCII characters. Give any other key in the body, or "
+            "leave the header out."
+        )
+    return key
+
+
+IdempotencyKey = Annotated[
+    str,
+    AfterValidator(_in_a_header),
+    Field(json_schema_extra={"pattern": "^[ -~]+$"}),
+    Header("", alias="Idempotency-Key", max_length=255, description="As in the body, in ASCII."),
+]
 
 
 def one_of(names: tuple[str, ...]) -> dict[str, Any]:

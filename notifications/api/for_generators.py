@@ -1,6 +1,7 @@
 """The OpenAPI document as generators of clients read it."""
 
 import json
+import re
 from typing import Any
 
 INT32 = 2**31 - 1
@@ -14,7 +15,8 @@ def mend(document: Json) -> None:
 
     Without a size, Go and Java take 32 bits. A client sends the defaults of a body, so a default in
     a change would reset a field that the caller did not name. A default of a value that has several
-    types becomes words, for Go's generator cannot write such a value. A field that one of several
+    types becomes words, for Go's generator cannot write such a value. One that its own pattern
+    refuses goes: it stands for a header that is left out. A field that one of several
     cases needs becomes one that all need where a generator reads `allOf`, so cases stand below
     `then`. A generator makes a type of each schema, so a schema that nothing refers to is removed.
     """
@@ -40,11 +42,17 @@ def _sized(part: Any) -> Any:
     if "default" in sized and len(sized.get("anyOf", ())) > 1 and sized["default"] is not None:
         words = sized.get("description", "")
         sized["description"] = f"{words} By default {json.dumps(sized.pop('default'))}.".strip()
+    if "pattern" in sized and not _is_fit(sized.get("default"), sized["pattern"]):
+        del sized["default"]
     if part.get("type") == "number":
         sized["format"] = "double"
     elif part.get("type") == "integer" and part.get("maximum", INT32 + 1) > INT32:
         sized["format"] = "int64"
     return sized
+
+
+def _is_fit(default: Any, pattern: str) -> bool:
+    return not isinstance(default, str) or re.search(pattern, default) is not None
 
 
 def _without_default(field: Json) -> Json:

@@ -6,13 +6,20 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from ninja import Field, Header, Query, Router
+from ninja import Field, Query, Router
 from pydantic import TypeAdapter
 
 from notifications import submission
 from notifications.api.authentication import mine, world_of
 from notifications.api.contract import refuses
-from notifications.api.fields import ChannelFilter, Moment, PriorityFilter, Text, filter_by
+from notifications.api.fields import (
+    ChannelFilter,
+    IdempotencyKey,
+    Moment,
+    PriorityFilter,
+    Text,
+    filter_by,
+)
 from notifications.api.notification_bodies import (
     Accepted,
     NotificationDetail,
@@ -43,11 +50,6 @@ Record = TypeVar("Record", bound=NotificationRecord)
 ACCEPTING = timedelta(seconds=1)
 
 StatusFilter = Annotated[str, *filter_by(tuple(Status.values))]
-
-IdempotencyKey = Annotated[
-    Text, Header("", alias="Idempotency-Key", max_length=255, description="As in the body.")
-]
-
 
 _JSON = TypeAdapter(dict[str, Any])
 # Columns of the row.

@@ -316,3 +316,23 @@ def test_the_root_page_leads_everywhere(client: Client, db: None) -> None:
     page = client.get("/").content.decode()
     for address in re.findall(r'href="([^"]+)"', page):
         assert client.get(address).status_code in (200, 302), address
+
+
+@pytest.mark.parametrize("given", ["naïve-11".encode(), b"caf\xe9", b""])
+def test_a_key_that_a_header_cannot_carry_is_refused(
+    processes: Processes, key: str, given: bytes
+) -> None:
+    _, address = processes.web()
+    for path, body in (("notifications", SIMULATED), ("events", {"name": "order.paid"})):
+        answer = httpx.post(
+            f"{address}/api/v1/{path}",
+            json=body,
+            headers=[
+                (b"Authorization", f"Bearer {key}".encode()),
+                (b"Idempotency-Key", given),
+            ],
+        )
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["field"].lower() == "idempotency-key", answer.text
+        assert "body" in answer.json()["errors"][0]["message"]
+    assert not Notification.objects.exists()
