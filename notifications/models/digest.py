@@ -12,6 +12,10 @@ from notifications.models.project import project_column
 
 LONGEST_DIGEST_KEY = 100
 LONGEST_VERSION = 19  # digits of its primary key
+LONGEST_ACCOUNT = 50
+LONGEST_IDENTITY = (
+    LONGEST_CATEGORY + LONGEST_VERSION + len("@50:") + LONGEST_ACCOUNT + 2 + LONGEST_DIGEST_KEY
+)
 
 
 class Digest(models.Model):
@@ -28,11 +32,11 @@ class Digest(models.Model):
     recipient = models.TextField(
         blank=True, help_text="The address of a recipient who is not stored."
     )
-    # Category and version are parts of it rather than columns, which the unique constraint would
-    # need: what ran before an update could open no digest under another constraint.
+    # Category, version and account are parts of it rather than columns, which the unique constraint
+    # would need: what ran before an update could open no digest under another constraint.
     key = models.CharField(
-        max_length=LONGEST_CATEGORY + LONGEST_VERSION + 2 + LONGEST_DIGEST_KEY,
-        help_text="The category of its events, the version of its template, and the key.",
+        max_length=LONGEST_IDENTITY,
+        help_text="The category of its events, the version of its template, the account, the key.",
     )
     limit = models.SmallIntegerField(help_text="How many events the template gets at most.")
     opened_at = models.DateTimeField(db_default=Now())

@@ -165,10 +165,12 @@ def _identity(one: Joining) -> _Identity:
     key = row["recipient_key"]
     address = "" if key else row["recipient"]
     collected = one.collected
-    # Of one category alone, so that a recipient who refuses one loses nothing of another; and of
-    # one version of the template, with which each event was tried.
-    version = collected.row["template_version_id"]
-    own = f"{collected.category}:{version}:{collected.spec.key}"
+    # Of one category alone, so that a recipient who refuses one loses nothing of another; of one
+    # version of the template, with which each event was tried; and of the account that alone may
+    # send them, or of none. Its length tells where the name of the account ends.
+    version, account = collected.row["template_version_id"], row["account"]
+    by_account = f"@{len(account)}:{account}" if account else ""
+    own = f"{collected.category}:{version}{by_account}:{collected.spec.key}"
     return _Identity(row["project"], row["test"], row["channel"], key, address, own)
 
 

@@ -10,6 +10,7 @@ import pytest
 from notifications.core.errors import InvalidField, MalformedRecipient, UnknownAccount
 from notifications.models import (
     AccountRule,
+    Digest,
     FailedDelivery,
     Notification,
     ProviderAccount,
@@ -17,6 +18,9 @@ from notifications.models import (
 from notifications.monitoring import diagnosis, overview, timeline
 from notifications.providers import accounts
 from notifications.submission import send
+from templates_engine import catalog
+from templates_engine.models import Template
+from templates_engine.publishing import create_version, publish
 
 
 def attempts(notification: Any) -> list[Any]:
@@ -130,3 +134,39 @@ def test_a_named_account_that_takes_no_such_recipient_is_refused(
     with pytest.raises(MalformedRecipient) as refused:
         send(**push, account="web-a")
     assert refused.value.field == "recipient"
+
+
+def test_events_that_name_different_accounts_share_no_digest(
+    account: Callable[..., Any], text: Callable[..., Notification], deliver: Callable[..., Any]
+) -> None:
+    """A digest goes by the account that its first event names; no other may get its text."""
+    body = {"text": "{% for one in items %}{{ one.body }} {% endfor %}"}
+    publish(create_version(Template.objects.create(name="list", channel="sms"), body))
+    catalog.clear()
+    for name in ("vienna", "graz"):
+        account(name)
+    digest = {"key": "k", "window": 60, "template": "list"}
+    names = ["vienna", "graz", "", "vienna", "graz", ""]
+    events = [text(account=name, body=f"by-{name}", digest=digest) for name in names]
+    of = [str(event.digest_id) for event in events]
+    assert len(set(of)) == 3
+    assert of[:3] == of[3:]
+    assert Digest.objects.filter(closed_at__isnull=True).count() == 3
+    Notification.objects.filter(pk__in=of).update(due_at=events[0].created_at)
+    rows = deliver(*(Notification.objects.get(pk=id_) for id_ in of[:2]))
+    assert [row.provider for row in rows] == ["vienna", "graz"]
+    sent = [{item["body"] for item in row.context["items"]} for row in rows]
+    assert sent == [{"by-vienna"}, {"by-graz"}]
+
+
+def test_no_account_and_key_together_are_taken_for_another_two(
+    account: Callable[..., Any], text: Callable[..., Notification]
+) -> None:
+    """A test may name any account, also one whose name reads like the begin of a key."""
+    publish(create_version(Template.objects.create(name="list", channel="sms"), {"text": "Hi"}))
+    catalog.clear()
+    digests = set()
+    for name, key in (("a", "b:c"), ("a:b", "c"), ("", "@1:a:b:c"), ("", "1:a:b:c"), ("", "b:c")):
+        digest = {"key": key, "window": 60, "template": "list"}
+        digests.add(text(account=name, test=True, digest=digest).digest_id)
+    assert len(digests) == 5
