@@ -6,8 +6,9 @@ did, or to one that was deleted since, and nothing else. Any text but STOP and H
 the last step of a chain that asked for one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import product
 from typing import Literal
 
 import structlog
@@ -16,7 +17,7 @@ from django.db import transaction
 
 from notifications import submission
 from notifications.callbacks import keywords, withdrawals
-from notifications.channels import CHANNELS
+from notifications.channels import recipients
 from notifications.channels.base import Reply
 from notifications.core.chains import StopOn
 from notifications.core.errors import InvalidNotification
@@ -63,32 +64,33 @@ def _is_new(reply_id: str, account: str) -> bool:
 def _do(reply: Reply, account: str) -> None:
     word = keywords.word_of(reply.text)
     log.info("reply_came_in", account=account, word=word or "other")
+    senders = recipients.senders(reply.sender)
+    if not senders:
+        log.warning("reply_from_no_number", account=account, word=word or "other")
+        return
     if word in ("", "start") and reply.text.strip():  # YES is START, and says that it was read
-        _answered(reply.sender, account)
-    if not word:
+        _answered(senders, account)
+    if word == "help" and not reply.is_answered:
+        _help(senders[0])
+    if word not in ("stop", "start"):
         return
-    sender = CHANNELS[CHANNEL].clean_recipient(reply.sender)
-    if word == "help":
-        if not reply.is_answered:
-            _help(sender)
-        return
-    for name in projects.names():
+    for name, sender in product(projects.names(), senders):
         world = World(name)
         if word == "stop":
             withdrawals.take(
                 withdrawals.STOPPED, CHANNEL, sender, world=world, source=account, detail=reply.text
             )
-            continue
-        withdrawals.take_back(CHANNEL, sender, world=world, source=account, detail=reply.text)
+        else:
+            withdrawals.take_back(CHANNEL, sender, world=world, source=account, detail=reply.text)
 
 
-def _answered(sender: str, account: str) -> None:
+def _answered(senders: Sequence[str], account: str) -> None:
     """Note that the last step which asked this number for an answer, by this account, was read."""
     asking = ChainRun.objects.filter(stop_on=StopOn.ANSWERED, created_at__gte=clock.now() - AWAITED)
     step = (
         Notification.objects.filter(
             channel=CHANNEL,
-            recipient=sender,
+            recipient__in=senders,
             provider=account,
             status__in=(Status.SENT, Status.DELIVERED),
             chain_run__in=asking.values("pk"),

@@ -18,6 +18,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # A number as people write it: digits of any script, and what they put between.
 _DIALLED = re.compile(r"(?:tel:)?\+?[\d\s()./\u00b7\u2010-\u2015\u2212-]+")
 _E164 = re.compile(r"\+[0-9]{7,15}")
+# Until 2019 a mobile number of Mexico had a 1 behind the country code; networks still give it.
+_MEXICAN = re.compile(r"\+521([0-9]{10})")
+_ARGENTINIAN = re.compile(r"\+549?([0-9]{10})")
 _MAILTO = "mailto:"
 LONGEST_HOST = 253  # octets (RFC 1035, 2.3.4)
 LONGEST_LABEL = 63
@@ -56,6 +59,8 @@ def phone(recipient: str) -> str:
         raise _refuse(
             "a phone number alone", f"It holds {invisible.named(hidden)}, which cannot be seen."
         )
+    if found := _MEXICAN.fullmatch(given):
+        given = f"+52{found[1]}"
     try:
         number = phonenumbers.parse(given)
     except phonenumbers.NumberParseException:
@@ -69,6 +74,21 @@ def phone(recipient: str) -> str:
     if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
         raise _refuse("a whole phone number in E.164 form", "Write it like +4366412345678.")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def senders(number: str) -> list[str]:
+    """Return the numbers that a text may have come from, in E.164 form; none for a short code.
+
+    Mobile numbers of Argentina have a 9 behind the country code where they are called from abroad,
+    and networks give the sender with or without it.
+    """
+    try:
+        sender = phone(number)
+    except MalformedRecipient:
+        return []
+    if found := _ARGENTINIAN.fullmatch(sender):
+        return [f"+549{found[1]}", f"+54{found[1]}"]
+    return [sender]
 
 
 def url(recipient: str) -> str:

@@ -226,3 +226,30 @@ def test_further_words_of_stop_and_start_are_a_setting(
     assert send(**known).status == "suppressed"
     answer("jatka")
     assert send(**known).status == "queued"
+
+
+@pytest.mark.parametrize(
+    ("kept", "sender"),
+    [
+        ("+525512345678", "+5215512345678"),  # as networks gave it until 2019, and some still do
+        ("+5491123456789", "+541123456789"),
+        ("+541123456789", "+5491123456789"),
+    ],
+)
+def test_stop_counts_in_each_form_in_which_a_network_gives_the_sender(
+    answer: Callable[..., None], kept: str, sender: str
+) -> None:
+    sms: dict[str, Any] = {"channel": "sms", "recipient": kept, "body": "Hi"}
+    answer("STOP", From=sender)
+    assert send(**sms).status == "suppressed"
+    answer("START", From=sender)
+    assert send(**sms).status == "queued"
+
+
+def test_a_text_from_a_short_code_does_nothing(
+    answer: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer("STOP", From="32665")
+    assert not Suppression.objects.exists()
+    assert "reply_from_no_number" in caplog.text
+    assert "ERROR" not in caplog.text
