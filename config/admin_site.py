@@ -72,7 +72,7 @@ ADMIN_SITE: dict[str, Any] = {
                     _list("Events", "sensors", "notifications.event"),
                     _list("Event rules", "rule", "notifications.eventrule"),
                     _list("Chains", "arrow_right_alt", "notifications.chain"),
-                    _list("Runs of chains", "history", "notifications.chainrun"),
+                    _list("Chain runs", "history", "notifications.chainrun"),
                     _list("Holds", "pause_circle", "notifications.hold"),
                     _item(
                         "Failed deliveries",

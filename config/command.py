@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 from config import command_line, listening, processes
@@ -41,6 +42,8 @@ def main() -> None:
     name, *options = sys.argv[1:] or ["help"]
     if name in ("help", "--help", "-h") and not options:
         sys.stdout.write(USAGE)
+    elif name in ("--version", "version") and not options:
+        sys.stdout.write(f"notifications {metadata.version('notifications')}\n")
     elif lacking := [
         module for module in ("whitenoise", *NEEDS.get(name, ())) if not _is_there(module)
     ]:

@@ -9,7 +9,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import django
 from django.conf import settings
@@ -60,6 +60,8 @@ def _run() -> int:
     ports = Ports(
         _free_port("PORT", 8000), _free_port("FLOWER_PORT", 5555), _free_port("SMTP_PORT", 2525)
     )
+    if len(set(astuple(ports))) < 3:
+        raise CannotStart("PORT, FLOWER_PORT and SMTP_PORT have to be different ports.")
     login = _set_up_database()
     # It needs the models, so it can be imported only now that Django is set up.
     from config.welcome import welcome  # noqa: PLC0415 -- the models are loaded only then

@@ -112,13 +112,6 @@ def compiled_version(draft: Draft, built: Build, version_id: int = 0) -> Compile
 
 
 def _check_shape(draft: Draft) -> None:
-    default = draft.variants.get(DEFAULT_LOCALE, {})
-    for group in NEEDED_PARTS.get(draft.channel, (frozenset(parts_of(draft.channel)),)):
-        if not any(default.get(part, "").strip() for part in group):
-            wanted = " or ".join(part for part in parts_of(draft.channel) if part in group)
-            raise InvalidTemplate(
-                f"It needs {wanted}.", locale=DEFAULT_LOCALE, part=sorted(group)[0]
-            )
     for locale, sources in draft.variants.items():
         if locale != DEFAULT_LOCALE and not LOCALE.fullmatch(locale):
             raise InvalidTemplate(
@@ -130,6 +123,13 @@ def _check_shape(draft: Draft) -> None:
                 f"{draft.channel} content has no part {', '.join(sorted(unknown))}.",
                 hint=f"Its parts are {', '.join(parts_of(draft.channel))}.",
                 locale=locale,
+            )
+    default = draft.variants.get(DEFAULT_LOCALE, {})
+    for group in NEEDED_PARTS.get(draft.channel, (frozenset(parts_of(draft.channel)),)):
+        if not any(default.get(part, "").strip() for part in group):
+            wanted = " or ".join(part for part in parts_of(draft.channel) if part in group)
+            raise InvalidTemplate(
+                f"It needs {wanted}.", locale=DEFAULT_LOCALE, part=sorted(group)[0]
             )
 
 

@@ -124,8 +124,11 @@ def publish(
         Template.objects.select_for_update().get(pk=version.template_id)
         version.refresh_from_db()
         if version.status != Status.DRAFT:
+            is_live = version.status == Status.PUBLISHED
             raise VersionImmutable(
-                f"{version} was published already.", hint="Roll back to it instead."
+                f"{version} was published already"
+                + (", and is what new notifications get." if is_live else "."),
+                hint="" if is_live else "Roll back to it instead.",
             )
         if needs_colleague and (
             by is None or by.pk in (version.created_by_id, version.edited_by_id)

@@ -12,7 +12,7 @@ from ninja.operation import Operation
 
 from notifications.api.authentication import Key, key_of
 from notifications.api.job_documents import is_of_project, sends, sends_tests
-from notifications.api.problems import Problem
+from notifications.api.problems import Problem, missing_scope
 from notifications.core.routing import SENDING_TASKS
 from notifications.models.api_key import ApiKey
 
@@ -120,9 +120,9 @@ JOBS = dict.fromkeys(SENDING_TASKS, Scope.SEND)
 def permit_rule(request: HttpRequest) -> None:
     """Let a key make a rule that sends. Raises ``Problem`` 403."""
     if Scope.SEND not in key_of(request).scopes:
-        raise Problem(
-            "missing-scope",
+        raise missing_scope(
             f"A rule sends notifications, so the key needs the scope {Scope.SEND.value!r}.",
+            Scope.SEND.value,
         )
 
 
@@ -155,7 +155,7 @@ def permit_job(request: HttpRequest, definition: Mapping[str, Any]) -> None:
     key = key_of(request)
     scope = JOBS[definition["handler"]] if sends(definition) else None
     if scope is not None and scope not in key.scopes:
-        raise Problem("missing-scope", f"A job that sends needs the scope {scope.value!r}.")
+        raise missing_scope(f"A job that sends needs the scope {scope.value!r}.", scope.value)
     if not is_of_project(definition, key.world):
         raise Problem("forbidden", "This job sends for another project.", field="kwargs.project")
     if key.world.test and not sends_tests(definition):

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from ninja.security.http import HttpAuthBase
 
 from notifications.api import limits
-from notifications.api.problems import Problem
+from notifications.api.problems import Problem, missing_scope
 from notifications.core.world import World
 from notifications.models import ApiKey
 from notifications.models.project import within
@@ -55,7 +55,7 @@ def permit(
     if key is None:
         raise _refused(request, token)
     if scope not in key.scopes:
-        raise Problem("missing-scope", f"It needs the scope {scope.value!r}.")
+        raise missing_scope(f"It needs the scope {scope.value!r}.", scope.value)
     wait = limits.take(key)
     if wait:
         raise Problem("too-many-requests", retry_after=wait)

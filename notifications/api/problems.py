@@ -141,6 +141,12 @@ class Problem(Exception):
         self.errors, self.retry_after = errors, retry_after
 
 
+def missing_scope(detail: str, scope: str) -> Problem:
+    """Return the problem of a key that lacks a scope, with the command that makes one with it."""
+    hint = f"Use a key with that scope: manage.py create_api_key NAME --scopes {scope} makes one."
+    return Problem("missing-scope", detail, hint=hint)
+
+
 def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
     """Make the response for a problem, and count it."""
     metrics.problem(problem.kind)

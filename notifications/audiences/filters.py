@@ -68,7 +68,8 @@ def read(given: Any, world: World, now: datetime) -> Sql:
         raise UnindexedFilter(
             "No index serves this filter.",
             field=reader.unserved or "filter",
-            hint='Put it inside "and", beside a condition that an index serves or beside '
+            hint=reader.index_hint
+            + 'Put it inside "and", beside a condition that an index serves or beside '
             '{"everyone": true}, which reads every recipient of the project. '
             "docs/audiences.md lists the conditions that an index serves.",
         )
@@ -82,6 +83,7 @@ class _Reader:
         self._world, self._now = world, now
         self._count = self._compared = 0
         self.unserved = ""
+        self.index_hint = ""
 
     def group(self, given: Any, place: str, depth: int) -> Condition:
         """Read a condition, or a group of them."""
@@ -202,7 +204,10 @@ class _Reader:
                 field=at,
                 hint='Give a number, "2026-12-24", or {"days_ago": 30}.',
             )
-        return Condition(sql.compared(path, kind, op, bound), served=sql.has_index_of(path, kind))
+        served = sql.has_index_of(path, kind)
+        if not served:
+            self.index_hint = f"manage.py index_attribute {'.'.join(path)} makes its index. "
+        return Condition(sql.compared(path, kind, op, bound), served=served)
 
     def _day(self, value: str | Mapping[Any, Any], place: str) -> str:
         if isinstance(value, Mapping):

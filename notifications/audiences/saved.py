@@ -87,7 +87,12 @@ def get(name: object, world: World, *, field: str = "audience") -> Audience:
     if isinstance(name, str) and can_be_kept(name):
         row = Audience.objects.filter(**world.columns, name=name).first()
     if row is None:
-        raise UnknownAudience(f"There is no audience {shown(name)}.", field=field)
+        raise UnknownAudience(
+            f"There is no audience {shown(name)}.",
+            field=field,
+            hint="GET /api/v1/audiences lists them; each project has its own, and so have its "
+            "tests.",
+        )
     return row
 
 

@@ -97,7 +97,11 @@ def get(name: object, world: World) -> Chain:
     if isinstance(name, str) and can_be_kept(name):
         chain = Chain.objects.filter(name=name, **world.columns).first()
     if chain is None:
-        raise UnknownChain(f"There is no chain {shown(name)}.", field="chain")
+        raise UnknownChain(
+            f"There is no chain {shown(name)}.",
+            field="chain",
+            hint="GET /api/v1/chains lists them; each project has its own, and so have its tests.",
+        )
     return chain
 
 
@@ -239,7 +243,7 @@ def _check_content(step: Mapping[str, Any], chain: Chain) -> None:
     try:
         version = catalog.published(template, World(chain.project, chain.test).namespaces)
     except TemplateError as error:
-        raise UnknownTemplate(str(error), field="template") from None
+        raise UnknownTemplate(str(error), field="template", hint=error.hint) from None
     if version.channel != step["channel"]:
         raise UnknownTemplate(
             f"Template {template!r} is for {version.channel}, not for {step['channel']}.",

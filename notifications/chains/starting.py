@@ -34,7 +34,7 @@ from notifications.db.bulk_insert import Table
 from notifications.delivery import chain_steps
 from notifications.models import Chain, ChainRun, Notification, new_id
 from notifications.models.recipient import ADDRESSED
-from notifications.recipients import lookup
+from notifications.recipients import directory, lookup
 from notifications.submission import acceptance, projects, requests, times
 from notifications.submission.building import Answer, Asked
 from notifications.submission.fields import Guarantee, Priority, Request
@@ -343,7 +343,7 @@ def _stored_channels(fields: Mapping[str, Any], world: World) -> frozenset[str]:
         return frozenset()
     person = lookup.find([(world, key)]).get((world, key))
     if person is None:
-        raise UnknownRecipient(f"There is no recipient {shown(key)}.", field="to.recipient")
+        raise directory.unknown(key, field="to.recipient")
     return frozenset(channel for channel, some in person.addresses.items() if some)
 
 

@@ -18,3 +18,6 @@ def trials(event: dict[str, Any], limit: int) -> list[dict[str, Any]]:
     """Return contexts that a digest with this item may get: it alone, and a list that is cut."""
     several = [event] * min(2, limit)
     return [context_of([event], 1), context_of(several, len(several) + 1)]
+
+
+ITS_CONTEXT = f"A digest's template gets {', '.join(context_of([], 0))}, and nothing else."

@@ -3,7 +3,7 @@
 from typing import Any
 
 from notifications.channels import CHANNELS
-from notifications.core.errors import InvalidField
+from notifications.core.errors import InvalidField, UnknownTemplate
 from notifications.core.routing import PRIORITIES
 from notifications.core.text import can_be_kept, shown
 from notifications.core.world import World
@@ -105,6 +105,6 @@ def _check_template(rule: EventRule) -> None:
     try:
         version = catalog.published(rule.template, World(rule.project, rule.test).namespaces)
     except TemplateError as error:
-        raise InvalidField(str(error), field="template") from None
+        raise UnknownTemplate(str(error), field="template", hint=error.hint) from None
     if version.channel != rule.channel:
         raise InvalidField(f"This template is for {version.channel}.", field="template")

@@ -83,6 +83,16 @@ def save_many(given: Iterable[Given], *, world: World = LIVE) -> list[Saved]:
     return answers
 
 
+def unknown(key: object, *, field: str) -> UnknownRecipient:
+    """Return the error for an id under which nobody is stored."""
+    return UnknownRecipient(
+        f"There is no recipient {shown(key)}.",
+        field=field,
+        hint="Save it first, by POST /api/v1/recipients or save_recipient; each project has its "
+        "own, and so have its tests.",
+    )
+
+
 def get(key: str, *, world: World = LIVE) -> Recipient:
     """Return a stored recipient. Raises ``UnknownRecipient``."""
     try:
@@ -90,7 +100,7 @@ def get(key: str, *, world: World = LIVE) -> Recipient:
     except InvalidField:
         row = None
     if row is None:
-        raise UnknownRecipient(f"There is no recipient {shown(key)}.", field="id")
+        raise unknown(key, field="id")
     return row
 
 

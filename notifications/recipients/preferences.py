@@ -18,7 +18,7 @@ from notifications.core.world import World
 from notifications.db import clock
 from notifications.models import Consent, Recipient
 from notifications.models.recipient import ADDRESSED
-from notifications.recipients import categories, spellings, suppressions
+from notifications.recipients import categories, directory, spellings, suppressions
 from notifications.recipients.categories import Kind
 
 Choices = Mapping[str, Mapping[str, bool]]  # by category and channel
@@ -102,7 +102,7 @@ def choose(recipient: Recipient, changes: Iterable[Change], how: How) -> int:
     with transaction.atomic():
         row = Recipient.objects.select_for_update().filter(pk=recipient.pk).first()
         if row is None:  # deleted meanwhile
-            raise UnknownRecipient(f"There is no recipient {shown(recipient.key)}.", field="id")
+            raise directory.unknown(recipient.key, field="id")
         named = {(change.category, change.channel) for change in wanted}
         changed = [_apply_change(change, row.choices, named) for change in wanted]
         lifted = [_lift(row, change) for change in wanted]

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from notifications.core.digests import context_of
+from notifications.core.digests import ITS_CONTEXT, context_of
 from notifications.core.errors import InvalidContext, InvalidField, UnknownTemplate
 from notifications.core.text import shown
 from notifications.core.throttles import Duration, LocalDay, Period, Rest, Terms
@@ -144,6 +144,8 @@ def check(row: Throttle) -> None:
         return
     if not row.channel:
         raise InvalidField("A digest needs a channel.", field="channel")
+    if not row.template:
+        raise InvalidField("A digest needs a template.", field="template", hint=ITS_CONTEXT)
     try:
         version = catalog.published(row.template, world.namespaces)
     except TemplateError as error:
@@ -156,7 +158,7 @@ def check(row: Throttle) -> None:
         raise InvalidContext(
             f"Template {shown(row.template)} needs {', '.join(missing)}.",
             field="template",
-            hint=f"A digest's template gets {', '.join(context_of([], 0))}.",
+            hint=ITS_CONTEXT,
         )
 
 

@@ -14,7 +14,7 @@ from notifications.core.errors import InvalidNotification, UnknownRecipient
 from notifications.core.text import can_be_kept, shown
 from notifications.core.world import World
 from notifications.models import Notification
-from notifications.recipients import lookup, suppressions
+from notifications.recipients import directory, lookup, suppressions
 from notifications.recipients.lookup import Person, Whom
 from notifications.recipients.places import NOWHERE
 from notifications.submission import local_times, projects, validation
@@ -120,7 +120,7 @@ def _addressed(request: Request, whom: Whom | None, person: Person | None) -> li
         projects.check(request.project)
         if address := _address_before(request, whom):
             return [request._replace(recipient=address)]
-        raise UnknownRecipient(f"There is no recipient {shown(key)}.", field="to.recipient")
+        raise directory.unknown(key, field="to.recipient")
     locale = request.locale or person.locale
     if request.recipient:
         return [request._replace(locale=locale)]

@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from notifications.channels.mail import KeptMail, Mail
+from notifications.core.digests import ITS_CONTEXT
 from notifications.core.errors import FaultyRow, InvalidNotification, UnknownProject
 from notifications.core.reasons import Reason
 from notifications.core.throttles import Rest
@@ -278,7 +279,8 @@ def _collected(spec: Spec, request: Request, kind: Kind | None, call: Call) -> C
         digests.try_template(answer.row, spec.limit)
     except InvalidNotification as error:
         field = "digest.template" if error.field in ("template", "context") else error.field
-        raise type(error)(error.message, field=field, hint=error.hint) from None
+        hint = ITS_CONTEXT if error.field == "context" else error.hint
+        raise type(error)(error.message, field=field, hint=hint) from None
     return Collected(spec, answer.row, answer.copies, built.kind.name if built.kind else "")
 
 

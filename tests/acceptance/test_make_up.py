@@ -168,6 +168,7 @@ def test_a_busy_port_is_one_line_that_says_what_to_do(bad_home: Home, name: str)
     ("env", "complaint"),
     [
         ({"PORT": "eighty"}, "PORT"),
+        ({"PORT": "18455", "FLOWER_PORT": "18455"}, "different ports"),
         ({"VAR_DIR": "/proc/nowhere"}, "VAR_DIR"),
         ({"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none"}, "DATABASE_URL"),
         ({"TIME_ZONE": "Mars"}, "TIME_ZONE"),

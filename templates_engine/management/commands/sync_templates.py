@@ -54,8 +54,8 @@ class Command(BaseCommand):
         try:
             folders.load(folder, dry_run=dry_run, as_draft=draft, namespace=namespace, told=told)
         except TemplateError as error:
-            notes = " ".join(getattr(error, "__notes__", []))
-            text = f"{error} {notes} {error.hint}".strip()
-            raise CommandError(f"{text} Nothing was changed.") from error
+            notes = getattr(error, "__notes__", [])
+            lines = (str(error), *notes, error.hint, "Nothing was changed.")
+            raise CommandError("\n".join(filter(None, lines))) from error
         if dry_run:
             self.stdout.write("Nothing was changed.")

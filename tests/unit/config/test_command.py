@@ -1,6 +1,7 @@
 """The command of the installed package."""
 
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -22,3 +23,12 @@ def test_what_an_extra_would_bring_is_named(
     assert ended.value.code == (
         f"The ready-made project needs {package}: install the extra, {extras.command('server')}"
     )
+
+
+def test_the_version_is_that_of_notifications(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(metadata, "version", {"notifications": "1.2.3"}.__getitem__)
+    monkeypatch.setattr(sys, "argv", ["notifications", "--version"])
+    command.main()
+    assert capsys.readouterr().out == "notifications 1.2.3\n"

@@ -300,3 +300,45 @@ def test_an_unknown_field_is_answered_with_the_known_ones(
     assert said["field"] == field
     assert said["hint"].startswith("Known fields: ")
     assert meant in said["hint"].removeprefix("Known fields: ").rstrip(".").split(", ")
+
+
+def test_a_hint_names_what_to_look_for(call: Caller, caller: Callable[..., Caller]) -> None:
+    to = {"channel": "simulator", "to": {"recipient": "c-9"}, "body": "Hi"}
+    rule = {"name": "r", "event": "a.b", "channel": "simulator", "template": "none", "to": "'x'"}
+    throttle = {"category": "product", "channel": "push", "limit": 1, "rest": "digest"}
+    older = {"field": "attributes.age", "op": "gt", "value": 30}
+    common = {"channel": "simulator", "body": "Hi"}
+    asked: dict[str, tuple[str, dict[str, Any], str]] = {
+        "unknown-recipient": ("/notifications", to, "POST /api/v1/recipients"),
+        "unknown-chain": ("/chain-runs", {"chain": "none"}, "GET /api/v1/chains"),
+        "unknown-audience": (
+            "/notifications/batch",
+            {"audience": "none", "common": common},
+            "GET /api/v1/audiences",
+        ),
+        "unknown-template": ("/event-rules", rule, ""),
+        "invalid-field": ("/throttles", throttle, "items, count, rest"),
+        "unindexed-filter": (
+            "/audiences",
+            {"name": "a", "filter": older},
+            "manage.py index_attribute age",
+        ),
+    }
+    for kind, (path, body, hint) in asked.items():
+        said = call("POST", path, body).json()
+        assert said["type"].endswith(kind), said
+        assert hint in said.get("hint", ""), said
+    reader = caller(scopes=["read"])
+    said = reader("POST", "/notifications", {**SIMULATED}).json()
+    assert "--scopes send " in said["hint"]
+
+
+def test_an_unknown_part_of_a_template_is_named_before_a_missing_one(call: Caller) -> None:
+    call.ok("POST", "/templates", {"name": "news", "channel": "email"})
+    said = call("POST", "/templates/news/versions", {"parts": {"subject": "S", "txt": "T"}}).json()
+    assert "no part txt" in said["detail"], said
+    call.ok("POST", "/templates/news/versions", {"parts": {"subject": "S", "text": "T"}})
+    call.ok("POST", "/templates/news/versions/1/publish")
+    again = call("POST", "/templates/news/versions/1/publish").json()
+    assert "what new notifications get" in again["detail"]
+    assert "Roll back" not in again.get("hint", "")
