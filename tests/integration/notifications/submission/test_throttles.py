@@ -17,7 +17,7 @@ from notifications.admin.project import TAKEN
 from notifications.core.errors import IdempotencyConflict
 from notifications.models import Digest, Notification, Throttle, ThrottleUse
 from notifications.recipients import categories, throttles
-from notifications.submission import save_recipient, send, send_many
+from notifications.submission import cancel, save_recipient, send, send_many
 from notifications.submission.building import Answer, Asked, build_all, take_places
 from templates_engine import catalog
 from templates_engine.models import Template
@@ -387,3 +387,13 @@ def test_places_that_were_rolled_back_are_given_again_the_same(rest: str) -> Non
     assert rows() == first
     uses = ThrottleUse.objects.get()
     assert uses.used == (3 if rest == "wait" else 1)
+
+
+def test_what_has_a_later_time_takes_its_place_at_acceptance_and_keeps_it_when_cancelled() -> None:
+    throttle(limit=1)
+    rows = [send(**NEWS, countdown=7 * DAY) for _ in range(3)]
+    moments = [row.scheduled_at for row in rows]
+    assert max(moments) - min(moments) < timedelta(minutes=1)
+    cancel(rows[2].pk)
+    later = send(**NEWS)
+    assert round((later.scheduled_at - rows[0].created_at) / timedelta(days=1)) == 3
