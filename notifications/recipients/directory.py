@@ -25,12 +25,14 @@ from notifications.core.errors import (
 )
 from notifications.core.text import can_be_kept, shown, why_not_json
 from notifications.core.world import LIVE, World
-from notifications.models import Recipient
+from notifications.db import statistics
+from notifications.models import Recipient, RecipientAddress
 from notifications.models.recipient import ADDRESSED, KEY_HINT, is_key
 from notifications.recipients import places, writing
 from notifications.recipients.writing import Address
 from scheduling import isolation
 
+MANY = 100  # new recipients of one call that may make the tables grow much
 LONGEST_ATTRIBUTES = 16_384  # characters of JSON
 MOST_ADDRESSES = 20  # of one recipient and channel
 LONGEST_ADDRESS = 2000  # bytes, what a database's index can hold
@@ -80,6 +82,8 @@ def save_many(given: Iterable[Given], *, world: World = LIVE) -> list[Saved]:
         )
         for faulty, fault in faults:
             faulty.error = FaultyRow.of(fault.error)
+        if sum(answer.created for answer in fine) >= MANY:
+            transaction.on_commit(partial(statistics.renew, Recipient, RecipientAddress))
     return answers
 
 
