@@ -44,7 +44,9 @@ _ACCOUNT = "The channel has no provider account of this name."
 _SOURCE = "It is not Jinja2, or makes what the channel of the template does not take."
 
 _TIMES = tuple(Refusal("invalid-time", name, _TIME) for name in ("eta", "countdown", "expires"))
+_UNUSED = "There is no template that it could fill, only a text."
 _CONTENT = (
+    Refusal("missing-content", "context", _UNUSED),
     Refusal("invalid-context", "context", "The template needs other values, or: " + _KEPT),
     Refusal("invalid-context", "metadata", _KEPT),
     Refusal("invalid-context", "options", _KEPT),
@@ -135,7 +137,7 @@ _RULE = (
         Refusal("invalid-field", name, _EXPRESSION)
         for name in ("condition", "recipients", "to", "match", "cancel_match", "context.**")
     ),
-    Refusal("invalid-field", "template", _TEMPLATE),
+    Refusal("unknown-template", "template", _TEMPLATE),
     Refusal("unknown-category", "category", _CATEGORY),
     Refusal("invalid-field", "cancel_on", "It is the event that the rule is for."),
 )
@@ -169,6 +171,7 @@ OF_OPERATION: dict[str, tuple[Refusal, ...]] = {
         Refusal("unknown-template", "template", _TEMPLATE),
         Refusal("unknown-category", "category", _CATEGORY),
         Refusal("invalid-field", "variables", "The template needs others."),
+        Refusal("missing-content", "variables", _UNUSED),
         Refusal("invalid-field", "variables.*", "A recipient has nothing of this name."),
         Refusal("invalid-request", "idempotency_key", _KEYS),
     ),

@@ -107,4 +107,4 @@ def _check_template(rule: EventRule) -> None:
     except TemplateError as error:
         raise UnknownTemplate(str(error), field="template", hint=error.hint) from None
     if version.channel != rule.channel:
-        raise InvalidField(f"This template is for {version.channel}.", field="template")
+        raise UnknownTemplate(f"This template is for {version.channel}.", field="template")
