@@ -80,7 +80,9 @@ class RedisAddress:
         login = {"username": self.username or None, "password": self.password or None}
         # One more try renews a connection that the server has closed; redis-py's own three last
         # for seconds, in which a caller would wait for a server that is away.
-        common = {"db": self.database, "retry": Retry(NoBackoff(), 1), **login, **options}
+        renew = Retry(NoBackoff(), 1)
+        # RESP3, redis-py's default, costs a new connection several round trips more.
+        common = {"db": self.database, "protocol": 2, "retry": renew, **login, **options}
         if self.kind == "socket":
             return redis.Redis(unix_socket_path=self.path, **common)
         tls: dict[str, Any] = {"ssl": True, **self.tls} if self.tls else {}

@@ -19,6 +19,7 @@ from throttled.store import ConnectionFactory
 from notifications.core.conf import conf
 from notifications.db import shared_state
 from notifications.models import ApiKey
+from notifications.queueing import patience
 from scheduling import outages
 
 BURST_SECONDS = 2  # a bucket holds this many seconds of its rate
@@ -95,7 +96,8 @@ def _take(name: str, rate: _Rate, count: int = 1) -> float:
     global _away_until  # noqa: PLW0603 -- one Redis per process
     if settings.REDIS_URL and time.monotonic() >= _away_until:
         try:
-            return _ask(_shared(settings.REDIS_URL), name, rate, count)
+            with patience.counted():
+                return _ask(_shared(settings.REDIS_URL), name, rate, count)
         except (StoreUnavailableError, redis.RedisError, OSError) as error:
             _away_until = time.monotonic() + AWAY_FOR
             if outage := outages.of(error.__cause__ or error):

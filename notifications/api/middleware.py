@@ -12,12 +12,15 @@ from uuid_utils.compat import uuid7
 
 from notifications import tracing
 from notifications.api import declared_charset, problems
+from notifications.queueing import patience
 
 log = structlog.get_logger(__name__)
 
 HEADER = "X-Request-ID"
 LITTLE = 65_536
 """Bytes of a body that are read although the request is refused."""
+BROKER_PATIENCE = 1.0
+"""Seconds for which a call waits for the broker; what it has not asked by then the sweep does."""
 _PLAIN = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
 # Below /v2/ refusals are plain JSON.
@@ -65,7 +68,8 @@ def api(answer: Answer) -> Answer:
         if _would_be_redirected(request):
             response = problems.answer(request, problems.Problem("https-required"))
         else:
-            response = tracing.answered(request, answer)
+            with patience.waiting_at_most(BROKER_PATIENCE):
+                response = tracing.answered(request, answer)
         if response.status_code >= 400 and response["Content-Type"] not in _OWN_TYPES:
             response = _as_problem(request, response)
         log.info(

@@ -25,7 +25,7 @@ from kombu.pools import ProducerPool
 from notifications import metrics
 from notifications.core import routing
 from notifications.db import shared_state
-from notifications.queueing import eager
+from notifications.queueing import eager, patience
 from scheduling import outages
 from scheduling.watch import Watch
 
@@ -128,9 +128,11 @@ def _producer() -> Iterator[Any]:
     global _away_until  # noqa: PLW0603 -- one broker per process
     if time.monotonic() < _away_until:
         raise BrokerAway("The broker was away a moment ago.")
+    if patience.is_over():
+        raise BrokerAway("It has been waited for long enough; the sweep does what is left.")
     pool = _pool(os.getpid())
     try:
-        with pool.acquire(block=True, timeout=1) as producer:
+        with patience.counted(), pool.acquire(block=True, timeout=1) as producer:
             yield producer
     except (
         *pool.connections.connection.connection_errors,

@@ -1,4 +1,4 @@
-"""A proxy in front of a server: it may spoil what the server answers, or pass nothing on."""
+"""A proxy in front of a server: it may delay or spoil what goes by, or pass nothing on."""
 
 import asyncio
 import threading
@@ -28,6 +28,7 @@ class Proxy:
         self.port = free_port()
         self.spoil: Spoil | None = None
         self.spoilt = 0
+        self.delay = 0.0  # seconds, each way
         self._target = target
         self._passes = asyncio.Event()
         self._passes.set()
@@ -84,6 +85,7 @@ class Proxy:
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         """Read what may be passed on by now; nothing at the end."""
         data = await reader.read(65536)
+        await asyncio.sleep(self.delay)
         await self._passes.wait()
         return data
 
