@@ -43,7 +43,7 @@ def main() -> None:
     if name in ("help", "--help", "-h") and not options:
         sys.stdout.write(USAGE)
     elif name in ("--version", "version") and not options:
-        sys.stdout.write(f"notifications {metadata.version('notifications')}\n")
+        sys.stdout.write(f"notifications {_version()}\n")
     elif lacking := [
         module for module in ("whitenoise", *NEEDS.get(name, ())) if not _is_there(module)
     ]:
@@ -77,6 +77,13 @@ def _refuse_taken_port(options: list[str]) -> None:
     chosen = context.params
     if not chosen["uds"] and (said := listening.problem(chosen["host"], chosen["port"])):
         sys.exit(f"The web server {said}. Set GRANIAN_PORT to a free port.")
+
+
+def _version() -> str:
+    try:
+        return metadata.version("notifications")
+    except metadata.PackageNotFoundError:
+        return "from a checkout, of no version"
 
 
 def _is_there(package: str) -> bool:
