@@ -31,6 +31,8 @@ SHOWN = 100  # changes of consent that a page lists
 class RecipientForm(FormOfProject):
     """A recipient, checked as the API checks it."""
 
+    merged = ("chosen",)  # of which only what the operator has changed is saved
+
     addresses = forms.CharField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 6}),

@@ -19,8 +19,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import NON_FIELD_ERRORS, BadRequest, ValidationError
-from django.db import IntegrityError
-from django.db.models import DateTimeField, Model
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models import DateTimeField, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.module_loading import autodiscover_modules
 from django.utils.timezone import is_aware, make_aware
@@ -28,6 +28,8 @@ from unfold.admin import ModelAdmin
 from unfold.dataclasses import UnfoldAction
 from unfold.sites import UnfoldAdminSite
 from unfold.templatetags import unfold_list
+
+from notifications.admin_site import lost_updates
 
 listeners: list[Callable[[HttpRequest, Model, str], None]] = []
 """Told of each act that an admin class logs: the request, the row, and what was done."""
@@ -68,6 +70,8 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     A class may name more in ``listed_lookups``: what links of our own pages ask by.
     """
+
+    change_form_template = "notifications/admin/change_form.html"
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Return whether a query string may filter by this."""
@@ -135,29 +139,68 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return replace(made, method=on_a_row)
 
     def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
-        """Return the form's class; what is unique by several fields is told beside one of them."""
+        """Return the form's class; what is unique by several fields is told beside one of them.
+
+        It refuses to undo what somebody else has saved since the page was opened.
+        """
         form = super().get_form(request, *args, **options)
-        return type(form.__name__, (_BesideField, form), {"__module__": form.__module__})
+        bases = (_BesideField, lost_updates.KeepsOthersChanges, form)
+        return type(form.__name__, bases, {"__module__": form.__module__})
+
+    def get_formsets_with_inlines(self, request: HttpRequest, obj: Any = None) -> Iterator[Any]:
+        """Yield the rows that the page edits beside its own, which refuse likewise."""
+        for formset, inline in super().get_formsets_with_inlines(request, obj):
+            bases = (lost_updates.KeepsOthersRows, formset)
+            own = {"__module__": formset.__module__, "rows": inline.verbose_name_plural}
+            yield type(formset.__name__, bases, own), inline
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        """Draw the page of a row; it carries what the row was when the page was opened."""
+        formsets = [inline.formset for inline in context["inline_admin_formsets"]]
+        opened = lost_updates.written(context["adminform"].form, formsets)
+        carried = {"opened": opened, "opened_name": lost_updates.OPENED}
+        page: HttpResponse = super().render_change_form(
+            request, {**context, **carried}, *args, **options
+        )
+        return page
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, *args: Any, **options: Any
     ) -> HttpResponse:
         """Show the page of a row, or go back and say that it does not exist."""
-        if object_id is not None and not self._row(request, object_id):
+        row = None if object_id is None else self._row(request, object_id)
+        if object_id is not None and row is None:
             response: HttpResponse = self._get_obj_does_not_exist_redirect(
                 request, self.opts, object_id
             )
         else:
             try:
                 try:
-                    response = super().changeform_view(request, object_id, *args, **options)
+                    response = self._changed(request, row, object_id, *args, **options)
                 except IntegrityError:
                     # Somebody has saved the same meanwhile, which the form sees now.
-                    response = super().changeform_view(request, object_id, *args, **options)
+                    response = self._changed(request, row, object_id, *args, **options)
             except RecursionError:  # what Python's json says of a form's field
                 if request.method != "POST":
                     raise
                 raise BadRequest("A field is nested too deeply.") from None
+        return response
+
+    def _changed(self, request: HttpRequest, row: Any, *args: Any, **options: Any) -> HttpResponse:
+        """Show or save a row; of two who save it at once one waits, and reads what was saved."""
+        using = router.db_for_write(self.model)
+        response: HttpResponse
+        if request.method != "POST" or row is None or not self.has_change_permission(request, row):
+            response = super().changeform_view(request, *args, **options)
+            return response
+        with transaction.atomic(using=using):
+            has_weaker = connections[using].features.has_select_for_no_key_update
+            rows: QuerySet[Any] = QuerySet(self.model, using=using)
+            locked = rows.select_for_update(no_key=has_weaker)
+            locked.filter(pk=row.pk).values_list("pk").first()
+            response = super().changeform_view(request, *args, **options)
         return response
 
     def _row(self, request: HttpRequest, object_id: object) -> Any:
