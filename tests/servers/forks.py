@@ -136,7 +136,8 @@ class ForkServer:
 
     def _for(self, asked: dict[str, Any]) -> _Channel:
         role = _role(asked["argv"])
-        if role is None or asked["errors"] != asked["log"] or _has_code(asked["env"]):
+        is_alone = asked["errors"] != asked["log"] or _has_code(asked["env"])
+        if role is None or is_alone or _is_read_by_the_command(asked["env"]):
             return self._first
         key = (role, frozenset((k, v) for k, v in asked["env"].items() if k not in READ_LATER))
         channel = self._prepared.pop(key, None) or self._prepare(role, asked)
@@ -170,6 +171,11 @@ class ForkServer:
 def _has_code(env: Mapping[str, str]) -> bool:
     """Return whether it brings code of its own, which may be another at the next start."""
     return env.get("PYTHONPATH") != os.environ.get("PYTHONPATH")
+
+
+def _is_read_by_the_command(env: Mapping[str, str]) -> bool:
+    """Return whether Celery's command must have handed on the broker before the app is made."""
+    return env.get("BROKER_URL", "").startswith("sentinel")
 
 
 def _role(argv: list[str]) -> str | None:
