@@ -1,7 +1,6 @@
 """The OpenAPI document as generators of clients read it."""
 
 import json
-import re
 from typing import Any
 
 INT32 = 2**31 - 1
@@ -15,10 +14,10 @@ def mend(document: Json) -> None:
 
     Without a size, Go and Java take 32 bits. A client sends the defaults of a body, so a default in
     a change would reset a field that the caller did not name. A default of a value that has several
-    types becomes words, for Go's generator cannot write such a value. One that its own pattern
-    refuses goes: it stands for a header that is left out. A field that one of several
-    cases needs becomes one that all need where a generator reads `allOf`, so cases stand below
-    `then`. A generator makes a type of each schema, so a schema that nothing refers to is removed.
+    types becomes words, for Go's generator cannot write such a value. A header has no default: an
+    empty one is refused, one that is left out is not. A field that one of several cases needs
+    becomes one that all need where a generator reads `allOf`, so cases stand below `then`. A
+    generator makes a type of each schema, so a schema that nothing refers to is removed.
     """
     for part in ("paths", "components"):
         document[part] = _sized(document[part])
@@ -42,17 +41,13 @@ def _sized(part: Any) -> Any:
     if "default" in sized and len(sized.get("anyOf", ())) > 1 and sized["default"] is not None:
         words = sized.get("description", "")
         sized["description"] = f"{words} By default {json.dumps(sized.pop('default'))}.".strip()
-    if "pattern" in sized and not _is_fit(sized.get("default"), sized["pattern"]):
-        del sized["default"]
+    if part.get("in") == "header":
+        sized["schema"].pop("default", None)
     if part.get("type") == "number":
         sized["format"] = "double"
     elif part.get("type") == "integer" and part.get("maximum", INT32 + 1) > INT32:
         sized["format"] = "int64"
     return sized
-
-
-def _is_fit(default: Any, pattern: str) -> bool:
-    return not isinstance(default, str) or re.search(pattern, default) is not None
 
 
 def _without_default(field: Json) -> Json:

@@ -198,7 +198,7 @@ def test_whatever_reading_a_row_raises_ends_it_by_itself(
 
     for error in ERRORS:
         raised.append(error)
-        rows = batch(context={"who": "ada"})
+        rows = batch(context={"who": "ada"}, category="product")
         Notification.objects.filter(id=rows[7].id).update(context={"who": "bad"})
         connection.ensure_connection()
         set_json_loads(loads, connection.connection)
