@@ -176,7 +176,7 @@ def rows_of_csv(
 
 
 def _check_columns(header: Sequence[str], fields: frozenset[str]) -> None:
-    """Refuse columns that nothing would use, as there is no template. Raises ``Problem``."""
+    """Refuse unknown columns where no template uses them. Raises ``Problem``."""
     if unused := [name[:50] for name in header if name not in fields]:
         known = ", ".join(sorted(fields))
         raise Problem(

@@ -97,7 +97,7 @@ def current(use: Use, now: datetime, *, limit: int, period: Period) -> Use:
 
 
 def take(uses: Sequence[Use], now: datetime, terms: Sequence[Terms]) -> tuple[list[Use], Place]:
-    """Give a notification a place in the periods of all throttles; return the uses then.
+    """Count a notification in the periods of all throttles; return the new counts.
 
     It goes at the first moment at which all of those that have it wait have a place. Each counts it
     in the period of that moment, and passes over earlier places: those that come later go later,

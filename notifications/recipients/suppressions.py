@@ -208,7 +208,7 @@ def lift_unsubscribed(
 ) -> int:
     """Lift what a recipient's unsubscribing has left: they have agreed again. Return how many.
 
-    With a ``source``, an account, only what came by it, or by an account that there is no more.
+    With a ``source``, lift only what came by this account, or by a deleted account.
     """
     rows = Suppression.objects.filter(
         **world.columns,

@@ -116,7 +116,7 @@ def shorten_leases(until: datetime, beyond: datetime) -> int:
 def _update(
     status: Status, assignments: str, values: Sequence[Any], claims: Iterable[Claim]
 ) -> set[UUID]:
-    """Give the rows that these claims still own a status and more values; return their ids."""
+    """Set the status and other columns of rows that these claims own; return their ids."""
     table.check(Status.SENDING, status)
     by_attempt: dict[int, list[UUID]] = defaultdict(list)
     for claim in claims:

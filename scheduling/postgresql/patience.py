@@ -139,7 +139,7 @@ def bound_statements(seconds: float) -> None:
 
 @contextmanager
 def answered_within(seconds: float) -> Iterator[None]:
-    """Give up what this block asks of Postgres when it has taken so many seconds in all."""
+    """End the statements of this block once they have taken so many seconds together."""
     before = _bounds.until
     _bounds.until = min(before, time.monotonic() + seconds)
     try:

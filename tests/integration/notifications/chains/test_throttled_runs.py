@@ -45,7 +45,7 @@ def test_all_steps_to_a_recipient_have_one_place(deliver: Callable[..., Any]) ->
     throttle("wait")
     first, second = start(), start()
     assert states(first) == [("queued", ""), ("scheduled", ""), ("scheduled", "")]
-    # The chief, who is somebody else, has had one by then.
+    # The chief, another recipient, has had one notification by then.
     assert states(second) == [WAITS, ("scheduled", ""), WAITS]
     assert [*ThrottleUse.objects.values_list("used", flat=True)] == [2, 2]
     held, follows, _ = rows(second)

@@ -63,7 +63,7 @@ PERSONAL["notifications_notification"] = OF_A_NOTIFICATION
 
 PERSONAL["notifications_archivednotification"] = OF_A_NOTIFICATION | {"attempts"}
 
-# Left to a person, who is told of them: what they do goes on until somebody changes it.
+# An operator changes these: the command names them, and they go on until then.
 TOLD_ONLY = {
     *("django_celery_beat_periodictask", "scheduling_schedule"),
     *("notifications_chain", "notifications_eventrule"),

@@ -19,7 +19,7 @@ def at(days: float) -> datetime:
 def of_one(
     use: Use, now: datetime, count: int, *, limit: int, period: Period, rest: str
 ) -> tuple[Use, list[Place]]:
-    """Give places to so many under one throttle."""
+    """Count so many notifications under one throttle."""
     places = []
     for _ in range(count):
         (use,), place = take([use], now, [Terms(limit, period, rest)])
