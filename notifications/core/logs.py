@@ -28,8 +28,8 @@ _LOGGERS: dict[str, Any] = {
     "httpx": {"level": "WARNING"},
     "django.request": {"filters": ["outages"]},
     "celery.app.trace": {"filters": ["outages", "texts"]},
-    # It asks as it starts, and warns eight times that no worker has started yet. Who is there, its
-    # page of workers shows and the doctor says.
+    # Flower asks as it starts, and warns eight times that no worker has started yet. Its page of
+    # workers and `manage.py doctor` show which workers there are.
     "flower.inspector": {"level": "ERROR"},
     # A line per quorum queue at each start, about broker ETAs, which nothing here uses.
     "kombu.transport.native_delayed_delivery": {"level": "ERROR"},
