@@ -56,7 +56,9 @@ def test_one_is_found_by_the_index_of_ids_once_many_were_saved(analyzed: bool) -
     save_recipient("c-0", addresses={"simulator": "s-0"})
     if analyzed:
         _analyze()
-    assert "recipient_of_project" not in _kept_plan()  # any way reads one row
+    before = _kept_plan()
+    if analyzed:  # of a table never analyzed Postgres may choose either way
+        assert "recipient_of_project" not in before, "the plan must be one that has to change"
     _save(1, 2000)
     assert "recipient_of_project" in (plan := _kept_plan()), plan
     assert "address_of_recipient" in plan
