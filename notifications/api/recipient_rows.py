@@ -1,6 +1,6 @@
 """The rows of a CSV of recipients: saved each for itself, a thousand in a transaction."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -26,25 +26,29 @@ _VERIFIED = {
 
 @dataclass(slots=True)
 class Imported:
-    """What became of the rows of a file; ``errors`` has all that is wrong with the refused ones."""
+    """What became of the rows of a file; ``errors`` has all that is wrong with the refused ones.
+
+    ``attributes`` are the columns that were taken as attributes.
+    """
 
     created: int = 0
     changed: int = 0
     refused: int = 0
     blank: int = 0
+    attributes: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
-        """Return the counts, and the first of the errors."""
+        """Return the counts, the columns that are attributes, and the first of the errors."""
         counts = {name: getattr(self, name) for name in ("created", "changed", "refused", "blank")}
-        return {**counts, "errors": self.errors}
+        return {**counts, "attributes": self.attributes, "errors": self.errors}
 
 
 def save(
     sheet: csv_rows.Sheet, world: World, told: Callable[[int], None] = lambda _: None
 ) -> Imported:
     """Save the rows of a file; ``told`` gets the number of rows of each transaction."""
-    report = Imported()
+    report = Imported(attributes=attributes(sheet.header))
     rows = enumerate(sheet.rows(), 1)
     while chunk := list(islice(rows, CHUNK)):
         for number, row, saved in _save(chunk, world):
@@ -67,25 +71,43 @@ def _save(
 ) -> Iterator[tuple[int, csv_rows.Row, Saved]]:
     refused = [_refusal(row) for _, row in chunk]
     fine = [row for (_, row), error in zip(chunk, refused, strict=True) if error is None]
-    saved = iter(directory.save_many(map(_given, fine), world=world))
+    saved = iter(directory.save_many((_given(row.cells) for row in fine), world=world))
     for (number, row), error in zip(chunk, refused, strict=True):
         yield number, row, next(saved) if error is None else Saved(error=error)
 
 
 def _refusal(row: csv_rows.Row) -> InvalidNotification | None:
-    """Return what is wrong with a row that says nothing of a recipient that could be read."""
+    """Return what is wrong with a row before it is saved: all of it, if its cells are at fault."""
     if row.problem:
         return MalformedRow(row.problem, field="row")
-    if row.cells.get("verified", "").lower() not in _VERIFIED:
-        return InvalidField("It must be yes or no.", field="verified")
-    filled = {name for name, cell in row.cells.items() if cell} - {csv_rows.ID, *FIELDS}
+    faults = _faults(row.cells)
+    if not faults:
+        return None
+    at_fault = {fault.field for fault in faults}
+    try:
+        directory.check(_given({n: cell for n, cell in row.cells.items() if n not in at_fault}))
+    except InvalidNotification as error:
+        faults += [error.with_traceback(None), *error.others]
+    first, *first.others = faults
+    return first
+
+
+def _faults(cells: Mapping[str, str]) -> list[InvalidNotification]:
+    """Return what is wrong with cells that only a CSV has."""
+    faults: list[InvalidNotification] = []
+    if cells.get("verified", "").lower() not in _VERIFIED:
+        faults.append(InvalidField("It must be yes or no.", field="verified"))
+    filled = set(attributes(name for name, cell in cells.items() if cell))
     for name in sorted(filled):
         if around := next((outer for outer in _around(name) if outer in filled), None):
-            return InvalidField(
-                f"The column {shown(name)} is inside {around}, which has a value of its own.",
-                field=name,
-            )
-    return None
+            problem = f"The column {shown(name)} is inside {around}, which has a value of its own."
+            faults.append(InvalidField(problem, field=name))
+    return faults
+
+
+def attributes(columns: Iterable[str]) -> list[str]:
+    """Return the columns that are attributes, sorted: all whose names are no field."""
+    return sorted(set(columns) - {csv_rows.ID, *FIELDS})
 
 
 def _path(column: str) -> list[str]:
@@ -114,9 +136,9 @@ def _attributes(cells: Mapping[str, str]) -> dict[str, Any]:
     return attributes
 
 
-def _given(row: csv_rows.Row) -> dict[str, Any]:
-    """Return what a row of a CSV says of a recipient."""
-    cells = {name: cell for name, cell in row.cells.items() if cell}
+def _given(row: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the cells of a row, none of which ``_faults`` names, say of a recipient."""
+    cells = {name: cell for name, cell in row.items() if cell}
     verified = _VERIFIED[cells.pop("verified", "").lower()]
     given: dict[str, Any] = {"id": cells.pop(csv_rows.ID, "")}
     addresses = {

@@ -118,6 +118,9 @@ class ImportOut(Schema):
     changed: int
     refused: int
     blank: int = Field(description="Blank rows, which were skipped.")
+    attributes: list[str] = Field(
+        description="Columns that are attributes, as no field has their name."
+    )
     errors: list[ImportedRowError] = Field(
         description="All faults of each refused row; the first 1,000."
     )
@@ -162,10 +165,9 @@ def import_recipients(request: HttpRequest) -> dict[str, Any]:
 
     The column `id` is needed. A column that has the name of a channel holds addresses, several in
     one cell parted by `|`; `verified` says for those of the row `yes` (or `true`, `1`), or
-    `no` (`false`, `0`); `locale`, `timezone` and
-    `country` are what they are called, and every other column is an attribute. These names may be
-    written in capitals. An empty cell
-    changes nothing. The same file again changes nothing twice.
+    `no` (`false`, `0`); `locale`, `timezone` and `country` are what they are called, and every
+    other column is an attribute, which the answer's `attributes` names. These names may be written
+    in capitals. An empty cell changes nothing. The same file again changes nothing twice.
     """
     among, fields = (csv_rows.ID,), recipient_rows.FIELDS
     sheet = read_csv(request, among=among, fields=fields)

@@ -24,7 +24,10 @@ class Command(BaseCommand):
         parser.add_argument("--test", action="store_true", help="Only tests reach them.")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Print how many rows were saved and refused. Raises ``CommandError`` if one was."""
+        """Print how many rows were saved and refused, and which columns are attributes.
+
+        Raises ``CommandError`` if a row was refused.
+        """
         try:
             world = World(projects.check(options["project"]), options["test"])
             body = options["file"].read_bytes()
@@ -35,6 +38,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         for name in ("created", "changed", "refused", "blank"):
             self.stdout.write(f"{name}: {getattr(found, name)}")
+        if found.attributes:
+            self.stdout.write(f"attributes: {', '.join(found.attributes)}")
         for refusal in found.errors:
             self.stderr.write(f"line {refusal['line']}, {refusal['field']}: {refusal['detail']}")
         if found.refused:

@@ -125,3 +125,48 @@ def test_a_dot_in_a_column_leads_into_an_object_as_in_a_filter(call: Caller) -> 
     assert (both["created"], both["refused"]) == (2, 1)
     assert both["errors"][0]["field"] == "orders.count"
     assert "inside orders" in both["errors"][0]["detail"]
+
+
+def test_a_row_is_told_all_that_is_wrong_with_it(call: Caller) -> None:
+    rows = [
+        "id,email,verified,timezone,locale,plan,plan.name,plan.price",
+        "c-1,nobody,maybe,Mars,x!,gold,Gold,7",
+        "c 2,ada@example.org,maybe,,,,,",
+        "c-3,ada@example.org,no,,,gold,Gold,",
+    ]
+    answer = call._client.post(
+        "/api/v1/recipients/import",
+        "\n".join(rows).encode(),
+        content_type="text/csv",
+        headers=call.headers,
+    ).json()
+    assert (answer["created"], answer["refused"]) == (0, 3)
+    told: dict[int, list[str]] = {1: [], 2: [], 3: []}
+    for error in answer["errors"]:
+        told[error["row"]].append(error["field"])
+    assert told == {
+        1: ["verified", "plan.name", "plan.price", "addresses.email.0", "locale", "timezone"],
+        2: ["verified", "id"],
+        3: ["plan.name"],
+    }
+
+
+def test_columns_that_are_taken_as_attributes_are_named(
+    call: Caller, tmp_path: Path, transactional_db: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "id,Locale,locale_,adress.email,sms\nc-1,de,de,ada@example.org,\n"
+    answer = call._client.post(
+        "/api/v1/recipients/import",
+        text.encode(),
+        content_type="text/csv",
+        headers=call.headers,
+    ).json()
+    assert answer["attributes"] == ["adress.email", "locale_"]
+    assert (answer["created"], answer["errors"]) == (1, [])
+    file = tmp_path / "people.csv"
+    file.write_text(text)
+    call_command("import_recipients", str(file))
+    assert "attributes: adress.email, locale_\n" in capsys.readouterr().out
+    file.write_text("id,locale\nc-1,de\n")
+    call_command("import_recipients", str(file))
+    assert "attributes" not in capsys.readouterr().out
