@@ -329,7 +329,8 @@ def _calendar(country: str) -> "HolidayBase":
 
     code, _, subdivision = country.partition("-")
     try:
-        return holidays.country_holidays(code, subdiv=subdivision or None)
+        # Without a language, the names would be in that of the process's LANG.
+        return holidays.country_holidays(code, subdiv=subdivision or None, language="en_US")
     except (NotImplementedError, KeyError) as error:
         raise ImpossibleSchedule(f"No holidays of {country!r} are known.") from error
 

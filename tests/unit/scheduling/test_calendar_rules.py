@@ -1,6 +1,6 @@
 """Rules beyond five plain fields: against two other libraries, and what is ours as tables."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,6 +10,7 @@ from croniter import croniter
 from cronsim import CronSim
 from dateutil.rrule import rrulestr
 
+from scheduling.calendar_rules import _calendar, holiday_on
 from scheduling.job_schema import InvalidJob
 from scheduling.occurrences import Occurrences
 from scheduling.recurrence import ImpossibleSchedule, Interval, Recurrence, upcoming
@@ -273,6 +274,24 @@ def test_what_a_holiday_left_out_or_moved_is_told(
     assert [f"{moment:%m-%d %H:%M} {name}" for moment, name in told] == left_out
     noted = {moment.day: timetable.note(moment) for moment in timetable.newest(start, until, 50)}
     assert {day: note for day, note in noted.items() if note} == notes
+
+
+@pytest.mark.parametrize("language", [None, "", "C", "C.UTF-8", "de_DE.UTF-8", "uk_UA.UTF-8"])
+@pytest.mark.parametrize(
+    ("country", "name"), [("DE", "Christmas Day"), ("FR", "Christmas Day"), ("NZ", "Christmas Day")]
+)
+def test_a_holidays_name_is_english_in_every_process(
+    country: str, name: str, language: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(variable, raising=False)
+    if language is not None:
+        monkeypatch.setenv("LANG", language)
+    _calendar.cache_clear()
+    try:
+        assert holiday_on(date(2026, 12, 25), country) == name
+    finally:
+        _calendar.cache_clear()
 
 
 @pytest.mark.parametrize(
