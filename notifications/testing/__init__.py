@@ -22,7 +22,7 @@ from uuid import UUID
 from django.db.models import Q
 from django.test import override_settings
 
-from notifications import tasks
+from notifications.canvas import deliveries
 from notifications.channels.base import Message
 from notifications.core.errors import DeliveryError
 from notifications.db import clock
@@ -165,7 +165,7 @@ class SentNotifications(Sequence[Sent]):
         found = Notification.objects.filter(due).order_by("scheduled_at", "id")
         for id_ in list(found.values_list("id", flat=True)):
             try:
-                tried += tasks.deliver_one(id_, worker="") != tasks.NOT_WAITING
+                tried += deliveries.deliver_one(id_, worker="") != deliveries.NOT_WAITING
             except DeliveryError:
                 tried += 1  # what came of it is in the row
         return tried

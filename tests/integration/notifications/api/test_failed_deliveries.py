@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from notifications import tasks
+from notifications.canvas import deliveries
 from notifications.core.errors import DeliveryFailed
 from notifications.models import FailedDelivery, Notification
 from notifications.operations import bulk_replays
@@ -21,7 +21,7 @@ def fail(call: Caller) -> Callable[..., Any]:
         recipient = f"ada?result=permanent&code={code}"
         made = call.ok("POST", "/notifications", {**SIMULATED, "recipient": recipient, **fields})
         with pytest.raises(DeliveryFailed):
-            tasks.deliver_one(UUID(made["id"]), worker="test")
+            deliveries.deliver_one(UUID(made["id"]), worker="test")
         return FailedDelivery.objects.get(notification=made["id"])
 
     return one

@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 from pytest_django import Settings
 
-from notifications import tasks
 from notifications.admin import search
 from notifications.api.notification_bodies import NotificationIn
 from notifications.callbacks import outbound
+from notifications.canvas import deliveries
 from notifications.channels.mail import FIELDS
 from notifications.core.errors import TransientError
 from notifications.models import Notification, Status
@@ -45,7 +45,7 @@ def test_the_same_key_and_content_gives_the_first_answer(call: Caller) -> None:
 
 def test_the_first_answer_is_given_again_after_it_was_sent(call: Caller) -> None:
     first = call.ok("POST", "/notifications", {**SIMULATED, "idempotency_key": "k1"})
-    tasks.deliver_one(UUID(first["id"]), worker="test")
+    deliveries.deliver_one(UUID(first["id"]), worker="test")
     again = call.ok("POST", "/notifications", SIMULATED, Idempotency_Key="k1")
     assert again == first
 
@@ -111,7 +111,7 @@ def test_a_notification_for_later_is_scheduled_and_can_be_cancelled(call: Caller
 
 def test_what_was_sent_cannot_be_cancelled(call: Caller) -> None:
     made = call.ok("POST", "/notifications", SIMULATED)
-    tasks.deliver_one(UUID(made["id"]), worker="test")
+    deliveries.deliver_one(UUID(made["id"]), worker="test")
     response = call("POST", f"/notifications/{made['id']}/cancel")
     assert response.status_code == 409
     assert "sent" in response.json()["detail"]
@@ -119,7 +119,7 @@ def test_what_was_sent_cannot_be_cancelled(call: Caller) -> None:
 
 def test_a_notification_tells_its_attempts(call: Caller) -> None:
     made = call.ok("POST", "/notifications", SIMULATED)
-    tasks.deliver_one(UUID(made["id"]), worker="a worker")
+    deliveries.deliver_one(UUID(made["id"]), worker="a worker")
     seen = call.ok("GET", f"/notifications/{made['id']}")
     assert (seen["status"], seen["attempt_count"], seen["queue"]) == (
         "sent",
@@ -135,7 +135,7 @@ def test_a_notification_tells_why_it_is_where_it_is(call: Caller) -> None:
     unlucky = {**SIMULATED, "recipient": "ada?result=transient&code=503"}
     made = call.ok("POST", "/notifications", unlucky)
     with pytest.raises(TransientError):
-        tasks.deliver_one(UUID(made["id"]), worker="test")
+        deliveries.deliver_one(UUID(made["id"]), worker="test")
     seen = call.ok("GET", f"/notifications/{made['id']}")
     assert seen["status"] == "scheduled"
     titles = [event["title"] for event in seen["trace"]]
@@ -157,7 +157,7 @@ def test_a_callback_url_is_told_how_it_ended(call: Caller, settings: Settings) -
     url = "http://127.0.0.1:9/told"
     made = call.ok("POST", "/notifications", {**SIMULATED, "callback_url": url})
     assert call.ok("GET", f"/notifications/{made['id']}")["callback_url"] == url
-    tasks.deliver_one(UUID(made["id"]), worker="test")
+    deliveries.deliver_one(UUID(made["id"]), worker="test")
     outbound.tick()
     callback = Notification.objects.get(channel="callback")
     assert callback.recipient == url

@@ -9,8 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django_celery_beat.models import PeriodicTask
 
-from notifications import tasks
 from notifications.callbacks import outbound
+from notifications.canvas import deliveries
 from notifications.core.errors import DeliveryFailed, UnknownProject
 from notifications.core.routing import SEND_TASK
 from notifications.core.world import LIVE, World
@@ -173,7 +173,7 @@ def test_what_a_test_reports_suppresses_nobody_who_lives(rehearse: Any) -> None:
     dead = {**SIMULATED, "recipient": "ada?result=permanent&reason=invalid_recipient"}
     made = rehearse.ok("POST", "/notifications", dead)
     with pytest.raises(DeliveryFailed):
-        tasks.deliver_one(UUID(made["id"]), worker="test")
+        deliveries.deliver_one(UUID(made["id"]), worker="test")
     assert set(Suppression.objects.values_list("project", "test")) <= {("default", True)}
     dead_letter = FailedDelivery.objects.get()
     assert (dead_letter.project, dead_letter.test) == ("default", True)

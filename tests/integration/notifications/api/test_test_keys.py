@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from notifications import tasks
+from notifications.canvas import deliveries
 from notifications.core.errors import DeliveryFailed
 from notifications.core.routing import SEND_TASK
 from notifications.models import Attempt, FailedDelivery, Notification, OutboxMessage
@@ -23,7 +23,7 @@ def rehearse(caller: Callable[..., Caller]) -> Any:
 
 def test_what_a_test_key_sends_goes_to_the_simulator(rehearse: Any) -> None:
     made = rehearse.ok("POST", "/notifications", EMAIL)
-    tasks.deliver_one(UUID(made["id"]), worker="test")
+    deliveries.deliver_one(UUID(made["id"]), worker="test")
     seen = rehearse.ok("GET", f"/notifications/{made['id']}")
     assert (seen["status"], seen["queue"], seen["test"]) == ("sent", "email.medium", True)
     assert Attempt.objects.get().provider == "simulator for email"
@@ -51,7 +51,7 @@ def test_a_replay_of_a_test_stays_a_test_and_a_real_one_is_out_of_reach(
     for who in (rehearse, call):
         made = who.ok("POST", "/notifications", body)
         with pytest.raises(DeliveryFailed):
-            tasks.deliver_one(UUID(made["id"]), worker="test")
+            deliveries.deliver_one(UUID(made["id"]), worker="test")
     mine = FailedDelivery.objects.get(notification__test=True)
     real = FailedDelivery.objects.get(notification__test=False)
     assert rehearse("POST", f"/failed-deliveries/{real.id}/replay").status_code == 404

@@ -13,9 +13,10 @@ from kombu.exceptions import OperationalError
 
 from notifications import submission
 from notifications.canvas import followers
+from notifications.canvas.deliveries import deliver_one
 from notifications.delivery import claims, pipeline
 from notifications.models import FailedDelivery, Notification, QuarantinedRow, Status
-from notifications.tasks import deliver_due, deliver_one, send_notification
+from notifications.tasks import deliver_due, send_notification
 from tests.integration.notifications.canvas.tasks import unpublishable
 
 SIMULATED: Any = {"channel": "simulator", "recipient": "ada", "body": "Hello"}

@@ -10,9 +10,10 @@ import redis
 from celery import chain, chord, current_app, group
 
 from notifications import submission
+from notifications.canvas.deliveries import deliver_one
 from notifications.core.errors import DeliveryFailed, IdempotencyConflict, UnsupportedForm
 from notifications.models import WAITING, FailedDelivery, Notification, Status
-from notifications.tasks import deliver_one, send_notification, send_to_each
+from notifications.tasks import send_notification, send_to_each
 from tests.integration.notifications.canvas import tasks
 from tests.integration.notifications.canvas.tasks import fail, note
 from tests.servers.processes import Processes

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from notifications import tasks
+from notifications.canvas import deliveries
 from notifications.channels.base import Account
 from notifications.channels.outgoing import Reach
 from notifications.core.attempt import Outcome, Report, Result
@@ -57,7 +57,7 @@ def test_a_disabled_account_pauses_its_channel_and_spends_no_attempt(
     account("sms-a", enabled=False)
     [row] = deliver(text())
     assert (row.status, row.reason, row.attempt_count) == ("scheduled", "no_provider", 0)
-    assert tasks.deliver_one(text().pk, worker="test") == "deferred"
+    assert deliveries.deliver_one(text().pk, worker="test") == "deferred"
 
 
 def test_a_change_is_seen_without_a_restart(
