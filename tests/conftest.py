@@ -66,6 +66,7 @@ LONG = (
     "tests/integration/notifications/api/test_live.py",
     "tests/integration/notifications/db/test_database_errors.py",
     "tests/integration/notifications/db/test_redis_errors.py",
+    "tests/integration/notifications/db/test_sending_in_an_outage.py",
     "tests/integration/notifications/gateways/test_djangos_own.py",
     "tests/integration/notifications/submission/test_a_new_field.py",
     *("tests/integration/test_on_sqlite.py", "tests/integration/config/test_tls.py"),

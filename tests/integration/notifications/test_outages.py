@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.integration.notifications.db.broken_database import SENT
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import Processes
 from tests.servers.redis import RedisServer
@@ -20,7 +21,6 @@ for n in range({count}):
     send(channel="simulator", recipient="ada{how}", body="Hello", priority="low")
 print("accepted")
 """
-SENT = "SELECT count(*) FROM notifications_notification WHERE status = 'sent'"
 ATTEMPTS = "SELECT count(*) FROM notifications_attempt"
 
 

@@ -17,6 +17,9 @@ CREATE TRIGGER trouble BEFORE INSERT OR UPDATE ON scheduling_lease EXECUTE FUNCT
 """
 NO_TROUBLE = "DROP FUNCTION trouble CASCADE"
 FULL = "RAISE disk_full USING MESSAGE = 'could not extend file: No space left'"
+SENT = "SELECT count(*) FROM notifications_notification WHERE status = 'sent'"
+READ_ONLY = "ALTER SYSTEM SET default_transaction_read_only = on"
+WRITABLE = "ALTER SYSTEM RESET default_transaction_read_only"
 LOCK = "LOCK TABLE notifications_notification IN ACCESS EXCLUSIVE MODE"
 
 

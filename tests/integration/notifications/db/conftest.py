@@ -1,13 +1,32 @@
 """What the tests of an outage share."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from kombu.connection import Connection
 
 from config import celery_app
 from notifications.queueing.publisher import DELIVER_DUE_TASK
+from tests.integration.notifications.db.broken_database import Database
+from tests.servers.postgres import PostgresServer
+from tests.servers.processes import Processes
 from tests.servers.redis import RedisServer
+
+
+@pytest.fixture
+def database(migrated_postgres_server: PostgresServer) -> Database:
+    return Database(migrated_postgres_server)
+
+
+@pytest.fixture
+def system(processes: Processes, redis_server: RedisServer, database: Database) -> Any:
+    processes.env |= {
+        "DATABASE_URL": database.url,
+        "BROKER_URL": redis_server.url,
+        "NOTIFICATIONS_PICKUP_GRACE": "1",
+    }
+    return processes
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.integration.notifications.db.broken_database import SENT
 from tests.servers.postgres import PostgresServer, Standby
 from tests.servers.processes import Processes
 from tests.servers.redis import RedisServer
@@ -16,7 +17,6 @@ from notifications.submission import send
 for n in range(3):
     send(channel="simulator", recipient="ada", body="Hello")
 """
-SENT = "SELECT count(*) FROM notifications_notification WHERE status = 'sent'"
 
 
 @pytest.fixture

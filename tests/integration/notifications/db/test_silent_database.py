@@ -7,12 +7,12 @@ import psutil
 import psycopg
 import pytest
 
+from tests.integration.notifications.db.broken_database import SENT
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import suspended, wait_until
 from tests.servers.processes import Processes, RunningProcess
 from tests.servers.redis import RedisServer
 
-SENT = "SELECT count(*) FROM notifications_notification WHERE status = 'sent'"
 SEND = """
 import django; django.setup()
 from notifications.submission import send
