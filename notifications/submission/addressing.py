@@ -27,8 +27,16 @@ Found = Mapping[Whom, Person]
 
 
 def find(requests: Iterable[Request]) -> Found:
-    """Read the recipients that requests name, with one query; with none where none is named."""
-    return lookup.find(whom for request in requests if (whom := _whom(request)) is not None)
+    """Read the recipients that requests name, with one query; with none where none is named.
+
+    Of their addresses only those of the requests' channel, where all have the same.
+    """
+    wanted, channels = set(), set()
+    for request in requests:
+        if (whom := _whom(request)) is not None:
+            wanted.add(whom)
+            channels.add(request.channel if _is_known(request.channel) else "")
+    return lookup.find(wanted, channels.pop() if len(channels) == 1 else "")
 
 
 def check(
@@ -91,6 +99,10 @@ def _whom(request: Request) -> Whom | None:
     return World(request.project, request.test is True), request.to
 
 
+def _is_known(channel: object) -> bool:
+    return isinstance(channel, str) and channel in CHANNELS
+
+
 def _address_before(request: Request, whom: Whom) -> str:
     """Return where the first request with this idempotency key went; empty if none came.
 
@@ -113,7 +125,7 @@ def _addressed(request: Request, whom: Whom | None, person: Person | None) -> li
     if whom is None:
         return [request]
     # A channel that there is not is what the request is refused for.
-    if not isinstance(request.channel, str) or request.channel not in CHANNELS:
+    if not _is_known(request.channel):
         return [request]
     key = whom[1]
     if person is None:

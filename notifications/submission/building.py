@@ -351,7 +351,8 @@ def _build_late(asked: Asked, other: Request, answer: Answer, call: Call) -> Bui
     """
     own, first = Answer(), answer.row
     again = asked._replace(id=first["id"], version=None)
-    built = build(again, other, own, call._replace(asks_windows=False))
+    found = addressing.find([other])
+    built = build(again, other, own, call._replace(found=found, asks_windows=False))
     own.row |= {"content_hash": first["content_hash"], "reason": Reason.OTHER_CHANNEL.value}
     answer.row, answer.copies = own.row, own.copies
     return built._replace(answer=answer)
