@@ -4,14 +4,15 @@ The driver's cursor would read the text, look for the types and make what reads 
 each use, which takes longer than to send and to receive. So that is left out.
 """
 
+import select
 from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from psycopg import Connection, Cursor, errors, generators
+from psycopg import Connection, Cursor, Error, errors, generators
 from psycopg.pq import ExecStatus, TransactionStatus
-from psycopg.pq.abc import PGresult
+from psycopg.pq.abc import PGconn, PGresult
 
 from notifications.db import dialect
 
@@ -19,6 +20,8 @@ Rows = list[tuple[Any, ...]]
 
 _STALE = (errors.FeatureNotSupported, errors.InvalidSqlStatementName)
 """What Postgres says of a plan whose table was changed, and of one that it does not have."""
+
+_AT_ONCE = 100  # milliseconds
 
 
 class Statement:
@@ -41,7 +44,13 @@ class Statement:
             with here.wrap_database_errors:
                 plans = _plans.get(session) or _plans_of(session)
                 if plans.are_kept and not _begins(session):
-                    return self._planned(plans, session, parameters)
+                    try:
+                        return self._planned(plans, session, parameters)
+                    except Error:
+                        raise
+                    except BaseException:  # a time limit of Celery's: the answer is still to come
+                        here.close()
+                        raise
         return dialect.all_of(self._sql, parameters)
 
     def _planned(
@@ -55,10 +64,10 @@ class Statement:
                 if (name := plans.names.get(self)) is None:
                     name = f"planned_{next(plans.numbers)}".encode()
                     session.pgconn.send_prepare(name, self._numbered.encode())
-                    _answer(session)
+                    plans.answer(session)
                     plans.names[self] = name
                 session.pgconn.send_query_prepared(name, texts)
-                return _read(_answer(session))
+                return _read(plans.answer(session))
             except _STALE:
                 plans.names.pop(self, None)
                 if session.pgconn.transaction_status != TransactionStatus.IDLE:
@@ -69,10 +78,37 @@ class Statement:
 class _Plans:
     """The names of what one connection has planned; none are kept behind a pooler."""
 
-    def __init__(self, *, are_kept: bool) -> None:
+    def __init__(self, session: "Connection[Any]", *, are_kept: bool) -> None:
         self.are_kept = are_kept
         self.names: dict[Statement, bytes] = {}
         self.numbers = count(1)
+        self._socket = select.poll()
+        self._socket.register(session.pgconn.socket, select.POLLIN)
+
+    def answer(self, session: "Connection[Any]") -> PGresult:
+        """Wait for the answer to what was sent. Raises ``psycopg.Error``.
+
+        Most answers are there in less time than the driver's way of waiting takes by itself. The
+        driver waits for the others, and looks whether the server lives.
+        """
+        results, is_whole = self._answer_at_once(session.pgconn)
+        if not is_whole:
+            results += session.wait(generators.fetch_many(session.pgconn))
+        (result,) = results
+        if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+            raise errors.error_from_result(result)
+        return result
+
+    def _answer_at_once(self, pgconn: PGconn) -> tuple[list[PGresult], bool]:
+        """Return what there is of an answer after a short wait, and whether that is all of it."""
+        results: list[PGresult] = []
+        if pgconn.flush() == 0 and self._socket.poll(_AT_ONCE):
+            pgconn.consume_input()
+            while not pgconn.is_busy():
+                if (result := pgconn.get_result()) is None:
+                    return results, True
+                results.append(result)
+        return results, False
 
 
 _plans: "WeakKeyDictionary[Connection[Any], _Plans]" = WeakKeyDictionary()
@@ -85,7 +121,7 @@ def _plans_of(session: "Connection[Any]") -> _Plans:
     """
     with Cursor(session) as cursor:
         row = cursor.execute("SELECT pg_backend_pid()").fetchone()
-    plans = _plans[session] = _Plans(are_kept=row == (session.info.backend_pid,))
+    plans = _plans[session] = _Plans(session, are_kept=row == (session.info.backend_pid,))
     return plans
 
 
@@ -93,15 +129,6 @@ def _begins(session: "Connection[Any]") -> bool:
     """Return whether the next statement is to begin a transaction, as the driver's cursor does."""
     status = TransactionStatus.IDLE
     return not session.autocommit and session.pgconn.transaction_status == status
-
-
-def _answer(session: "Connection[Any]") -> PGresult:
-    """Wait for the answer to what was sent. Raises ``psycopg.Error``."""
-    result: PGresult
-    (result,) = session.wait(generators.execute(session.pgconn))
-    if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
-        raise errors.error_from_result(result)
-    return result
 
 
 def _read(result: PGresult) -> Rows:
