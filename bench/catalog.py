@@ -21,7 +21,7 @@ from bench.email import EMAIL, EMAIL_LIMIT
 from bench.growth import GROWTH
 from bench.idle import IDLE_PROCESSOR, IDLE_SCHEDULER, IDLE_WEB, IDLE_WORKER, WORKER_START
 from bench.latency import IDLE_LATENCY, URGENT_LATENCY
-from bench.recipients import RECIPIENTS, WINDOWS_IDLE, WINDOWS_OPENING
+from bench.recipients import RECIPIENT_RULES, RECIPIENTS, WINDOWS_IDLE, WINDOWS_OPENING
 from bench.replays import BULK_REPLAY
 from bench.retention import RETENTION
 from bench.single_sends import SINGLE_SENDS
@@ -75,6 +75,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "urgent_latency": URGENT_LATENCY,
     "retention": RETENTION,
     "recipients": RECIPIENTS,
+    "recipient_rules": RECIPIENT_RULES,
     "windows_idle": WINDOWS_IDLE,
     "windows_opening": WINDOWS_OPENING,
     "single_sends": SINGLE_SENDS,
