@@ -20,16 +20,22 @@ class Rest(StrEnum):
 
 
 class Use(NamedTuple):
-    """The places that were given since a period's begin."""
+    """The places that were given since a period's begin.
+
+    The places of the first ``passed`` periods count as used, too: some of them were passed over,
+    as another throttle had none.
+    """
 
     since: datetime
     used: int
+    passed: int = 0
 
 
 class Place(NamedTuple):
     """When a notification goes, None for now; and which throttle, by its index, holds it.
 
-    One that is held and does not wait is for the rest.
+    Of several that have it wait it is the one that holds it longest. One that is held and does not
+    wait is for the rest.
     """
 
     due_at: datetime | None
@@ -93,7 +99,7 @@ def current(use: Use, now: datetime, *, limit: int, period: Period) -> Use:
     used = use.used - limit * whole
     if used <= 0:
         return Use(now, 0)
-    return Use(period.begin(use.since, whole), used)
+    return Use(period.begin(use.since, whole), used, max(use.passed - whole, 0))
 
 
 def take(uses: Sequence[Use], now: datetime, terms: Sequence[Terms]) -> tuple[list[Use], Place]:
@@ -125,12 +131,22 @@ def take(uses: Sequence[Use], now: datetime, terms: Sequence[Terms]) -> tuple[li
         held_by = max(over, key=lambda n: (terms[n].rest == Rest.DROP, ends[n]))
         return known, Place(ends[held_by], held_by)
     counted = [
-        Use(use.since, max(use.used, t.limit * passed) + 1)
-        for (use, t), passed in zip(both, periods, strict=True)
+        _with_one_more(use, t.limit, number) for (use, t), number in zip(both, periods, strict=True)
     ]
     if not waits:
         return counted, Place(None)
-    return counted, Place(goes_at, max(waits, key=waits.__getitem__))
+    # What is passed over holds nothing: another throttle does until then.
+    begins = {
+        n: max(now, both[n][1].period.begin(both[n][0].since, known[n].passed)) for n in waits
+    }
+    return counted, Place(goes_at, max(waits, key=lambda n: (waits[n] - begins[n], waits[n])))
+
+
+def _with_one_more(use: Use, limit: int, number: int) -> Use:
+    """Count one in the period of this number, and pass over the places that are left before."""
+    if use.used < limit * number:
+        return Use(use.since, limit * number + 1, number)
+    return use._replace(used=use.used + 1)
 
 
 def until(use: Use, *, limit: int, period: Period) -> datetime:

@@ -76,6 +76,11 @@ class ThrottleUse(models.Model):
         help_text="When all places that were given are past."
     )
     used = models.IntegerField(default=0)
+    passed = models.IntegerField(
+        default=0,
+        db_default=0,
+        help_text="In how many of its first periods places were passed over.",
+    )
 
     class Meta:
         constraints: ClassVar = [

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from notifications.core.reasons import Reason
-from notifications.core.throttles import Place, Rest, Terms, Use, take, until
+from notifications.core.throttles import Place, Rest, Terms, Use, current, take, until
 from notifications.db import clock, dialect
-from notifications.models import WAITING, Status, ThrottleUse
+from notifications.models import WAITING, Notification, Status, ThrottleUse
 from notifications.recipients.throttles import Limit, Limits
 from notifications.submission import digests, insert
 from notifications.submission.digests import Collected, Joining
@@ -46,6 +47,12 @@ class Throttled:
         address = "" if key else self.row["recipient"]
         return [_Whom(limit.id, key, address) for limit in self.limits]
 
+    def terms(self, limit: Limit) -> Terms:
+        """Return what a throttle says of it: what can go with no digest waits."""
+        terms = limit.terms_in(self.timezone)
+        can_wait_alone = limit.rest == Rest.DIGEST and limit.id not in self.digests
+        return terms._replace(rest=Rest.WAIT) if can_wait_alone else terms
+
 
 class _Whom(NamedTuple):
     throttle: int
@@ -53,34 +60,76 @@ class _Whom(NamedTuple):
     recipient: str
 
 
+class _Failed(NamedTuple):
+    """A notification that failed: when it had its place, and whether it was a digest."""
+
+    at: datetime
+    is_digest: bool
+
+
 def apply(throttled: Sequence[Throttled]) -> None:
     """Give each a place, in the current transaction: it goes now, waits, is dropped or collected.
 
-    Safe to be repeated after a rollback, once each was ``reset``.
+    A replay has the places that its failed notification had, in the periods that are not over. One
+    of a digest is not counted, as the digest was not. Safe to be repeated after a rollback, once
+    each was ``reset``.
     """
-    counted = [one for one in throttled if one.row["status"] in WAITING]
+    waiting = [one for one in throttled if one.row["status"] in WAITING]
+    failed = _failed(one.row["replay_of_id"] for one in waiting)
+    counted = [(one, failed.get(one.row["replay_of_id"])) for one in waiting]
+    counted = [(one, before) for one, before in counted if not (before and before.is_digest)]
     if not counted:
         return
     now = clock.now()
-    ids, uses = _locked((whom for one in counted for whom in one.whoms), now)
+    ids, uses = _locked((whom for one, _ in counted for whom in one.whoms), now)
     terms: dict[_Whom, Terms] = {}
-    runs: dict[tuple[Any, ...], tuple[Throttled, Place]] = {}
-    for one in counted:
-        whoms = one.whoms
-        run = (one.row["chain_run"] or one.row["id"], *whoms)
+    runs: dict[tuple[Any, ...], tuple[Throttled, Limit | None, Place]] = {}
+    for one, before in counted:
+        run = (one.row["chain_run"] or one.row["id"], *one.whoms)
         if run in runs:
             _follow(one, *runs[run], now)
             continue
-        for whom, limit in zip(whoms, one.limits, strict=True):
-            terms.setdefault(whom, limit.terms_in(one.timezone))
+        limits = dict(zip(one.whoms, one.limits, strict=True))
+        terms |= {whom: one.terms(limit) for whom, limit in limits.items()}
+        whoms = [whom for whom in limits if not _has_place(before, uses[whom], terms[whom], now)]
         taken, place = take([uses[w] for w in whoms], now, [terms[w] for w in whoms])
-        runs[run] = (one, place)
-        if place.held_by is None or _hold(one, one.limits[place.held_by], place, now):
-            uses.update(zip(whoms, taken, strict=True))
+        held_by = None if place.held_by is None else limits[whoms[place.held_by]]
+        runs[run] = (one, held_by, place)
+        if held_by is None or _hold(one, held_by, place, now):
+            begun = [_begun(use, one.row["created_at"], now) for use in taken]
+            uses.update(zip(whoms, begun, strict=True))
     for whom, use in uses.items():
         last = until(use, limit=terms[whom].limit, period=terms[whom].period)
         rows = ThrottleUse.objects.filter(pk=ids[whom])
-        rows.update(since=use.since, used=use.used, until=last)
+        rows.update(since=use.since, used=use.used, passed=use.passed, until=last)
+
+
+def _begun(use: Use, accepted_at: datetime, now: datetime) -> Use:
+    """Have a period that begins now begin with the acceptance of its first, a moment ago.
+
+    So a replay of the first finds it in its period, too.
+    """
+    return use._replace(since=accepted_at) if use.since == now else use
+
+
+def _failed(ids: Iterable[UUID | None]) -> dict[UUID | None, _Failed]:
+    """Read those of these notifications that failed."""
+    wanted = {id_ for id_ in ids if id_}
+    if not wanted:
+        return {}
+    rows = Notification.objects.filter(pk__in=wanted, status=Status.FAILED)
+    columns = ("id", "created_at", "scheduled_at", "throttle", "digest_id")
+    return {
+        id_: _Failed(scheduled_at if throttle else created_at, digest is not None)
+        for id_, created_at, scheduled_at, throttle, digest in rows.values_list(*columns)
+    }
+
+
+def _has_place(before: _Failed | None, use: Use, terms: Terms, now: datetime) -> bool:
+    """Return whether what failed before has a place in the period that it is now."""
+    if before is None:
+        return False
+    return current(use, now, limit=terms.limit, period=terms.period).since <= before.at
 
 
 def _locked(whoms: Iterable[_Whom], now: datetime) -> tuple[dict[_Whom, int], dict[_Whom, Use]]:
@@ -97,12 +146,13 @@ def _locked(whoms: Iterable[_Whom], now: datetime) -> tuple[dict[_Whom, int], di
         f"INSERT INTO {_TABLE} (throttle_id, recipient_key, recipient, since, until, used)"  # noqa: S608 -- our own words and placeholders
         f" VALUES {marks} ON CONFLICT (throttle_id, recipient_key, recipient)"
         " DO UPDATE SET throttle_id = EXCLUDED.throttle_id"
-        " RETURNING throttle_id, recipient_key, recipient, id, since, used",
+        " RETURNING throttle_id, recipient_key, recipient, id, since, used, passed",
         dialect.write_all(values),
     )
-    ids = {_Whom(*whom): id_ for *whom, id_, _, _ in rows}
+    ids = {_Whom(*whom): id_ for *whom, id_, _, _, _ in rows}
     uses = {
-        _Whom(*whom): Use(dialect.read_time(since) or now, used) for *whom, _, since, used in rows
+        _Whom(*whom): Use(dialect.read_time(since) or now, used, passed)
+        for *whom, _, since, used, passed in rows
     }
     return ids, uses
 
@@ -115,43 +165,49 @@ def reset(one: Throttled) -> None:
     rows = [one.row, *one.copies]
     if not one.alone:
         one.alone = [{name: row[name] for name in _COLUMNS} for row in rows]
-    elif one.row["throttle"]:
-        for row, alone in zip(rows, one.alone, strict=False):
+        return
+    for row, alone in zip(rows, one.alone, strict=False):
+        if row["throttle"]:
             row.update(alone)
 
 
-def _follow(one: Throttled, first: Throttled, place: Place, now: datetime) -> None:
+def _follow(
+    one: Throttled, first: Throttled, held_by: Limit | None, place: Place, now: datetime
+) -> None:
     """Have a step of a chain share the place of the first one to this recipient: it has its turn.
 
     Where the first one is not sent, none is: a run is one message.
     """
-    if place.held_by is not None and first.row["status"] not in WAITING:
-        _hold(one, one.limits[place.held_by], place, now)
+    if held_by is not None and first.row["status"] not in WAITING:
+        _hold(one, held_by, place, now)
 
 
 def _hold(one: Throttled, limit: Limit, place: Place, now: datetime) -> bool:
     """Have one wait, join a digest, or end; return whether it is still to be sent."""
     rows = [one.row, *one.copies]
-    for row in rows:
-        row["throttle"] = str(limit)
     collected = one.digests.get(limit.id)
     if collected is not None and place.due_at:
+        for row in rows:
+            row["throttle"] = str(limit)
         window = max((place.due_at - now).total_seconds(), 1.0)
         collected.spec = collected.spec._replace(window=window)
         one.collected = collected
         digests.reset(Joining(one.row, one.copies, collected))
         return True
     for row in rows:
-        _hold_row(row, place.due_at, drops=limit.rest == Rest.DROP)
+        _hold_row(row, limit, place.due_at)
     return one.row["status"] in WAITING
 
 
-def _hold_row(row: insert.Row, due_at: datetime | None, *, drops: bool) -> None:
-    if drops or due_at is None:
+def _hold_row(row: insert.Row, limit: Limit, due_at: datetime | None) -> None:
+    """Have a row wait or end, unless its own time, or its delivery window, holds it longer."""
+    is_dropped = limit.rest == Rest.DROP or due_at is None
+    if not is_dropped and due_at <= row["scheduled_at"]:
+        return
+    row["throttle"] = str(limit)
+    if is_dropped:
         new.end(row, Status.SUPPRESSED, Reason.THROTTLED)
-        return
-    due_at = max(due_at, row["scheduled_at"])
-    if row["expires_at"] is not None and row["expires_at"] <= due_at:
+    elif row["expires_at"] is not None and row["expires_at"] <= due_at:
         new.end(row, Status.EXPIRED, Reason.THROTTLED)
-        return
-    new.wait(row, due_at, Reason.THROTTLED)
+    else:
+        new.wait(row, due_at, Reason.THROTTLED)

@@ -15,8 +15,17 @@ from pytest_django import Settings
 
 from notifications.admin.project import TAKEN
 from notifications.core.errors import IdempotencyConflict
-from notifications.models import Digest, Notification, Throttle, ThrottleUse
-from notifications.recipients import categories, throttles
+from notifications.db import clock
+from notifications.models import (
+    DeliveryWindow,
+    Digest,
+    FailedDelivery,
+    Notification,
+    Throttle,
+    ThrottleUse,
+)
+from notifications.operations.replays import replay, resend
+from notifications.recipients import categories, throttles, windows
 from notifications.submission import cancel, save_recipient, send, send_many
 from notifications.submission.building import Answer, Asked, build_all, take_places
 from templates_engine import catalog
@@ -298,7 +307,7 @@ def test_one_an_hour_and_three_a_day_stand_side_by_side_and_say_which_holds(
     assert len(call.ok("GET", "/throttles")) == 2
     ids = [call.ok("POST", "/notifications", NEWS)["id"] for _ in range(5)]
     rows = [call.ok("GET", f"/notifications/{id_}") for id_ in ids]
-    assert [row["throttle"] for row in rows] == ["", *["1 in 1h"] * 2, "3 in 1d", "1 in 1h"]
+    assert [row["throttle"] for row in rows] == ["", *["1 in 1h"] * 2, *["3 in 1d"] * 2]
     began = Notification.objects.get(pk=ids[0]).created_at
     hours = [
         round((row.scheduled_at - began).total_seconds() / 3600)
@@ -397,3 +406,91 @@ def test_what_has_a_later_time_takes_its_place_at_acceptance_and_keeps_it_when_c
     cancel(rows[2].pk)
     later = send(**NEWS)
     assert round((later.scheduled_at - rows[0].created_at) / timedelta(days=1)) == 3
+
+
+def test_what_its_own_time_holds_longer_is_not_held_by_the_throttle() -> None:
+    throttle(limit=1, period=60)
+    rows = [send(**NEWS, countdown=DAY) for _ in range(2)]
+    assert [(row.status, row.reason, row.throttle) for row in rows] == [("scheduled", "", "")] * 2
+
+
+def test_what_a_delivery_window_holds_longer_is_not_held_by_the_throttle() -> None:
+    throttle(limit=1, period=60)
+    now = clock.now()
+    begins, ends = (
+        (now + timedelta(hours=h)).time().replace(second=0, microsecond=0) for h in (3, 5)
+    )
+    window = DeliveryWindow(category="product", begins=begins, ends=ends, timezone="UTC", spread=0)
+    windows.save(window)
+    rows = [send(**NEWS) for _ in range(2)]
+    assert [(row.reason, row.throttle) for row in rows] == [("window_closed", "")] * 2
+
+
+def test_what_can_go_with_no_digest_waits_for_a_place_of_its_own() -> None:
+    made = Template.objects.create(name="all-news", channel="simulator")
+    publish(create_version(made, {"body": "{{ count }} news"}))
+    throttle("digest", limit=1, template="all-news")
+    rows = [send(**NEWS, eta=clock.now()) for _ in range(3)]
+    days = [round((row.scheduled_at - rows[0].created_at) / timedelta(days=1)) for row in rows]
+    assert days == [0, 1, 2]
+
+
+def fail(row: Notification) -> FailedDelivery:
+    Notification.objects.filter(pk=row.pk).update(status="failed", due_at=None)
+    return FailedDelivery.objects.create(
+        notification=row,
+        reason="attempts_exhausted",
+        channel=row.channel,
+        created_at=row.created_at,
+    )
+
+
+@pytest.mark.parametrize("rest", ["wait", "drop"])
+def test_a_replay_has_the_place_of_what_failed_until_its_period_is_over(rest: str) -> None:
+    throttle(rest, limit=2)
+    first, _ = (send(**NEWS) for _ in range(2))
+    again = replay(fail(first))
+    assert (again.status, again.throttle) == ("queued", "")
+    again = replay(fail(again))
+    assert again.status == "queued"
+    assert ThrottleUse.objects.get().used == 2
+    ThrottleUse.objects.update(since=F("since") - timedelta(days=1))
+    Notification.objects.update(created_at=F("created_at") - timedelta(days=1))
+    assert replay(fail(again)).status == "queued"
+    assert ThrottleUse.objects.get().used == 1
+
+
+def test_a_replay_needs_a_place_in_the_periods_that_are_over(deliver: Callable[..., Any]) -> None:
+    throttle(limit=1, period=3600)
+    throttle(limit=1)
+    first = send(**NEWS)
+    day = ThrottleUse.objects.get(throttle__period=DAY)
+    ThrottleUse.objects.update(since=F("since") - timedelta(hours=2))
+    Notification.objects.update(created_at=F("created_at") - timedelta(hours=2))
+    first.refresh_from_db()
+    assert replay(fail(first)).status == "queued"
+    day.refresh_from_db()
+    assert day.used == 1
+    assert send(**NEWS).throttle == "1 in 1d"
+
+
+def test_what_is_sent_once_more_is_counted_once_more() -> None:
+    throttle(limit=1)
+    first = send(**NEWS)
+    Notification.objects.filter(pk=first.pk).update(status="sent", due_at=None)
+    assert resend(first).reason == "throttled"
+
+
+def test_the_replay_of_a_digest_is_not_counted(deliver: Callable[..., Any]) -> None:
+    made = Template.objects.create(name="all-news", channel="simulator")
+    publish(create_version(made, {"body": "{{ count }} news"}))
+    throttle("digest", limit=1, template="all-news")
+    rows = [send(**NEWS) for _ in range(3)]
+    Notification.objects.filter(pk=rows[1].digest_id).update(due_at=rows[0].created_at)
+    digest = Notification.objects.get(pk=rows[1].digest_id)
+    deliver(digest)
+    digest.refresh_from_db()
+    assert digest.status == "sent"
+    again = replay(fail(digest))
+    assert (again.status, again.throttle) == ("queued", "")
+    assert ThrottleUse.objects.get().used == 1

@@ -89,10 +89,40 @@ def test_a_message_has_a_place_in_the_periods_of_all() -> None:
         places.append(place)
     dues = [None, NOW + HOUR, NOW + 2 * HOUR, at(1), at(1) + HOUR, at(1) + 2 * HOUR, at(2)]
     assert [place.due_at for place in places] == dues
-    assert [place.held_by for place in places] == [None, 0, 0, 1, 0, 0, 1]
+    assert [place.held_by for place in places] == [None, 0, 0, 1, 1, 1, 1]
     # What waits has its place in the day in which it goes.
     assert uses[1] == Use(NOW, 7)
     assert take(uses, at(1) + 5 * HOUR, [ONE_AN_HOUR, THREE_A_DAY])[1].due_at == at(2) + HOUR
+
+
+@pytest.mark.parametrize(
+    ("limits", "count", "names"),
+    [
+        # The day is full, and the places of its hours are passed over.
+        ((2, 3), 5, [None, None, "hour", "day", "day"]),
+        # The hours of a day are full, and the places of the day are passed over.
+        ((2, 100), 51, [None] * 2 + ["hour"] * 49),
+    ],
+)
+def test_a_message_is_held_by_the_throttle_that_holds_it_longest(
+    limits: tuple[int, int], count: int, names: list[str | None]
+) -> None:
+    terms = [Terms(limits[0], Duration(3600), "wait"), Terms(limits[1], DAY, "wait")]
+    uses, held = [Use(NOW, 0), Use(NOW, 0)], []
+    for _ in range(count):
+        uses, place = take(uses, NOW, terms)
+        held.append(None if place.held_by is None else ("hour", "day")[place.held_by])
+    assert held == names
+
+
+def test_what_was_passed_over_is_past_with_its_period() -> None:
+    uses, terms = [Use(NOW, 0), Use(NOW, 0)], [ONE_AN_HOUR, THREE_A_DAY]
+    for _ in range(4):
+        uses, _ = take(uses, NOW, terms)
+    assert uses == [Use(NOW, 25, passed=24), Use(NOW, 4)]
+    uses, place = take(uses, at(1), terms)
+    assert uses == [Use(at(1), 2), Use(at(1), 2)]
+    assert place == Place(at(1) + HOUR, 0)
 
 
 @pytest.mark.parametrize("rest", ["drop", "digest"])
