@@ -99,6 +99,9 @@ def remove(name: str) -> None:
 def _remove(name: str) -> None:
     key = _key_of(name)
     with transaction.atomic(), connection.cursor() as cursor:
+        # Recovery locks fires before their schedule; the trigger would do so in the other order.
+        fires = Fire.objects.select_for_update().filter(schedule=key, finished_at=None)
+        list(fires.order_by("pk").values_list("pk", flat=True))
         lock(name)
         # A trigger deletes what belongs to it. Django would read it first.
         cursor.execute("DELETE FROM django_celery_beat_periodictask WHERE id = %s", [key])

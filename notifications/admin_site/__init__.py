@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from django.contrib.admin import ListFilter
@@ -30,6 +30,7 @@ from unfold.sites import UnfoldAdminSite
 from unfold.templatetags import unfold_list
 
 from notifications.admin_site import lost_updates
+from scheduling import watch
 
 listeners: list[Callable[[HttpRequest, Model, str], None]] = []
 """Told of each act that an admin class logs: the request, the row, and what was done."""
@@ -177,11 +178,12 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             )
         else:
             try:
+                change = partial(self._changed, request, row, object_id, *args, **options)
                 try:
-                    response = self._changed(request, row, object_id, *args, **options)
+                    response = watch.past_brief(change)
                 except IntegrityError:
                     # Somebody has saved the same meanwhile, which the form sees now.
-                    response = self._changed(request, row, object_id, *args, **options)
+                    response = watch.past_brief(change)
             except RecursionError:  # what Python's json says of a form's field
                 if request.method != "POST":
                     raise
@@ -189,13 +191,19 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return response
 
     def _changed(self, request: HttpRequest, row: Any, *args: Any, **options: Any) -> HttpResponse:
-        """Show or save a row; of two who save it at once one waits, and reads what was saved."""
+        """Show or save a row; of two who save it at once one waits, and reads what was saved.
+
+        A class whose page saves other rows, too, locks in ``lock_first(row)`` those that processes
+        lock before its own: so nobody waits in a circle.
+        """
         using = router.db_for_write(self.model)
         response: HttpResponse
         if request.method != "POST" or row is None or not self.has_change_permission(request, row):
             response = super().changeform_view(request, *args, **options)
             return response
         with transaction.atomic(using=using):
+            if (lock_first := getattr(self, "lock_first", None)) is not None:
+                lock_first(row)
             has_weaker = connections[using].features.has_select_for_no_key_update
             rows: QuerySet[Any] = QuerySet(self.model, using=using)
             locked = rows.select_for_update(no_key=has_weaker)

@@ -144,7 +144,7 @@ def cancel_chain(run: UUID | str) -> int:
     """
     run_id = ChainRun.objects.values_list("pk", flat=True).get(pk=run)
     steps = Notification.objects.filter(chain_run=run_id)
-    return waiting.cancel(steps, Reason.CANCELLED, clock.now())
+    return watch.past_brief(lambda: waiting.cancel(steps, Reason.CANCELLED, clock.now()))
 
 
 def _start(

@@ -1,5 +1,6 @@
 """How the database at hand keeps the few types that our own SQL touches."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -184,6 +185,27 @@ def one_of(column: str, ids: Sequence[UUID]) -> tuple[str, list[Any]]:
     if connection.features.has_native_uuid_field:
         return f"{column} = ANY(%s::uuid[])", ["{" + ",".join(map(str, ids)) + "}"]
     return f"{column} IN ({marks(len(ids))})", [id_.hex for id_ in ids]
+
+
+def lock_free(rows: "models.QuerySet[M]", limit: int) -> list[Any]:
+    """Lock up to ``limit`` rows that nobody else has locked; return their primary keys.
+
+    For who can come back for the others: who never waits for a row deadlocks with nobody. In a
+    transaction. SQLite has no row locks, and one writer.
+    """
+    if connection.features.has_select_for_update_skip_locked:
+        rows = rows.select_for_update(skip_locked=True, of=("self",), no_key=True)
+    return list(rows.values_list("pk", flat=True)[:limit])
+
+
+def lock_in_order(rows: "models.QuerySet[M]") -> None:
+    """Lock rows by their primary keys' order, before statements that change them in another one.
+
+    So nobody who does so, too, waits for this transaction while it waits for him.
+    """
+    if connection.features.has_select_for_update:
+        locked = rows.select_for_update(of=("self",), no_key=True).order_by("pk")
+        deque(locked.values_list("pk", flat=True).iterator(), maxlen=0)
 
 
 def picked(query: str) -> str:

@@ -14,7 +14,7 @@ from django.db import transaction
 from notifications.core.attempt import Claim
 from notifications.core.digests import context_of, item
 from notifications.core.reasons import Reason
-from notifications.db import clock
+from notifications.db import clock, dialect
 from notifications.delivery.plan import Plan
 from notifications.models import Digest, Notification, Status
 
@@ -47,6 +47,7 @@ def contents_of(digest: UUID) -> dict[str, Any] | None:
             # A statement of its own, which sees what they have committed.
             context = _collect(digest)
             Digest.objects.filter(pk=digest).update(merged=context["count"])
+            dialect.lock_in_order(of_digest)  # the copies for other devices may be in other hands
             of_digest.update(context=context)
     context = of_digest.values_list("context", flat=True).first() or {}
     return context if context.get("count") else None

@@ -12,7 +12,7 @@ from django.db.models import Count, Q, QuerySet
 
 from notifications.core.reasons import Reason
 from notifications.core.world import LIVE, World
-from notifications.db import clock
+from notifications.db import clock, dialect
 from notifications.models import UNFINISHED, WAITING, Batch, Notification, Status
 from notifications.operations import holds
 from notifications.queueing import quarantine
@@ -134,11 +134,11 @@ def _move_chunk(batch: Batch) -> int:
     """Have one chunk follow the batch's state; return how many did."""
     with holds.following():
         batch.refresh_from_db(fields=["state", "closed_at"])
-        behind = _behind(batch)
-        ids = list(behind.values_list("id", flat=True)[:CHUNK])
-        # The condition is asked again: a worker may have claimed one in between.
-        moved = _move(batch, behind.filter(id__in=ids))
-        if len(ids) < CHUNK and batch.closed_at and not _is_sending(batch):
+        # What a worker is just claiming is passed over, and followed up by the next round.
+        ids = dialect.lock_free(_behind(batch), CHUNK)
+        moved = _move(batch, Notification.objects.filter(id__in=ids))
+        is_rest = len(ids) < CHUNK and not _behind(batch).exists()
+        if is_rest and batch.closed_at and not _is_sending(batch):
             Batch.objects.filter(pk=batch.pk).update(settled=True)
     return moved
 

@@ -182,7 +182,9 @@ def _park(channel: str, priority: str) -> int:
         [channel, priority, dialect.write(clock.now()), *WAITING, LOOKED_AT, CHUNK],
     )
     with following():
-        return waiting.park(Notification.objects.filter(id__in=covered), PARKED)
+        # What a worker is just claiming is passed over, and looked at by the next round.
+        ids = dialect.lock_free(Notification.objects.filter(id__in=covered), CHUNK)
+        return waiting.park(Notification.objects.filter(id__in=ids), PARKED)
 
 
 def _free() -> int:
@@ -194,7 +196,10 @@ def _free() -> int:
         [PARKED, CHUNK],
     )
     with following():
-        return waiting.release(Notification.objects.filter(id__in=freed), PARKED, clock.now())
+        ids = Notification.objects.filter(id__in=freed).values_list("id", flat=True)
+        rows = Notification.objects.filter(id__in=list(ids))
+        dialect.lock_in_order(rows)
+        return waiting.release(rows, PARKED, clock.now())
 
 
 def wake(until: datetime) -> None:
@@ -208,7 +213,9 @@ def wake(until: datetime) -> None:
         status=Status.SCHEDULED,
         reason__in=(accounts.HELD, "no_provider"),
     )
-    waiting.make_due(rows, now)
+    with transaction.atomic():
+        dialect.lock_in_order(rows)
+        waiting.make_due(rows, now)
 
 
 def _exists(scope: Scope, value: str) -> bool:

@@ -44,6 +44,9 @@ def settle(
     ``forget_content`` removes what was sent from the rows that were.
     """
     owned: set[UUID] = set()
+    if len(settlements) > 1:  # of several statements each would begin anew
+        ids = [claim.id for claims in settlements.values() for claim in claims]
+        dialect.lock_in_order(Notification.objects.filter(pk__in=ids))
     for settlement, claims in settlements.items():
         status, due_at, reason, provider, *counts = settlement
         is_sent = status is Status.SENT

@@ -144,6 +144,10 @@ class ScheduleAdmin(ScheduleActions, ScheduleColumns):
         counts = {"schedules": len(tasks), "fires": fires}
         return [task.name for task in tasks], counts, set(), []
 
+    def lock_first(self, task: PeriodicTask) -> None:
+        """Lock what schedulers lock before the schedule's own row, as its page is saved."""
+        job_storage.lock(task.name)
+
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: Any) -> None:
         """Keep a rule that no row can hold beside the row that stands for it."""
         super().save_related(request, form, formsets, change)

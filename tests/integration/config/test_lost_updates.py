@@ -135,26 +135,26 @@ def _no_contexts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("django.test.client.store_rendered_templates", lambda *_, **__: None)
 
 
-def _browser(name: str) -> Client:
+def browser_of(name: str) -> Client:
     browser = Client()
     browser.force_login(User.objects.create_superuser(name, password="secret"))
     return browser
 
 
-def _opened(browser: Client, page: str) -> dict[str, list[str]]:
+def opened(browser: Client, page: str) -> dict[str, list[str]]:
     form = _Form()
     form.feed(browser.get(page).content.decode())
     return form.values
 
 
-def _errors(answer: Any) -> list[str]:
+def errors_of(answer: Any) -> list[str]:
     """Return what a page says of its form, without the markup."""
     text = answer.content.decode()
     said = re.findall(r"(?s)<ul class=.errorlist.*?</ul>|Somebody has changed.*?<", text)
     return [re.sub(r"<[^>]*>?", " ", unescape(part)).strip() for part in said]
 
 
-def _page(row: Any) -> str:
+def page_of(row: Any) -> str:
     meta = row._meta
     return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
 
@@ -176,20 +176,20 @@ def test_each_page_by_which_a_row_is_changed_is_tried() -> None:
 def test_who_saves_second_does_not_undo_what_the_first_saved(name: str) -> None:
     rows, _, _ = furnished()
     row = rows[apps.get_model(name)]
-    page, first, second = _page(row), _browser("ada"), _browser("bob")
+    page, first, second = page_of(row), browser_of("ada"), browser_of("bob")
     by_first, by_second, label = CHANGES[name]
-    firsts, seconds = _opened(first, page), _opened(second, page)
+    firsts, seconds = opened(first, page), opened(second, page)
     before = _kept(row)
 
     saved = first.post(page, firsts | by_first)
-    assert saved.status_code == 302, _errors(saved)
+    assert saved.status_code == 302, errors_of(saved)
     after = _kept(row)
     assert after != before
 
     refused = second.post(page, seconds | by_second)
     assert refused.status_code == 200
     text = refused.content.decode()
-    assert SAID.format(label) in _errors(refused)
+    assert SAID.format(label) in errors_of(refused)
     assert _kept(row) == after
     sent_again = _Form()
     sent_again.feed(text)
@@ -198,45 +198,45 @@ def test_who_saves_second_does_not_undo_what_the_first_saved(name: str) -> None:
     assert second.post(page, sent_again.values).status_code == 200
     assert _kept(row) == after
 
-    assert second.post(page, _opened(second, page) | by_second).status_code == 302
+    assert second.post(page, opened(second, page) | by_second).status_code == 302
 
 
 def test_a_program_without_the_hidden_field_saves_as_it_says() -> None:
     row = ProviderAccount.objects.create(name="a", channel="simulator", kind="simulator")
-    browser = _browser("ada")
-    form = _opened(browser, _page(row))
+    browser = browser_of("ada")
+    form = opened(browser, page_of(row))
     ProviderAccount.objects.filter(pk=row.pk).update(weight=7)
     del form[OPENED]
-    assert browser.post(_page(row), form).status_code == 302
+    assert browser.post(page_of(row), form).status_code == 302
     row.refresh_from_db()
     assert row.weight == 100
 
 
 def test_who_saves_twice_by_two_clicks_is_not_refused() -> None:
     row = ProviderAccount.objects.create(name="a", channel="simulator", kind="simulator")
-    browser = _browser("ada")
-    form = _opened(browser, _page(row)) | {"weight": "7"}
-    assert browser.post(_page(row), form).status_code == 302
-    assert browser.post(_page(row), form).status_code == 302
+    browser = browser_of("ada")
+    form = opened(browser, page_of(row)) | {"weight": "7"}
+    assert browser.post(page_of(row), form).status_code == 302
+    assert browser.post(page_of(row), form).status_code == 302
 
 
 def test_what_a_request_of_the_api_saved_is_not_undone() -> None:
     row = Recipient.objects.create(key="c1")
-    browser = _browser("ada")
-    form = _opened(browser, _page(row)) | {"locale": "de"}
+    browser = browser_of("ada")
+    form = opened(browser, page_of(row)) | {"locale": "de"}
     directory.save({"id": "c1", "attributes": {"plan": "pro"}}, world=row.world)
-    refused = browser.post(_page(row), form)
-    assert SAID.format("Attributes") in _errors(refused)
+    refused = browser.post(page_of(row), form)
+    assert SAID.format("Attributes") in errors_of(refused)
     row.refresh_from_db()
     assert (row.attributes, row.locale) == ({"plan": "pro"}, "")
 
 
 def test_several_fields_are_named_together() -> None:
     row = ProviderAccount.objects.create(name="a", channel="simulator", kind="simulator")
-    browser = _browser("ada")
-    form = _opened(browser, _page(row))
+    browser = browser_of("ada")
+    form = opened(browser, page_of(row))
     ProviderAccount.objects.filter(pk=row.pk).update(weight=7, enabled=False)
-    said = browser.post(_page(row), form).content.decode()
+    said = browser.post(page_of(row), form).content.decode()
     assert "Somebody has changed Enabled and Weight since" in said
 
 
@@ -258,10 +258,10 @@ def test_another_time_zone_of_the_viewer_is_no_change(rule: dict[str, Any]) -> N
     kwargs = '{"channel": "simulator", "recipient": "ada", "body": "B"}'
     send = "notifications.send_notification"
     task = PeriodicTask.objects.create(name="greet", task=send, kwargs=kwargs, **rule)
-    browser = _browser("ada")
-    form = _opened(browser, _page(task)) | {"description": "Mine"}
+    browser = browser_of("ada")
+    form = opened(browser, page_of(task)) | {"description": "Mine"}
     browser.cookies["zone"] = "Asia/Tokyo"
-    assert not _errors(browser.post(_page(task), form))
+    assert not errors_of(browser.post(page_of(task), form))
     task.refresh_from_db()
     assert task.description == "Mine"
 
@@ -269,11 +269,11 @@ def test_another_time_zone_of_the_viewer_is_no_change(rule: dict[str, Any]) -> N
 def test_rows_beside_the_page_s_own_are_not_undone() -> None:
     row = ProviderAccount.objects.create(name="a", channel="simulator", kind="simulator")
     rule = AccountRule.objects.create(account=row, template="code")
-    browser = _browser("ada")
-    form = _opened(browser, _page(row)) | {"weight": "7"}
+    browser = browser_of("ada")
+    form = opened(browser, page_of(row)) | {"weight": "7"}
     AccountRule.objects.filter(pk=rule.pk).update(template="other")
-    refused = browser.post(_page(row), form)
-    assert SAID.format("Account rules") in _errors(refused)
+    refused = browser.post(page_of(row), form)
+    assert SAID.format("Account rules") in errors_of(refused)
     rule.refresh_from_db()
     assert rule.template == "other"
 
@@ -281,20 +281,20 @@ def test_rows_beside_the_page_s_own_are_not_undone() -> None:
 def test_the_policy_of_a_schedule_is_not_undone() -> None:
     rows, _, _ = furnished()
     task = rows[PeriodicTask]
-    browser = _browser("ada")
-    form = _opened(browser, _page(task)) | {"description": "Mine"}
+    browser = browser_of("ada")
+    form = opened(browser, page_of(task)) | {"description": "Mine"}
     Schedule.objects.filter(pk=task.pk).update(max_retries=5)
-    refused = browser.post(_page(task), form)
-    assert SAID.format("Policy") in _errors(refused)
+    refused = browser.post(page_of(task), form)
+    assert SAID.format("Policy") in errors_of(refused)
     assert Schedule.objects.get(pk=task.pk).max_retries == 5
 
 
 def test_digests_tell_nothing_of_equal_values() -> None:
     secrets = {"token": "env:SECRET_A"}
     make = ProviderAccount.objects.create
-    pages = [_page(make(name=n, channel="sms", kind="twilio", secrets=secrets)) for n in "ab"]
-    browser = _browser("ada")
-    one, other = (_opened(browser, page)[OPENED][0] for page in pages)
+    pages = [page_of(make(name=n, channel="sms", kind="twilio", secrets=secrets)) for n in "ab"]
+    browser = browser_of("ada")
+    one, other = (opened(browser, page)[OPENED][0] for page in pages)
     assert "SECRET_A" not in one
     digests = [part.rpartition(":")[2] for part in f"{one} {other}".split()]
     assert len(digests) == len({*digests})
@@ -302,20 +302,20 @@ def test_digests_tell_nothing_of_equal_values() -> None:
 
 def test_a_page_opened_before_the_secret_key_changed_can_be_saved() -> None:
     row = ProviderAccount.objects.create(name="a", channel="simulator", kind="simulator")
-    browser = _browser("ada")
+    browser = browser_of("ada")
     with override_settings(SECRET_KEY="old" * 20):
         browser.force_login(User.objects.get())
-        form = _opened(browser, _page(row)) | {"weight": "7"}
+        form = opened(browser, page_of(row)) | {"weight": "7"}
     with override_settings(SECRET_KEY="new" * 20, SECRET_KEY_FALLBACKS=["old" * 20]):
-        assert browser.post(_page(row), form).status_code == 302
+        assert browser.post(page_of(row), form).status_code == 302
 
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_who_save_at_the_same_instant_the_second_waits_and_is_refused() -> None:
     row = ProviderAccount.objects.create(name="a", channel="simulator", kind="simulator")
-    first, second = _browser("ada"), _browser("bob")
-    page = _page(row)
-    firsts, seconds = _opened(first, page), _opened(second, page)
+    first, second = browser_of("ada"), browser_of("bob")
+    page = page_of(row)
+    firsts, seconds = opened(first, page), opened(second, page)
     answers: list[Any] = []
 
     def save_second() -> None:
