@@ -201,11 +201,11 @@ def _hold(one: Throttled, limit: Limit, place: Place, now: datetime) -> bool:
 
 def _hold_row(row: insert.Row, limit: Limit, due_at: datetime | None) -> None:
     """Have a row wait or end, unless its own time, or its delivery window, holds it longer."""
-    is_dropped = limit.rest == Rest.DROP or due_at is None
-    if not is_dropped and due_at <= row["scheduled_at"]:
+    waits = due_at is not None and limit.rest != Rest.DROP
+    if waits and due_at <= row["scheduled_at"]:
         return
     row["throttle"] = str(limit)
-    if is_dropped:
+    if due_at is None or not waits:
         new.end(row, Status.SUPPRESSED, Reason.THROTTLED)
     elif row["expires_at"] is not None and row["expires_at"] <= due_at:
         new.end(row, Status.EXPIRED, Reason.THROTTLED)
