@@ -18,6 +18,7 @@ from rich.table import Table
 
 from bench.benchmark import ROUNDS, Result
 from bench.catalog import BENCHMARKS
+from bench.targets import is_met
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -32,14 +33,17 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     names = matching(arguments or ["*"])
     before = _kept()
-    results = []
-    for name in names:
-        print(f"{name} …", flush=True)
+    results: list[Result] = []
+    kept_in = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    for number, name in enumerate(names, 1):
+        print(f"{number} of {len(names)}: {name} …", flush=True)
         if result := _taken(name, rounds):
             results.append(result)
+            _keep(results, kept_in)  # each at once: a long run may be ended
+            print(f"  {figure(result.ratio)} x, must reach {result.target or '-'}", flush=True)
     _print(results, before)
     if results:
-        print(f"Kept in {_keep(results)}")
+        print(f"Kept in {kept_in}")
     return 0 if len(results) == len(names) else 1
 
 
@@ -63,22 +67,32 @@ def _taken(name: str, rounds: str) -> Result | None:
 
 
 def _print(results: list[Result], before: dict[str, float]) -> None:
-    table = Table("benchmark", "ours", "floor", "ratio", "rounds", "before", "must reach", "s")
+    table = Table(
+        "benchmark", "ours", "floor", "ratio", "rounds", "before", "must reach", "met", "s"
+    )
     for result in results:
         table.add_row(
             f"{result.title}\nbeside {result.floor_title}",
-            f"{_figure(result.ours)}{result.unit}",
-            f"{_figure(result.floor)}{result.unit}",
-            f"{result.ratio:.2f} x",
-            " ".join(f"{sample.ratio:.2f}" for sample in result.rounds),
-            f"{before[result.name]:.2f} x" if result.name in before else "-",
+            f"{figure(result.ours)}{result.unit}",
+            f"{figure(result.floor)}{result.unit}",
+            f"{figure(result.ratio)} x",
+            " ".join(figure(sample.ratio) for sample in result.rounds),
+            f"{figure(before[result.name])} x" if result.name in before else "-",
             result.target or "-",
+            _met(result),
             f"{result.set_up:.0f} + {len(result.rounds)} x {result.seconds:.0f}",
         )
-    Console(width=150).print(table)
+    Console(width=156).print(table)
 
 
-def _figure(value: float) -> str:
+def _met(result: Result) -> str:
+    if not result.target:
+        return "-"
+    return "yes" if is_met(result.target, ours=result.ours, ratio=result.ratio) else "NO"
+
+
+def figure(value: float) -> str:
+    """Write a figure with as many digits as are worth reading."""
     return f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
 
 
@@ -91,16 +105,14 @@ def _kept() -> dict[str, float]:
     return ratios
 
 
-def _keep(results: list[Result]) -> Path:
+def _keep(results: list[Result], path: Path) -> None:
     """Write the figures, with what they were taken on, to a file of their own."""
     RESULTS.mkdir(exist_ok=True)
-    now = datetime.now(UTC)
-    path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
     taken_on = {
-        "at": now.isoformat(),
+        "at": datetime.now(UTC).isoformat(),
         "commit": commit,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -108,7 +120,6 @@ def _keep(results: list[Result]) -> Path:
     }
     figures = [result.as_json() for result in results]
     path.write_text(json.dumps({**taken_on, "results": figures}, indent=2) + "\n")
-    return path
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ IDLE_LATENCY = Benchmark(
     floor_title="raw Celery, delay() to task, p50",
     unit=" µs",
     prepare=prepare_idle,
-    target="<= 4 x",
+    target="<= 2 x",
 )
 
 URGENT_LATENCY = Benchmark(

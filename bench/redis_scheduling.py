@@ -93,7 +93,7 @@ IDLE = Benchmark(
     floor_title="the database backend",
     unit=" µs",
     prepare=_beside_the_database(_idle),
-    target="<= 2,000 µs",
+    target="<= 500 µs",
 )
 BURST = Benchmark(
     title=f"redis backend: {scheduling.DUE} of {scheduling.SCHEDULES:,} due at once, published",

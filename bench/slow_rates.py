@@ -176,14 +176,14 @@ HTTP = Benchmark(
     floor_title="libcurl alone",
     unit="/s",
     prepare=prepare_http,
-    target="0.6 x",
+    target=">= 0.6 x, >= 1,500/s",
 )
 SMTP = Benchmark(
     title=f"email by a server of {SMTP_PACE} ms a mail, {SMTP_CONNECTIONS} connections a child",
     floor_title="1,000/s",
     unit="/s",
     prepare=prepare_smtp,
-    target="1 x",
+    target=">= 1 x",
 )
 WEBHOOKS = Benchmark(
     title=f"the last of {RECEIVERS:,} webhooks is called, while {HANGING} receivers hang",
