@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.forms import BaseDialogForm
 
+from notifications.admin import disclosure
 from notifications.admin.base import ReadOnlyAdmin, answer, labelled, with_dialog
 from notifications.admin.project import ProjectFilter
 from notifications.core.masking import without_addresses
@@ -296,7 +297,7 @@ def report(request: HttpRequest, batch: UUID) -> StreamingHttpResponse:
     """Download all refused rows of a batch."""
     if not request.user.has_perm("notifications.view_batch"):
         raise PermissionDenied
-    shown = str if request.user.has_perm("notifications.view_content") else without_addresses
+    shown = str if disclosure.may_see(request) else without_addresses
     name = f'attachment; filename="refused-{batch}.csv"'
     return StreamingHttpResponse(
         refusal_report.as_csv(batch, shown),

@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
+from notifications.admin import disclosure
 from notifications.admin.project import FormOfOne, ProjectFilter
 from notifications.chains import definitions
 from notifications.core.masking import without_addresses
@@ -41,7 +42,7 @@ class ChainAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def get_fields(self, request: HttpRequest, obj: Chain | None = None) -> Any:
         """Show the steps without addresses to those who may not see recipients."""
         steps = "steps"
-        if obj is not None and not request.user.has_perm("notifications.view_content"):
+        if obj is not None and not disclosure.may_see(request):
             steps = "masked_steps"
         return ("project", "name", steps, "stop_on", "template", "expires")
 

@@ -8,8 +8,6 @@ from notifications.recipients import own_links
 from templates_engine import catalog
 from templates_engine.errors import TemplateError
 
-HIDDEN = "Hidden: needs the permission “Can see contents and recipients”."
-
 
 def of(notification: NotificationRecord) -> dict[str, Any]:
     """Return the parts of the content: as captured, else as its pinned version renders now.

@@ -5,15 +5,15 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import QuerySet, Value
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
+from notifications.admin import disclosure
 from notifications.admin.base import ReadOnlyAdmin
-from notifications.admin.content import HIDDEN
 from notifications.admin.project import FormOfProject, ProjectFilter
 from notifications.core.errors import InvalidNotification
 from notifications.core.masking import without_addresses
@@ -35,10 +35,8 @@ class EventAdmin(ReadOnlyAdmin):
     readonly_fields = ("shown_data", "caused", "cancelled")
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Event]":
-        """Note on each row whether the user may see contents: columns get no request."""
         rows: QuerySet[Event] = super().get_queryset(request)
-        opened = Value(request.user.has_perm("notifications.view_content"))
-        return rows.annotate(opened=opened).prefetch_related("effects")
+        return disclosure.noted(rows, request).prefetch_related("effects")
 
     @admin.display(description="Caused")
     def made(self, event: Event) -> int:
@@ -46,8 +44,8 @@ class EventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Data")
     def shown_data(self, event: Event) -> SafeString | str:
-        if not getattr(event, "opened", False):
-            return HIDDEN
+        if not disclosure.is_open(event):
+            return disclosure.HIDDEN
         return format_html("<pre>{}</pre>", json.dumps(event.data, indent=2, ensure_ascii=False))
 
     @admin.display(description="What it caused")
@@ -130,7 +128,7 @@ class EventRuleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     readonly_fields = ("masked_condition", "masked_recipients")
 
     def get_fieldsets(self, request: HttpRequest, obj: EventRule | None = None) -> Any:
-        if obj is None or request.user.has_perm("notifications.view_content"):
+        if obj is None or disclosure.may_see(request):
             return self.fieldsets
         return self.masked_fieldsets
 

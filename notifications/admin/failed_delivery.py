@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import F, QuerySet, Value
+from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
@@ -14,11 +14,11 @@ from django.utils.text import Truncator
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from notifications.admin import causes
+from notifications.admin import causes, disclosure
 from notifications.admin.base import ReadOnlyAdmin, answer, labelled, who, with_dialog
 from notifications.admin.project import ProjectFilter
 from notifications.core.errors import ReplayRefused
-from notifications.core.masking import mask, without_addresses
+from notifications.core.masking import without_addresses
 from notifications.delivery import failed_deliveries
 from notifications.models import BulkReplay, FailedDelivery
 from notifications.operations import replays
@@ -112,14 +112,15 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm("notifications.discard_faileddelivery"))
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[FailedDelivery]":
-        """Note on each row whether the user may see recipients: columns get no request."""
         rows: QuerySet[FailedDelivery] = super().get_queryset(request)
-        opened = request.user.has_perm("notifications.view_content")
-        return rows.annotate(
-            opened=Value(opened),
-            recipient=F("notification__recipient"),
-            template_name=F("notification__template_version__template__name"),
-        ).defer("history", "request")
+        return (
+            disclosure.noted(rows, request)
+            .annotate(
+                recipient=F("notification__recipient"),
+                template_name=F("notification__template_version__template__name"),
+            )
+            .defer("history", "request")
+        )
 
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[FailedDelivery]", search_term: str
@@ -137,7 +138,7 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
         recipient: str | None = getattr(dead, "recipient", None)
         if recipient is None:
             return "-"
-        return recipient if getattr(dead, "opened", False) else mask(recipient)
+        return disclosure.address(dead, recipient)
 
     @admin.display(description="Template")
     def template(self, dead: FailedDelivery) -> str:

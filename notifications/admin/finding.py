@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from notifications.admin import search
+from notifications.admin import disclosure, search
 from notifications.core.masking import mask
 from notifications.models import ArchivedNotification, Batch, Notification, Suppression
 from notifications.recipients import spellings
@@ -38,7 +38,7 @@ def page(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm("notifications.view_notification"):
         raise PermissionDenied
     term = request.GET.get("q", "").strip()[:LONGEST]
-    groups = _matches_by_kind(term, opened=request.user.has_perm("notifications.view_content"))
+    groups = _matches_by_kind(term, opened=disclosure.may_see(request))
     lines = [line for group in groups.values() for line in group]
     if len(lines) == 1:
         return redirect(lines[0].where)

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 
+from notifications.admin import disclosure
 from notifications.models import OutboxMessage
 
 PAGE = 30
@@ -37,9 +38,7 @@ def message(request: HttpRequest, notification: UUID) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-    if not request.user.has_perms(
-        ("notifications.view_outboxmessage", "notifications.view_content")
-    ):
+    if not request.user.has_perms(("notifications.view_outboxmessage", disclosure.SEE_CONTENT)):
         raise PermissionDenied
     everywhere = admin.site.each_context(request)
     return TemplateResponse(request, f"notifications/admin/{template}", {**everywhere, **context})

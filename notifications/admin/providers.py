@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet, Value
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -12,14 +12,14 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from notifications.admin import account_form
+from notifications.admin import account_form, disclosure
 from notifications.admin.base import InfinitePaginator, answer, who, with_dialog
 from notifications.admin.project import ProjectFilter
 from notifications.channels import kinds
 from notifications.core import routing
 from notifications.core.attempt import Result
 from notifications.core.errors import InvalidNotification
-from notifications.core.masking import mask, without_addresses
+from notifications.core.masking import without_addresses
 from notifications.models import AccountRule, ProviderAccount, RateLimit, Scope, Suppression
 from notifications.operations import account_probes, account_tests, holds
 from notifications.providers import health
@@ -239,14 +239,11 @@ class SuppressionAdmin(ModelAdmin):  # type: ignore[misc]  # as above
         return ("to", "said") if obj else ()
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Suppression]":
-        """Note on each row whether the user may see recipients: columns get no request."""
-        rows: QuerySet[Suppression] = super().get_queryset(request)
-        return rows.annotate(opened=Value(request.user.has_perm("notifications.view_content")))
+        return disclosure.noted(super().get_queryset(request), request)
 
     @admin.display(description="Recipient")
     def to(self, suppression: Suppression) -> str:
-        opened = getattr(suppression, "opened", False)
-        return suppression.recipient if opened else mask(suppression.recipient)
+        return disclosure.address(suppression, suppression.recipient)
 
     @admin.display(description="Detail")
     def said(self, suppression: Suppression) -> str:

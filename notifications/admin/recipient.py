@@ -5,15 +5,15 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db import IntegrityError
-from django.db.models import Q, QuerySet, Value
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from notifications.admin import disclosure
 from notifications.admin.base import PAGE, InfinitePaginator, who
-from notifications.admin.content import HIDDEN
 from notifications.admin.project import FormOfOne, FormOfProject, ProjectFilter
 from notifications.core.errors import InvalidField, InvalidNotification
 from notifications.core.masking import mask, without_addresses
@@ -164,10 +164,8 @@ class RecipientAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     own = ("locale", "timezone", "country", "attributes", "addresses", "chosen")
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Recipient]":
-        """Note on each row whether the user may see recipients: columns get no request."""
         rows: QuerySet[Recipient] = super().get_queryset(request)
-        opened = Value(request.user.has_perm("notifications.view_content"))
-        return rows.annotate(opened=opened).prefetch_related("addresses")
+        return disclosure.noted(rows, request).prefetch_related("addresses")
 
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Recipient]", search_term: str
@@ -182,15 +180,15 @@ class RecipientAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         if obj is None:
             return ((None, {"fields": ("key", "project", *self.own)}),)
         times = ("History", {"fields": ("history", "created_at", "updated_at")})
-        if not request.user.has_perm("notifications.view_content"):
+        if not disclosure.may_see(request):
             seen = ("shown_key", "test", "locale", "timezone", "country", "shown_addresses")
             return ((None, {"fields": seen}), times)
         return ((None, {"fields": ("shown_key", "test", *self.own)}), times)
 
     @admin.display(description="Id")
     def shown_key(self, recipient: Recipient) -> str:
-        opened = getattr(recipient, "opened", False)
-        return recipient.key if opened else without_addresses(recipient.key)
+        is_open = disclosure.is_open(recipient)
+        return recipient.key if is_open else without_addresses(recipient.key)
 
     @admin.display(description="Addresses")
     def reached(self, recipient: Recipient) -> str:
@@ -206,7 +204,7 @@ class RecipientAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         masked = [
             f"{address.channel} {mask(address.address)}" for address in recipient.addresses.all()
         ]
-        return ", ".join(masked) or HIDDEN
+        return ", ".join(masked) or disclosure.HIDDEN
 
     @admin.display(description="Consent")
     def history(self, recipient: Recipient) -> SafeString | str:

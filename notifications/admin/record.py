@@ -5,20 +5,18 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import F, QuerySet, Value
+from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
-from notifications.admin import content, origin, search
+from notifications.admin import content, disclosure, origin, search
 from notifications.admin.base import ReadOnlyAdmin, labelled
-from notifications.core.masking import mask
 from notifications.models import NotificationRecord, Status
 from notifications.monitoring import timeline
 
-SEE_CONTENT = "notifications.view_content"
 LABELS: dict[str, str] = {
     Status.SCHEDULED: "info",
     Status.QUEUED: "info",
@@ -103,22 +101,19 @@ class RecordAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        rows, parts = self.model.objects.all(), request.user.has_perm(SEE_CONTENT)
+        rows, parts = self.model.objects.all(), disclosure.may_see(request)
         return queryset.filter(id__in=search.find(rows, term, parts=parts)), False
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[NotificationRecord]":
-        """Note on each row whether the user may see its content: columns get no request."""
         rows: QuerySet[NotificationRecord] = super().get_queryset(request)
-        return rows.annotate(
-            opened=Value(request.user.has_perm(SEE_CONTENT)),
-            template_name=F("template_version__template__name"),
-        )
+        named = rows.annotate(template_name=F("template_version__template__name"))
+        return disclosure.noted(named, request)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         notification = self.get_object(request, object_id)
-        masked = not request.user.has_perm(SEE_CONTENT)
+        masked = not disclosure.may_see(request)
         story = timeline.of(notification, masked=masked) if notification else []
         context = {**(extra_context or {}), "timeline": story}
         response: HttpResponse = super().change_view(request, object_id, form_url, context)
@@ -153,8 +148,7 @@ class RecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Recipient")
     def to(self, notification: NotificationRecord) -> str:
-        opened = getattr(notification, "opened", False)
-        return notification.recipient if opened else mask(notification.recipient)
+        return disclosure.address(notification, notification.recipient)
 
     @admin.display(description="Context")
     def shown_context(self, notification: NotificationRecord) -> SafeString | str:
@@ -184,7 +178,7 @@ class RecordAdmin(ReadOnlyAdmin):
 
 def _for_eyes(notification: NotificationRecord, show: Callable[[], SafeString]) -> SafeString | str:
     """Show the value if the row is annotated as visible to this user; hide it otherwise."""
-    return show() if getattr(notification, "opened", False) else content.HIDDEN
+    return show() if disclosure.is_open(notification) else disclosure.HIDDEN
 
 
 def _json(value: object) -> SafeString:

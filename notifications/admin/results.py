@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django_celery_results.admin import GroupResultAdmin, TaskResultAdmin
 from django_celery_results.models import GroupResult, TaskResult
 
+from notifications.admin import disclosure
 from notifications.admin.base import ReadOnlyAdmin
 
 _PLAIN = (
@@ -31,7 +32,7 @@ class JobResultAdmin(ReadOnlyAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: TaskResult | None = None) -> Any:
         """Leave out, for who may not see contents, what a job was given and gave."""
-        if request.user.has_perm("notifications.view_content"):
+        if disclosure.may_see(request):
             return self.fieldsets
         return ((None, {"fields": _PLAIN}),)
 

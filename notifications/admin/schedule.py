@@ -35,7 +35,6 @@ NOTIFICATION, TASK = "notification", "task"
 OWN_FIELDS = ("channel", "template", "context", "subject", "body", "priority")
 MOST_RECIPIENTS = 1000
 STORED = "to:"  # begins the line of a stored recipient
-SEE_CONTENT = "notifications.view_content"
 
 
 def _template_widget(choices: Any) -> forms.Widget:
