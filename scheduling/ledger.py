@@ -87,7 +87,7 @@ def begin(pk: UUID, worker: str, now: datetime | None = None) -> int | None:
     """
     now = now or database_now()
     orphaned = Q(
-        ~Q(due_at=F("heartbeat_at") + waits.HEARTBEAT_LIMIT),  # see ``is_suspected``
+        ~Q(due_at=F("heartbeat_at") + waits.HEARTBEAT_LIMIT),  # see ``waits.is_suspected``
         status=FireStatus.RUNNING,
         due_at__lte=now,
     )
@@ -138,11 +138,6 @@ def beat(runs: Iterable[tuple[UUID, int]]) -> None:
         Fire.objects.filter(pk__in=pks, attempt=attempt, status=FireStatus.RUNNING).update(
             heartbeat_at=now, due_at=now + waits.HEARTBEAT_LIMIT
         )
-
-
-def is_suspected(run: Fire) -> bool:
-    """Whether a running fire that is due has been looked at since its last heartbeat."""
-    return run.heartbeat_at is None or run.due_at != run.heartbeat_at + waits.HEARTBEAT_LIMIT
 
 
 def succeed(pk: UUID, attempt: int) -> None:

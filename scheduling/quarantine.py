@@ -13,18 +13,13 @@ from uuid import UUID
 
 from scheduling import isolation, ledger, passing_over, transactions
 from scheduling.clock import database_now
-from scheduling.messages import MalformedMessage
 from scheduling.models import Fire, Schedule
-from scheduling.recurrence import ImpossibleSchedule
-from scheduling.run_errors import text_of
+from scheduling.run_errors import reason_of
 
 logger = logging.getLogger(__name__)
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
-
-OWN_WORDS = (ImpossibleSchedule, MalformedMessage)
-"""Errors whose text says it all."""
 
 
 def isolated(
@@ -124,13 +119,6 @@ def mark(schedule: Schedule, error: BaseException, now: datetime) -> None:
     schedule.quarantined_at = now
     schedule.quarantine_reason = reason_of(error)
     _log(schedule.pk, error)
-
-
-def reason_of(error: BaseException) -> str:
-    """Say what is wrong, for the people who see the row."""
-    text = text_of(error)
-    prefix = f"{type(error).__name__}: "
-    return text.removeprefix(prefix) if isinstance(error, OWN_WORDS) else text
 
 
 def _log(task_id: int, error: BaseException) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 from celery import current_app
 from django.db.models import Q
 
-from scheduling import ledger, policies, shared_keys, streaks, waits, workers
+from scheduling import policies, shared_keys, streaks, waits, workers
 from scheduling.claims import RULE_RELATIONS, end_unrun, misfire_policy
 from scheduling.models import Fire, FireStatus
 from scheduling.passing_over import RECOVERY
@@ -86,7 +86,7 @@ def _decide(fire: Fire, now: datetime, started: int) -> None:
         fire.status,
         guarantee=fire.schedule.guarantee,
         attempt=fire.attempt,
-        is_suspected=ledger.is_suspected(fire),
+        is_suspected=waits.is_suspected(fire.due_at, fire.heartbeat_at),
         is_blocked=partial(_is_predecessor_running, fire, started),
         is_known_nowhere=partial(_is_known_nowhere, fire),
         has_expired=partial(_has_expired, fire, now),

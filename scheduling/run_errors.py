@@ -8,11 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduling import retries as strategies
+from scheduling.messages import MalformedMessage
+from scheduling.recurrence import ImpossibleSchedule
 
 ERROR_LENGTH = 2000
 HISTORY_LENGTH = 20
 """Attempts that a fire's history keeps, the newest ones."""
 ATTEMPT_ERROR_LENGTH = 500
+OWN_WORDS = (ImpossibleSchedule, MalformedMessage)
+"""Errors of ours, whose text says all without their class."""
 
 
 class NotOpen(Exception):
@@ -31,6 +35,12 @@ def text_of(error: BaseException) -> str:
     text = f"{type(error).__name__}: {text}".removesuffix(": ")
     kept = text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
     return kept[:ERROR_LENGTH]
+
+
+def reason_of(error: BaseException) -> str:
+    """Say what is wrong, for the people who see the row: an error of ours without its class."""
+    text = text_of(error)
+    return text.removeprefix(f"{type(error).__name__}: ") if isinstance(error, OWN_WORDS) else text
 
 
 def cause_of(error: str) -> str:

@@ -1,6 +1,6 @@
 """How long each part of a fire's life may take before a scheduler looks at it. Pure."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 PUBLISH_LEASE = timedelta(seconds=1)
 """A claimed fire that is not published by then is another scheduler's to publish."""
@@ -27,6 +27,11 @@ UNKNOWN_TRIES = 4
 UNKNOWN_BACKOFF = timedelta(seconds=5)
 """Wait before such a fire is published again; doubles with each."""
 LONGEST_UNKNOWN_BACKOFF: timedelta = UNKNOWN_BACKOFF * 2**UNKNOWN_TRIES
+
+
+def is_suspected(due_at: datetime | None, heartbeat_at: datetime | None) -> bool:
+    """Tell whether a running fire that is due has been looked at since its last heartbeat."""
+    return heartbeat_at is None or due_at != heartbeat_at + HEARTBEAT_LIMIT
 
 
 def unstarted_wait(publishes: int, attempt: int) -> timedelta:

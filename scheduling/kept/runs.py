@@ -276,7 +276,11 @@ class Runs:
 
     def _is_orphan(self, fire: Fire, now: datetime) -> bool:
         """Return whether a run was looked at twice in vain, and may be repeated."""
-        is_silent = fire.due_at is not None and fire.due_at <= now and is_suspected(fire)
+        is_silent = (
+            fire.due_at is not None
+            and fire.due_at <= now
+            and waits.is_suspected(fire.due_at, fire.heartbeat_at)
+        )
         return (
             fire.status == FireStatus.RUNNING
             and is_silent
@@ -380,8 +384,3 @@ def with_streak(job: Job, status: FireStatus, now: datetime) -> Job:
     if status in SUCCESSES:
         return replace(job, failed_in_a_row=0, skipped_in_a_row=0)
     return job
-
-
-def is_suspected(fire: Fire) -> bool:
-    """Whether a running fire that is due has been looked at since its last heartbeat."""
-    return fire.heartbeat_at is None or fire.due_at != fire.heartbeat_at + waits.HEARTBEAT_LIMIT

@@ -15,13 +15,12 @@ from scheduling import conditions, isolation, messages, policies, publishing, wa
 from scheduling.kept import future, overlaps
 from scheduling.kept.documents import Figures, Fire, Job, Lease, new_fire_id, percentile
 from scheduling.kept.jobs import Jobs, planned
-from scheduling.kept.runs import ended, is_suspected, with_streak
+from scheduling.kept.runs import ended, with_streak
 from scheduling.kept.store import Key, Move, Outlook, Process, Store
 from scheduling.messages import MalformedMessage, Message
 from scheduling.pace import Pace
 from scheduling.policies import PlannedFire
-from scheduling.recurrence import ImpossibleSchedule
-from scheduling.run_errors import history_with, text_of
+from scheduling.run_errors import history_with, reason_of
 from scheduling.terms import NOTE_LENGTH, FireStatus, Guarantee
 
 logger = logging.getLogger(__name__)
@@ -33,8 +32,6 @@ MOST_COUNTED = 10_000
 """Fires that figures are counted of; a busier window is known by its newest ones."""
 LIVE = timedelta(seconds=15)
 """A scheduler that was not seen for that long is not alive."""
-OWN_WORDS = (ImpossibleSchedule, MalformedMessage)
-"""Errors whose text says it all."""
 
 
 class Ticks(Jobs):
@@ -212,7 +209,7 @@ class Ticks(Jobs):
             if isolation.concerns_everybody(error):
                 raise
             self.quarantine(job.name, error)
-            return ended(fire, FireStatus.FAILED, now, _reason_of(error))
+            return ended(fire, FireStatus.FAILED, now, reason_of(error))
 
     def _decided(self, fire: Fire, job: Job, now: datetime, started: int) -> Fire:
         """Return what becomes of a forgotten fire; ``started`` of its job were let go before."""
@@ -220,7 +217,7 @@ class Ticks(Jobs):
             fire.status,
             guarantee=job.guarantee,
             attempt=fire.attempt,
-            is_suspected=is_suspected(fire),
+            is_suspected=waits.is_suspected(fire.due_at, fire.heartbeat_at),
             is_blocked=partial(self._is_blocked, fire, job, started),
             is_known_nowhere=lambda: False,
             has_expired=partial(_has_expired, fire, job, now),
@@ -293,7 +290,7 @@ class Book:
 
     def fail(self, fire: Fire, error: BaseException) -> None:
         logger.error("A fire of job %r fails: %s", fire.job, type(error).__name__)
-        self._ticks.refuse(fire.id, _reason_of(error))
+        self._ticks.refuse(fire.id, reason_of(error))
         job = self._jobs.get(fire.job)
         if job is not None and conditions.hangs(error, job.failed_in_a_row):
             self._ticks.quarantine(fire.job, error)
@@ -354,13 +351,7 @@ def _fire(job: Job, planned: PlannedFire, now: datetime) -> Fire:
 
 def _quarantined(job: Job, error: BaseException, now: datetime) -> Job:
     logger.error("The job %r is quarantined: %s", job.name, type(error).__name__)
-    return replace(job, next_fire_at=None, quarantined_at=now, quarantine_reason=_reason_of(error))
-
-
-def _reason_of(error: BaseException) -> str:
-    text = text_of(error)
-    prefix = f"{type(error).__name__}: "
-    return text.removeprefix(prefix) if isinstance(error, OWN_WORDS) else text
+    return replace(job, next_fire_at=None, quarantined_at=now, quarantine_reason=reason_of(error))
 
 
 def _has_expired(fire: Fire, job: Job, now: datetime) -> bool:
