@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.db.models import Model
 from django.test import Client, override_settings
 from django.urls import reverse
@@ -24,6 +24,7 @@ from templates_engine.admin.forms import field_name
 from templates_engine.parts import DEFAULT_LOCALE
 from tests.integration.config.walk_rows import furnished
 from tests.integration.config.walk_tables import MODELS
+from tests.locks import a_lock_is_awaited
 from tests.servers.process import wait_until
 
 pytestmark = pytest.mark.django_db
@@ -328,15 +329,8 @@ def test_of_two_who_save_at_the_same_instant_the_second_waits_and_is_refused() -
         assert first.post(page, firsts | {"weight": "7"}).status_code == 302
         thread = Thread(target=save_second)
         thread.start()
-        wait_until(lambda: _somebody_waits() or not thread.is_alive())
+        wait_until(lambda: a_lock_is_awaited() or not thread.is_alive())
     thread.join()
     assert SAID.format("Weight") in answers[0].content.decode()
     row.refresh_from_db()
     assert (row.weight, row.rate_limit) == (7, "")
-
-
-def _somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        row = cursor.fetchone()
-    return bool(row and row[0])

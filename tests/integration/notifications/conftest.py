@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from notifications.delivery import claims, pipeline
 from notifications.delivery.outcomes import Recorded
-from notifications.models import Notification
+from notifications.models import FailedDelivery, Notification
 from notifications.queueing import release_window, slot_time
 from notifications.queueing.slot_time import Spent
 from notifications.submission import send
@@ -101,3 +101,15 @@ def no_content_in_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     told = "\n".join(map(logging.Formatter().format, caplog.get_records("call")))
     assert not [word for word in ("Dear Ada", "ada@example.org") if word in told]
+
+
+@pytest.fixture
+def dead(accepted: Callable[..., Notification], deliver: Callable[..., Any]) -> Callable[..., Any]:
+    """A dead letter: a notification that its provider refused for good."""
+
+    def dead(code: str = "550", **changes: Any) -> FailedDelivery:
+        row = accepted(**{"recipient": f"ada?result=permanent&code={code}", **changes})
+        deliver(row)
+        return FailedDelivery.objects.get(notification_id=row.id)
+
+    return dead

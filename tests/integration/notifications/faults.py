@@ -1,11 +1,14 @@
 """Injection: a function of ours raises whenever a row is among what it is called with."""
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 
 from notifications.core.errors import NotificationError
+from notifications.models import QuarantinedRow
 
 ERRORS = [
     ValueError("ada@example.org"),
@@ -47,3 +50,8 @@ def _keys(value: Any) -> Iterator[object]:
         except TypeError:
             return
         yield value
+
+
+def rested() -> None:
+    """Let the time go by that a row rests after a fault."""
+    QuarantinedRow.objects.update(retry_at=F("retry_at") - timedelta(hours=1))

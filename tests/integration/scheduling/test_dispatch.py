@@ -19,6 +19,7 @@ from scheduling.clock import database_now
 from scheduling.models import Fire, FireStatus, Schedule
 from scheduling.scheduler import Scheduler
 from tests.integration.scheduling.conftest import lease_ends, queued_messages, tick
+from tests.locks import end_session
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -201,7 +202,7 @@ def test_a_database_that_goes_away_in_mid_tick_costs_no_fire(due: Due, app: Cele
     def go_away(*_: object) -> bool:
         while backends:
             with ThreadPoolExecutor(1) as pool:
-                pool.submit(end_backend, backends.pop()).result(30)
+                pool.submit(end_session, backends.pop()).result(30)
         return True
 
     for name in ("one", "two"):
@@ -215,12 +216,6 @@ def test_a_database_that_goes_away_in_mid_tick_costs_no_fire(due: Due, app: Cele
     scheduler.close()
     assert list(Fire.objects.values_list("status", flat=True)) == [FireStatus.DISPATCHED] * 2
     assert queued_messages() >= 2  # a message that comes twice is refused
-
-
-def end_backend(pid: int) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
-    connection.close()
 
 
 def test_after_a_long_outage_the_misfire_policy_decides(due: Due, app: Celery) -> None:

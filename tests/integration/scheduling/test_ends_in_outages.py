@@ -13,6 +13,7 @@ from scheduling import endings, ledger, waits
 from scheduling.clock import database_now
 from scheduling.models import Fire, FireStatus, Schedule
 from tests.integration.scheduling.conftest import lease_ends, tick
+from tests.locks import end_session
 from tests.servers.process import wait_until
 
 pytestmark = [
@@ -124,11 +125,5 @@ class CutOnce:
         if sql.startswith('UPDATE "scheduling_fire"') and not self.is_cut:
             self.is_cut = True
             with ThreadPoolExecutor(1) as pool:
-                pool.submit(end_backend, pid).result(30)
+                pool.submit(end_session, pid).result(30)
         return answer
-
-
-def end_backend(pid: int) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
-    connection.close()

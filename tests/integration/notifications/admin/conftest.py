@@ -7,8 +7,6 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from notifications.models import FailedDelivery, Notification
-
 
 @pytest.fixture
 def boss(client: Client, transactional_db: None) -> Client:
@@ -32,15 +30,3 @@ def browser_of(client: Client, transactional_db: None) -> Callable[..., Any]:
         return client
 
     return browser
-
-
-@pytest.fixture
-def dead(accepted: Callable[..., Notification], deliver: Callable[..., Any]) -> Callable[..., Any]:
-    """A dead letter: a notification that its provider refused for good."""
-
-    def dead(code: str = "550", **changes: Any) -> FailedDelivery:
-        row = accepted(**{"recipient": f"ada?result=permanent&code={code}", **changes})
-        deliver(row)
-        return FailedDelivery.objects.get(notification_id=row.id)
-
-    return dead

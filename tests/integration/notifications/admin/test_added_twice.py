@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib import admin
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.db.models import UniqueConstraint
 from django.test import Client
 
@@ -15,6 +15,7 @@ from templates_engine import catalog
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.admin.test_schedules import filled
+from tests.locks import a_lock_is_awaited
 from tests.servers.process import wait_until
 
 PROJECT = {"project": "default"}
@@ -114,7 +115,7 @@ def test_who_comes_second_sees_it_beside_the_field(boss: Client, name: str) -> N
         assert first.status_code == 302, first.context["adminform"].form.errors
         second = Thread(target=_closing, args=(lambda: answers.append(boss.post(page, form)),))
         second.start()
-        wait_until(lambda: _somebody_waits() or not second.is_alive())
+        wait_until(lambda: a_lock_is_awaited() or not second.is_alive())
     second.join()
     assert answers[0].status_code == 200
     assert field in answers[0].context["adminform"].form.errors
@@ -125,10 +126,3 @@ def _closing(work: Callable[[], None]) -> None:
         work()
     finally:
         connections.close_all()
-
-
-def _somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        row = cursor.fetchone()
-    return bool(row and row[0])

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import pytest
 from django.db import connections, transaction
@@ -18,23 +20,25 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Age = Callable[..., None]
 
 
+def deliver_step(runs: list[Any], number: int) -> None:
+    """Deliver the step with this number of each run, in a thread."""
+    try:
+        for run in runs:
+            row = Notification.objects.get(chain_run=run.id, chain_step=number)
+            pipeline.deliver(claims.claim([row.id]), worker="test")
+    finally:
+        connections.close_all()
+
+
 def test_of_steps_that_are_claimed_at_the_same_moment_exactly_one_is_sent(age: Age) -> None:
     runs = [send_chain(chain(step("ada", 60), step("bob", 60), step("eve"))) for _ in range(25)]
     for started in runs:
         for row in rows(started):
             age(row)
 
-    def work(number: int) -> None:
-        try:
-            for started in runs:
-                row = Notification.objects.get(chain_run=started.id, chain_step=number)
-                pipeline.deliver(claims.claim([row.id]), worker="test")
-        finally:
-            connections.close_all()
-
     for _ in range(3):
         with ThreadPoolExecutor(3) as pool:
-            list(pool.map(work, (3, 2, 1)))
+            list(pool.map(partial(deliver_step, runs), (3, 2, 1)))
         waiting = Notification.objects.filter(status=Status.SCHEDULED)
         waiting.update(due_at=clock.now())
     for started in runs:
@@ -51,16 +55,8 @@ def test_whoever_claims_a_step_first_the_first_one_goes_first(age: Age) -> None:
         for row in rows(started):
             age(row)
 
-    def work(number: int) -> None:
-        try:
-            for started in runs:
-                row = Notification.objects.get(chain_run=started.id, chain_step=number)
-                pipeline.deliver(claims.claim([row.id]), worker="test")
-        finally:
-            connections.close_all()
-
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(work, (3, 2, 1)))
+        list(pool.map(partial(deliver_step, runs), (3, 2, 1)))
     for started in runs:
         waits = ("scheduled", "chain_waits")
         assert states(started) == [("sent", ""), waits, waits], states(started)

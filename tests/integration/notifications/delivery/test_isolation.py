@@ -8,36 +8,23 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
 from psycopg.types.json import set_json_loads
-from pytest_django import Settings
 
 from notifications import tasks
 from notifications.canvas import followers
 from notifications.db import dialect
 from notifications.delivery import account_sending, outcomes, pipeline, sending
 from notifications.models import FailedDelivery, Notification, Status
-from notifications.providers import accounts
 from notifications.submission import send_many
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.faults import ERRORS, plant
 
 pytestmark = pytest.mark.usefixtures("no_content_in_logs")
-
-
-@pytest.fixture
-def sent(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Counter[Any]]]:
-    """Have the simulator note what it sends; count the times by id."""
-    path = tmp_path / "simulated.log"
-    settings.SIMULATOR = f"record={path}"
-    accounts.forget()
-    yield lambda: Counter(path.read_text().split() if path.exists() else ())
-    accounts.forget()
 
 
 @pytest.fixture

@@ -7,14 +7,12 @@ later one. A write right after it finds that the database is well, so the row is
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import celery
 import pytest
 from django.db import OperationalError, connection
-from django.db.models import F
 from pytest_django import Settings
 
 from notifications import submission, tasks
@@ -33,9 +31,9 @@ from notifications.models import (
     QuarantinedRow,
     Status,
 )
-from notifications.providers import accounts
 from notifications.queueing import backlog, quarantine
 from scheduling import watch
+from tests.integration.notifications.faults import rested
 from tests.servers.processes import Processes
 
 pytestmark = pytest.mark.usefixtures("no_content_in_logs")
@@ -81,16 +79,6 @@ def trouble(transactional_db: None) -> Iterator[Trouble]:
 
 
 @pytest.fixture
-def sent(settings: Settings, tmp_path: Path) -> Iterator[Sent]:
-    """Have the simulator note what it sends; count the times by id."""
-    path = tmp_path / "simulated.log"
-    settings.SIMULATOR = f"record={path}"
-    accounts.forget()
-    yield lambda: Counter(path.read_text().split() if path.exists() else ())
-    accounts.forget()
-
-
-@pytest.fixture
 def rows(transactional_db: None, sent: Sent) -> Rows:
     """Accept 60 messages at once; return their ids by recipient."""
 
@@ -101,11 +89,6 @@ def rows(transactional_db: None, sent: Sent) -> Rows:
         return dict(zip((one["recipient"] for one in each), ids, strict=True))
 
     return accept
-
-
-def rested() -> None:
-    """Let the time go by that a row rests after a fault."""
-    QuarantinedRow.objects.update(retry_at=F("retry_at") - timedelta(hours=1))
 
 
 def deliver() -> int:

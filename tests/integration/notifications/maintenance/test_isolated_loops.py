@@ -8,7 +8,6 @@ from typing import Any, Never
 
 import pytest
 from django.db import connection
-from django.db.models import F
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from pytest_django import Settings
 
@@ -34,7 +33,7 @@ from notifications.providers import accounts
 from notifications.queueing import quarantine
 from notifications.transitions import claimed as claimed_rows
 from scheduling import isolation
-from tests.integration.notifications.faults import ERRORS, plant
+from tests.integration.notifications.faults import ERRORS, plant, rested
 
 COUNT = 20
 pytestmark = pytest.mark.usefixtures("no_content_in_logs")
@@ -73,11 +72,6 @@ def sent(rows: Callable[..., Any]) -> Callable[..., Any]:
         return ids
 
     return deliver
-
-
-def rested() -> None:
-    """Let the time go by that a row rests after a fault."""
-    QuarantinedRow.objects.update(retry_at=F("retry_at") - timedelta(hours=1))
 
 
 def bad_ones(ids: Any) -> dict[Any, Any]:

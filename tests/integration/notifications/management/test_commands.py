@@ -31,16 +31,6 @@ def _no_minute_is_remembered() -> None:
     throughput.forget()
 
 
-@pytest.fixture
-def dead(accepted: Callable[..., Notification], deliver: Callable[..., Any]) -> Callable[..., Any]:
-    def dead(code: str = "550", **changes: Any) -> FailedDelivery:
-        row = accepted(**{"recipient": f"ada?result=permanent&code={code}", **changes})
-        deliver(row)
-        return FailedDelivery.objects.get(notification_id=row.id)
-
-    return dead
-
-
 def test_status_tells_what_waits_and_what_to_see_to(
     run: Callable[..., Any],
     accepted: Callable[..., Notification],

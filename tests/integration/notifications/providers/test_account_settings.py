@@ -13,11 +13,7 @@ from notifications.models import (
     ProviderAccount,
 )
 from notifications.providers import accounts
-
-
-def attempts(notification: Any) -> list[Any]:
-    found = notification.attempts.all()
-    return [(a.number, a.provider, a.result) for a in found]
+from tests.integration.notifications.providers.attempts import attempts
 
 
 def test_secrets_come_from_the_environment_or_a_file(

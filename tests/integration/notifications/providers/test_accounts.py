@@ -26,12 +26,8 @@ from notifications.monitoring.diagnosis import delivery as diagnosis
 from notifications.providers import accounts, health
 from notifications.providers.health import Tally
 from notifications.submission import send
+from tests.integration.notifications.providers.attempts import attempts
 from tests.servers.smtp import SmtpServer
-
-
-def attempts(notification: Any) -> list[Any]:
-    found = notification.attempts.all()
-    return [(a.number, a.provider, a.result) for a in found]
 
 
 def test_without_an_account_a_channel_goes_to_the_outbox(

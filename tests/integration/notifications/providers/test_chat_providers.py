@@ -1,33 +1,21 @@
 """Telegram, Discord and Teams, each against a local server that answers like the real one."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pytest_django import Settings
 from pytest_httpserver import HTTPServer
-from werkzeug import Response
 
 from notifications.channels.base import Fit
 from notifications.channels.kinds import fit
 from notifications.core.attempt import Result
 from notifications.core.errors import InvalidRecipient
+from tests.integration.notifications.providers.http_answers import answers, last
 from tests.unit.templates_engine.content import version
 
 R = Result
 DEAD = InvalidRecipient.reason
-
-
-def answers(
-    httpserver: HTTPServer, path: Any, body: Any, status: int = 200, headers: Any = None
-) -> None:
-    text = body if isinstance(body, str) else json.dumps(body)
-    httpserver.expect_request(path).respond_with_response(Response(text, status, headers=headers))
-
-
-def last(httpserver: HTTPServer) -> Any:
-    return httpserver.log[-1][0]
 
 
 DISCORD = "https://discord.com/api/webhooks/1/abc-D_9"

@@ -21,11 +21,7 @@ from notifications.submission import send
 from templates_engine import catalog
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
-
-
-def attempts(notification: Any) -> list[Any]:
-    found = notification.attempts.all()
-    return [(a.number, a.provider, a.result) for a in found]
+from tests.integration.notifications.providers.attempts import attempts
 
 
 def test_a_notification_goes_by_the_account_that_it_names(

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db.models import F
 from django.urls import reverse
 
 from notifications.db import clock
 from notifications.models import Notification, QuarantinedRow
 from notifications.queueing import quarantine
 from tests.integration.notifications.admin.test_roles import as_role
+from tests.integration.notifications.faults import rested
 
 __all__ = ["as_role"]
 
@@ -38,11 +38,6 @@ def one_round(bad: Any) -> list[Any]:
     keys = list(wanted.values_list("pk", flat=True))
     quarantine.work_off("test", Notification.objects.all(), keys, work)
     return worked
-
-
-def rested() -> None:
-    """Let the time go by that a row rests after a fault."""
-    QuarantinedRow.objects.update(retry_at=F("retry_at") - timedelta(hours=1))
 
 
 def test_a_row_that_faults_costs_itself_and_is_undone(rows: list[Any]) -> None:
