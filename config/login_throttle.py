@@ -96,8 +96,8 @@ def _came(user: Any, request: HttpRequest | None = None, **_: Any) -> None:
 
 def _keys(request: HttpRequest, name: str) -> tuple[str, str]:
     address = request.META.get("REMOTE_ADDR", "")
-    whom = f"{address} {name.casefold()}".encode(errors="replace")
-    digest = blake2b(whom, digest_size=12).hexdigest()
+    login = f"{address} {name.casefold()}".encode(errors="replace")
+    digest = blake2b(login, digest_size=12).hexdigest()
     return f"login:name:{digest}", f"login:address:{address}"
 
 

@@ -71,7 +71,7 @@ def _mark_code(
 ) -> None:
     """Mark the indented blocks of a docstring as code, which is what they are here."""
     for number, line in reversed(list(enumerate(lines))):
-        above = next((one for one in reversed(lines[:number]) if one.strip()), "")
+        above = next((line for line in reversed(lines[:number]) if line.strip()), "")
         begins = line.startswith("    ") and number and not lines[number - 1].strip()
         if begins and not above.startswith((" ", ":", "..")) and not above.endswith("::"):
             lines[number:number] = ["::", ""]

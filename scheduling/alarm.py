@@ -13,7 +13,7 @@ class TookTooLong(RuntimeError):
 
 
 @contextmanager
-def within(seconds: float, what: str) -> Iterator[None]:
+def within(seconds: float, subject: str) -> Iterator[None]:
     """Break the block off after so many seconds. Raises ``TookTooLong``, which names ``what``.
 
     It works by a signal, which only the main thread receives. In other threads there is no limit.
@@ -23,7 +23,7 @@ def within(seconds: float, what: str) -> Iterator[None]:
         return
 
     def ring(_number: int, _frame: FrameType | None) -> None:
-        raise TookTooLong(f"{what} took longer than {seconds:g} s.")
+        raise TookTooLong(f"{subject} took longer than {seconds:g} s.")
 
     handler = signal.signal(signal.SIGALRM, ring)
     left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -208,15 +208,19 @@ def _retry() -> dict[str, Any]:
         "longest": seconds,
         "waits": {"type": "array", "items": seconds, "minItems": 1, "maxItems": 1000},
     }
-    one = {
+    policy = {
         "type": "object",
         "additionalProperties": False,
         "properties": how,
         "if": {"properties": {"strategy": {"const": "waits"}}, "required": ["strategy"]},
         "then": {"required": ["waits"]},
     }
-    errors = {"type": "object", "additionalProperties": one, "description": "by the error's class"}
-    return {**one, "properties": {**how, "errors": errors}}
+    errors = {
+        "type": "object",
+        "additionalProperties": policy,
+        "description": "by the error's class",
+    }
+    return {**policy, "properties": {**how, "errors": errors}}
 
 
 def _cron(*, forms: bool = True) -> dict[str, Any]:

@@ -206,9 +206,9 @@ def open_to_values(source: str) -> str:
     the elements or their attributes differ, a value has changed them.
     """
     harmless, hostile = (_attribute_names(_printed(source, value)) for value in ("v", "v on=v "))
-    for one, other in zip_longest(harmless, hostile):
-        if one != other:
-            return str((other or one)[0])
+    for first, second in zip_longest(harmless, hostile):
+        if first != second:
+            return str((second or first)[0])
     return ""
 
 

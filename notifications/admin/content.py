@@ -21,8 +21,8 @@ def of(notification: NotificationRecord) -> dict[str, Any]:
         try:
             version = catalog.version(notification.template_version_id)
             to = (notification.channel, notification.recipient)
-            whose = (notification.world, notification.recipient_key)
-            links = own_links.of(version, notification.id, to, *whose)
+            owner = (notification.world, notification.recipient_key)
+            links = own_links.of(version, notification.id, to, *owner)
             return dict(version.render(notification.context, notification.locale or None, links))
         except TemplateError as error:
             return {"render_error": str(error)}

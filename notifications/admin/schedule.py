@@ -267,12 +267,12 @@ class NotificationScheduleAdmin(ScheduleAdmin):
         if task.task not in routing.SENDING_TASKS:
             return str(task.task)
         fields = _kwargs(task)
-        what = fields.get("template") or fields.get("subject") or "a text"
-        whom = _whom(fields)
-        to = mask(_line(whom[0])) if len(whom) == 1 else f"{len(whom)} recipients"
+        content = fields.get("template") or fields.get("subject") or "a text"
+        recipients = _whom(fields)
+        to = mask(_line(recipients[0])) if len(recipients) == 1 else f"{len(recipients)} recipients"
         if "audience" in fields:
             to = f"the audience {fields['audience']}"
-        return f"{fields.get('channel', '')}: {what} to {to}"
+        return f"{fields.get('channel', '')}: {content} to {to}"
 
 
 def _recipients(data: dict[str, Any]) -> list[str]:
@@ -312,7 +312,7 @@ def _what_of(task: PeriodicTask) -> dict[str, Any]:
     fields = _kwargs(task)
     if task.task not in routing.SENDING_TASKS or not fields:
         return {"what": TASK}
-    whom = _whom(fields)
+    recipients = _whom(fields)
     is_both = fields.get("recipient") and fields.get("to")  # then the other stays as it is
     for name in ("recipient", "recipients", *(() if is_both else ("to",))):
         fields.pop(name, None)
@@ -323,7 +323,7 @@ def _what_of(task: PeriodicTask) -> dict[str, Any]:
     template = Template.objects.filter(**named).first()
     return {
         "what": NOTIFICATION,
-        "recipients": "\n".join(_line(recipient) for recipient in whom),
+        "recipients": "\n".join(_line(recipient) for recipient in recipients),
         "audience": audiences.filter(name=fields.pop("audience", "")).first(),
         "template": template,
         "context": fields.pop("context", {}),

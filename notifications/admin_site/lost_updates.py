@@ -60,10 +60,10 @@ class KeepsOthersRows:
         super().clean()  # type: ignore[misc]  # a formset's
 
 
-def refusal(what: str) -> str:
+def refusal(page: str) -> str:
     """Say what somebody has changed, and what to do."""
     return (
-        f"Somebody has changed {what} since you opened this page. "
+        f"Somebody has changed {page} since you opened this page. "
         "Open it again, then make your change."
     )
 

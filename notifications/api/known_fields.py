@@ -17,7 +17,7 @@ def beside(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
     """
     models: list[Any] = [model]
     for part in location[:-1]:
-        inner = [one for kind in models for one in _at(kind, part)]
+        inner = [type_ for kind in models for type_ in _at(kind, part)]
         models = inner or models
     return sorted({name for kind in models if _is_model(kind) for name in _names(kind)})
 
@@ -41,7 +41,7 @@ def _parts(annotation: Any) -> list[Any]:
     if get_origin(annotation) is Annotated:
         return _parts(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return [part for one in get_args(annotation) for part in _parts(one)]
+        return [part for member in get_args(annotation) for part in _parts(member)]
     return [annotation]
 
 

@@ -86,7 +86,7 @@ def _invalid_request(error: ValidationError) -> Problem:
         for refusal in error.errors
     ]
     # One that is unknown first: it may be what was meant by another, which is missing.
-    unknown = [number for number, one in enumerate(error.errors) if "known" in one]
+    unknown = [number for number, refusal in enumerate(error.errors) if "known" in refusal]
     first = unknown[0] if unknown else 0
     known = ", ".join(error.errors[first].get("known", ()))
     return Problem(

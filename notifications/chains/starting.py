@@ -258,15 +258,15 @@ def _steps(
     common = {name: value for name, value in fields.items() if name not in _OF_THE_RUN}
     due_at, steps, skipped = start or now, [], []
     for number, step in enumerate(chain.steps, 1):
-        whom = _whom(step, fields, addresses)
+        recipient = _whom(step, fields, addresses)
         own_to = step.get("to")
-        if not whom.get("recipient") and not own_to and step["channel"] not in stored:
+        if not recipient.get("recipient") and not own_to and step["channel"] not in stored:
             skipped.append({"step": number, "channel": step["channel"], "reason": NO_ADDRESS})
             continue
         if expires_at is not None and due_at >= expires_at:
             raise InvalidChain(f"Step {number} would be due after the expiry.", field="expires")
         steps.append(
-            _Step(number, _request(step, chain, common, whom, due_at, expires_at, now), due_at)
+            _Step(number, _request(step, chain, common, recipient, due_at, expires_at, now), due_at)
         )
         due_at += timedelta(seconds=float(step.get("wait") or 0))
     if not steps:
@@ -280,13 +280,13 @@ def _request(  # noqa: PLR0917 -- all that a step's request is made of
     step: Mapping[str, Any],
     chain: Chain,
     common: Mapping[str, Any],
-    whom: Mapping[str, Any],
+    recipient: Mapping[str, Any],
     due_at: datetime,
     expires_at: datetime | None,
     now: datetime,
 ) -> dict[str, Any]:
     own = {name: step[name] for name in _OF_A_STEP if step.get(name)}
-    request = {**common, **own, "channel": step["channel"], **whom, "expires": expires_at}
+    request = {**common, **own, "channel": step["channel"], **recipient, "expires": expires_at}
     if template := definitions.template_of(step, chain):
         request["template"] = template
     if due_at > now:
@@ -300,16 +300,16 @@ def _whom(
     """Return to whom a step goes: what it says itself, or what the chain was started with."""
     if step.get("recipient") or step.get("to"):
         return {name: step[name] for name in ("recipient", "to") if step.get(name)}
-    whom: dict[str, Any] = {"to": fields["to"]} if fields.get("to") else {}
+    recipient: dict[str, Any] = {"to": fields["to"]} if fields.get("to") else {}
     if address := addresses.get(step["channel"]):
-        return {**whom, "recipient": address}
-    if not whom:
+        return {**recipient, "recipient": address}
+    if not recipient:
         raise InvalidField(
             f"There is no address of the channel {step['channel']}.",
             field=f"recipients.{step['channel']}",
             hint="Give one, or name a stored recipient by to.",
         )
-    return whom
+    return recipient
 
 
 def _addresses(fields: Mapping[str, Any]) -> Mapping[str, str]:

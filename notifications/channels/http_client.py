@@ -372,10 +372,8 @@ def _is_whole(head: list[bytes]) -> bool:
     last = next((n for n, line in enumerate(reversed(head)) if line.startswith(b"HTTP/")), None)
     if last is None:
         return False
-    first, *others = head[len(head) - last - 1 :]
-    return not first.partition(b" ")[2].startswith(b"1") and any(
-        not other.strip() for other in others
-    )
+    first, *rest = head[len(head) - last - 1 :]
+    return not first.partition(b" ")[2].startswith(b"1") and any(not line.strip() for line in rest)
 
 
 def _headers(head: list[bytes]) -> dict[str, str]:

@@ -26,9 +26,9 @@ LONGEST_HOST = 253  # octets (RFC 1035, 2.3.4)
 LONGEST_LABEL = 63
 
 
-def _refuse(what: str, hint: str) -> MalformedRecipient:
+def _refuse(form: str, hint: str) -> MalformedRecipient:
     # The recipient itself stays out of the text: errors end in logs.
-    return MalformedRecipient(f"The recipient is not {what}.", field="recipient", hint=hint)
+    return MalformedRecipient(f"The recipient is not {form}.", field="recipient", hint=hint)
 
 
 def email(recipient: str) -> str:

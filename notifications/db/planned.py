@@ -57,7 +57,8 @@ class Statement:
         self, plans: "_Plans", session: "Connection[Any]", parameters: tuple[str | bool, ...]
     ) -> Rows:
         texts = [
-            b"ft"[one : one + 1] if isinstance(one, bool) else one.encode() for one in parameters
+            b"ft"[parameter : parameter + 1] if isinstance(parameter, bool) else parameter.encode()
+            for parameter in parameters
         ]
         with session.lock:
             try:

@@ -34,8 +34,8 @@ def assign(ready: list[Ready], tried: Names, earlier: Mapping[UUID, Sequence[str
     """
     plan = Plan()
     by_name: dict[str, list[Ready]] = defaultdict(list)
-    for one in ready:
-        by_name[one.claim.account].append(one)
+    for row in ready:
+        by_name[row.claim.account].append(row)
     for some in by_name.values():
         _assign(some, tried, earlier, plan)
     return plan
@@ -87,7 +87,7 @@ def _is_there(ready: list[Ready], plan: Plan) -> bool:
         local=True,
     )
     now = clock.now()
-    plan.record += [Report(one.claim, outcome, provider="", started_at=now) for one in ready]
+    plan.record += [Report(row.claim, outcome, provider="", started_at=now) for row in ready]
     return False
 
 
@@ -97,11 +97,11 @@ def _without_misfits(ready: list[Ready], plan: Plan) -> list[Ready]:
     if claim.test or not CHANNELS[claim.channel].is_mixed:
         return ready
     kept = []
-    for one in ready:
-        if accounts.takers(claim.channel, one.claim.recipient, claim.account):
-            kept.append(one)
+    for row in ready:
+        if accounts.takers(claim.channel, row.claim.recipient, claim.account):
+            kept.append(row)
         else:
-            plan.record.append(Report(one.claim, _NO_ACCOUNT, provider="", started_at=clock.now()))
+            plan.record.append(Report(row.claim, _NO_ACCOUNT, provider="", started_at=clock.now()))
     return kept
 
 
@@ -127,7 +127,7 @@ def failed_earlier(ready: Iterable[Ready]) -> dict[UUID, Sequence[str]]:
 
     Asks nothing where all are new, or where there is no choice.
     """
-    again = [one.claim for one in ready if one.claim.attempt > 1]
+    again = [row.claim for row in ready if row.claim.attempt > 1]
     if all(len(candidates_of(claim)) == 1 for claim in again):
         return {}
     found: dict[UUID, dict[str, None]] = defaultdict(dict)
@@ -158,10 +158,10 @@ def within_allowances(ready: list[Ready]) -> tuple[list[Ready], dict[str, Allowa
 
     The second value holds the allowances of the endpoints that are known to be slow.
     """
-    kept = [one for one in ready if one.claim.test]  # a test calls nobody
+    kept = [row for row in ready if row.claim.test]  # a test calls nobody
     by_endpoint: dict[str, list[Ready]] = defaultdict(list)
-    for one in (one for one in ready if not one.claim.test):
-        by_endpoint[endpoints.endpoint_of(one.claim.channel, one.claim.recipient)].append(one)
+    for row in (row for row in ready if not row.claim.test):
+        by_endpoint[endpoints.endpoint_of(row.claim.channel, row.claim.recipient)].append(row)
     allowances = endpoints.allowances(by_endpoint)
     plan = Plan()
     for endpoint, rows in by_endpoint.items():
@@ -195,10 +195,10 @@ class _WeightedDraw:
         """Return those that go by each account, and those that no account can take."""
         chosen: dict[tuple[str, str], tuple[Choice, list[Ready]]] = {}
         left: list[Ready] = []
-        for one in ready:
-            id_ = one.claim.id
+        for row in ready:
+            id_ = row.claim.id
             choice = _choose(
-                one,
+                row,
                 self._candidates,
                 self._states,
                 self._tried.get(id_, ()),
@@ -206,11 +206,11 @@ class _WeightedDraw:
                 earlier=self._earlier.get(id_, ()),
             )
             if choice is None:
-                left.append(one)
+                left.append(row)
                 continue
             self._probed(choice)
             key = (choice.candidate.name, choice.reason)
-            chosen.setdefault(key, (choice, []))[1].append(one)
+            chosen.setdefault(key, (choice, []))[1].append(row)
         return list(chosen.values()), left
 
     def with_room(self, ready: list[Ready]) -> tuple[list[tuple[Choice, list[Ready]]], list[Ready]]:
@@ -224,9 +224,9 @@ class _WeightedDraw:
             for choice, rows in chosen:
                 waits = account_limits.waits_of(choice.candidate, rows, peek=True)
                 going.append((choice, [o for o, w in zip(rows, waits, strict=True) if not w]))
-                for one in (o for o, w in zip(rows, waits, strict=True) if w):
-                    self._full[one.claim.id].add(choice.candidate.name)
-                    ready.append(one)
+                for row in (o for o, w in zip(rows, waits, strict=True) if w):
+                    self._full[row.claim.id].add(choice.candidate.name)
+                    ready.append(row)
         self._full.clear()  # where all are full, one is waited for
         return going, waiting
 
@@ -294,11 +294,11 @@ def _defer(left: list[Ready], candidates: Sequence[Candidate], plan: Plan) -> No
         waits = [health.COOLDOWN]
     detail = "; ".join(c.problem for c in candidates if c.problem)
     name = left[0].claim.account
-    which = f"The account {name}, which alone may send it," if name else "Every account"
+    subject = f"The account {name}, which alone may send it," if name else "Every account"
     is_held = bool(candidates) and all(c.problem == accounts.HELD for c in candidates)
     plan.defer_for(
         left,
         accounts.HELD_WAIT if is_held else min(waits, default=WAIT_FOR_ACCOUNT),
         Reason.ACCOUNT_HELD if is_held else Reason.NO_PROVIDER,
-        detail or f"{which} is disabled, or its circuit is open after failures.",
+        detail or f"{subject} is disabled, or its circuit is open after failures.",
     )

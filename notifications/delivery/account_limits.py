@@ -25,15 +25,15 @@ def send_within(plan: Plan, choice: Choice, ready: list[Ready]) -> None:
         return
     now = clock.now()
     allowed = []
-    for one, wait in zip(ready, waits, strict=True):
+    for row, wait in zip(ready, waits, strict=True):
         due_at = now + timedelta(seconds=wait)
-        expires_at = one.claim.expires_at
+        expires_at = row.claim.expires_at
         if not wait:
-            allowed.append(one)
+            allowed.append(row)
         elif expires_at is not None and due_at >= expires_at:
-            plan.end[Status.EXPIRED, Reason.EXPIRES_BEFORE_SLOT].append(one.claim)
+            plan.end[Status.EXPIRED, Reason.EXPIRES_BEFORE_SLOT].append(row.claim)
         else:
-            plan.defer[Reason.RATE_LIMITED].append((one.claim, due_at))
+            plan.defer[Reason.RATE_LIMITED].append((row.claim, due_at))
     plan.send.append((choice, allowed))
 
 

@@ -66,7 +66,7 @@ class AccountSending:
         self.batch = batch
         self.rank = making_way.rank_of(queue_for(claim.channel, claim.priority))
         self._channel = claim.channel
-        self.rows = {one.claim.id: one for one in chosen}
+        self.rows = {row.claim.id: row for row in chosen}
         self.open: dict[UUID, tuple[float, datetime]] = {}  # since when a call is under way
         self.is_closed = self.is_settled = False
         self.broken: Exception | None = None  # what concerns everybody, and a sender met
@@ -182,8 +182,8 @@ class AccountSending:
 
     def _over(self, message: Message, outcome: Outcome) -> _Ended:
         """Take note of a call that is over, before the next one."""
-        one, (started, _) = self.rows[message.id], self.open[message.id]
-        self._note(one, outcome, time.monotonic() - started)
+        row, (started, _) = self.rows[message.id], self.open[message.id]
+        self._note(row, outcome, time.monotonic() - started)
         return _Ended(message, outcome)
 
     def _messages(self) -> Iterator[Message]:
@@ -200,15 +200,15 @@ class AccountSending:
         with self._lock:
             while not self._close_if_over() and not self._senders.is_wanted_of(self):
                 now = clock.now()  # raises in an outage: no message is taken then
-                one = self._unsent.popleft()
-                if one is None:
+                row = self._unsent.popleft()
+                if row is None:
                     return None  # each of their endpoints has enough calls open
                 try:
-                    message = self._prepared(one, now)
+                    message = self._prepared(row, now)
                 except Exception as error:
                     if isolation.concerns_everybody(error):
                         raise
-                    self._faults.append((one.claim, isolation.fault_of(error, "prepare")))
+                    self._faults.append((row.claim, isolation.fault_of(error, "prepare")))
                     continue
                 if message is not None:
                     return message
@@ -330,19 +330,19 @@ class AccountSending:
             self.batch.finish(expired, Status.EXPIRED, "expired")
         ended = {claim.id for claim in expired}
         unsent += [self.rows[claim.id] for claim in late if claim.id not in ended]
-        unsent = [one for one in unsent if one.claim.id not in self.batch.withdrawn]
+        unsent = [row for row in unsent if row.claim.id not in self.batch.withdrawn]
         if self.name in self.batch.held_accounts:
-            self.batch.withdraw([one.claim for one in unsent], Reason.ACCOUNT_HELD)
+            self.batch.withdraw([row.claim for row in unsent], Reason.ACCOUNT_HELD)
             return []
         if self._no_sender:
             due_at = now + timedelta(seconds=BUSY_WAIT)
-            self.batch.defer([(one.claim, due_at) for one in unsent], Reason.ACCOUNT_BUSY)
+            self.batch.defer([(row.claim, due_at) for row in unsent], Reason.ACCOUNT_BUSY)
             return []
         if unsent and time.monotonic() > self.batch.ends:
-            self.batch.defer([(one.claim, now) for one in unsent], Reason.SLOT_TIME_OVER)
+            self.batch.defer([(row.claim, now) for row in unsent], Reason.SLOT_TIME_OVER)
             return []
-        for one in unsent:
-            self.batch.tried[one.claim.id].add(self.name)
+        for row in unsent:
+            self.batch.tried[row.claim.id].add(self.name)
         return unsent
 
     def move_to(self, batch: InHand) -> None:

@@ -175,7 +175,7 @@ def _has_unsent(queue: str) -> bool:
 
 def _is_stuck(channel: str) -> bool:
     found = accounts.candidates(channel)
-    return bool(found) and all(senders.is_stuck(one.name) for one in found)
+    return bool(found) and all(senders.is_stuck(batch.name) for batch in found)
 
 
 def _drive(process: _Process) -> None:

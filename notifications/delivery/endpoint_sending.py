@@ -29,7 +29,7 @@ class EndpointSending(AccountSending):
         self._calls = self._unsent
 
     def _queue(self, chosen: list[Ready]) -> FairCalls[Ready]:
-        return FairCalls([(_endpoint(one), one) for one in chosen], known=self.batch.slow)
+        return FairCalls([(_endpoint(row), row) for row in chosen], known=self.batch.slow)
 
     @property
     def may_outlast(self) -> bool:

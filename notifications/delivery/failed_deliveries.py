@@ -79,8 +79,8 @@ def keep_refused(
     keep = partial(FailedDelivery.objects.get_or_create, defaults=details)
     first, created = keep(message_id=message_id[:255])
     if not created and (use or first.request != request):
-        what = use or json.dumps(request, sort_keys=True)
-        keep(message_id=f"{message_id[:200]} {uuid5(NAMESPACE_OID, what)}")
+        text = use or json.dumps(request, sort_keys=True)
+        keep(message_id=f"{message_id[:200]} {uuid5(NAMESPACE_OID, text)}")
 
 
 def _storable(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Parts:
         for name in COPIES:
             if name in fields:
                 fields[name] = [
-                    one for one in fields[name] if (claim.world, one) not in self._suppressed
+                    copy for copy in fields[name] if (claim.world, copy) not in self._suppressed
                 ]
         fields["headers"] = {**_others(fields.get("headers", {}), content), **_own(content)}
         return {**content, **fields}
@@ -70,12 +70,12 @@ def _suppressed(
     for claim in claims:
         if claim.mail_id is not None:
             fields = mails[claim.mail_id]
-            copies[claim.world].update(one for name in COPIES for one in fields.get(name, ()))
+            copies[claim.world].update(copy for name in COPIES for copy in fields.get(name, ()))
     refused = set()
     for world, written in copies.items():
         if not written:
             continue
-        bare = {one: addresses.mailbox(one).address for one in written}
+        bare = {copy: addresses.mailbox(copy).address for copy in written}
         found = suppressions.among("email", set(bare.values()), world=world)
-        refused |= {(world, one) for one, address in bare.items() if (address, False) in found}
+        refused |= {(world, copy) for copy, address in bare.items() if (address, False) in found}
     return refused

@@ -86,7 +86,7 @@ def _record_apart(reports: Sequence[Report], worker: str) -> list[Recorded]:
         key=_id_of,
     )
     plain, worse = isolation.each(faults, _record_plainly, stage="record", key=_id_of_fault)
-    quarantine.note(quarantine.LEASES, ((_id_of_fault(one), fault) for one, fault in worse))
+    quarantine.note(quarantine.LEASES, ((_id_of_fault(failed), fault) for failed, fault in worse))
     return recorded + plain
 
 

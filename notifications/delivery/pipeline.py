@@ -140,8 +140,8 @@ def _suppress(claims: list[Claim], people: People) -> Plan:
     for claim in claims:
         recipients[claim.world].add(claim.recipient)
     found = {
-        world: suppressions.among(claims[0].channel, who, world=world)
-        for world, who in recipients.items()
+        world: suppressions.among(claims[0].channel, addresses, world=world)
+        for world, addresses in recipients.items()
     }
     for claim in claims if any(found.values()) else _addressed_by_id(claims):
         is_marketing = _template_of(claim).category == Category.MARKETING

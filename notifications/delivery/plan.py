@@ -51,8 +51,8 @@ class Plan:
         now = clock.now()
         due_at = now + timedelta(seconds=seconds)
         outcome = Outcome(Result.TRANSIENT, code=why, detail=detail, retry_after=seconds)
-        for one in ready:
-            claim = one.claim
+        for row in ready:
+            claim = row.claim
             if due_at <= _deadline(claim):
                 self.defer[why].append((claim, _before_expiry(claim, due_at)))
             else:

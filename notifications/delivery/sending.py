@@ -40,7 +40,7 @@ def send_batch(ready: list[Ready], batch: InHand) -> None:
             _send(ready, batch)
         else:
             due_at = clock.now() + timedelta(seconds=watch.FIRST_BACKOFF)
-            batch.defer([(one.claim, due_at) for one in ready], Reason.NO_CONNECTION)
+            batch.defer([(row.claim, due_at) for row in ready], Reason.NO_CONNECTION)
 
 
 def _send(ready: list[Ready], batch: InHand) -> None:
@@ -68,7 +68,7 @@ class BatchSending:
     def __init__(self, ready: list[Ready], batch: InHand) -> None:
         batch.stage = "choose"
         self.batch = batch
-        self._ready = {one.claim.id: one for one in ready}
+        self._ready = {row.claim.id: row for row in ready}
         if ready and ready[0].claim.channel in endpoints.CHANNELS:
             ready, batch.slow, plan = within_allowances(ready)
             batch.apply(plan)
@@ -195,12 +195,12 @@ class BatchSending:
 
     def _assign(self) -> None:
         for test in (False, True):
-            rows = [one for one in self._unassigned if one.claim.test is test]
+            rows = [row for row in self._unassigned if row.claim.test is test]
             if rows:
                 self.batch.stage = "choose"
                 plan = assign(rows, self.batch.tried, self.batch.earlier)
                 self.batch.apply(plan)
-                self._unassigned = [one for one in self._unassigned if one.claim.test is not test]
+                self._unassigned = [row for row in self._unassigned if row.claim.test is not test]
                 self._sendings += [
                     sending_of(choice, going, self.batch) for choice, going in plan.send if going
                 ]

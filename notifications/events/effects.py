@@ -44,7 +44,7 @@ def plan(rule: EventRule, event: Event) -> Plan:
             return Plan(rule, Outcome.UNMET)
         match = match_of(rule.match, event) if rule.cancel_on else ""
         common = _common_fields(rule, event)
-        sends = [{**common, **whom} for whom in _whom(rule, event)]
+        sends = [{**common, **recipient} for recipient in _whom(rule, event)]
         return Plan(rule, Outcome.CAUSED, match=match, sends=sends)
     except _Refused as refused:
         return Plan(rule, Outcome.REFUSED, refused.field, str(refused))

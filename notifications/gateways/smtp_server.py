@@ -175,9 +175,9 @@ class Backend:
         self.connections = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="backend")
 
-    async def ask(self, what: Any, *about: Any) -> Any:
+    async def ask(self, function: Any, *about: Any) -> Any:
         """Call it in the thread, and return its answer; raises what it raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, what, *about)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *about)
 
     async def publish(self) -> None:
         """Publish what the broker lacks; where that fails, the sweep does it."""

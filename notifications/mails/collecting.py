@@ -96,11 +96,11 @@ def _name(id_: int) -> str:
     return f"attachments/{id_ % 1000:03d}/{id_}"
 
 
-def _next(what: str, rows: "QuerySet[MailContent] | QuerySet[Attachment]") -> list[int]:
+def _next(kind: str, rows: "QuerySet[MailContent] | QuerySet[Attachment]") -> list[int]:
     """Return the ids of the next batch; after the last one it begins anew."""
-    after = rows.filter(pk__gt=_places[what]).order_by("pk")
+    after = rows.filter(pk__gt=_places[kind]).order_by("pk")
     ids = list(after.values_list("pk", flat=True)[:BATCH])
-    _places[what] = ids[-1] if len(ids) == BATCH else 0
+    _places[kind] = ids[-1] if len(ids) == BATCH else 0
     return ids
 
 

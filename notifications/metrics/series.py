@@ -47,14 +47,14 @@ def series() -> Series:
     registry = CollectorRegistry()
     queue = ("channel", "priority")
 
-    def counter(name: str, what: str, *labels: str) -> Counter:
-        return Counter(f"notifications_{name}", what, labels, registry=registry)
+    def counter(name: str, help_: str, *labels: str) -> Counter:
+        return Counter(f"notifications_{name}", help_, labels, registry=registry)
 
     def histogram(
-        name: str, what: str, labels: tuple[str, ...], buckets: tuple[float, ...]
+        name: str, help_: str, labels: tuple[str, ...], buckets: tuple[float, ...]
     ) -> BatchHistogram:
         return BatchHistogram(
-            f"notifications_{name}", what, labels, buckets=buckets, registry=registry
+            f"notifications_{name}", help_, labels, buckets=buckets, registry=registry
         )
 
     return Series(

@@ -226,8 +226,8 @@ class Overview:
         ]
         troubles += self.stranded
         if self.dead_letters:
-            one = self.dead_letters == 1
-            noun = "failed delivery is" if one else "failed deliveries are"
+            is_single = self.dead_letters == 1
+            noun = "failed delivery is" if is_single else "failed deliveries are"
             said = f"{self.open_letters} {noun} open."
             troubles.append(Trouble(said, self.dead_letters_since))
         troubles += [
@@ -271,7 +271,7 @@ def _troubles_of_schedules(seen: scheduler_status.Status) -> list[Trouble]:
             seen.overdue_since,
         ),
     )
-    return [Trouble(f"{what}: {count}.", since) for what, count, since in counted if count]
+    return [Trouble(f"{problem}: {count}.", since) for problem, count, since in counted if count]
 
 
 LOCKED = "somebody keeps their rows locked (manage.py doctor)"
@@ -316,7 +316,7 @@ def read() -> Overview:
         jobs_on_broker=(depths or {}).get(routing.JOBS_QUEUE, 0),
         quarantined=QuarantinedRow.objects.by_loop(),
         held=held(),
-        stranded=[Trouble(str(one), one.since) for one in waiting.stranded(MOST)],
+        stranded=[Trouble(str(stranded), stranded.since) for stranded in waiting.stranded(MOST)],
     )
 
 

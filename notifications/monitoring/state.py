@@ -199,9 +199,9 @@ PARTS = (
 )
 
 
-def _family(name: str, what: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"notifications_{name}", what, labels=labels)
+def _family(name: str, help_: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"notifications_{name}", help_, labels=labels)
 
 
-def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"notifications_{name}", what, value=value)
+def _gauge(name: str, help_: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"notifications_{name}", help_, value=value)

@@ -216,8 +216,8 @@ def _afterwards(notification: Notification) -> list[Event]:
     events = []
     dead = getattr(notification, "failed_delivery", None)
     if dead is not None and dead.resolved_at:
-        who = f"by {dead.resolved_by}" if dead.resolved_by else ""
-        words = f"{dead.resolution} {who}".strip()
+        person = f"by {dead.resolved_by}" if dead.resolved_by else ""
+        words = f"{dead.resolution} {person}".strip()
         events.append(Event(dead.resolved_at, f"Failed delivery {dead.state}", words))
     events += [
         Event(replay.created_at, "Sent again", f"as {replay.id}: {replay.status}")

@@ -139,8 +139,8 @@ def _work_off_a_batch(current: BulkReplay) -> None:
 
 def _next_ids(current: BulkReplay) -> list[int]:
     """Lock the next dead letters; one that somebody replays at this moment is passed over."""
-    mine = open_ones(current.fingerprint, current.world)
-    letters = mine.filter(id__gt=current.next_id, id__lte=current.last_id)
+    rows = open_ones(current.fingerprint, current.world)
+    letters = rows.filter(id__gt=current.next_id, id__lte=current.last_id)
     if connection.features.has_select_for_update_skip_locked:
         letters = letters.select_for_update(skip_locked=True, of=("self",))
     return list(letters.order_by("id").values_list("id", flat=True)[:BATCH])

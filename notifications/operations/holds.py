@@ -93,7 +93,9 @@ def passed_over(row: Notification) -> list[Hold]:
     """
     if row.reason != Reason.CHAIN_REACHED or row.attempt_count:
         return []
-    names = [row.account] if row.account else [one.name for one in accounts.all_of(row.channel)]
+    names = (
+        [row.account] if row.account else [account.name for account in accounts.all_of(row.channel)]
+    )
     return list(
         Hold.objects.filter(
             Q(released_at__isnull=True) | Q(released_at__gt=row.scheduled_at),

@@ -68,7 +68,7 @@ class Person:
             )
         self.forms = set() if project else spellings.of(given) | {given.lower()}
         self.stored = list(_stored(given, project, self.forms))
-        self._ids = {(one.world, one.key) for one in self.stored}
+        self._ids = {(recipient.world, recipient.key) for recipient in self.stored}
         if project:  # also of one that is stored no more
             self._ids |= {(World(project, test), given) for test in (False, True)}
         for address in RecipientAddress.objects.filter(recipient__in=self.stored):
@@ -93,7 +93,7 @@ class Person:
 
     def delete_stored(self) -> int:
         """Delete it where it is stored, and return how often it was."""
-        ids = [one.pk for one in self.stored]
+        ids = [recipient.pk for recipient in self.stored]
         return Recipient.objects.filter(pk__in=ids).delete()[1].get("notifications.Recipient", 0)
 
     def mails(self) -> "QuerySet[MailContent]":
@@ -217,7 +217,7 @@ class Person:
         kept = {}
         for name, value in fields.items():
             if name in COPIES and isinstance(value, list):
-                kept[name] = [one for one in value if not self.names(str(one))]
+                kept[name] = [copy for copy in value if not self.names(str(copy))]
             elif not (name in COPIES and self.names(str(value))):
                 kept[name] = value
         return kept
@@ -237,15 +237,17 @@ class Person:
 
     def _without(self, value: Any) -> Any:
         if isinstance(value, list):
-            return [self._without(one) for one in value]
+            return [self._without(item) for item in value]
         if isinstance(value, dict) and {"field", "op"} <= value.keys():  # of an audience's filter
             if not str(value["field"]).startswith(ATTRIBUTES):
                 return value
             return {**value, "value": self._without(value.get("value"))}
         if isinstance(value, dict):
             return {
-                name: FORGOTTEN if name == "recipient" and self._is_id(one) else self._without(one)
-                for name, one in value.items()
+                name: FORGOTTEN
+                if name == "recipient" and self._is_id(part)
+                else self._without(part)
+                for name, part in value.items()
             }
         if isinstance(value, str) and (self.names(value) or self.tells_id(value)):
             return FORGOTTEN
@@ -266,7 +268,7 @@ class Person:
 
 def _written(forms: Iterable[str]) -> set[str]:
     """Return addresses as texts have them, and as JSON in ASCII has them."""
-    return {one for form in forms for one in (form, json.dumps(form)[1:-1])}
+    return {written for form in forms for written in (form, json.dumps(form)[1:-1])}
 
 
 def _whole(forms: Iterable[str]) -> re.Pattern[str] | None:

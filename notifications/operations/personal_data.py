@@ -97,10 +97,10 @@ def export(recipient: str, *, project: str = "") -> Rows:
     With a ``project`` the recipient is the id of one that is stored there, else an address. Raises
     ``InvalidField`` for what is no recipient.
     """
-    whom = Person(recipient, project)
-    live = list(whom.of(Notification.objects.all()))
-    archived = list(whom.of(ArchivedNotification.objects.all()))
-    naming = [mail.pk for mail in whom.mails()]
+    person = Person(recipient, project)
+    live = list(person.of(Notification.objects.all()))
+    archived = list(person.of(ArchivedNotification.objects.all()))
+    naming = [mail.pk for mail in person.mails()]
     copied = list(Notification.objects.filter(mail__in=naming).exclude(pk__in=[r.pk for r in live]))
     own = {row.mail_id for row in (*live, *archived) if row.mail_id is not None}
     ids = [row.pk for row in live]
@@ -108,33 +108,33 @@ def export(recipient: str, *, project: str = "") -> Rows:
     kept: Rows = {
         "notifications": _plain(live),
         "attempts": _plain(Attempt.objects.filter(notification__in=ids)),
-        "failed_deliveries": _plain(whom.failed(ids)),
+        "failed_deliveries": _plain(person.failed(ids)),
         "outbox": _plain(OutboxMessage.objects.filter(notification__in=ids)),
         "mail_contents": _plain(MailContent.objects.filter(pk__in=[*own, *naming])),
         "copies": _plain(copied),
         "callbacks": _plain(_callbacks([row.pk for row in (*live, *archived)])),
         "archived_notifications": _plain(archived),
-        "recipients": _plain(whom.stored),
-        "recipient_addresses": _plain(RecipientAddress.objects.filter(recipient__in=whom.stored)),
-        "consents": _plain(Consent.objects.filter(recipient__in=whom.stored)),
-        "suppressions": _plain(whom.suppressed()),
-        "pending_receipts": _plain(whom.receipts(ids)),
-        "refused_rows": _plain(whom.quoted(RefusedRow.objects.all(), "detail")),
-        "chain_runs": _plain(whom.runs(ids)),
-        "throttle_uses": _plain(whom.counted()),
-        "digests": _plain(whom.of(Digest.objects.all())),
-        "events": _plain(whom.events([row.pk for row in (*live, *archived)])),
-        "event_effects": _plain(_effects(whom, known)),
-        "event_rules": _plain(whom.rules()),
-        "chains": _plain(whom.told(Chain.objects.all(), "steps")),
-        "audiences": _plain(whom.quoted(Audience.objects.all(), *_OF_AN_AUDIENCE)),
-        "expansions": _plain(whom.quoted(Expansion.objects.all(), *_OF_AN_EXPANSION)),
-        "job_results": _plain(whom.jobs()),
-        "job_runs": _plain(whom.told(Fire.objects.all(), *_OF_A_RUN, "call")),
-        "schedules": _plain(whom.schedules()),
-        "holds": _plain(whom.saying(Hold.objects.all(), "reason")),
-        "batches": _plain(whom.quoted(Batch.objects.all(), "errors", "name")),
-        "admin_log": _plain(_admin_log(whom)),
+        "recipients": _plain(person.stored),
+        "recipient_addresses": _plain(RecipientAddress.objects.filter(recipient__in=person.stored)),
+        "consents": _plain(Consent.objects.filter(recipient__in=person.stored)),
+        "suppressions": _plain(person.suppressed()),
+        "pending_receipts": _plain(person.receipts(ids)),
+        "refused_rows": _plain(person.quoted(RefusedRow.objects.all(), "detail")),
+        "chain_runs": _plain(person.runs(ids)),
+        "throttle_uses": _plain(person.counted()),
+        "digests": _plain(person.of(Digest.objects.all())),
+        "events": _plain(person.events([row.pk for row in (*live, *archived)])),
+        "event_effects": _plain(_effects(person, known)),
+        "event_rules": _plain(person.rules()),
+        "chains": _plain(person.told(Chain.objects.all(), "steps")),
+        "audiences": _plain(person.quoted(Audience.objects.all(), *_OF_AN_AUDIENCE)),
+        "expansions": _plain(person.quoted(Expansion.objects.all(), *_OF_AN_EXPANSION)),
+        "job_results": _plain(person.jobs()),
+        "job_runs": _plain(person.told(Fire.objects.all(), *_OF_A_RUN, "call")),
+        "schedules": _plain(person.schedules()),
+        "holds": _plain(person.saying(Hold.objects.all(), "reason")),
+        "batches": _plain(person.quoted(Batch.objects.all(), "errors", "name")),
+        "admin_log": _plain(_admin_log(person)),
     }
     return kept | {name: read(known) for name, read in others.items()}
 
@@ -157,30 +157,30 @@ def forget(recipient: str, *, project: str = "", by: AbstractBaseUser | None = N
     ``schedules``, ``chains`` and ``event_rules`` count, and ``writing`` names, those that go on
     writing to the recipient: what they do is for a person to change.
     """
-    whom, done = Person(recipient, project), Counter[str]()
-    _events(whom, done)  # found by what they have caused, before that is forgotten
-    for ids in _in_batches(whom.of(Notification.objects.filter(status__in=WAITING))):
+    person, done = Person(recipient, project), Counter[str]()
+    _events(person, done)  # found by what they have caused, before that is forgotten
+    for ids in _in_batches(person.of(Notification.objects.filter(status__in=WAITING))):
         done["cancelled"] += sum(cancel(id_).cancelled for id_ in ids)
-    _suppressions(whom, done)
-    for ids in _in_batches(whom.of(Notification.objects.exclude(status__in=UNFINISHED))):
+    _suppressions(person, done)
+    for ids in _in_batches(person.of(Notification.objects.exclude(status__in=UNFINISHED))):
         with transaction.atomic():
-            _live(whom, _without_callbacks(whom, ids, done, by), done, by)
-    _copies(whom, done)
-    _archived(whom, done)
-    done["pending_receipts"] += whom.receipts([]).delete()[0]
-    done["failed_deliveries"] += sum(_failed(row, by) for row in whom.failed([]))
-    done["chain_runs"] += _run_forgotten(whom.runs([]))
-    done["throttle_uses"] += whom.counted().delete()[0]
-    done["digests"] += whom.of(Digest.objects.all()).delete()[0]
-    _texts(whom, done)
-    done["recipients"] += whom.delete_stored()
-    done["in_hand"] += whom.of(Notification.objects.filter(status__in=UNFINISHED)).count()
-    done["in_hand"] += whom.told(Fire.objects.filter(finished_at=None), "call").count()
-    done["in_hand"] += whom.quoted(Expansion.objects.filter(finished_at=None), "fields").count()
+            _live(person, _without_callbacks(person, ids, done, by), done, by)
+    _copies(person, done)
+    _archived(person, done)
+    done["pending_receipts"] += person.receipts([]).delete()[0]
+    done["failed_deliveries"] += sum(_failed(row, by) for row in person.failed([]))
+    done["chain_runs"] += _run_forgotten(person.runs([]))
+    done["throttle_uses"] += person.counted().delete()[0]
+    done["digests"] += person.of(Digest.objects.all()).delete()[0]
+    _texts(person, done)
+    done["recipients"] += person.delete_stored()
+    done["in_hand"] += person.of(Notification.objects.filter(status__in=UNFINISHED)).count()
+    done["in_hand"] += person.told(Fire.objects.filter(finished_at=None), "call").count()
+    done["in_hand"] += person.quoted(Expansion.objects.filter(finished_at=None), "fields").count()
     writing = {
-        "schedules": whom.schedules(),
-        "chains": whom.told(Chain.objects.all(), "steps"),
-        "event_rules": whom.rules(),
+        "schedules": person.schedules(),
+        "chains": person.told(Chain.objects.all(), "steps"),
+        "event_rules": person.rules(),
     }
     names = {kind: sorted(rows.values_list("name", flat=True)) for kind, rows in writing.items()}
     done.update({kind: len(named) for kind, named in names.items()})
@@ -189,7 +189,7 @@ def forget(recipient: str, *, project: str = "", by: AbstractBaseUser | None = N
     return forgotten
 
 
-def _texts(whom: "Person", done: Counter[str]) -> None:
+def _texts(person: "Person", done: Counter[str]) -> None:
     """Take it out of what stands in no row of a notification's."""
     told: list[tuple[QuerySet[Any], Sequence[str]]] = [
         (Fire.objects.filter(finished_at__isnull=False), (*_OF_A_RUN, "call")),
@@ -211,57 +211,57 @@ def _texts(whom: "Person", done: Counter[str]) -> None:
         (Fire.objects.filter(finished_at=None), _OF_A_RUN),
         (Hold.objects.all(), ("reason",)),
     ):
-        _taken_out(whom, whom.saying(rows, *columns), columns, done)
+        _taken_out(person, person.saying(rows, *columns), columns, done)
     for rows, names in told:
-        _taken_out(whom, whom.told(rows, *names), names, done)
+        _taken_out(person, person.told(rows, *names), names, done)
     for rows, names in quoted:
-        _taken_out(whom, whom.quoted(rows, *names), names, done)
-    for entry in _admin_log(whom):
-        whom.take_out(entry, _OF_THE_LOG)
+        _taken_out(person, person.quoted(rows, *names), names, done)
+    for entry in _admin_log(person):
+        person.take_out(entry, _OF_THE_LOG)
         done["logentry"] += 1
 
 
 def _taken_out(
-    whom: Person, rows: "QuerySet[Any]", columns: Sequence[str], done: Counter[str]
+    person: Person, rows: "QuerySet[Any]", columns: Sequence[str], done: Counter[str]
 ) -> None:
     for row in rows:
-        done[row._meta.model_name or ""] += whom.take_out(row, columns)
+        done[row._meta.model_name or ""] += person.take_out(row, columns)
 
 
-def _events(whom: Person, done: Counter[str]) -> None:
+def _events(person: Person, done: Counter[str]) -> None:
     """Take it out of the events that name it, or that have caused what was sent to it."""
     ids = [
         id_
         for rows in (Notification.objects.all(), ArchivedNotification.objects.all())
-        for id_ in whom.of(rows).values_list("pk", flat=True)
+        for id_ in person.of(rows).values_list("pk", flat=True)
     ]
-    effects = list(_effects(whom, ids))
-    for event in whom.events(ids):
-        if whom.names(event.key) or whom.tells_id(event.key):
+    effects = list(_effects(person, ids))
+    for event in person.events(ids):
+        if person.names(event.key) or person.tells_id(event.key):
             Event.objects.filter(pk=event.pk).update(key=f"{FORGOTTEN}-{event.pk}")
-        whom.take_out(event, ("data",))
+        person.take_out(event, ("data",))
         done["event"] += 1
     for effect in effects:
-        whom.take_out(effect, ("detail", "match"))
+        person.take_out(effect, ("detail", "match"))
 
 
-def _effects(whom: Person, ids: Iterable[Any]) -> "QuerySet[EventEffect]":
+def _effects(person: Person, ids: Iterable[Any]) -> "QuerySet[EventEffect]":
     """Return what events have caused for it, and where it stands in what became of them."""
-    said = whom.saying(EventEffect.objects.all(), "detail", "match").values("pk")
+    said = person.saying(EventEffect.objects.all(), "detail", "match").values("pk")
     return EventEffect.objects.filter(Q(notification_id__in=list(ids)) | Q(pk__in=said))
 
 
-def _admin_log(whom: "Person") -> list[Any]:
+def _admin_log(person: "Person") -> list[Any]:
     """Return where Django's admin names it in its history; nothing where a project has no admin."""
     if not apps.is_installed("django.contrib.admin"):
         return []
     entries = apps.get_model("admin.LogEntry")._default_manager.all()  # noqa: SLF001 -- Django's name
-    return list(whom.saying(entries, *_OF_THE_LOG))
+    return list(person.saying(entries, *_OF_THE_LOG))
 
 
-def _suppressions(whom: Person, done: Counter[str]) -> None:
+def _suppressions(person: Person, done: Counter[str]) -> None:
     """Keep of each suppression a hash alone, by which it still holds."""
-    for row in whom.suppressed():
+    for row in person.suppressed():
         if row.recipient.startswith(suppressions.HASHED):
             continue
         hash_ = suppressions.hashes(row.channel, row.recipient)[0]
@@ -281,9 +281,9 @@ def _suppressions(whom: Person, done: Counter[str]) -> None:
     suppressions.forget()
 
 
-def _live(whom: Person, ids: list[Any], done: Counter[str], by: AbstractBaseUser | None) -> None:
+def _live(person: Person, ids: list[Any], done: Counter[str], by: AbstractBaseUser | None) -> None:
     rows = Notification.objects.filter(pk__in=ids)
-    done["chain_runs"] += _run_forgotten(whom.runs(ids))
+    done["chain_runs"] += _run_forgotten(person.runs(ids))
     done["outbox"] += OutboxMessage.objects.filter(notification__in=ids).delete()[0]
     attempts = Attempt.objects.filter(notification__in=ids)
     done["attempts"] += attempts.update(detail="", provider_message_id="")
@@ -291,7 +291,7 @@ def _live(whom: Person, ids: list[Any], done: Counter[str], by: AbstractBaseUser
         _failed(row, by) for row in FailedDelivery.objects.filter(notification__in=ids)
     )
     done["pending_receipts"] += PendingReceipt.objects.filter(notification_id__in=ids).delete()[0]
-    named = whom.saying(rows, "callback_url").values("pk")
+    named = person.saying(rows, "callback_url").values("pk")
     rows.filter(pk__in=named).update(callback_url="")
     mails = set(rows.exclude(mail=None).values_list("mail_id", flat=True))
     done["notifications"] += rows.update(**NOTHING)
@@ -311,11 +311,11 @@ def _callbacks(ids: Iterable[Any]) -> "QuerySet[Notification]":
 
 
 def _without_callbacks(
-    whom: Person, ids: list[Any], done: Counter[str], by: AbstractBaseUser | None
+    person: Person, ids: list[Any], done: Counter[str], by: AbstractBaseUser | None
 ) -> list[Any]:
     """Forget what callbacks repeat of notifications; return those of which none is being sent."""
     for waiting in _callbacks(ids).filter(status__in=WAITING):
-        if whom.names(waiting.recipient):
+        if person.names(waiting.recipient):
             done["cancelled"] += cancel(waiting.pk).cancelled
             continue
         told = json.loads(waiting.body)
@@ -329,21 +329,21 @@ def _without_callbacks(
     done["in_hand"] += len(left)
     kept = [id_ for id_ in ids if str(id_) not in left]
     over = _callbacks(kept).exclude(status__in=UNFINISHED)
-    _live(whom, [*over.values_list("pk", flat=True)], done, by)
+    _live(person, [*over.values_list("pk", flat=True)], done, by)
     return kept
 
 
 def _failed(row: FailedDelivery, by: AbstractBaseUser | None) -> int:
     """Close a failed delivery, which cannot be replayed any more, and empty it."""
-    one = FailedDelivery.objects.filter(pk=row.pk)
-    failed_deliveries.discard(one, why=FORGOTTEN, by=by)
+    letter = FailedDelivery.objects.filter(pk=row.pk)
+    failed_deliveries.discard(letter, why=FORGOTTEN, by=by)
     history = [{**attempt, "detail": ""} for attempt in row.history]
     request: dict[str, Any] | None = None if row.request is None else {}
-    return one.update(detail="", history=history, request=request)
+    return letter.update(detail="", history=history, request=request)
 
 
-def _archived(whom: Person, done: Counter[str]) -> None:
-    rows = list(whom.of(ArchivedNotification.objects.all()))
+def _archived(person: Person, done: Counter[str]) -> None:
+    rows = list(person.of(ArchivedNotification.objects.all()))
     keys = [routing.callback_key(row.pk, status) for row in rows for status in Status.values]
     told = ArchivedNotification.objects.filter(
         channel=routing.CALLBACK_CHANNEL, idempotency_key__in=keys
@@ -351,26 +351,26 @@ def _archived(whom: Person, done: Counter[str]) -> None:
     for row in [*rows, *told]:
         tries = [{**attempt, "detail": "", "provider_message_id": ""} for attempt in row.attempts]
         same = ArchivedNotification.objects.filter(pk=row.pk, finished_at=row.finished_at)
-        url = "" if whom.names(row.callback_url) else row.callback_url
+        url = "" if person.names(row.callback_url) else row.callback_url
         done["archived_notifications"] += same.update(**NOTHING, callback_url=url, attempts=tries)
         collecting.release([] if row.mail_id is None else [row.mail_id])
 
 
-def _copies(whom: Person, done: Counter[str]) -> None:
+def _copies(person: Person, done: Counter[str]) -> None:
     """Take it out of the mails of others, of which it had a copy."""
-    for mail in whom.mails():
+    for mail in person.mails():
         # Under another digest: a new mail to the same people has to be stored anew.
-        kept = {"fields": whom.left_of(mail.fields), "digest": f"{FORGOTTEN}-{mail.pk}"}
+        kept = {"fields": person.left_of(mail.fields), "digest": f"{FORGOTTEN}-{mail.pk}"}
         MailContent.objects.filter(pk=mail.pk).update(**kept)
         tries = Attempt.objects.filter(notification__mail=mail.pk)
-        for attempt in whom.saying(tries, "detail"):
-            whom.take_out(attempt, ["detail"])
+        for attempt in person.saying(tries, "detail"):
+            person.take_out(attempt, ["detail"])
         shown = OutboxMessage.objects.filter(notification__mail=mail.pk)
-        for message in whom.saying(shown, "content"):
-            whom.take_out(message, ["content"])
+        for message in person.saying(shown, "content"):
+            person.take_out(message, ["content"])
         for row in ArchivedNotification.objects.filter(mail=mail.pk):
             same = ArchivedNotification.objects.filter(pk=row.pk, finished_at=row.finished_at)
-            same.update(attempts=[{**one, "detail": ""} for one in row.attempts])
+            same.update(attempts=[{**attempt, "detail": ""} for attempt in row.attempts])
         done["copies"] += 1
 
 

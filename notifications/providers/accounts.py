@@ -119,8 +119,8 @@ def all_of(channel: str) -> tuple[Candidate, ...]:
 def disabled() -> list[Account]:
     """Return the accounts that are not enabled: what names one of them waits."""
     snapshot = current()
-    enabled = {one.name for rows in snapshot.candidates.values() for one in rows}
-    return [one for one in snapshot.by_name.values() if one.name not in enabled]
+    enabled = {candidate.name for rows in snapshot.candidates.values() for candidate in rows}
+    return [candidate for candidate in snapshot.by_name.values() if candidate.name not in enabled]
 
 
 def for_tests(channel: str) -> tuple[Candidate, ...]:

@@ -34,18 +34,18 @@ def identity(settings: Mapping[str, Any], sender: addresses.Sender) -> Identity:
     )
 
 
-def of_list(name: str, who: Identity) -> dict[str, str]:
+def of_list(name: str, identity: Identity) -> dict[str, str]:
     """Return the headers of mail to a list: a marketing template's name, none for ``""``.
 
     Mailbox providers show complaints by Feedback-ID, and people filter by List-Id (RFC 2919).
     """
     if not name:
         return {}
-    room = LONGEST_LIST_ID - len(who.list_domain) - 1
+    room = LONGEST_LIST_ID - len(identity.list_domain) - 1
     label = name[: max(room, 1)].rstrip("._-")
     return {
-        "List-Id": f"<{label}.{who.list_domain}>",
-        "Feedback-ID": f"{name}:marketing:{who.feedback_id}",
+        "List-Id": f"<{label}.{identity.list_domain}>",
+        "Feedback-ID": f"{name}:marketing:{identity.feedback_id}",
     }
 
 

@@ -159,7 +159,9 @@ def took() -> None:
     The processor goes to messages that name one notification. Of a backlog, whose messages stand
     for many, the weights say what each queue gets.
     """
-    making_way.hold({_queue_of(one) for one in _reserved() if one.name == routing.SEND_TASK})
+    making_way.hold(
+        {_queue_of(request) for request in _reserved() if request.name == routing.SEND_TASK}
+    )
     with _took:
         _took.notify_all()
 

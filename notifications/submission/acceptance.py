@@ -66,18 +66,20 @@ def accept_one(asked: Asked, *, publish: bool = True) -> Answer:
         request = read(asked)
         began = time.monotonic()
         call = Call(addressing.find([request]), clock.now(), began)
-        one = _Single(build(asked, request, answer, call), publish, eager.is_on())
-        _write_alone(one, may_gather=_may_gather(asked, one))
+        single = _Single(build(asked, request, answer, call), publish, eager.is_on())
+        _write_alone(single, may_gather=_may_gather(asked, single))
         if answer.error is not None:
             raise answer.error
     if answer.created:
         queue = queue_of(answer.row)
-        published = answer.row if publish and one.goes_at_once else None
-        waits = publish and not one.goes_at_once and answer.row["status"] == Status.QUEUED
+        published = answer.row if publish and single.goes_at_once else None
+        waits = publish and not single.goes_at_once and answer.row["status"] == Status.QUEUED
         committed = partial(
             _committed, {queue: 1 + len(answer.copies)}, published, queue if waits else None
         )
-        transaction.on_commit(committed, robust=not (published and one.is_eager and eager.raises()))
+        transaction.on_commit(
+            committed, robust=not (published and single.is_eager and eager.raises())
+        )
         if answer.copies and publish:
             transaction.on_commit(release.publish_now, robust=True)
     return answer
@@ -101,7 +103,7 @@ def accept_many(
     return answers
 
 
-def _may_gather(asked: Asked, one: _Single) -> bool:
+def _may_gather(asked: Asked, single: _Single) -> bool:
     """Return whether a request's row may be written in a transaction with others.
 
     Not inside a transaction of the caller's, which it is a part of; nor with an id of its own, or
@@ -109,11 +111,11 @@ def _may_gather(asked: Asked, one: _Single) -> bool:
     """
     return (
         asked.id is None
-        and one.built.mail is None
-        and one.built.collected is None
-        and one.built.throttled is None
+        and single.built.mail is None
+        and single.built.collected is None
+        and single.built.throttled is None
         and not transaction.get_connection().in_atomic_block
-        and not one.is_eager
+        and not single.is_eager
     )
 
 
@@ -128,19 +130,19 @@ def _write_together(singles: Sequence[_Single]) -> None:
 
 
 def _write_singles(singles: Sequence[_Single]) -> None:
-    built = [one.built for one in singles]
+    built = [single.built for single in singles]
     hold_back_suppressed(built)
     _place_and_insert(built, partial(_insert_singles, singles))
 
 
 def _insert_singles(singles: Sequence[_Single]) -> None:
-    built = [one.built for one in singles]
-    for one in singles:
-        row = one.built.row
-        one.goes_at_once = _goes_at_once(row, publish=one.publish and not one.is_eager)
-        if one.goes_at_once:
+    built = [single.built for single in singles]
+    for single in singles:
+        row = single.built.row
+        single.goes_at_once = _goes_at_once(row, publish=single.publish and not single.is_eager)
+        if single.goes_at_once:
             new.give_a_moment(row)
-    if any(one.answer.copies for one in built):
+    if any(item.answer.copies for item in built):
         writing.insert_together(built)
     else:
         writing.insert_rows(built)
@@ -149,7 +151,7 @@ def _insert_singles(singles: Sequence[_Single]) -> None:
 _groups = grouping.Groups(_write_together)
 
 
-def _write_alone(one: _Single, *, may_gather: bool) -> None:
+def _write_alone(single: _Single, *, may_gather: bool) -> None:
     """Write one request's row, with others' where it may be. Raises what refuses it.
 
     What the database refuses of this row alone is its own fault, as it is in a batch. What no
@@ -158,8 +160,8 @@ def _write_alone(one: _Single, *, may_gather: bool) -> None:
     """
 
     def write() -> None:
-        if not (may_gather and _groups.write(one)):
-            _write_singles([one])
+        if not (may_gather and _groups.write(single)):
+            _write_singles([single])
 
     try:
         watch.past_brief(lambda: isolation.tried(write))
@@ -168,7 +170,7 @@ def _write_alone(one: _Single, *, may_gather: bool) -> None:
         if is_told or isolation.concerns_everybody(error):
             raise
         fault = isolation.fault_of(error, "insert")
-        isolation.log_faults([(one.built, fault)], _id_of)
+        isolation.log_faults([(single.built, fault)], _id_of)
         raise FaultyRow.of(fault.error) from None
 
 
@@ -219,7 +221,9 @@ def _try_places(
         take_places(built, repeats)
         insert_all()
         found = {
-            index for index, one in enumerate(built) if is_counted(one) and not one.answer.created
+            index
+            for index, item in enumerate(built)
+            if is_counted(item) and not item.answer.created
         }
         if found != repeats:
             transaction.set_rollback(True)
@@ -236,8 +240,8 @@ def _goes_at_once(row: insert.Row, *, publish: bool) -> bool:
     )
 
 
-def _id_of(one: Built) -> object:
-    return one.row["id"]
+def _id_of(built: Built) -> object:
+    return built.row["id"]
 
 
 def _committed(

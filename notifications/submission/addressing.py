@@ -33,8 +33,8 @@ def find(requests: Iterable[Request]) -> Found:
     """
     wanted, channels = set(), set()
     for request in requests:
-        if (whom := _whom(request)) is not None:
-            wanted.add(whom)
+        if (recipient := _whom(request)) is not None:
+            wanted.add(recipient)
             channels.add(request.channel if _is_known(request.channel) else "")
     return lookup.find(wanted, channels.pop() if len(channels) == 1 else "")
 
@@ -47,15 +47,15 @@ def check(
     ``found`` is what ``find`` gave. A device that no account can reach is left out while there is
     another. Raises a subclass of ``InvalidNotification``.
     """
-    whom = _whom(request)
-    person = found.get(whom) if whom is not None else None
+    recipient = _whom(request)
+    person = found.get(recipient) if recipient is not None else None
     if request.local_time != "":
         request = local_times.timed(request, person.place if person else NOWHERE, now)
-    addressed = _addressed(request, whom, person)
+    addressed = _addressed(request, recipient, person)
     accepted, refused = [], []
-    for one in addressed:
+    for copy in addressed:
         try:
-            accepted.append(validation.check(one, now, version))
+            accepted.append(validation.check(copy, now, version))
         except InvalidNotification as error:
             if error.field != "recipient" or len(addressed) == 1:
                 raise
@@ -103,12 +103,12 @@ def _is_known(channel: object) -> bool:
     return isinstance(channel, str) and channel in CHANNELS
 
 
-def _address_before(request: Request, whom: Whom) -> str:
+def _address_before(request: Request, recipient: Whom) -> str:
     """Return where the first request with this idempotency key went; empty if none came.
 
     So its repetition is answered with the first notification, though the recipient is deleted.
     """
-    world, recipient_key = whom
+    world, recipient_key = recipient
     key = request.idempotency_key
     if not isinstance(key, str) or not key or not can_be_kept(key):
         return ""
@@ -121,16 +121,16 @@ def _address_before(request: Request, whom: Whom) -> str:
     return same.values_list("recipient", flat=True).first() or ""
 
 
-def _addressed(request: Request, whom: Whom | None, person: Person | None) -> list[Request]:
-    if whom is None:
+def _addressed(request: Request, recipient: Whom | None, person: Person | None) -> list[Request]:
+    if recipient is None:
         return [request]
     # A channel that there is not is what the request is refused for.
     if not _is_known(request.channel):
         return [request]
-    key = whom[1]
+    key = recipient[1]
     if person is None:
         projects.check(request.project)
-        if address := _address_before(request, whom):
+        if address := _address_before(request, recipient):
             return [request._replace(recipient=address)]
         raise directory.unknown(key, field="to.recipient")
     locale = request.locale or person.locale
@@ -143,7 +143,8 @@ def _addressed(request: Request, whom: Whom | None, person: Person | None) -> li
             field="to.recipient",
         )
     if len(addresses) > 1:
-        held = suppressions.among(request.channel, addresses, world=whom[0])
-        addresses = [one for one in addresses if (one, False) not in held] or addresses[:1]
+        held = suppressions.among(request.channel, addresses, world=recipient[0])
+        free = [address for address in addresses if (address, False) not in held]
+        addresses = free or addresses[:1]
     chosen = addresses if request.channel in TO_EACH_DEVICE else addresses[:1]
     return [request._replace(recipient=address, locale=locale) for address in chosen]

@@ -113,8 +113,8 @@ def send_many(
             while missing := _missing(chunk, submitted.batch):
                 _accept(missing, shared, submitted, lines)
             bar.advance(task, len(chunk))
-    mine = Batch.objects.filter(pk=submitted.batch.pk, closed_at__isnull=True)
-    mine.update(closed_at=clock.now(), blank=blank)
+    unclosed = Batch.objects.filter(pk=submitted.batch.pk, closed_at__isnull=True)
+    unclosed.update(closed_at=clock.now(), blank=blank)
     submitted.read()
     return submitted
 
@@ -122,7 +122,7 @@ def send_many(
 def _missing(chunk: Chunk, batch: Batch) -> Chunk:
     """Return the rows of a chunk that have no answer yet: rows are answered in their order."""
     answered = batch.accepted + batch.duplicates + batch.refused
-    return [one for one in chunk if one[0] >= answered]
+    return [row for row in chunk if row[0] >= answered]
 
 
 def _accept(
@@ -153,7 +153,7 @@ def _write(
         }
         accepted = sum(answer.created for answer in answers)
         duplicates = len(answers) - accepted - len(errors)
-        refused = [_refused_row(batch, *one, lines) for one in errors.items()]
+        refused = [_refused_row(batch, *error, lines) for error in errors.items()]
         counted = _count(batch, accepted, duplicates, refused)
         _REFUSED.insert(refused)
     for name, value in counted.items():

@@ -159,7 +159,7 @@ def check_account(channel: str, name: object, *, test: bool) -> None:
             f"It must be text of at most {TEXTS['account']} characters.", field="account"
         )
     if not test and not accounts.is_known(channel, name):
-        known = ", ".join(one.name for one in accounts.all_of(channel))
+        known = ", ".join(account.name for account in accounts.all_of(channel))
         raise errors.UnknownAccount(
             f"The channel {channel!r} has no account {shown(name)}.",
             field="account",

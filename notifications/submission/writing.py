@@ -45,11 +45,11 @@ def insert_together(built: list[Built]) -> None:
     with transaction.atomic():
         insert_rows(built)
         copies = []
-        for one in built:
-            if one.answer.created:
-                for row in one.answer.copies:
-                    row["id"] = addressing.id_of_copy(one.row["id"], row["recipient"])
-                copies += one.answer.copies
+        for item in built:
+            if item.answer.created:
+                for row in item.answer.copies:
+                    row["id"] = addressing.id_of_copy(item.row["id"], row["recipient"])
+                copies += item.answer.copies
         if copies:
             insert.insert(copies)
 
@@ -60,23 +60,23 @@ def insert_rows(built: Sequence[Built]) -> None:
     A further use of an id that is taken gets an id of its own.
     """
     taken = _insert_rows(built)
-    for one in built:
+    for item in built:
         # Its error, too: what was answered before may have been rolled back.
-        one.answer.id, one.answer.created, one.answer.error = one.row["id"], True, None
+        item.answer.id, item.answer.created, item.answer.error = item.row["id"], True, None
     if not taken:
         return
-    doubled = [one for one in built if one.row["id"] in taken]
-    firsts = _firsts([one.row for one in doubled])
+    doubled = [item for item in built if item.row["id"] in taken]
+    firsts = _firsts([item.row for item in doubled])
     further = []
     same: Counter[tuple[str, str]] = Counter()
-    for one in doubled:
-        if _is_further_use(one, firsts):
-            one.row["id"] = _id_of_use(one)
-            further.append(one)
+    for item in doubled:
+        if _is_further_use(item, firsts):
+            item.row["id"] = _id_of_use(item)
+            further.append(item)
             continue
-        _compare(one.answer, firsts)
-        if one.answer.error is None:
-            same[queue_of(one.row)] += 1
+        _compare(item.answer, firsts)
+        if item.answer.error is None:
+            same[queue_of(item.row)] += 1
     if further:
         insert_rows(further)
     for queue, count in same.items():
@@ -86,8 +86,8 @@ def insert_rows(built: Sequence[Built]) -> None:
 
 def _insert_rows(built: Sequence[Built]) -> set[UUID]:
     """Write the rows, and with them what mails have beside; return the ids that were taken."""
-    rows = [one.row for one in built]
-    mails = [(one.row, one.mail) for one in built if one.mail is not None]
+    rows = [item.row for item in built]
+    mails = [(item.row, item.mail) for item in built if item.mail is not None]
     if not mails:
         return insert.insert(rows)
     with transaction.atomic():  # the content stays locked until a row refers to it
@@ -114,12 +114,12 @@ def _firsts(doubled: Sequence[insert.Row]) -> "dict[UUID | _Key, _First]":
     return firsts
 
 
-def _is_further_use(one: Built, firsts: Mapping[UUID | _Key, _First]) -> bool:
+def _is_further_use(built: Built, firsts: Mapping[UUID | _Key, _First]) -> bool:
     """Return whether an id that Celery made was used before for another call, which has the row."""
-    if not one.use or _by_key(one.row, firsts):
+    if not built.use or _by_key(built.row, firsts):
         return False
-    first = firsts.get(one.row["id"])
-    return first is not None and not _is_same(one.row, first)
+    first = firsts.get(built.row["id"])
+    return first is not None and not _is_same(built.row, first)
 
 
 def _is_same(row: insert.Row, first: _First) -> bool:
@@ -136,10 +136,10 @@ def _by_key(row: insert.Row, firsts: Mapping[UUID | _Key, _First]) -> _First | N
     return firsts.get(_Key(row["project"], row["test"], key)) if key else None
 
 
-def _id_of_use(one: Built) -> UUID:
+def _id_of_use(built: Built) -> UUID:
     """Return the id of a further use: the same one whenever that use is repeated."""
-    row = one.row
-    return uuid5(row["id"], f"{one.use} {row['idempotency_key']} {row['content_hash']}")
+    row = built.row
+    return uuid5(row["id"], f"{built.use} {row['idempotency_key']} {row['content_hash']}")
 
 
 def _compare(answer: Answer, firsts: Mapping[UUID | _Key, _First]) -> None:

@@ -192,8 +192,8 @@ class FireAdmin(ReadableAdmin):
 
     @admin.action(description="Discard failed runs", permissions=["replay"])
     def discard_selected(self, request: HttpRequest, fires: "QuerySet[Fire]") -> None:
-        who = request.user.get_username()
-        self.message_user(request, f"Discarded {failures.discard(fires, why=f'by {who}')}.")
+        user = request.user.get_username()
+        self.message_user(request, f"Discarded {failures.discard(fires, why=f'by {user}')}.")
 
     def has_replay_permission(self, request: HttpRequest, _: object = None) -> bool:
         return bool(request.user.has_perm("scheduling.change_schedule"))

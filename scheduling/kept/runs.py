@@ -208,9 +208,11 @@ class Runs:
             if not self._runs_on(fire, worker):
                 return None
             again = self._guarantee(fire) == Guarantee.AT_LEAST_ONCE
-            what = "it runs again" if again else "it may run at most once"
+            outcome = "it runs again" if again else "it may run at most once"
             after = timedelta() if again else None
-            return self._attempt_ended(fire, f"{why}; {what}.", FireStatus.LOST, again_after=after)
+            return self._attempt_ended(
+                fire, f"{why}; {outcome}.", FireStatus.LOST, again_after=after
+            )
 
         self._move(pk, decide)
 

@@ -21,7 +21,7 @@ def compare_page(admin: ModelAdmin, request: HttpRequest, version_id: int) -> Ht
     asked = request.GET.get("with", "")
     before = max((number for number in known if number < version.number), default=version.number)
     number = int(asked) if asked.isdecimal() and int(asked) in known else before
-    other = versions.get(number=number)
+    against = versions.get(number=number)
     return TemplateResponse(
         request,
         "templates_engine/admin/compare.html",
@@ -29,11 +29,11 @@ def compare_page(admin: ModelAdmin, request: HttpRequest, version_id: int) -> Ht
             **admin.admin_site.each_context(request),
             "title": f"Compare: {version}",
             "version": version,
-            "other": other,
+            "other": against,
             "numbers": numbers,
             "changes": [
                 (locale, part, "\n".join(lines))
-                for locale, part, lines in changes(other.variants, version.variants)
+                for locale, part, lines in changes(against.variants, version.variants)
             ],
             "opts": TemplateVersion._meta,
         },

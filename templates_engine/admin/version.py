@@ -155,7 +155,7 @@ class TemplateVersionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no t
             "edited by": version.edited_by,
             "published by": version.published_by,
         }
-        words += [f"{what} {person}" for what, person in people.items() if person]
+        words += [f"{act} {person}" for act, person in people.items() if person]
         if version.asked_by and version.status == Status.DRAFT:
             words.append(f"{version.asked_by} asks a colleague to publish it")
         link = '<a class="underline" href="{}">{}</a> v{}, {}'

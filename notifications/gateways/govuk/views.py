@@ -233,8 +233,10 @@ def _fields(body: dict[str, Any], address: str, optional: tuple[str, ...]) -> di
     """Check the names of a request to send. Raises ``Refused``."""
     for name in (address, "template_id"):
         if not isinstance(body.get(name), str) or not body[name]:
-            what = "is a required property" if body.get(name) in (None, "") else "is not a string"
-            raise Refused(f"{name} {what}")
+            problem = (
+                "is a required property" if body.get(name) in (None, "") else "is not a string"
+            )
+            raise Refused(f"{name} {problem}")
     known = {address, "template_id", "personalisation", "reference", *optional}
     if unknown := body.keys() - known:
         raise Refused(f"Additional properties are not allowed ({min(unknown)} was unexpected)")

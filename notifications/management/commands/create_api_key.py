@@ -59,8 +59,8 @@ class Command(BaseCommand):
         """Print the key on standard output, and what it is on standard error."""
         new = self._rotate(options) if options["rotate"] else self._create(options)
         row = new.row
-        what = f"{row.kind} key {row.prefix} of the project {row.project}"
-        self.stderr.write(f"{what} for {row.name}: {', '.join(row.scopes)}")
+        description = f"{row.kind} key {row.prefix} of the project {row.project}"
+        self.stderr.write(f"{description} for {row.name}: {', '.join(row.scopes)}")
         self.stdout.write(client_keys.of(row) if options["govuk"] else new.token)
 
     def _create(self, options: dict[str, Any]) -> api_keys.NewKey:

@@ -41,8 +41,8 @@ class Command(BaseCommand):
     def _print_dry_run(self, found: DryRun) -> None:
         """Say what would become of the first of them."""
         self.stdout.write(f"Of the first {found.looked_at}, {found.accepted} would be accepted.")
-        for what, count in found.refused.items():
-            self.stdout.write(f"Refused {count}: {what}")
+        for reason, count in found.refused.items():
+            self.stdout.write(f"Refused {count}: {reason}")
         for why, count in found.suppressed.items():
             self.stdout.write(f"Suppressed {count}: {why}")
         for trouble in found.accounts:

@@ -71,9 +71,10 @@ class Command(BaseCommand):
             time.sleep(0.1)
         why = _why(notification)
         if found := holds.covering(notification):
-            what = " and ".join(f"manage.py release {hold}" for hold in found)
+            commands = " and ".join(f"manage.py release {hold}" for hold in found)
             raise CommandError(
-                f"Still {notification.status} after {seconds:g} s: it is held. To end that: {what}."
+                f"Still {notification.status} after {seconds:g} s: it is held. "
+                f"To end the hold: {commands}."
             )
         raise CommandError(
             f"Still {notification.status} after {seconds:g} s{f': {why}' if why else ''}. "

@@ -89,10 +89,10 @@ def providers() -> Iterator[Finding]:
 
 def disabled_accounts() -> Iterator[Finding]:
     """Nothing waits for an account that it names and that is disabled."""
-    for one in waiting.stranded(MOST):
+    for queue in waiting.stranded(MOST):
         yield Finding(
             "delivery.account_disabled",
-            str(one),
+            str(queue),
             "Enable the account in the admin under Provider accounts, or cancel what names it: no "
             "other account stands in for it.",
             is_error=False,
@@ -147,11 +147,11 @@ def _mail_server(candidate: Candidate) -> Iterator[Finding]:
     try:
         connect(server, time.monotonic() + ANSWER_SECONDS).quit()
     except TransientError as error:
-        kind, what, cure = _of_refusal(error.code, place)
+        kind, problem, cure = _of_refusal(error.code, place)
         yield Finding(
             kind,
             f"The mail server {where} of the account {candidate.name} "
-            f"{what}: {error.code} {error.detail}",
+            f"{problem}: {error.code} {error.detail}",
             cure,
         )
 

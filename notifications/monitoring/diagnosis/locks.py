@@ -64,8 +64,8 @@ def waits() -> Iterator[Finding]:
         cursor.execute(_WAITING, [LONG])
         waiting = cursor.fetchone()[0] or []
     if waiting:
-        what = f"{len(waiting)} statements wait for a lock for more than {LONG}"
-        yield _finding("database.waits", what, _blockers(waiting))
+        problem = f"{len(waiting)} statements wait for a lock for more than {LONG}"
+        yield _finding("database.waits", problem, _blockers(waiting))
 
 
 def without_values(query: str) -> str:
@@ -75,11 +75,11 @@ def without_values(query: str) -> str:
     return f"{line[: match.start()]}…" if match else line[:200]
 
 
-def _finding(id_: str, what: str, blockers: Sequence[Blocker]) -> Finding:
+def _finding(id_: str, problem: str, blockers: Sequence[Blocker]) -> Finding:
     by = "; ".join(map(str, blockers)) or "a session that has ended meanwhile"
     return Finding(
         id_,
-        f"{what}, by {by}.",
+        f"{problem}, by {by}.",
         "What needs the lock waits or is refused, and goes on by itself when that transaction "
         "ends. If nobody needs the transaction: SELECT pg_terminate_backend(PROCESS).",
     )

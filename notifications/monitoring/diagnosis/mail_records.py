@@ -83,11 +83,11 @@ def _dkim(
 ) -> Iterator[Finding]:
     records = _texts(resolver, signer.record_name)
     if not any(signer.is_of(text) for text in records):
-        what = "holds another key" if records else "does not exist"
+        problem = "holds another key" if records else "does not exist"
         yield Finding(
             "mail.dkim",
             f"The account {account.name} signs its mail, and the record {signer.record_name} "
-            f"{what}: receivers reject the signatures.",
+            f"{problem}: receivers reject the signatures.",
             "Publish the public half of its dkim_key there (docs/email.md, “Signatures”).",
         )
 

@@ -120,7 +120,9 @@ def test_send_that_waits_under_a_hold_names_it(
 ) -> None:
     run("hold", *what.split())
     options = ("--body", "Hello", "--priority", "high", "--wait", "0.2")
-    with pytest.raises(CommandError, match=f"it is held. To end that: manage.py release {what}"):
+    with pytest.raises(
+        CommandError, match=f"it is held. To end the hold: manage.py release {what}"
+    ):
         run("send", "simulator", "ada", *options)
 
 
