@@ -65,6 +65,8 @@ def read_rows(request: HttpRequest, *, template: str) -> Rows:
         hint = "Send Content-Type: application/json or text/csv."
         raise Problem("unsupported-media-type", hint=hint)
     is_json = request.content_type == "application/json"
+    if is_json:
+        declared_charset.require_utf_8(request)
     codec = declared_charset.codec_of(request)
     body = request.read(longest + 1)
     if len(body) > longest:

@@ -46,6 +46,13 @@ def codec_of(request: HttpRequest) -> str:
     return codec
 
 
+def require_utf_8(request: HttpRequest) -> None:
+    """Refuse a body of JSON in another charset (RFC 8259, 8.1). Raises ``Problem`` (415)."""
+    if codec_of(request) not in ("", charsets.UTF_8):
+        hint = "Send it in UTF-8, with Content-Type: application/json."
+        raise Problem("unsupported-media-type", "JSON is in UTF-8 alone.", hint=hint)
+
+
 def _look(
     environ: MutableMapping[str, Any] | None = None,
     scope: MutableMapping[str, Any] | None = None,

@@ -14,7 +14,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from notifications import submission
-from notifications.api import authentication
+from notifications.api import authentication, declared_charset
 from notifications.api.bodies import read_json
 from notifications.api.problems import Problem
 from notifications.core.world import World
@@ -46,6 +46,7 @@ class Call(NamedTuple):
     @property
     def body(self) -> dict[str, Any]:
         """The JSON object that was sent. Raises ``Problem`` and ``Refused``."""
+        declared_charset.require_utf_8(self.request)
         body = read_json(self.request.body)
         if not isinstance(body, dict):
             raise Refused("The body must be an object")

@@ -1,5 +1,6 @@
 """Refusals: one form for all of them, whoever refuses."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, Never
 from uuid import UUID
@@ -60,25 +61,73 @@ def test_every_error_of_the_door_has_a_problem_of_its_own() -> None:
         assert (problem.field, problem.hint) == ("body", "Do this.")
 
 
-@pytest.mark.parametrize(
-    ("body", "type_", "status"),
-    [
-        (b"{", "malformed-body", 400),
-        (b"\xff\xfe", "malformed-body", 400),
-        (b'{"countdown": NaN}', "malformed-body", 400),
-        (b"[" * 100_000, "malformed-body", 400),
-        (b'{"metadata": ' + b'{"a":' * 40 + b"1" + b"}" * 41, "malformed-body", 400),
-        (b"[]", "invalid-request", 422),
-        (b"", "invalid-request", 422),
-        (b'"' + b"x" * 16_000_000 + b'"', "body-too-large", 413),
-    ],
-    ids=["cut off", "no UTF-8", "NaN", "endless", "deep", "a list", "nothing", "huge"],
-)
+BODIES: dict[str, tuple[bytes, str, int]] = {
+    "cut off": (b"{", "malformed-body", 400),
+    "no UTF-8": (b"\xff\xfe", "malformed-body", 400),
+    "half a surrogate pair in UTF-8": (b'{"to": "\xed\xa0\x80"}', "malformed-body", 400),
+    "UTF-16": ('{"to": "a"}'.encode("utf-16"), "malformed-body", 400),
+    "UTF-16 without a mark": ('{"to": "a"}'.encode("utf-16-be"), "malformed-body", 400),
+    "NaN": (b'{"countdown": NaN}', "malformed-body", 400),
+    "minus infinity": (b'{"countdown": -Infinity}', "malformed-body", 400),
+    "a number too long": (b'{"countdown": ' + b"9" * 5000 + b"}", "malformed-body", 400),
+    "endless": (b"[" * 100_000, "malformed-body", 400),
+    "deep": (b'{"metadata": ' + b'{"a":' * 40 + b"1" + b"}" * 41, "malformed-body", 400),
+    "a member twice": (b'{"recipient": "a", "recipient": "b"}', "malformed-body", 400),
+    "a member twice in an object": (b'{"context": {"a": 1, "\\u0061": 1}}', "malformed-body", 400),
+    "two text": (b"{} {}", "malformed-body", 400),
+    "a comma too many": (b'{"to": 1,}', "malformed-body", 400),
+    "a list": (b"[]", "invalid-request", 422),
+    "nothing": (b"", "invalid-request", 422),
+    "huge": (b'"' + b"x" * 16_000_000 + b'"', "body-too-large", 413),
+}
+
+
+@pytest.mark.parametrize(("body", "type_", "status"), BODIES.values(), ids=BODIES)
 def test_a_body_that_cannot_be_read(call: Caller, body: bytes, type_: str, status: int) -> None:
     response = call("POST", "/notifications", body)
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
     assert response.json()["type"] == f"/api/v1/problems/{type_}"
+
+
+def test_the_member_that_stands_twice_is_named(call: Caller) -> None:
+    problem = call("POST", "/notifications", b'{"to": {"x": 1, "y": 2, "x": 3}}').json()
+    assert (problem["field"], problem["detail"]) == ("x", "An object has two members 'x'.")
+
+
+def test_each_way_in_takes_json_in_utf_8_with_one_member_of_a_name(call: Caller) -> None:
+    twice = b'[{"recipient": "a", "recipient": "b"}]'
+    for path in ("/api/v1/notifications", "/api/v1/notifications/batch"):
+        for body, type_, status in (
+            (twice, "application/json", 400),
+            (b"{}", "application/json; charset=latin1", 415),
+            (b"{}", "application/json; charset=utf-16", 415),
+        ):
+            answer = Client().post(path, body, type_, headers=call.headers)
+            assert answer.status_code == status, (path, type_, answer.content)
+
+
+@pytest.mark.parametrize("type_", ["application/json", "application/json; charset=UTF-8"])
+def test_a_byte_order_mark_before_json_is_passed_over(call: Caller, type_: str) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps({**SIMULATED, "body": "Grüße"}, ensure_ascii=False).encode()
+    answer = Client().post("/api/v1/notifications", body, type_, headers=call.headers)
+    assert answer.status_code == 201
+    assert Notification.objects.get().body == "Grüße"
+
+
+def test_half_a_surrogate_pair_is_refused_wherever_it_stands(call: Caller) -> None:
+    half = "\ud800"
+    for body, field in (
+        ({**SIMULATED, "body": half}, "body"),
+        ({**SIMULATED, "metadata": {half: 1}}, "metadata"),
+        ({**SIMULATED, "metadata": {"a": [half]}}, "metadata"),
+        ({**SIMULATED, half: 1}, "body"),
+        ({**SIMULATED, "to": {"recipient": half}}, "to.recipient"),
+        ({**SIMULATED, "idempotency_key": half}, "idempotency_key"),
+    ):
+        answer = call("POST", "/notifications", json.dumps(body).encode())
+        assert (answer.status_code, answer.json()["field"]) == (422, field), answer.content
+    assert not Notification.objects.exists()
 
 
 def test_a_send_by_plain_http_is_refused_rather_than_redirected(

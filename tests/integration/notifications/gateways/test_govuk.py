@@ -277,6 +277,20 @@ def test_a_token_is_of_now(client: Client, claims: dict[str, Any], said: str) ->
         assert (said if algorithm == "HS256" else "API key not found") in message
 
 
+def test_a_body_is_json_in_utf_8_with_one_member_of_a_name(client: Client) -> None:
+    row = api_keys.create("program").row
+    _, _, rest = client_keys.of(row).partition("-")
+    token = jwt.encode({"iss": rest[:36], "iat": int(time.time())}, rest[37:], algorithm="HS256")
+    for body, type_, said in (
+        ('{"template_id": "code", "template_id": "receipt"}', "application/json", "two members"),
+        ("{}", "application/json; charset=latin1", "JSON is in UTF-8 alone."),
+    ):
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = client.post("/v2/notifications/sms", body, type_, headers=headers)
+        assert answer.status_code == 400
+        assert said in answer.json()["errors"][0]["message"]
+
+
 def test_a_project_and_its_tests_see_their_own(client_of: Callable[..., Any]) -> None:
     call_command("create_project", "other")
     live, test, other = client_of(), client_of(kind=ApiKey.Kind.TEST), client_of(project="other")
