@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from scheduling import alarm
+from scheduling import alarm, isolation
 
 LONGEST = 5.0
 """Seconds that a condition may take: all that is due in its scheduler waits for it meanwhile."""
@@ -52,7 +52,7 @@ def holds(name: str, task: Any, scheduled_for: datetime) -> bool:
         return True
     if name not in _registered:
         raise UnknownCondition(name)
-    with alarm.within(LONGEST, f"The condition {name!r}"):
+    with isolation.contained(), alarm.within(LONGEST, f"The condition {name!r}"):
         return bool(_registered[name](task, scheduled_for))
 
 

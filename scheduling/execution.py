@@ -18,7 +18,7 @@ from celery import signals
 from celery.concurrency.prefork import TaskPool
 from celery.exceptions import Ignore, Reject
 
-from scheduling import endings, interruption, outages, sessions
+from scheduling import endings, interruption, isolation, outages, sessions
 from scheduling.chosen_backend import ledger_of, now_of
 from scheduling.endings import RUN, fire_of, heartbeat
 from scheduling.heartbeat import Run
@@ -49,6 +49,18 @@ class Task(celery.Task):  # type: ignore[misc]  # celery is untyped
         """Have runs followed in a process of any app that has such a task."""
         super().on_bound(app)
         connect()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it. What would end the process fails the run alone: others are in its hands, too.
+
+        Celery's own would hide the request from a task that a worker calls.
+        """
+        with isolation.contained():
+            request = self.request_stack.top
+            if request is None or request._protected or request.called_directly:  # noqa: SLF001 -- as celery.app.trace does
+                return super().__call__(*args, **kwargs)
+            request._protected = 1  # noqa: SLF001 -- as above
+            return self.run(*args, **kwargs)
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Take the fire before the run.

@@ -10,6 +10,8 @@ A database may answer for one row what a server that is out answers for each: a 
 """
 
 import logging
+import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +20,12 @@ from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
+from celery.exceptions import (
+    SoftTimeLimitExceeded,
+    TaskPredicate,
+    WorkerShutdown,
+    WorkerTerminate,
+)
 
 from scheduling import outages
 
@@ -28,11 +35,25 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 10.0  # seconds of a part of a round that raised
+_OF_SIGNALS = frozenset(-(256 - number) for number in signal.valid_signals())
+"""The codes with which a pool's process exits that was told to (``billiard.common``)."""
 FRAMES = 3  # of the code's places that a fault names, the innermost last
 KEYS_LOGGED = 5  # rows that one log line names
 TRIES = 3  # of one row whose error looks like an outage, before it counts as the row's
 PAUSE = 0.1  # seconds between these tries
 MANY = 5  # rows that all fault by what looks like an outage: it concerns everybody
+
+
+class ExitRaised(Exception):
+    """Somebody's code has raised what ends a process, a generator or a coroutine.
+
+    Such as ``SystemExit``, ``KeyboardInterrupt``, ``GeneratorExit`` and asyncio's
+    ``CancelledError``. It costs that code's row alone, like any other exception.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"{kind} was raised; its process goes on.")
+        self.kind = kind
 
 
 class Fault(NamedTuple):
@@ -50,6 +71,32 @@ def concerns_everybody(error: BaseException) -> bool:
     if not isinstance(error, Exception) or isinstance(error, TaskPredicate | SoftTimeLimitExceeded):
         return True
     return outages.is_outage(error) and not is_of_a_row(error)
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Raise ``ExitRaised`` where the block, somebody's code, raises what would end the process.
+
+    A process that is told to end still does: signals come to its main thread.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if _is_told_to_end(error):
+            raise
+        raise ExitRaised(type(error).__name__) from error
+
+
+def _is_told_to_end(error: BaseException) -> bool:
+    """Return whether a handler of a signal has raised this."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    if isinstance(error, KeyboardInterrupt):
+        return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    is_celerys = isinstance(error, WorkerShutdown | WorkerTerminate)
+    return is_celerys or (isinstance(error, SystemExit) and error.code in _OF_SIGNALS)
 
 
 _verdicts: "WeakKeyDictionary[BaseException, bool]" = WeakKeyDictionary()
@@ -75,11 +122,13 @@ def is_of_a_row(error: BaseException) -> bool:
 
 def fault_of(error: BaseException, stage: str) -> Fault:
     """Describe an exception without its text."""
+    raised = error.__cause__ if isinstance(error, ExitRaised) and error.__cause__ else error
     frames = [
         f"{frame.f_globals.get('__name__', '?')}:{line}"
-        for frame, line in traceback.walk_tb(error.__traceback__)
+        for frame, line in traceback.walk_tb(raised.__traceback__)
     ]
-    return Fault(stage, type(error).__name__, " > ".join(frames[-FRAMES:]))
+    kind = error.kind if isinstance(error, ExitRaised) else type(error).__name__
+    return Fault(stage, kind, " > ".join(frames[-FRAMES:]))
 
 
 def each(

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from scheduling import isolation
+
 LONGEST = 3600.0
 """Seconds that a wait lasts at most, unless ``longest`` says otherwise."""
 KNOWN = ("exponential", "fixed", "jitter", "linear", "never", "waits")
@@ -104,7 +106,8 @@ def _seconds(  # noqa: PLR0917 -- what the strategies decide by
     wait = chosen.get("wait", backoff)
     name: str = chosen.get("strategy", "exponential")
     if name in _own:
-        wait = _own[name](attempt, error, elapsed)
+        with isolation.contained():
+            wait = _own[name](attempt, error, elapsed)
         return wait.total_seconds() if isinstance(wait, timedelta) else wait
     match name:
         case "never":

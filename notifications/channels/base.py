@@ -14,7 +14,7 @@ from notifications.channels.outgoing import Reach
 from notifications.core.attempt import Content, Message, Outcome, Result
 from notifications.core.errors import DeliveryError, PermanentError, TransientError, UnknownOutcome
 from notifications.core.reasons import Reason
-from scheduling.isolation import fault_of
+from scheduling.isolation import contained, fault_of
 from templates_engine.values import own_chat_parts
 
 __all__ = [
@@ -162,9 +162,10 @@ class Provider:
     def outcome_of(self, message: Message) -> Outcome:
         """Send one message and turn whatever happens into a value."""
         try:
-            if problem := self.refuses(message.content) or self._lacks(message.content):
-                return _unsendable(problem)
-            return Outcome(Result.SENT, provider_message_id=self.send(message))
+            with contained():
+                if problem := self.refuses(message.content) or self._lacks(message.content):
+                    return _unsendable(problem)
+                return Outcome(Result.SENT, provider_message_id=self.send(message))
         except DeliveryError as error:
             return failed(error)
         except Exception as error:

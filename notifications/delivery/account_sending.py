@@ -154,10 +154,11 @@ class AccountSending:
     def _send(self, wake: threading.Event) -> None:
         """Make calls until there is none to make; run by a sender."""
         try:
-            for ended in self._outcomes():
-                self._ended.append(ended)
-                self._count += 1
-                self._senders.answered()
+            with isolation.contained():
+                for ended in self._outcomes():
+                    self._ended.append(ended)
+                    self._count += 1
+                    self._senders.answered()
         except Exception as error:  # noqa: BLE001 -- raised again where it is waited for
             self.broken = error
         finally:

@@ -17,7 +17,7 @@ from notifications.channels.base import Message, Provider, failed, of_a_bug
 from notifications.core.attempt import Outcome, Result
 from notifications.core.errors import DeliveryError
 from notifications.core.reasons import Reason
-from scheduling.isolation import fault_of
+from scheduling.isolation import contained, fault_of
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +60,8 @@ class _Calls:
         outcomes = None
         self._took_any = False
         try:
-            outcomes = iter(self._provider.send_many(self._feed()))
+            with contained():
+                outcomes = iter(self._provider.send_many(self._feed()))
         except Exception as error:  # noqa: BLE001 -- see ``_next``
             fault = error
         while outcomes is not None:
@@ -75,7 +76,8 @@ class _Calls:
 
     def _next(self, outcomes: Iterator[object]) -> tuple[object, Exception | None]:
         try:
-            return next(outcomes, _END), None
+            with contained():
+                return next(outcomes, _END), None
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:  # noqa: BLE001 -- even a database's: it is the provider's own affair

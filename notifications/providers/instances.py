@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from notifications.channels.base import Account, Provider
 from notifications.channels.kinds import problems, provider_class
+from scheduling import isolation
 
 KEPT_FOR = 30.0  # seconds that a provider keeps its connections while nobody uses it
 
@@ -63,7 +64,8 @@ def _shared_by_all(account: Account) -> Provider:
 
 def _made(account: Account) -> Provider:
     check(account)
-    return provider_class(account.kind)(account)
+    with isolation.contained():
+        return provider_class(account.kind)(account)
 
 
 def check(account: Account) -> None:

@@ -1,5 +1,6 @@
 """Injection: a function of ours raises whenever a row is among what it is called with."""
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,9 @@ ERRORS = [
     MemoryError("Dear Ada"),
     NotificationError("Dear Ada"),
 ]
+
+EXITS = [SystemExit("Dear Ada"), KeyboardInterrupt(), GeneratorExit(), CancelledError()]
+"""What ends a process, a generator or a coroutine, raised by somebody's code."""
 
 
 def plant(

@@ -98,7 +98,7 @@ ENDS = {
     "replace by a group": ("handed_over", 1, "replaced"),
     "retry": ("succeeded", 2, ""),
     "retry at": ("succeeded", 2, ""),
-    "exit": ("lost", 1, "SystemExit"),
+    "exit": ("failed", 1, "SystemExit"),
     "die": ("lost", 1, ""),
     "hang": ("failed", 1, "TimeLimitExceeded"),
     "be revoked": ("cancelled", 1, "was revoked"),

@@ -2,11 +2,13 @@
 
 import logging
 import math
+import signal
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, WorkerShutdown
 from django.db import OperationalError
 
 from scheduling import isolation
@@ -157,3 +159,33 @@ def test_many_rows_of_one_fault_are_one_line(caplog: pytest.LogCaptureFixture) -
     assert (
         "ValueError in stage rendering; rows that failed by it: 60 (x, x, x, x, x)" in caplog.text
     )
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), CancelledError()], ids=repr)
+def test_what_somebody_s_code_raises_to_end_its_process_ends_its_row(
+    error: BaseException,
+) -> None:
+    def work(row: int) -> int:
+        with isolation.contained():
+            if row == 7:
+                raise error
+            return row
+
+    done, faults = isolation.each(range(9), work, stage="send", key=str)
+    assert done == [0, 1, 2, 3, 4, 5, 6, 8]
+    assert [fault.error for _, fault in faults] == [type(error).__name__]
+    assert "test_isolation" in faults[0][1].place
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(-(256 - signal.SIGTERM)), WorkerShutdown(), KeyboardInterrupt()],
+    ids=repr,
+)
+def test_a_process_that_is_told_to_end_does(error: BaseException) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(type(error)), isolation.contained():
+            raise error
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -20,7 +20,7 @@ from notifications.delivery.provider_calls import NO_OUTCOME, NOT_AN_OUTCOME
 from notifications.models import Notification, ProviderAccount, Status
 from notifications.providers import accounts, health
 from notifications.submission import send_many
-from tests.integration.notifications.faults import ERRORS
+from tests.integration.notifications.faults import ERRORS, EXITS
 
 SENT = Outcome(Result.SENT)
 pytestmark = pytest.mark.usefixtures("no_content_in_logs")
@@ -51,7 +51,7 @@ class Pigeons(Provider):
 class Raises(Pigeons):
     """Raises between two yields, before it sent anything of the message."""
 
-    error: Exception = ValueError("Dear Ada")
+    error: BaseException = ValueError("Dear Ada")
 
     def trouble(self, message: Any) -> Iterator[Any]:
         raise self.error
@@ -122,6 +122,21 @@ class ReadsAll(Pigeons):
             yield message, self.fly(message)
 
 
+class OneByOne(Provider):
+    """Sends as most do, one message at a time."""
+
+    kind = "pigeons"
+    channels = ("chat",)
+    error: BaseException = SystemExit()
+    flown: Counter[str] = Counter()
+
+    def send(self, message: Any) -> str:
+        if message.recipient.endswith("bad"):
+            raise self.error
+        self.flown[message.recipient] += 1
+        return ""
+
+
 class DoesNotBegin(Pigeons):
     """Raises at the call, before it read a message."""
 
@@ -188,12 +203,22 @@ def test_a_breach_costs_the_message_that_it_is_about(
 
 
 @pytest.mark.parametrize(
-    "error", [*ERRORS, ConnectionError("Dear Ada")], ids=lambda error: type(error).__name__
+    "error", [*ERRORS, *EXITS, ConnectionError("Dear Ada")], ids=lambda error: type(error).__name__
 )
 def test_it_may_raise_anything(sent_by: Callable[..., Any], error: Any) -> None:
     Raises.error = error
     one, others = sent_by(Raises)
     assert_sent_once(others, Raises.flown)
+    assert (one.attempts.get().code, one.reason) == (type(error).__name__, "provider_error")
+
+
+@pytest.mark.parametrize("error", EXITS, ids=lambda error: type(error).__name__)
+def test_what_would_end_the_process_costs_one_message_of_one_that_sends_one_by_one(
+    sent_by: Callable[..., Any], error: Any
+) -> None:
+    OneByOne.error = error
+    one, others = sent_by(OneByOne)
+    assert_sent_once(others, OneByOne.flown)
     assert (one.attempts.get().code, one.reason) == (type(error).__name__, "provider_error")
 
 
