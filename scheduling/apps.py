@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from celery.signals import celeryd_init
 from django.apps import AppConfig, apps
 from django.db import connections
 from django.db.models.signals import post_migrate
@@ -42,6 +43,7 @@ class SchedulingConfig(AppConfig):
         change_marks.set_after_commit()
         execution.connect()
         workers.connect()
+        celeryd_init.connect(watch.share, weak=False)
         ticker.register("scheduling.housekeeping", Housekeeping().tick)
         if chosen_backend.name() != "database":
             # Jobs are kept elsewhere, beside the schedules that people make in admin.

@@ -36,6 +36,7 @@ from scheduling.outages import (
     used_its_bound,
 )
 from scheduling.postgresql.patience import answered_within
+from scheduling.said_once import Telling
 from scheduling.waiting_statements import statement_waits
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,17 @@ SET LOCAL work_mem = '64kB'; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_
 """
 
 
+_watches: "list[Watch]" = []
+_is_shared: list[bool] = []
+
+
+def share(**_: object) -> None:
+    """Have this process and those that it forks tell of each server's outage once in all."""
+    _is_shared[:] = [True]
+    for watch in _watches:
+        watch.share()
+
+
 class Watch:
     """One server, as this process sees it. Safe to be shared by threads and kept over a fork.
 
@@ -72,8 +84,16 @@ class Watch:
         self._server = server
         self._probe = probe
         self._meanwhile = meanwhile
+        self._telling = Telling()
+        _watches.append(self)
+        if _is_shared:  # by a process that has begun already
+            self.share()
         self._reset()
         os.register_at_fork(after_in_child=self._reset)  # the asking thread stays behind
+
+    def share(self) -> None:
+        """Have the processes that this one forks from now on, and it, tell of an outage once."""
+        self._telling.share()
 
     def _reset(self) -> None:
         self._lock = Lock()
@@ -82,6 +102,7 @@ class Watch:
         self._ended: float | None = None
         self._ended_here = -LONGEST_QUIET
         self._quiet_here = QUIET
+        self._tells = True  # what other processes of this worker meet, too
         self._said: set[str] = set()  # the reasons of this outage that the log has
         self._brief: deque[float] = deque(maxlen=MANY_BRIEF)
 
@@ -109,6 +130,7 @@ class Watch:
             if self._outage is None and outage.is_brief and not self._is_one_of_many(now):
                 logger.info("%s_retry: %s (%s)", self._server, outage.reason, outage.code)
                 return random.uniform(0.02, 0.2)  # noqa: S311 -- two that met shall not meet again
+            self._telling.met()
             if self._outage is None:
                 self._begin(outage, now)
             elif not outage.is_brief:
@@ -148,7 +170,9 @@ class Watch:
         self._said = {outage.reason}
         is_again = now - self._ended_here < LONGEST_QUIET
         self._quiet_here = min(self._quiet_here * 2, LONGEST_QUIET) if is_again else QUIET
-        logger.error(
+        self._tells = self._telling.begin()
+        logger.log(
+            logging.ERROR if self._tells else logging.DEBUG,
             "%s_away: %s (%s); %s%s",
             *(self._server, outage.reason, outage.code, self._meanwhile, _in_child()),
         )
@@ -164,7 +188,8 @@ class Watch:
         self._outage = outage
         if outage.reason not in self._said:
             self._said.add(outage.reason)
-            logger.warning("%s_still_away: %s (%s)", self._server, outage.reason, outage.code)
+            level = logging.WARNING if self._tells else logging.DEBUG
+            logger.log(level, "%s_still_away: %s (%s)", self._server, outage.reason, outage.code)
 
     def _ask(self, since: float) -> None:
         """Wait until the server works again, and say so; ``since`` is when its outage began."""
@@ -190,13 +215,15 @@ class Watch:
             took = self._ended - since
             self._outage = None
             self._brief.clear()
-        logger.warning("%s_back after %.0f s%s", self._server, took, _in_child())
+        level = logging.WARNING if self._telling.end() else logging.DEBUG
+        logger.log(level, "%s_back after %.0f s%s", self._server, took, _in_child())
         return True
 
     def _answers(self) -> bool:
         try:
             self._probe()
         except Exception as error:  # noqa: BLE001 -- the boundary: what it raises is its answer
+            self._telling.met()
             logger.debug("%s still away: %s", self._server, type(error).__name__)
             if outage := _lasting(of(error)):
                 with self._lock:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -18,6 +19,7 @@ from notifications.core.conf import conf
 from notifications.db.shared_state import SharedStateAway, key_of, shared_state
 from notifications.models import QueueWeight
 from notifications.queueing import backlog, slot_time
+from scheduling import watch
 from scheduling.lookout import Work
 
 log = structlog.get_logger(__name__)
@@ -136,17 +138,27 @@ def tick() -> float:
     raise_after = conf.raise_after
     if not (is_on() and raise_after):
         return IDLE
+    if watch.database.outage is not None:
+        return TICK  # rows are old because nobody can claim them
     before = raised()
     now = next_raised(before, _ages(), raise_after=raise_after)
     if not (now or before):
         return IDLE
     try:
-        _keep(now)
+        before = _keep(now)
     except SharedStateAway:
         return TICK  # said by whoever lends it; the weights are those of the settings meanwhile
-    for queue in sorted(now ^ before):
+    for queue in sorted((now ^ before) - _fixed()):
         log.info("queue_weight_changed", queue=queue, raised=queue in now)
     return TICK
+
+
+def _fixed() -> set[str]:
+    """Return the queues whose weight is the same raised or not, or is an operator's."""
+    by_priority = conf.weights
+    usual = routing.default_weights(by_priority)
+    same = {queue for queue in usual if raised_weight(queue, by_priority) == usual[queue]}
+    return same | set(QueueWeight.objects.values_list("queue", flat=True))
 
 
 def override(queue: str, weight: float) -> None:
@@ -175,6 +187,9 @@ def _ages() -> dict[str, float]:
     return {routing.queue_for(*queue): age for queue, age in backlog.oldest(queues).items()}
 
 
-def _keep(queues: Set[str]) -> None:
+def _keep(queues: Set[str]) -> frozenset[str]:
+    """Keep which are raised; return which were. Of several schedulers one sees each change."""
     with shared_state() as client:
-        client.set(key_of(_RAISED), json.dumps(sorted(queues)), ex=_RAISED_FOR)
+        key, text = key_of(_RAISED), json.dumps(sorted(queues))
+        before: Any = client.set(key, text, ex=_RAISED_FOR, get=True)
+        return frozenset(json.loads(before or "[]"))

@@ -144,8 +144,8 @@ def test_an_outage_that_outlasts_the_lease_doubles_nothing_that_a_live_worker_ha
         "NOTIFICATIONS_PROVIDER_TIMEOUT": "9",
         "NOTIFICATIONS_BATCH_TIME_LIMIT": "2",
     }
-    worker, scheduler = system.worker("-c", "1", EMAIL_URL=smtp_server.url), system.beat()
-    each = [f"p{n}@example.org" for n in range(2)]
+    worker, scheduler = system.worker("-c", "3", EMAIL_URL=smtp_server.url), system.beat()
+    each = [f"p{n}@example.org" for n in range(6)]
     smtp_server.answers.clear()
     system.run("send", "python", "-c", SEND, *each, DATABASE_URL=database.superuser_url)
     wait_until(lambda: smtp_server.waiting == len(each))
@@ -162,6 +162,11 @@ def test_an_outage_that_outlasts_the_lease_doubles_nothing_that_a_live_worker_ha
     assert len(smtp_server.messages) == len(each)
     assert database.count("SELECT count(*) FROM notifications_attempt") == len(each)
     assert worker.first_traceback() == scheduler.first_traceback() == ""
+    for process in (worker, scheduler):  # for all of its children
+        process.wait_for_output("database_back")
+        assert process.output().count("database_away") == 1
+        assert process.output().count("database_back") == 1
+        assert "queue_weight_changed" not in process.output()
 
 
 def test_an_error_that_ends_one_transaction_delays_and_doubles_nothing(
