@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import connection, models
 
-from notifications.db import dialect
+from notifications.db import dialect, planned
 
 Row = Mapping[str, Any]  # a row's columns, by the names of the model's attributes
 
@@ -27,6 +27,7 @@ class Table:
         self._json = [n for n, f in enumerate(fields) if isinstance(f, models.JSONField)]
         self._fields = fields
         self._into = f"{model._meta.db_table} ({', '.join(str(f.column) for f in fields)})"
+        self._one, self._one_if_new = (planned.Statement(sql) for sql in self._of_one())
 
     def insert(self, rows: Sequence[Row], *, skip_taken: bool = False) -> int:
         """Insert rows in the current transaction, and give how many.
@@ -36,6 +37,9 @@ class Table:
         """
         if connection.vendor == "postgresql" and len(rows) > FEW and not skip_taken:
             return self._copy(rows)
+        if len(rows) == 1:
+            one = self._one_if_new if skip_taken else self._one
+            return one.written(self._values(rows[0]))
         return sum(
             dialect.count_of(*self._statement(part, skip_taken=skip_taken))
             for part in self._parts(rows)
@@ -84,12 +88,16 @@ class Table:
         return len(rows)
 
     def _statement(self, rows: Sequence[Row], *, skip_taken: bool) -> tuple[str, list[Any]]:
-        marks = ", ".join([f"({dialect.marks(len(self._names))})"] * len(rows))
+        values = dialect.write_all(value for row in rows for value in self._values(row))
+        return self._insert_of(len(rows), skip_taken=skip_taken), values
+
+    def _of_one(self) -> tuple[str, str]:
+        return self._insert_of(1, skip_taken=False), self._insert_of(1, skip_taken=True)
+
+    def _insert_of(self, count: int, *, skip_taken: bool) -> str:
+        marks = ", ".join([f"({dialect.marks(len(self._names))})"] * count)
         skip = " ON CONFLICT DO NOTHING" if skip_taken else ""
-        return (
-            f"INSERT INTO {self._into} VALUES {marks}{skip}",  # noqa: S608 -- names of our own models
-            dialect.write_all(value for row in rows for value in self._values(row)),
-        )
+        return f"INSERT INTO {self._into} VALUES {marks}{skip}"  # noqa: S608 -- names of our own models
 
     def _statement_of_arrays(
         self, rows: Sequence[Row], *, skip_taken: bool

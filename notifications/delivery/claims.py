@@ -18,7 +18,7 @@ from django.db import connection
 
 from notifications.core.attempt import Claim
 from notifications.core.conf import conf
-from notifications.db import clock, dialect
+from notifications.db import clock, dialect, planned
 from notifications.delivery import plain_endings
 from notifications.models import Hold, Notification, Status
 from notifications.queueing import held, quarantine
@@ -77,7 +77,10 @@ def claim(ids: Sequence[UUID]) -> list[Claim]:
     def take(some: Sequence[UUID], unheld: str, accounts: str = "''") -> list[Claim]:
         among = f"id IN ({dialect.marks(len(some))})"
         values = [*(dialect.write(id_) for id_ in some), *parameters]
-        return _claim_rows(f"{among} AND {condition} AND {unheld}", values, now, accounts)
+        is_common = len(some) == 1  # the text of its statement is always the same
+        return _claim_rows(
+            f"{among} AND {condition} AND {unheld}", values, now, accounts, is_common=is_common
+        )
 
     # The commonest case in a short statement, which Postgres plans in a third of the time: a row
     # that is in no batch, while nothing is held.
@@ -192,17 +195,29 @@ def _without_faults(now: datetime) -> tuple[str, list[Any]]:
 
 
 def _claim_rows(
-    condition: str, parameters: list[Any], now: datetime, accounts: str = "''"
+    condition: str,
+    parameters: list[Any],
+    now: datetime,
+    accounts: str = "''",
+    *,
+    is_common: bool = False,
 ) -> list[Claim]:
     lease_until = now + timedelta(seconds=conf.lease)
     returning = f"{_NAMES}, {accounts}"
-    return _read(*waiting.claiming(condition, parameters, until=lease_until, returning=returning))
+    claiming = waiting.claiming(condition, parameters, until=lease_until, returning=returning)
+    return _read(*claiming, is_common=is_common)
 
 
-def _read(sql: str, parameters: Sequence[Any]) -> list[Claim]:
-    """Run a statement that returns claims; a row that cannot be read is ended, by itself."""
+def _read(sql: str, parameters: Sequence[Any], *, is_common: bool = False) -> list[Claim]:
+    """Run a statement that returns claims; a row that cannot be read is ended, by itself.
+
+    Postgres keeps the plan of one that ``is_common`` for a while.
+    """
     if connection.vendor == "postgresql":
-        rows, faults = dialect.rows_of(sql, parameters)
+        if is_common:
+            rows, faults = planned.of(sql).rows_of_any_type(parameters)
+        else:
+            rows, faults = dialect.rows_of(sql, parameters)
         claims = [Claim._make(row) for row in rows]
     else:
         with connection.cursor() as cursor:

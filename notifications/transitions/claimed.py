@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connection
 
 from notifications.core.attempt import Claim
-from notifications.db import dialect
+from notifications.db import dialect, planned
 from notifications.models import Notification, Status
 from notifications.transitions import table
 
@@ -125,13 +125,19 @@ def _update(
     for claim in claims:
         by_attempt[claim.attempt].append(claim.id)
     owned: set[UUID] = set()
-    with connection.cursor() as cursor:
-        for attempt, ids in by_attempt.items():
-            condition, parameter = dialect.one_of("id", ids)
+    for attempt, ids in by_attempt.items():
+        parameters = [status, *values, Status.SENDING, attempt]
+        update = f"UPDATE {_TABLE} SET status = %s, {assignments}"  # noqa: S608 -- our own words and placeholders
+        fence = "WHERE status = %s AND attempt_count = %s"
+        if len(ids) == 1:
+            if planned.of(f"{update} {fence} AND id = %s").written([*parameters, *ids]):
+                owned.update(ids)
+            continue
+        condition, parameter = dialect.one_of("id", ids)
+        with connection.cursor() as cursor:
             cursor.execute(
-                f"UPDATE {_TABLE} SET status = %s, {assignments}"  # noqa: S608 -- our own words and placeholders
-                f" WHERE status = %s AND attempt_count = %s AND {condition} RETURNING id",
-                [status, *map(dialect.write, values), Status.SENDING, attempt, *parameter],
+                f"{update} {fence} AND {condition} RETURNING id",
+                [*map(dialect.write, parameters), *parameter],
             )
             if cursor.rowcount == len(ids):
                 owned.update(ids)
