@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from notifications import tracing
 from notifications.api import declared_charset, problems
 from notifications.queueing import patience
+from scheduling.postgresql import patience as database
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +69,7 @@ def api(answer: Answer) -> Answer:
         if _would_be_redirected(request):
             response = problems.answer(request, problems.Problem("https-required"))
         else:
-            with patience.waiting_at_most(BROKER_PATIENCE):
+            with database.one_call(), patience.waiting_at_most(BROKER_PATIENCE):
                 response = tracing.answered(request, answer)
         if response.status_code >= 400 and response["Content-Type"] not in _OWN_TYPES:
             response = _as_problem(request, response)

@@ -38,6 +38,7 @@ def bound_statements() -> None:
     A bound that the role or the address has stays. Behind PgBouncer, where sessions are shared,
     the web itself ends a statement that has taken too long.
     """
+    patience.bound_calls(settings.WEB_STATEMENT_TIMEOUT)
     if settings.DATABASE_IS_POOLED:
         patience.bound_statements(settings.WEB_STATEMENT_TIMEOUT)
     else:

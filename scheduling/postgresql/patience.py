@@ -8,7 +8,8 @@ server that answers may take as long as it likes, for a report or a migration.
 
 Behind a pooler the pooler answers, whatever its server does. So who must answer somebody else in
 time says how long its statements may take (``answered_within``, ``bound_statements``): what takes
-longer ends with ``ServerSilent``, too.
+longer ends with ``ServerSilent``, too. The slow statements of one call of the web have a bound
+together (``one_call``): each may stay within its own, and the caller waits for all.
 
 An attempt to connect that is given up is closed at once, and while the server is known to be
 silent this process has one attempt open at most: a server that goes on has to serve each.
@@ -20,9 +21,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -35,6 +36,8 @@ PATIENCE = 2.0
 LONGEST_PATIENCE = 30.0
 """Seconds; each further look at the server comes after twice the time, at most after so long."""
 CONNECT = 3
+CANCEL = 1.0
+"""Seconds to wait for the server to take the order to end a statement."""
 BACKOFF = 1.0
 """Seconds for which a server that was found silent is not asked anew."""
 TURN = 0.5
@@ -43,6 +46,10 @@ TURN = 0.5
 
 class ServerSilent(psycopg.OperationalError):
     """The server answers neither a statement nor a new connection."""
+
+
+class StatementsTookTooLong(psycopg.errors.QueryCanceled):
+    """The slow statements of one call have taken together what they may, and were ended."""
 
 
 class _Silence:
@@ -121,6 +128,7 @@ class _Bounds(threading.local):
     """For how long this thread waits for its statements."""
 
     until = math.inf  # of the monotonic clock
+    left = math.inf  # seconds that slow statements may take together
 
     def exceeded(self, waited: float) -> bool:
         """Return whether a statement that has been waited for so long is to be given up."""
@@ -128,6 +136,7 @@ class _Bounds(threading.local):
 
 
 _longest = math.inf  # seconds of each statement of this process
+_together = math.inf  # seconds of the slow statements of a call
 _bounds = _Bounds()
 
 
@@ -135,6 +144,32 @@ def bound_statements(seconds: float) -> None:
     """Have each statement of this process end after so many seconds; 0: as before."""
     global _longest  # noqa: PLW0603 -- one bound per process
     _longest = seconds or math.inf
+
+
+def bound_calls(seconds: float) -> None:
+    """Have the slow statements of each ``one_call`` take so many seconds together; 0: no bound."""
+    global _together  # noqa: PLW0603 -- as above
+    _together = seconds or math.inf
+
+
+@contextmanager
+def one_call() -> Iterator[None]:
+    """End the slow statements of this block as ``bound_calls`` says; a commit is never broken off.
+
+    Those that answer within a tenth of a second do not count: a long import consists of many.
+    Raises ``StatementsTookTooLong``, by way of Django's ``OperationalError``.
+    """
+    with _left(_together):
+        yield
+
+
+@contextmanager
+def _left(seconds: float) -> Iterator[None]:
+    before, _bounds.left = _bounds.left, seconds
+    try:
+        yield
+    finally:
+        _bounds.left = before
 
 
 @contextmanager
@@ -155,10 +190,22 @@ class Connection(psycopg.Connection[Any]):
         """Run a generator of the driver to its end, as the driver does."""
         return super().wait(self._patiently(gen), *args, **kwargs)
 
+    def commit(self) -> None:
+        """Commit, however long that takes: nobody would know whether it was done."""
+        with _left(math.inf):
+            super().commit()
+
+    def rollback(self) -> None:
+        """Roll back, also what has taken too long."""
+        with _left(math.inf):
+            super().rollback()
+
     def _patiently(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         """Pass on what a generator waits for, and look at the server while nothing comes."""
         began = 0.0
         look_after = PATIENCE
+        if _bounds.left <= 0:
+            raise StatementsTookTooLong("earlier statements have taken too long")
         try:
             wanted = next(gen)
             while True:
@@ -168,6 +215,8 @@ class Connection(psycopg.Connection[Any]):
                     if _bounds.exceeded(now - began):
                         self.pgconn.finish()
                         raise ServerSilent("the server has not answered in time")
+                    if now - began >= _bounds.left:
+                        self._break_off()
                     if now - began >= look_after:
                         self._look(is_first=look_after == PATIENCE)
                         look_after += min(look_after, LONGEST_PATIENCE)
@@ -175,6 +224,16 @@ class Connection(psycopg.Connection[Any]):
         except StopIteration as end:
             result: T = end.value
             return result
+        finally:
+            if began:
+                _bounds.left -= time.monotonic() - began
+
+    def _break_off(self) -> NoReturn:
+        """End a statement, here and on the server."""
+        with suppress(psycopg.Error):
+            self.cancel_safe(timeout=CANCEL)
+        self.pgconn.finish()
+        raise StatementsTookTooLong("the statements of this call have taken too long")
 
     def _look(self, *, is_first: bool) -> None:
         try:
