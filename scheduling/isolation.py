@@ -270,9 +270,14 @@ def aside(stage: str) -> Iterator[None]:
     except Exception as error:
         if concerns_everybody(error):
             raise
-        fault = fault_of(error, stage)
-        said = "%s in stage %s, which no row depends on, at %s"
-        logger.error(said, fault.error, fault.stage, fault.place)  # noqa: TRY400 -- a traceback has the exception's text
+        log_aside(error, stage)
+
+
+def log_aside(error: Exception, stage: str) -> None:
+    """Log what work beside the rows' raised, without the exception's text."""
+    fault = fault_of(error, stage)
+    said = "%s in stage %s, which no row depends on, at %s"
+    logger.error(said, fault.error, fault.stage, fault.place)
 
 
 def log_faults(faults: Iterable[tuple[T, Fault]], key: Callable[[T], object]) -> None:

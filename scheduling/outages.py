@@ -47,6 +47,8 @@ def of(error: BaseException) -> Outage | None:
         return _of_database(error)
     if isinstance(error, redis.RedisError):
         return _of_redis(error)
+    if is_full_queue(error):
+        return Outage(BROKER, "a queue of its takes no more messages", type(error).__name__)
     if isinstance(error, _BROKER_ERRORS):
         return _of_broker(error)
     return None
@@ -246,6 +248,15 @@ _BROKER_ERRORS = (
     kombu.ConnectionError,
     kombu.ChannelError,
 )
+
+
+def is_full_queue(error: BaseException) -> bool:
+    """Return whether RabbitMQ refused one message, which its other queues may well take.
+
+    So it does where a policy bounds a queue (``overflow: reject-publish``): "Queue Length Limit" in
+    its documentation.
+    """
+    return "amqp.exceptions.MessageNacked" in _kinds(error)
 
 
 def _of_redis(error: redis.RedisError) -> Outage | None:

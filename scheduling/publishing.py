@@ -160,7 +160,10 @@ def _mark(book: Book, fire: AnyFire) -> bool:
 def _send_all(
     app: Celery, book: Book, producer: Producer, messages: Sequence[Message]
 ) -> list[Message]:
-    """Send messages in one batch; return those that were sent. Raises outages of the broker."""
+    """Send messages in one batch; return those that were sent. Raises outages of the broker.
+
+    What a full queue refuses is tried again soon; other queues take their messages.
+    """
     accepted: list[Message] = []
     sender = Sender(app, producer)
     with producer.batch(BATCH):
@@ -170,6 +173,9 @@ def _send_all(
                     message.name, message.task, message.args, message.kwargs, message.options
                 )
             except Exception as error:
+                if outages.is_full_queue(error):
+                    book.postpone([message.fire], error)
+                    continue
                 if _tells_of_the_broker(error, producer):
                     raise
                 book.refuse(message.fire, error)

@@ -7,7 +7,6 @@ from uuid import uuid5
 
 from celery import Task
 from celery.exceptions import Retry
-from django.db import transaction
 
 from notifications import submission
 from notifications.canvas import deliveries, signatures
@@ -16,6 +15,7 @@ from notifications.core.conf import conf
 from notifications.core.errors import InvalidField, UnsupportedForm
 from notifications.queueing import send_rate
 from notifications.submission.fields import Fields
+from scheduling.transactions import after_commit
 
 
 class SendTask(Task):  # type: ignore[misc]  # celery has no types
@@ -69,7 +69,7 @@ class SendTask(Task):  # type: ignore[misc]  # celery has no types
         accepted = submit(args or (), kwargs or {}, task_id, options, publish=False)
         throws = self.app.conf.task_eager_propagates if throw is None else throw
         deliver = partial(deliveries.deliver_here, accepted.id, throw=throws)
-        transaction.on_commit(deliver, robust=not throws)
+        after_commit(deliver, raises=throws)
         return LocalResult(str(accepted.id), app=self.app)
 
     def retry(self, *_: Any, exc: Exception | None = None, **__: Any) -> Retry:

@@ -4,6 +4,7 @@ Both go on in every scheduler, a little at a time.
 """
 
 from collections.abc import Collection, Iterable
+from functools import partial
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
@@ -13,6 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from notifications.core.conf import conf
 from notifications.models import ArchivedNotification, Attachment, MailContent, Notification
 from scheduling import isolation
+from scheduling.transactions import after_commit
 
 BATCH = 1000  # rows of one look
 BUSY, IDLE = 1.0, 60.0  # seconds between rounds
@@ -112,7 +114,7 @@ def _release_files(ids: Iterable[int]) -> int:
     names = [name for _, name in gone if name]
     Attachment.objects.filter(pk__in=[id_ for id_, _ in gone]).delete()
     if names:
-        transaction.on_commit(lambda: _delete_stored(names), robust=True)
+        after_commit(partial(_delete_stored, names))
     return len(gone)
 
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
 
+import structlog
 from celery.app import default_app
 from django.conf import settings
 from kombu.connection import ConnectionPool
@@ -36,6 +37,12 @@ AWAY_FOR = 1.0  # seconds
 NO_ANSWER = "it does not answer"
 _away_until = 0.0
 
+FULL_SAID_EVERY = 60.0  # seconds
+_full_at: dict[str, float] = {}
+"""When each queue was last said to be full, by the monotonic clock."""
+
+log = structlog.get_logger(__name__)
+
 
 class BrokerAway(Exception):
     """The broker cannot be reached now; what it should have been told is due in the database."""
@@ -49,7 +56,8 @@ def publish_one(id_: UUID, queue: str) -> None:
     if eager.is_on():
         eager.run(routing.SEND_TASK, {"notification_id": str(id_)})
         return
-    _publish([(routing.SEND_TASK, str(id_), {"notification_id": str(id_)}, queue)])
+    if not _publish([(routing.SEND_TASK, str(id_), {"notification_id": str(id_)}, queue)]):
+        raise BrokerAway("Its queue is full.")
 
 
 def publish_due(wanted: Iterable[tuple[str, int, int]]) -> int:
@@ -67,7 +75,7 @@ def publish_due(wanted: Iterable[tuple[str, int, int]]) -> int:
             pass
         messages += [(DELIVER_DUE_TASK, str(uuid4()), kwargs, queue)] * count
     if messages and not eager.is_on():
-        _publish(messages)
+        return _publish(messages)
     return len(messages)
 
 
@@ -96,8 +104,13 @@ def _depth(channel: Any, queue: str) -> int:
         return 0
 
 
-def _publish(messages: list[tuple[str, str, Mapping[str, Any], str]]) -> None:
+def _publish(messages: list[tuple[str, str, Mapping[str, Any], str]]) -> int:
+    """Publish messages, and return how many. Raises ``BrokerAway``.
+
+    A queue that is full costs no other its messages.
+    """
     amqp = default_app.amqp
+    refused = 0
     with _producer() as producer, _one_trip(producer, len(messages)):
         for name, task_id, kwargs, queue in messages:
             # Empty reprs: nothing of a message's content reaches events, logs or Flower.
@@ -112,9 +125,27 @@ def _publish(messages: list[tuple[str, str, Mapping[str, Any], str]]) -> None:
             )
             # Even a declaration that kombu remembers costs copies of the queue, each time.
             declared = hash(amqp.queues[queue]) in producer.connection.declared_entities
-            amqp.send_task_message(
-                producer, name, message, queue=queue, retry=False, declare=() if declared else None
-            )
+            try:
+                amqp.send_task_message(
+                    *(producer, name, message),
+                    queue=queue,
+                    retry=False,
+                    declare=() if declared else None,
+                )
+            except Exception as error:
+                if not outages.is_full_queue(error):
+                    raise
+                refused += 1
+                _note_full(queue)
+    return len(messages) - refused
+
+
+def _note_full(queue: str) -> None:
+    """Log that the broker refuses the messages of a queue; seldom, for each sweep meets it."""
+    now = time.monotonic()
+    if now - _full_at.get(queue, -FULL_SAID_EVERY) >= FULL_SAID_EVERY:
+        _full_at[queue] = now
+        log.warning("queue_full", queue=queue, hint="A policy of RabbitMQ bounds its length.")
 
 
 def _one_trip(producer: Any, count: int) -> AbstractContextManager[Any]:

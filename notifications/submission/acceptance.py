@@ -36,6 +36,7 @@ from notifications.submission.building import (
 )
 from notifications.transitions import new
 from scheduling import isolation, watch
+from scheduling.transactions import after_commit
 
 log = structlog.get_logger(__name__)
 
@@ -77,11 +78,9 @@ def accept_one(asked: Asked, *, publish: bool = True) -> Answer:
         committed = partial(
             _committed, {queue: 1 + len(answer.copies)}, published, queue if waits else None
         )
-        transaction.on_commit(
-            committed, robust=not (published and single.is_eager and eager.raises())
-        )
+        after_commit(committed, raises=bool(published and single.is_eager and eager.raises()))
         if answer.copies and publish:
-            transaction.on_commit(release.publish_now, robust=True)
+            after_commit(release.publish_now)
     return answer
 
 
@@ -186,9 +185,9 @@ def _write_many(built: Sequence[Built], *, publish: bool) -> None:
             if one.answer.created
             for row in (one.row, *one.answer.copies)
         )
-        transaction.on_commit(partial(_committed, created, None), robust=True)
+        after_commit(partial(_committed, created, None))
         if created and publish:
-            transaction.on_commit(release.publish_now, robust=True)
+            after_commit(release.publish_now)
 
 
 def _insert_part(built: list[Built]) -> None:

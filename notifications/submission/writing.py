@@ -20,6 +20,7 @@ from notifications.mails import keeping
 from notifications.models import Notification
 from notifications.submission import addressing, insert
 from notifications.submission.building import Answer, Built, queue_of, world_of
+from scheduling.transactions import after_commit
 
 
 class _Key(NamedTuple):
@@ -81,7 +82,7 @@ def insert_rows(built: Sequence[Built]) -> None:
         insert_rows(further)
     for queue, count in same.items():
         counted = partial(metrics.accepted, *queue, created=False, count=count)
-        transaction.on_commit(counted, robust=True)
+        after_commit(counted)
 
 
 def _insert_rows(built: Sequence[Built]) -> set[UUID]:
