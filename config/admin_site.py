@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.http import HttpRequest
-from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
 
 _CHANGELIST = "admin:{}_changelist"
@@ -35,9 +34,6 @@ ADMIN_SITE: dict[str, Any] = {
     "SITE_HEADER": "Notifications",
     "SITE_SYMBOL": "notifications",
     "SITE_URL": None,
-    "STYLES": [lambda _: static("notifications/admin.css")],
-    "SCRIPTS": [lambda _: static("notifications/admin.js")],
-    "DASHBOARD_CALLBACK": "notifications.admin.dashboard.first_page",
     # The steps that white text stands on are dark enough to be read (WCAG 2.1, 4.5 : 1).
     "COLORS": {
         "primary": {

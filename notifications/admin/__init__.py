@@ -1,5 +1,7 @@
 """The admin pages. Django finds the registrations here; each page has a file of its own."""
 
+from typing import Any
+
 from django.contrib import admin
 
 from notifications.admin import (
@@ -9,6 +11,7 @@ from notifications.admin import (
     batch,
     chain,
     chain_run,
+    dashboard,
     delivery_window,
     event,
     failed_delivery,
@@ -27,7 +30,9 @@ from notifications.admin import (
 from scheduling.admin import fires
 
 fires.made_by.append(origin.made_by)
-admin.site.index_template = "notifications/admin/dashboard.html"
+site: Any = admin.site  # of ``admin_site``, which knows nothing of these pages
+site.index_template = "notifications/admin/dashboard.html"
+site.first_page = dashboard.first_page
 
 __all__ = [
     "api_key",

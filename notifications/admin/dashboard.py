@@ -85,9 +85,9 @@ SPANS = {
 }
 
 
-def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add what the first page shows; unfold calls it."""
-    return context | {"title": "Dashboard"} | _dashboard_context(request)
+def first_page(request: HttpRequest) -> dict[str, Any]:
+    """Return what the first page shows."""
+    return {"title": "Dashboard"} | _dashboard_context(request)
 
 
 @staff_member_required

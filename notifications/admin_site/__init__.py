@@ -22,6 +22,8 @@ from django.core.exceptions import NON_FIELD_ERRORS, BadRequest, ValidationError
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import DateTimeField, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.templatetags.static import static
 from django.utils.module_loading import autodiscover_modules
 from django.utils.timezone import is_aware, make_aware
 from unfold.admin import ModelAdmin
@@ -248,7 +250,28 @@ def _asked_by(listed: Any) -> Iterator[str]:
 
 
 class Site(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
-    """The site of all admin classes."""
+    """The site of all admin classes.
+
+    ``first_page`` returns what the first page shows. It works without the setting ``UNFOLD``, which
+    a project may have of its own.
+    """
+
+    first_page: Callable[[HttpRequest], dict[str, Any]] | None = None
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """Show the first page, with what ``first_page`` returns."""
+        own = self.first_page(request) if self.first_page else {}
+        shown: TemplateResponse = super().index(request, own | (extra_context or {}))
+        return shown
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what each page has, with our styles and scripts before a project's own."""
+        context: dict[str, Any] = super().each_context(request)
+        context["styles"] = [static("notifications/admin.css"), *context["styles"]]
+        context["scripts"] = [static("notifications/admin.js"), *context["scripts"]]
+        return context
 
     def get_urls(self) -> list[Any]:
         """Return the addresses of all admin classes; a process that has not loaded them does."""

@@ -46,6 +46,20 @@ def test_the_first_page_shows_flow_queues_providers_and_troubles(
     assert charts == {"Accepted": 3, "Sent": 1, "Failed": 1}
 
 
+def test_a_project_without_unfolds_setting_has_the_same_first_page(
+    boss: Client, dead: Callable[..., Any], settings: Any
+) -> None:
+    settings.UNFOLD = {}
+    dead()
+    shown = boss.get("/admin/")
+    page = shown.content.decode()
+    assert "1 failed delivery is open" in page
+    assert "All is well" not in page
+    assert [chart.title for chart in shown.context["charts"]] == ["Accepted", "Sent", "Failed"]
+    for file in ("admin.css", "admin.js"):
+        assert page.count(f"notifications/{file}") == 1
+
+
 def test_the_first_page_shows_each_queues_weight_and_share(
     boss: Client, took: Callable[..., None]
 ) -> None:
