@@ -5,6 +5,7 @@ connections, loading. Either way whoever asked waits and tries again; the row in
 An error of the row (a value out of range, a key that is there already) is not an outage.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,23 @@ class Outage:
 
 class Requeued(Reject):  # type: ignore[misc]  # celery has no types
     """Gives a message back to the broker because of an outage, of which its watch has told."""
+
+
+class PublishersBlocked(kombu.OperationalError, kombu.ConnectionError):  # type: ignore[misc]  # kombu's has no types
+    """RabbitMQ blocks whoever publishes, for the reason that it gives: "low on memory".
+
+    To kombu it is an error of the connection that no immediate retry mends.
+    """
+
+    @property
+    def outage(self) -> Outage:
+        """What it tells of the broker."""
+        reason = _PUBLISHERS_BLOCKED.fullmatch(str(self.reply_text))
+        low = reason[0] if reason else "short of something"
+        return Outage(BROKER, f"it is {low} and blocks publishers", "ConnectionBlocked")
+
+
+_PUBLISHERS_BLOCKED = re.compile("low on [a-z &,]{1,40}")
 
 
 def of(error: BaseException) -> Outage | None:
@@ -279,6 +297,8 @@ def redis_code(error: BaseException) -> str:
 
 
 def _of_broker(error: BaseException) -> Outage:
+    if isinstance(error, PublishersBlocked):
+        return error.outage
     cause = error.__cause__
     if isinstance(cause, redis.RedisError) and (known := _of_redis(cause)):
         return Outage(BROKER, known.reason, known.code)

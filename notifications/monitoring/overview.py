@@ -19,6 +19,7 @@ from notifications.queueing.allocation import Allocation, Source
 from scheduling import isolation, liveness, workers
 from scheduling import status as scheduler_status
 from scheduling.models import WorkerProcess
+from scheduling.outages import Outage
 
 READY = "ready"
 CIRCUIT_OPEN = "circuit open after failures"
@@ -116,6 +117,8 @@ class Overview:
     broker_up: bool
     refusal: str
     """Why the database takes no write, or nothing."""
+    broker_refusal: str
+    """Why the broker takes no message, or nothing."""
     dead_letters: int
     scheduler: scheduler_status.Status
     dead_letters_since: datetime | None = None
@@ -195,7 +198,8 @@ class Overview:
             said = f"The database takes no write, for {self.refusal}: nothing is sent."
             troubles.append(Trouble(said, self.waiting_since))
         if not self.broker_up:
-            said = "The broker takes no message: what is accepted waits."
+            why = f", for {self.broker_refusal}" if self.broker_refusal else ""
+            said = f"The broker takes no message{why}: what is accepted waits."
             troubles.append(Trouble(said, self.waiting_since))
         if self.are_workers_unknown:
             troubles.append(Trouble(f"Whether a worker is alive cannot be known: {LOCKED}."))
@@ -297,15 +301,16 @@ def read() -> Overview:
     for queue in queues.values():
         queue.allocation = allocated[queue.name]
         queue.workers = sum(queue.name in worker.queues for worker in alive)
-    refusal, depths = servers.database(), _depths()
+    refusal, outage, depths = servers.database(), servers.broker(), _depths()
     letters = bulk_replays.open_ones().order_by().values("created_at")[:MOST_LETTERS]
     for queue in queues.values():
         queue.on_broker = (depths or {}).get(queue.name, 0)
     return Overview(
         at=now,
         queues=list(queues.values()),
-        broker_up=depths is not None and servers.broker() is None,
-        refusal=f"{refusal.reason} ({refusal.code})" if refusal else "",
+        broker_up=depths is not None and outage is None,
+        broker_refusal=_said(outage),
+        refusal=_said(refusal),
         dead_letters=letters.count(),
         dead_letters_since=_since(letters, Min("created_at")),
         scheduler=scheduler_status.read(),
@@ -318,6 +323,10 @@ def read() -> Overview:
         held=held(),
         stranded=[Trouble(str(stranded), stranded.since) for stranded in waiting.stranded(MOST)],
     )
+
+
+def _said(outage: Outage | None) -> str:
+    return f"{outage.reason} ({outage.code})" if outage else ""
 
 
 def _since(rows: QuerySet[Any], moment: Min | Max) -> datetime | None:

@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 import structlog
 from celery.app import default_app
 from django.conf import settings
-from kombu.connection import ConnectionPool
+from kombu.connection import Connection, ConnectionPool
 from kombu.exceptions import BatchPublishError, ChannelError, LimitExceeded, OperationalError
 from kombu.pools import ProducerPool
 
@@ -34,6 +34,8 @@ DELIVER_DUE_TASK = "notifications.deliver_due"
 
 # After a failure the broker is left alone for a moment, so that a caller waits once, not each time.
 AWAY_FOR = 1.0  # seconds
+NOWHERE = "notifications.probe"
+"""The name of a queue that nobody declares."""
 NO_ANSWER = "it does not answer"
 _away_until = 0.0
 
@@ -182,14 +184,22 @@ def _producer() -> Iterator[Any]:
 def probe() -> None:
     """Ask the broker whether it takes messages. Raises what it answers.
 
-    A Redis is asked for a write; RabbitMQ for a connection, which a full one refuses to publish on
-    and not to open.
+    A Redis is asked for a write. RabbitMQ is given two messages for a queue that there is not: one
+    that blocks publishers connects and answers all the same, and may confirm the first.
     """
     if settings.BROKER_IS_REDIS:
         shared_state.write(settings.BROKER_URL)
         return
-    with default_app.connection_for_write() as connection:
+    connection = _connection()
+    try:
         connection.ensure_connection(max_retries=1, timeout=settings.BROKER_TIMEOUT)
+        if connection.transport.driver_type == "amqp":
+            for _ in range(2):
+                connection.Producer().publish(b"", routing_key=NOWHERE)
+    except BaseException:
+        connection.collect()  # an orderly end waits for an answer
+        raise
+    connection.release()
 
 
 def saw(error: Exception) -> float:
@@ -203,9 +213,14 @@ watch = Watch(outages.BROKER, probe, "what is accepted waits in the database")
 @lru_cache(maxsize=1)
 def _pool(_pid: int) -> ProducerPool:
     """Make this process's own connections: a caller waits a second, not a worker's five."""
-    connection = default_app.connection_for_write()
+    return ProducerPool(connections=ConnectionPool(_connection(), limit=100), limit=100)
+
+
+def _connection() -> Connection:
+    """Make a connection that waits for an answer as long as a publisher may, once it is used."""
+    connection: Connection = default_app.connection_for_write()
     connection.transport_options = {
-        **connection.transport_options,
+        **(connection.transport_options or {}),
         **settings.PUBLISH_TRANSPORT_OPTIONS,
     }
-    return ProducerPool(connections=ConnectionPool(connection, limit=100), limit=100)
+    return connection

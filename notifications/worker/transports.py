@@ -89,6 +89,11 @@ def _count_dropped() -> None:
 
 
 def register() -> None:
-    """Have every connection to a Redis use our transports; called before the first is made."""
-    ours = f"{__name__}:Transport"
+    """Have every connection to a broker use our transports; called before the first is made.
+
+    Those to RabbitMQ are in ``worker.rabbitmq``.
+    """
+    ours, rabbitmq = f"{__name__}:Transport", "notifications.worker.rabbitmq"
     TRANSPORT_ALIASES.update(redis=ours, rediss=ours, sentinel=f"{__name__}:SentinelTransport")
+    TRANSPORT_ALIASES.update(dict.fromkeys(("amqp", "pyamqp"), f"{rabbitmq}:Transport"))
+    TRANSPORT_ALIASES.update(amqps=f"{rabbitmq}:SSLTransport")

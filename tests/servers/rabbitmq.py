@@ -1,6 +1,9 @@
 """A RabbitMQ node of the run's own, with an epmd of its own beside it, in one process group."""
 
 import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kombu.connection import Connection
@@ -51,6 +54,10 @@ class RabbitMQServer(ServerProcess):
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
     def command(self) -> list[str]:
+        return [*self._environment(), "sh", "-c", START, str(self._script)]
+
+    def _environment(self) -> list[str]:
+        """Return ``env`` and what tells this node from others, for the server and its tools."""
         environment = {
             "HOME": self.folder,  # of the cookie
             "ERL_EPMD_PORT": self._epmd_port,
@@ -68,11 +75,26 @@ class RabbitMQServer(ServerProcess):
             "RABBITMQ_CONFIG_FILE": self.folder / "none",
             "RUNNING_UNDER_SYSTEMD": "1",  # Erlang itself gets the signals, not a shell
         }
-        return [
-            "env",
-            *(f"{name}={value}" for name, value in environment.items()),
-            *("sh", "-c", START, str(self._script)),
-        ]
+        return ["env", *(f"{name}={value}" for name, value in environment.items())]
+
+    def control(self, *arguments: str) -> None:
+        """Run ``rabbitmqctl``. Raises CalledProcessError if it fails."""
+        script = self._script.with_name("rabbitmqctl")
+        subprocess.run(
+            [*self._environment(), str(script), "--quiet", *arguments],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+
+    @contextmanager
+    def low_on_memory(self) -> Iterator[None]:
+        """Have its memory alarm go off: it takes no message from whoever publishes."""
+        self.control("set_vm_memory_high_watermark", "0.00001")
+        try:
+            yield
+        finally:
+            self.control("set_vm_memory_high_watermark", "0.4")
 
     def is_ready(self) -> bool:
         with self.connection() as connection:

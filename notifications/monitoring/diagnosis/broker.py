@@ -31,7 +31,8 @@ def reachable() -> Iterator[Finding]:
             "database.",
             "Check that it runs and that BROKER_URL names it. Without BROKER_URL it is the "
             "embedded one, which only make up starts. Its memory "
-            "must not be full, and it must not be a replica.",
+            "must not be full, and it must not be a replica. Of a RabbitMQ that blocks publishers, "
+            "rabbitmq-diagnostics alarms names the node: give it memory or disk.",
         )
 
 

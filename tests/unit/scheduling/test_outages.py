@@ -167,3 +167,21 @@ def test_the_broker_tells_the_reason_of_the_redis_behind_it() -> None:
 )
 def test_anything_else_is_a_fault_of_the_work(error: Exception) -> None:
     assert not outages.is_outage(error)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("low on memory", "it is low on memory and blocks publishers"),
+        ("low on disk", "it is low on disk and blocks publishers"),
+        ("low on memory & disk", "it is low on memory & disk and blocks publishers"),
+        ("\x1b[31mof another version", "it is short of something and blocks publishers"),
+        ("", "it is short of something and blocks publishers"),
+    ],
+)
+def test_a_broker_that_blocks_publishers_is_out_for_the_reason_that_it_gives(
+    said: str, reason: str
+) -> None:
+    error = outages.PublishersBlocked(said)
+    assert outages.of(error) == outages.Outage("broker", reason, "ConnectionBlocked")
+    assert isinstance(error, kombu.OperationalError)  # what callers of Celery wait out

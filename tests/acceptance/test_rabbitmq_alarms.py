@@ -1,0 +1,128 @@
+"""RabbitMQ that is low on memory or disk: it connects and answers, and takes no message."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from notifications.models import Notification
+from tests.servers.process import suspended
+from tests.servers.processes import Processes, RunningProcess
+from tests.servers.rabbitmq import MISSING, RabbitMQServer, rabbitmq_script
+from tests.servers.smtp import SmtpServer
+
+Wait = Callable[..., Any]
+
+pytestmark = pytest.mark.skipif(rabbitmq_script() is None, reason=MISSING)
+
+SEND = """
+import json, sys
+import django
+django.setup()
+from notifications.tasks import send_notification
+for recipient in json.loads(sys.argv[1]):
+    send_notification.apply_async(
+        kwargs={"channel": "email", "recipient": recipient, "subject": "Hi", "body": "Hello"}
+    )
+"""
+REASON = "it is low on memory and blocks publishers"
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[RabbitMQServer]:
+    server = RabbitMQServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def system(processes: Processes, smtp_server: SmtpServer, broker: RabbitMQServer) -> Processes:
+    broker.flush()
+    processes.env |= {
+        "BROKER_URL": broker.url,
+        "REDIS_URL": settings.BROKER_URL,
+        "EMAIL_URL": smtp_server.url,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+    return processes
+
+
+def send(system: Processes, *recipients: str) -> None:
+    system.run("calls", "python", "-c", SEND, json.dumps(recipients))
+
+
+def people(smtp_server: SmtpServer) -> list[str]:
+    return sorted(name for mail in smtp_server.messages for name in mail.recipients)
+
+
+def ready(address: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(f"{address}/healthz/ready", timeout=20) as response:
+            document: dict[str, Any] = json.load(response)
+    except urllib.error.HTTPError as error:
+        document = json.load(error)
+    return document
+
+
+def lines(process: RunningProcess, event: str) -> list[str]:
+    return [line for line in process.output().splitlines() if event in line]
+
+
+def test_an_alarm_is_told_wherever_one_looks_and_its_end_is_told_once(
+    broker: RabbitMQServer, system: Processes, smtp_server: SmtpServer, wait_until: Wait
+) -> None:
+    system.worker("--concurrency", "2")
+    beat = system.beat()
+    web, address = system.web()
+    send(system, "before@example.com")
+    wait_until(lambda: people(smtp_server) == ["before@example.com"])
+    with broker.low_on_memory():
+        send(system, "meanwhile@example.com")  # is accepted
+        said = wait_until(lambda: (seen := ready(address))["status"] != "ready" and seen)
+        assert said["checks"]["broker"].startswith(REASON)
+        with urllib.request.urlopen(f"{address}/metrics", timeout=20) as response:
+            assert b"\nnotifications_broker_up 0.0" in response.read()
+        assert REASON in system.run("status", "python", "manage.py", "status", "--once")
+        doctor = system.start("doctor", "python", "manage.py", "doctor")
+        assert doctor.wait(60) == 1
+        assert REASON in " ".join(doctor.output().split())
+        assert ready(address)["failed"] == ["broker"]  # as at first
+        assert not lines(beat, "broker_back") + lines(web, "broker_back")
+    wait_until(lambda: len(people(smtp_server)) == 2)
+    wait_until(lambda: lines(beat, "broker_back"))
+    assert len(lines(beat, "broker_away")) == len(lines(beat, "broker_back")) == 1
+    wait_until(lambda: ready(address)["status"] == "ready")
+
+
+def test_a_worker_that_starts_meanwhile_waits_says_so_and_can_be_ended(
+    broker: RabbitMQServer, system: Processes, smtp_server: SmtpServer, wait_until: Wait
+) -> None:
+    with broker.low_on_memory():
+        ends = system.start("worker", "celery", "-A", "config", "worker", "--concurrency", "1")
+        waits = system.start("worker", "celery", "-A", "config", "worker", "--concurrency", "1")
+        for worker in (ends, waits):
+            worker.wait_for_output(f"broker_away: {REASON}")
+        ends.terminate()
+        assert ends.wait(30) == 0
+        send(system, "ada@example.com")
+        assert waits.returncode is None
+    system.beat()
+    wait_until(lambda: people(smtp_server) == ["ada@example.com"])
+
+
+def test_what_is_on_the_broker_is_delivered_all_the_same(
+    broker: RabbitMQServer, system: Processes, smtp_server: SmtpServer, wait_until: Wait
+) -> None:
+    worker = system.worker("--concurrency", "1")
+    names = [f"user{n}@example.com" for n in range(10)]
+    with suspended(worker.pid):
+        send(system, *names)
+        broker.control("set_vm_memory_high_watermark", "0.00001")
+    with broker.low_on_memory():  # an alarm ends as its queues are emptied
+        wait_until(lambda: len(people(smtp_server)) >= len(names))
+        wait_until(lambda: Notification.objects.filter(status="sent").count() == len(names))
+    assert people(smtp_server) == sorted(names)
