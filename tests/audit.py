@@ -25,19 +25,19 @@ def audit(command: list[str], seconds: float = SECONDS) -> tuple[bool, list[str]
         return True, [f"{LOCK} was not audited: no answer within {seconds:.0f} s."]
     except (OSError, ValueError, KeyError):
         return True, [f"{LOCK} was not audited: the registry cannot be asked from here."]
-    weak = [line for one in found for line in _weaknesses(one)]
-    unknown = sum("vulns" not in one for one in found)
+    weak = [line for package in found for line in _weaknesses(package)]
+    unknown = sum("vulns" not in package for package in found)
     if unknown == len(found):
         return True, [f"{LOCK} was not audited: this registry lists no weaknesses."]
     audited = f"{len(found) - unknown} of {len(found)} packages were audited"
     return not weak, [*weak, f"{LOCK}: {audited}; {len(weak)} weaknesses."]
 
 
-def _weaknesses(one: dict[str, Any]) -> list[str]:
+def _weaknesses(package: dict[str, Any]) -> list[str]:
     return [
-        f"{one['name']} {one['version']}: {weakness['id']}, mended in "
+        f"{package['name']} {package['version']}: {weakness['id']}, mended in "
         f"{', '.join(weakness['fix_versions']) or 'no version yet'}"
-        for weakness in one.get("vulns", [])
+        for weakness in package.get("vulns", [])
     ]
 
 

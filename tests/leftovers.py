@@ -35,8 +35,8 @@ def forget() -> None:
     release_window._rooms.clear()
     claims._holds_until = claims._faults_until = 0.0
     publisher._away_until = shared_state._away_until = limits._away_until = 0.0
-    for one in (publisher.watch, shared_state.watch, watch.database):
-        one._reset()
+    for watch_ in (publisher.watch, shared_state.watch, watch.database):
+        watch_._reset()
 
 
 def state() -> dict[str, object]:

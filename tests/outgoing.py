@@ -159,7 +159,9 @@ def unknown(parsed: Iterable[Module]) -> list[str]:
 
 def _opening(tree: ast.Module) -> set[str]:
     names = {*_imported(tree)}
-    found = {one for one in OPENS if any(f"{name}.".startswith(f"{one}.") for name in names)}
+    found = {
+        module for module in OPENS if any(f"{name}.".startswith(f"{module}.") for name in names)
+    }
     of_httpx = {
         node.attr
         for node in ast.walk(tree)

@@ -77,7 +77,7 @@ def test_a_mail_with_everything_is_shown_as_it_was_written(
     [bill] = arrived.iter_attachments()
     assert bill.get_filename() == "Rechnung März.pdf"
     # Beside the text and the HTML, where mail programs look for an invitation (RFC 6047).
-    [forms] = [one for one in arrived.walk() if one.get_content_subtype() == "alternative"]
+    [forms] = [part for part in arrived.walk() if part.get_content_subtype() == "alternative"]
     *_, invitation = forms.iter_parts()
     assert (invitation.get_content_type(), invitation.get_param("method")) == (
         "text/calendar",

@@ -103,7 +103,7 @@ def _raising(
     """Wrap a function so that it raises where a chosen message is among its arguments."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if applies(*args) and any(is_chosen(*one) for one in _messages_in(args)):
+        if applies(*args) and any(is_chosen(*message) for message in _messages_in(args)):
             with Path(os.environ["CHAOS_RAISED"]).open("a") as log:
                 log.write(f"{stage}\n")
             raise RuntimeError
@@ -117,8 +117,8 @@ def _messages_in(value: Any) -> Iterator[tuple[UUID, int]]:
     if hasattr(value, "attempt") and hasattr(value, "id"):
         yield value.id, value.attempt
     elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _messages_in(one)
+        for item in value:
+            yield from _messages_in(item)
 
 
 def main() -> None:

@@ -90,11 +90,11 @@ class _Channel:
             raise RuntimeError("The process that forks has ended.")
         *whole, self._begun = (self._begun + received).split(b"\n")
         answers = [json.loads(line) for line in whole]
-        for one in answers:  # in order: a process may have ended when it is told that it began
-            if "pid" in one:
-                self._codes[one["pid"]] = None  # whatever became of a process before it
-            if "ended" in one:
-                self._codes[one["ended"]] = one["code"]
+        for answer in answers:  # in order: a process may have ended when it is told that it began
+            if "pid" in answer:
+                self._codes[answer["pid"]] = None  # whatever became of a process before it
+            if "ended" in answer:
+                self._codes[answer["ended"]] = answer["code"]
         return answers
 
 
@@ -149,7 +149,7 @@ class ForkServer:
 
     def _end_one_that_is_idle(self) -> None:
         if len(self._prepared) >= MOST_PREPARED:
-            idle = next((key for key, one in self._prepared.items() if one.is_idle()), None)
+            idle = next((key for key, server in self._prepared.items() if server.is_idle()), None)
             if idle is not None:
                 self._prepared.pop(idle).close()
 

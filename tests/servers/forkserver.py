@@ -127,7 +127,7 @@ def _serve_shims(address: str) -> dict[str, Any]:
         if ends in readable:
             ends.recv(4096)
             codes = dict(_ended())
-            for shim in [one for one, pid in shims.items() if pid in codes]:
+            for shim in [shim for shim, pid in shims.items() if pid in codes]:
                 with contextlib.suppress(OSError), shim:
                     shim.sendall(str(codes[shims.pop(shim)]).encode())
         if listening in readable:
@@ -180,8 +180,8 @@ def _fork(*inherited: socket.socket | IO[str]) -> int:
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for one in inherited:
-            one.close()
+        for descriptor in inherited:
+            descriptor.close()
         os.close(begun)
         os.close(begin)
         return 0

@@ -105,9 +105,9 @@ def kept(loaded: Any) -> Iterator[tuple[str, "re.Pattern[Any]"]]:
             yield key, value
         elif isinstance(value, type) and value.__module__ == loaded.__name__:
             yield from (
-                (f"{key}.{name}", one)
-                for name, one in vars(value).items()
-                if isinstance(one, re.Pattern)
+                (f"{key}.{name}", member)
+                for name, member in vars(value).items()
+                if isinstance(member, re.Pattern)
             )
 
 
@@ -145,21 +145,21 @@ COMPOSED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("one", found(), ids=lambda one: one.place)
-def test_every_regular_expression_costs_linear_time(one: Found) -> None:
-    size = SHORT.get(one.place, (SIZE, ""))[0]
+@pytest.mark.parametrize("found_pattern", found(), ids=lambda found_pattern: found_pattern.place)
+def test_every_regular_expression_costs_linear_time(found_pattern: Found) -> None:
+    size = SHORT.get(found_pattern.place, (SIZE, ""))[0]
     for part in PARTS:
         for end in ("", "\N{SNOWMAN}"):
             text: Any = part * (size // len(part)) + end
-            given = text.encode() if isinstance(one.pattern.pattern, bytes) else text
-            for method in one.methods:
+            given = text.encode() if isinstance(found_pattern.pattern.pattern, bytes) else text
+            for method in found_pattern.methods:
                 begun = time.thread_time()
                 # These three go through the whole text alike.
                 name = "findall" if method in ("sub", "split", "finditer") else method
-                getattr(one.pattern, name)(given)
+                getattr(found_pattern.pattern, name)(given)
                 took = time.thread_time() - begun
                 assert took < CPU_BOUND, f"{part!r} {method}: {took:.1f} s"
 
 
 def test_what_is_said_of_their_callers_is_of_one_that_there_is() -> None:
-    assert SHORT.keys() | COMPOSED.keys() <= {one.place for one in found()}
+    assert SHORT.keys() | COMPOSED.keys() <= {pattern.place for pattern in found()}

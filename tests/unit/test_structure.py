@@ -191,7 +191,7 @@ def test_every_test_that_the_page_on_security_names_is_there() -> None:
     page = (ROOT / "docs" / "security.md").read_text()
     named = {name for name in re.findall(r"`([\w/]+\.py)`", page) if "test" in name}
     below = ("", "tests", "tests/integration", "tests/integration/notifications")
-    assert {n for n in named if not any((ROOT / one / n).is_file() for one in below)} == set()
+    assert {n for n in named if not any((ROOT / folder / n).is_file() for folder in below)} == set()
     assert len(named) > 30
 
 

@@ -227,17 +227,17 @@ def test_further_attacks_by_a_test_key_and_another_project_come_to_nothing(web: 
         )
     )
 
-    def ok(who: httpx.Client, method: str, path: str, body: Any = None) -> Any:
-        answer = who.request(method, path, json=body)
+    def ok(client: httpx.Client, method: str, path: str, body: Any = None) -> Any:
+        answer = client.request(method, path, json=body)
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
 
     class Plain:  # what ``publish`` asks of a caller
-        def __init__(self, who: httpx.Client) -> None:
-            self.who = who
+        def __init__(self, client: httpx.Client) -> None:
+            self.client = client
 
         def ok(self, method: str, path: str, body: Any = None) -> Any:
-            return ok(self.who, method, path, body)
+            return ok(self.client, method, path, body)
 
     publish(Plain(live), "welcome", "live")
     rule = {
@@ -248,35 +248,35 @@ def test_further_attacks_by_a_test_key_and_another_project_come_to_nothing(web: 
         "template": "welcome",
     }
     ok(live, "POST", "/event-rules", rule)
-    for who in (test, other):
+    for client in (test, other):
         event = {"name": "user.made", "key": "1", "data": {"to": "ada"}}
-        effects = ok(who, "POST", "/events", event)["effects"]
-        assert len(effects) == (who is test)  # by the live rule, as by a live template: a test
+        effects = ok(client, "POST", "/events", event)["effects"]
+        assert len(effects) == (client is test)  # by the live rule, as by a live template: a test
         stolen = {**rule, "name": "stolen", "template": "welcome"}
-        who.post("/event-rules", json=stolen)
+        client.post("/event-rules", json=stolen)
     assert not Notification.objects.filter(test=False, project="default").exists()
     assert EventRule.objects.filter(project="default", test=False).count() == 1
     message = {"channel": "simulator", "recipient": "a", "body": "B"}
     sent = ok(live, "POST", "/notifications", message)
-    for who in (test, other):
+    for client in (test, other):
         for path, given in (
             (f"/notifications/{sent['id']}/cancel", None),
             ("/templates/welcome/versions/1/publish", None),
             ("/templates/welcome/rollback", {"version": 1}),
         ):
-            who.post(path, json=given)
+            client.post(path, json=given)
         for field, value in (("project", "default"), ("batch", sent["id"]), ("id", sent["id"])):
             body: dict[str, Any] = {**message, field: value}
-            assert who.post("/notifications", json=body).status_code == 422, field
+            assert client.post("/notifications", json=body).status_code == 422, field
         job: dict[str, Any] = {
             "name": "report",
             "handler": "notifications.send_notification",
             "schedule": {"every": 60},
             "kwargs": {**message, "project": "default", "test": False},
         }
-        made = who.post("/jobs", json=job)
+        made = client.post("/jobs", json=job)
         assert made.status_code == 403 or made.json()["definition"]["kwargs"]["test"] is True
-        assert sent["id"] not in who.get("/notifications", params={"limit": 100}).text
+        assert sent["id"] not in client.get("/notifications", params={"limit": 100}).text
     assert ok(live, "GET", f"/notifications/{sent['id']}")["status"] != "cancelled"
     # A page's cursor is a place, and opens nothing.
     for n in range(3):
@@ -295,5 +295,5 @@ def test_further_attacks_by_a_test_key_and_another_project_come_to_nothing(web: 
     with connection.cursor() as cursor_:
         cursor_.execute("SELECT count(*) FROM notifications_notification WHERE project = 'shop'")
         assert cursor_.fetchone()[0] == 0
-    for who in (live, test, other):
-        who.close()
+    for client in (live, test, other):
+        client.close()

@@ -129,7 +129,7 @@ def test_flower_listens_on_loopback_wants_its_login_and_shows_nothing_personal(
 
     def seen() -> Any:
         tasks = json.loads(ask("/api/tasks"))
-        states = {tasks[one.id]["state"] for one in (sent, bad, later) if one.id in tasks}
+        states = {tasks[result.id]["state"] for result in (sent, bad, later) if result.id in tasks}
         return tasks if states == {"SUCCESS", "FAILURE", "RECEIVED"} else None
 
     tasks = wait_until(seen)
@@ -138,7 +138,8 @@ def test_flower_listens_on_loopback_wants_its_login_and_shows_nothing_personal(
     assert inspected["one@host"]
     shown = [tasks, inspected, ask("/tasks"), ask("/api/workers")]
     shown += [
-        ask(f"/task/{one.id}") + ask(f"/api/task/info/{one.id}") for one in (sent, bad, later)
+        ask(f"/task/{result.id}") + ask(f"/api/task/info/{result.id}")
+        for result in (sent, bad, later)
     ]
     text = json.dumps(shown).lower()
     assert [word for word in PERSONAL if word in text] == []

@@ -162,9 +162,9 @@ def test_a_job_is_removed_after_who_has_its_fire_and_wants_its_policy(task: Peri
 
 def test_a_batch_is_paused_without_waiting_for_what_is_just_claimed() -> None:
     batch = send_many([SIMULATED] * 3, name="campaign").batch
-    one = Notification.objects.all()[0]
+    notification = Notification.objects.all()[0]
     with transaction.atomic():  # as a claim locks it
-        Notification.objects.select_for_update().get(pk=one.pk)
+        Notification.objects.select_for_update().get(pk=notification.pk)
         with meanwhile(lambda: batches.pause(batch)):
             pass
     parked = Notification.objects.filter(due_at__isnull=True)
@@ -180,9 +180,9 @@ def test_schedules_that_fire_and_notifications_that_are_claimed_are_steered(
     processes: Processes,
 ) -> None:
     second = IntervalSchedule.objects.create(every=1, period="seconds")
-    what = {"task": "notifications.send_notification", "kwargs": json.dumps(SIMULATED)}
+    fields = {"task": "notifications.send_notification", "kwargs": json.dumps(SIMULATED)}
     tasks = [
-        PeriodicTask.objects.create(name=f"s{number}", interval=second, **what)
+        PeriodicTask.objects.create(name=f"s{number}", interval=second, **fields)
         for number in range(20)
     ]
     batch = send_many([SIMULATED] * 300, name="campaign").batch
@@ -205,9 +205,9 @@ def test_schedules_that_fire_and_notifications_that_are_claimed_are_steered(
         taken = claims.claim(random.sample(ids, 100))
         failed, deferred = taken[::2], taken[1::2]
         outcome = Outcome(Result.TRANSIENT, retry_after=0)
-        reports = [Report(one, outcome, provider="p", started_at=now) for one in failed]
+        reports = [Report(claim, outcome, provider="p", started_at=now) for claim in failed]
         outcomes.record(reports, worker="")
-        outcomes.defer([(one, now) for one in deferred], "limited")
+        outcomes.defer([(claim, now) for claim in deferred], "limited")
 
     before = deadlocks()
     acts = (lambda: save(ada, random.choice(tasks), form), steer, claim, claim)

@@ -67,7 +67,7 @@ def test_one_address_cannot_try_name_after_name(
 
 def directives(answer: Any) -> dict[Any, Any]:
     text = answer.headers[HEADER]
-    return dict(one.strip().partition(" ")[::2] for one in text.split(";"))
+    return dict(directive.strip().partition(" ")[::2] for directive in text.split(";"))
 
 
 def test_every_answer_has_a_policy_and_scripts_are_our_own(

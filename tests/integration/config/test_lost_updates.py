@@ -295,9 +295,9 @@ def test_digests_tell_nothing_of_equal_values() -> None:
     make = ProviderAccount.objects.create
     pages = [page_of(make(name=n, channel="sms", kind="twilio", secrets=secrets)) for n in "ab"]
     browser = browser_of("ada")
-    one, other = (opened(browser, page)[OPENED][0] for page in pages)
-    assert "SECRET_A" not in one
-    digests = [part.rpartition(":")[2] for part in f"{one} {other}".split()]
+    secrets_page, other = (opened(browser, page)[OPENED][0] for page in pages)
+    assert "SECRET_A" not in secrets_page
+    digests = [part.rpartition(":")[2] for part in f"{secrets_page} {other}".split()]
     assert len(digests) == len({*digests})
 
 

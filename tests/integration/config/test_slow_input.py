@@ -123,9 +123,9 @@ def documented() -> dict[str, Any]:
 
 def resolved(schema: Any) -> Any:
     """Follow a schema's reference, also of one that may be null."""
-    for one in (schema, *schema.get("anyOf", ())):
-        if "$ref" in one:
-            name = one["$ref"].rpartition("/")[2]
+    for part in (schema, *schema.get("anyOf", ())):
+        if "$ref" in part:
+            name = part["$ref"].rpartition("/")[2]
             return resolved(document()["components"]["schemas"][name])
     return schema
 

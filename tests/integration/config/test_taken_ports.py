@@ -44,7 +44,7 @@ def test_a_program_whose_port_is_taken_says_so_in_a_line_and_ends(
 ) -> None:
     given = {name: text.format(port=taken) for name, text in variables.items()}
     ended = subprocess.run(
-        [sys.executable, *COMMAND, program, *(one.format(port=taken) for one in options)],
+        [sys.executable, *COMMAND, program, *(option.format(port=taken) for option in options)],
         cwd=ROOT,
         env=os.environ | {"VAR_DIR": str(tmp_path / "var"), "HTTPS": "0"} | given,
         capture_output=True,

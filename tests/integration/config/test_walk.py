@@ -203,7 +203,7 @@ def test_each_role_does_what_it_may_and_nothing_else(walk: Walker, world: Any, l
             continue
         walk.act(name, where, FORM, who)
     for (named, action), who in ACTIONS.items():
-        model = next(one for one in rows if label(one) == named)
+        model = next(row for row in rows if label(row) == named)
         row = others.get(f"{model._meta.model_name}.{action}", others.get(action, rows[model]))
         if model is Batch and action != "resume":
             row = rows[Batch]

@@ -39,11 +39,11 @@ ELSEWHERE = {
 
 def elsewhere(resolver: Any, before: str = "") -> Iterator[str]:
     """Name every address beside the admin's and the APIs'."""
-    for one in resolver.url_patterns:
-        address = f"{before}{one.pattern}"
-        if hasattr(one, "url_patterns"):
-            yield from () if address in ("admin/", "api/v1/") else elsewhere(one, address)
-        elif getattr(one, "name", None) not in BESIDE_ADMIN:
+    for pattern in resolver.url_patterns:
+        address = f"{before}{pattern.pattern}"
+        if hasattr(pattern, "url_patterns"):
+            yield from () if address in ("admin/", "api/v1/") else elsewhere(pattern, address)
+        elif getattr(pattern, "name", None) not in BESIDE_ADMIN:
             yield address
 
 

@@ -88,21 +88,23 @@ def manifests() -> list[Any]:
 
 
 def pods(manifests: list[Any]) -> Iterator[Any]:
-    for one in manifests:
-        if template := one["spec"].get("template") if "spec" in one else None:
+    for manifest in manifests:
+        if template := manifest["spec"].get("template") if "spec" in manifest else None:
             (container,) = template["spec"]["containers"]
-            yield one["metadata"]["name"], template, container
+            yield manifest["metadata"]["name"], template, container
 
 
 @needs("kubectl")
 def test_the_kubernetes_base_names_only_what_it_has(manifests: list[Any]) -> None:
-    names = {(one["kind"], one["metadata"]["name"]) for one in manifests}
+    names = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests}
     labels = {name: template["metadata"]["labels"] for name, template, _ in pods(manifests)}
-    for one in manifests:
-        assert one["kind"] == "Namespace" or one["metadata"]["namespace"] == "notifications"
-        if one["kind"] in ("PodDisruptionBudget", "Deployment"):
-            chosen = one["spec"]["selector"]["matchLabels"]
-            assert chosen.items() <= labels[one["metadata"]["name"]].items()
+    for manifest in manifests:
+        assert (
+            manifest["kind"] == "Namespace" or manifest["metadata"]["namespace"] == "notifications"
+        )
+        if manifest["kind"] in ("PodDisruptionBudget", "Deployment"):
+            chosen = manifest["spec"]["selector"]["matchLabels"]
+            assert chosen.items() <= labels[manifest["metadata"]["name"]].items()
     for _, template, container in pods(manifests):
         for source in container["envFrom"]:
             assert source.get("secretRef", {}).get("name", SECRET) == SECRET
@@ -123,7 +125,9 @@ def test_kubernetes_runs_the_systems_own_processes_and_two_schedulers(manifests:
     assert commands["worker"][: len(processes.WORKER)] == processes.WORKER
     assert commands["beat"] == processes.BEAT
     (beat,) = [
-        one for one in manifests if (one["kind"], one["metadata"]["name"]) == ("Deployment", "beat")
+        manifest
+        for manifest in manifests
+        if (manifest["kind"], manifest["metadata"]["name"]) == ("Deployment", "beat")
     ]
     assert beat["spec"]["replicas"] == 2
     for name, _, container in pods(manifests):
@@ -132,7 +136,7 @@ def test_kubernetes_runs_the_systems_own_processes_and_two_schedulers(manifests:
 
 @needs("kubectl")
 def test_settings_of_kubernetes_and_systemd_are_settings(manifests: list[Any]) -> None:
-    (config,) = [one for one in manifests if one["kind"] == "ConfigMap"]
+    (config,) = [manifest for manifest in manifests if manifest["kind"] == "ConfigMap"]
     known = (ROOT / "docs" / "settings.md").read_text()
     units = "".join(path.read_text() for path in (DEPLOY / "systemd").iterdir())
     named = [
@@ -156,14 +160,14 @@ def test_kubectl_takes_the_commands_of_the_page_and_makes_what_the_pods_name(
         if line.startswith("kubectl") and " create " in line:
             offline = [*shlex.split(line), "--dry-run=client", "--output=yaml"]
             done = subprocess.run(offline, cwd=tmp_path, capture_output=True, check=True)
-            one = yaml.safe_load(done.stdout)
-            made[one["kind"]] = one
+            manifest = yaml.safe_load(done.stdout)
+            made[manifest["kind"]] = manifest
     assert made["Namespace"]["metadata"]["name"] == made["Secret"]["metadata"]["namespace"]
     assert made["Secret"]["metadata"]["name"] == SECRET
     assert {*made["Secret"]["data"]} == {"SECRET_KEY", "DATABASE_URL"}
-    assert {pod["namespace"] for one in manifests if (pod := one["metadata"]).get("namespace")} == {
-        made["Namespace"]["metadata"]["name"]
-    }
+    assert {
+        pod["namespace"] for manifest in manifests if (pod := manifest["metadata"]).get("namespace")
+    } == {made["Namespace"]["metadata"]["name"]}
 
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4

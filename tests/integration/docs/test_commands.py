@@ -142,7 +142,7 @@ def test_no_mark_and_no_pattern_outlives_its_command() -> None:
     shown = {(page, mark): command for page in PAGES for mark, command in commands(PAGES[page])}
     assert MARKED.keys() <= shown.keys()
     every = [command for page in PAGES for _, command in commands(PAGES[page])]
-    assert [p for p in RUN_BY if not any(re.fullmatch(p, one) for one in every)] == []
+    assert [p for p in RUN_BY if not any(re.fullmatch(p, command) for command in every)] == []
 
 
 def test_the_processes_of_readme_run_on_servers_of_ones_own(
@@ -172,7 +172,9 @@ def test_the_processes_of_readme_run_on_servers_of_ones_own(
     asked = [("Username", "ada"), ("Email", "ada@example.org"), ("Password", password)]
     said = answered(_here(make_user), [*asked, ("Password", password)], processes.env)
     assert "Superuser created successfully" in said
-    worker, beat, flower, web = [processes.start(one[-1], *_here(one)) for one in started]
+    worker, beat, flower, web = [
+        processes.start(command[-1], *_here(command)) for command in started
+    ]
     worker.wait_for_output(" ready.")
     beat.wait_for_output("beat: Starting...")
     wait_for_http(f"http://127.0.0.1:{ports['FLOWER_PORT']}/", flower)
@@ -194,7 +196,7 @@ def test_the_processes_of_readme_run_on_servers_of_ones_own(
             "/api/v1/notifications", json=mail, headers={"Authorization": f"Bearer {key}"}
         )
         assert sent.status_code == 201, sent.text
-    wait_until(lambda: [one.recipients for one in smtp_server.messages] == [["bob@example.org"]])
+    wait_until(lambda: [mail.recipients for mail in smtp_server.messages] == [["bob@example.org"]])
     user = processes.env["FLOWER_BASIC_AUTH"].split(":")
     page = httpx.get(
         f"http://127.0.0.1:{ports['FLOWER_PORT']}/", auth=(user[0], user[1]), trust_env=False
@@ -230,8 +232,8 @@ def calls(page: str) -> list[str]:
     """Return the lines of a page's block for ``manage.py``, as calls within one process."""
     lines = "".join(examples(page, "manage")).splitlines()
     words = [shlex.split(line, comments=True) for line in lines]
-    assert all(one[:2] == [".venv/bin/python", "manage.py"] for one in words)
-    return [f"call_command(*{one[2:]!r})" for one in words]
+    assert all(command[:2] == [".venv/bin/python", "manage.py"] for command in words)
+    return [f"call_command(*{command[2:]!r})" for command in words]
 
 
 def test_an_operators_commands_do_what_they_say(processes: Processes, tmp_path: Path) -> None:
@@ -244,7 +246,7 @@ def test_an_operators_commands_do_what_they_say(processes: Processes, tmp_path: 
     assert "holds: [('queue', 'email.low', 'wrong price in the campaign')]" in said
     assert said.count("wrong price in the campaign") >= 2
     assert "holds: []" in said
-    assert any("Paid: {{ amount }}" in one.read_text() for one in tmp_path.rglob("*.txt"))
+    assert any("Paid: {{ amount }}" in file.read_text() for file in tmp_path.rglob("*.txt"))
 
 
 def test_a_recipient_is_forgotten_as_the_page_says(processes: Processes) -> None:

@@ -72,7 +72,9 @@ def took(db: None) -> Callable[..., None]:
     """Tell what slot time each queue took, as workers do: ``took({"email.low": (3.0, 6)})``."""
     with redis.Redis.from_url(settings.BROKER_URL) as broker:
         broker.flushdb()
-    return lambda spent: slot_time.report({queue: Spent(*one) for queue, one in spent.items()})
+    return lambda spent: slot_time.report(
+        {queue: Spent(*figures) for queue, figures in spent.items()}
+    )
 
 
 @pytest.fixture

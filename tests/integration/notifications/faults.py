@@ -46,8 +46,8 @@ def _keys(value: Any) -> Iterator[object]:
     elif isinstance(value, Mapping):
         yield from _keys(list(value.values()))
     elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _keys(one)
+        for item in value:
+            yield from _keys(item)
     else:
         try:
             hash(value)

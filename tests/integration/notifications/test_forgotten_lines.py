@@ -48,7 +48,7 @@ pytestmark = pytest.mark.slow
 def without(line: str, file: Path) -> None:
     """Take the lines that begin so out of a file."""
     lines = file.read_text().splitlines()
-    rest = ["" if one.startswith(line) else one for one in lines]
+    rest = ["" if text.startswith(line) else text for text in lines]
     assert rest != lines
     if file.name == "__init__.py":
         rest.append("celery_app = None")  # which the next line exports

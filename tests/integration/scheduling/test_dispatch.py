@@ -85,9 +85,9 @@ def test_a_fire_is_published_as_apply_async_would_publish_it(
     )
     assert queued_messages(queue) == 2
     sent, expected = message(queue, -1), message(queue, 0)
-    for one in (sent, expected):
-        del one["properties"]["delivery_tag"]
-        expires = one["headers"].pop("expires")  # counted from the moment of its sending
+    for raw in (sent, expected):
+        del raw["properties"]["delivery_tag"]
+        expires = raw["headers"].pop("expires")  # counted from the moment of its sending
         assert bool(expires) == bool(row.expire_seconds)
     # Nothing of a job's arguments is shown to who watches.
     expected["headers"] |= {"argsrepr": "", "kwargsrepr": ""}

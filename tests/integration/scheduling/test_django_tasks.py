@@ -94,7 +94,7 @@ def test_calls_of_one_moment_do_not_displace_each_other() -> None:
     moment = database_now() + timedelta(days=1)
     made = [tasks.add.using(run_after=moment).enqueue(n, 1) for n in range(20)]
     assert Fire.objects.filter(fire_at=moment).count() == len(made)
-    assert [tasks.add.get_result(one.id).args for one in made] == [[n, 1] for n in range(20)]
+    assert [tasks.add.get_result(result.id).args for result in made] == [[n, 1] for n in range(20)]
 
 
 def test_what_is_not_there_and_what_json_does_not_have_is_said() -> None:
@@ -116,6 +116,6 @@ def test_checks_name_a_queue_that_celery_lacks_and_a_backend_without_transaction
     settings.SCHEDULING_BACKEND = "redis"
     backend.queues.add("reports")
     try:
-        assert [one.id for one in backend.check()] == ["scheduling.E001", "scheduling.E002"]
+        assert [message.id for message in backend.check()] == ["scheduling.E001", "scheduling.E002"]
     finally:
         backend.queues.discard("reports")

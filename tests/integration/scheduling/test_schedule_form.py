@@ -66,9 +66,9 @@ def test_a_moment_is_typed_and_fires_once(admin_client: Client) -> None:
 
 
 def test_two_schedules_of_one_rule_share_its_row(admin_client: Client) -> None:
-    one = made(admin_client, when="cron", cron="0 1 * * *", timezone="UTC")
+    first = made(admin_client, when="cron", cron="0 1 * * *", timezone="UTC")
     PeriodicTask.objects.update(name="another")
-    assert made(admin_client, when="cron", cron="0 1 * * *", timezone="UTC") != one
+    assert made(admin_client, when="cron", cron="0 1 * * *", timezone="UTC") != first
     assert CrontabSchedule.objects.count() == 1
 
 

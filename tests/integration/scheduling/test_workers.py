@@ -41,13 +41,13 @@ def test_a_worker_is_alive_until_it_is_silent(app: Celery) -> None:
 def test_a_worker_whose_session_has_ended_signs_off_all_the_same(
     app: Celery, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = announcer(app, "jobs")
-    one.start()
+    announcing = announcer(app, "jobs")
+    announcing.start()
     wait_until(workers.alive)
     connection.ensure_connection()
     assert connection.connection is not None
     connection.connection.close()  # as an outage leaves it, unknown to Django
-    one.stop()
+    announcing.stop()
     assert workers.alive() == []
     assert "sign off" not in caplog.text
 

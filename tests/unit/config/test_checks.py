@@ -75,7 +75,9 @@ def test_each_wrong_value_is_an_error_with_a_hint(wrong: dict[str, tuple[str, st
     assert checked.returncode == 1
     complaints = checked.stderr.split("?: (")[1:]
     for name, (_, id_, hint) in wrong.items():
-        (complaint,) = (one for one in complaints if one.startswith(f"{id_}) {name}"))
+        (complaint,) = (
+            complaint for complaint in complaints if complaint.startswith(f"{id_}) {name}")
+        )
         assert hint in complaint
     assert "Traceback" not in checked.stderr
 

@@ -24,10 +24,10 @@ MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2040, 1, 1), timezones=st.
 
 def field(low: int, high: int) -> st.SearchStrategy[str]:
     number = st.integers(low, high)
-    one = number.map(str)
+    single = number.map(str)
     span = st.tuples(number, number).map(lambda pair: f"{min(pair)}-{max(pair)}")
     step = st.tuples(st.one_of(span, st.just("*")), st.integers(1, 20)).map("{0[0]}/{0[1]}".format)
-    part = st.one_of(one, span, step)
+    part = st.one_of(single, span, step)
     return st.one_of(st.just("*"), st.lists(part, min_size=1, max_size=3).map(",".join))
 
 

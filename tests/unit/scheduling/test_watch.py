@@ -25,7 +25,7 @@ def works() -> Event:
 
 
 @pytest.fixture
-def one(
+def outage_watch(
     works: Event, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., object]
 ) -> Iterator[Watch]:
     monkeypatch.setattr(watch, "QUIET", 0.0)
@@ -45,37 +45,40 @@ def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_an_outage_is_said_once_and_so_is_its_end(
-    one: Watch,
+    outage_watch: Watch,
     works: Event,
     caplog: pytest.LogCaptureFixture,
     wait_until: Callable[..., object],
 ) -> None:
     caplog.set_level(logging.INFO)
-    rests = [one.saw(LASTING) for _ in range(5)]
+    rests = [outage_watch.saw(LASTING) for _ in range(5)]
     assert all(watch.FIRST_BACKOFF <= rest <= watch.LONGEST_BACKOFF for rest in rests)
     works.set()
-    wait_until(lambda: one.outage is None)
+    wait_until(lambda: outage_watch.outage is None)
     begin, end = _said(caplog)
     assert begin == "redis_away: it is read-only (READONLY); work waits"
     assert end.startswith("redis_back")
 
 
-def test_a_brief_outage_is_tried_again_at_once_unless_it_goes_on(one: Watch) -> None:
-    assert one.saw(BRIEF) < 1
-    assert one.saw(BRIEF) < 1
-    assert one.outage is None
-    assert one.saw(BRIEF) >= watch.FIRST_BACKOFF
-    assert one.outage == BRIEF
+def test_a_brief_outage_is_tried_again_at_once_unless_it_goes_on(outage_watch: Watch) -> None:
+    assert outage_watch.saw(BRIEF) < 1
+    assert outage_watch.saw(BRIEF) < 1
+    assert outage_watch.outage is None
+    assert outage_watch.saw(BRIEF) >= watch.FIRST_BACKOFF
+    assert outage_watch.outage == BRIEF
 
 
 def test_an_outage_is_known_by_its_latest_reason_and_the_log_has_each_once(
-    one: Watch, works: Event, caplog: pytest.LogCaptureFixture, wait_until: Callable[..., object]
+    outage_watch: Watch,
+    works: Event,
+    caplog: pytest.LogCaptureFixture,
+    wait_until: Callable[..., object],
 ) -> None:
     for outage in (LASTING, FULL, BRIEF, LASTING, FULL):
-        one.saw(outage)
-    assert one.outage == FULL
+        outage_watch.saw(outage)
+    assert outage_watch.outage == FULL
     works.set()
-    wait_until(lambda: one.outage is None)
+    wait_until(lambda: outage_watch.outage is None)
     assert [line.partition(";")[0] for line in _said(caplog)][:-1] == [
         "redis_away: it is read-only (READONLY)",
         "redis_still_away: it is out of memory (OOM)",
@@ -95,23 +98,23 @@ def test_a_thread_whose_session_works_ends_an_outage_for_longer_each_time(
         if threading.get_ident() != here:
             raise OSError("no session left")
 
-    one = Watch("redis", probe, "work waits")
+    outage_watch = Watch("redis", probe, "work waits")
     quiet = []
     for _ in range(3):
         began = now[0]
-        one.saw(LASTING)
-        while one.outage is not None:
+        outage_watch.saw(LASTING)
+        while outage_watch.outage is not None:
             now[0] += 1.0
-            one.ask_here()
+            outage_watch.ask_here()
         quiet.append(now[0] - began)
     assert quiet == [3.0, 6.0, 12.0]
 
 
 def test_what_meets_an_outage_is_called_again_and_a_fault_is_not(
-    monkeypatch: pytest.MonkeyPatch, works: Event, one: Watch
+    monkeypatch: pytest.MonkeyPatch, works: Event, outage_watch: Watch
 ) -> None:
-    monkeypatch.setattr(watch, "database", one)
-    monkeypatch.setattr(one, "saw", lambda *_: 0.0)
+    monkeypatch.setattr(watch, "database", outage_watch)
+    monkeypatch.setattr(outage_watch, "saw", lambda *_: 0.0)
     answers: list[Exception | str] = [
         django.db.OperationalError("away"),
         django.db.InterfaceError("closed"),
@@ -131,9 +134,9 @@ def test_what_meets_an_outage_is_called_again_and_a_fault_is_not(
 
 
 def test_an_outage_that_outlasts_the_time_is_raised(
-    one: Watch, monkeypatch: pytest.MonkeyPatch
+    outage_watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "database", one)
+    monkeypatch.setattr(watch, "database", outage_watch)
 
     def call() -> None:
         raise django.db.OperationalError("away")

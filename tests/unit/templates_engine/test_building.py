@@ -61,11 +61,11 @@ def test_the_needed_variables_are_those_of_all_locales_parts_and_layouts() -> No
 
 def test_a_build_is_the_same_each_time_and_changes_with_its_layout() -> None:
     variants = {"default": {"subject": "s", "html": "{% extends 'l' %}"}}
-    one = build(draft("email", variants=variants, partials={"l": LAYOUT}))
+    first = build(draft("email", variants=variants, partials={"l": LAYOUT}))
     same = build(draft("email", variants=variants, partials={"l": LAYOUT}))
     other = build(draft("email", variants=variants, partials={"l": LAYOUT + " "}))
-    assert one == same
-    assert one.checksum != other.checksum
+    assert first == same
+    assert first.checksum != other.checksum
 
 
 def test_css_of_the_layout_reaches_the_content() -> None:

@@ -56,8 +56,8 @@ def test_a_viewer_is_offered_no_action(as_role: Any) -> None:
 def test_what_is_done_on_a_page_is_written_to_the_log(
     boss: Client, dead: Callable[..., Any], path: str, form: dict[str, Any], said: str
 ) -> None:
-    one = dead()
-    where = path.format(dead=one.pk, cause=one.fingerprint, row=one.notification_id)
+    letter = dead()
+    where = path.format(dead=letter.pk, cause=letter.fingerprint, row=letter.notification_id)
     boss.post(f"{BASE}/{where}", {"_form_submitted": "on", **form})
     entry = LogEntry.objects.get()
     assert said in entry.change_message

@@ -96,7 +96,9 @@ def test_each_form_that_adds_what_there_is_once_is_known(boss: Client) -> None:
 
 def _is_there_once(meta: Any) -> bool:
     unique = [field for field in meta.fields if field.unique and not field.primary_key]
-    constraints = [one for one in meta.constraints if isinstance(one, UniqueConstraint)]
+    constraints = [
+        constraint for constraint in meta.constraints if isinstance(constraint, UniqueConstraint)
+    ]
     return bool(unique or constraints or meta.unique_together)
 
 

@@ -106,8 +106,8 @@ def test_a_workbook_becomes_the_rows_of_the_form(
     made.active.append([436641234567, "0047"])
     made.save(out)
 
-    def answer(who: Client, content: bytes) -> Any:
-        return who.post("/send/sheet/", {"file": ContentFile(content, name="rows.xlsx")})
+    def answer(client: Client, content: bytes) -> Any:
+        return client.post("/send/sheet/", {"file": ContentFile(content, name="rows.xlsx")})
 
     rows = "recipient,code\n436641234567,0047\n"
     assert answer(boss, out.getvalue()).json() == {"rows": rows, "problem": ""}

@@ -152,13 +152,13 @@ def test_schedulers_count_each_settled_minute_once_and_old_counts_leave(
     throughput.tick()
     throughput.tick()
     kept = MinuteCount.objects.exclude(channel="")
-    assert [(one.minute, one.accepted, one.failed) for one in kept] == [
+    assert [(minute.minute, minute.accepted, minute.failed) for minute in kept] == [
         (then.replace(second=0), 1, 1)
     ]
     marks = MinuteCount.objects.filter(channel="")
-    assert marks.count() == len({one.minute for one in marks})
-    assert max(one.minute for one in marks) < now - throughput.SETTLED_AFTER
-    assert min(one.minute for one in marks) > now - timedelta(hours=2)
+    assert marks.count() == len({mark.minute for mark in marks})
+    assert max(mark.minute for mark in marks) < now - throughput.SETTLED_AFTER
+    assert min(mark.minute for mark in marks) > now - timedelta(hours=2)
     Notification.objects.all().delete()  # what is kept is not counted again
     throughput.forget()
     assert sum(sum(minute.failed.values()) for minute in throughput.last(60)) == 1

@@ -86,11 +86,11 @@ def test_each_of_many_is_linked_to_its_own_replay(dead: Callable[..., Any]) -> N
     ones = [dead(recipient=f"user{n}?result=permanent&code=550") for n in range(5)]
     bulk_replays.order("", 1000)
     work_off()
-    for one in ones:
-        one.refresh_from_db()
-        assert one.state == "replayed"
-        assert one.replayed_as.replay_of_id == one.notification_id
-        assert one.replayed_as.recipient == one.notification.recipient
+    for letter in ones:
+        letter.refresh_from_db()
+        assert letter.state == "replayed"
+        assert letter.replayed_as.replay_of_id == letter.notification_id
+        assert letter.replayed_as.recipient == letter.notification.recipient
 
 
 def test_a_forecast_goes_by_the_rate_or_by_the_pace_seen_where_that_is_slower(
@@ -114,8 +114,8 @@ def test_a_forecast_goes_by_the_rate_or_by_the_pace_seen_where_that_is_slower(
 def test_what_is_past_its_expiry_is_refused_and_counted_by_reason(
     dead: Callable[..., Any], age: Callable[..., None]
 ) -> None:
-    one = dead(expires=3600)
-    Notification.objects.filter(pk=one.notification_id).update(expires_at=one.created_at)
+    letter = dead(expires=3600)
+    Notification.objects.filter(pk=letter.notification_id).update(expires_at=letter.created_at)
     order = bulk_replays.order("", 100)
     work_off()
     order.refresh_from_db()
@@ -130,13 +130,13 @@ def test_an_impossible_rate_is_refused(dead: Callable[..., Any], rate: Any) -> N
 
 
 def test_discarding_wants_a_reason_and_keeps_it(boss: Client, dead: Callable[..., Any]) -> None:
-    one = dead()
-    boss.post(f"{CAUSES}{one.fingerprint}/discard/", {"reason": ""})
-    one.refresh_from_db()
-    assert one.state == "open"
-    boss.post(f"{CAUSES}{one.fingerprint}/discard/", {"reason": "test accounts"})
-    one.refresh_from_db()
-    assert (one.state, one.resolution, one.resolved_by.username) == (
+    letter = dead()
+    boss.post(f"{CAUSES}{letter.fingerprint}/discard/", {"reason": ""})
+    letter.refresh_from_db()
+    assert letter.state == "open"
+    boss.post(f"{CAUSES}{letter.fingerprint}/discard/", {"reason": "test accounts"})
+    letter.refresh_from_db()
+    assert (letter.state, letter.resolution, letter.resolved_by.username) == (
         "discarded",
         "test accounts",
         "boss",
@@ -146,27 +146,27 @@ def test_discarding_wants_a_reason_and_keeps_it(boss: Client, dead: Callable[...
 def test_one_is_replayed_from_its_page_and_only_once(
     boss: Client, dead: Callable[..., Any]
 ) -> None:
-    one = dead()
+    letter = dead()
     for _ in range(2):
-        boss.post(f"{LIST}{one.pk}/replay/", {"_form_submitted": "on"})
-    assert Notification.objects.filter(replay_of=one.notification).count() == 1
+        boss.post(f"{LIST}{letter.pk}/replay/", {"_form_submitted": "on"})
+    assert Notification.objects.filter(replay_of=letter.notification).count() == 1
 
 
 @pytest.mark.parametrize("verb", ["replay", "discard"])
 def test_who_may_only_look_can_neither_replay_nor_discard(
     browser_of: Callable[..., Any], dead: Callable[..., Any], verb: str
 ) -> None:
-    one = dead()
+    letter = dead()
     viewer = browser_of("view_faileddelivery")
     assert viewer.get(CAUSES).status_code == 200
     form = {"per_second": "5", "go": "", "reason": "why", "_form_submitted": "on"}
-    assert viewer.post(f"{CAUSES}{one.fingerprint}/{verb}/", form).status_code == 403
-    assert viewer.post(f"{LIST}{one.pk}/{verb}/", form).status_code == 403
-    one.refresh_from_db()
-    assert one.state == "open"
+    assert viewer.post(f"{CAUSES}{letter.fingerprint}/{verb}/", form).status_code == 403
+    assert viewer.post(f"{LIST}{letter.pk}/{verb}/", form).status_code == 403
+    letter.refresh_from_db()
+    assert letter.state == "open"
 
 
 def test_each_page_of_a_dead_letter_opens(boss: Client, dead: Callable[..., Any]) -> None:
-    one = dead()
-    for where in (LIST, f"{LIST}{one.pk}/change/", "/admin/notifications/bulkreplay/"):
+    letter = dead()
+    for where in (LIST, f"{LIST}{letter.pk}/change/", "/admin/notifications/bulkreplay/"):
         assert boss.get(where).status_code == 200

@@ -41,8 +41,8 @@ def lookups_of(model: Any) -> Iterator[str]:
 
 def parameters(listed: Any) -> Iterator[Any]:
     """Name what a page's filters ask by."""
-    for one in listed.list_filter:
-        yield one if isinstance(one, str) else one.parameter_name
+    for filter_ in listed.list_filter:
+        yield filter_ if isinstance(filter_, str) else filter_.parameter_name
 
 
 ADMINS = [*admin.site._registry.values()]

@@ -280,7 +280,7 @@ def test_a_schedule_is_found_by_typing_and_no_dropdown_holds_all_templates(boss:
             "term": "t299",
         },
     )
-    assert [one["text"] for one in found.json()["results"]] == ["t299"]
+    assert [result["text"] for result in found.json()["results"]] == ["t299"]
 
 
 def test_who_may_only_look_sees_no_recipient_and_no_context(boss: Client) -> None:

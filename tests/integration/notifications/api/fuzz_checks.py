@@ -37,10 +37,10 @@ def refused_as_documented(
     problem = response.json()
     responses = case.operation.definition.raw["responses"]
     listed = responses["422"].get("x-problems", [])
-    of_type = [one["field"] for one in listed if one["type"] == problem["type"]]
-    faults = [problem.get("field", ""), *(one["field"] for one in problem.get("errors", ()))]
-    anywhere = [one["field"] for one in listed]
-    if not _is_at(faults[0], of_type) or not all(_is_at(one, anywhere) for one in faults):
+    of_type = [entry["field"] for entry in listed if entry["type"] == problem["type"]]
+    faults = [problem.get("field", ""), *(error["field"] for error in problem.get("errors", ()))]
+    anywhere = [entry["field"] for entry in listed]
+    if not _is_at(faults[0], of_type) or not all(_is_at(fault, anywhere) for fault in faults):
         said = {name: problem.get(name) for name in ("type", "field", "detail", "errors")}
         raise AssertionError(f"Allowed by the document, and refused: {said}")
 

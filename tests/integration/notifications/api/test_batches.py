@@ -156,7 +156,7 @@ def broken(call: Caller, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_a_repeat_completes_what_a_crash_has_left_under_the_same_batch(
     call: Caller, broken: Any, row: dict[str, Any]
 ) -> None:
-    rows = [{**one, **row} for one in (*ROWS, {**SIMULATED, "recipient": ""})]
+    rows = [{**base, **row} for base in (*ROWS, {**SIMULATED, "recipient": ""})]
     assert repeated(call, rows).status_code == 500
     half = Batch.objects.get()
     assert (half.accepted, half.closed_at) == (2, None)

@@ -74,20 +74,22 @@ def test_generators_find_the_size_of_each_number_and_no_default_in_a_change() ->
     changes = [schema for name, schema in schemas.items() if name.endswith("Change")]
     assert len(changes) == 3
     fields = [field for change in changes for field in change["properties"].values()]
-    assert not any("default" in one for field in fields for one in (field, *field.get("anyOf", ())))
+    assert not any(
+        "default" in part for field in fields for part in (field, *field.get("anyOf", ()))
+    )
     assert "default" in schemas["JobDefinition"]["properties"]["misfire"]
 
 
 def _parts(schema: Any) -> Iterator[dict[str, Any]]:
     """Yield each object within a document, but for those in examples."""
     if isinstance(schema, list):
-        for one in schema:
-            yield from _parts(one)
+        for part in schema:
+            yield from _parts(part)
     elif isinstance(schema, dict):
         yield schema
-        for name, one in schema.items():
+        for name, part in schema.items():
             if name not in {"example", "examples"}:
-                yield from _parts(one)
+                yield from _parts(part)
 
 
 @pytest.mark.parametrize("how", ["", "?result=permanent&code=550"])

@@ -86,7 +86,7 @@ def test_a_csv_names_stored_recipients_categories_and_local_times(call: Caller) 
     text = "to,recipient,category,local_time,name\nc-1,,billing,09:00,Ada\nc-1,work,,,Ada\n"
     text += "c-1,,nope,,Ada\nc-1,,,9,Ada\n,eve,,,Eve\n"
     made = post_csv(call, text, channel="simulator", template="sale").json()
-    assert [(one["line"], one["field"]) for one in made["errors"]] == [
+    assert [(error["line"], error["field"]) for error in made["errors"]] == [
         (4, "category"),
         (5, "local_time"),
     ]
@@ -167,7 +167,7 @@ def test_the_account_of_a_row_is_a_field_with_and_without_a_template(
 ) -> None:
     with_it = "recipient,name,account\nada,Ada,simulator\nbob,Bob,none\n"
     made = post_csv(call, with_it, channel="simulator", template="greeting").json()
-    assert [(one["line"], one["field"]) for one in made["errors"]] == [(3, "account")]
+    assert [(error["line"], error["field"]) for error in made["errors"]] == [(3, "account")]
     assert Notification.objects.get().context == {"name": "Ada"}
     post_csv(call, "recipient,body,account\nada,Hi,simulator\n", channel="simulator")
     assert set(Notification.objects.values_list("account", flat=True)) == {"simulator"}

@@ -204,7 +204,7 @@ def test_a_mail_address_is_found_in_any_letter_case(call: Caller, asked: str) ->
     for filters in ({}, {"channel": "email"}):
         query = {"recipient": asked, **filters}
         found = call.ok("GET", "/notifications", query=query)["items"]
-        assert len([one for one in found if one["channel"] == "email"]) == expected
+        assert len([entry for entry in found if entry["channel"] == "email"]) == expected
     assert len(search.find(Notification.objects.all(), asked)) >= expected
     assert call.ok("GET", "/notifications", query={"recipient": asked, "archived": True}) == {
         "items": [],

@@ -45,7 +45,7 @@ def test_a_provider_tells_its_health(call: Caller) -> None:
     ProviderAccount.objects.create(name="sim-a", channel="sms", kind="simulator")
     health.forget()
     health.report("sim-a", Tally(bad=6, seconds=3.0, trailing=6))
-    found = {one["name"]: one for one in call.ok("GET", "/providers")}
+    found = {provider["name"]: provider for provider in call.ok("GET", "/providers")}
     assert found["sim-a"]["state"] == "circuit_open"
     assert found["sim-a"]["failures_in_a_row"] == 6
     assert found["sim-a"]["open_until"]

@@ -344,7 +344,7 @@ def test_an_unknown_field_is_answered_with_the_known_ones(
     call: Caller, path: str, body: dict[str, Any], field: str, meant: str
 ) -> None:
     said = call("POST", path, body).json()
-    of_field = [one["message"] for one in said["errors"] if one["field"] == field]
+    of_field = [error["message"] for error in said["errors"] if error["field"] == field]
     assert of_field == ["There is no such field."], said
     assert said["field"] == field
     assert said["hint"].startswith("Known fields: ")

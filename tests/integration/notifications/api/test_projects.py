@@ -39,10 +39,10 @@ def rehearse(shop: Any, caller: Callable[..., Caller]) -> Any:
     return caller(kind="test")
 
 
-def publish(who: Any, name: str, text: str) -> None:
-    who.ok("POST", "/templates", {"name": name, "channel": "simulator"})
-    who.ok("POST", f"/templates/{name}/versions", {"parts": {"body": text}})
-    who.ok("POST", f"/templates/{name}/versions/1/publish")
+def publish(caller_: Any, name: str, text: str) -> None:
+    caller_.ok("POST", "/templates", {"name": name, "channel": "simulator"})
+    caller_.ok("POST", f"/templates/{name}/versions", {"parts": {"body": text}})
+    caller_.ok("POST", f"/templates/{name}/versions/1/publish")
     catalog.clear()  # as the commit would, which a test does not come to
 
 
@@ -56,16 +56,16 @@ def test_the_same_idempotency_key_is_another_projects_own(
     call: Caller, shop: Any, rehearse: Any
 ) -> None:
     made = {
-        who.ok("POST", "/notifications", {**SIMULATED, "body": body}, Idempotency_Key="k")["id"]
-        for who, body in ((call, "a"), (shop, "b"), (rehearse, "c"))
+        caller_.ok("POST", "/notifications", {**SIMULATED, "body": body}, Idempotency_Key="k")["id"]
+        for caller_, body in ((call, "a"), (shop, "b"), (rehearse, "c"))
     }
     batches = {
-        who.ok("POST", "/notifications/batch", [SIMULATED], Idempotency_Key="k")["id"]
-        for who in (call, shop, rehearse)
+        caller_.ok("POST", "/notifications/batch", [SIMULATED], Idempotency_Key="k")["id"]
+        for caller_ in (call, shop, rehearse)
     }
     assert (len(made), len(batches)) == (3, 3)
-    for who, body in ((call, "a"), (shop, "b"), (rehearse, "c")):
-        again = who("POST", "/notifications", {**SIMULATED, "body": body}, Idempotency_Key="k")
+    for caller_, body in ((call, "a"), (shop, "b"), (rehearse, "c")):
+        again = caller_("POST", "/notifications", {**SIMULATED, "body": body}, Idempotency_Key="k")
         assert (again.status_code, again.json()["id"] in made) == (200, True)
 
 
@@ -85,15 +85,15 @@ def test_a_key_says_whose_a_notification_is_and_the_body_does_not(shop: Any) -> 
 def test_the_same_names_of_templates_and_jobs_are_each_projects_own(
     call: Caller, shop: Any, rehearse: Any
 ) -> None:
-    for number, who in enumerate((call, shop, rehearse)):
-        publish(who, "receipt", f"text {number}")
-        made = who.ok("POST", "/jobs", JOB)
+    for number, caller_ in enumerate((call, shop, rehearse)):
+        publish(caller_, "receipt", f"text {number}")
+        made = caller_.ok("POST", "/jobs", JOB)
         assert made["definition"]["name"] == made["name"] == "report"
-        assert who("POST", "/jobs", JOB).status_code == 409
-        listed = who.ok("GET", "/jobs", query={"name": "report"})["items"]
+        assert caller_("POST", "/jobs", JOB).status_code == 409
+        listed = caller_.ok("GET", "/jobs", query={"name": "report"})["items"]
         assert [job["id"] for job in listed] == [made["id"]]
         body = {"channel": "simulator", "recipient": "ada", "template": "receipt"}
-        sent = who.ok("POST", "/notifications", body)
+        sent = caller_.ok("POST", "/notifications", body)
         assert f"text {number}" in pinned(Notification.objects.get(id=sent["id"]))
     assert PeriodicTask.objects.count() == Template.objects.count() == 3
 
@@ -118,12 +118,12 @@ def test_a_job_of_a_project_sends_for_it_whatever_its_arguments_say(
 ) -> None:
     made = shop.ok("POST", "/jobs", JOB)
     assert made["definition"]["kwargs"]["project"] == "shop"
-    for who in (call, shop):
+    for caller_ in (call, shop):
         foreign = {**JOB, "name": "x", "kwargs": {**SIMULATED, "project": "none"}}
-        assert who("POST", "/jobs", foreign).status_code == 403
+        assert caller_("POST", "/jobs", foreign).status_code == 403
         change = {"kwargs": {**SIMULATED, "project": "none"}}
-        if who is shop:
-            assert who("PATCH", f"/jobs/{made['id']}", change).status_code == 403
+        if caller_ is shop:
+            assert caller_("PATCH", f"/jobs/{made['id']}", change).status_code == 403
     assert call("POST", "/jobs", {**JOB, "name": ":shop/x"}).status_code == 422
     assert rehearse("POST", "/jobs", {**JOB, "handler": "x.y"}).status_code == 403
 
@@ -132,12 +132,12 @@ def test_keys_that_jobs_share_are_shared_within_a_project_alone(
     call: Caller, shop: Any, rehearse: Any
 ) -> None:
     keys = {"concurrency_key": "one", "unique_key": "nightly", "unique_seconds": 1_000_000}
-    for who in (rehearse, shop, call):  # the first would hold up the others for days
-        made = who.ok("POST", "/jobs", {**JOB, **keys, "overlap": "skip"})
+    for caller_ in (rehearse, shop, call):  # the first would hold up the others for days
+        made = caller_.ok("POST", "/jobs", {**JOB, **keys, "overlap": "skip"})
         assert made["definition"].items() >= keys.items()
-        statuses = [who.ok("POST", f"/jobs/{made['id']}/run")["status"] for _ in range(2)]
+        statuses = [caller_.ok("POST", f"/jobs/{made['id']}/run")["status"] for _ in range(2)]
         assert [status.startswith("skipped") for status in statuses] == [False, True]
-        changed = who.ok("PATCH", f"/jobs/{made['id']}", {"concurrency_key": "two"})
+        changed = caller_.ok("PATCH", f"/jobs/{made['id']}", {"concurrency_key": "two"})
         assert changed["definition"]["concurrency_key"] == "two"
         assert changed["definition"]["unique_key"] == "nightly"
     for key in ("name", "unique_key", "concurrency_key"):
@@ -162,8 +162,8 @@ def test_a_suppression_holds_back_its_project_alone(call: Caller, shop: Any, reh
     shop.ok("POST", "/suppressions", {"channel": "simulator", "recipient": "ada"})
     rehearse.ok("POST", "/suppressions", {"channel": "simulator", "recipient": "bob"})
     statuses = [
-        who.ok("POST", "/notifications", {**SIMULATED, "recipient": recipient})["status"]
-        for who in (call, shop, rehearse)
+        caller_.ok("POST", "/notifications", {**SIMULATED, "recipient": recipient})["status"]
+        for caller_ in (call, shop, rehearse)
         for recipient in ("ada", "bob")
     ]
     assert statuses == ["queued", "queued", "suppressed", "queued", "queued", "suppressed"]
@@ -222,13 +222,13 @@ def test_a_job_that_sends_needs_what_it_does(
     call: Caller, caller: Callable[..., Caller], scopes: list[Any]
 ) -> None:
     made = call.ok("POST", "/jobs", JOB)
-    who = caller(scopes=scopes)
+    caller_ = caller(scopes=scopes)
     for method, path, body in (
         ("POST", "/jobs", {**JOB, "name": "other"}),
         ("PATCH", f"/jobs/{made['id']}", {"schedule": {"every": 1}}),
         ("POST", f"/jobs/{made['id']}/run", None),
         ("POST", f"/jobs/{made['id']}/resume", None),
     ):
-        response = who(method, path, body)
+        response = caller_(method, path, body)
         assert response.status_code == 403
         assert "missing-scope" in response.json()["type"]

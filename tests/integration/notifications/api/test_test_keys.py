@@ -48,8 +48,8 @@ def test_a_replay_of_a_test_stays_a_test_and_a_real_one_is_out_of_reach(
     rehearse: Any, call: Caller
 ) -> None:
     body = {**SIMULATED, "recipient": "ada?result=permanent"}
-    for who in (rehearse, call):
-        made = who.ok("POST", "/notifications", body)
+    for caller in (rehearse, call):
+        made = caller.ok("POST", "/notifications", body)
         with pytest.raises(DeliveryFailed):
             deliveries.deliver_one(UUID(made["id"]), worker="test")
     mine = FailedDelivery.objects.get(notification__test=True)

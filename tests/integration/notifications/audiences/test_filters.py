@@ -81,7 +81,7 @@ def beside(field: str, op: str, value: Any) -> dict[str, Any]:
 def people(db: None) -> None:
     categories.forget()
     rows = [{"id": name, **fields} for name, fields in PEOPLE.items()]
-    assert [one.error for one in save_recipients(rows)] == [None] * 3
+    assert [saved_row.error for saved_row in save_recipients(rows)] == [None] * 3
     save_recipients([{"id": "ada", "attributes": {"plan": "gold"}}], test=True)
     Recipient.objects.filter(key="bob").update(
         choices={"marketing": {"email": True, "push": False}, "": {"sms": False}},
@@ -142,7 +142,7 @@ FOUND = [
 @pytest.mark.parametrize(("given", "names"), FOUND, ids=str)
 def test_a_filter_finds_whom_it_describes(people: None, given: Any, names: str) -> None:
     found = saved.preview(given, LIVE)
-    assert sorted(one["id"] for one in found.recipients) == names.split()
+    assert sorted(recipient["id"] for recipient in found.recipients) == names.split()
     assert found.count == len(names.split())
 
 
@@ -179,7 +179,7 @@ def test_a_condition_of_consent_is_the_rule_of_preferences(
 
 
 def _found(given: dict[str, Any]) -> set[str]:
-    return {one["id"] for one in saved.preview(given, LIVE, limit=1_000).recipients}
+    return {recipient["id"] for recipient in saved.preview(given, LIVE, limit=1_000).recipients}
 
 
 def deep(depth: int) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def deep(depth: int) -> dict[str, Any]:
 def wide(*counts: int) -> dict[str, Any]:
     """Conditions of so many values each."""
     among = [[f"v{number}" for number in range(count)] for count in counts]
-    return {"or": [condition(f"attributes.a{n}", "in", one) for n, one in enumerate(among)]}
+    return {"or": [condition(f"attributes.a{n}", "in", values) for n, values in enumerate(among)]}
 
 
 BAD: list[tuple[Any, str, type[errors.InvalidNotification]]] = [
@@ -310,7 +310,7 @@ def test_an_audience_is_saved_counted_shown_changed_and_deleted(
     assert call.ok("GET", "/audiences/gold") == made.json()
     assert call.ok("GET", "/audiences/gold/preview", query={"limit": 1})["count"] == 2
     tried = call.ok("POST", "/audiences/preview", {"filter": gold["filter"]})
-    assert sorted(one["id"] for one in tried["recipients"]) == ["ada", "eve"]
+    assert sorted(recipient["id"] for recipient in tried["recipients"]) == ["ada", "eve"]
     assert count_audience("gold") == preview_audience("gold").count == 2
     for url in ("", f"{Audience.objects.get().pk}/change/"):
         client.force_login(

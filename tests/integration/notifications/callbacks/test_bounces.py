@@ -113,7 +113,9 @@ def test_a_bounce_of_a_mail_in_the_archive_suppresses_and_changes_nothing_there(
     for recipient in (ADA, "bob@example.org"):
         bounces.take(returned("exim_gone", row, recipient=recipient), path_of(row))
     bounces.take(returned("exim_delayed", row), path_of(row))
-    assert {one.recipient: one.reason for one in Suppression.objects.all()} == {
+    assert {
+        suppression.recipient: suppression.reason for suppression in Suppression.objects.all()
+    } == {
         ADA: "hard_bounce",
         "bob@example.org": "hard_bounce",
     }

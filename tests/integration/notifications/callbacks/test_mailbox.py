@@ -228,7 +228,7 @@ def test_schedulers_read_the_mailbox_one_at_a_time_and_doctor_sees_it_away(
         assert caplog.text.count("mailbox_read") == 1
     finally:
         server.stop()
-    assert {one.tick() for one in readers * 2} == {mailbox.INTERVAL}
+    assert {reader.tick() for reader in readers * 2} == {mailbox.INTERVAL}
     assert caplog.text.count("mailbox_away") == 1
     [finding] = delivery.mailbox_of_bounces()
     assert finding.id == "mail.mailbox"

@@ -28,7 +28,7 @@ def test_a_mail_that_asks_for_it_tells_that_it_was_opened(
     (claim,) = claims.claim([asked.id])
     plain = send(**mail, html=html, test=True)
     content = pipeline._render([claim, *claims.claim([plain.id])])[0]
-    with_picture, without = (str(one.content["html"]) for one in content)
+    with_picture, without = (str(parts.content["html"]) for parts in content)
     assert "opened" not in without
     path = with_picture.partition('src="https://n.example.org')[2].partition('"')[0]
     assert with_picture.endswith("</body></html>")

@@ -76,7 +76,7 @@ def test_every_form_of_canvas_has_its_effect(
     failing_app_task = chain(fail.si(), send("after a failure"))()
 
     # Every result ends as Celery says, whoever asks.
-    ids = [str(one.id) for one in result["group"].results]
+    ids = [str(member.id) for member in result["group"].results]
     assert result["group"].get(timeout=60) == ids
     assert result["chain"].get(timeout=60) == str(row("end of chain").id)
     assert result["both"].get(timeout=60) == str(row("both").id)
@@ -108,7 +108,7 @@ def test_every_form_of_canvas_has_its_effect(
         ("header only", []),
         ("part", []),
     ]
-    wait_until(lambda: all(one in calls(redis_client) for one in expected))
+    wait_until(lambda: all(call_ in calls(redis_client) for call_ in expected))
     wait_until(lambda: "chord error" in {what for what, _ in calls(redis_client)})
     chord_parts = [str(row("header 1").id), str(row("header 2").id), "part"]
     assert ("chord", [chord_parts]) in calls(redis_client)

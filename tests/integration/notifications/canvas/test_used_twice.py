@@ -96,7 +96,7 @@ def test_each_use_of_a_canvas_sends_all_of_it(transactional_db: None, together: 
     deliver_all()
     counts = sent()
     assert {name for name, _ in counts} >= set(FORMS) - {"frozen chord, again"}
-    assert {one: count for one, count in counts.items() if count != COUNTS.get(one, 2)} == {}
+    assert {name: count for name, count in counts.items() if count != COUNTS.get(name, 2)} == {}
 
 
 def test_a_chord_with_an_id_of_its_own_is_refused_while_its_first_use_runs(

@@ -209,7 +209,7 @@ def test_a_delivery_window_keeps_the_order_and_the_waits(call: Caller, deliver: 
     firsts = set()
     for _ in range(5):
         run = call.ok("POST", "/chain-runs", {"chain": body, "category": "billing"})
-        due = [datetime.fromisoformat(one["due_at"]) for one in run["steps"]]
+        due = [datetime.fromisoformat(step["due_at"]) for step in run["steps"]]
         gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(due)]
         assert gaps == [60, 90, 60]
         firsts.add(due[0])

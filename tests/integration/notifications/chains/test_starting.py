@@ -233,9 +233,9 @@ def test_over_http_a_run_tells_its_story_and_reading_ends_it(
     call.ok(
         "POST", "/chains", {"name": "code", **chain(step("ada", 60), step("bob"), stop_on="read")}
     )
-    assert [one["stop_on"] for one in call.ok("GET", "/chains")] == ["read"]
+    assert [chain["stop_on"] for chain in call.ok("GET", "/chains")] == ["read"]
     run = call.ok("POST", "/chain-runs", {"chain": "code"}, Idempotency_Key="k")
-    assert (run["state"], [one["status"] for one in run["steps"]]) == (
+    assert (run["state"], [step["status"] for step in run["steps"]]) == (
         "running",
         ["queued", "scheduled"],
     )

@@ -43,8 +43,8 @@ def test_every_error_that_the_database_answers_is_waited_out(
         def checked() -> str:
             return str(api.get("/healthz/ready").json()["checks"]["database"])
 
-        def said(process: RunningProcess, what: str) -> int:
-            return process.output().count(f"database_{what}")
+        def said(process: RunningProcess, event: str) -> int:
+            return process.output().count(f"database_{event}")
 
         def submit() -> httpx.Response:
             return api.post("/api/v1/notifications", json=SIMULATED)

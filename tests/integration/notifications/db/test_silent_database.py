@@ -37,9 +37,11 @@ def sockets(process: RunningProcess, port: int) -> dict[int, int]:
     """Count the open sockets to a port, of a process and of each of its children."""
     main = psutil.Process(process.pid)
     counts = {}
-    for one in [main, *main.children(recursive=True)]:
-        found = one.net_connections("tcp")
-        counts[one.pid] = sum(bool(it.raddr) and it.raddr.port == port for it in found)
+    for member in [main, *main.children(recursive=True)]:
+        found = member.net_connections("tcp")
+        counts[member.pid] = sum(
+            bool(socket_.raddr) and socket_.raddr.port == port for socket_ in found
+        )
     return counts
 
 

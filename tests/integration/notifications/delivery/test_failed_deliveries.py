@@ -41,8 +41,10 @@ def test_failures_of_one_cause_share_a_fingerprint(dead: Callable[..., FailedDel
         ("mailbox full", "no such user", False),
     ],
 )
-def test_a_fingerprint_looks_past_addresses_and_numbers(one: str, other: str, same: bool) -> None:
-    prints = [fingerprint("email", "smtp", "rejected", "550", d) for d in (one, other)]
+def test_a_fingerprint_looks_past_addresses_and_numbers(
+    first: str, second: str, same: bool
+) -> None:
+    prints = [fingerprint("email", "smtp", "rejected", "550", d) for d in (first, second)]
     assert (prints[0] == prints[1]) is same
 
 

@@ -59,10 +59,10 @@ def deliver_all() -> Any:
     return tasks.deliver_due("simulator", "medium", 100)
 
 
-def assert_others_were_sent(rows: Any, one: Any, sent: Callable[..., Counter[Any]]) -> None:
+def assert_others_were_sent(rows: Any, bad: Any, sent: Callable[..., Counter[Any]]) -> None:
     times = sent()
-    assert {times[str(row.id)] for row in rows if row != one} == {1}
-    others = Notification.objects.exclude(id=one.id)
+    assert {times[str(row.id)] for row in rows if row != bad} == {1}
+    others = Notification.objects.exclude(id=bad.id)
     assert set(others.values_list("status", "attempt_count")) == {(Status.SENT, 1)}
 
 

@@ -196,9 +196,9 @@ def assert_sent_once(others: Any, flown: Any) -> None:
 def test_a_breach_costs_the_message_that_it_is_about(
     sent_by: Callable[..., Any], provider: Any, result: str, code: Any
 ) -> None:
-    one, others = sent_by(provider)
+    bad, others = sent_by(provider)
     assert_sent_once(others, provider.flown)
-    attempt = one.attempts.get()
+    attempt = bad.attempts.get()
     assert (attempt.result, attempt.code) == (result, code)
 
 
@@ -207,9 +207,9 @@ def test_a_breach_costs_the_message_that_it_is_about(
 )
 def test_it_may_raise_anything(sent_by: Callable[..., Any], error: Any) -> None:
     Raises.error = error
-    one, others = sent_by(Raises)
+    bad, others = sent_by(Raises)
     assert_sent_once(others, Raises.flown)
-    assert (one.attempts.get().code, one.reason) == (type(error).__name__, "provider_error")
+    assert (bad.attempts.get().code, bad.reason) == (type(error).__name__, "provider_error")
 
 
 @pytest.mark.parametrize("error", EXITS, ids=lambda error: type(error).__name__)
@@ -224,15 +224,15 @@ def test_what_would_end_the_process_costs_one_message_of_one_that_sends_one_by_o
 
 def test_an_error_of_ours_that_it_raises_means_what_it_says(sent_by: Callable[..., Any]) -> None:
     Raises.error = PermanentError("There is no such loft.", code="404")
-    one, others = sent_by(Raises)
+    bad, others = sent_by(Raises)
     assert_sent_once(others, Raises.flown)
-    assert (one.status, one.attempts.get().code) == (Status.FAILED, "404")
+    assert (bad.status, bad.attempts.get().code) == (Status.FAILED, "404")
 
 
 def test_at_most_once_holds_for_what_it_tells_nothing_of(sent_by: Callable[..., Any]) -> None:
-    one, others = sent_by(RaisesAfterwards, guarantee="at_most_once")
+    bad, others = sent_by(RaisesAfterwards, guarantee="at_most_once")
     assert_sent_once(others, RaisesAfterwards.flown)
-    assert (one.status, one.reason) == (Status.FAILED, "outcome_unknown")
+    assert (bad.status, bad.reason) == (Status.FAILED, "outcome_unknown")
     assert RaisesAfterwards.flown["p7bad"] == 1
 
 
@@ -251,7 +251,7 @@ def test_what_it_reads_ahead_is_bounded_and_the_rest_is_sent_one_by_one(
 
 
 def test_one_that_does_not_begin_has_delivered_nothing(sent_by: Callable[..., Any]) -> None:
-    one, others = sent_by(DoesNotBegin, guarantee="at_most_once")
+    bad, others = sent_by(DoesNotBegin, guarantee="at_most_once")
     assert not DoesNotBegin.flown
-    assert one.status == Status.SCHEDULED
+    assert bad.status == Status.SCHEDULED
     assert set(others.values_list("status", flat=True)) == {Status.SCHEDULED}

@@ -86,7 +86,7 @@ def rows(transactional_db: None, sent: Sent) -> Rows:
         each = [{"recipient": f"p{number}"} for number in range(COUNT)]
         fields: dict[str, Any] = {"channel": "simulator", "body": "Hello", **common}
         ids = submission.send_many(each, **fields).ids
-        return dict(zip((one["recipient"] for one in each), ids, strict=True))
+        return dict(zip((fields["recipient"] for fields in each), ids, strict=True))
 
     return accept
 
@@ -141,12 +141,14 @@ def test_what_is_quarantined_keeps_no_worker_and_no_scheduler_busy(
     trouble()
     deliver()
     rested()
-    (waiting,) = [one for one in backlog.look(100) if one.channel == "simulator" and one.due]
+    (waiting,) = [
+        queue for queue in backlog.look(100) if queue.channel == "simulator" and queue.due
+    ]
     assert waiting.due == 1  # its time is over, so that it is tried again
     for _ in range(2):
         deliver()
         rested()
-    assert not any(one.due for one in backlog.look(100))
+    assert not any(queue.due for queue in backlog.look(100))
     assert not backlog.turn_of("simulator", "medium").behind
     assert backlog.oldest([("simulator", "medium")]) == {}
     assert claims.claim([ids[BAD]]) == []

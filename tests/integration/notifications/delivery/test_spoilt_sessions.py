@@ -59,11 +59,16 @@ def test_what_a_provider_tells_is_recorded_at_its_first_attempt() -> None:
     for name, harm in harms_of_this_database().items():
         Spoiling.harm, Spoiling.called = staticmethod(harm), Counter()
         to = [f"{outcome}-{number}" for outcome in OUTCOMES for number in range(3)]
-        batch = send_many([{"recipient": one} for one in to], channel="chat", body="Hi").batch
+        batch = send_many(
+            [{"recipient": recipient} for recipient in to], channel="chat", body="Hi"
+        ).batch
         pipeline.deliver(claims.claim_due("chat", "medium", 10), worker="worker-1")
         connection.close()  # what was not committed is gone
         rows = Notification.objects.filter(batch=batch)
         found = {row.recipient: (row.status, row.attempt_count) for row in rows}
-        assert (name, found) == (name, {one: (OUTCOMES[one[:-2]][1], 1) for one in to})
+        assert (name, found) == (
+            name,
+            {recipient: (OUTCOMES[recipient[:-2]][1], 1) for recipient in to},
+        )
         assert (name, set(Spoiling.called.values())) == (name, {1})
         assert watch.database.outage is None

@@ -177,7 +177,7 @@ def test_an_entry_that_is_no_address_costs_itself_and_one_mailbox_gets_one(
     events.emit("invoice.issued", {"list": entries})
     assert [row.recipient for row in Notification.objects.all()] == ["ok@example.org"]
     assert effects() == [("caused", "", ""), *[("refused", "recipient", "")] * 5]
-    assert all(one.detail for one in EventEffect.objects.filter(outcome="refused"))
+    assert all(effect.detail for effect in EventEffect.objects.filter(outcome="refused"))
     EventEffect.objects.all().delete()
     events.emit("invoice.issued", {"list": []})
     assert effects() == [("refused", "recipients", "")]

@@ -76,11 +76,11 @@ def ours(
             deliver(*Notification.objects.filter(status="queued").order_by("id"))
             # Each recipient has a mail of their own; of one message these are alike.
             found = [
-                message_from_bytes(one.octets.rstrip(), policy=policy.default)
-                for one in smtp_server.messages
+                message_from_bytes(mail.octets.rstrip(), policy=policy.default)
+                for mail in smtp_server.messages
             ]
-            alike = {(one["To"], one["Cc"], one.as_string()[-20:]): one for one in found}
-            return sorted(alike.values(), key=lambda one: str(one["To"]))
+            alike = {(mail["To"], mail["Cc"], mail.as_string()[-20:]): mail for mail in found}
+            return sorted(alike.values(), key=lambda mail: str(mail["To"]))
 
     return Ours
 
@@ -99,8 +99,8 @@ def test_they_pass_with_our_backend(theirs: Any, ours: Any) -> None:
 def sent(deliver: Callable[..., Any], smtp_server: SmtpServer) -> Callable[..., Any]:
     def sent() -> list[Any]:
         rows = Notification.objects.filter(status="queued").order_by("id")
-        assert {one.status for one in deliver(*rows)} == {"sent"}
-        return sorted(smtp_server.messages, key=lambda one: one.recipients)
+        assert {recorded.status for recorded in deliver(*rows)} == {"sent"}
+        return sorted(smtp_server.messages, key=lambda mail: mail.recipients)
 
     return sent
 
@@ -108,27 +108,27 @@ def sent(deliver: Callable[..., Any], smtp_server: SmtpServer) -> Callable[..., 
 def test_send(sent: Callable[..., Any]) -> None:
     email = EmailMessage("Subject", "Content\n", FROM, ["to@example.org"])
     assert get_connection().send_messages([email]) == 1
-    [one] = sent()
-    assert one.message["subject"] == "Subject"
-    assert one.message.get_payload().split() == ["Content"]
-    assert one.message["from"] == FROM
-    assert one.message.get_all("to") == ["to@example.org"]
+    [mail] = sent()
+    assert mail.message["subject"] == "Subject"
+    assert mail.message.get_payload().split() == ["Content"]
+    assert mail.message["from"] == FROM
+    assert mail.message.get_all("to") == ["to@example.org"]
 
 
 def test_send_unicode(sent: Callable[..., Any]) -> None:
     email = EmailMessage("Chère maman", "Je t'aime très fort\n", FROM, ["to@example.org"])
     assert get_connection().send_messages([email]) == 1
-    [one] = sent()
-    assert one.message["subject"] == "Chère maman"
-    assert one.message.get_content().strip() == "Je t'aime très fort"
+    [mail] = sent()
+    assert mail.message["subject"] == "Chère maman"
+    assert mail.message.get_content().strip() == "Je t'aime très fort"
 
 
 def test_send_long_lines(sent: Callable[..., Any]) -> None:
     email = EmailMessage("Subject", "Comment ça va? " * 100, FROM, ["to@example.org"])
     email.send()
-    [one] = sent()
-    assert max(map(len, one.octets.split(b"\r\n"))) <= 998
-    assert one.message.get_content().strip() == ("Comment ça va? " * 100).strip()
+    [mail] = sent()
+    assert max(map(len, mail.octets.split(b"\r\n"))) <= 998
+    assert mail.message.get_content().strip() == ("Comment ça va? " * 100).strip()
 
 
 def test_send_many(sent: Callable[..., Any]) -> None:
@@ -150,8 +150,8 @@ def test_send_mass_mail() -> None:
 def test_send_verbose_name(sent: Callable[..., Any]) -> None:
     name = '"Firstname Sürname" <shop@example.org>'
     EmailMessage("Subject", "Content", name, ["to@example.org"]).send()
-    [one] = sent()
-    assert one.message["from"].addresses[0].display_name == "Firstname Sürname"
+    [mail] = sent()
+    assert mail.message["from"].addresses[0].display_name == "Firstname Sürname"
 
 
 def test_plaintext_send_html(sent: Callable[..., Any]) -> None:
@@ -169,17 +169,17 @@ def test_plaintext_send_html(sent: Callable[..., Any]) -> None:
 def test_message_cc_header(sent: Callable[..., Any]) -> None:
     EmailMessage("S", "B", FROM, ["to@example.org"], cc=["cc@example.org"]).send()
     copied, addressed = sent()
-    for one in (copied, addressed):
-        assert one.message["to"] == "to@example.org"
-        assert one.message["cc"] == "cc@example.org"
+    for mail in (copied, addressed):
+        assert mail.message["to"] == "to@example.org"
+        assert mail.message["cc"] == "cc@example.org"
     assert (copied.recipients, addressed.recipients) == (["cc@example.org"], ["to@example.org"])
 
 
 def test_idn_send(sent: Callable[..., Any]) -> None:
     EmailMessage("S", "B", FROM, ["to@öäü.com"], cc=["cc@öäü.com"]).send()
-    for one in sent():
-        assert one.message["to"] == "to@xn--4ca9at.com"
-        assert one.message["cc"] == "cc@xn--4ca9at.com"
+    for mail in sent():
+        assert mail.message["to"] == "to@xn--4ca9at.com"
+        assert mail.message["cc"] == "cc@xn--4ca9at.com"
 
 
 def test_recipient_without_domain() -> None:
@@ -191,8 +191,8 @@ def test_lazy_addresses(sent: Callable[..., Any]) -> None:
     sender: Any = gettext_lazy(FROM)
     recipient: Any = gettext_lazy("to@example.org")
     EmailMessage("S", "B", sender, [recipient]).send()
-    [one] = sent()
-    assert (one.sender, one.recipients) == (FROM, ["to@example.org"])
+    [mail] = sent()
+    assert (mail.sender, mail.recipients) == (FROM, ["to@example.org"])
 
 
 def test_close_connection() -> None:

@@ -44,7 +44,7 @@ def arrive(deliver: Callable[..., Any], smtp_server: SmtpServer) -> Callable[...
     def arrive() -> Any:
         rows = list(Notification.objects.filter(status="queued").order_by("id"))
         recorded = deliver(*rows)
-        assert {one.status for one in recorded} == {"sent"}
+        assert {record.status for record in recorded} == {"sent"}
         return smtp_server.messages[-len(rows) :]
 
     return arrive
@@ -72,18 +72,18 @@ def test_each_recipient_has_a_row_and_all_see_to_and_cc(arrive: Callable[..., An
         reply_to=["help@example.org"],
     )
     assert message.send() == 1
-    got = sorted(arrive(), key=lambda one: one.recipients)
-    assert [one.recipients for one in got] == [
+    got = sorted(arrive(), key=lambda mail: mail.recipients)
+    assert [mail.recipients for mail in got] == [
         ["ada@example.org"],
         ["bob@example.org"],
         ["carol@example.org"],
         ["dave@example.org"],
     ]
-    for one in got:
-        assert one.message["To"] == "ada@example.org, Bob <bob@example.org>"
-        assert one.message["Cc"] == "carol@example.org"
-        assert one.message["Reply-To"] == "help@example.org"
-        assert b"dave" not in one.octets.replace(str(one.recipients).encode(), b"")
+    for arrived in got:
+        assert arrived.message["To"] == "ada@example.org, Bob <bob@example.org>"
+        assert arrived.message["Cc"] == "carol@example.org"
+        assert arrived.message["Reply-To"] == "help@example.org"
+        assert b"dave" not in arrived.octets.replace(str(arrived.recipients).encode(), b"")
     assert MailContent.objects.count() == 1
 
 
@@ -91,13 +91,13 @@ def test_a_mailbox_that_is_named_twice_gets_one_mail(arrive: Callable[..., Any])
     names = ["ada@example.org", "Ada <ada@EXAMPLE.org>", "x@xn--bcher-kva.example"]
     message = EmailMessage("S", "B", SENDER, to=names, bcc=["x@bücher.example", names[0]])
     assert message.send() == 1
-    assert sorted(one.recipients[0] for one in arrive()) == [names[0], names[2]]
+    assert sorted(mail.recipients[0] for mail in arrive()) == [names[0], names[2]]
 
 
 def test_a_suppressed_recipient_costs_no_other(arrive: Callable[..., Any]) -> None:
     suppressions.suppress("email", "bob@example.org", "hard_bounce")
     assert send_mail("S", "B", SENDER, ["ada@example.org", "bob@example.org"]) == 1
-    assert [one.recipients for one in arrive()] == [["ada@example.org"]]
+    assert [mail.recipients for mail in arrive()] == [["ada@example.org"]]
     assert Notification.objects.get(recipient="bob@example.org").status == "suppressed"
 
 
@@ -105,7 +105,7 @@ def test_a_recipient_that_is_none_costs_no_other_and_is_a_failed_delivery(
     arrive: Callable[..., Any],
 ) -> None:
     assert send_mail("S", "B", SENDER, ["ada@example.org", "nobody"]) == 0
-    assert [one.recipients for one in arrive()] == [["ada@example.org"]]
+    assert [mail.recipients for mail in arrive()] == [["ada@example.org"]]
     assert FailedDelivery.objects.filter(request__recipient="nobody").exists()
     with pytest.raises(errors.MalformedRecipient):
         send_mail("S", "B", SENDER, ["nobody"])
@@ -303,8 +303,8 @@ def test_password_resets_and_mails_to_admins(
     form = PasswordResetForm({"email": "ada@example.org"})
     assert form.is_valid()
     form.save(request=rf.get("/"), from_email=SENDER)
-    reset, to_ops, to_root = sorted(arrive(), key=lambda one: one.recipients)
-    assert [one.recipients for one in (to_root, to_ops)] == [
+    reset, to_ops, to_root = sorted(arrive(), key=lambda mail: mail.recipients)
+    assert [mail.recipients for mail in (to_root, to_ops)] == [
         ["root@example.org"],
         ["ops@example.org"],
     ]

@@ -121,12 +121,16 @@ def test_the_python_client_turns_the_pages_and_filters(
         )["id"]
         for n in range(5)
     ]
-    assert [one["id"] for one in notify.get_all_notifications_iterator()] == ids[::-1]
+    assert [notification["id"] for notification in notify.get_all_notifications_iterator()] == ids[
+        ::-1
+    ]
     Notification.objects.filter(id=ids[0]).update(status=Status.FAILED, reason="rejected")
     Notification.objects.filter(id=ids[1]).update(status=Status.FAILED, reason="render_error")
 
     def found(**filters: Any) -> list[Any]:
-        return [one["id"] for one in notify.get_all_notifications_iterator(**filters)]
+        return [
+            notification["id"] for notification in notify.get_all_notifications_iterator(**filters)
+        ]
 
     assert found(status="permanent-failure") == [ids[0]]
     assert found(status="technical-failure") == [ids[1]]
@@ -153,10 +157,10 @@ def test_each_status_has_one_word_which_finds_it_again(db: None, status: Any) ->
 
 
 def test_the_python_client_reads_and_previews_templates(notify: Any) -> None:
-    one = notify.get_template("receipt")
-    assert one["body"] == "Dear ((first_name)), thank you."
-    assert one["personalisation"]["first_name"] == {"required": True}
-    assert notify.get_template_version("receipt", 1) == one
+    template = notify.get_template("receipt")
+    assert template["body"] == "Dear ((first_name)), thank you."
+    assert template["personalisation"]["first_name"] == {"required": True}
+    assert notify.get_template_version("receipt", 1) == template
     names = [each["name"] for each in notify.get_all_templates()["templates"]]
     assert names == ["code", "receipt"]
     assert [t["id"] for t in notify.get_all_templates("sms")["templates"]] == ["code"]
@@ -242,7 +246,7 @@ def test_a_key_that_is_not_one_reaches_nothing(
         NotificationsAPIClient(f"live-{uuid4()}-{uuid4()}", base_url=live_server.url),
         NotificationsAPIClient(f"live-{'x' * 36}-{uuid4()}", base_url=live_server.url),
     ]
-    assert [answer_of(CALLS["list_templates"], one) for one in wrong] == [403, 403, 403]
+    assert [answer_of(CALLS["list_templates"], arguments) for arguments in wrong] == [403, 403, 403]
     settings.SECRET_KEY_FALLBACKS = ["another" * 10]
     api_keys.revoke(row)
     assert answer_of(CALLS["list_templates"], client) == 403

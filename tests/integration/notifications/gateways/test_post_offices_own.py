@@ -31,7 +31,7 @@ def arrive(deliver: Callable[..., Any], smtp_server: SmtpServer) -> Callable[...
 
     def arrive(message: Any) -> Any:
         assert message.send() == 1
-        assert {one.status for one in deliver(*Notification.objects.all())} == {"sent"}
+        assert {recorded.status for recorded in deliver(*Notification.objects.all())} == {"sent"}
         return smtp_server.messages[-1].message
 
     return arrive
@@ -77,7 +77,10 @@ def test_attachments_keep_name_and_type_and_are_stored_once_for_all(
     message.attach("photo", b"\xff\xd8\xff", "image/jpeg")
     message.attach_file(str(path))
     got = arrive(message)
-    assert [(one.get_filename(), one.get_content_type()) for one in got.iter_attachments()] == [
+    assert [
+        (attachment.get_filename(), attachment.get_content_type())
+        for attachment in got.iter_attachments()
+    ] == [
         ("März.txt", "text/plain"),
         ("photo", "image/jpeg"),
         ("terms.csv", "text/csv"),
@@ -113,7 +116,7 @@ def test_what_the_server_said_is_kept_and_a_temporary_refusal_is_tried_again(
     assert answer.partition(" ")[2] in row.attempts.get().detail
     if status == "scheduled":
         age(row)
-        assert [one.status for one in deliver(row)] == ["sent"]
+        assert [recorded.status for recorded in deliver(row)] == ["sent"]
         assert len(smtp_server.messages) == 1
 
 

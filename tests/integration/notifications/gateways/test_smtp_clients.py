@@ -109,7 +109,9 @@ def test_nodemailer_hands_over_mails_from_a_pool_over_starttls(
         plain = got.message.get_body(("plain",))
         assert plain is not None
         assert plain.get_content().split() == ["Dear", "Ada", "."]
-        assert [one.get_filename() for one in got.message.iter_attachments()] == ["März.pdf"]
+        assert [attachment.get_filename() for attachment in got.message.iter_attachments()] == [
+            "März.pdf"
+        ]
 
 
 @pytest.mark.skipif(bool(postfix.why_without_login()), reason=postfix.why_without_login())

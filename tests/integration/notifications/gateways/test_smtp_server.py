@@ -57,9 +57,9 @@ def test_each_recipient_is_a_row_and_the_mail_arrives_unchanged(
     assert [row.recipient for row in rows] == ["ada@example.org", "bob@example.org"]
     assert {row.subject for row in rows} == {"Grüße"}
     assert MailContent.objects.count() == 1
-    assert {one.status for one in deliver(*rows)} == {"sent"}
-    arrived = sorted(smtp_server.messages, key=lambda one: one.recipients)
-    assert [one.recipients for one in arrived] == [["ada@example.org"], ["bob@example.org"]]
+    assert {recorded.status for recorded in deliver(*rows)} == {"sent"}
+    arrived = sorted(smtp_server.messages, key=lambda mail: mail.recipients)
+    assert [mail.recipients for mail in arrived] == [["ada@example.org"], ["bob@example.org"]]
     for got, row in zip(arrived, rows, strict=True):
         trace, original = got.octets.split(b"Message-ID", 1)[0], got.octets
         assert f"X-Notification-Id: {row.id}\r\n".encode() in trace

@@ -137,7 +137,7 @@ class Bucket:
     def files(self) -> list[bytes]:
         found = self._client.list_objects_v2(Bucket=self._name).get("Contents", [])
         get = partial(self._client.get_object, Bucket=self._name)
-        return [get(Key=one["Key"])["Body"].read() for one in found]
+        return [get(Key=file["Key"])["Body"].read() for file in found]
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_a_file_has_the_name_that_was_given_letter_by_letter(
     got = mail(html="<p>x</p>", attachments=[{**file, **kind}])
     for reader in (policy.default, policy.compat32):
         read = message_from_bytes(got.octets, policy=reader)
-        [part] = [one for one in read.walk() if one.get_filename()]
+        [part] = [part for part in read.walk() if part.get_filename()]
         assert part.get_filename() == name
         assert part.get_content_type() == NAMES[name]
         assert part.get_payload(decode=True) == b"x"
@@ -329,14 +329,14 @@ def everything(mail: Callable[..., Any]) -> bytes:
 
 def test_two_parsers_read_the_same(mail: Callable[..., Any]) -> None:
     octets = everything(mail)
-    one = message_from_bytes(octets, policy=policy.default)
+    first = message_from_bytes(octets, policy=policy.default)
     other = message_from_bytes(octets, policy=policy.compat32)
     read, again = (
         [
             (part.get_content_type(), part.get_filename(), part.get_payload(decode=True))
             for part in found.walk()
         ]
-        for found in (one, other)
+        for found in (first, other)
     )
     assert read == again
     assert {"text/calendar", "image/png", "application/pdf"} <= {kind for kind, *_ in read}
@@ -404,8 +404,8 @@ def test_a_parser_in_javascript_reads_every_script_as_python_does(
         check=True,
         timeout=60,
     )
-    told = [[part.strip() for part in one] for one in json.loads(run.stdout)]
-    assert told == [[part.strip() for part in one] for one in wanted]
+    told = [[part.strip() for part in parts] for parts in json.loads(run.stdout)]
+    assert told == [[part.strip() for part in parts] for parts in wanted]
 
 
 def test_for_a_server_without_8bitmime_names_stay_as_they_were_written() -> None:

@@ -132,9 +132,9 @@ def test_what_leaves_is_kept_as_it_was_with_its_attempts(finished: Callable[...,
         assert getattr(kept, field.attname) == getattr(row, field.attname), field.name
     assert len(tried) == 1
     assert [
-        {name: value for name, value in vars(one).items() if name not in ("id", "_state")}
-        for one in kept.tries()
-    ] == [{name: value for name, value in one.items() if name != "id"} for one in tried]
+        {name: value for name, value in vars(attempt).items() if name not in ("id", "_state")}
+        for attempt in kept.tries()
+    ] == [{name: value for name, value in attempt.items() if name != "id"} for attempt in tried]
 
 
 @pytest.mark.usefixtures("archiving")
@@ -276,10 +276,10 @@ def test_several_share_the_work_and_each_row_comes_once(
         connection.close()
 
     together = [threading.Thread(target=prune) for _ in range(4)]
-    for one in together:
-        one.start()
-    for one in together:
-        one.join()
+    for row in together:
+        row.start()
+    for row in together:
+        row.join()
     assert sum(left) == ArchivedNotification.objects.count()
     assert sum(left) + Notification.objects.count() == 2000
     assert not Notification.objects.filter(
@@ -340,7 +340,7 @@ def test_the_admin_finds_an_archived_one_and_tells_its_story(
     found = client.get(
         "/admin/notifications/archivednotification/", {"q": str(getattr(row, field))}
     )
-    assert [one.id for one in found.context["cl"].result_list] == [row.id]
+    assert [row.id for row in found.context["cl"].result_list] == [row.id]
     page = client.get(f"/admin/notifications/archivednotification/{row.id}/change/")
     text = page.content.decode()
     assert "accepted by the provider" in text

@@ -77,7 +77,7 @@ def test_an_outbox_for_several_channels_is_shown_once(
     settings: Settings, transactional_db: None
 ) -> None:
     settings.OUTBOX = True
-    [outbox] = [one for one in overview.providers() if one.name == "outbox"]
+    [outbox] = [provider for provider in overview.providers() if provider.name == "outbox"]
     assert {"sms", "push", "chat"} <= set(outbox.channel.split(", "))
 
 
@@ -129,13 +129,13 @@ def test_send_that_waits_under_a_hold_names_it(
 def test_replay_lists_causes_tells_a_dry_run_and_replays_one_cause(
     run: Callable[..., Any], dead: Callable[..., Any]
 ) -> None:
-    one, other = dead(), dead(code="553")
-    assert one.fingerprint[:12] in run("replay")
-    assert "Would look at 1" in run("replay", one.fingerprint[:8], "--dry-run")
+    first, second = dead(), dead(code="553")
+    assert first.fingerprint[:12] in run("replay")
+    assert "Would look at 1" in run("replay", first.fingerprint[:8], "--dry-run")
     assert FailedDelivery.objects.filter(state="open").count() == 2
-    assert "Accepted 1 of 1" in run("replay", one.fingerprint[:8])
-    other.refresh_from_db()
-    assert other.state == "open"
+    assert "Accepted 1 of 1" in run("replay", first.fingerprint[:8])
+    second.refresh_from_db()
+    assert second.state == "open"
 
 
 def test_replay_of_an_unknown_cause_is_refused(

@@ -248,7 +248,9 @@ def test_a_schedule_that_is_due_for_long_and_does_not_fire(
     assert "cannot be written" in cures(schedules.overdue)["scheduler.overdue"]
     assert value("schedules_overdue") == 1
     [overdue] = [
-        one for one in overview.read().dated_troubles if "no scheduler moves on: 1" in one.text
+        trouble
+        for trouble in overview.read().dated_troubles
+        if "no scheduler moves on: 1" in trouble.text
     ]
     assert overdue.since == late["next_fire_at"]
 

@@ -89,7 +89,7 @@ def test_a_table_that_takes_no_write_is_told_of_wherever_one_looks(
 
 def figures() -> dict[str, float]:
     families = StateCollector().collect()
-    return {one.name: one.value for family in families for one in family.samples}
+    return {sample.name: sample.value for family in families for sample in family.samples}
 
 
 def test_the_doctor_names_the_session_that_has_a_table_locked(child_env: dict[str, str]) -> None:

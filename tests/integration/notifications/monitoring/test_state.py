@@ -108,7 +108,9 @@ def test_how_long_rows_wait_is_asked_of_an_index_alone(
         waiting.look(10)
     with connection.cursor() as cursor:
         cursor.execute("SET enable_seqscan = off")
-        (question,) = (one["sql"] for one in asked if Notification._meta.db_table in one["sql"])
+        (question,) = (
+            query["sql"] for query in asked if Notification._meta.db_table in query["sql"]
+        )
         cursor.execute("EXPLAIN " + question)
         plan = "\n".join(line for (line,) in cursor.fetchall())
         cursor.execute("RESET enable_seqscan")

@@ -99,17 +99,17 @@ def test_a_held_template_waits_in_every_version_and_beside_others(
 
 
 def test_a_held_schedules_sends_wait(transactional_db: None, fire: Fire) -> None:
-    one = submission.submit(SIMULATED, id_=fire.id).notification
+    single = submission.submit(SIMULATED, id_=fire.id).notification
     many = send_many([SIMULATED], batch=batches.of_run(str(fire.id))).batch
     holds.hold("schedule", "nightly")
-    assert not claimed(one)
+    assert not claimed(single)
     of_the_batch = Notification.objects.get(batch=many)
     assert not claimed(of_the_batch)
-    for row in (one, of_the_batch):
+    for row in (single, of_the_batch):
         assert [str(hold) for hold in holds.covering(row)] == ["schedule nightly"]
     assert claimed(send(**SIMULATED))
     holds.release("schedule", "nightly")
-    assert claimed(one)
+    assert claimed(single)
 
 
 def test_rows_of_a_hold_are_parked_and_due_again_after_it(

@@ -76,8 +76,8 @@ def test_a_person_is_found_by_the_id_also_where_no_address_stands(transactional_
     assert told('customer-17"', "customer-17\\", "customer-17'") == {
         *("notifications_chain", "notifications_eventrule"),
     } | {"notifications_audience"}  # of the other project
-    for one in (event, of_others, audience, elsewhere, fire):
-        one.refresh_from_db()
+    for record in (event, of_others, audience, elsewhere, fire):
+        record.refresh_from_db()
     assert event.data == {"who": FORGOTTEN, "n": 17}
     assert of_others.data == {"who": "customer-171"}
     assert audience.filter["value"] == [FORGOTTEN, "customer-171"]
@@ -296,7 +296,7 @@ def test_mails_to_others_no_longer_name_who_was_forgotten_as_their_sender(
 ) -> None:
     settings.OUTBOX = True
     mail: dict[str, Any] = {"channel": "email", "subject": "S", "body": "B", "recipient": OTHER}
-    rows = [send(**mail, from_email=one) for one in (f"Ada <{ADA}>", "shop@example.org")]
+    rows = [send(**mail, from_email=sender) for sender in (f"Ada <{ADA}>", "shop@example.org")]
     assert personal_data.forget(ADA)["copies"] == 1
     assert told("lovelace") == set()
     deliver(*rows)

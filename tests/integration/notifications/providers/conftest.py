@@ -73,8 +73,8 @@ def provider() -> Iterator[Callable[..., Any]]:
         return made[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for provider_ in made:
+        provider_.close()
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def peer() -> Iterator[Callable[..., Any]]:
         return started[-1]
 
     yield make
-    for one in started:
-        one.stop()
+    for server in started:
+        server.stop()
     assert background.finish(20)
 
 

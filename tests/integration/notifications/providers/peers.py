@@ -22,10 +22,10 @@ class Peer:
         return self
 
     def stop(self) -> None:
-        for one in (self._listener, *self.connections):
+        for socket_ in (self._listener, *self.connections):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                socket_.shutdown(socket.SHUT_RDWR)
+            socket_.close()
 
     def _accept(self) -> None:
         while True:

@@ -191,14 +191,14 @@ def test_an_account_that_keeps_failing_rests_and_its_rows_wait_without_spending(
     assert {row.reason for row in rows if not row.attempt_count} == {"no_provider"}
     health.forget()  # as another process
     words = "451 The simulator is busy."
-    [seen] = [one for one in overview.providers() if one.channel == "sms"]
+    [seen] = [provider for provider in overview.providers() if provider.channel == "sms"]
     assert (seen.state, seen.last_error) == ("circuit open after failures", words)
     trouble = f"The account sms-a (sms): circuit open after failures; the last: {words}"
     assert trouble in overview.read().troubles
     since = seen.failing_since
     assert since is not None
     health.report("sms-a", Tally(bad=1, trailing=1))
-    [seen] = [one for one in overview.providers() if one.channel == "sms"]
+    [seen] = [provider for provider in overview.providers() if provider.channel == "sms"]
     assert seen.failing_since == since  # the first failure in a row, not the last
     [finding] = diagnosis.open_circuits()
     assert (finding.problem, finding.is_error) == (seen.trouble, True)

@@ -49,7 +49,9 @@ def test_an_account_that_cannot_be_read_is_passed_over(
     for column, value in BROKEN:
         bad.save()  # as it was
         accounts.forget()
-        assert not [one.problem for one in accounts.candidates("sms") if one.problem]
+        assert not [
+            candidate.problem for candidate in accounts.candidates("sms") if candidate.problem
+        ]
         write(column, value)
         caplog.clear()
         each = [{"recipient": f"+43664{12345670 + number}"} for number in range(5)]

@@ -106,10 +106,10 @@ def test_a_mail_that_expires_while_its_connection_is_made_never_arrives(
     server = moody(peers.hang)
     monkeypatch.setenv("SECRET_MAIL", f"smtp://127.0.0.1:{server.port}")
     account("mail", "smtp", "email", settings=FROM, secrets={"url": "env:SECRET_MAIL"})
-    one = send(
+    notification = send(
         channel="email", recipient="ada@example.org", subject="Hello", body="Dear Ada", expires=1.0
     )
-    (row,) = deliver(one)
+    (row,) = deliver(notification)
     assert row.status != "sent"
     assert server.mails == []
 
@@ -126,7 +126,7 @@ def test_a_mail_whose_time_ends_right_before_its_content_is_not_begun(
         yield other
 
     outcomes = list(mailer(server.port).send_many(messages()))
-    assert [one.result for _, one in outcomes] == [Result.TRANSIENT, Result.SENT]
+    assert [outcome.result for _, outcome in outcomes] == [Result.TRANSIENT, Result.SENT]
     assert len(server.connections) == 2  # the first was left without the mail
 
 
@@ -153,7 +153,7 @@ def test_no_request_is_begun_after_its_deadline(
     url = httpserver.url_for("")
     slack = provider("slack", settings={"url": url}, secrets={"token": "xoxb-1"})
     over = message("chat", "C012345", content={"text": "Hello"}, deadline=time.monotonic())
-    assert [(one.result, one.code) for _, one in slack.send_many([over])] == [
+    assert [(outcome.result, outcome.code) for _, outcome in slack.send_many([over])] == [
         (Result.TRANSIENT, "timeout")
     ]
     assert httpserver.log == []

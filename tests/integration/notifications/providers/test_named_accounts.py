@@ -57,9 +57,9 @@ def test_a_named_account_that_is_disabled_is_waited_for(
     assert other.status == "sent"
     said = "The account away (sms) is disabled: 1 notification that names it waits."
     assert said in overview.read().troubles
-    assert [(one.id, one.problem) for one in diagnosis.delivery.disabled_accounts()] == [
-        ("delivery.account_disabled", said)
-    ]
+    assert [
+        (finding.id, finding.problem) for finding in diagnosis.delivery.disabled_accounts()
+    ] == [("delivery.account_disabled", said)]
     ProviderAccount.objects.filter(name="away").update(enabled=True)
     accounts.forget()
     assert said not in overview.read().troubles

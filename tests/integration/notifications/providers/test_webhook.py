@@ -54,10 +54,10 @@ def test_the_id_is_the_notifications_on_each_try_and_text_is_wrapped(
     webhook: Any, message: Callable[..., Any], httpserver: HTTPServer
 ) -> None:
     httpserver.expect_request("/hook").respond_with_data("", 503)
-    one = message("webhook", httpserver.url_for("/hook"), content={"subject": "S", "body": "B"})
-    webhook.outcome_of(one)
-    webhook.outcome_of(one)
-    assert [r.headers["webhook-id"] for r, _ in httpserver.log] == [str(one.id)] * 2
+    call = message("webhook", httpserver.url_for("/hook"), content={"subject": "S", "body": "B"})
+    webhook.outcome_of(call)
+    webhook.outcome_of(call)
+    assert [r.headers["webhook-id"] for r, _ in httpserver.log] == [str(call.id)] * 2
     assert json.loads(httpserver.log[0][0].data) == {"subject": "S", "body": "B"}
 
 

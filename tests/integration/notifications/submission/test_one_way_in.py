@@ -189,7 +189,7 @@ def sent_by_threads(
             wait_until(grouping_is_busy)
             sending += [threads.submit(send_it, fields) for fields in rows[1:]]
             wait_until(lambda: waiting_in_groups() == len(rows) - 1)
-        return [one.result() for one in sending]
+        return [future.result() for future in sending]
 
 
 def grouping_is_busy() -> bool:
@@ -251,8 +251,8 @@ def test_a_key_in_an_open_transaction_is_waited_for_by_who_uses_it_alone(
             send(**KEYED)
             same = threads.submit(send_and_close, KEYED)
             wait_until(grouping_is_busy)
-            for one in [threads.submit(send_and_close, fields) for fields in rows]:
-                one.result(timeout=100)
+            for future in [threads.submit(send_and_close, fields) for fields in rows]:
+                future.result(timeout=100)
             assert not same.done()
         same.result(timeout=100)
     assert Notification.objects.count() == 5

@@ -256,13 +256,13 @@ def test_a_cancellation_that_comes_too_late_says_so(
 
 def test_code_that_awaits_sends_one_many_and_calls_off(transactional_db: None) -> None:
     async def story() -> Any:
-        one = await asend(**SIMULATED, countdown=60)
+        notification = await asend(**SIMULATED, countdown=60)
         many = await asend_many(
             [{"recipient": "ada"}, {"recipient": ""}], channel="simulator", body="Hello"
         )
         with pytest.raises(errors.InvalidField):
             await asend(**SIMULATED | {"recipient": ""})
-        return many, await acancel(one.id)
+        return many, await acancel(notification.id)
 
     many, cancelled = async_to_sync(story)()
     assert (many.accepted, many.refused) == (1, 1)

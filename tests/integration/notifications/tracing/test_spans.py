@@ -71,8 +71,8 @@ def by_name(sent: Sent) -> dict[str, Span]:
 
 def said(span: Span) -> dict[str, str]:
     return {
-        one.key: str(getattr(one.value, one.value.WhichOneof("value") or ""))
-        for one in span.attributes
+        attribute.key: str(getattr(attribute.value, attribute.value.WhichOneof("value") or ""))
+        for attribute in span.attributes
     }
 
 
@@ -109,7 +109,7 @@ def test_a_callers_trace_goes_on_to_the_call_of_the_provider(
     found = by_name(sent)
     request, submit = found["POST /api/v1/notifications"], found["submit"]
     wait, call = found["wait"], found["send simulator"]
-    assert {one.trace_id.hex() for one in (request, submit, wait, call)} == {CALLER}
+    assert {span.trace_id.hex() for span in (request, submit, wait, call)} == {CALLER}
     assert request.parent_span_id.hex() == SPAN
     assert submit.parent_span_id == request.span_id
     assert wait.parent_span_id == call.parent_span_id == submit.span_id
@@ -131,7 +131,7 @@ def test_a_callers_trace_goes_on_to_the_call_of_the_provider(
     assert wait.end_time_unix_nano == call.start_time_unix_nano
     assert moment(wait.start_time_unix_nano) == row.scheduled_at
     assert moment(call.end_time_unix_nano) == row.sent_at
-    everything = b"".join(one.SerializeToString() for one in sent)
+    everything = b"".join(batch.SerializeToString() for batch in sent)
     assert RECIPIENT.encode() not in everything
     assert SECRET.encode() not in everything
     assert key.encode() not in everything
@@ -163,8 +163,8 @@ def test_what_fails_or_is_too_late_says_so_and_no_more(
     assert said(call)["notification.code"] == "550"
     assert call.status.code == 2
     expired = [said(span) for span in traces if said(span).get("notification.status")]
-    assert [one["notification.status"] for one in expired] == ["expired"]
-    everything = b"".join(one.SerializeToString() for one in sent)
+    assert [span["notification.status"] for span in expired] == ["expired"]
+    everything = b"".join(batch.SerializeToString() for batch in sent)
     assert RECIPIENT.encode() not in everything
     assert SECRET.encode() not in everything
 

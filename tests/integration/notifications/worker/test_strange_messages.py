@@ -97,7 +97,7 @@ def test_what_is_no_message_of_a_task_costs_itself_alone(
     worker = processes.worker("-c", "1", "-I", APP, METRICS_PORT=str(port), **{RUNS: str(runs)})
     note = celery_app.tasks.get("jobs.note")
     assert note is not None
-    push(*ELEMENTS.values(), *(json.dumps(one) for one in MESSAGES.values()))
+    push(*ELEMENTS.values(), *(json.dumps(message) for message in MESSAGES.values()))
     note.apply_async(args=["after all"], queue="jobs")
     wait_until(lambda: runs.exists() and "after all" in runs.read_text())
     assert worker.returncode is None

@@ -27,7 +27,7 @@ def logged() -> Iterator[Callable[..., list[Any]]]:
     handler.addFilter(logs.logging_config(logging.INFO, "json")["filters"]["texts"]["()"]())
     logger = logging.getLogger()
     logger.addHandler(handler)
-    yield lambda: [json.loads(one) for one in handler.stream.getvalue().splitlines()]
+    yield lambda: [json.loads(line) for line in handler.stream.getvalue().splitlines()]
     logger.removeHandler(handler)
 
 
@@ -81,6 +81,6 @@ def test_a_task_that_raises_is_named_without_its_text(logged: Callable[..., list
         raise ValueError(SECRET)
 
     pigeon.apply()
-    (line,) = [one for one in logged() if "Task pigeon" in one["event"]]
+    (line,) = [line_ for line_ in logged() if "Task pigeon" in line_["event"]]
     assert "ValueError" in line["event"]
     assert "4711" not in json.dumps(line)

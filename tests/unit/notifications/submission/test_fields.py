@@ -75,5 +75,7 @@ def test_pyright_finds_them_too(tmp_path: Path) -> None:
     command = (program, "--outputjson", "--pythonpath", sys.executable, "-p", str(tmp_path))
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = json.loads(said)["generalDiagnostics"]
-    lines = {one["range"]["start"]["line"] + 1 for one in found if one["severity"] == "error"}
+    lines = {
+        finding["range"]["start"]["line"] + 1 for finding in found if finding["severity"] == "error"
+    }
     assert lines == WRONG_LINES, said
