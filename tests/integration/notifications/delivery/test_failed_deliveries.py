@@ -34,7 +34,7 @@ def test_failures_of_one_cause_share_a_fingerprint(dead: Callable[..., FailedDel
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("first", "second", "same"),
     [
         ("550 no such user ada@example.org", "550 no such user bob@example.net", True),
         ("blocked, see ticket 8812", "blocked, see ticket 9001", True),
