@@ -14,6 +14,7 @@ from typing import Any
 
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import consumer, state
+from kombu.exceptions import OperationalError
 
 from notifications.queueing import publisher, worker_slots
 from notifications.worker import message_faults, private_requests
@@ -35,6 +36,8 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
             on_task_request(request)
 
         super().__init__(take, **options)
+        # What a step of the consumer publishes, such as its greeting to other workers, raises this.
+        self.connection_errors = (*self.connection_errors, OperationalError)
 
     def update_strategies(self) -> None:
         """Have no task's messages show what the task was given, whatever its class."""

@@ -115,5 +115,27 @@ def test_every_error_that_redis_answers_is_waited_out(
         assert "DeprecationWarning" not in process.output()
 
 
+def test_a_worker_that_may_not_greet_the_others_waits_for_its_permission(
+    processes: Processes, redis_server: RedisServer, broker: Broker
+) -> None:
+    processes.env |= {
+        "BROKER_URL": redis_server.url,
+        "REDIS_URL": redis_server.url,
+        "NOTIFICATIONS_PICKUP_GRACE": "1",
+    }
+    processes.beat()
+    worker = processes.worker("-c", "1")
+    broker.do("ACL SETUSER default -publish", "CLIENT KILL TYPE normal SKIPME yes")
+    try:
+        worker.wait_for_output("broker_away", timeout=30)
+    finally:
+        broker.do("ACL SETUSER default +publish")
+    accepted = send(channel="simulator", recipient="ada", body="Hello").id
+    sent = Notification.objects.filter(id=accepted, status=Status.SENT)
+    wait_until(sent.exists, 30, "Not resumed")
+    assert worker.returncode is None
+    assert worker.first_traceback() == ""
+
+
 def _count(process: RunningProcess, text: str) -> int:
     return process.output().count(text)
