@@ -1,10 +1,9 @@
 """Kinds of field that several rooms of the API share."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from django.utils import timezone
 from ninja import Field, Header
 from pydantic import BaseModel, ConfigDict
 from pydantic.functional_validators import AfterValidator, BeforeValidator
@@ -107,30 +106,21 @@ TIME: dict[str, Any] = {"format": "date-time"}
 
 
 def _written_out(value: str) -> datetime:
-    """Read ISO 8601; a bare number, which pydantic would take for seconds, is not a time."""
+    """Read ISO 8601 with its offset, without which it could be a time of any zone.
+
+    A bare number, which pydantic would take for seconds, is not a time.
+    """
     try:
         moment = datetime.fromisoformat(value)
-        return moment if moment.tzinfo else timezone.make_aware(moment)
-    except (TypeError, OverflowError):
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("It is not a time like 2026-12-24T18:00:00+01:00.") from None
+    raise ValueError("It has no UTC offset, so its time zone is unknown.")
 
 
 Moment = Annotated[datetime, BeforeValidator(_written_out)]
 
-
-def _with_offset(value: str) -> str:
-    """Refuse a time without an offset, which could be a time of any zone."""
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return value  # for which ``Moment`` refuses it
-    if moment.tzinfo is None:
-        raise ValueError("It has no UTC offset, so its time zone is unknown.")
-    return value
-
-
-ExactMoment = Annotated[Moment, BeforeValidator(_with_offset)]
-"""A time that is written with its offset."""
 
 ChannelFilter = Annotated[str, *filter_by(routing.CHANNELS)]
 PriorityFilter = Annotated[str, *filter_by(routing.PRIORITIES)]

@@ -17,7 +17,7 @@ from ninja import Status as Answer
 from notifications.api.access import permit_job
 from notifications.api.authentication import world_of
 from notifications.api.contract import refuses
-from notifications.api.fields import ExactMoment, Input, Number, Text, one_of
+from notifications.api.fields import Input, Moment, Number, Text, one_of
 from notifications.api.job_documents import (
     NAMES,
     RESERVED,
@@ -106,8 +106,8 @@ class Run(Schema):
 class BackfillIn(Input):
     """Which past times a job is run for, and how fast."""
 
-    since: ExactMoment
-    until: ExactMoment = Field(description="The first moment after the range.")
+    since: Moment
+    until: Moment = Field(description="The first moment after the range.")
     pace: float = Field(0, ge=0, le=86_400, description="Seconds from one run to the next.")
     dry_run: bool = Field(default=False, description="Only say what would run.")
 
