@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from django.db import connection, transaction
 
@@ -54,7 +55,7 @@ for at, recipient in enumerate(sys.argv[1:]):
          guarantee=guarantee)
 """
 END_YOUNGEST = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_port IN ({})
 ORDER BY backend_start DESC LIMIT 1
 """
 
@@ -123,7 +124,10 @@ def test_what_the_background_cannot_record_is_recorded_over_a_slots_connection(
     wait_until(lambda: smtp_server.waiting and worker.output().count("succeeded in") == 2)
     database.run("ALTER ROLE app CONNECTION LIMIT 0")  # which concerns new ones only
     try:
-        database.run(END_YOUNGEST)
+        # The child's own: of its slot, and the younger one of the thread that waits for the answer.
+        (child,) = psutil.Process(worker.pid).children()
+        ports = [str(one.laddr.port) for one in child.net_connections("tcp")]
+        database.run(END_YOUNGEST.format(", ".join(ports)))
         smtp_server.answers.set()
         worker.wait_for_output("it has no connection left (53300)")
         assert database.count(SENT) == 0

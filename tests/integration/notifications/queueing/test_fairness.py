@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from celery import current_app
 from django.core.management import call_command
+from django.db.models import Max, Min
 
 from notifications.models import Notification, ProviderAccount, Status
 from notifications.providers import accounts
@@ -15,6 +16,7 @@ from notifications.queueing import allocation, slot_time
 from notifications.queueing.slot_time import Spent
 from notifications.submission import send, send_many
 from tests.integration.scheduling.jobs_app import RUNS
+from tests.servers.process import suspended
 from tests.servers.processes import Processes
 
 SLOTS = "2"
@@ -35,11 +37,20 @@ def system(processes: Processes, set_: Callable[..., None]) -> Any:
     return processes
 
 
+def have_one_connection() -> None:
+    """Have each process make one call at a time: there is work for as long as a test looks."""
+    ProviderAccount.objects.create(
+        name="one", channel="simulator", kind="simulator", settings={"connections": 1}
+    )
+    accounts.forget()
+
+
 def test_an_urgent_notification_overtakes_a_backlog(
     system: Any, wait_until: Callable[..., Any]
 ) -> None:
+    have_one_connection()
     send_many(
-        [{"recipient": "ada?latency=0.005"}] * 4000, channel="simulator", body="x", priority="low"
+        [{"recipient": "ada?latency=0.02"}] * 4000, channel="simulator", body="x", priority="low"
     )
     system.worker("-c", SLOTS)
     wait_until(lambda: sent(priority="low").exists())
@@ -49,15 +60,16 @@ def test_an_urgent_notification_overtakes_a_backlog(
 
 
 def test_low_is_served_while_high_floods(system: Any, wait_until: Callable[..., Any]) -> None:
+    have_one_connection()
     for priority in ("high", "low"):
         send_many(
-            [{"recipient": "ada?latency=0.005"}] * 3000,
+            [{"recipient": "ada?latency=0.01"}] * 3000,
             channel="simulator",
             body="x",
             priority=priority,
         )
     system.worker("-c", SLOTS)
-    wait_until(lambda: sent(priority="high").count() > 1000)
+    wait_until(lambda: sent(priority="high").count() > 500)
     high, low = sent(priority="high").count(), sent(priority="low").count()
     assert 0 < low < high / 4
 
@@ -83,13 +95,22 @@ def test_a_hanging_provider_does_not_stop_the_other_channels(
 def test_an_operators_weight_is_followed_by_running_workers(
     system: Any, wait_until: Callable[..., Any]
 ) -> None:
+    have_one_connection()
     for priority in ("high", "low"):
-        many = [{"recipient": "ada?latency=0.2"}] * 3000  # for ten seconds, not one
+        many = [{"recipient": "ada?latency=0.02"}] * 3000
         send_many(many, channel="simulator", body="x", priority=priority)
-    system.worker("-c", SLOTS)
-    wait_until(lambda: sent(priority="high").count() > 200)
-    call_command("allocation", "--set", "simulator.low=1000")
-    wait_until(lambda: sent(priority="low").count() > sent(priority="high").count())
+    worker = system.worker("-c", SLOTS)
+    wait_until(lambda: sent(priority="high").count() > 100)
+    with suspended(worker.pid):
+        call_command("allocation", "--set", "simulator.low=1000")
+        before = {priority: sent(priority=priority).count() for priority in ("high", "low")}
+    assert before["low"] < before["high"] / 2
+
+    def since(priority: str) -> int:
+        return sent(priority=priority).count() - before[priority]
+
+    wait_until(lambda: since("low") > since("high") + 100)
+    assert sent(priority="high").count() < 3000  # some have waited all the time
 
 
 def share_of(queue: str) -> allocation.Allocation:
@@ -211,11 +232,7 @@ def have_a_backlog(
     """Have low notifications wait on the broker; return the file where jobs note their runs."""
     runs = folder / "runs"
     runs.touch()
-    one_at_a_time = {"connections": 1}  # a slot is held while not all of its batch is handed over
-    ProviderAccount.objects.create(
-        name="one", channel="simulator", kind="simulator", settings=one_at_a_time
-    )
-    accounts.forget()
+    have_one_connection()  # a slot is held while not all of its batch is handed over
     # By their weights alone, jobs would have four times the slot time of low.
     many = [{"recipient": "ada?latency=0.01"}] * 3000
     send_many(many, channel="simulator", body="x", priority="low")
@@ -241,22 +258,19 @@ def most_at_once(runs: str) -> int:
 def test_an_idle_queues_slots_go_to_others_and_come_back_over_all_workers(
     system: Any, wait_until: Callable[..., Any]
 ) -> None:
-    one_at_a_time = {"connections": 1}  # so that there is work for as long as the test takes
-    ProviderAccount.objects.create(
-        name="one", channel="simulator", kind="simulator", settings=one_at_a_time
-    )
-    accounts.forget()
+    have_one_connection()
     many = [{"recipient": "ada?latency=0.01"}] * 10_000
     send_many(many, channel="simulator", body="x", priority="low")
     workers = [system.worker("-c", "1", "-n", f"{name}@%h") for name in ("one", "two")]
     wait_until(lambda: share_of("simulator.low").share == 1)
     workers[0].kill()
     system.worker("-c", "1", "-n", "one@%h")
-    before = sent(priority="low").count()
     send_many(many[:400], channel="simulator", body="x", priority="high")
     wait_until(lambda: sent(priority="high").count() == 400)
     after = sent(priority="low").count()
-    assert after - before < 200
+    of_high = sent(priority="high").aggregate(first=Min("sent_at"), last=Max("sent_at"))
+    meanwhile = sent(priority="low", sent_at__range=(of_high["first"], of_high["last"]))
+    assert meanwhile.count() < 200
     wait_until(lambda: 0 < (share_of("simulator.high").share or 0) < 1)
     wait_until(lambda: sent(priority="low").count() > after + 200)
 
