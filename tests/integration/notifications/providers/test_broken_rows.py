@@ -21,7 +21,7 @@ from notifications.submission import send, send_many
 
 DIGITS = '{"n": ' + "9" * 5000 + "}"
 BROKEN = [
-    *(("settings", value) for value in (DIGITS, "[" * 3000 + "]" * 3000, "[1]", '"x"', "null")),
+    *(("settings", value) for value in (DIGITS, "[" * 12_000 + "]" * 12_000, "[1]", '"x"', "null")),
     *(("secrets", value) for value in (DIGITS, "[1]", "7")),
     ("rate_limit", "often"),
     ("updated_at", "infinity"),
