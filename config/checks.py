@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register  # n
 
 from config.embedded_broker import socket_path_problem
 from notifications.core import private_files
+from notifications.core.setting_values import is_web_address
 from notifications.worker import checks
 
 
@@ -45,13 +46,10 @@ def _socket() -> Iterator[Error]:
 
 
 def _issuer() -> Iterator[Error]:
-    parts = urlsplit(settings.ADMIN_OIDC_ISSUER)
-    if settings.ADMIN_OIDC_ISSUER and not (
-        parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
-    ):
+    if settings.ADMIN_OIDC_ISSUER and not _is_guarded(settings.ADMIN_OIDC_ISSUER):
         yield Error(
-            "ADMIN_OIDC_ISSUER must begin with https://: otherwise an attacker on the network "
-            "could log in.",
+            "ADMIN_OIDC_ISSUER must be an address that begins with https://: otherwise an "
+            "attacker on the network could log in.",
             hint="Set ADMIN_OIDC_ISSUER=https://login.example.org.",
             id="config.E006",
         )
@@ -61,6 +59,14 @@ def _issuer() -> Iterator[Error]:
             hint="Set it to the id that the issuer gave this system.",
             id="config.E026",
         )
+
+
+def _is_guarded(url: str) -> bool:
+    """Return whether this is the address of a web site by TLS, or on this machine."""
+    if not is_web_address(url):
+        return False
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 ERRORS: list[Callable[[], Iterator[Error]]] = [_socket, _issuer]

@@ -5,6 +5,7 @@ import os
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from config import command_line, listening, processes
 from notifications.core import extras
@@ -72,11 +73,21 @@ def _refuse_taken_port(options: list[str]) -> None:
         context = cli.make_context(
             "granian", [*processes.WEB[1:], *options], auto_envvar_prefix="GRANIAN"
         )
-    except click.ClickException:
-        return  # granian says what is wrong with them
+    except click.ClickException as error:
+        _name_variable(error, options)
+        return  # granian says what is wrong with its options
     chosen = context.params
     if not chosen["uds"] and (said := listening.problem(chosen["host"], chosen["port"])):
-        sys.exit(f"The web server {said}. Set GRANIAN_PORT to a free port.")
+        sys.exit(f"The web server {said}. Set GRANIAN_HOST or GRANIAN_PORT.")
+
+
+def _name_variable(error: Any, options: list[str]) -> None:
+    """End the process with the name of a variable that is wrong, not of granian's option."""
+    param = getattr(error, "param", None)
+    name = f"GRANIAN_{param.name.upper()}" if param else ""
+    given = any(option.partition("=")[0] in param.opts for option in options) if param else True
+    if not given and os.environ.get(name):
+        sys.exit(f"{name} cannot be used: {error.message}")
 
 
 def _version() -> str:

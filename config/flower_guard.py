@@ -4,7 +4,9 @@ Whoever reaches Flower can look at all tasks, end them and call new ones. It wan
 it listens on loopback alone, and nobody asks for this system by a name.
 """
 
+import os
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from django.conf import settings
 from config import listening
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# What Flower reads from a variable, beside texts.
+KINDS = {int: "a whole number", float: "a number", bool: "1 or 0"}
 
 
 def install() -> None:
@@ -21,6 +25,8 @@ def install() -> None:
         return
     from flower.options import options  # noqa: PLC0415 -- no other process has it
 
+    if said := variable_problem(options, os.environ):
+        raise SystemExit(said)
     read = iter(range(1, 100))
 
     def look() -> None:
@@ -31,9 +37,34 @@ def install() -> None:
         if said := problem(options, in_production=settings.IN_PRODUCTION):
             raise SystemExit(f"config.E010: {said}")
         if not options.unix_socket and (said := listening.problem(options.address, options.port)):
-            raise SystemExit(f"Flower {said}. Set FLOWER_PORT to a free port.")
+            raise SystemExit(f"Flower {said}. Set FLOWER_ADDRESS or FLOWER_PORT.")
 
     options.add_parse_callback(look)
+
+
+def variable_problem(options: Any, environ: MutableMapping[str, str]) -> str:
+    """Return which variable Flower cannot read, where it would show its stack; empty if none.
+
+    Takes those that are empty, and are not texts, out of ``environ``: they are not set.
+    """
+    from flower.utils import strtobool  # noqa: PLC0415 -- as above
+
+    for option in options._options.values():  # noqa: SLF001 -- what Flower itself reads
+        name = f"FLOWER_{option.name.upper().replace('-', '_')}"
+        if option.type is str or (text := environ.get(name)) is None:
+            continue
+        if not text.strip():
+            del environ[name]
+            continue
+        if option.type not in KINDS:
+            return f"{name} cannot be set by a variable. Set it in the file that FLOWER_CONF names."
+        read = strtobool if option.type is bool else option.type
+        try:
+            for part in text.split(",") if option.multiple else [text]:
+                read(part)
+        except ValueError:
+            return f"{name} is {text!r}. It must be {KINDS[option.type]}."
+    return ""
 
 
 def problem(options: Any, *, in_production: bool) -> str:

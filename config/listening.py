@@ -7,7 +7,7 @@ import socket
 def problem(host: str, port: int) -> str:
     """Return why nothing can listen there; empty if a process can."""
     if not 0 <= port < 2**16:
-        return f"cannot listen on port {port}, for a port is at most 65535"
+        return f"cannot listen on port {port}, for ports are from 0 to 65535"
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = addresses[0]

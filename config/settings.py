@@ -17,6 +17,7 @@ from notifications.core.environment import (
     AT_LEAST_ONE,
     MOST_DAYS,
     NOT_NEGATIVE,
+    STATEMENT_SECONDS,
     UNUSABLE_DATABASE,
     env,
 )
@@ -27,7 +28,7 @@ from scheduling import redis_address
 BASE_DIR = Path(__file__).resolve().parent.parent
 if not (BASE_DIR / "manage.py").exists():  # installed as a package
     BASE_DIR = Path.cwd()
-elif not os.environ.get("VAR_DIR"):
+elif not os.environ.get("VAR_DIR", "").strip():
     os.environ["VAR_DIR"] = str(BASE_DIR / "var")
 
 # Its import reads VAR_DIR.
@@ -153,8 +154,8 @@ if DATABASE_IS_POOLED:  # it refuses options of a session
     DATABASES["default"].get("OPTIONS", {}).pop("options", None)
 
 # Seconds that a statement of the web may wait for a lock, and take; 0: as long as it likes.
-WEB_LOCK_TIMEOUT = env.float("WEB_LOCK_TIMEOUT", default=5, validate=NOT_NEGATIVE)
-WEB_STATEMENT_TIMEOUT = env.float("WEB_STATEMENT_TIMEOUT", default=30, validate=NOT_NEGATIVE)
+WEB_LOCK_TIMEOUT = env.float("WEB_LOCK_TIMEOUT", default=5, validate=STATEMENT_SECONDS)
+WEB_STATEMENT_TIMEOUT = env.float("WEB_STATEMENT_TIMEOUT", default=30, validate=STATEMENT_SECONDS)
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

@@ -17,16 +17,16 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import DatabaseError
 from django.utils.crypto import get_random_string
-from environs import EnvError, FileAwareEnv, validate
+from environs import EnvError, validate
 
 from config import listening
 from config.checks import refuse_errors
 from config.embedded_broker import BrokerNotStarted, EmbeddedBroker, socket_path_problem
 from config.system import System
-from notifications.core.environment import PORT
+from notifications.core.environment import PORT, Environment
 
 HOST = "127.0.0.1"
-env = FileAwareEnv(strip_whitespace=True)
+env = Environment(strip_whitespace=True)
 
 
 class CannotStart(Exception):

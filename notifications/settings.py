@@ -164,8 +164,9 @@ SCHEDULING_ALLOWED_TASKS = env.list(
 )
 # Where jobs of code are kept, who cleans up, and for how long ended fires are kept.
 _BACKENDS = ("database", "redis", "memory")
-SCHEDULING_BACKEND = env.str(
-    "SCHEDULING_BACKEND", default="database", validate=validate.OneOf(_BACKENDS)
+SCHEDULING_BACKEND = (
+    env.str("SCHEDULING_BACKEND", default="database", validate=validate.OneOf(_BACKENDS))
+    or "database"  # the apps ask for it before a wrong one is reported
 )
 SCHEDULING_LEASES = env.str(
     "SCHEDULING_LEASES", default=SCHEDULING_BACKEND, validate=validate.OneOf(_BACKENDS)

@@ -28,9 +28,12 @@ POSTGRES_PATIENCE = {
     "tcp_user_timeout": 9000,
 }
 # What a number may be.
-AT_LEAST_ONE = validate.Range(min=1)
-NOT_NEGATIVE = validate.Range(min=0)
-POSITIVE = validate.Range(min=0, min_inclusive=False)
+MOST = 2_000_000_000
+"""The largest number or time: 63 years of seconds, and an integer of the database."""
+AT_LEAST_ONE = validate.Range(min=1, max=MOST)
+NOT_NEGATIVE = validate.Range(min=0, max=MOST)
+POSITIVE = validate.Range(min=0, max=MOST, min_inclusive=False)
+STATEMENT_SECONDS = validate.Range(min=0, max=2_000_000)  # Postgres counts milliseconds, in an int
 PORT = validate.Range(min=0, max=65_535)
 MOST_DAYS = 36_500  # a hundred years: more cannot be subtracted from every date
 # What a bad DATABASE_URL gives: nothing may be stored where it was not meant to be.
@@ -38,7 +41,10 @@ UNUSABLE_DATABASE: dict[str, Any] = {"ENGINE": "django.db.backends.dummy"}
 
 
 class Environment(FileAwareEnv):
-    """``NAME`` or, for a secret, the file that ``NAME_FILE`` names; empty means not set."""
+    """``NAME`` or, for a secret, the file that ``NAME_FILE`` names; empty means not set.
+
+    White space around a value is no part of it.
+    """
 
     def _get_value(self, env_key: str, default: Any) -> Any:
         if os.environ.get(env_key) and os.environ.get(f"{env_key}_FILE"):
@@ -51,6 +57,11 @@ class Environment(FileAwareEnv):
             ) from None
         except ValueError as error:
             raise SystemExit(str(error)) from None
+        except OSError as error:
+            raise SystemExit(
+                f"{env_key}_FILE names a file that cannot be read ({error.strerror})."
+            ) from None
+        value = value.strip() if isinstance(value, str) else value
         return default if value == "" else value
 
 
@@ -102,8 +113,9 @@ def read_database_url(value: str) -> dict[str, Any]:
 
     Of several Postgres hosts (``h1:5432,h2:5433``) the one that takes writes is used.
     """
-    url, several = _apart(value)
+    several: dict[str, str] = {}
     try:
+        url, several = _apart(value)
         # The connection is kept for the life of a thread: no reconnect per task or request.
         config: dict[str, Any] = dict(
             dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True)

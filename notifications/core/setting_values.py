@@ -117,12 +117,19 @@ def file(text: str) -> None:
 
 def folder(text: str) -> None:
     """Ask for a folder that is there."""
-    _demand(text == "" or Path(text).is_dir(), "There is no such folder.")
+    _demand(text == "" or _is(Path.is_dir, text), "There is no such folder.")
 
 
 def folder_if_there(text: str) -> None:
     """Ask for a folder, which may come later."""
-    _demand(not Path(text).is_file(), "It is a file, not a folder.")
+    _demand(not _is(Path.is_file, text), "It is a file, not a folder.")
+
+
+def _is(kind: Callable[[Path], bool], text: str) -> bool:
+    try:
+        return kind(Path(text))
+    except OSError:  # such as a name that is too long for one
+        return False
 
 
 def _is_host(text: str) -> bool:
