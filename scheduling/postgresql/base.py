@@ -16,6 +16,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         new = super().get_new_connection
         connection = silence.connect(lambda: new(conn_params))
         connection.__class__ = Connection
+        _write_times_as_iso(connection)
         return connection
 
     def create_cursor(self, name: str | None = None) -> Any:
@@ -23,3 +24,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         cursor = super().create_cursor(name)
         cursor.row_factory = tuple_row
         return cursor
+
+
+def _write_times_as_iso(connection: Any) -> None:
+    """Have the server write times as psycopg reads them, whatever its role or database says.
+
+    Costs a statement where another ``DateStyle`` is set, and nothing elsewhere.
+    """
+    style = connection.info.parameter_status("DateStyle")
+    if style is not None and not style.startswith("ISO"):
+        with connection.transaction():
+            connection.execute("SET datestyle TO ISO")
