@@ -106,7 +106,8 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
         ),
         (
             settings.EMAIL_FROM == settings.EMAIL_FROM_DEFAULT,
-            f"EMAIL_FROM is {settings.EMAIL_FROM_DEFAULT}: few mail servers take mail from there.",
+            f"EMAIL_FROM is {settings.EMAIL_FROM_DEFAULT}: few mail servers accept mail from this "
+            "address.",
             "Set EMAIL_FROM=notify@example.org, a sender of your own domain.",
             "config.W011",
         ),
@@ -115,9 +116,9 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
             "Sessions, keys and messages travel over plain HTTP.",
             "Leave HTTPS on, behind a proxy that speaks TLS (PROXY_SSL_HEADER)."
             if settings.IN_PRODUCTION
-            else "Set ALLOWED_HOSTS=notify.example.org, the names under which this system is "
-            "reached, with DEBUG off: HTTPS is on then, and with it what security.W004, W008, W012 "
-            "and W016 miss. Behind a proxy that speaks TLS, set PROXY_SSL_HEADER, too.",
+            else "Set DEBUG off and ALLOWED_HOSTS=notify.example.org, the names of this system. "
+            "HTTPS is on then, and security.W004, W008, W012 and W016 are mended, too. Behind a "
+            "proxy that speaks TLS, set PROXY_SSL_HEADER as well.",
             "config.W005",
         ),
         (
@@ -128,15 +129,15 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
         ),
         (
             not settings.PUBLIC_URL,
-            "PUBLIC_URL is empty: marketing mail carries no link to unsubscribe by, and the "
-            "callbacks of providers (delivered, bounced, complained) are not asked for.",
+            "PUBLIC_URL is empty: marketing mail has no unsubscribe link, and providers are not "
+            "asked for callbacks (delivered, bounced, complained).",
             "Set PUBLIC_URL=https://notify.example.org, where the world reaches this system.",
             "config.W007",
         ),
         (
             settings.HTTPS and not settings.PROXY_SSL_HEADER,
-            "HTTPS is on, and no header tells which requests came by TLS: behind a proxy, each "
-            "request, also to the API, is answered by a redirect.",
+            "HTTPS is on, and PROXY_SSL_HEADER is empty: behind a proxy, every request is answered "
+            "by a redirect, also one to the API.",
             "Set PROXY_SSL_HEADER=X-Forwarded-Proto, if the proxy sets it and strips the client's.",
             "config.W008",
         ),

@@ -91,7 +91,7 @@ def _check_parts(content: bytes) -> None:
                 text = stream.read(MOST_UNPACKED + 1)
             tags += text.count(b"<")
             if len(text) > MOST_UNPACKED or tags > MOST_TAGS:
-                raise UnreadableFile("It unpacks to too much: split it, or save it as a CSV.")
+                raise UnreadableFile("It is too large unpacked: split it, or save it as a CSV.")
             if DECLARATION.search(text):
                 raise UnreadableFile("It declares a document type, as no spreadsheet program does.")
 

@@ -124,7 +124,7 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
                 key.run_validators(key.to_python(chosen))
         except ValidationError:
-            raise BadRequest("An id of the selection is none.") from None
+            raise BadRequest("The selection contains an invalid id.") from None
         response: HttpResponse = super().response_action(request, queryset)
         return response
 

@@ -25,7 +25,7 @@ _CATEGORY = "The project has no category of this name, or it cannot be used here
 _RECIPIENT = "No stored recipient has this id, or it has no address of the channel."
 _ADDRESS = "It is not an address: the tables of phone numbers and of domains decide."
 _TIME = "It has passed, is too far ahead, or comes before what it follows."
-_CURSOR = "It was not given out by this list."
+_CURSOR = "It is not a cursor that this list returned."
 _KEYS = "The header and the body name different keys."
 _KEPT = "A text within it holds a NUL, or it is too large in all."
 _EXPRESSION = "It is not an expression of CEL over `data`, or gives something else."
@@ -72,8 +72,8 @@ _NOTIFICATION = (
         Refusal("invalid-field", f"{name}.*", "It is not a mail address.")
         for name in ("reply_to", "cc", "bcc")
     ),
-    Refusal("invalid-field", "headers", "Two names are alike but for capitals."),
-    Refusal("invalid-field", "headers.*", "The settings do not let this header be given."),
+    Refusal("invalid-field", "headers", "Two names differ only in upper and lower case."),
+    Refusal("invalid-field", "headers.*", "The settings do not allow this header."),
     Refusal("invalid-field", "attachments", "The files are too large in all."),
     Refusal("invalid-field", "attachments.*", "The settings do not allow such a file."),
     Refusal("invalid-field", "attachments.*.*", "The settings do not allow such a file."),
@@ -121,7 +121,7 @@ _JOB = (
     Refusal("invalid-job", "kwargs", _ARGUMENTS),
     Refusal("invalid-job", "kwargs.**", _ARGUMENTS),
     *(
-        Refusal("invalid-job", name, "It begins like a name that this system keeps for itself.")
+        Refusal("invalid-job", name, "Names that begin like this are reserved for the system.")
         for name in ("name", "concurrency_key", "unique_key")
     ),
 )
@@ -143,7 +143,9 @@ _RULE = (
 )
 _WINDOW = (
     Refusal("unknown-category", "category", _CATEGORY),
-    Refusal("invalid-field", "category", "What nobody can refuse waits for no window."),
+    Refusal(
+        "invalid-field", "category", "A category that nobody can refuse has no delivery window."
+    ),
     Refusal("invalid-field", "template", _TEMPLATE),
     Refusal("invalid-field", "late_template", _TEMPLATE),
     Refusal("invalid-field", "timezone", _ZONE),
@@ -170,9 +172,9 @@ OF_OPERATION: dict[str, tuple[Refusal, ...]] = {
         Refusal("missing-content", "html", "There are both a template and HTML of its own."),
         Refusal("unknown-template", "template", _TEMPLATE),
         Refusal("unknown-category", "category", _CATEGORY),
-        Refusal("invalid-field", "variables", "The template needs others."),
+        Refusal("invalid-field", "variables", "The template needs other variables."),
         Refusal("missing-content", "variables", _UNUSED),
-        Refusal("invalid-field", "variables.*", "A recipient has nothing of this name."),
+        Refusal("invalid-field", "variables.*", "A recipient has no field of this name."),
         Refusal("invalid-request", "idempotency_key", _KEYS),
     ),
     "save_chain": _CHAIN,
@@ -238,7 +240,7 @@ OF_OPERATION: dict[str, tuple[Refusal, ...]] = {
     ),
     "save_throttle": (
         Refusal("unknown-category", "category", _CATEGORY),
-        Refusal("invalid-field", "category", "What nobody can refuse has no throttle."),
+        Refusal("invalid-field", "category", "A category that nobody can refuse has no throttle."),
         Refusal("invalid-field", "period", "The text is none, or more than 30 days."),
         Refusal("unknown-template", "template", _TEMPLATE),
         Refusal("invalid-context", "template", "It needs more than a digest gives."),

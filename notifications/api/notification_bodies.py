@@ -148,7 +148,7 @@ class NotificationIn(MailIn):
     )
     test: bool = Field(
         default=False,
-        description="The simulator gets it instead of a provider; always true with a test key.",
+        description="Whether the simulator gets it instead of a provider. True with a test key.",
     )
 
 

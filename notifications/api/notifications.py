@@ -138,7 +138,7 @@ def cancel_notification(request: HttpRequest, id: UUID) -> Notification:  # noqa
     "/{id}/read",
     response=NotificationOut,
     openapi_extra=refuses(409),
-    summary="Tell that it was read",
+    summary="Report that it was read",
 )
 def read_notification(request: HttpRequest, id: UUID) -> Notification:  # noqa: A002 -- as above
     """Note that the recipient has opened it, so also that it was delivered; 409 if it is not sent.

@@ -90,7 +90,7 @@ def _read(cursor: str, read_key: Callable[[str], Any]) -> Any:
     except ValueError:
         raise Problem(
             "invalid-request",
-            "The cursor is none that was given out here.",
+            "The cursor is not one that this list returned.",
             field="cursor",
-            hint="Pass next_cursor as it came, or none for the first page.",
+            hint="Pass next_cursor unchanged, or no cursor for the first page.",
         ) from None

@@ -53,9 +53,9 @@ class CategoryIn(Input):
         json_schema_extra=text(categories.LONGEST_DESCRIPTION),
     )
     required: bool = Field(default=False, description="It cannot be refused.")
-    default: bool = Field(default=True, description="It is sent to who has chosen nothing.")
+    default: bool = Field(default=True, description="Recipients who have chosen nothing get it.")
     channel_defaults: dict[str, bool] = Field(
-        {}, description="Where a channel differs from it.", json_schema_extra=BY_CHANNEL
+        {}, description="Channels with another default.", json_schema_extra=BY_CHANNEL
     )
 
 

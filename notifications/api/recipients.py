@@ -69,11 +69,11 @@ class RecipientIn(Input):
         json_schema_extra={"pattern": say.either(directory.LOCALE.pattern)},
     )
     timezone: str = Field(
-        "", description="A zone of IANA, like `Europe/Vienna`.", json_schema_extra=ZONE
+        "", description="An IANA time zone, like `Europe/Vienna`.", json_schema_extra=ZONE
     )
     country: str = Field(
         "",
-        description="Whose public holidays they have: like `AT` or `DE-BY`.",
+        description="The country whose public holidays they have, like `AT` or `DE-BY`.",
         json_schema_extra=COUNTRY,
     )
     attributes: dict[str, Any] = Field({}, description="Your own data, up to 16 kB of JSON.")

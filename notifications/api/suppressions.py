@@ -47,7 +47,7 @@ class SuppressionOut(Schema):
 
     id: int
     channel: str
-    test: bool = Field(description="Whether it holds back tests alone.")
+    test: bool = Field(description="Whether it applies to tests only.")
     recipient: str
     scope: str = Field(json_schema_extra=one_of(SCOPES))
     reason: str = Field(json_schema_extra=one_of(REASONS))

@@ -42,7 +42,7 @@ def read_time(value: datetime | str | None) -> datetime | None:
     # SQLite keeps times in UTC without saying so, and may give them as text.
     moment = parse_datetime(value) if isinstance(value, str) else value
     if moment is None:
-        raise ValueError(f"The database gave {value!r} for a time.")
+        raise ValueError(f"The database returned {value!r} for a time.")
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -36,7 +36,7 @@ class Project(models.Model):
     def clean(self) -> None:
         """Refuse the name of the project that is always there."""
         if self.name == DEFAULT_PROJECT:
-            raise ValidationError({"name": "That project is always there."})
+            raise ValidationError({"name": f"The project {DEFAULT_PROJECT} always exists."})
 
 
 def project_column(*, editable: bool = False) -> "models.CharField[str, str]":

@@ -25,7 +25,7 @@ class RecipientFields(TypedDict, total=False):
     locale: str
     """Like ``de`` or ``de-AT``."""
     timezone: str
-    """A zone of IANA, like ``Europe/Vienna``."""
+    """An IANA time zone, like ``Europe/Vienna``."""
     country: str
     """Whose public holidays they have: like ``AT`` or ``DE-BY``."""
     attributes: Mapping[str, Any]

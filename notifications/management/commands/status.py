@@ -65,7 +65,7 @@ def screen(now: Overview, minutes: list[throughput.Counts]) -> Group:
     """Lay the overview out."""
     troubles = now.dated_troubles
     head = Text(f"{now.at:%Y-%m-%d %H:%M:%S} UTC   ", style="bold")
-    head.append("all is well" if not troubles else f"{len(troubles)} to see to")
+    head.append("all is well" if not troubles else f"{len(troubles)} to look at")
     lines = [Text(f"! {trouble.text}{_since(trouble)}", style="red") for trouble in troubles]
     return Group(head, *lines, "", _flow(minutes), "", _queues(now), "", _rest(now))
 

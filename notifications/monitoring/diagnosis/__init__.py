@@ -51,7 +51,7 @@ def _asked(*probes: Probe) -> list[Finding]:
             findings.append(
                 Finding(
                     "doctor.probe",
-                    f"Something cannot be looked at ({(probe.__doc__ or fault.stage).strip()}): "
+                    f"A check could not be made ({(probe.__doc__ or fault.stage).strip()}): "
                     f"{fault.error} at {fault.place}",
                     unreadable.cure(probe),
                 )

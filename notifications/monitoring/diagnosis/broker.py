@@ -105,9 +105,11 @@ def workers() -> Iterator[Finding]:
     if hung := [name for name in _announced() if name not in active]:
         yield Finding(
             "workers.hang",
-            f"Alive, but without an answer: {', '.join(hung[:5])}{', …' if len(hung) > 5 else ''}.",
-            "Its main process hangs, or has another broker: compare its BROKER_URL with this, look "
-            "at its log, and restart it. What it has in hand comes back when its leases end.",
+            "Workers that are alive but do not answer: "
+            f"{', '.join(hung[:5])}{', …' if len(hung) > 5 else ''}.",
+            "A worker's main process hangs, or has another broker. Compare its BROKER_URL with "
+            "this one, look at its log, and restart it. What it has in hand is sent after its "
+            "leases end.",
         )
     if not active:
         yield Finding(

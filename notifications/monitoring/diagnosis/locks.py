@@ -53,7 +53,7 @@ class Blocker:
 
 def locked() -> Iterator[Finding]:
     """Say who keeps others from our tables. To be called while a probe finds them locked."""
-    yield _finding("database.locked", "A table of ours is locked", _in_our_way())
+    yield _finding("database.locked", "A table of this system is locked", _in_our_way())
 
 
 def waits() -> Iterator[Finding]:
