@@ -116,9 +116,9 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
             "Sessions, keys and messages travel over plain HTTP.",
             "Leave HTTPS on, behind a proxy that speaks TLS (PROXY_SSL_HEADER)."
             if settings.IN_PRODUCTION
-            else "Set DEBUG off and ALLOWED_HOSTS=notify.example.org, the names of this system. "
-            "HTTPS is on then, and security.W004, W008, W012 and W016 are mended, too. Behind a "
-            "proxy that speaks TLS, set PROXY_SSL_HEADER as well.",
+            else "Set ALLOWED_HOSTS=notify.example.org, the names of this system, and DEBUG off. "
+            "HTTPS is on then, which also mends security.W004, W008, W012 and W016. Behind a proxy "
+            "that speaks TLS, set PROXY_SSL_HEADER, too.",
             "config.W005",
         ),
         (

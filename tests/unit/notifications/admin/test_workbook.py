@@ -169,8 +169,8 @@ def packed(**parts: bytes) -> bytes:
         (book(["a"])[:-200], "cannot be read"),
         (packed(other=b"<a/>"), "cannot be read"),
         (b"PK\x03\x04" + bytes(workbook.MOST_BYTES), "larger than"),
-        (packed(sheet=b" " * (workbook.MOST_UNPACKED + 1)), "unpacks to too much"),
-        (packed(sheet=b"<c/>" * (workbook.MOST_TAGS + 1)), "unpacks to too much"),
+        (packed(sheet=b" " * (workbook.MOST_UNPACKED + 1)), "too large unpacked"),
+        (packed(sheet=b"<c/>" * (workbook.MOST_TAGS + 1)), "too large unpacked"),
         (
             packed(**{f"part{n}": b"" for n in range(workbook.MOST_PARTS + 1)}),
             "more than 500 parts",
