@@ -13,11 +13,12 @@ from datetime import datetime
 from functools import partial, wraps
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.admin import ListFilter
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import ERROR_FLAG, ChangeList
 from django.core.exceptions import NON_FIELD_ERRORS, BadRequest, ValidationError
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import DateTimeField, Model, QuerySet
@@ -81,6 +82,16 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         filters: Iterable[Any] = self.get_list_filter(request)
         ours = getattr(self, "listed_lookups", ())
         return lookup in ours or any(lookup in _asked_by(filter_) for filter_ in filters)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list; where Django leaves out a filter that it cannot read, say so."""
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        if response.headers.get("Location") == f"{request.path}?{ERROR_FLAG}=1":
+            names = ", ".join(sorted(request.GET))[:200]
+            messages.error(request, f"The list is not filtered: {names} cannot be used like this.")
+        return response
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
         """Sort by no more than ``sortable_by`` offers, also where a link asks for another order.
