@@ -65,7 +65,7 @@ _NOTIFICATION = (
     Refusal("unknown-recipient", "to.recipient", _RECIPIENT),
     Refusal("no-provider", "channel", "No account serves this channel."),
     Refusal("unknown-template", "digest.template", _TEMPLATE),
-    Refusal("invalid-context", "digest.template", "It cannot render this event in a list."),
+    Refusal("invalid-context", "digest.template", "It cannot render this notification in a list."),
     Refusal("unknown-account", "account", _ACCOUNT),
     Refusal("invalid-field", "from_email", "It is not an address, or no account may send as it."),
     *(

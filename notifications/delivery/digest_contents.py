@@ -1,8 +1,8 @@
 """A digest is closed, and gets its list, when its notification is about to be rendered.
 
-Closing waits for the events that are just joining, which hold the digest's row; what comes later
-opens the next one. The list is written to the notification, so that each attempt, replay and look
-at it shows the same.
+Closing waits for what is just joining, which holds the digest's row; what comes later opens the
+next one. The list is written to the notification, so that each attempt, replay and look at it shows
+the same.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from notifications.models import Digest, Notification, Status
 def fill(claims: Sequence[Claim]) -> tuple[list[Claim], Plan]:
     """Return claims with their contexts: that of a digest is made now, or was before.
 
-    Plans to end a digest without events. Costs nothing where no claim is a digest's.
+    Plans to end a digest that nothing has joined. Costs nothing where no claim is a digest's.
     """
     plan = Plan()
     found = []
@@ -36,7 +36,7 @@ def fill(claims: Sequence[Claim]) -> tuple[list[Claim], Plan]:
 
 
 def contents_of(digest: UUID) -> dict[str, Any] | None:
-    """Close a digest, and return its context; None where no event has joined it.
+    """Close a digest, and return its context; None where nothing has joined it.
 
     In a transaction of its own, so that no two are locked at a time.
     """

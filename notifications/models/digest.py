@@ -1,4 +1,4 @@
-"""Digests: several events of one recipient that go as one notification."""
+"""Digests: several notifications of one recipient that go as one notification."""
 
 from typing import ClassVar
 from uuid import UUID
@@ -19,9 +19,9 @@ LONGEST_IDENTITY = (
 
 
 class Digest(models.Model):
-    """What collects events under a key until its end. Its notification has its id.
+    """What collects notifications under a key until its end. Its notification has its id.
 
-    It is open until that notification is rendered. Then ``merged`` says how many events it has.
+    It is open until that notification is rendered. Then ``merged`` says how many have joined it.
     """
 
     id: "models.UUIDField[UUID, UUID]" = models.UUIDField(primary_key=True, editable=False)
@@ -36,11 +36,11 @@ class Digest(models.Model):
     # would need: what ran before an update could open no digest under another constraint.
     key = models.CharField(
         max_length=LONGEST_IDENTITY,
-        help_text="The category of its events, the version of its template, the account, the key.",
+        help_text="Category, version of the digest's template, account, and key of what joins it.",
     )
-    limit = models.SmallIntegerField(help_text="How many events the template gets at most.")
+    limit = models.SmallIntegerField(help_text="How many items the template gets at most.")
     opened_at = models.DateTimeField(db_default=Now())
-    joined_at = models.DateTimeField(db_default=Now(), help_text="When the last event came.")
+    joined_at = models.DateTimeField(db_default=Now(), help_text="When the last one joined.")
     closed_at = models.DateTimeField(null=True, blank=True)
     merged = models.IntegerField(default=0, db_default=0)
 

@@ -270,7 +270,7 @@ def _digests(
 
 
 def _collected(spec: Spec, request: Request, kind: Kind | None, call: Call) -> Collected:
-    """Build the notification of the digest that an event may open. Raises what is wrong with it."""
+    """Build the notification of a digest that a request may open. Raises what is wrong with it."""
     own = digests.request_of(request, spec, kind.name if kind else "")
     answer = Answer()
     try:

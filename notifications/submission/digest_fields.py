@@ -1,4 +1,4 @@
-"""What an event says of the digest that it goes with."""
+"""What a notification says of the digest that it goes with."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ NAMES = ("key", "window", "template", "first", "limit")
 
 
 class Spec(NamedTuple):
-    """What an event says of its digest; ``window`` is in seconds."""
+    """What a notification says of its digest; ``window`` is in seconds."""
 
     key: str
     window: float
@@ -27,7 +27,7 @@ class Spec(NamedTuple):
 
 
 def check(given: object) -> Spec:
-    """Read what an event says of its digest. Raises ``InvalidField``, which names the field."""
+    """Read what it says. Raises ``InvalidField``, which names the field."""
     if not isinstance(given, Mapping):
         raise InvalidField("It must be an object with key, window and template.", field="digest")
     if unknown := given.keys() - set(NAMES):

@@ -1,8 +1,8 @@
-"""Events join the open digest of their recipient and key, or open one.
+"""Notifications join the open digest of their recipient and key, or open one.
 
-The row of the digest is locked until the event is committed, and it is closed by an update of that
-row (``delivery.digest_contents``). So an event is either committed before the digest is read, or
-joins the next one: each is in exactly one, whoever dies when.
+The row of the digest is locked until the notification is committed, and it is closed by an update
+of that row (``delivery.digest_contents``). So a notification is either committed before the digest
+is read, or joins the next one: each is in exactly one, whoever dies when.
 """
 
 from collections import defaultdict
@@ -35,10 +35,10 @@ _AGAIN = 3  # tries to join where a digest was called off meanwhile
 
 @dataclass(slots=True)
 class Collected:
-    """An event with the notification of the digest that it may open.
+    """A notification that may join a digest, with that of the digest, which it may open.
 
     ``row`` and ``copies`` are that one's, to each device; ``category`` is what it can be refused
-    as, empty for none. ``alone`` is what the event's own row has where it goes by itself,
+    as, empty for none. ``alone`` is what its own row has where it goes by itself,
     ``alone_copies`` its copies.
     """
 
@@ -62,7 +62,7 @@ class _Identity(NamedTuple):
 
 
 class Joining(NamedTuple):
-    """An event that may join: its row, the rows of its copies, and what collects it."""
+    """A notification that may join: its row, the rows of its copies, and what collects it."""
 
     row: insert.Row
     copies: list[insert.Row]
@@ -70,10 +70,10 @@ class Joining(NamedTuple):
 
 
 def request_of(request: Request, spec: Spec, category: str) -> Request:
-    """Return the request of the digest that an event may open, with this event as its list.
+    """Return the request of the digest that a notification may open, with this one as its list.
 
-    ``category`` is what the event can be refused as. Raises ``InvalidField`` for what it cannot
-    have.
+    ``category`` is what the notification can be refused as. Raises ``InvalidField`` for what it
+    cannot have.
     """
     for name in ("eta", "countdown"):
         if getattr(request, name) is not None:
@@ -84,7 +84,7 @@ def request_of(request: Request, spec: Spec, category: str) -> Request:
         )
     if isinstance(request.mail, Mapping) and any(request.mail.values()):
         name = next(name for name, value in request.mail.items() if value)
-        raise InvalidField("An event of a digest can have only a subject and a body.", field=name)
+        raise InvalidField("What joins a digest can have only a subject and a body.", field=name)
     return request._replace(
         digest=None,
         template=spec.template,
@@ -101,9 +101,9 @@ def request_of(request: Request, spec: Spec, category: str) -> Request:
 
 
 def try_template(row: insert.Row, limit: int) -> None:
-    """Refuse an event that the template of its digest cannot have in a list.
+    """Refuse a notification that the template of its digest cannot have in a list.
 
-    At the end it would cost all other events of the digest. Raises ``InvalidContext``.
+    At the end it would cost all others of the digest. Raises ``InvalidContext``.
     """
     version = catalog.version(row["template_version_id"])
     world, to = World(row["project"], row["test"]), (row["channel"], row["recipient"])
@@ -113,12 +113,14 @@ def try_template(row: insert.Row, limit: int) -> None:
             version.render(context, row["locale"] or None, links)
         except TemplateError as error:
             raise InvalidContext(
-                f"It cannot have this event in its list. {error}", field="template", hint=error.hint
+                f"It cannot have this notification in its list. {error}",
+                field="template",
+                hint=error.hint,
             ) from error
 
 
 def join(joining: Iterable[Joining]) -> None:
-    """Have events join their digests, in the current transaction; write those that are opened.
+    """Have notifications join their digests, in the current transaction; write what is opened.
 
     A row that joins gets the status ``merged``; one that goes at once stays as it is. Safe to be
     repeated after a rollback, once each was ``reset``.
@@ -166,7 +168,7 @@ def _identity(one: Joining) -> _Identity:
     address = "" if key else row["recipient"]
     collected = one.collected
     # Of one category alone, so that a recipient who refuses one loses nothing of another; of one
-    # version of the template, with which each event was tried; and of the account that alone may
+    # version of the template, with which each was tried; and of the account that alone may
     # send them, or of none. Its length tells where the name of the account ends.
     version, account = collected.row["template_version_id"], row["account"]
     by_account = f"@{len(account)}:{account}" if account else ""
@@ -252,7 +254,7 @@ def _upsert(
 
 
 def _begin(identity: _Identity, spec: Spec, now: datetime) -> tuple[datetime, bool]:
-    """Return when a digest that was just opened is due, and whether its first event goes alone."""
+    """Return when a digest that was just opened is due, and whether the first goes alone."""
     window = timedelta(seconds=spec.window)
     if spec.first == "together":
         return now + window, False

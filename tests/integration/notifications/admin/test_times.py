@@ -91,10 +91,11 @@ def test_a_send_and_a_backfill_say_what_is_no_time(admin_client: Client) -> None
         create_version(Template.objects.create(name="news", channel="simulator"), {"body": "N"})
     )
     given = {"template": version.pk, "rows": "recipient\nada", "priority": "low", "key": "k"}
-    for when, field, values in (
+    inputs: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("later", "at", (*NO_DAYS, "2099-01-01T24:30")),
         ("locally", "morning", NO_TIMES),
-    ):
+    )
+    for when, field, values in inputs:
         for value in values:
             body = {**given, "when": when, field: value, "send": "1"}
             answer = admin_client.post(reverse("send"), body)
