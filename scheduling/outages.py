@@ -53,6 +53,13 @@ class PublishersBlocked(kombu.OperationalError, kombu.ConnectionError):  # type:
         return Outage(BROKER, f"it is {low} and blocks publishers", "ConnectionBlocked")
 
 
+class KeyTaken(redis.ResponseError):
+    """A key of ours in Redis holds what another program has written: ``kind``, not ``wanted``."""
+
+    def __init__(self, key: str, kind: str, wanted: str) -> None:
+        super().__init__(f"its key {key} is a {kind}, not a {wanted}")
+
+
 _PUBLISHERS_BLOCKED = re.compile("low on [a-z &,]{1,40}")
 
 
@@ -258,7 +265,14 @@ _REDIS_CODES = {
     "OOM": "it is out of memory",
     "READONLY": "it is read-only",
     "WRONGPASS": "it refuses our user or password",
+    "WRONGTYPE": "a key of ours holds a value of another type",
 }
+# AMQP 0-9-1, "Reply codes".
+_AMQP_CODES = {
+    403: "it refuses our user, its password or its permissions",
+    530: "it does not give our user that virtual host",
+}
+_OF_A_PIPELINE = " of pipeline caused error: "
 _BROKER_ERRORS = (
     kombu.OperationalError,
     kombu.BatchPublishError,
@@ -280,6 +294,8 @@ def is_full_queue(error: BaseException) -> bool:
 def _of_redis(error: redis.RedisError) -> Outage | None:
     if isinstance(error, (redis.DataError, redis.exceptions.LockError)):
         return None  # redis-py itself refused an argument, or a lock of ours is over
+    if isinstance(error, KeyTaken):
+        return Outage(REDIS, str(error), "WRONGTYPE")
     code = redis_code(error)
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return Outage(REDIS, "its certificate is not trusted", code)
@@ -292,7 +308,8 @@ def redis_code(error: BaseException) -> str:
     """Return the word that a Redis error begins with ("OOM"), else the exception's name."""
     if code := getattr(error, "status_code", None):
         return str(code)
-    first = str(error).partition(" ")[0]
+    words = str(error).rpartition(_OF_A_PIPELINE)[2]
+    first = words.partition(" ")[0]
     return first if first.isupper() and first in _REDIS_CODES else type(error).__name__
 
 
@@ -302,4 +319,6 @@ def _of_broker(error: BaseException) -> Outage:
     cause = error.__cause__
     if isinstance(cause, redis.RedisError) and (known := _of_redis(cause)):
         return Outage(BROKER, known.reason, known.code)
-    return Outage(BROKER, _NO_ANSWER, type(error).__name__)
+    code = getattr(cause, "reply_code", None) or getattr(error, "reply_code", None)
+    reason = _AMQP_CODES.get(code, "it answers with an error") if code else _NO_ANSWER
+    return Outage(BROKER, reason, type(error).__name__)

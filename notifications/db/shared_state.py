@@ -5,9 +5,10 @@ Nothing here is the truth. Redis away costs exactness, never a notification.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import redis
@@ -46,10 +47,31 @@ def key_of(name: str) -> str:
     return f"{settings.REDIS_KEY_PREFIX}notifications:{name}"
 
 
-def write(url: str) -> None:
-    """Ask a Redis for a small write. Raises ``redis.RedisError``, and OSError, for what it says."""
-    with connect(url) as client:
-        client.set(key_of("probe"), "1", px=1000)
+Types = Mapping[str, str]
+"""For each key its type, as Redis names it."""
+
+
+def write(url: str, types: Types = MappingProxyType({})) -> None:
+    """Ask a Redis for a small write, and whether keys of ours, if they are there, have their types.
+
+    Raises ``redis.RedisError``, and OSError, for what it says; of a key that another program has
+    written, ``KeyTaken``.
+    """
+    with connect(url) as client, client.pipeline(transaction=False) as pipeline:
+        pipeline.set(key_of("probe"), "1", px=1000)
+        for key in types:
+            pipeline.type(key)
+        written, *kinds = pipeline.execute(raise_on_error=False)
+    if isinstance(written, Exception):
+        raise written
+    for (key, wanted), kind in zip(types.items(), kinds, strict=True):
+        # An error says nothing of the key: not each user may ask.
+        if not isinstance(kind, Exception) and (name := _text(kind)) not in ("none", wanted):
+            raise outages.KeyTaken(key, name, wanted)
+
+
+def _text(reply: bytes | str) -> str:
+    return reply.decode() if isinstance(reply, bytes) else reply
 
 
 def connect(url: str, **options: Any) -> redis.Redis:
@@ -58,7 +80,20 @@ def connect(url: str, **options: Any) -> redis.Redis:
     return redis_address.read(url).client(**{**patience, **options})
 
 
-watch = Watch(outages.REDIS, lambda: write(settings.REDIS_URL), "limits hold per process only")
+_needed: list[Callable[[], Types]] = []
+
+
+def need(types: Callable[[], Types]) -> None:
+    """Have Redis count as out while a key of these holds what another program has written."""
+    if types not in _needed:
+        _needed.append(types)
+
+
+def _probe() -> None:
+    write(settings.REDIS_URL, {key: kind for types in _needed for key, kind in types().items()})
+
+
+watch = Watch(outages.REDIS, _probe, "limits hold per process only")
 
 
 @lru_cache(maxsize=4)

@@ -9,7 +9,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ import structlog
 
 from notifications.core.masking import without_addresses
 from notifications.db import clock
-from notifications.db.shared_state import SharedStateAway, key_of, shared_state
+from notifications.db.shared_state import SharedStateAway, key_of, need, shared_state
 from notifications.providers.selection import AccountState
 
 log = structlog.get_logger(__name__)
@@ -208,6 +208,15 @@ def forget() -> None:
         _local_errors.clear()
 
 
+def types(names: Iterable[str]) -> dict[str, str]:
+    """Return the keys of these accounts in Redis, each with its type."""
+    return {
+        key: kind
+        for name in names
+        for key, kind in ((_key(name), "hash"), (_error_key(name), "string"))
+    }
+
+
 def may_probe(name: str, health: Health) -> bool:
     """Let one worker probe an account whose circuit was open; the claim lasts ``COOLDOWN`` s."""
     if clock.now().timestamp() < health.open_until:
@@ -327,3 +336,6 @@ def _set(name: str, fields: Mapping[str, float]) -> None:
 
 def _floats(fields: Mapping[bytes, bytes]) -> dict[str, float]:
     return {name.decode(): float(value) for name, value in fields.items()}
+
+
+need(lambda: types(list(_read)))

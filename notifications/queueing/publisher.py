@@ -184,11 +184,12 @@ def _producer() -> Iterator[Any]:
 def probe() -> None:
     """Ask the broker whether it takes messages. Raises what it answers.
 
-    A Redis is asked for a write. RabbitMQ is given two messages for a queue that there is not: one
+    A Redis is asked for a write, and whether a queue is another program's key: a worker asks for
+    all of its queues at once. RabbitMQ is given two messages for a queue that there is not: one
     that blocks publishers connects and answers all the same, and may confirm the first.
     """
     if settings.BROKER_IS_REDIS:
-        shared_state.write(settings.BROKER_URL)
+        shared_state.write(settings.BROKER_URL, _types())
         return
     connection = _connection()
     try:
@@ -200,6 +201,18 @@ def probe() -> None:
         connection.collect()  # an orderly end waits for an answer
         raise
     connection.release()
+
+
+def _types() -> dict[str, str]:
+    """Return the keys that kombu has in a Redis, each with its type."""
+    bindings = (f"_kombu.binding.{exchange}" for exchange in ("notifications", "celery.pidbox"))
+    types = {
+        **dict.fromkeys((*routing.QUEUE_NAMES, routing.JOBS_QUEUE), "list"),
+        **dict.fromkeys(bindings, "set"),
+        "unacked": "hash",
+        "unacked_index": "zset",
+    }
+    return {f"{settings.REDIS_KEY_PREFIX}{key}": kind for key, kind in types.items()}
 
 
 def saw(error: Exception) -> float:

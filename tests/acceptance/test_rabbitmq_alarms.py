@@ -1,6 +1,7 @@
-"""RabbitMQ that is low on memory or disk: it connects and answers, and takes no message."""
+"""RabbitMQ that takes no message, and says why: low on memory, or without a permission."""
 
 import json
+import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -107,7 +108,7 @@ def test_a_worker_that_starts_meanwhile_waits_says_so_and_can_be_ended(
         for worker in (ends, waits):
             worker.wait_for_output(f"broker_away: {REASON}")
         ends.terminate()
-        assert ends.wait(30) == 0
+        assert ends.wait(30) in (0, -signal.SIGTERM)  # the latter as long as it starts
         send(system, "ada@example.com")
         assert waits.returncode is None
     system.beat()
@@ -126,3 +127,19 @@ def test_what_is_on_the_broker_is_delivered_all_the_same(
         wait_until(lambda: len(people(smtp_server)) >= len(names))
         wait_until(lambda: Notification.objects.filter(status="sent").count() == len(names))
     assert people(smtp_server) == sorted(names)
+
+
+def test_a_permission_that_is_missing_is_told_with_its_cure(
+    broker: RabbitMQServer, system: Processes
+) -> None:
+    broker.control("set_permissions", "-p", "/", "guest", ".*", "^$", ".*")
+    try:
+        doctor = system.start("doctor", "python", "manage.py", "doctor", "--json")
+        assert doctor.wait(60) == 1
+    finally:
+        broker.control("set_permissions", "-p", "/", "guest", ".*", ".*", ".*")
+    output = doctor.output()
+    found = {finding["id"]: finding for finding in json.loads(output[output.index("[\n") :])}
+    assert "it refuses our user, its password or its permissions" in found["broker.away"]["problem"]
+    assert "permissions" in found["broker.away"]["cure"]
+    assert "scheduler.none" in found

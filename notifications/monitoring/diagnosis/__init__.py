@@ -14,7 +14,7 @@ from notifications.monitoring.diagnosis import (
 )
 from notifications.monitoring.diagnosis.finding import Finding
 from notifications.monitoring.diagnosis.unreadable import Probe
-from scheduling import isolation
+from scheduling import isolation, outages
 
 
 def examine() -> list[Finding]:
@@ -45,14 +45,19 @@ def _asked(*probes: Probe) -> list[Finding]:
         try:
             findings += probe()
         except Exception as error:
-            if isolation.concerns_everybody(error):
+            outage = outages.of(error)
+            if outage is None and isolation.concerns_everybody(error):
                 raise
             fault = isolation.fault_of(error, probe.__name__)
+            why = (
+                f"the {outage.server} cannot do this now: {outage.reason} ({outage.code})."
+                if outage
+                else f"{fault.error} at {fault.place}"
+            )
             findings.append(
                 Finding(
                     "doctor.probe",
-                    f"A check could not be made ({(probe.__doc__ or fault.stage).strip()}): "
-                    f"{fault.error} at {fault.place}",
+                    f"A check could not be made ({(probe.__doc__ or fault.stage).strip()}): {why}",
                     unreadable.cure(probe),
                 )
             )

@@ -1,6 +1,6 @@
 """The broker: whether it answers, keeps what it holds, and has workers on every queue."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.db import Error
 from notifications.core import routing
 from notifications.db import shared_state
 from notifications.monitoring.diagnosis.finding import Finding
+from notifications.providers import accounts, health
 from notifications.queueing import publisher
 from scheduling import outages
 from scheduling import workers as announced
@@ -19,36 +20,61 @@ from scheduling import workers as announced
 ANSWER_SECONDS = 2.0
 
 
+_KEY_TAKEN = (
+    "Find who writes it, and delete or rename it there. Systems that share a database of a Redis "
+    "each need a REDIS_KEY_PREFIX of their own."
+)
+
+
 def reachable() -> Iterator[Finding]:
     """Somebody answers at BROKER_URL, to kombu as to redis-py, and takes a message."""
     try:
-        publisher.depths([routing.JOBS_QUEUE])
         publisher.probe()
+        publisher.depths([routing.JOBS_QUEUE])
     except Exception as error:  # noqa: BLE001 -- the probe of a doctor: what it raises is the finding
+        taken = isinstance(error, outages.KeyTaken)
         yield Finding(
-            "broker.away",
+            "broker.key" if taken else "broker.away",
             f"The broker takes no message, for {_reason(error)}: what is accepted waits in the "
             "database.",
-            "Check that it runs and that BROKER_URL names it. Without BROKER_URL it is the "
+            _KEY_TAKEN
+            if taken
+            else "Check that it runs and that BROKER_URL names it. Without BROKER_URL it is the "
             "embedded one, which only make up starts. Its memory "
-            "must not be full, and it must not be a replica. Of a RabbitMQ that blocks publishers, "
-            "rabbitmq-diagnostics alarms names the node: give it memory or disk.",
+            "must not be full, it must not be a replica, and our user needs its permissions. Of a "
+            "RabbitMQ that blocks publishers, rabbitmq-diagnostics alarms names the node: give it "
+            "memory or disk.",
         )
 
 
 def shared_state_works() -> Iterator[Finding]:
-    """Somebody answers at REDIS_URL, and takes a write."""
-    if not settings.REDIS_URL or settings.REDIS_URL == settings.BROKER_URL:
+    """Somebody answers at REDIS_URL, takes a write, and has no other program's values for ours."""
+    if not settings.REDIS_URL:
         return
+    names = {account.name for channel in routing.CHANNELS for account in _accounts(channel)}
     try:
-        shared_state.write(settings.REDIS_URL)
+        shared_state.write(settings.REDIS_URL, health.types(sorted(names)))
+    except outages.KeyTaken as error:
+        yield Finding(
+            "redis.key",
+            f"Of the Redis of the limits, {error}: each process keeps that account's health alone.",
+            _KEY_TAKEN,
+        )
     except (redis.RedisError, OSError) as error:
+        if settings.REDIS_URL == settings.BROKER_URL:
+            return  # told of the broker
         yield Finding(
             "redis.away",
             f"The Redis of the limits takes no write, for {_reason(error)}: each process keeps "
             "rate limits and the providers' health alone.",
             "Check that it runs and that REDIS_URL names it, with its password and certificate.",
         )
+
+
+def _accounts(channel: str) -> Sequence[accounts.Candidate]:
+    with suppress(Error):
+        return accounts.candidates(channel)
+    return ()  # another probe tells of the database
 
 
 def _reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import sqlite3
 
+import amqp.exceptions as amqp  # type: ignore[import-untyped]
 import django.db
 import psycopg
 import pytest
@@ -185,3 +186,27 @@ def test_a_broker_that_blocks_publishers_is_out_for_the_reason_that_it_gives(
     error = outages.PublishersBlocked(said)
     assert outages.of(error) == outages.Outage("broker", reason, "ConnectionBlocked")
     assert isinstance(error, kombu.OperationalError)  # what callers of Celery wait out
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "code"),
+    [
+        (amqp.AccessRefused("no", reply_code=403), "refuses our user", "AccessRefused"),
+        (amqp.NotAllowed("no", reply_code=530), "that virtual host", "NotAllowed"),
+        (amqp.PreconditionFailed("no", reply_code=406), "answers with an error", "Precondition"),
+        (amqp.RecoverableConnectionError("closed"), "does not answer", "Recoverable"),
+    ],
+)
+def test_what_rabbitmq_answers_is_no_silence(error: Exception, reason: str, code: str) -> None:
+    outage = outages.of(error)
+    assert outage is not None
+    assert reason in outage.reason
+    assert outage.code.startswith(code)
+
+
+def test_the_code_of_an_error_is_known_though_a_pipeline_met_it() -> None:
+    said = "Command # 1 (HGETALL key) of pipeline caused error: WRONGTYPE Operation against a key"
+    outage = outages.of(redis.ResponseError(said))
+    assert outage == outages.Outage(
+        "redis", "a key of ours holds a value of another type", "WRONGTYPE"
+    )

@@ -120,6 +120,30 @@ def test_a_redis_that_forgets_at_a_restart(
     assert "--appendonly yes" in examined(BROKER_URL=redis_server.url)["broker.persistence"]
 
 
+def test_keys_of_ours_that_another_program_has_written(
+    examined: Callable[..., Any], redis_server: RedisServer
+) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.set("webhook.low", "of another program")
+        client.rpush("notifications:health:outbox", "of another program")
+        found = examined(BROKER_URL=redis_server.url)
+    assert "REDIS_KEY_PREFIX" in found["broker.key"]
+    assert "delete or rename it" in found["redis.key"]
+    assert "scheduler.none" in found  # what is wrong with one server hides nothing else
+
+
+def test_a_probe_that_meets_an_outage_is_a_finding_and_the_others_are_asked(
+    monkeypatch: pytest.MonkeyPatch, db: None
+) -> None:
+    def durability() -> list[diagnosis.Finding]:
+        raise redis.ResponseError("NOPERM this user has no permissions")
+
+    monkeypatch.setattr(broker, "durability", durability)
+    found = {finding.id: finding.problem for finding in diagnosis.examine()}
+    assert "it does not permit this to our user (NOPERM)" in found["doctor.probe"]
+    assert "workers.none" in found
+
+
 def test_no_worker_and_no_scheduler(examined: Callable[..., Any]) -> None:
     found = examined()
     assert "celery -A config worker" in found["workers.none"]

@@ -66,6 +66,30 @@ def test_a_broker_that_answers_and_takes_no_message_is_down(
     assert value("broker_up") == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("webhook.low", "its key webhook.low is a string, not a list"),
+        ("unacked", "its key unacked is a string, not a hash"),
+        ("jobs", "its key jobs is a string, not a list"),
+    ],
+)
+def test_a_broker_in_which_another_program_has_a_key_of_ours_is_down(
+    db: None, client: Client, key: str, why: str, wait_until: Callable[..., Any]
+) -> None:
+    servers.forget()
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        broker.set(settings.REDIS_KEY_PREFIX + key, "of another program")
+        try:
+            up = value("broker_up")
+            ready = client.get("/healthz/ready").json()["checks"]["broker"]
+        finally:
+            broker.delete(settings.REDIS_KEY_PREFIX + key)
+    assert up == 0
+    assert ready.startswith(why)
+    wait_until(lambda: value("broker_up") == 1)
+
+
 def test_the_backlog_is_counted_per_queue_with_its_age(
     accepted: Callable[..., Notification], age: Callable[..., None]
 ) -> None:
