@@ -13,8 +13,10 @@ refuse_errors()
 
 # They need the apps, which are loaded only now.
 from notifications import metrics  # noqa: E402 -- after Django's setup
+from notifications.api import limits  # noqa: E402 -- after Django's setup
 from notifications.worker import connections  # noqa: E402 -- after Django's setup
 
 metrics.start("web")
 connections.bound_statements()
 connections.meet_servers()
+limits.prepare()

@@ -7,9 +7,11 @@ class are followed too, but not refused. How a run ends is in ``endings``.
 """
 
 import logging
+import tempfile
 import time
 from datetime import datetime
 from functools import partial
+from multiprocessing.process import current_process
 from typing import Any
 from uuid import UUID
 
@@ -102,6 +104,7 @@ class Task(celery.Task):  # type: ignore[misc]  # celery is untyped
 
 def connect() -> None:
     """Have Celery's signals followed in this process; done once."""
+    signals.celeryd_init.connect(_make_no_folder, weak=False)
     signals.worker_ready.connect(_on_ready, weak=False)
     signals.task_prerun.connect(_on_prerun, weak=False)
     signals.worker_shutting_down.connect(interruption.on_shutting_down, weak=False)
@@ -140,6 +143,15 @@ def _begin(fire: UUID, task: celery.Task, now: datetime) -> bool:
 
 def _worker_of(task: celery.Task) -> str:
     return task.request.hostname or ""
+
+
+def _make_no_folder(**_: Any) -> None:
+    """Have billiard put the files that its processes share where temporary files are.
+
+    It unlinks them at once. The folder that it would make for them stays if the worker is killed.
+    """
+    process: Any = current_process()
+    process._config.setdefault("tempdir", tempfile.gettempdir())  # noqa: SLF001 -- as multiprocessing.util does
 
 
 def _on_ready(sender: Any, **_: Any) -> None:

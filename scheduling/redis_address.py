@@ -81,8 +81,9 @@ class RedisAddress:
         # One more try renews a connection that the server has closed; redis-py's own three last
         # for seconds, in which a caller would wait for a server that is away.
         renew = Retry(NoBackoff(), 1)
-        # RESP3, redis-py's default, costs a new connection several round trips more.
-        common = {"db": self.database, "protocol": 2, "retry": renew, **login, **options}
+        # RESP3, and to tell of the library, cost a new connection several round trips more.
+        quick = {"protocol": 2, "driver_info": None}
+        common = {"db": self.database, "retry": renew, **quick, **login, **options}
         if self.kind == "socket":
             return redis.Redis(unix_socket_path=self.path, **common)
         tls: dict[str, Any] = {"ssl": True, **self.tls} if self.tls else {}

@@ -86,6 +86,11 @@ def take(key: ApiKey, count: int = 1) -> float:
     return _take(name, limit, count)
 
 
+def prepare() -> None:
+    """Connect, and have Redis know the script, before a call would wait for either."""
+    _take("start", _Rate(1, 1, 1))
+
+
 def take_refused(address: str) -> float:
     """Count one wrong key of an address; return 0, or the seconds to wait before the next."""
     most = conf.api_wrong_keys_per_minute

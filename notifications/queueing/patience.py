@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 class _Patience(threading.local):
     left = math.inf  # seconds
+    longest = 0.0  # seconds of one question so far
 
 
 _patience = _Patience()
@@ -20,13 +21,13 @@ _patience = _Patience()
 
 @contextmanager
 def waiting_at_most(seconds: float) -> Iterator[None]:
-    """Have ``is_over`` say so, in this block and thread, once ``counted`` is so many seconds."""
-    before = _patience.left
-    _patience.left = min(before, seconds)
+    """Have ``is_over`` say so, in this block and thread, before ``counted`` is so many seconds."""
+    before = _patience.left, _patience.longest
+    _patience.left, _patience.longest = min(_patience.left, seconds), 0.0
     try:
         yield
     finally:
-        _patience.left = before
+        _patience.left, _patience.longest = before
 
 
 @contextmanager
@@ -36,9 +37,14 @@ def counted() -> Iterator[None]:
     try:
         yield
     finally:
-        _patience.left -= time.monotonic() - began
+        took = time.monotonic() - began
+        _patience.left -= took
+        _patience.longest = max(_patience.longest, took)
 
 
 def is_over() -> bool:
-    """Return whether what can be done without the broker is to be done without it."""
-    return _patience.left <= 0
+    """Return whether what can be done without the broker is to be done without it.
+
+    So it is where another question, if it takes as long as one so far, would take too long.
+    """
+    return _patience.left <= 0 or _patience.left < _patience.longest

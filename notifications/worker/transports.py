@@ -45,7 +45,9 @@ class _Closing:
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 -- as the base class has it
         params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[misc]
-        return {**params, "connection_class": redis_replies.whole(params["connection_class"])}
+        whole = redis_replies.whole(params["connection_class"])
+        # To tell of the library costs a new connection two round trips.
+        return {**params, "connection_class": whole, "driver_info": None}
 
     def _or_leave(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         try:

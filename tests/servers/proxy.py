@@ -28,6 +28,7 @@ class Proxy:
         self.port = free_port()
         self.spoil: Spoil | None = None
         self.spoilt = 0
+        self.answers = 0  # that have gone by
         self.delay = 0.0  # seconds, each way
         self._target = target
         self._passes = asyncio.Event()
@@ -92,6 +93,7 @@ class Proxy:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         silent = False
         while data := await self._read(reader):
+            self.answers += 1
             if silent:
                 continue
             sent = self.spoil(data) if self.spoil else data

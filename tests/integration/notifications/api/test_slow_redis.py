@@ -25,19 +25,23 @@ def test_a_call_does_not_wait_for_a_slow_redis_with_each_question(
         proxy.delay = EACH_WAY
         body: Any = {"channel": "simulator", "recipient": "ada", "body": "Hello"}
         headers = {"Authorization": f"Bearer {key}"}
-        took = []
+        asked = []
         with httpx.Client(base_url=address, headers=headers, trust_env=False, timeout=30) as api:
             for _ in range(4):
                 time.sleep(0.2)  # so that the broker's queue is looked at anew
-                began = time.monotonic()
+                before = proxy.answers
                 assert api.post("/api/v1/notifications", json=body).status_code == 201
-                took.append(round(time.monotonic() - began, 2))
-    # The first makes its connection to count the key; asking the broker, too, took 3.7 s.
-    assert max(took) < 3.0, took
+                asked.append(proxy.answers - before)
+    # To count the key, and how many wait on the broker: a third would be beyond what a call waits.
+    assert max(asked) <= 2, asked
     assert Notification.objects.count() == 4
 
 
 def test_a_thread_that_has_waited_enough_asks_no_broker_until_its_block_ends() -> None:
+    with patience.waiting_at_most(60.0):
+        with patience.counted():
+            time.sleep(0.06)
+        assert not patience.is_over()
     with patience.waiting_at_most(0.05):
         assert not patience.is_over()
         with patience.counted():

@@ -107,7 +107,7 @@ def test_an_operators_weight_is_followed_by_running_workers(
     assert before["low"] < before["high"] / 2
 
     def since(priority: str) -> int:
-        return sent(priority=priority).count() - before[priority]
+        return int(sent(priority=priority).count() - before[priority])
 
     wait_until(lambda: since("low") > since("high") + 100)
     assert sent(priority="high").count() < 3000  # some have waited all the time
