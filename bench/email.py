@@ -28,16 +28,16 @@ MAIL_SIZE = 800  # bytes, as ours have
 
 
 def prepare(stage: Stage) -> Callable[[], Sample]:
-    port = _set_up(stage)
-    return lambda: Sample(ours=MAILS / _ours(), floor=FLOOR_MAILS / _floor(stage, port))
+    port = set_up(stage)
+    return lambda: Sample(ours=MAILS / seconds_for(MAILS), floor=FLOOR_MAILS / _floor(stage, port))
 
 
 def prepare_limit(stage: Stage) -> Callable[[], Sample]:
-    _set_up(stage)
-    return lambda: Sample(ours=MAILS / _ours(), floor=LIMIT_MAILS / _limit())
+    set_up(stage)
+    return lambda: Sample(ours=MAILS / seconds_for(MAILS), floor=LIMIT_MAILS / _limit())
 
 
-def _set_up(stage: Stage) -> int:
+def set_up(stage: Stage) -> int:
     """Publish a template, and start a mail server, a worker and a scheduler; return the port."""
     from notifications.models import ProviderAccount
     from templates_engine.models import Template
@@ -73,14 +73,14 @@ def _set_up(stage: Stage) -> int:
     return port
 
 
-def _ours() -> float:
+def seconds_for(mails: int) -> float:
     """Return the seconds from the first row until the last outcome is recorded."""
     from notifications.models import UNFINISHED, Notification
     from notifications.submission import send_many
 
     rows = (
         {"recipient": f"user{n}@example.org", "context": {"name": f"User {n}", "code": n}}
-        for n in range(MAILS)
+        for n in range(mails)
     )
     started = time.perf_counter()
     send_many(rows, channel="email", template="bench-mail", priority="low")
@@ -88,8 +88,8 @@ def _ours() -> float:
     wait_until(lambda: not unfinished.exists(), timeout=300)
     seconds = time.perf_counter() - started
     sent = Notification.objects.filter(status="sent").count()
-    if sent != MAILS:
-        raise RuntimeError(f"Of {MAILS} mails, {sent} were sent.")
+    if sent != mails:
+        raise RuntimeError(f"Of {mails} mails, {sent} were sent.")
     Notification.objects.all().delete()
     return seconds
 

@@ -1,11 +1,12 @@
 """Where the time goes: processor time per notification, by process and by step.
 
-    python -m bench.profile [bulk | call | post] [ROWS]
+    python -m bench.profile [bulk | email | call | post] [ROWS]
 
-``bulk`` (the default) is the bulk path, ``call`` one ``apply_async`` after the other, ``post`` one
-``POST /notifications`` after the other. Processor time, unlike the clock on the wall, hardly
-depends on what else the machine does. The steps are taken in one process, by looking at its stack
-again and again; Postgres' part of each half is what its backend for that process spent.
+``bulk`` (the default) is the bulk path, ``email`` mail over SMTP, by process; ``call`` one
+``apply_async`` after the other, ``post`` one ``POST /notifications`` after the other. Processor
+time, unlike the clock on the wall, hardly depends on what else the machine does. The steps are
+taken in one process, by looking at its stack again and again; Postgres' part of each half is what
+its backend for that process spent.
 """
 
 import logging
@@ -18,24 +19,27 @@ from types import FrameType
 
 import psutil
 
-from bench import bulk
+from bench import bulk, email
 from bench.api import MESSAGE
 from bench.stage import Stage, backend, empty, stage
 
 ROWS = 100_000
+MAILS = 20_000
 CALLS = 5000
 EACH = 0.001  # seconds of processor time between two looks at the stack
 STEPS = {
-    ("requests", "read"): "check the request",
-    ("requests", "check"): "check the request",
-    ("rows", "build"): "build the row",
-    ("rows", "insert_many"): "COPY the rows",
+    ("building", "read"): "check the request",
+    ("addressing", "check"): "check the request",
+    ("insert", "build"): "build the row",
+    ("building", "build"): "category, window, throttles",
+    ("insert", "insert"): "COPY the rows",
     ("claims", "claim_due"): "claim",
-    ("delivery", "_render"): "render",
+    ("pipeline", "_deliver"): "expiry, suppression, windows, chains",
+    ("pipeline", "_render"): "render",
     ("simulator", "send"): "the provider's part",
-    ("sending", "send_batch"): "send",
+    ("sending", "send_batch"): "hand over",
     ("outcomes", "_decide"): "decide what happens next",
-    ("outcomes", "_move"): "record: the rows' state",
+    ("outcomes", "_settle"): "record: the rows' state",
     ("outcomes", "_keep_attempts"): "record: COPY the attempts",
     ("metrics", "recorded"): "count for the metrics",
 }
@@ -73,7 +77,13 @@ def main(arguments: Sequence[str]) -> int:
             case "bulk":
                 bulk.publish_template()
                 _by_step(rows or ROWS, set_up)
-                _by_process(rows or ROWS, set_up)
+                bulk.prepare_ours(set_up)
+                bulk.seconds_for(bulk.ROWS, set_up)  # warms up
+                _by_process(rows or ROWS, set_up, lambda: bulk.seconds_for(rows or ROWS, set_up))
+            case "email":
+                email.set_up(set_up)
+                email.seconds_for(email.MAILS)  # warms up
+                _by_process(rows or MAILS, set_up, lambda: email.seconds_for(rows or MAILS))
             case "call":
                 _halves((_call,), rows or CALLS, SINGLE_STEPS, set_up)
             case "post":
@@ -84,12 +94,10 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _by_process(rows: int, set_up: Stage) -> None:
-    set_up.processes.worker("--concurrency", bulk.WORKER_CHILDREN)
-    set_up.processes.beat()
-    bulk.seconds_for(bulk.ROWS, set_up)  # warm up
+def _by_process(rows: int, set_up: Stage, send: Callable[[], float]) -> None:
+    """Send so many, and print what it took by the processes that took part."""
     before = _seconds(set_up)
-    seconds = bulk.seconds_for(rows, set_up)
+    seconds = send()
     after = _seconds(set_up)
     print(f"\n{rows:,} notifications in {seconds:.1f} s: {rows / seconds:,.0f}/s")
     _table({name: after[name] - before[name] for name in after}, rows)
