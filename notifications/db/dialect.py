@@ -1,5 +1,6 @@
 """How the database at hand keeps the few types that our own SQL touches."""
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,10 +11,11 @@ from uuid import UUID
 
 from django.db import connection, models
 from django.utils.dateparse import parse_datetime
-from psycopg import Connection, Cursor
+from psycopg import Connection, Cursor, adapters
 from psycopg.adapt import Transformer
 from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
+from psycopg.types.json import JsonbBinaryLoader
 
 from scheduling import isolation
 from scheduling.isolation import Fault
@@ -49,6 +51,24 @@ def read_time(value: datetime | str | None) -> datetime | None:
 def read_id(value: UUID | str) -> UUID:
     """Return an id that our own SQL returned."""
     return value if isinstance(value, UUID) else UUID(value)
+
+
+class _Json(JsonbBinaryLoader):
+    """Reads JSON in binary as the driver does; most of ours is an empty object."""
+
+    def load(self, data: Any) -> Any:
+        octets = bytes(data)
+        if octets == _EMPTY_OBJECT:
+            return {}
+        if octets[:1] == _FORMAT:
+            return _decode(octets[1:].decode())
+        return super().load(data)
+
+
+_FORMAT = b"\x01"  # of JSON in binary: its first octet
+_EMPTY_OBJECT = _FORMAT + b"{}"
+_decode = json.JSONDecoder().decode
+adapters.register_loader("jsonb", _Json)
 
 
 Unreadable = list[tuple[UUID, Fault]]  # ids of rows that Python cannot read, and why

@@ -168,6 +168,8 @@ def _outside_windows(claims: list[Claim], people: People) -> Plan:
     What goes by another channel because its window opens too late waits for no other window.
     """
     plan = Plan()
+    if not any(map(windows.has_any, {claim.world for claim in claims})):
+        return plan
     began, now = time.monotonic(), clock.now()
     for claim in claims:
         if claim.reason == Reason.OTHER_CHANNEL:

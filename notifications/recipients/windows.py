@@ -171,6 +171,11 @@ def of(world: World, kind: Kind | None, template: str) -> Window | None:
     return of_template or (known.get((kind.name, "")) if kind is not None else None)
 
 
+def has_any(world: World) -> bool:
+    """Return whether a project has a window at all."""
+    return bool(project_rows.of(world).windows)
+
+
 def renew(world: World, since: float) -> bool:
     """Look again if a project's windows were read before this moment of ``time.monotonic``.
 
