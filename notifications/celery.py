@@ -62,6 +62,9 @@ def setup(app: Celery) -> None:
     app.control_cls = "notifications.canvas.control:Control"
     app.steps["worker"].update(STEPS)
     refuse_unfit_apps()
+    app.on_after_finalize.connect(
+        _refuse_without_apps, weak=False
+    )  # before beat's scheduler is made
     app.on_after_configure.connect(_refuse_bad_settings, weak=False)
     worker_init.connect(_refuse_bad_settings, weak=False)
     worker_init.connect(shutdown.refuse_green_pools)  # before it waits for anything
@@ -105,13 +108,18 @@ def _refuse_unfit(sender: Any, **_: Any) -> None:
     """End a process of such an app, or of a project without our apps. Raises SystemExit."""
     if problem := problem_of(sender.app):
         raise SystemExit(f"{problem.id}: {problem.msg} {problem.hint}")
-    if not apps.is_installed("notifications"):
-        raise SystemExit(f"INSTALLED_APPS lacks notifications: {needed.REMEDY}")
+    _refuse_without_apps()
     if isinstance(sender, WorkController) and SEND_TASK not in sender.app.tasks:
         raise SystemExit(
             f"notifications.E008: The Celery app {sender.app.main!r} has not the tasks of "
             "notifications. Call app.autodiscover_tasks() where it is made."
         )
+
+
+def _refuse_without_apps(**_: Any) -> None:
+    """End a process whose apps are loaded, and ours are not among them. Raises SystemExit."""
+    if apps.ready and not apps.is_installed("notifications"):
+        raise SystemExit(f"INSTALLED_APPS lacks notifications: {needed.REMEDY}")
 
 
 def _share_memory(**_: Any) -> None:

@@ -31,6 +31,7 @@ class SchedulingConfig(AppConfig):
             chosen_backend,
             execution,
             isolation,
+            other_schedulers,
             ticker,
             watch,
             workers,
@@ -43,6 +44,7 @@ class SchedulingConfig(AppConfig):
         change_marks.set_after_commit()
         execution.connect()
         workers.connect()
+        other_schedulers.connect()
         celeryd_init.connect(watch.share, weak=False)
         ticker.register("scheduling.housekeeping", Housekeeping().tick)
         if chosen_backend.name() != "database":

@@ -15,6 +15,7 @@ CELERY = str(Path(sys.executable).parent / "celery")
 CHECK = (sys.executable, "manage.py", "check")
 IMPORT = (sys.executable, "-c", "import django; django.setup(); import notifications.submission")
 WORKER = (CELERY, "-A", "shop", "worker", "-c", "1", "-P", "solo")
+BEAT = (CELERY, "-A", "shop", "beat")
 
 SETTINGS, APP = "shop/settings.py", "shop/celery.py"
 ALL_APPS = "use INSTALLED_APPS = [*NOTIFICATIONS_APPS, …]"
@@ -37,6 +38,10 @@ LINES = [
     (APP, "notifications.celery.setup(app)", WORKER, SET_UP),
     (APP, CONFIGURES, CHECK, CONFIGURES),
     (APP, CONFIGURES, WORKER, CONFIGURES),
+    (APP, CONFIGURES, BEAT, CONFIGURES),
+    (APP, "os.environ.setdefault", BEAT, 'os.environ.setdefault("DJANGO_SETTINGS_MODULE"'),
+    (SETTINGS, "from notifications.settings import *", BEAT, "from notifications.settings imp"),
+    (SETTINGS, ADDS_APPS, BEAT, ALL_APPS),
     (APP, "app.autodiscover_tasks()", WORKER, "Call app.autodiscover_tasks()"),
     ("shop/__init__.py", "from shop.celery", CHECK, "import the app in your project's __init__.py"),
     ("shop/urls.py", '    path("", include', CHECK, 'path("", include("notifications.urls"))'),
@@ -60,7 +65,7 @@ def run(project: Path, command: tuple[str, ...]) -> str:
     env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     # Neither broker nor database: each process ends, or says what it does, before it needs them.
     env |= {"PYTHONPATH": str(ROOT), "BROKER_URL": "redis://127.0.0.1:1/0"}
-    if command != WORKER:
+    if command not in (WORKER, BEAT):
         env["DJANGO_SETTINGS_MODULE"] = "shop.settings"
     ended = subprocess.run(
         command, cwd=project, env=env, capture_output=True, text=True, check=False, timeout=60
@@ -92,3 +97,12 @@ def test_an_app_that_a_project_lacks_is_named_with_what_to_add(project: Path, ap
     assert f"INSTALLED_APPS lacks {app}" in told
     assert "NOTIFICATIONS_APPS" in told or f'add "{app}"' in told
     assert "RuntimeError" not in told
+
+
+def test_a_beat_whose_app_is_not_set_up_says_so_and_ends(project: Path) -> None:
+    migrate = (sys.executable, "manage.py", "migrate", "-v0")
+    env = os.environ | {"PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "shop.settings"}
+    env.pop("DATABASE_URL", None)
+    subprocess.run(migrate, cwd=project, env=env, check=True, timeout=200)
+    without("notifications.celery.setup(app)", project / APP)
+    assert SET_UP in run(project, BEAT)

@@ -28,18 +28,18 @@ ABSURD = {
 FIRST = {"VAR_DIR"}
 
 
-def _calls() -> Iterator[ast.Call]:
+def _read() -> Iterator[tuple[str, str]]:
+    """Find the name of each variable that is read, and by what."""
     for module in READ_IN:
         for node in ast.walk(ast.parse((ROOT / module).read_text())):
-            is_read = isinstance(node, ast.Call) and ast.unparse(node.func).startswith("env.")
-            if is_read and isinstance(node.args[0], ast.Constant):
-                yield node
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("env."):
+                name = node.args[0]
+                if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                    yield name.value, ast.unparse(node.func)
 
 
-VARIABLES = {call.args[0].value for call in _calls()} - FIRST
-NUMBERS = {
-    call.args[0].value for call in _calls() if ast.unparse(call.func) in ("env.int", "env.float")
-}
+VARIABLES = {name for name, _ in _read()} - FIRST
+NUMBERS = {name for name, reader in _read() if reader in ("env.int", "env.float")}
 # These change what is loaded: each by itself, for a wrong one hides what comes after it.
 ALONE = {"SCHEDULING_BACKEND", "DATABASE_URL", "BROKER_URL", "ADMIN_OIDC_ISSUER", "HTTPS", "DEBUG"}
 
