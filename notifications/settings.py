@@ -9,7 +9,6 @@ The ready-made project (``config.settings``) takes them, and so does one of your
 """
 
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +176,6 @@ SCHEDULING_FIRES_KEPT_DAYS = env.float(
 # The folder of calendars (.ics) that jobs name.
 SCHEDULING_CALENDARS = env.str("SCHEDULING_CALENDARS", default="", validate=folder) or ""
 CELERY_BEAT_SCHEDULER = "scheduling.scheduler:Scheduler"
-HOSTNAME = socket.gethostname()
 
 # Seconds that a worker may go on sending after SIGTERM, before it defers the remaining messages.
 WORKER_SHUTDOWN_GRACE = env.float("WORKER_SHUTDOWN_GRACE", default=25.0, validate=NOT_NEGATIVE)
@@ -385,6 +383,6 @@ TEMPLATES_KEEP_SMS_TYPOGRAPHY = env.bool("TEMPLATES_KEEP_SMS_TYPOGRAPHY", defaul
 
 
 # ``import *`` takes every name: settings only.
-del Any, JOBS_QUEUE, Path, QUEUE_TYPES, env, os, queues, redis_address, roles, socket
+del Any, JOBS_QUEUE, Path, QUEUE_TYPES, env, os, queues, redis_address, roles
 del each, file, folder, folder_if_there, host, like, network, web_address
 del AT_LEAST_ONE, MOST_DAYS, NOT_NEGATIVE, PORT, POSITIVE, take_old_names, validate

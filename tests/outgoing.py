@@ -39,7 +39,6 @@ OF_HTTPX = {"URL", "InvalidURL"}
 
 HTTP = "tests/integration/notifications/providers/test_garbage.py"
 GUARD = "tests/integration/notifications/providers/test_outgoing.py"
-AMAZON = "tests/integration/notifications/providers/test_amazon.py"
 SNS = "tests/integration/notifications/providers/test_sns_callbacks.py"
 SILENT = "test_a_silent_name_server_costs_no_more_than_the_time_of_the_call"
 PRIVATE = "test_no_provider_reaches_a_private_address_that_is_not_exempt"
@@ -114,7 +113,6 @@ TABLE: dict[str, tuple[str, str]] = {
     "notifications/gateways/smtp_data.py": ("reads what a client sends", NO_CALL),
     "notifications/gateways/smtp_server.py": ("listens", NO_CALL),
     "notifications/management/commands/smtp_server.py": ("listens", NO_CALL),
-    "notifications/settings.py": ("this machine's own name", NO_CALL),
     "scheduling/backends/rounds.py": ("this machine's own name", NO_CALL),
     "scheduling/housekeeping.py": ("this machine's own name", NO_CALL),
     "scheduling/liveness.py": ("this machine's own name", NO_CALL),

@@ -61,6 +61,10 @@ class Claim(NamedTuple):
         """Whose it is, and whether it is a test."""
         return World(self.project, self.test)
 
+    def expires_by(self, moment: datetime) -> bool:
+        """Tell whether the notification has expired at this moment."""
+        return self.expires_at is not None and self.expires_at <= moment
+
 
 class Message(NamedTuple):
     """What a provider is handed: finished content, with the id that stays the same on each try.

@@ -27,10 +27,9 @@ def send_within(plan: Plan, choice: Choice, ready: list[Ready]) -> None:
     allowed = []
     for row, wait in zip(ready, waits, strict=True):
         due_at = now + timedelta(seconds=wait)
-        expires_at = row.claim.expires_at
         if not wait:
             allowed.append(row)
-        elif expires_at is not None and due_at >= expires_at:
+        elif row.claim.expires_by(due_at):
             plan.end[Status.EXPIRED, Reason.EXPIRES_BEFORE_SLOT].append(row.claim)
         else:
             plan.defer[Reason.RATE_LIMITED].append((row.claim, due_at))

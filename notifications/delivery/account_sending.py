@@ -326,9 +326,9 @@ class AccountSending:
             self._unsent.clear()
         isolation.log_faults(faults, _id_of)
         self.batch.record([faulted(claim, fault, now) for claim, fault in faults])
-        expired = [c for c in late if c.expires_at is not None and c.expires_at <= now]
+        expired = [claim for claim in late if claim.expires_by(now)]
         if expired:
-            self.batch.finish(expired, Status.EXPIRED, "expired")
+            self.batch.finish(expired, Status.EXPIRED, Reason.EXPIRED)
         ended = {claim.id for claim in expired}
         unsent += [self.rows[claim.id] for claim in late if claim.id not in ended]
         unsent = [row for row in unsent if row.claim.id not in self.batch.withdrawn]

@@ -121,13 +121,9 @@ def _expire(claims: list[Claim], now: datetime) -> Plan:
     """Plan to end what expired before it was sent."""
     plan = Plan()
     for claim in claims:
-        if _is_stale(claim, now):
+        if claim.expires_by(now):
             plan.end[Status.EXPIRED, Reason.EXPIRED].append(claim)
     return plan
-
-
-def _is_stale(claim: Claim, now: datetime) -> bool:
-    return claim.expires_at is not None and claim.expires_at <= now
 
 
 People = Mapping[Whom, Person]  # the stored recipients of a batch, read once

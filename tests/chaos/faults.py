@@ -73,7 +73,7 @@ def raise_for(share: float) -> None:
         return bool(report.outcome.result is Result.SENT)
 
     plan: list[tuple[Any, str, str, Callable[..., bool]]] = [
-        (pipeline, "_is_stale", "expire", _always),
+        (pipeline, "_expire", "expire", _always),
         (pipeline, "_ready", "render", _always),
         (sending, "assign", "choose", _always),
         (account_sending, "_message", "prepare", _always),

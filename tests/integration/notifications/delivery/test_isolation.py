@@ -67,7 +67,7 @@ def assert_others_were_sent(rows: Any, bad: Any, sent: Callable[..., Counter[Any
 
 
 STAGES = [
-    ("expire", pipeline, "_is_stale"),
+    ("expire", pipeline, "_expire"),
     ("suppress", pipeline, "_suppress"),
     ("render", pipeline, "_ready"),
     ("choose", sending, "assign"),
