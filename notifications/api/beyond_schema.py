@@ -35,6 +35,7 @@ _CSV = "The file has no column that is needed, or a line that cannot be read."
 _URL = "Its host cannot be one."
 _ARGUMENTS = "The task refuses its arguments: a send, as `POST /notifications` would."
 _OF_THE_JOB = "It does not go with what the job has."
+_OF_THE_WINDOW = "It does not go with what the window has."
 _FILTER = (
     "It has too many conditions or values in all, goes too deep, names a zone or a country that is "
     "not known, or a group inside a group has what no filter has."
@@ -143,11 +144,8 @@ _RULE = (
 )
 _WINDOW = (
     Refusal("unknown-category", "category", _CATEGORY),
-    Refusal(
-        "invalid-field", "category", "A category that nobody can refuse has no delivery window."
-    ),
-    Refusal("invalid-field", "template", _TEMPLATE),
-    Refusal("invalid-field", "late_template", _TEMPLATE),
+    Refusal("invalid-field", "category", "What nobody can refuse waits for no window."),
+    Refusal("unknown-template", "late_template", _TEMPLATE),
     Refusal("invalid-field", "timezone", _ZONE),
     Refusal("invalid-field", "country", _COUNTRY),
     Refusal("invalid-window", "begins", "It opens on no day of the next year."),
@@ -233,10 +231,14 @@ OF_OPERATION: dict[str, tuple[Refusal, ...]] = {
         Refusal("unknown-category", "choices.*.category", _CATEGORY),
         Refusal("invalid-field", "choices.*.granted", "This category cannot be refused."),
     ),
-    "save_window": _WINDOW,
+    "save_window": (
+        *_WINDOW,
+        Refusal("unknown-template", "template", "There is no template of this name."),
+    ),
     "change_window": (
         *_WINDOW,
-        Refusal("invalid-field", "late_channel", "It does not go with what the window has."),
+        Refusal("invalid-field", "late_channel", _OF_THE_WINDOW),
+        Refusal("invalid-field", "late_template", _OF_THE_WINDOW),
     ),
     "save_throttle": (
         Refusal("unknown-category", "category", _CATEGORY),

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from notifications.core.errors import InvalidField, InvalidWindow
+from notifications.core.errors import InvalidField, InvalidWindow, UnknownTemplate
 from notifications.core.text import shown
 from notifications.core.world import World
 from notifications.models import DeliveryWindow
@@ -206,7 +206,7 @@ def _read(row: DeliveryWindow) -> Window:
 
 
 def check(row: DeliveryWindow) -> None:
-    """Check a window. Raises ``InvalidField``, ``InvalidWindow`` or ``UnknownCategory``."""
+    """Check a window. Raises a subclass of ``InvalidNotification``, which names the field."""
     if bool(row.category) == bool(row.template):
         raise InvalidField("Name a category or a template, not both.", field="category")
     if row.category:
@@ -216,7 +216,7 @@ def check(row: DeliveryWindow) -> None:
                 f"The category {kind.name} is always sent at once.", field="category"
             )
     elif not row.pk and not catalog.is_known(row.template, World(row.project, row.test).namespaces):
-        raise InvalidField(f"There is no template {shown(row.template)}.", field="template")
+        raise UnknownTemplate(f"There is no template {shown(row.template)}.", field="template")
     for name in ("begins", "ends"):
         if not isinstance(getattr(row, name), time_of_day) or getattr(row, name).tzinfo:
             raise InvalidField("It must be a local time like 08:00.", field=name)
@@ -260,9 +260,9 @@ def _check_late(row: DeliveryWindow) -> None:
     try:
         version = catalog.published(row.late_template, World(row.project, row.test).namespaces)
     except TemplateError as error:
-        raise InvalidField(str(error), field="late_template") from None
+        raise UnknownTemplate(str(error), field="late_template", hint=error.hint) from None
     if version.channel != row.late_channel:
-        raise InvalidField(f"This template is for {version.channel}.", field="late_template")
+        raise UnknownTemplate(f"This template is for {version.channel}.", field="late_template")
 
 
 def save(row: DeliveryWindow) -> bool:

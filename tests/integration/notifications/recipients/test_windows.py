@@ -327,7 +327,7 @@ def test_a_templates_window_wins_over_its_categorys(ada: Recipient, call: Caller
         ({"category": "nope"}, "category", "unknown-category"),
         ({"category": "security"}, "category", "invalid-field"),
         ({"template": "x"}, "category", "invalid-field"),
-        ({"category": "", "template": "x"}, "template", "invalid-field"),
+        ({"category": "", "template": "x"}, "template", "unknown-template"),
         ({"begins": "8"}, "begins", "invalid-field"),
         ({"ends": "24:00"}, "ends", "invalid-field"),
         ({"days": []}, "days", "invalid-window"),
@@ -342,7 +342,7 @@ def test_a_templates_window_wins_over_its_categorys(ada: Recipient, call: Caller
         (
             {"if_late": "channel", "late_channel": "email", "late_template": "x"},
             "late_template",
-            "invalid-field",
+            "unknown-template",
         ),
     ],
 )
