@@ -1,4 +1,4 @@
-"""RabbitMQ that takes no message, and says why: low on memory, or without a permission."""
+"""RabbitMQ that takes no message: low on memory, without a permission, or its queue full."""
 
 import json
 import signal
@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.utils import timezone
+from django_celery_beat.models import ClockedSchedule, PeriodicTask
 
 from notifications.models import Notification
+from scheduling.models import Fire, FireStatus, Schedule
 from tests.servers.process import suspended
 from tests.servers.processes import Processes, RunningProcess
 from tests.servers.rabbitmq import MISSING, RabbitMQServer, rabbitmq_script
@@ -27,7 +30,13 @@ django.setup()
 from notifications.tasks import send_notification
 for recipient in json.loads(sys.argv[1]):
     send_notification.apply_async(
-        kwargs={"channel": "email", "recipient": recipient, "subject": "Hi", "body": "Hello"}
+        kwargs={
+            "channel": "email",
+            "recipient": recipient,
+            "subject": "Hi",
+            "body": "Hello",
+            "priority": sys.argv[2],
+        }
     )
 """
 REASON = "it is low on memory and blocks publishers"
@@ -52,8 +61,8 @@ def system(processes: Processes, smtp_server: SmtpServer, broker: RabbitMQServer
     return processes
 
 
-def send(system: Processes, *recipients: str) -> None:
-    system.run("calls", "python", "-c", SEND, json.dumps(recipients))
+def send(system: Processes, *recipients: str, priority: str = "medium") -> None:
+    system.run("calls", "python", "-c", SEND, json.dumps(recipients), priority)
 
 
 def people(smtp_server: SmtpServer) -> list[str]:
@@ -143,3 +152,34 @@ def test_a_permission_that_is_missing_is_told_with_its_cure(
     assert "it refuses our user, its password or its permissions" in found["broker.away"]["problem"]
     assert "permissions" in found["broker.away"]["cure"]
     assert "scheduler.none" in found
+
+
+def test_a_full_queue_costs_a_delay_and_no_other_queue_anything(
+    broker: RabbitMQServer, system: Processes, smtp_server: SmtpServer, wait_until: Wait
+) -> None:
+    full = json.dumps({"max-length": 0, "overflow": "reject-publish"})
+    broker.control("set_policy", "full", r"^(email\.low|jobs)$", full, "--apply-to", "queues")
+    try:
+        beat = system.beat()
+        low = [f"low{n}@example.com" for n in range(10)]
+        send(system, *low, priority="low")
+        job = PeriodicTask.objects.create(
+            name="cleanup",
+            task="celery.backend_cleanup",
+            clocked=ClockedSchedule.objects.create(clocked_time=timezone.now()),
+            one_off=True,
+        )
+        send(system, "medium@example.com")
+        fires = Fire.objects.filter(schedule=job.pk)
+        wait_until(fires.filter(status=FireStatus.CLAIMED).exists)
+        wait_until(lambda: lines(beat, "queue_full"))
+        with broker.connection() as connection:
+            medium = connection.default_channel.queue_declare("email.medium", passive=True)
+        assert medium.message_count > 0
+    finally:
+        broker.control("clear_policy", "full")
+    system.worker("--concurrency", "2")
+    wait_until(lambda: people(smtp_server) == sorted([*low, "medium@example.com"]))
+    wait_until(fires.filter(status=FireStatus.SUCCEEDED).exists)
+    assert beat.first_traceback() == ""
+    assert Schedule.objects.get(pk=job.pk).quarantined_at is None
