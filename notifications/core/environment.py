@@ -120,6 +120,8 @@ def read_database_url(value: str) -> dict[str, Any]:
         config: dict[str, Any] = dict(
             dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True)
         )
+    except EnvError:  # which is a ValueError, and says what is wrong
+        raise
     except ValueError:
         config = UNUSABLE_DATABASE
     engine = config["ENGINE"].rpartition(".")[2]

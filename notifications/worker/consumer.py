@@ -30,6 +30,8 @@ STEP = 0.2  # seconds between two looks at whether the worker shall end
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
     """A consumer to which an error that the broker answers is an outage like silence."""
 
+    connection_errors: tuple[type[Exception], ...]
+
     def __init__(self, on_task_request: Callable[[Any], object], **options: Any) -> None:
         def take(request: Any) -> None:
             worker_slots.took()

@@ -129,7 +129,7 @@ def test_a_worker_that_may_not_greet_the_others_waits_for_its_permission(
 
     def has_tried_again() -> bool:
         denied = [entry for entry in broker.admin.acl_log() if entry["object"] == "publish"]
-        return sum(int(entry["count"]) for entry in denied) > 5
+        return sum(int(str(entry["count"])) for entry in denied) > 5
 
     try:
         wait_until(has_tried_again, 60, "It has published nothing")
