@@ -14,8 +14,10 @@ refuse_errors()
 # They need the apps, which are loaded only now.
 from notifications import metrics  # noqa: E402 -- after Django's setup
 from notifications.api import limits  # noqa: E402 -- after Django's setup
+from notifications.core import descriptors  # noqa: E402 -- after Django's setup
 from notifications.worker import connections  # noqa: E402 -- after Django's setup
 
+descriptors.raise_limit()
 metrics.start("web")
 connections.bound_statements()
 connections.meet_servers()

@@ -25,7 +25,7 @@ from django.apps import apps
 from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.core.checks import Error
 
-from notifications.core import needed
+from notifications.core import descriptors, needed
 from notifications.core.routing import SEND_TASK
 from notifications.worker import shutdown, transports
 from scheduling import redis_address
@@ -66,6 +66,8 @@ def setup(app: Celery) -> None:
         _refuse_without_apps, weak=False
     )  # before beat's scheduler is made
     app.on_after_configure.connect(_refuse_bad_settings, weak=False)
+    worker_init.connect(_raise_limit, weak=False)
+    beat_init.connect(_raise_limit, weak=False)
     worker_init.connect(_refuse_bad_settings, weak=False)
     worker_init.connect(shutdown.refuse_green_pools)  # before it waits for anything
     beat_init.connect(_refuse_bad_settings, weak=False)
@@ -135,6 +137,10 @@ def _share_memory(**_: Any) -> None:
     if gc.get_freeze_count():
         gc.collect()
     gc.freeze()
+
+
+def _raise_limit(**_: Any) -> None:
+    descriptors.raise_limit()
 
 
 def _refuse_bad_settings(**_: Any) -> None:

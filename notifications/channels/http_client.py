@@ -24,6 +24,7 @@ import pycurl
 
 from notifications.channels import outgoing, tls
 from notifications.channels.outgoing import AddressRefused, Reach, UnknownHost
+from notifications.core import descriptors
 from notifications.core.errors import (
     AccountRefused,
     DeliveryError,
@@ -103,22 +104,35 @@ class HttpClient:
         body, own = _body(content, data, json)
         lines = _lines({"Accept-Encoding": "identity", **own}, headers or {}, auth)
         _left(deadline)
-        handle = self._handle_for(where)
         try:
-            handle.lead_to(where, deadline, self._reach)
-            answer = handle.perform(method, where, lines, body, deadline)
+            try:
+                return self._ask(method, where, lines, body, deadline)
+            except OSError as error:
+                if not descriptors.are_spent(error):
+                    raise
+                self.close()  # kept connections of others have some
+                return self._ask(method, where, lines, body, deadline)
         except AddressRefused as error:
             kind = PrivateAddress if self._reach is Reach.RECIPIENT else AccountRefused
             raise kind(str(error), code="private_address") from error
         except TimeoutError as error:
             raise _failed("ConnectTimeout", sent=False) from error
         except UnknownHost as error:
-            raise _failed("UnknownHost", sent=False) from error
+            code = "NoDescriptors" if descriptors.are_spent(error) else "UnknownHost"
+            raise _failed(code, sent=False) from error
         except OSError as error:
-            raise _failed("ConnectError", sent=False) from error
+            code = "NoDescriptors" if descriptors.are_spent(error) else "ConnectError"
+            raise _failed(code, sent=False) from error
+
+    def _ask(
+        self, method: str, where: "_Where", lines: list[bytes], body: bytes | None, deadline: float
+    ) -> Answer:
+        handle = self._handle_for(where)
+        try:
+            handle.lead_to(where, deadline, self._reach)
+            return handle.perform(method, where, lines, body, deadline)
         finally:
             self._keep(handle)
-        return answer
 
     def close(self) -> None:
         """Close the connections that no request uses."""
@@ -218,7 +232,7 @@ class _Handle:
     def perform(
         self, method: str, where: _Where, lines: list[bytes], body: bytes | None, deadline: float
     ) -> Answer:
-        """Make the request. Raises ``DeliveryError``."""
+        """Make the request. Raises ``DeliveryError``, and ``OSError`` where it has no socket."""
         left = _left(deadline)
         curl, head, received = self._curl, list[bytes](), _Received()
         curl.setopt(pycurl.URL, where.url)
@@ -242,7 +256,10 @@ class _Handle:
         except pycurl.error as error:
             # Once a status came, that is the answer; a body cut off says no more than a whole one.
             if not _is_whole(head):
-                raise self._outcome(error.args[0]) from None  # its text has the address
+                failed = self._outcome(error.args[0])
+                if failed.code == "ConnectError":
+                    descriptors.check()
+                raise failed from None  # the error's text has the address
             if not received.is_too_long:
                 received.clear()
         finally:
@@ -268,7 +285,10 @@ class _Handle:
         if ip not in self._allowed:
             return int(pycurl.SOCKET_BAD)
         # pycurl uses a copy of the descriptor; this one is closed after the request.
-        self._opened.append(socket.socket(family, kind, protocol))
+        try:
+            self._opened.append(socket.socket(family, kind, protocol))
+        except OSError:  # libcurl says that it could not connect
+            return int(pycurl.SOCKET_BAD)
         return self._opened[-1]
 
 
@@ -390,6 +410,7 @@ def _headers(head: list[bytes]) -> dict[str, str]:
 
 _TEXTS = {
     "ConnectError": "The server refused the connection, or cannot be reached.",
+    "NoDescriptors": "This process has no file descriptor left (ulimit -n): no server was asked.",
     "ConnectTimeout": "The server did not take the connection in time.",
     "UnknownHost": "The server's name was not found.",
     "CertificateError": "The server's certificate was refused: it has expired, is for another "
@@ -401,4 +422,6 @@ _TEXTS = {
 def _failed(code: str, *, sent: bool) -> DeliveryError:
     """Say what happened without the URL, which may hold a secret."""
     text = _TEXTS.get(code, f"{code.removesuffix('Error')}: the request got no answer.")
-    return (UnknownOutcome if sent else TransientError)(text, code=code)
+    failed = (UnknownOutcome if sent else TransientError)(text, code=code)
+    failed.local = code == "NoDescriptors"  # it tells nothing of the account
+    return failed

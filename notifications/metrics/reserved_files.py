@@ -36,8 +36,12 @@ class ReservedDict(MmapedDict):
                     _reserve(file.fileno(), _INITIAL_MMAP_SIZE)
             super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]  # the library's
         except OSError as error:
-            with suppress(OSError):  # an empty one could not be read
-                Path(filename).unlink()
+            if opened := vars(self).get("_f"):  # and could not be mapped
+                opened.close()
+                self._f = None
+            if not read_mode:
+                with suppress(OSError):  # an empty one could not be read
+                    Path(filename).unlink()
             _log_once(error)
 
     def _init_value(self, key: str) -> None:
@@ -45,8 +49,14 @@ class ReservedDict(MmapedDict):
         # The library doubles a file that is full; a key takes less than it has.
         if self._f is None or not self._may_grow(len(key.encode()) * 2 + 64):
             self._unseen[key] = (0.0, 0.0)
-        else:
+            return
+        before = self._capacity
+        try:
             super()._init_value(key)  # type: ignore[no-untyped-call]  # the library's
+        except OSError as error:  # to map the file anew takes a descriptor
+            self._capacity = before
+            self._unseen[key] = (0.0, 0.0)
+            _log_once(error)
 
     def _may_grow(self, needed: int) -> bool:
         if self._used + needed <= self._capacity:

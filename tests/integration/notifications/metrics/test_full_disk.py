@@ -12,7 +12,7 @@ COUNT = """
 import os, resource, sys
 import django; django.setup()
 from pathlib import Path
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from notifications.metrics import process_folders
 if sys.argv[1] == "no file grows":
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -20,6 +20,15 @@ folder = process_folders.start("web")
 from notifications.monitoring import exposition
 counter = Counter("tried", "Tried.", ["n"])
 counter.labels("0").inc()
+if sys.argv[1] == "no descriptor":
+    counter.labels("early").inc()
+    spent = []
+    try:
+        while True:
+            spent.append(os.dup(0))
+    except OSError:
+        os.close(spent.pop())  # it can be opened, and not mapped
+    Gauge("late", "Of another file.").inc()
 if sys.argv[1] == "full later":
     with open(folder.parent / "rest", "wb", buffering=0) as rest:
         try:
@@ -29,6 +38,9 @@ if sys.argv[1] == "full later":
             pass
 for n in range(3000):
     counter.labels(str(n)).inc()
+if sys.argv[1] == "no descriptor":
+    for descriptor in spent:
+        os.close(descriptor)
 assert exposition.exposed(with_state=False) is not None
 print("alive")
 """
@@ -48,6 +60,11 @@ def count(var_dir: Any, how: Any) -> str:
 
 def test_a_process_counts_on_where_its_files_cannot_grow(tmp_path: Path) -> None:
     count(tmp_path, "no file grows")
+
+
+def test_a_process_counts_on_where_it_has_no_descriptor_left(tmp_path: Path) -> None:
+    said = count(tmp_path, "no descriptor")
+    assert said.count("metrics_are_not_seen") == 1
 
 
 @pytest.fixture

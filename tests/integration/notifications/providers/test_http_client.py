@@ -2,6 +2,8 @@
 
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,36 @@ from notifications.channels.outgoing import Reach
 from notifications.core.errors import PermanentError, TransientError, UnknownOutcome
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+SPEND = """
+import json, os, resource, sys
+from notifications.channels.http_client import HttpClient
+from notifications.channels.outgoing import Reach
+from notifications.core.errors import TransientError
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+client = HttpClient(reach=Reach.SETTINGS)
+url, others = sys.argv[1], sys.argv[2:]
+for other in others:
+    client.request("POST", other, timeout=20, content=b"body")
+spent = []
+try:
+    while True:
+        spent.append(os.dup(0))
+except OSError:
+    pass
+print(client.request("POST", url, timeout=20, content=b"body").status)
+client.close()
+try:
+    while True:
+        spent.append(os.dup(0))
+except OSError:
+    pass
+try:
+    client.request("POST", url, timeout=20, content=b"body")
+except TransientError as error:
+    print(error.code, error.local)
+"""
 
 
 @pytest.fixture
@@ -164,3 +196,27 @@ def test_the_attempt_says_what_kept_a_connection_from_being_made(
     with pytest.raises(TransientError, match="name was not found") as caught:
         client.request("GET", "http://nothing.invalid/", timeout=20)
     assert caught.value.code == "UnknownHost"
+
+
+def test_a_process_without_a_descriptor_gives_up_kept_connections_and_blames_no_server(
+    peer: Callable[..., Any],
+) -> None:
+    def behaviour(connection: Any) -> None:
+        while has_asked(connection):
+            connection.sendall(OK)
+
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            SPEND,
+            *(f"http://127.0.0.1:{peer(behaviour).port}/" for _ in "12345"),
+        ],
+        env={"DJANGO_SETTINGS_MODULE": "config.settings", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert run.stdout.split() == ["200", "NoDescriptors", "True"], run.stderr
+    assert "Traceback" not in run.stderr
