@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from notifications.channels import addresses, allowed_senders, return_paths
+from notifications.core import extras
 from notifications.core.conf import conf
 from notifications.core.environment import bad_values
 from notifications.core.setting_values import is_web_address
@@ -154,6 +155,13 @@ def _attachment_storage() -> Iterator[Error]:
             hint="Add it to STORAGES, or leave it out: the database keeps attachments.",
             id="config.E022",
         )
+    elif name and not _is_installed(backend := settings.STORAGES[name].get("BACKEND", "")):
+        is_s3 = backend.startswith("storages.")
+        yield Error(
+            f"NOTIFICATIONS_ATTACHMENT_STORAGE names {name}, whose BACKEND is not there: {backend}",
+            hint=f"Install it: {extras.command('s3')}" if is_s3 else "Correct STORAGES.",
+            id="config.E022",
+        )
 
 
 def _smtp_server() -> Iterator[Error]:
@@ -201,7 +209,7 @@ def _tracing() -> Iterator[Error]:
     if settings.NOTIFICATIONS_TRACING and not all(map(_is_installed, TRACING_PACKAGES)):
         yield Error(
             "NOTIFICATIONS_TRACING is on, and OpenTelemetry is not installed.",
-            hint='Install it: pip install "notifications[otel]".',
+            hint=f"Install it: {extras.command('otel')}",
             id="config.E016",
         )
 
@@ -214,9 +222,11 @@ ERRORS: list[Callable[[], Iterator[Error]]] = [
 ]
 
 
-def _is_installed(package: str) -> bool:
+def _is_installed(name: str) -> bool:
+    """Return whether a package is there, or the module of a class."""
+    package = name.rpartition(".")[0] if name.rpartition(".")[2][:1].isupper() else name
     try:
-        return find_spec(package) is not None
+        return bool(package) and find_spec(package) is not None
     except ModuleNotFoundError:  # nor is what it is a part of
         return False
 
