@@ -27,6 +27,11 @@ class Telling:
         """Share it with the processes that this one forks from now on."""
         self._memory = mmap.mmap(-1, _FORMAT.size)
 
+    def forget(self) -> None:
+        """Forget who tells, as in a fork of a process that shares nothing with it."""
+        if isinstance(self._memory, bytearray):
+            self._write(0)
+
     def begin(self) -> bool:
         """Take the telling of an outage that was just met; return whether nobody else has it."""
         teller, met_at = self._read()

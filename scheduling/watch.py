@@ -96,6 +96,7 @@ class Watch:
         self._telling.share()
 
     def _reset(self) -> None:
+        self._telling.forget()
         self._lock = Lock()
         self._outage: Outage | None = None
         self._since = self._seen = self._asked = 0.0

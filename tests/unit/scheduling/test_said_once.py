@@ -39,4 +39,7 @@ def test_an_outage_whose_teller_was_killed_is_over_for_the_others() -> None:
 
 def test_a_process_that_shares_nothing_tells_of_its_own() -> None:
     assert Telling().begin()
-    assert Telling().begin()
+    telling = Telling()
+    assert telling.begin()
+    telling.forget()
+    assert telling.begin()

@@ -44,7 +44,7 @@ def test_apprise_is_given_up_on_when_the_message_has_no_more_time(
 ) -> None:
     url = f"json://127.0.0.1:{peer(peers.drip).port}/"
     apprise = provider("apprise", secrets={"url": url})
-    outcome = apprise.outcome_of(message("chat", "a", content={"text": "Hi"}, timeout=0.5))
+    outcome = apprise.outcome_of(message("chat", "a", content={"text": "Hi"}, timeout=2.0))
     assert outcome.result is R.UNKNOWN
 
 

@@ -5,18 +5,19 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import trustme
 
 from notifications.channels.http_client import HttpClient
 from notifications.channels.outgoing import Reach
 from notifications.core.errors import PermanentError, TransientError, UnknownOutcome
+from tests.servers.process import wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -116,6 +117,15 @@ def test_a_connection_is_kept_for_the_next_request(
     assert len(connections) == 1
 
 
+def has_ended(port: int) -> bool:
+    """Return whether the end of our connection to this port has arrived."""
+    ours = psutil.Process().net_connections("tcp")
+    return any(
+        one.status == psutil.CONN_CLOSE_WAIT and one.raddr and one.raddr.port == port
+        for one in ours
+    )
+
+
 def test_a_kept_connection_that_the_server_closed_is_replaced(
     client: HttpClient, peer: Callable[..., Any]
 ) -> None:
@@ -129,7 +139,7 @@ def test_a_kept_connection_that_the_server_closed_is_replaced(
     port = peer(behaviour).port
     for _ in range(3):
         assert post(client, port, content=b"body").status == 200
-        time.sleep(0.05)  # the end of the connection arrives
+        wait_until(lambda: has_ended(port))
     assert len(connections) == 3
 
 

@@ -191,7 +191,7 @@ def test_what_was_said_before_the_handshake_is_not_believed(
     server = peer(peers.smtp_until("STAR", inject, ehlo=ehlo))
     with authority.cert_pem.tempfile() as trusted:
         url = f"smtp://localhost:{server.port}?starttls=require&ca_file={trusted}"
-        outcome = send(smtp(url), message(timeout=3))[0]
+        outcome = send(smtp(url), message(timeout=20))[0]
     assert outcome.result is Result.TRANSIENT
     assert said[0].startswith(b"ehlo")
 
@@ -211,7 +211,8 @@ def test_a_server_that_fails_in_any_phase_holds_nobody(
 ) -> None:
     phase, end, ehlo = failure
     server = peer(peers.smtp_until(phase, ENDS[end], ehlo=ehlo))
-    outcome = send(smtp(f"smtp://127.0.0.1:{server.port}"), message(timeout=1))[0]
+    timeout = 5 if phase == "dot" else 1  # the mail is to come as far, on a busy machine, too
+    outcome = send(smtp(f"smtp://127.0.0.1:{server.port}"), message(timeout=timeout))[0]
     # Until the final dot nothing was handed over; after it nobody knows.
     expected = Result.UNKNOWN if phase == "dot" else Result.TRANSIENT
     assert outcome.result is expected

@@ -117,7 +117,7 @@ def test_a_status_is_classed(
 def test_a_broken_server_gives_a_classed_outcome(
     send: Callable[..., Any], peer: Callable[..., Any], behaviour: Any, expected: Any
 ) -> None:
-    outcome = send(f"http://127.0.0.1:{peer(behaviour).port}/hook", timeout=1.0)
+    outcome = send(f"http://127.0.0.1:{peer(behaviour).port}/hook", timeout=3.0)
     assert outcome.result is expected
     assert outcome.reason == ""  # nothing was a bug
 
