@@ -14,10 +14,10 @@ def context_of(items: list[dict[str, Any]], count: int) -> dict[str, Any]:
     return {"items": items, "count": count, "rest": count - len(items)}
 
 
-def trials(one: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+def trials(item: dict[str, Any], limit: int) -> list[dict[str, Any]]:
     """Return contexts that a digest with this item may get: it alone, and a list that is cut."""
-    several = [one] * min(2, limit)
-    return [context_of([one], 1), context_of(several, len(several) + 1)]
+    several = [item] * min(2, limit)
+    return [context_of([item], 1), context_of(several, len(several) + 1)]
 
 
 ITS_CONTEXT = f"A digest's template gets {', '.join(context_of([], 0))}, and nothing else."

@@ -38,8 +38,8 @@ class Table:
         if connection.vendor == "postgresql" and len(rows) > FEW and not skip_taken:
             return self._copy(rows)
         if len(rows) == 1:
-            one = self._one_if_new if skip_taken else self._one
-            return one.written(self._values(rows[0]))
+            statement = self._one_if_new if skip_taken else self._one
+            return statement.written(self._values(rows[0]))
         return sum(
             dialect.count_of(*self._statement(part, skip_taken=skip_taken))
             for part in self._parts(rows)

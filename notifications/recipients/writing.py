@@ -118,18 +118,20 @@ def _replace_addresses(
     for owner, named in wanted.items():
         for channel, some in named.items():
             before = kept.get((owner, channel), ())
-            if [one[1:] for one in before] == [(one.address, one.verified) for one in some]:
+            if [address[1:] for address in before] == [
+                (address.address, address.verified) for address in some
+            ]:
                 continue
             gone += [pk for pk, *_ in before]
             new += [
                 {
                     "recipient_id": owner,
                     "channel": channel,
-                    "address": one.address,
-                    "verified": one.verified,
+                    "address": address.address,
+                    "verified": address.verified,
                     "place": place,
                 }
-                for place, one in enumerate(some)
+                for place, address in enumerate(some)
             ]
     if gone:
         RecipientAddress.objects.filter(pk__in=gone).delete()

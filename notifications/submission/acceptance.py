@@ -181,9 +181,9 @@ def _write_many(built: Sequence[Built], *, publish: bool) -> None:
             faulty.answer.created, faulty.answer.error = False, FaultyRow.of(fault.error)
         created = Counter(
             queue_of(row)
-            for one in built
-            if one.answer.created
-            for row in (one.row, *one.answer.copies)
+            for item in built
+            if item.answer.created
+            for row in (item.row, *item.answer.copies)
         )
         after_commit(partial(_committed, created, None))
         if created and publish:

@@ -130,16 +130,16 @@ def build_all(
 ) -> list[Built]:
     """Build the rows of many: what is wrong with one is its answer's error."""
     known = []
-    for one, answer in zip(asked, answers, strict=True):
-        if (request := _alone(partial(read, one), answer)) is not None:
-            known.append((one, request, answer))
+    for single, answer in zip(asked, answers, strict=True):
+        if (request := _alone(partial(read, single), answer)) is not None:
+            known.append((single, request, answer))
     began = time.monotonic()
     found = addressing.find(request for _, request, _ in known)
     call = Call(found, clock.now(), began, batch)
     return [
         row
-        for one, request, answer in known
-        if (row := _alone(partial(build, one, request, answer, call), answer))
+        for single, request, answer in known
+        if (row := _alone(partial(build, single, request, answer, call), answer))
     ]
 
 
@@ -284,9 +284,9 @@ def _collected(spec: Spec, request: Request, kind: Kind | None, call: Call) -> C
     return Collected(spec, answer.row, answer.copies, built.kind.name if built.kind else "")
 
 
-def is_counted(one: Built) -> bool:
+def is_counted(built: Built) -> bool:
     """Return whether what is written of a row depends on the places of a throttle or a digest."""
-    return one.throttled is not None or one.collected is not None
+    return built.throttled is not None or built.collected is not None
 
 
 def known_repeats(built: Sequence[Built]) -> set[int]:
@@ -294,13 +294,13 @@ def known_repeats(built: Sequence[Built]) -> set[int]:
 
     What others are writing meanwhile is not known yet.
     """
-    used = digests.used_keys(one.row for one in built if is_counted(one))
+    used = digests.used_keys(item.row for item in built if is_counted(item))
     repeats = set()
-    for index, one in enumerate(built):
-        key = digests.key_of(one.row)
+    for index, item in enumerate(built):
+        key = digests.key_of(item.row)
         if key is None:
             continue
-        if key in used and is_counted(one):
+        if key in used and is_counted(item):
             repeats.add(index)
         used.add(key)
     return repeats
@@ -312,17 +312,19 @@ def take_places(built: Sequence[Built], repeats: set[int]) -> None:
     ``repeats`` are the indexes of rows that were written before, which do neither. In the current
     transaction. Safe to be repeated after a rollback.
     """
-    for one in built:
-        if one.collected is not None:
-            digests.reset(Joining(one.row, one.answer.copies, one.collected))
-        if one.throttled is not None:
-            throttling.reset(one.throttled)
-    new = [one for index, one in enumerate(built) if index not in repeats]
-    throttling.apply([one.throttled for one in new if one.throttled is not None])
-    collected = [(one, one.throttled.collected if one.throttled else one.collected) for one in new]
+    for item in built:
+        if item.collected is not None:
+            digests.reset(Joining(item.row, item.answer.copies, item.collected))
+        if item.throttled is not None:
+            throttling.reset(item.throttled)
+    new = [item for index, item in enumerate(built) if index not in repeats]
+    throttling.apply([item.throttled for item in new if item.throttled is not None])
+    collected = [
+        (item, item.throttled.collected if item.throttled else item.collected) for item in new
+    ]
     digests.join(
-        Joining(one.row, one.answer.copies, digest)
-        for one, digest in collected
+        Joining(item.row, item.answer.copies, digest)
+        for item, digest in collected
         if digest is not None
     )
 
@@ -399,23 +401,23 @@ def _alone(make: Callable[[], T], answer: Answer) -> T | None:
 def hold_back_suppressed(built: Sequence[Built]) -> None:
     """Finish the rows of those who must not, or do not want to, be written to, saying why."""
     recipients: dict[tuple[World, str], set[str]] = defaultdict(set)
-    for one in built:
-        recipients[world_of(one.row), one.row["channel"]].add(one.row["recipient"])
+    for item in built:
+        recipients[world_of(item.row), item.row["channel"]].add(item.row["recipient"])
     found = {
         (world, channel): suppressions.among(channel, who, world=world)
         for (world, channel), who in recipients.items()
     }
-    if not any(found.values()) and not any(one.held_by for one in built):
+    if not any(found.values()) and not any(item.held_by for item in built):
         return
-    for one in built:
-        row = one.row
+    for item in built:
+        row = item.row
         reason = suppressions.reason_in(
             found[world_of(row), row["channel"]],
             row["recipient"],
-            marketing=one.is_marketing,
-            required=one.kind is not None and one.kind.required,
+            marketing=item.is_marketing,
+            required=item.kind is not None and item.kind.required,
         )
-        if reason := reason or one.held_by:
+        if reason := reason or item.held_by:
             new.end(row, Status.SUPPRESSED, reason)
 
 

@@ -126,9 +126,9 @@ def join(joining: Iterable[Joining]) -> None:
     repeated after a rollback, once each was ``reset``.
     """
     groups: dict[_Identity, list[Joining]] = defaultdict(list)
-    for one in joining:
-        if one.row["status"] in WAITING:
-            groups[_identity(one)].append(one)
+    for member in joining:
+        if member.row["status"] in WAITING:
+            groups[_identity(member)].append(member)
     if not groups:
         return
     digests, opened = _open(groups)
@@ -140,33 +140,33 @@ def join(joining: Iterable[Joining]) -> None:
             due_at, alone = _begin(identity, some[0].collected.spec, some[0].row["created_at"])
             rows += _rows(some[0].collected, digest, due_at)
             members = some[1:] if alone else some
-        for one in members:
-            _merge(one, digest)
+        for member in members:
+            _merge(member, digest)
     if rows:
         insert.insert(rows)
 
 
-def reset(one: Joining) -> None:
+def reset(member: Joining) -> None:
     """Note what a row is by itself, or undo what a join has written that was rolled back."""
-    if not one.collected.alone:
-        one.collected.alone = {name: one.row[name] for name in _ALONE}
-        one.collected.alone_copies = list(one.copies)
-    elif one.row["status"] == Status.MERGED:
-        one.row.update(one.collected.alone)
-        one.copies[:] = one.collected.alone_copies
+    if not member.collected.alone:
+        member.collected.alone = {name: member.row[name] for name in _ALONE}
+        member.collected.alone_copies = list(member.copies)
+    elif member.row["status"] == Status.MERGED:
+        member.row.update(member.collected.alone)
+        member.copies[:] = member.collected.alone_copies
 
 
-def _merge(one: Joining, digest: UUID) -> None:
-    new.end(one.row, Status.MERGED, "")
-    one.row["digest_id"] = digest
-    one.copies.clear()  # the digest goes to each device
+def _merge(member: Joining, digest: UUID) -> None:
+    new.end(member.row, Status.MERGED, "")
+    member.row["digest_id"] = digest
+    member.copies.clear()  # the digest goes to each device
 
 
-def _identity(one: Joining) -> _Identity:
-    row = one.row
+def _identity(member: Joining) -> _Identity:
+    row = member.row
     key = row["recipient_key"]
     address = "" if key else row["recipient"]
-    collected = one.collected
+    collected = member.collected
     # Of one category alone, so that a recipient who refuses one loses nothing of another; of one
     # version of the template, with which each was tried; and of the account that alone may
     # send them, or of none. Its length tells where the name of the account ends.
@@ -221,7 +221,9 @@ def _open(
         if not ended:
             break
         Digest.objects.filter(pk__in=ended).update(closed_at=clock.now())
-        wanted = {one: groups[one] for one, digest in found.items() if digest in set(ended)}
+        wanted = {
+            identity: groups[identity] for identity, digest in found.items() if digest in set(ended)
+        }
     return digests, opened
 
 

@@ -74,29 +74,29 @@ def apply(throttled: Sequence[Throttled]) -> None:
     of a digest is not counted, as the digest was not. Safe to be repeated after a rollback, once
     each was ``reset``.
     """
-    waiting = [one for one in throttled if one.row["status"] in WAITING]
-    failed = _failed(one.row["replay_of_id"] for one in waiting)
-    counted = [(one, failed.get(one.row["replay_of_id"])) for one in waiting]
-    counted = [(one, before) for one, before in counted if not (before and before.is_digest)]
+    waiting = [item for item in throttled if item.row["status"] in WAITING]
+    failed = _failed(item.row["replay_of_id"] for item in waiting)
+    counted = [(item, failed.get(item.row["replay_of_id"])) for item in waiting]
+    counted = [(item, before) for item, before in counted if not (before and before.is_digest)]
     if not counted:
         return
     now = clock.now()
-    ids, uses = _locked((whom for one, _ in counted for whom in one.whoms), now)
+    ids, uses = _locked((whom for item, _ in counted for whom in item.whoms), now)
     terms: dict[_Whom, Terms] = {}
     runs: dict[tuple[Any, ...], tuple[Throttled, Limit | None, Place]] = {}
-    for one, before in counted:
-        run = (one.row["chain_run"] or one.row["id"], *one.whoms)
+    for item, before in counted:
+        run = (item.row["chain_run"] or item.row["id"], *item.whoms)
         if run in runs:
-            _follow(one, *runs[run], now)
+            _follow(item, *runs[run], now)
             continue
-        limits = dict(zip(one.whoms, one.limits, strict=True))
-        terms |= {whom: one.terms(limit) for whom, limit in limits.items()}
+        limits = dict(zip(item.whoms, item.limits, strict=True))
+        terms |= {whom: item.terms(limit) for whom, limit in limits.items()}
         whoms = [whom for whom in limits if not _has_place(before, uses[whom], terms[whom], now)]
         taken, place = take([uses[w] for w in whoms], now, [terms[w] for w in whoms])
         held_by = None if place.held_by is None else limits[whoms[place.held_by]]
-        runs[run] = (one, held_by, place)
-        if held_by is None or _hold(one, held_by, place, now):
-            begun = [_begun(use, one.row["created_at"], now) for use in taken]
+        runs[run] = (item, held_by, place)
+        if held_by is None or _hold(item, held_by, place, now):
+            begun = [_begun(use, item.row["created_at"], now) for use in taken]
             uses.update(zip(whoms, begun, strict=True))
     for whom, use in uses.items():
         last = until(use, limit=terms[whom].limit, period=terms[whom].period)
@@ -157,46 +157,46 @@ def _locked(whoms: Iterable[_Whom], now: datetime) -> tuple[dict[_Whom, int], di
     return ids, uses
 
 
-def reset(one: Throttled) -> None:
+def reset(item: Throttled) -> None:
     """Undo what was written before a rollback; what was suppressed meanwhile stays so."""
-    if one.collected is not None:
-        digests.reset(Joining(one.row, one.copies, one.collected))
-        one.collected = None
-    rows = [one.row, *one.copies]
-    if not one.alone:
-        one.alone = [{name: row[name] for name in _COLUMNS} for row in rows]
+    if item.collected is not None:
+        digests.reset(Joining(item.row, item.copies, item.collected))
+        item.collected = None
+    rows = [item.row, *item.copies]
+    if not item.alone:
+        item.alone = [{name: row[name] for name in _COLUMNS} for row in rows]
         return
-    for row, alone in zip(rows, one.alone, strict=False):
+    for row, alone in zip(rows, item.alone, strict=False):
         if row["throttle"]:
             row.update(alone)
 
 
 def _follow(
-    one: Throttled, first: Throttled, held_by: Limit | None, place: Place, now: datetime
+    item: Throttled, first: Throttled, held_by: Limit | None, place: Place, now: datetime
 ) -> None:
     """Have a step of a chain share the place of the first one to this recipient: it has its turn.
 
     Where the first one is not sent, none is: a run is one message.
     """
     if held_by is not None and first.row["status"] not in WAITING:
-        _hold(one, held_by, place, now)
+        _hold(item, held_by, place, now)
 
 
-def _hold(one: Throttled, limit: Limit, place: Place, now: datetime) -> bool:
+def _hold(item: Throttled, limit: Limit, place: Place, now: datetime) -> bool:
     """Have one wait, join a digest, or end; return whether it is still to be sent."""
-    rows = [one.row, *one.copies]
-    collected = one.digests.get(limit.id)
+    rows = [item.row, *item.copies]
+    collected = item.digests.get(limit.id)
     if collected is not None and place.due_at:
         for row in rows:
             row["throttle"] = str(limit)
         window = max((place.due_at - now).total_seconds(), 1.0)
         collected.spec = collected.spec._replace(window=window)
-        one.collected = collected
-        digests.reset(Joining(one.row, one.copies, collected))
+        item.collected = collected
+        digests.reset(Joining(item.row, item.copies, collected))
         return True
     for row in rows:
         _hold_row(row, limit, place.due_at)
-    return one.row["status"] in WAITING
+    return item.row["status"] in WAITING
 
 
 def _hold_row(row: insert.Row, limit: Limit, due_at: datetime | None) -> None:

@@ -74,7 +74,7 @@ POSTED: dict[str, tuple[str, Triggers]] = {
 
 
 def listed(operation: str) -> set[tuple[str, str]]:
-    return {(one.kind, one.field) for one in beyond_schema.OF_OPERATION[operation]} - {NEVER}
+    return {(item.kind, item.field) for item in beyond_schema.OF_OPERATION[operation]} - {NEVER}
 
 
 def refused(answer: Any) -> tuple[str, str]:

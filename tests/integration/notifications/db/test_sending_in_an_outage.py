@@ -126,7 +126,7 @@ def test_what_the_background_cannot_record_is_recorded_over_a_slots_connection(
     try:
         # The child's own: of its slot, and the younger one of the thread that waits for the answer.
         (child,) = psutil.Process(worker.pid).children()
-        ports = [str(one.laddr.port) for one in child.net_connections("tcp")]
+        ports = [str(net_connection.laddr.port) for net_connection in child.net_connections("tcp")]
         database.run(END_YOUNGEST.format(", ".join(ports)))
         smtp_server.answers.set()
         worker.wait_for_output("it has no connection left (53300)")

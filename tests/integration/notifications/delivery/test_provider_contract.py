@@ -217,9 +217,9 @@ def test_what_would_end_the_process_costs_one_message_of_one_that_sends_one_by_o
     sent_by: Callable[..., Any], error: Any
 ) -> None:
     OneByOne.error = error
-    one, others = sent_by(OneByOne)
+    bad, others = sent_by(OneByOne)
     assert_sent_once(others, OneByOne.flown)
-    assert (one.attempts.get().code, one.reason) == (type(error).__name__, "provider_error")
+    assert (bad.attempts.get().code, bad.reason) == (type(error).__name__, "provider_error")
 
 
 def test_an_error_of_ours_that_it_raises_means_what_it_says(sent_by: Callable[..., Any]) -> None:

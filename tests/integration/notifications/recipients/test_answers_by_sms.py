@@ -149,11 +149,11 @@ def test_stop_to_two_accounts_is_taken_back_by_start_to_both(
         answer("STOP", at="sms-a")
         answer("STOP", at="sms-b")
         answer("START", at=first)
-        assert [send(**one).status for one in (known, plain)] == ["suppressed", "suppressed"]
+        assert [send(**fields).status for fields in (known, plain)] == ["suppressed", "suppressed"]
         answer("START", at=first)  # said again it takes no more back
-        assert [send(**one).status for one in (known, plain)] == ["suppressed", "suppressed"]
+        assert [send(**fields).status for fields in (known, plain)] == ["suppressed", "suppressed"]
         answer("START", at=second)
-        assert [send(**one).status for one in (known, plain)] == ["queued", "queued"]
+        assert [send(**fields).status for fields in (known, plain)] == ["queued", "queued"]
     suppressions.suppress("sms", "+4366412345678", "hard_bounce")
     answer("STOP")
     answer("START")
@@ -195,7 +195,7 @@ def test_stop_to_an_account_that_is_gone_is_taken_back_by_start_to_another(
     ProviderAccount.objects.filter(name="sms-a").delete()
     accounts.forget()
     answer("START", at="sms-b")
-    assert [send(**one).status for one in (known, plain)] == ["queued", "queued"]
+    assert [send(**fields).status for fields in (known, plain)] == ["queued", "queued"]
 
 
 def test_a_text_that_is_posted_again_does_nothing_again(

@@ -88,6 +88,6 @@ def test_what_is_saved_stays_saved_where_the_tables_cannot_be_analyzed(
     monkeypatch.setattr("notifications.db.statistics.dialect.all_of", fail)
     with capture_logs() as logs:
         statistics.renew(*TABLES)
-    assert [(one["event"], one["error"]) for one in logs] == [
+    assert [(entry["event"], entry["error"]) for entry in logs] == [
         ("tables_not_analyzed", "OperationalError")
     ]

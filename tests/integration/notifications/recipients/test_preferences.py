@@ -118,11 +118,13 @@ def test_a_projects_own_category_is_saved_used_and_deleted(call: Caller, ada: Re
     own = {"name": "report", "title": "Report", "default": False, "channel_defaults": {"sms": True}}
     assert call("POST", "/categories", own).status_code == 201
     assert call("POST", "/categories", own).status_code == 200
-    names = [one["name"] for one in call.ok("GET", "/categories")]
+    names = [category["name"] for category in call.ok("GET", "/categories")]
     assert names == ["security", "billing", "product", "marketing", "report"]
     assert send(**MAIL, category="report").reason == "consent_missing"
     shown = call.ok("GET", "/recipients/customer-17/preferences")
-    [report] = [one for one in shown["preferences"] if one["category"] == "report"]
+    [report] = [
+        preference for preference in shown["preferences"] if preference["category"] == "report"
+    ]
     assert (report["channels"]["email"], report["channels"]["sms"]) == (False, True)
     assert call("DELETE", "/categories/report").status_code == 204
     assert call("DELETE", "/categories/security").status_code == 404
@@ -147,7 +149,7 @@ def test_the_api_writes_choices_and_keeps_their_history(call: Caller, ada: Recip
     call.ok("POST", f"{path}/preferences", {"choices": [agreed]})  # nothing new
     call.ok("POST", f"{path}/preferences", {"choices": [{**agreed, "granted": None}]})
     history = call.ok("GET", f"{path}/consent")["items"]
-    assert [(one["granted"], one["means"], one["text"]) for one in history] == [
+    assert [(consent["granted"], consent["means"], consent["text"]) for consent in history] == [
         (None, "api", ""),
         (True, "api", "Send me offers."),
     ]
@@ -155,7 +157,7 @@ def test_the_api_writes_choices_and_keeps_their_history(call: Caller, ada: Recip
     for text in ("Terms 1", "Terms 2", "Terms 2"):  # a renewed agreement is one of its own
         call.ok("POST", f"{path}/preferences", {"choices": [agreed], "text": text})
     history = call.ok("GET", f"{path}/consent")["items"]
-    assert [one["text"] for one in history][:3] == ["Terms 2", "Terms 1", ""]
+    assert [consent["text"] for consent in history][:3] == ["Terms 2", "Terms 1", ""]
     call.ok("POST", f"{path}/preferences", {"choices": [{**agreed, "granted": None}]})
     everything = {"choices": [{"category": "", "granted": False}]}
     assert call.ok("POST", f"{path}/preferences", everything)["choices"] == {"": {"": False}}
@@ -217,7 +219,7 @@ def test_a_broad_yes_replaces_a_refusal_by_a_mails_link(
     chosen = call.ok("POST", f"{path}/preferences", broad)["choices"]
     assert chosen == {"marketing": {"": True}}
     history = call.ok("GET", f"{path}/consent")["items"]
-    assert [(one["channel"], one["granted"], one["means"]) for one in history] == [
+    assert [(consent["channel"], consent["granted"], consent["means"]) for consent in history] == [
         ("", True, "api"),
         ("email", False, "unsubscribe"),
         ("", True, "api"),

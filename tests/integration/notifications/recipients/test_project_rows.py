@@ -82,12 +82,12 @@ def test_each_is_read_as_it_was_saved() -> None:
         )
     )
     limits = throttles.of(WORLD, kind, "sms")
-    assert [(one.limit, one.period, one.rest) for one in limits] == [
+    assert [(limit.limit, limit.period, limit.rest) for limit in limits] == [
         (3, 60, "drop"),
         (3, 7200, "drop"),
         (3, None, "drop"),
     ]
-    assert {one.id for one in limits} == {*Throttle.objects.values_list("pk", flat=True)}
+    assert {limit.id for limit in limits} == {*Throttle.objects.values_list("pk", flat=True)}
 
 
 def test_no_other_world_has_them() -> None:
@@ -131,4 +131,4 @@ def test_what_another_process_sets_is_seen_after_a_moment_or_once_forgotten(
     window = windows.of(WORLD, kind, "")
     assert window is not None
     assert window.spread == 9
-    assert {one.limit for one in throttles.of(WORLD, kind, "sms")} == {5}
+    assert {throttle.limit for throttle in throttles.of(WORLD, kind, "sms")} == {5}

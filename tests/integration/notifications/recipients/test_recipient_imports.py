@@ -44,7 +44,7 @@ def test_a_csv_is_imported_row_by_row(call: Caller) -> None:
         4,
         1,
     )
-    assert [(one["row"], one["line"], one["field"]) for one in answer["errors"]] == [
+    assert [(error["row"], error["line"], error["field"]) for error in answer["errors"]] == [
         (2, 3, "addresses.email.0"),
         (3, 4, "id"),
         (4, 6, "timezone"),
@@ -53,10 +53,10 @@ def test_a_csv_is_imported_row_by_row(call: Caller) -> None:
     mails = [
         call.ok("GET", f"/recipients/{id_}")["addresses"]["email"][0] for id_ in ("c-5", "c-6")
     ]
-    assert [one["verified"] for one in mails] == [True, False]
+    assert [mail["verified"] for mail in mails] == [True, False]
     shown = call.ok("GET", "/recipients/c-1")
     assert shown["attributes"] == {"plan": "silver"}
-    assert [one["verified"] for one in shown["addresses"]["push"]] == [True, True]
+    assert [address["verified"] for address in shown["addresses"]["push"]] == [True, True]
     assert send_csv("name\nAda\n").status_code == 422
     capitals = "Id, Email ,TimeZone,VERIFIED,Plan\nc-7,ada@example.org,Europe/Vienna,Yes,gold\n"
     assert send_csv(capitals).json()["created"] == 1
@@ -120,7 +120,7 @@ def test_a_dot_in_a_column_leads_into_an_object_as_in_a_filter(call: Caller) -> 
     assert attributes == {"orders": {"count": "many", "last": {"shop": "Graz"}}, "e.g.": "x"}
     wanted = {"field": "attributes.orders.count", "op": "eq", "value": "many"}
     found = call.ok("POST", "/audiences/preview", {"filter": wanted})
-    assert [one["id"] for one in found["recipients"]] == ["c-1"]
+    assert [recipient["id"] for recipient in found["recipients"]] == ["c-1"]
     both = send_csv("id,orders,orders.count\nc-3,1,2\nc-4,1,\nc-5,,2\n")
     assert (both["created"], both["refused"]) == (2, 1)
     assert both["errors"][0]["field"] == "orders.count"

@@ -46,14 +46,17 @@ def test_a_recipient_is_saved_shown_changed_listed_and_deleted(call: Caller) -> 
         "Europe/Vienna",
         {"plan": "gold"},
     )
-    assert [one["address"] for one in shown["addresses"]["sms"]] == ["+4366412345678"]
+    assert [address["address"] for address in shown["addresses"]["sms"]] == ["+4366412345678"]
     assert len(shown["addresses"]["push"]) == 2
     call.ok("POST", "/recipients", {"id": "customer-18", "addresses": {"email": "Ada@example.org"}})
     found = call.ok("GET", "/recipients", query={"address": "ada@example.org"})["items"]
-    assert [one["id"] for one in found] == ["customer-17"]
+    assert [recipient["id"] for recipient in found] == ["customer-17"]
     page = call.ok("GET", "/recipients", query={"limit": 1})
     rest = call.ok("GET", "/recipients", query={"limit": 1, "cursor": page["next_cursor"]})
-    assert [one["id"] for one in (*page["items"], *rest["items"])] == ["customer-18", "customer-17"]
+    assert [recipient["id"] for recipient in (*page["items"], *rest["items"])] == [
+        "customer-18",
+        "customer-17",
+    ]
     assert call("DELETE", "/recipients/customer-17").status_code == 204
     assert call("GET", "/recipients/customer-17").status_code == 404
     assert RecipientAddress.objects.count() == 1
@@ -108,9 +111,9 @@ def test_what_cannot_be_used_is_refused_by_field(
 )
 def test_a_field_is_named_as_the_caller_knows_it(call: Caller, given: Any, field: str) -> None:
     problem = call("POST", "/recipients", given).json()
-    fields = {one["field"] for one in problem["errors"]}
+    fields = {error["field"] for error in problem["errors"]}
     assert field in fields
-    assert not any("str" in one or "[" in one or "AddressIn" in one for one in fields)
+    assert not any("str" in field or "[" in field or "AddressIn" in field for field in fields)
     sent = {"channel": "email", "body": "B", "to": {"recipient": 1.5}}
     assert call("POST", "/notifications", sent).json()["field"] == "to.recipient"
 
@@ -121,8 +124,8 @@ def test_all_that_is_wrong_with_a_recipient_is_told_at_once(call: Caller) -> Non
     answer = call("POST", "/recipients", given).json()
     fields = ["id", "addresses.fax", "addresses.email.1", "addresses.email.2"]
     fields += ["timezone", "country"]
-    assert [one["field"] for one in answer["errors"]] == fields
-    assert all(one["message"] for one in answer["errors"])
+    assert [error["field"] for error in answer["errors"]] == fields
+    assert all(error["message"] for error in answer["errors"])
     assert answer["field"] == "id"
     assert not Recipient.objects.exists()
 
@@ -225,8 +228,8 @@ def test_an_id_that_only_a_schedule_or_a_notification_names_is_found(
     PeriodicTask.objects.create(name="of another project", kwargs=other, **job)
     PeriodicTask.objects.create(name="unreadable", args='"customer-17"]', **job)
     kept = personal_data.export("customer-17", project="default")
-    assert [one["id"] for one in kept["schedules"]] == [named.pk]
-    assert [one["id"] for one in kept["notifications"]] == [str(row.pk)]
+    assert [schedule["id"] for schedule in kept["schedules"]] == [named.pk]
+    assert [notification["id"] for notification in kept["notifications"]] == [str(row.pk)]
     for _ in range(2):  # also when nothing else is left
         with pytest.raises(
             CommandError, match="Schedules that still write to the recipient: nightly"

@@ -125,7 +125,7 @@ def test_who_is_suppressed_after_the_acceptance_is_caught_at_the_claim(
     numbers = [f"+43664{n:08}" for n in range(60)]
 
     def queries(*chosen: Any) -> int:
-        send_many([{"recipient": one} for one in chosen], channel="sms", body="Hello")
+        send_many([{"recipient": recipient} for recipient in chosen], channel="sms", body="Hello")
         for number in {*chosen} & {*numbers[:40]}:
             suppressions.suppress("sms", number, Reason.COMPLAINT)
         claimed = claims.claim_due("sms", "medium", 100)

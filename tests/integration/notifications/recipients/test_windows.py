@@ -142,7 +142,9 @@ def test_what_waited_is_spread_evenly_over_the_first_minutes() -> None:
         ).due_at
         for _ in range(2000)
     ]
-    minutes = [int((one - opens).total_seconds() // 60) for one in found if one is not None]
+    minutes = [
+        int((moment - opens).total_seconds() // 60) for moment in found if moment is not None
+    ]
     assert set(minutes) == set(range(10))
     assert max(minutes.count(minute) for minute in range(10)) < 300
 

@@ -280,7 +280,7 @@ def test_over_http_and_in_the_admin_it_is_saved_listed_and_deleted(
     made = call.ok("POST", "/throttles", {"category": "product", "channel": "email", "limit": 3})
     assert made["rest"] == "wait"
     assert call("POST", "/throttles", {**made, "id": None}).status_code == 422  # no such field
-    assert [one["limit"] for one in call.ok("GET", "/throttles")] == [3]
+    assert [throttle["limit"] for throttle in call.ok("GET", "/throttles")] == [3]
     form = {"project": "default", "category": "product", "limit": 5, "period": 60, "rest": "drop"}
     url = "/admin/notifications/throttle/add/"
     assert admin_client.post(url, form).status_code == 302
