@@ -4,8 +4,10 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse, reverse_lazy
+from django.utils.functional import lazy
 
 _CHANGELIST = "admin:{}_changelist"
+_FIRES = "admin:scheduling_fire_changelist"
 _SCHEDULES = "admin:django_celery_beat_periodictask"
 
 
@@ -27,6 +29,18 @@ def _is_of_schedules(request: HttpRequest) -> bool:
     """Tell whether a page is one of schedules: that of calendars lies among them."""
     schedules, calendars = reverse(f"{_SCHEDULES}_changelist"), reverse(f"{_SCHEDULES}_calendars")
     return request.path.startswith(schedules) and request.path != calendars
+
+
+def _failed_runs() -> str:
+    return f"{reverse(_FIRES)}?failed=open"
+
+
+def _is_of_failed_runs(request: HttpRequest) -> bool:
+    return request.path == reverse(_FIRES) and request.GET.get("failed") == "open"
+
+
+def _is_of_fires(request: HttpRequest) -> bool:
+    return request.path.startswith(reverse(_FIRES)) and not _is_of_failed_runs(request)
 
 
 ADMIN_SITE: dict[str, Any] = {
@@ -121,7 +135,12 @@ ADMIN_SITE: dict[str, Any] = {
                         f"{_SCHEDULES}_calendars",
                         "django_celery_beat.view_periodictask",
                     ),
-                    _list("Fires", "bolt", "scheduling.fire"),
+                    {**_list("Fires", "bolt", "scheduling.fire"), "active": _is_of_fires},
+                    {
+                        **_list("Failed runs", "error", "scheduling.fire"),
+                        "link": lazy(_failed_runs, str)(),
+                        "active": _is_of_failed_runs,
+                    },
                     _list("Job results", "task_alt", "django_celery_results.taskresult"),
                 ],
             },

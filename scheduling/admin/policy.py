@@ -10,6 +10,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from scheduling import conditions
 from scheduling.models import Schedule, refuse_long_jitter
+from scheduling.terms import Misfire, Overlap
 
 TYPED_RULE = "_typed_rule"
 """Where a schedule's form leaves what was typed of a rule that no row can hold."""
@@ -40,6 +41,11 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
             "guarantee": "What a crash may cause: a run that happens twice, or one that does not "
             "happen.",
             "timeout_seconds": "A run that takes longer is ended. Empty: no limit.",
+            "misfire_cap": f"With “{Misfire.ALL.label}”: how many of the newest.",
+            "grace_seconds": "A due time that is missed by more than this is not made up for. "
+            f"Empty: no limit (with “{Misfire.SKIP.label}”: 30 seconds).",
+            "concurrency": f"With “{Overlap.SKIP.label}” or “{Overlap.QUEUE.label}”: how many runs "
+            "may go on at once.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -87,7 +87,10 @@ class Command(BaseCommand):
         for key, value in job.definition.items():
             self.stdout.write(f"{key}: {value}")
         self.stdout.write(f"state: {_state(job)} {job.quarantine_reason}".rstrip())
-        self.stdout.write(f"last run: {_when(job.last_run_at)}, runs so far: {job.total_run_count}")
+        self.stdout.write(
+            f"last run by its rule: {_when(job.last_run_at)}, runs by its rule: "
+            f"{job.total_run_count}"
+        )
         for fire in jobs.fires(job.name, count):
             line = f"{_when(fire.scheduled_for)}  {fire.status}  {fire.worker}  {fire.error}"
             self.stdout.write(f"  {line.rstrip()}")
@@ -133,7 +136,10 @@ class Command(BaseCommand):
             content = file.read_bytes()
         except OSError as error:
             raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
-        calendar = calendars.parse(name, content)
+        try:
+            calendar = calendars.parse(name, content)
+        except ImpossibleSchedule as error:
+            raise CommandError(f"{file} cannot replace a calendar. {error}") from None
         if calendar.is_empty:
             self.stdout.write("The file has no event that takes place: no day is a holiday.")
         users = calendar_use.users_of(name).read

@@ -383,3 +383,24 @@ def test_a_fires_error_is_shown_without_addresses(
         shown = admin_client.get(page).content.decode()
         assert "SMTPError: no mailbox …" in shown
         assert "ada@example.org" not in shown
+
+
+def test_the_help_of_a_policy_has_the_words_of_its_choices(admin_client: Client) -> None:
+    shown = admin_client.get(ADD).content.decode()
+    assert "With “skip the new one” or “let one wait”: how many runs" in shown
+    assert "&#x27;skip&#x27;" not in shown
+
+
+def test_failed_runs_have_a_page_of_their_own(admin_client: Client) -> None:
+    found = admin_client.get(LIST).content.decode()
+    where = f"{reverse('admin:scheduling_fire_changelist')}?failed=open"
+    assert f'href="{where}"' in found
+    shown = admin_client.get(where)
+    assert shown.status_code == 200
+    active = [
+        item["title"]
+        for group in shown.context["sidebar_navigation"]
+        for item in group["items"]
+        if item["active"]
+    ]
+    assert active == ["Failed runs"]
