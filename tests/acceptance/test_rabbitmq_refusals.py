@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -152,6 +153,28 @@ def test_a_permission_that_is_missing_is_told_with_its_cure(
     assert "it refuses our user, its password or its permissions" in found["broker.away"]["problem"]
     assert "permissions" in found["broker.away"]["cure"]
     assert "scheduler.none" in found
+
+
+def test_a_worker_and_a_scheduler_outlive_a_permission_that_is_taken_away(
+    broker: RabbitMQServer, system: Processes, smtp_server: SmtpServer, wait_until: Wait
+) -> None:
+    worker, beat = system.worker("--concurrency", "1"), system.beat()
+    send(system, "before@example.com")
+    wait_until(lambda: people(smtp_server) == ["before@example.com"])
+    for configure, write in ((".*", "^$"), ("^$", ".*")):
+        broker.control("set_permissions", "-p", "/", "guest", configure, write, ".*")
+        try:
+            said = len(lines(worker, "AccessRefused"))
+            broker.control("close_all_connections", "a test")
+            wait_until(lambda: len(lines(worker, "AccessRefused")) > said)  # noqa: B023 -- called within the round
+            time.sleep(5)  # for all that a worker does as it connects
+        finally:
+            broker.control("set_permissions", "-p", "/", "guest", ".*", ".*", ".*")
+        name = f"after{len(people(smtp_server))}@example.com"
+        send(system, name)
+        wait_until(lambda: name in people(smtp_server))  # noqa: B023 -- as above
+        assert worker.returncode is beat.returncode is None
+    assert worker.first_traceback() == beat.first_traceback() == ""
 
 
 def test_a_full_queue_costs_a_delay_and_no_other_queue_anything(
