@@ -69,6 +69,10 @@ class _BesideField:
         super()._update_errors(errors)  # type: ignore[misc]  # a form's
 
 
+def _without(names: set[str], options: Mapping[str, Any]) -> list[Any]:
+    return [field for field in options["fields"] if field not in names]
+
+
 class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Allows the lookups of an admin class's ``list_filter``.
 
@@ -92,6 +96,22 @@ class Narrowed(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             names = ", ".join(sorted(request.GET))[:200]
             messages.error(request, f"The list is not filtered: {names} cannot be used like this.")
         return response
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Leave out of a form that adds a row what only the database will fill."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is not None:
+            return fieldsets
+        columns = self.model._meta.concrete_fields
+        filled = {column.name for column in columns if column.has_db_default()}
+        filled &= {*self.get_readonly_fields(request, obj)}
+        return [
+            (
+                title,
+                {**options, "fields": [name for name in options["fields"] if name not in filled]},
+            )
+            for title, options in fieldsets
+        ]
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
         """Sort by no more than ``sortable_by`` offers, also where a link asks for another order.

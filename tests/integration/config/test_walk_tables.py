@@ -1,10 +1,12 @@
 """The pages come from the URLs and the actions from the admin classes: the tables know each."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import unfold
 from django.conf import settings
 from django.contrib import admin
 from django.http import HttpResponse
@@ -27,6 +29,7 @@ from tests.integration.config.walk_tables import (
 
 # Django's own: the way to a row's form, and what answers for an address that there is not.
 NAMELESS = ("<path:object_id>/", "(?P<url>.*)$")
+ICON_OF_A_STYLE = re.compile(r"content:\s*[\"']([a-z_]{3,})[\"']")
 STANDARD = ("changelist", "add", "history", "delete", "change")
 # Addresses that ask for no login: see docs/security.md, and the tests that it names.
 ELSEWHERE = {
@@ -84,7 +87,7 @@ def test_every_page_and_action_is_in_the_tables() -> None:
     assert {*elsewhere(get_resolver())} == ELSEWHERE
 
 
-def test_the_font_of_icons_has_those_of_the_menu_and_of_all_actions() -> None:
+def test_the_font_of_icons_has_those_of_the_menu_of_all_actions_and_of_unfolds_styles() -> None:
     menu = [
         item["icon"] for group in ADMIN_SITE["SIDEBAR"]["navigation"] for item in group["items"]
     ]
@@ -94,8 +97,11 @@ def test_the_font_of_icons_has_those_of_the_menu_and_of_all_actions() -> None:
         for name in getattr(page, "actions_detail", ())
         if isinstance(name, str)
     ]
+    styles = [*(Path(unfold.__path__[0]) / "static").rglob("*.css")]
+    drawn = [name for file in styles for name in ICON_OF_A_STYLE.findall(file.read_text())]
+    assert "calendar_today" in drawn
     in_font = {*(Path(settings.BASE_DIR) / "deploy" / "icons.txt").read_text().split()}
-    assert {*menu, *actions} - {None} <= in_font
+    assert {*menu, *actions, *drawn} - {None} <= in_font
 
 
 @pytest.mark.parametrize("name", ["notifications_notification_new", "outbox-new", None])

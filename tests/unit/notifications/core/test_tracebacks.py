@@ -13,7 +13,7 @@ from django.db import DataError, OperationalError
 
 from notifications.core import logs
 
-SECRET = "Dear Ada, your code is 4711"
+SECRET = "Dear Ada, your code is seagull"
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_traceback_has_classes_and_places_but_no_text(
 ) -> None:
     raised(error, cause=TypeError(SECRET))
     (line,) = logged()
-    assert "4711" not in json.dumps(line)
+    assert "seagull" not in json.dumps(line)
     assert line["exception"].splitlines()[-1] == type(error).__name__
     assert "TypeError" in line["exception"]
     assert f"{__file__}" in line["exception"]
@@ -70,7 +70,7 @@ def test_an_outage_is_described_in_words_of_ours(logged: Callable[..., list[Any]
     raised(error, cause=error.__cause__)
     (line,) = logged()
     assert "OperationalError: database, its disk is full (53100)" in line["exception"]
-    assert "4711" not in line["exception"]
+    assert "seagull" not in line["exception"]
 
 
 def test_a_task_that_raises_is_named_without_its_text(logged: Callable[..., list[Any]]) -> None:
@@ -83,4 +83,4 @@ def test_a_task_that_raises_is_named_without_its_text(logged: Callable[..., list
     pigeon.apply()
     (line,) = [line_ for line_ in logged() if "Task pigeon" in line_["event"]]
     assert "ValueError" in line["event"]
-    assert "4711" not in json.dumps(line)
+    assert "seagull" not in json.dumps(line)
