@@ -1,5 +1,6 @@
 """The parts that make up a channel's content, and how each kind of part is treated."""
 
+from collections.abc import Collection
 from typing import Any
 
 PARTS: dict[str, tuple[str, ...]] = {
@@ -63,11 +64,17 @@ def parts_of(channel: str) -> tuple[str, ...]:
     return PARTS.get(channel, GENERIC_PARTS)
 
 
-def locale_chain(locale: str | None) -> list[str]:
-    """Where to look for a locale's sources: ``de_AT`` → ``de-AT``, ``de``, ``default``."""
+def locale_chain(locale: str | None, among: Collection[str]) -> list[str]:
+    """Where to look among locales for one's sources: ``de_AT`` → ``de-AT``, ``de``, ``default``.
+
+    Letter case does not count (BCP 47, 2.1.1): Django says ``de-at``.
+    """
     words = (locale or "").replace("_", "-").split("-")
     chain = ["-".join(words[:count]) for count in range(len(words), 0, -1)]
-    return [*(name for name in chain if name), DEFAULT_LOCALE]
+    # Of two that differ in case alone, one not as it was asked for: capitals come first.
+    known = {name.lower(): name for name in sorted(among, reverse=True)}
+    found = [name if name in among else known.get(name.lower(), "") for name in chain]
+    return [*(name for name in found if name), DEFAULT_LOCALE]
 
 
 def locales_of(variants: Variants) -> list[str]:

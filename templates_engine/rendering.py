@@ -192,7 +192,7 @@ class CompiledVersion:
             return self._content(context, locale, links)
 
     def _content(self, context: Mapping[str, Any], locale: str | None, links: Links) -> Content:
-        chosen = next(name for name in locale_chain(locale) if name in {*self.sources, "default"})
+        chosen = locale_chain(locale, self.sources)[0]
         spoken = self._spoken(locale, chosen)
         variant = self._variant(chosen)
         self._begin(context, spoken)
@@ -328,7 +328,7 @@ def pick_sources(channel: str, variants: Variants, locale: str | None) -> dict[s
     """Choose each part's source: the locale's own, else its language's, else the default's."""
     chosen = {}
     for part in parts_of(channel):
-        for name in locale_chain(locale):
+        for name in locale_chain(locale, variants):
             if part in variants.get(name, {}):
                 chosen[part] = variants[name][part]
                 break

@@ -118,7 +118,7 @@ class HttpClient:
         except TimeoutError as error:
             raise _failed("ConnectTimeout", sent=False) from error
         except UnknownHost as error:
-            code = "NoDescriptors" if descriptors.are_spent(error) else "UnknownHost"
+            code = "NoDescriptors" if descriptors.are_spent(error) else type(error).__name__
             raise _failed(code, sent=False) from error
         except OSError as error:
             code = "NoDescriptors" if descriptors.are_spent(error) else "ConnectError"
@@ -412,6 +412,7 @@ _TEXTS = {
     "ConnectError": "The server refused the connection, or cannot be reached.",
     "NoDescriptors": "This process has no file descriptor left (ulimit -n): no server was asked.",
     "ConnectTimeout": "The server did not take the connection in time.",
+    "NoNameServer": "No name server answered for the server's name.",
     "UnknownHost": "The server's name was not found.",
     "CertificateError": "The server's certificate was refused: it has expired, is for another "
     "name, or is of an authority that is not trusted.",

@@ -32,6 +32,10 @@ class UnknownHost(OSError):
     """The name servers know no address of a host."""
 
 
+class NoNameServer(UnknownHost):
+    """No name server has answered whether there is such a host."""
+
+
 class AddressRefused(OSError):
     """The name leads where its chooser may not send us; the text names it."""
 
@@ -100,7 +104,9 @@ def _looked_up(host: str, port: int, deadline: float, reach: Reach) -> list[str]
     except Empty:
         raise TimeoutError(f"The name servers of {host} do not answer.") from None
     if isinstance(answered, Exception):
-        raise UnknownHost(f"{host} cannot be resolved") from answered
+        is_unanswered = getattr(answered, "errno", None) == socket.EAI_AGAIN
+        kind = NoNameServer if is_unanswered else UnknownHost
+        raise kind(f"{host} cannot be resolved") from answered
     return answered
 
 

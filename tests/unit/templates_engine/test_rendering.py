@@ -154,6 +154,24 @@ def test_a_locale_falls_back_to_its_language_and_then_to_the_default(
     assert version(text="Hello", variants=variants).render({}, locale)["text"] == greeting
 
 
+@pytest.mark.parametrize(
+    ("locale", "greeting"),
+    [
+        ("de-ch", "Grüezi"),
+        ("DE-CH", "Grüezi"),
+        ("DE", "Hallo"),
+        ("De-at", "Hallo"),
+        ("pt_br", "Oi"),
+        ("zh-hant-tw", "你好"),
+        ("PT", "Hello"),
+    ],
+)
+def test_a_locale_is_found_whatever_its_letter_case(locale: str, greeting: str) -> None:
+    texts = {"de": "Hallo", "de-CH": "Grüezi", "pt-BR": "Oi", "zh-Hant": "你好"}
+    variants = {name: {"text": text} for name, text in texts.items()}
+    assert version(text="Hello", variants=variants).render({}, locale)["text"] == greeting
+
+
 def test_a_locale_takes_parts_it_lacks_from_the_next() -> None:
     push = version("push", title="Hello", body="B", data="{}", variants={"de": {"title": "Hallo"}})
     assert push.render({}, "de") == {"title": "Hallo", "body": "B", "data": {}}

@@ -58,6 +58,22 @@ def test_a_silent_name_server_costs_no_more_than_the_time_of_the_call(
         connect(mail, time.monotonic() + 0.2)
 
 
+UNANSWERED = """
+import time
+from notifications.channels import outgoing
+from notifications.channels.http_client import HttpClient
+from notifications.core.errors import TransientError
+try:
+    outgoing.addresses("a.example", 80, time.monotonic() + 30, outgoing.Reach.SETTINGS)
+except OSError as error:
+    print(type(error).__name__)
+try:
+    HttpClient(reach=outgoing.Reach.SETTINGS).request("GET", "http://a.example/", timeout=30)
+except TransientError as error:
+    print(error.code)
+"""
+
+
 def test_a_name_server_that_is_really_silent_is_left_to_its_thread() -> None:
     """With the library's own resolver and a socket that answers nothing."""
     namespaces = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.getuid() else [])]
@@ -69,6 +85,22 @@ def test_a_name_server_that_is_really_silent_is_left_to_its_thread() -> None:
     )
     told = json.loads(done.stdout)
     assert told == {"error": "TimeoutError", "asked": True, "waits": True}
+
+
+def test_a_name_for_which_no_name_server_answers_is_not_called_unknown() -> None:
+    """In a namespace without a network, the library asks its name servers in vain."""
+    namespaces = ["unshare", "--net", *(["--map-root-user"] if os.getuid() else [])]
+    if subprocess.run([*namespaces, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody have namespaces of their own")
+    done = subprocess.run(
+        [*namespaces, sys.executable, "-c", UNANSWERED],
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings"},
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["NoNameServer", "NoNameServer"], done.stderr
 
 
 def test_silent_name_servers_pile_up_no_threads_and_hold_up_no_account(
