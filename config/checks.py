@@ -51,7 +51,7 @@ def _issuer() -> Iterator[Error]:
             "ADMIN_OIDC_ISSUER must be an address that begins with https://: otherwise an "
             "attacker on the network could log in.",
             hint="Set ADMIN_OIDC_ISSUER=https://login.example.org.",
-            id="config.E006",
+            id="config.E027",
         )
     if settings.ADMIN_OIDC_ISSUER and not settings.ADMIN_OIDC_CLIENT_ID:
         yield Error(

@@ -335,3 +335,13 @@ def test_a_command_that_meets_an_outage_ends_with_one_line(database: str, compla
     assert complaint in last
     assert "Traceback" not in ended.stderr
     assert "hush" not in ended.stderr
+
+
+def test_an_id_of_a_check_stands_in_one_file() -> None:
+    files: dict[str, set[Path]] = {}
+    for folder in ("config", "notifications", "scheduling", "templates_engine"):
+        for file in (ROOT / folder).rglob("*.py"):
+            for id_ in re.findall(r'id="(\w+\.[EW]\d+)"', file.read_text()):
+                files.setdefault(id_, set()).add(file)
+    assert len(files) > 30
+    assert {id_: found for id_, found in files.items() if len(found) > 1} == {}
