@@ -101,6 +101,7 @@ def test_an_alarm_is_told_wherever_one_looks_and_its_end_is_told_once(
         doctor = system.start("doctor", "python", "manage.py", "doctor")
         assert doctor.wait(60) == 1
         assert REASON in " ".join(doctor.output().split())
+        wait_until(lambda: lines(beat, "broker_away"))  # its sweep has met the alarm
         assert ready(address)["failed"] == ["broker"]  # as at first
         assert not lines(beat, "broker_back") + lines(web, "broker_back")
     wait_until(lambda: len(people(smtp_server)) == 2)
