@@ -22,7 +22,7 @@ from notifications.channels.mail import File, Mail, refuse_executables_of
 from notifications.core.errors import InvalidField, InvalidNotification
 from notifications.core.text import printable
 from notifications.delivery import failed_deliveries
-from notifications.gateways import steering
+from notifications.gateways import ascii_headers, steering
 from notifications.models import ApiKey, new_id
 from notifications.providers import accounts
 from notifications.submission import acceptance
@@ -173,6 +173,7 @@ def _requests(handed: Handed) -> list[dict[str, Any]]:
     """Return a request for each recipient. Raises ``InvalidField``."""
     _check_line_ends(handed.content)
     head, body = _parted(handed.content)
+    head = ascii_headers.in_ascii(head)
     headers = _parser.parsebytes(head)
     for author in _authors(headers):
         if not accounts.may_send_as("email", author):

@@ -32,9 +32,9 @@ def is_sent(name: str) -> bool:
 def read(headers: Iterable[tuple[str, str]], *, without: Iterable[str] = ()) -> dict[str, Any]:
     """Return the fields that headers name, of those that are for us; ``without`` takes some out.
 
-    Raises ``InvalidField``.
+    Raises ``InvalidField``, also for two headers of one name.
     """
-    found = {}
+    found: dict[str, Any] = {}
     readers = {name: read for name, read in _READERS.items() if name not in without}
     for name, value in headers:
         if not is_for_us(name):
@@ -45,8 +45,13 @@ def read(headers: Iterable[tuple[str, str]], *, without: Iterable[str] = ()) -> 
             raise InvalidField(
                 f"There is no header {name}.", field=f"headers.{name}", hint=f"Use one of: {known}."
             )
+        field = word.replace("-", "_")
+        if field in found:
+            raise InvalidField(
+                f"The header {name} is there twice.", field=f"headers.{name}", hint="Write it once."
+            )
         try:
-            found[word.replace("-", "_")] = readers[word](value.strip())
+            found[field] = readers[word](value.strip())
         except (ValueError, RecursionError):
             raise InvalidField(
                 "The header's value cannot be read.", field=f"headers.{name}"

@@ -68,8 +68,9 @@ def seven_bit(raw: bytes) -> bytes:
     mail = email.message_from_bytes(raw, policy=_AS_WRITTEN)
     for part in mail.walk():
         for name, value in [*part.raw_items()]:
-            if name.lower() in _OF_A_FILE and not str(value).isascii():
-                part.replace_header(name, _in_ascii(name, str(value)))
+            if name.lower() in OF_A_FILE and not str(value).isascii():
+                text = str(value).encode("ascii", "surrogateescape").decode("utf-8", "replace")
+                part.replace_header(name, in_ascii(name, text))
         if not part.is_multipart() and not str(part.get_payload()).isascii():
             octets = part.get_payload(decode=True)
             del part["Content-Transfer-Encoding"]
@@ -78,13 +79,13 @@ def seven_bit(raw: bytes) -> bytes:
     return mail.as_bytes(policy=_AS_WRITTEN)
 
 
-_OF_A_FILE = ("content-type", "content-disposition")
+OF_A_FILE = ("content-type", "content-disposition")  # headers whose parameters name a file
 
 
-def _in_ascii(name: str, value: str) -> str:
-    """Write a header whose parameters have octets that are not ASCII, so that they are kept."""
+def in_ascii(name: str, value: str) -> str:
+    """Write a header whose parameters have letters that are not ASCII, so that they are kept."""
     header = Message()
-    header[name] = value.encode("ascii", "surrogateescape").decode("utf-8", "replace")
+    header[name] = value
     (kind, _), *given = header.get_params(failobj=[("", "")], header=name)
     named = ((key, collapse_rfc2231_value(value)) for key, value in given)
     return _folded(kind, *(written for key, value in named for written in parameter(key, value)))

@@ -98,7 +98,7 @@ def _address_list(header: str, mailboxes: Iterable[str]) -> str:
 def given(header: str, text: str) -> str:
     """Write the value of a header that a caller gave: ASCII as it is, folded at its blanks."""
     if text.isascii():
-        return _folded(text, GOOD_LINE - len(header) - 2)
+        return folded(text, GOOD_LINE - len(header) - 2)
     return encoded_words(text, len(header) + 2)
 
 
@@ -131,7 +131,7 @@ def unstructured(header: str, text: str) -> str:
         if len(line) <= room:
             return line
         if "  " not in line and max(map(len, line.split(" "))) <= room:
-            return _folded(line, room)
+            return folded(line, room)
     return encoded_words(line, len(header) + 2)
 
 
@@ -140,7 +140,7 @@ def single_line(text: str) -> str:
     return _BREAKS_AND_CONTROLS.sub(" ", text).strip()
 
 
-def _folded(line: str, room: int) -> str:
+def folded(line: str, room: int) -> str:
     """Fold an ASCII line at its blanks (RFC 5322, 2.2.3).
 
     The first line has a word even where that is too long: some readers take an empty first line

@@ -209,8 +209,8 @@ def _wanted(recipients: int) -> list[tuple[Phase | None, tuple[int, ...]]]:
 
 def _unspeakable() -> PermanentError:
     return _unsendable(
-        "The mail server does not offer SMTPUTF8 (RFC 6531), which an address needs whose name "
-        "before the @ is not ASCII.",
+        "The mail server does not offer SMTPUTF8 (RFC 6531), which a recipient or header needs "
+        "that is not ASCII: mostly an address whose name before the @ is not.",
         NO_SMTPUTF8,
     )
 

@@ -330,6 +330,16 @@ def test_a_query_with_an_unknown_name_is_refused_by_every_operation_that_reads(
         assert told == (422, "statuss"), (path, refused.content)
 
 
+@pytest.mark.parametrize("path", ["/notifications", "/notifications/batch", "/jobs"])
+def test_a_query_with_a_name_twice_is_refused(call: Caller, path: str) -> None:
+    refused = call("GET", path, query={"limit": ["1", "2"]})
+    assert refused.status_code == 422, refused.content
+    told = refused.json()
+    assert (told["type"].rpartition("/")[2], told["field"]) == ("invalid-request", "limit")
+    assert "twice" in told["detail"]
+    assert call("GET", path, query={"limit": ["1"]}).status_code == 200
+
+
 TYPOS: list[tuple[str, dict[str, Any], str, str]] = [
     ("/notifications", {**SIMULATED, "boddy": "Hi"}, "boddy", "body"),
     ("/recipients", {"id": "c-1", "adresses": {}}, "adresses", "addresses"),

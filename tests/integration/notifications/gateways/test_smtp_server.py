@@ -91,6 +91,48 @@ def test_headers_for_us_steer_it_and_are_taken_out(
     assert b"bcc" not in got.octets.lower()
 
 
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("smtputf8", [True, False])
+def test_raw_letters_in_headers_arrive_at_any_server(
+    client: smtplib.SMTP,
+    account: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    deliver: Callable[..., Any],
+    make_smtp_server: Callable[..., SmtpServer],
+    charset: str,
+    smtputf8: bool,
+) -> None:
+    server = make_smtp_server(smtputf8=smtputf8)
+    monkeypatch.setenv("SECRET_MAIL_URL", server.url)
+    accounts.forget()
+    raw = (
+        f"From: Müller Shop <{SENDER}>\r\nTo: Jürgen <ada@example.org>\r\nSubject: Grüße\r\n"
+        "X-Comment: Grüße\r\nX-Notification-Reference: Nr. 7 für Ö\r\n\r\nx\r\n"
+    )
+    client.sendmail(SENDER, ["ada@example.org"], raw.encode(charset))
+    row = Notification.objects.get()
+    assert (row.subject, row.reference) == ("Grüße", "Nr. 7 für Ö")
+    [recorded] = deliver(row)
+    assert recorded.status == "sent", recorded
+    [got] = server.messages
+    assert got.octets.isascii()
+    assert not got.is_utf8
+    assert got.message["From"] == f"Müller Shop <{SENDER}>"
+    assert got.message["To"] == "Jürgen <ada@example.org>"
+    assert (got.message["Subject"], got.message["X-Comment"]) == ("Grüße", "Grüße")
+
+
+def test_two_headers_for_us_of_one_name_are_refused(client: smtplib.SMTP) -> None:
+    raw = (
+        f"From: {SENDER}\r\nX-Notification-Priority: low\r\nx-notification-priority: high\r\n"
+        "\r\nx\r\n"
+    )
+    code, words = refused(client.sendmail, SENDER, ["ada@example.org"], raw.encode())
+    assert (code, words[:5]) == (554, b"5.6.0")
+    assert b"twice" in words
+    assert Notification.objects.count() == 0
+
+
 @pytest.mark.parametrize(
     ("sender", "headers", "code"),
     [
