@@ -56,6 +56,8 @@ def test_a_project_without_unfolds_setting_has_the_same_first_page(
     assert "1 failed delivery is open" in page
     assert "All is well" not in page
     assert [chart.title for chart in shown.context["charts"]] == ["Accepted", "Sent", "Failed"]
+    for address in ("/find/", "/send/", "/outbox/", "/personal-data/"):
+        assert f'href="{address}"' in page  # no menu leads there
     for file in ("admin.css", "admin.js"):
         assert page.count(f"notifications/{file}") == 1
 
