@@ -257,10 +257,14 @@ def _is_before(end: date, begin: date) -> bool:
 
 def _in_zone_of(begin: date, moment: date) -> date:
     """Return a moment in the zone of an event's begin, if both have one."""
-    if isinstance(begin, datetime) and isinstance(moment, datetime):
-        is_zoned = begin.tzinfo is not None and moment.tzinfo is not None
-        return moment.astimezone(begin.tzinfo) if is_zoned else moment
-    return moment
+    if not (isinstance(begin, datetime) and isinstance(moment, datetime)):
+        return moment
+    if begin.tzinfo is None or moment.tzinfo is None:
+        return moment
+    try:
+        return moment.astimezone(begin.tzinfo)
+    except OverflowError:  # "for ever": 99991231T235959Z, which is in the year 10000 further east
+        return moment.replace(tzinfo=begin.tzinfo)
 
 
 def _day(moment: date) -> date:

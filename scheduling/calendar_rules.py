@@ -134,7 +134,9 @@ class CronLine(LocalRule):
 
 @dataclass(frozen=True)
 class RecurrenceRule(LocalRule):
-    """An RRULE of RFC 5545, counted from ``begin``, a moment, in the zone.
+    """An RRULE of RFC 5545, counted from ``begin``, a moment of whole seconds, in the zone.
+
+    Nothing is due before ``begin``, or after an UNTIL that is a moment.
 
     Raises ``ImpossibleSchedule`` for one that cannot be read, or that is due each second.
     """
@@ -148,15 +150,26 @@ class RecurrenceRule(LocalRule):
 
     @cached_property
     def _occurrences(self) -> Occurrences:
-        local = self.begin.astimezone(self.zone).replace(tzinfo=None, microsecond=0)
+        local = self.begin.astimezone(self.zone).replace(tzinfo=None)
         return Occurrences(self.text, local)
 
     @property
     def _runs_every_hour(self) -> bool:
         return self._occurrences.frequency > DAILY
 
+    def after(self, moment: datetime) -> datetime | None:
+        """Return the first due time after ``moment``; ``None`` if there is none."""
+        begin, until = self.begin, self._occurrences.until
+        due = super().after(begin - INSTANT if moment < begin else moment)
+        return None if due is None or (until is not None and due > until) else due
+
     def _local_times(self, start: datetime) -> Iterator[datetime]:
         return self._occurrences.since(start)
+
+    def _instants(self, local: datetime) -> tuple[datetime, datetime]:
+        first, second = super()._instants(local)
+        # ``begin`` is in the second of two equal hours: the first is before it.
+        return (second, second) if first < self.begin else (first, second)
 
 
 @dataclass(frozen=True)

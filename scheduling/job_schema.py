@@ -246,7 +246,7 @@ def _at(*, forms: bool = True) -> dict[str, Any]:
 
 
 def _rrule(*, forms: bool = True) -> dict[str, Any]:
-    text = {"type": "string", "description": "an RRULE of RFC 5545, without DTSTART"}
+    text = {"type": "string", "description": "an RRULE of RFC 5545, without DTSTART; UNTIL in UTC"}
     begin = MOMENT | {
         "description": "what it counts from; by default its registration, in whole minutes"
     }

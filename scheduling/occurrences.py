@@ -8,10 +8,11 @@ moment that is asked for, and its steps are counted.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import NoReturn
 
+from dateutil import parser
 from dateutil.rrule import DAILY, HOURLY, MINUTELY, MONTHLY, WEEKLY, rrule, rrulestr
 
 from scheduling.recurrence import ImpossibleSchedule
@@ -26,6 +27,10 @@ LONGEST = 1000
 MOST_POSITIONS = 12
 """Positions in BYSETPOS: dateutil walks a whole period for each."""
 PART = re.compile(r"(?:^|[;:\s])(INTERVAL|COUNT|BYSETPOS|BYSECOND)=([^;\s]*)")
+UNTIL = re.compile(r"(?:^|[;:\s])UNTIL=([^;\s]*)")
+LAST_LOCAL = datetime.max  # noqa: DTZ901 -- local, naive
+FURTHEST_AHEAD = timedelta(days=1)
+"""No zone's local time is further ahead of UTC."""
 LENGTHS = {
     WEEKLY: timedelta(weeks=1),
     DAILY: timedelta(days=1),
@@ -60,6 +65,8 @@ class Steps(int):
 class Occurrences:
     """The occurrences of an RRULE that counts from ``begin``, a local time.
 
+    An UNTIL that is a moment bounds them loosely: who knows the zone leaves out what is due later.
+
     Raises ``ImpossibleSchedule`` for one that cannot be read, or that is due each second.
     """
 
@@ -85,6 +92,19 @@ class Occurrences:
         """Return dateutil's number for FREQ."""
         return int(self._parsed._freq)  # type: ignore[attr-defined]  # noqa: SLF001 -- there is no public name
 
+    @cached_property
+    def until(self) -> datetime | None:
+        """Return the UNTIL that is a moment, in UTC; None: there is none, or it is a local time.
+
+        RFC 5545, 3.3.10, asks for UTC where the begin has a zone.
+        """
+        values = UNTIL.findall(self.text.upper())
+        try:
+            until = parser.parse(values[-1]) if values else None
+            return until.astimezone(UTC) if until is not None and until.tzinfo else None
+        except (ValueError, OverflowError) as error:
+            raise ImpossibleSchedule(f"The RRULE {self.text!r}: {error}.", field=FIELD) from error
+
     def since(self, start: datetime) -> Iterator[datetime]:
         """Return the occurrences from ``start`` on, in order.
 
@@ -109,12 +129,15 @@ class Occurrences:
     @cached_property
     def _parsed(self) -> rrule:
         try:
-            parsed = rrulestr(self.text, dtstart=self.begin)
+            parsed = rrulestr(self.text, dtstart=self.begin, ignoretz=True)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ImpossibleSchedule(f"The RRULE {self.text!r}: {error}.", field=FIELD) from error
         if not isinstance(parsed, rrule):
             _refuse("It must be one RRULE.")
-        return parsed
+        if self.until is None:
+            return parsed
+        until = self.until.replace(tzinfo=None)
+        return parsed.replace(until=until + min(FURTHEST_AHEAD, LAST_LOCAL - until))
 
     def _near(self, start: datetime) -> datetime:
         """Return where a search may begin: whole periods after ``begin``, and before ``start``."""

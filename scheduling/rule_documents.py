@@ -155,7 +155,10 @@ def refuse_past(definition: dict[str, Any], keys: Collection[str], now: datetime
 
 
 def begin_of(rule: Rule, origin: datetime) -> datetime:
-    """Return the moment that an RRULE counts from: its ``from``, else the minute of ``origin``.
+    """Return the moment that an RRULE counts from, in UTC or with the offset of its ``from``.
+
+    It is the second of ``from``, else the minute of ``origin``.
+    Of two equal minutes in autumn it is the first, for the day's due time may have been in it.
 
     Raises ``InvalidJob`` where its due times are counted and it does not say from when:
     ``origin`` moves on with each of them.
@@ -164,8 +167,9 @@ def begin_of(rule: Rule, origin: datetime) -> datetime:
     if text is None and "COUNT=" in str(rule["rrule"]).upper():
         raise InvalidJob("A rule with COUNT needs a moment to count from.", field="schedule.from")
     if text is None:
-        return origin.replace(second=0, microsecond=0)
-    return moment_of(text, field="schedule.from")
+        local = origin.astimezone(zone_of(rule)).replace(second=0, microsecond=0, fold=0)
+        return local.astimezone(UTC)
+    return moment_of(text, field="schedule.from").replace(microsecond=0)
 
 
 def _is_plain_line(rule: Rule) -> bool:

@@ -123,6 +123,7 @@ NINTH_AT_TEN = "RECURRENCE-ID;TZID=Europe/Berlin:20260609T100000"
         ([TIMED.replace("COUNT=4", "UNTIL=20260610T080000Z")], [8, 9, 10]),
         ([TIMED.replace("COUNT=4", "UNTIL=20260610T075959Z")], [8, 9]),
         ([TIMED.replace("COUNT=4", "UNTIL=20260610")], [8, 9, 10]),
+        ([TIMED.replace("COUNT=4", "UNTIL=99991231T235959Z")], [*range(8, 31)]),
     ],
 )
 def test_days_are_those_of_the_occurrences_that_take_place(
