@@ -1,8 +1,9 @@
 """Mail addresses in one form (RFC 5321, RFC 6531), whoever spells them.
 
 An address is kept as a person reads it, with the domain in lower case and in letters
-(``ada@bücher.example``), so that suppressions, limits and keys see one form. ``wire`` makes of
-it what servers are told: the domain's A-label (IDNA 2008, mapped by UTS 46).
+(``ada@bücher.example``), and its name in quotes only where it needs them (RFC 5321, 4.1.2), so that
+suppressions, limits and keys see one form. ``wire`` makes of it what servers are told: the domain's
+A-label (IDNA 2008, mapped by UTS 46).
 """
 
 import ipaddress
@@ -53,6 +54,15 @@ def canonical(text: str) -> str:
     if len(kept) > LONGEST_LOCAL or not kept.isascii():
         _check_lengths(kept)
     return kept
+
+
+def quoted(address: str) -> str:
+    """Return a kept address with its name in quotes, as some were kept before the form lost them.
+
+    An address whose name needs its quotes is returned as it is.
+    """
+    local, _, domain = address.rpartition("@")
+    return address if _QUOTED.fullmatch(local) else f'"{local}"@{domain}'
 
 
 def wire(address: str) -> str:
@@ -136,18 +146,18 @@ def phrase(name: str) -> str:
 
 
 def _local(local: str) -> str:
-    local = unicodedata.normalize("NFC", local)
-    if "@" in local and not _QUOTED.fullmatch(local):
+    is_quoted = _QUOTED.fullmatch(local) is not None
+    if "@" in local and not is_quoted:
         raise BadAddress("It holds more than one @, and a notification goes to one address.")
-    if _QUOTED.fullmatch(local):
-        hidden = next((c for c in local if c != " " and invisible.is_hidden(c)), "")
-    else:
-        hidden = invisible.first_hidden(local)
+    name = unicodedata.normalize("NFC", _unquoted(local) if is_quoted else local)
+    hidden = next((c for c in name if invisible.is_hidden(c) and not (is_quoted and c == " ")), "")
     if hidden:
         raise BadAddress(f"It holds {invisible.named(hidden)}, a character that cannot be seen.")
-    if not (_QUOTED.fullmatch(local) or all(map(_ATOM.fullmatch, local.split(".")))):
+    if all(map(_ATOM.fullmatch, name.split("."))):
+        return name
+    if not is_quoted:
         raise BadAddress("The name before the @ has an empty part, or needs quotes.")
-    return local
+    return f'"{quote(name)}"'
 
 
 def _domain(domain: str) -> str:

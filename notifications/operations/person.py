@@ -72,7 +72,7 @@ class Person:
         if project:  # also of one that is stored no more
             self._ids |= {(World(project, test), given) for test in (False, True)}
         for address in RecipientAddress.objects.filter(recipient__in=self.stored):
-            self.forms |= {address.address, address.address.lower()}
+            self.forms |= spellings.of(address.address, address.channel)
         self._whole = _whole(self.forms)
         self._written = self.forms.union(
             *(

@@ -4,7 +4,7 @@ from django.db.models import Q, Value
 from django.db.models.functions import Lower
 from django.db.models.lookups import In
 
-from notifications.channels import CHANNELS
+from notifications.channels import CHANNELS, addresses
 from notifications.core.errors import MalformedRecipient
 from notifications.models import NotificationRecord
 
@@ -12,14 +12,16 @@ from notifications.models import NotificationRecord
 def of(recipient: str, channel: str = "") -> set[str]:
     """Return the forms in which it may be kept: ``+39 333 …`` is kept without spaces.
 
-    Without a channel these are the forms of every channel.
+    A mail address was once kept in quotes if it was given so. Without a channel these are the
+    forms of every channel.
     """
     spellings = {recipient}
-    for known in [CHANNELS[channel]] if channel in CHANNELS else CHANNELS.values():
+    for name in [channel] if channel in CHANNELS else CHANNELS:
         try:
-            spellings.add(known.clean_recipient(recipient))
+            cleaned = CHANNELS[name].clean_recipient(recipient)
         except MalformedRecipient:
             continue
+        spellings |= {cleaned, addresses.quoted(cleaned)} if name == "email" else {cleaned}
     return spellings | {spelling.lower() for spelling in spellings if "@" in spelling}
 
 

@@ -50,6 +50,22 @@ def hashes(channel: str, form: str) -> list[str]:
     return [f"{HASHED}{hmac.digest(key.encode(), text, 'sha256').hex()}" for key in keys]
 
 
+def _spellings(channel: str, form: str) -> list[str]:
+    """Return in which texts a suppression may keep a comparable recipient that is not forgotten.
+
+    The first is the one to write; a mail address was once kept in quotes if it was given so.
+    """
+    if channel == "email" and "@" in form and (quoted := addresses.quoted(form)) != form:
+        return [form, quoted]
+    return [form]
+
+
+def _kept(channel: str, form: str) -> list[str]:
+    """Return the spellings of a comparable recipient, and the hashes of each."""
+    plain = _spellings(channel, form)
+    return [*plain, *(hash_ for spelling in plain for hash_ in hashes(channel, spelling))]
+
+
 def whose(forms: Iterable[str], channel: str = "") -> Q:
     """Return the condition of the suppressions of a recipient that has these forms.
 
@@ -58,8 +74,8 @@ def whose(forms: Iterable[str], channel: str = "") -> Q:
     whole = Q()
     for name in [channel] if channel else CHANNELS:
         comparables = {comparable(name, form) for form in forms}
-        hashed = {hash_ for form in comparables for hash_ in hashes(name, form)}
-        whole |= Q(channel=name, recipient__in=comparables | hashed)
+        kept = {text for form in comparables for text in _kept(name, form)}
+        whole |= Q(channel=name, recipient__in=kept)
     return whole
 
 
@@ -73,16 +89,16 @@ def among(
     if not _any_for(channel):
         return {}
     forms = {recipient: comparable(channel, recipient) for recipient in recipients}
-    hashed = {hash_: form for form in {*forms.values()} for hash_ in hashes(channel, form)}
+    kept = {text: form for form in {*forms.values()} for text in _kept(channel, form)}
     rows = Suppression.objects.filter(
         **world.columns,
         channel=channel,
-        recipient__in=[*forms.values(), *hashed],
+        recipient__in=[*kept],
         lifted_at__isnull=True,
     ).values_list("recipient", "scope", "reason")
     found: dict[tuple[str, bool], str] = {}
     for recipient, scope, reason in rows:
-        key = hashed.get(recipient, recipient), scope == Scope.MARKETING
+        key = kept[recipient], scope == Scope.MARKETING
         # Of several in force one that holds back what cannot be refused, too.
         if found.get(key, Reason.UNSUBSCRIBED) == Reason.UNSUBSCRIBED:
             found[key] = reason
@@ -213,7 +229,7 @@ def lift_unsubscribed(
     rows = Suppression.objects.filter(
         **world.columns,
         channel=channel,
-        recipient=comparable(channel, recipient),
+        recipient__in=_spellings(channel, comparable(channel, recipient)),
         scope=scope,
         reason=Reason.UNSUBSCRIBED,
         lifted_at__isnull=True,

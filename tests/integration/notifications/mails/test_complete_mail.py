@@ -168,7 +168,7 @@ def test_an_address_gets_one_copy_however_often_and_in_whatever_form_it_is_named
 
 def test_a_suppressed_copy_is_left_out(mail: Callable[..., Any]) -> None:
     suppressions.suppress("email", "Bob@example.org", "hard_bounce")
-    got = mail(cc=["Bob <bob@example.org>", "carol@example.org"])
+    got = mail(cc=["Bob <bob@example.org>", "carol@example.org"], bcc=['"b\\ob"@example.org'])
     assert got.recipients == ["ada@example.org", "carol@example.org"]
     assert got.message["Cc"] == "carol@example.org"
 

@@ -222,9 +222,9 @@ def test_one_recipient_has_one_limit_however_it_is_spelled(
     account("mail-a", channel="email")
     RateLimit.objects.create(scope="recipient", channel="email", rate="1/h")
     accounts.forget()
-    spellings = ("ada@bücher.example", "ADA@xn--bcher-kva.example")
+    spellings = ("ada@bücher.example", "ADA@xn--bcher-kva.example", '"a\\da"@bücher.example')
     mails = [send(channel="email", recipient=s, subject="Hi", body="Hello") for s in spellings]
-    assert [row.status for row in deliver(*mails)] == ["sent", "scheduled"]
+    assert [row.status for row in deliver(*mails)] == ["sent", "scheduled", "scheduled"]
 
 
 def test_a_slot_after_the_expiry_ends_the_row_at_once(

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from notifications.core.world import LIVE
 from notifications.delivery import claims, in_hand, pipeline, sending
 from notifications.models import Notification, Suppression
 from notifications.recipients import suppressions
@@ -58,6 +59,31 @@ def test_it_holds_however_an_address_is_spelled(
     for spelling in ("jörg@xn--bcher-kva.example", "JÖRG@BÜCHER.example\u200b"):
         row = send(channel="email", recipient=spelling, subject="Hi", body="Hello")
         assert (row.status, row.reason) == ("suppressed", "operator")
+
+
+@pytest.mark.parametrize("written", ['"bob"', r'"b\ob"', r'"\B\o\b"'])
+def test_quotes_around_the_name_of_an_address_do_not_evade_it(
+    written: str, account: Any, transactional_db: None
+) -> None:
+    account("mail-a", channel="email")
+    suppressions.suppress("email", "Bob@example.org", "operator")
+    row = send(channel="email", recipient=f"{written}@example.org", subject="Hi", body="Hello")
+    assert (row.status, row.reason) == ("suppressed", "operator")
+
+
+@pytest.mark.parametrize("is_hashed", [False, True], ids=["kept", "forgotten"])
+@pytest.mark.parametrize("written", ["Bob@example.org", '"bob"@example.org'])
+def test_one_that_was_kept_in_quotes_holds_and_is_found_and_lifted(
+    written: str, is_hashed: bool, transactional_db: None
+) -> None:
+    kept = '"bob"@example.org'
+    kept = suppressions.hashes("email", kept)[0] if is_hashed else kept
+    Suppression.objects.create(channel="email", recipient=kept, reason=Reason.UNSUBSCRIBED)
+    assert suppressions.reason("email", written, marketing=False) == "unsubscribed"
+    assert Suppression.objects.filter(suppressions.whose([written])).count() == 1
+    if not is_hashed:
+        scope = Scope.EVERYTHING
+        assert suppressions.lift_unsubscribed("email", written, scope=scope, world=LIVE) == 1
 
 
 def test_lifted_it_lets_messages_pass_and_stays_as_history(
