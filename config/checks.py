@@ -136,8 +136,8 @@ def _deployment() -> list[tuple[bool, str, str, str]]:
         ),
         (
             settings.HTTPS and not settings.PROXY_SSL_HEADER,
-            "HTTPS is on, and PROXY_SSL_HEADER is empty: behind a proxy, every request is answered "
-            "by a redirect, also one to the API.",
+            "HTTPS is on, and PROXY_SSL_HEADER is empty: behind a proxy, a page is answered by a "
+            "redirect, for ever, and a request that changes something through the API by 403.",
             "Set PROXY_SSL_HEADER=X-Forwarded-Proto, if the proxy sets it and strips the client's.",
             "config.W008",
         ),

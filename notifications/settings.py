@@ -225,7 +225,10 @@ NOTIFICATIONS_DATABASE_BACKOFF = env.float(
 NOTIFICATIONS_SEND_RATE_LIMIT = env.str(
     "NOTIFICATIONS_SEND_RATE_LIMIT",
     default="100000/s",  # more than a worker can
-    validate=validate.Regexp(r"^$|^[0-9]+(\.[0-9]+)?(/[smh])?$"),
+    validate=validate.Regexp(
+        r"^$|^[0-9]+(\.[0-9]+)?(/[smh])?$",
+        error="Not a rate. Use a number per second, minute or hour: 5/s, 100/m or 5000/h.",
+    ),
 )
 # Days after which finished notifications, and dead letters, are deleted; at least one.
 NOTIFICATIONS_KEEP_DAYS = env.int(

@@ -55,11 +55,13 @@ class Environment(FileAwareEnv):
             raise SystemExit(
                 f"{env_key}_FILE names a file that is not text in UTF-8. Correct the file."
             ) from None
-        except ValueError as error:
-            raise SystemExit(str(error)) from None
-        except OSError as error:
+        except (ValueError, OSError) as error:
+            # environs wraps some errors of the system. The value is not told: some set the secret.
+            cause = error if isinstance(error, OSError) else error.__cause__
+            why = f" ({cause.strerror})" if isinstance(cause, OSError) else ""
             raise SystemExit(
-                f"{env_key}_FILE names a file that cannot be read ({error.strerror})."
+                f"{env_key}_FILE names a file that cannot be read{why}. Correct the path, or let "
+                "this user read the file."
             ) from None
         value = value.strip() if isinstance(value, str) else value
         return default if value == "" else value
@@ -87,14 +89,28 @@ def take_old_names(environ: MutableMapping[str, str]) -> None:
 env = Environment(eager=False, strip_whitespace=True)
 
 
+# What would be right, where environs says only that a value is not.
+_RIGHT = {
+    "Not a valid integer.": "Use a whole number like 30.",
+    "Not a valid number.": "Use a number like 30 or 0.5.",
+    "Not a valid boolean.": "Use 1 or 0.",
+    "Not a valid log level.": "Use DEBUG, INFO, WARNING, ERROR or CRITICAL.",
+}
+
+
 @cache
 def bad_values() -> dict[str, list[str]]:
     """Read no more, and return the complaints about what was read, by name."""
     try:
         env.seal()
     except EnvValidationError as error:
-        return dict(cast("Mapping[str, list[str]]", error.error_messages))
+        found = cast("Mapping[str, list[str]]", error.error_messages)
+        return {name: [_with_what_is_right(said) for said in all_] for name, all_ in found.items()}
     return {}
+
+
+def _with_what_is_right(complaint: str) -> str:
+    return f"{complaint} {_RIGHT[complaint]}" if complaint in _RIGHT else complaint
 
 
 @env.parser_for("zone")

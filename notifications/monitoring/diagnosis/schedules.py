@@ -27,7 +27,8 @@ def schedulers() -> Iterator[Finding]:
         yield Finding(
             "scheduler.none",
             "No scheduler is alive: schedules, retries and lost messages wait.",
-            "Start one: celery -A config beat. Two of them survive the death of one.",
+            "Start one: celery -A config beat, or notifications beat where the package is "
+            "installed. Two of them survive the death of one.",
         )
 
 

@@ -63,6 +63,11 @@ WRONG = [
         "BROKER_URL": ("redis://host:port/0", "config.E002", "redis://host:6379/0"),
         "EMAIL_FROM": ("Shop\nBcc: x@y.example <a@b.example>", "config.E011", "Shop <shop@"),
         "BROKER_TIMEOUT": ("0", "config.E001", "greater than 0"),
+        "LOG_LEVEL": ("loud", "config.E001", "WARNING"),
+        "NOTIFICATIONS_SEND_RATE_LIMIT": ("5/x", "config.E001", "5/s"),
+        "SMTP_SERVER_PORT": ("abc", "config.E001", "whole number"),
+        "WEB_LOCK_TIMEOUT": ("abc", "config.E001", "a number like"),
+        "NOTIFICATIONS_TRACING": ("perhaps", "config.E001", "1 or 0"),
         "EMAIL_URL": ("smtp://user:pa/ss@host", "config.E004", "smtp://user:password@host:587"),
     },
 ]
@@ -116,7 +121,10 @@ def test_a_socket_path_that_is_too_long_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("env", "complaint"),
     [
-        ({"SECRET_KEY_FILE": "/nowhere/key"}, "SECRET_KEY_FILE"),
+        (
+            {"SECRET_KEY_FILE": "/nowhere/key"},
+            "SECRET_KEY_FILE names a file that cannot be read (No",
+        ),
         ({"VAR_DIR": "/proc/nowhere"}, "set VAR_DIR"),
     ],
 )
