@@ -65,20 +65,22 @@ def date_(value: Any, style: str = "medium", zone: str | None = None) -> str:
     """``'2026-03-29T22:30:00Z'|date('long')`` → ``March 29, 2026``, by the recipient's zone."""
     moment = _moment(value)
     if isinstance(moment, datetime):
-        moment = moment.astimezone(_zone(zone))
+        moment = _in_zone(moment, _zone(zone))
     return format_date(moment, _style(style), locale=_locale(None))
 
 
 def time_(value: Any, style: str = "short", zone: str | None = None) -> str:
     """``'2026-03-29T22:30:00Z'|time`` → ``10:30 PM``, in German ``22:30``."""
-    return format_time(_datetime(value), _style(style), tzinfo=_zone(zone), locale=_locale(None))
+    shown = _zone(zone)
+    moment = _in_zone(_datetime(value), shown)
+    return format_time(moment, _style(style), tzinfo=shown, locale=_locale(None))
 
 
 def datetime_(value: Any, style: str = "medium", zone: str | None = None) -> str:
     """Both in one, as the locale joins them."""
-    return format_datetime(
-        _datetime(value), _style(style), tzinfo=_zone(zone), locale=_locale(None)
-    )
+    shown = _zone(zone)
+    moment = _in_zone(_datetime(value), shown)
+    return format_datetime(moment, _style(style), tzinfo=shown, locale=_locale(None))
 
 
 def plural(count: Any, *forms: str, **by_category: str) -> str:
@@ -232,6 +234,16 @@ def _datetime(value: Any) -> datetime:
     if isinstance(moment, datetime):
         return moment
     return datetime.combine(moment, time(), tzinfo=UTC)
+
+
+def _in_zone(moment: datetime, zone: tzinfo) -> datetime:
+    try:
+        # The formatting passes through UTC, in which the moment must have a year, too.
+        return moment.astimezone(UTC).astimezone(zone)
+    except OverflowError:
+        raise BadValue(
+            "It needs a date that is of the year 1 to 9999 in UTC and its zone."
+        ) from None
 
 
 _READ: dict[str, Callable[[Any], object]] = {

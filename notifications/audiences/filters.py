@@ -296,11 +296,18 @@ def _scalar(value: Any, place: str) -> str | int | float | bool:
         return value
     if isinstance(value, int | float) and abs(value) <= LARGEST_NUMBER:  # nan is not, either
         return value
-    raise InvalidFilter(
-        "It must be text, a number, true or false.",
-        field=place,
-        hint=f"A text has {LONGEST_VALUE} characters at most, and a number 15 digits.",
-    )
+    if isinstance(value, str):
+        text = (
+            f"A text has {LONGEST_VALUE} characters at most, without NUL and halves of surrogates."
+        )
+        raise InvalidFilter(text, field=place)
+    if isinstance(value, int | float):
+        raise InvalidFilter(
+            f"A number is {LARGEST_NUMBER:,} at most, in either direction.",
+            field=place,
+            hint="Keep longer numbers, such as the ids of other systems, as texts.",
+        )
+    raise InvalidFilter("It must be text, a number, true or false.", field=place)
 
 
 def _days_ago(value: Mapping[Any, Any], place: str) -> timedelta:

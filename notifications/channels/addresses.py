@@ -19,6 +19,7 @@ from notifications.channels import invisible
 
 LONGEST_ADDRESS = 254  # octets on the wire (RFC 5321, 4.5.3.1.3, without the angle brackets)
 LONGEST_LOCAL = 64  # octets (RFC 5321, 4.5.3.1.1)
+_BLANK = "It holds a blank, and an address has none, nor text after it."
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -150,9 +151,9 @@ def _local(local: str) -> str:
     if "@" in local and not is_quoted:
         raise BadAddress("It holds more than one @, and a notification goes to one address.")
     name = unicodedata.normalize("NFC", _unquoted(local) if is_quoted else local)
-    hidden = next((c for c in name if invisible.is_hidden(c) and not (is_quoted and c == " ")), "")
-    if hidden:
-        raise BadAddress(f"It holds {invisible.named(hidden)}, a character that cannot be seen.")
+    _refuse_hidden(name)
+    if " " in name and not is_quoted:
+        raise BadAddress(_BLANK)
     if all(map(_ATOM.fullmatch, name.split("."))):
         return name
     if not is_quoted:
@@ -160,12 +161,19 @@ def _local(local: str) -> str:
     return f'"{quote(name)}"'
 
 
+def _refuse_hidden(part: str, allowed: str = "") -> None:
+    """Refuse what nobody sees; of a plain blank people know."""
+    hidden = invisible.first_hidden(part, allowed=f" {allowed}")
+    if hidden:
+        raise BadAddress(f"It holds {invisible.named(hidden)}, a character that cannot be seen.")
+
+
 def _domain(domain: str) -> str:
     if domain.startswith("[") and domain.endswith("]"):
         return _literal(domain[1:-1])
-    hidden = invisible.first_hidden(domain, allowed=_JOINERS)
-    if hidden:
-        raise BadAddress(f"It holds {invisible.named(hidden)}, a character that cannot be seen.")
+    _refuse_hidden(domain, allowed=_JOINERS)
+    if " " in domain:
+        raise BadAddress(_BLANK)
     wired = _a_labels(domain)
     try:
         shown = idna.decode(wired)

@@ -326,7 +326,8 @@ def file(given: object, at: str = "attachments") -> File:
     content_id = given.get("content_id") or ""
     if content_id and not (isinstance(content_id, str) and _CONTENT_ID.fullmatch(content_id)):
         _refuse(
-            "A content_id has 1 to 200 letters, digits, dots and hyphens, without < and >.",
+            "A content_id has 1 to 200 letters, digits and signs of an address, like logo@shop, "
+            "without < and >.",
             f"{at}.content_id",
         )
     return File(_content(given.get("content"), f"{at}.content"), filename, kind, content_id)

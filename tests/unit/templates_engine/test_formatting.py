@@ -82,6 +82,14 @@ def test_what_a_filter_cannot_format_is_an_error_and_no_guess(source: str) -> No
     assert failed.value.reason == "value"
 
 
+@pytest.mark.parametrize("name", ["date", "time", "datetime"])
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"])
+def test_a_moment_beyond_the_calendar_is_told_as_such(name: str, moment: str) -> None:
+    with pytest.raises(RenderError, match="year 1 to 9999") as failed:
+        unchecked(f"{{{{ '{moment}'|{name}(zone='Europe/Berlin') }}}}").render({})
+    assert failed.value.reason == "value"
+
+
 def test_numbers_are_printed_the_same_whatever_arithmetic_a_caller_has_left() -> None:
     source = "{{ 1234.5|money('EUR') }} {{ 1234567.891|number }} {{ 0.256|percent(1) }}"
     expected = in_locale(source, "en")

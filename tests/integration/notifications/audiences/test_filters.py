@@ -245,6 +245,24 @@ BAD: list[tuple[Any, str, type[errors.InvalidNotification]]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (2**60, "A number is 1,000,000,000,000,000 at most"),
+        (-1e22, "A number is 1,000,000,000,000,000 at most"),
+        ("x" * 501, "A text has 500 characters at most"),
+        (None, "It must be text, a number, true or false"),
+    ],
+)
+def test_a_value_that_cannot_be_compared_is_told_why(value: Any, why: str) -> None:
+    for filter_ in (
+        condition("attributes.a", "eq", value),
+        condition("attributes.a", "in", [value]),
+    ):
+        with pytest.raises(errors.InvalidFilter, match=why):
+            save_audience("all", filter_)
+
+
 def test_a_country_in_small_letters_is_told_how_to_write_it() -> None:
     with pytest.raises(errors.InvalidFilter, match=r"'at' is not a country: .* capital letters"):
         save_audience("all", condition("country", "eq", "at"))
