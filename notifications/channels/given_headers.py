@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from notifications.core.conf import conf
 from notifications.core.errors import InvalidField
@@ -13,6 +14,11 @@ LONGEST_WORD = 900  # characters, so that each line can be written (RFC 5322, 2.
 LONGEST_NAME = 76  # characters
 NAME = "^[!-9;-~]+$"  # printable ASCII without the colon (RFC 5322, 3.6.8)
 _NAME = re.compile(NAME)
+_UNSUBSCRIBE = "list-unsubscribe"
+_ONE_CLICK = "list-unsubscribe-post"
+_LINK = r"<(?:https?://|mailto:)[!-;=?-~]+>"
+_LINKS = re.compile(rf"\s*{_LINK}(?:\s*,\s*{_LINK})*\s*", re.IGNORECASE)
+_HTTPS = re.compile(r"https://[!-;=?-~]+", re.IGNORECASE)
 _BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 # Written by us alone, whatever the setting says; so is each that begins with a prefix of ours.
 OWN = frozenset(
@@ -41,7 +47,18 @@ def check(given: object) -> dict[str, str]:
             raise InvalidField(f"The header {name} is given twice.", field="headers")
         seen.add(name.lower())
         _check_value(name, value)
+    _check_unsubscribe({name.lower(): value for name, value in given.items()})
     return {str(name): value.strip() for name, value in given.items()}
+
+
+def is_one_click(url: object) -> bool:
+    """Return whether a mail program can unsubscribe by this URL (RFC 8058, 3.1): ASCII by https."""
+    if not isinstance(url, str) or not _HTTPS.fullmatch(url):
+        return False
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
 
 
 def is_allowed(name: str) -> bool:
@@ -87,3 +104,21 @@ def _check_value(name: str, value: object) -> None:
         )
     if not can_be_kept(value):
         raise InvalidField("The value holds a character that cannot be stored.", field=at)
+
+
+def _check_unsubscribe(values: Mapping[str, str]) -> None:
+    """Check the links of ``List-Unsubscribe`` (RFC 2369, 2), which is no text to be encoded."""
+    if (links := values.get(_UNSUBSCRIBE)) is None:
+        return
+    at = "headers.List-Unsubscribe"
+    if not _LINKS.fullmatch(links):
+        raise InvalidField(
+            "List-Unsubscribe must hold URLs in angle brackets, in ASCII, without blanks.",
+            field=at,
+            hint="Write it like <https://example.org/u/1>, <mailto:stop@example.org>.",
+        )
+    if _ONE_CLICK in values and not any(map(is_one_click, re.findall("<([^<>]*)>", links))):
+        raise InvalidField(
+            "With List-Unsubscribe-Post, List-Unsubscribe must hold an https URL (RFC 8058).",
+            field=at,
+        )

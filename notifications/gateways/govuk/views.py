@@ -17,6 +17,7 @@ from notifications import submission
 from notifications.api import authentication, declared_charset
 from notifications.api.bodies import read_json
 from notifications.api.problems import Problem
+from notifications.channels import given_headers
 from notifications.core.world import World
 from notifications.gateways.govuk import answers, client_keys, documents, personalisation
 from notifications.gateways.govuk.answers import Refused
@@ -95,6 +96,8 @@ def send_email(call: Call) -> dict[str, Any]:
             raise Refused("email_reply_to_id must be an email address here", "BadRequestError")
         given["reply_to"] = [reply_to]
     if url := fields.get("one_click_unsubscribe_url"):
+        if not given_headers.is_one_click(url):
+            raise Refused("one_click_unsubscribe_url is not a valid https url")
         given["headers"] = {
             "List-Unsubscribe": f"<{url}>",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",

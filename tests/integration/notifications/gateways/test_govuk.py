@@ -99,6 +99,27 @@ def test_the_python_client_sends_and_follows_an_email(
     assert notify.get_notification_by_id(made["id"])["status"] == "sent"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://shop.example/u", "https://shop.example/ü", "https://shop.example/a b"),
+        *("https://shop.example/u>, <mailto:x@y.example", "shop.example", "https://", 7),
+    ],
+)
+def test_a_link_to_unsubscribe_that_no_mail_program_could_use_is_refused(
+    notify: Any, url: Any
+) -> None:
+    def call() -> None:
+        notify.send_email_notification(
+            "ada@example.org", "receipt", PERSONAL, one_click_unsubscribe_url=url
+        )
+
+    status, error, message = refusal(call)
+    assert (status, error) == (400, "ValidationError")
+    assert message == "one_click_unsubscribe_url is not a valid https url"
+    assert Notification.objects.count() == 0
+
+
 @pytest.mark.parametrize("number", ["07700 900123", "00447700900123", "+44 7700 900123"])
 def test_the_python_client_sends_a_text_to_a_british_number(notify: Any, number: str) -> None:
     made = notify.send_sms_notification(number, "code", personalisation={"code": 4711})

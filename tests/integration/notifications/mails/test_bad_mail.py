@@ -16,10 +16,16 @@ from scheduling.arguments import InvalidArguments
 
 FILE: Any = {"filename": "a.pdf", "content": b"x"}
 FIRST = "attachments.0"
+UNSUBSCRIBE = "headers.List-Unsubscribe"
+ONE_CLICK = {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
 def of(**wrong: Any) -> dict[Any, Any]:
     return {"attachments": [{**FILE, **wrong}]}
+
+
+def unsubscribe(value: str, **others: str) -> dict[str, Any]:
+    return {"headers": {"List-Unsubscribe": value, **others}}
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -39,6 +45,17 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a header of ours": ({"headers": {"Content-Type": "text/html"}}, "headers.Content-Type"),
     "an unknown header": ({"headers": {"Return-Receipt-To": "a"}}, "headers.Return-Receipt-To"),
     "a header that is a number": ({"headers": {"X-A": 1}}, "headers.X-A"),
+    "a link to unsubscribe without brackets": (unsubscribe("https://e.example/u"), UNSUBSCRIBE),
+    "a link in an encoded word": (unsubscribe("=?utf-8?b?PGh0dHBzOi8vZQ==?="), UNSUBSCRIBE),
+    "a link with letters outside ASCII": (unsubscribe("<https://e.example/ü>"), UNSUBSCRIBE),
+    "a link in two brackets": (unsubscribe("<https://e.example/u>>"), UNSUBSCRIBE),
+    "an empty link": (unsubscribe("<>"), UNSUBSCRIBE),
+    "a link to a script": (unsubscribe("<javascript:1>, <mailto:u@e.example>"), UNSUBSCRIBE),
+    "one click without https": (
+        unsubscribe("<http://e.example/u>", **ONE_CLICK),
+        UNSUBSCRIBE,
+    ),
+    "one click by mail alone": (unsubscribe("<mailto:u@e.example>", **ONE_CLICK), UNSUBSCRIBE),
     "headers that are a list": ({"headers": ["X-A"]}, "headers"),
     "HTML that is a number": ({"html": 7}, "html"),
     "HTML with a NUL": ({"html": "a\x00"}, "html"),
@@ -155,3 +172,20 @@ def test_a_schedule_is_checked_as_a_send_is(account: ProviderAccount) -> None:
         check_send([], {**fields, "attachments": [{"filename": "a.pdf", "content": "%"}]})
     assert raised.value.field == "kwargs.attachments.0.content"
     assert MailContent.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    "value", ["<mailto:u@e.example> , <https://e.example/u?a=1,2>", "<HTTPS://e.example/%C3%BC>"]
+)
+def test_links_to_unsubscribe_that_mail_programs_can_use_are_taken(
+    account: ProviderAccount, value: str
+) -> None:
+    sent = send(
+        channel="email",
+        recipient="ada@example.org",
+        body="B",
+        headers={"List-Unsubscribe": value, **ONE_CLICK},
+    )
+    row = Notification.objects.select_related("mail").get(pk=sent.id)
+    assert row.mail is not None
+    assert row.mail.fields["headers"]["List-Unsubscribe"] == value
