@@ -2,7 +2,7 @@
 
 import re
 
-_ADDRESS = re.compile(r"\S*@\S*|\+\d[\d ().-]{5,}\d|\d{6,}|\S{30,}")
+_ADDRESS = re.compile(r"\S+@\S*|@\w\S*|\+\d[\d ().-]{5,}\d|\d{6,}|\S{30,}")
 
 
 def without_addresses(text: str) -> str:

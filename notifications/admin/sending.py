@@ -1,6 +1,8 @@
 """The page to send from: a template, whom to, what would become of it, then send."""
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -264,9 +266,15 @@ def _columns(items: Sequence[Item], version: TemplateVersion) -> list[tuple[str,
     fields = [(name, "field") for name in first if name != "context"]
     needed = set(version.required)
     context = dict(first.get("context") or {})
-    variables = [
-        (name, "variable" if name in needed else "optional variable of the template")
-        for name in context
-    ]
+    source = json.dumps(version.compiled, ensure_ascii=False)
+    variables = [(name, _use(name, needed, source)) for name in context]
     missing = [(name, "missing") for name in sorted(needed - context.keys())]
     return [*fields, *variables, *missing]
+
+
+def _use(name: str, needed: Collection[str], source: str) -> str:
+    if name in needed:
+        return "variable"
+    if re.search(rf"\b{re.escape(name)}\b", source):
+        return "optional variable of the template"
+    return "not in the template; check the spelling"

@@ -11,6 +11,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.files.base import ContentFile
 from django.test import Client
+from django.utils.html import strip_tags
 from django.utils.timezone import localtime, now
 
 from notifications.audiences import expansion, save_audience
@@ -81,6 +82,19 @@ def test_a_campaign_says_when_it_begins_and_never_in_the_past(boss: Client) -> N
     later = localtime(now() + timedelta(days=1))
     page = answer("check", when="later", at=f"{later:%Y-%m-%dT%H:%M}")
     assert f"Sending begins at {later:%Y-%m-%d %H:%M}:00 {later:%Z}." in page
+
+
+def test_each_column_is_named_by_what_the_template_makes_of_it(boss: Client) -> None:
+    template = Template.objects.create(name="receipt", channel="simulator")
+    body = "{{ name }}{% if note is defined %}: {{ note }}{% endif %}"
+    draft = create_version(template, {"body": body}, sample_context={"name": "Ada"})
+    fields = {"template": str(publish(draft).pk), "priority": "low", "key": "once", "when": "now"}
+    rows = "recipient,name,note,nam\nada,Ada,Hi,Ada\n"
+    page = boss.post("/send/", {**fields, "rows": rows, "check": ""}).content.decode()
+    said = " ".join(strip_tags(page).split())
+    assert "name: variable ·" in said
+    assert "note: optional variable of the template ·" in said
+    assert "nam: not in the template; check the spelling" in said
 
 
 def test_a_campaign_is_sent_in_the_morning_of_each_recipient(boss: Client) -> None:
