@@ -307,7 +307,7 @@ def test_a_body_is_json_in_utf_8_with_one_member_of_a_name(client: Client) -> No
     _, _, rest = client_keys.of(row).partition("-")
     token = jwt.encode({"iss": rest[:36], "iat": int(time.time())}, rest[37:], algorithm="HS256")
     for body, type_, said in (
-        ('{"template_id": "code", "template_id": "receipt"}', "application/json", "two members"),
+        ('{"template_id": "code", "template_id": "receipt"}', "application/json", "Invalid JSON"),
         ("{}", "application/json; charset=latin1", "JSON is in UTF-8 alone."),
     ):
         headers = {"Authorization": f"Bearer {token}"}
