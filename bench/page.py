@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from bench.benchmark import Result
 from bench.catalog import BENCHMARKS
 from bench.targets import is_met
 
+_OF_URGENT = re.compile(r"(high|medium)_behind_([a-z]+)_(\d+)")
 BEGIN, END = "<!-- figures: make bench -->", "<!-- figures end -->"
 _HEAD = (
     "| figure | ours | beside | ratio (rounds) | must reach | met | `ONLY=` |",
@@ -21,7 +23,9 @@ _HEAD = (
 
 
 def main(arguments: Sequence[str]) -> int:
-    table = "\n".join([*_HEAD, *(_line(result) for result in _newest())])
+    newest = _newest()
+    others = [_line(result) for result in newest if _place(result) is None]
+    table = "\n".join([*_HEAD, *others, *_matrix(newest, "high"), *_matrix(newest, "medium")])
     if not arguments:
         print(table)
         return 0
@@ -42,6 +46,37 @@ def _newest() -> list[Result]:
         for written in json.loads(path.read_text())["results"]:
             newest[written["name"]] = Result.of(written)
     return [newest[name] for name in BENCHMARKS if name in newest]
+
+
+def _place(result: Result) -> tuple[str, ...] | None:
+    """Return the priority, kind and pace of a benchmark of urgent messages, None of another."""
+    found = _OF_URGENT.fullmatch(result.name)
+    return found and found.groups()
+
+
+def _matrix(results: Sequence[Result], priority: str) -> list[str]:
+    """Return the p99 of a priority beside what it may be, by kind and pace, in milliseconds."""
+    places = {_place(result): result for result in results}
+    taken = [place[1:] for place in places if place and place[0] == priority]
+    if not taken:
+        return []
+    kinds, paces = (list(dict.fromkeys(column)) for column in zip(*taken, strict=True))
+    lines = [
+        "",
+        f"| {priority} p99 | {' | '.join(f'{pace} ms a call' for pace in paces)} |",
+        f"|---|{'---|' * len(paces)}",
+    ]
+    for kind in kinds:
+        cells = [_cell(places.get((priority, kind, pace))) for pace in paces]
+        lines.append(f"| `{priority}_behind_{kind}_…` | {' | '.join(cells)} |")
+    return lines
+
+
+def _cell(result: Result | None) -> str:
+    if result is None:
+        return "-"
+    words = f"{figure(result.ours)} of {figure(result.floor)}"
+    return words if result.ratio <= 1 else f"**{words}**"
 
 
 def _line(result: Result) -> str:

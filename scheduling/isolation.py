@@ -10,6 +10,7 @@ A database may answer for one row what a server that is out answers for each: a 
 """
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -77,14 +78,16 @@ def concerns_everybody(error: BaseException) -> bool:
 def contained() -> Iterator[None]:
     """Raise ``ExitRaised`` where the block, somebody's code, raises what would end the process.
 
-    A process that is told to end still does: signals come to its main thread.
+    A process that is told to end still does: signals come to its main thread. So does a copy of
+    the process that the block has forked.
     """
+    process = os.getpid()
     try:
         yield
     except Exception:
         raise
     except BaseException as error:
-        if _is_told_to_end(error):
+        if os.getpid() != process or _is_told_to_end(error):
             raise
         raise ExitRaised(type(error).__name__) from error
 

@@ -275,6 +275,6 @@ def _columns(items: Sequence[Item], version: TemplateVersion) -> list[tuple[str,
 def _use(name: str, needed: Collection[str], source: str) -> str:
     if name in needed:
         return "variable"
-    if re.search(rf"\b{re.escape(name)}\b", source):
+    if name in re.findall(r"\w+", source):
         return "optional variable of the template"
     return "not in the template; check the spelling"

@@ -148,16 +148,17 @@ def tick() -> float:
         before = _keep(now)
     except SharedStateAway:
         return TICK  # said by whoever lends it; the weights are those of the settings meanwhile
-    for queue in sorted((now ^ before) - _fixed()):
+    changed = now ^ before
+    for queue in sorted(changed - _fixed(changed)):
         log.info("queue_weight_changed", queue=queue, raised=queue in now)
     return TICK
 
 
-def _fixed() -> set[str]:
-    """Return the queues whose weight is the same raised or not, or is an operator's."""
+def _fixed(queues: Set[str]) -> set[str]:
+    """Return those of these whose weight is the same raised or not, or is an operator's."""
     by_priority = conf.weights
     usual = routing.default_weights(by_priority)
-    same = {queue for queue in usual if raised_weight(queue, by_priority) == usual[queue]}
+    same = {queue for queue in queues if raised_weight(queue, by_priority) == usual[queue]}
     return same | set(QueueWeight.objects.values_list("queue", flat=True))
 
 

@@ -19,6 +19,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
         _write_times_as_iso(connection)
         return connection
 
+    def connect(self) -> None:
+        """Connect, or leave no connection that is set up in part."""
+        try:
+            super().connect()
+        except BaseException:
+            if self.connection is not None:
+                self.connection.close()
+                self.connection = None
+            raise
+
     def create_cursor(self, name: str | None = None) -> Any:
         """Make a cursor whose rows are tuples, whatever somebody set for the connection."""
         cursor = super().create_cursor(name)

@@ -200,6 +200,11 @@ class Connection(psycopg.Connection[Any]):
         with _left(math.inf):
             super().rollback()
 
+    def _set_autocommit(self, value: bool) -> None:  # noqa: FBT001 -- psycopg's
+        """Set it, which sends nothing; Django would go on with a connection that is half set."""
+        with _left(math.inf):
+            super()._set_autocommit(value)
+
     def _patiently(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         """Pass on what a generator waits for, and look at the server while nothing comes."""
         began = 0.0

@@ -1,8 +1,13 @@
 """``make bench`` takes names and patterns, and as many rounds as it is told."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from bench import __main__ as bench
+from bench import page
+from bench.benchmark import Result, Sample
 from bench.catalog import BENCHMARKS
 from bench.targets import is_met
 
@@ -50,3 +55,35 @@ def test_every_target_can_be_read() -> None:
             is_met(benchmark.target, ours=1, ratio=1)
     with pytest.raises(ValueError, match="no target"):
         is_met("fast", ours=1, ratio=1)
+
+
+def test_the_page_shows_the_newest_figure_and_urgent_ones_by_kind_and_pace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep(name: str, at: int, ours: float, floor: float) -> None:
+        sample = Sample(ours, floor)
+        result = Result(
+            *(name, name, "the floor", " ms", "<= 1 x", ours, floor, sample.ratio),
+            *([sample], 1.0, 1.0),
+        )
+        path = tmp_path / f"2026112{at}T000000Z.json"
+        path.write_text(json.dumps({"results": [result.as_json()]}))
+
+    keep("bulk", 1, 5, 1)
+    keep("high_behind_smtp_0", 2, 40, 50)
+    keep("high_behind_http_20", 3, 90, 50)
+    keep("bulk", 4, 7, 10)
+    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    document = tmp_path / "page.md"
+    document.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+    assert page.main([str(document)]) == 0
+    text = document.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "| bulk | 7 ms | 10 ms: the floor | 0.7 | <= 1 x | yes | `bulk` |" in text
+    assert "| high p99 | 0 ms a call | 20 ms a call |" in text
+    assert "| `high_behind_smtp_…` | 40 of 50 | - |" in text
+    assert "| `high_behind_http_…` | - | **90 of 50** |" in text
+    assert "old" not in text
+    document.write_text("no marks")
+    assert page.main([str(document)]) == 2
