@@ -18,10 +18,7 @@ WORKER_CHILDREN = "2"
 
 def prepare(stage: Stage) -> Callable[[], Sample]:
     prepare_ours(stage)
-    stage.processes.start(
-        "floor", "celery", "-A", "bench.floor", "worker", "--concurrency", WORKER_CHILDREN
-    )
-    floor.app.conf.broker_url = stage.redis.url
+    floor.start_worker(stage, WORKER_CHILDREN)
     return lambda: Sample(
         ours=ROWS / seconds_for(ROWS, stage), floor=RAW_CALLS / floor.seconds_for(RAW_CALLS, stage)
     )

@@ -1,41 +1,27 @@
-"""The floor: a raw Celery app whose task does nothing, on the same Redis.
+"""The floor: a raw Celery app in a bare Django project, whose task does nothing, on the same Redis.
 
 Its results are off and its messages are acknowledged early, as Celery does by default.
 """
 
-import os
 import time
 
-import redis
-from celery import Celery
-
+from bench.floor_app import LATENCIES, QUEUE, app, nothing, timed
 from bench.stage import Stage
 from tests.servers.process import wait_until
 
-QUEUE = "floor"
-LATENCIES = "floor-latencies"
-
-# Not the current app: that is ours, in the process that publishes for both.
-app = Celery("floor", broker=os.environ.get("BROKER_URL"), set_as_current=False)
-app.conf.update(
-    task_ignore_result=True,
-    task_default_queue=QUEUE,
-    broker_connection_retry_on_startup=True,
-    worker_hijack_root_logger=False,
-)
+__all__ = ["LATENCIES", "QUEUE", "app", "nothing", "seconds_for", "start_worker", "timed"]
 
 
-@app.task  # type: ignore[untyped-decorator]  # celery has no types
-def nothing() -> None:
-    """Do nothing."""
-
-
-@app.task  # type: ignore[untyped-decorator]  # celery has no types
-def timed(called_at: float) -> None:
-    """Note how many seconds it took to get here."""
-    seconds = time.time() - called_at
-    with redis.Redis.from_url(os.environ["BROKER_URL"]) as client:
-        client.rpush(LATENCIES, seconds)
+def start_worker(stage: Stage, children: str) -> None:
+    """Start its worker, in a Django project that has nothing of ours."""
+    command = ("celery", "-A", "bench.floor_app", "worker", "--concurrency", children)
+    worker = stage.processes.start("floor", *command, DJANGO_SETTINGS_MODULE="bench.floor_settings")
+    app.conf.broker_url = stage.redis.url
+    nothing.delay()
+    with stage.redis.client() as broker:
+        wait_until(lambda: worker.returncode is not None or not broker.llen(QUEUE), timeout=60)
+    if worker.returncode is not None:
+        raise RuntimeError(f"The floor's worker has ended:\n{worker.output()}")
 
 
 def seconds_for(calls: int, stage: Stage) -> float:

@@ -43,8 +43,7 @@ def prepare_behind_a_backlog(stage: Stage) -> Callable[[], Sample]:
 def _workers(stage: Stage) -> None:
     stage.processes.worker("--concurrency", "2")
     stage.processes.beat()
-    stage.processes.start("floor", "celery", "-A", "bench.floor", "worker", "--concurrency", "2")
-    floor.app.conf.broker_url = stage.redis.url
+    floor.start_worker(stage, "2")
 
 
 def _latencies(stage: Stage, *, keep: bool = False) -> list[float]:

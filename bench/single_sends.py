@@ -18,11 +18,9 @@ WORKER_CHILDREN = "2"
 
 
 def prepare(stage: Stage) -> Callable[[], Sample]:
-    start = stage.processes.start
     stage.processes.worker("--concurrency", WORKER_CHILDREN)
     stage.processes.beat()
-    start("floor", "celery", "-A", "bench.floor", "worker", "--concurrency", WORKER_CHILDREN)
-    floor.app.conf.broker_url = stage.redis.url
+    floor.start_worker(stage, WORKER_CHILDREN)
     return lambda: Sample(ours=CALLS / _ours(), floor=CALLS / floor.seconds_for(CALLS, stage))
 
 
