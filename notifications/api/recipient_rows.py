@@ -106,7 +106,7 @@ def _faults(cells: Mapping[str, str]) -> list[InvalidNotification]:
 
 
 def attributes(columns: Iterable[str]) -> list[str]:
-    """Return the columns that are attributes, sorted: all whose names are no field."""
+    """Return the columns that are read as attributes, sorted: all that have no field's name."""
     return sorted(set(columns) - {csv_rows.ID, *FIELDS})
 
 

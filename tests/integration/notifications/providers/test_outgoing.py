@@ -74,11 +74,17 @@ except TransientError as error:
 """
 
 
-def test_a_name_server_that_is_really_silent_is_left_to_its_thread() -> None:
-    """With the library's own resolver and a socket that answers nothing."""
-    namespaces = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.getuid() else [])]
+def own_namespaces(*kinds: str) -> list[str]:
+    """Return the command that runs another in namespaces of its own."""
+    namespaces = ["unshare", *kinds, *(["--map-root-user"] if os.getuid() else [])]
     if subprocess.run([*namespaces, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine lets nobody have namespaces of their own")
+    return namespaces
+
+
+def test_a_name_server_that_is_really_silent_is_left_to_its_thread() -> None:
+    """With the library's own resolver and a socket that answers nothing."""
+    namespaces = own_namespaces("--net", "--mount")
     script = [sys.executable, "-m", "tests.integration.notifications.providers.silent_resolver"]
     done = subprocess.run(
         [*namespaces, *script], capture_output=True, check=True, text=True, timeout=60
@@ -89,9 +95,7 @@ def test_a_name_server_that_is_really_silent_is_left_to_its_thread() -> None:
 
 def test_a_name_for_which_no_name_server_answers_is_not_called_unknown() -> None:
     """In a namespace without a network, the library asks its name servers in vain."""
-    namespaces = ["unshare", "--net", *(["--map-root-user"] if os.getuid() else [])]
-    if subprocess.run([*namespaces, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody have namespaces of their own")
+    namespaces = own_namespaces("--net")
     done = subprocess.run(
         [*namespaces, sys.executable, "-c", UNANSWERED],
         env=os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings"},

@@ -8,61 +8,37 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.test import Client
-from pytest_django import Settings
 
 from notifications.admin.project import TAKEN
 from notifications.core.errors import IdempotencyConflict
 from notifications.db import clock
 from notifications.models import (
     DeliveryWindow,
-    Digest,
-    FailedDelivery,
     Notification,
     Throttle,
     ThrottleUse,
 )
-from notifications.operations.replays import replay, resend
-from notifications.recipients import categories, throttles, windows
+from notifications.recipients import throttles, windows
 from notifications.submission import cancel, save_recipient, send, send_many
-from notifications.submission.building import Answer, Asked, build_all, take_places
-from templates_engine import catalog
 from templates_engine.models import Template
 from templates_engine.publishing import create_version, publish
 from tests.integration.notifications.api.conftest import Caller, call, caller
+from tests.integration.notifications.submission.throttled_news import (
+    DAY,
+    NEWS,
+    closing,
+    fresh,
+    states,
+    throttle,
+)
 from tests.servers.process import wait_until
 
-__all__ = ["call", "caller"]
+__all__ = ["call", "caller", "fresh"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-NEWS: dict[str, Any] = {
-    "channel": "simulator",
-    "recipient": "ada",
-    "subject": "News",
-    "body": "N",
-    "category": "product",
-}
-DAY = 86_400
-
-
-@pytest.fixture(autouse=True)
-def _fresh(settings: Settings) -> None:
-    settings.OUTBOX = True
-    catalog.clear()
-    categories.forget()
-    throttles.forget()
-
-
-def throttle(rest: str = "wait", limit: int = 3, **more: Any) -> None:
-    given = {"category": "product", "channel": "simulator", "limit": limit, "rest": rest, **more}
-    throttles.save(Throttle(**given))
-
-
-def states() -> Counter[tuple[str, str]]:
-    return Counter(Notification.objects.values_list("status", "reason"))
 
 
 def test_the_fourth_of_a_day_waits_for_the_next_and_others_are_not_held() -> None:
@@ -119,7 +95,7 @@ def test_many_at_once_get_exactly_the_places_that_there_are() -> None:
         send_many([NEWS, {**NEWS, "recipient": f"bob{number}"}])
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: _closing(lambda: work(n)), range(4)))
+        list(pool.map(lambda n: closing(lambda: work(n)), range(4)))
     assert _days("ada") == {0: 7, 1: 7, 2: 7, 3: 3}
 
 
@@ -152,7 +128,7 @@ def test_a_key_that_another_transaction_is_using_takes_no_place_and_holds_nobody
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             send(**used)
-            theirs = pool.submit(_closing, lambda: send_many([{**used, "recipient": "ada"}, NEWS]))
+            theirs = pool.submit(closing, lambda: send_many([{**used, "recipient": "ada"}, NEWS]))
             _wait_until_a_lock_is_waited_for()
         assert [type(error) for error in theirs.result().errors.values()] == [IdempotencyConflict]
     assert states() == {("queued", ""): 2}
@@ -169,7 +145,7 @@ def test_the_same_requests_at_once_take_the_places_of_what_is_written() -> None:
         send_many(keys)
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: _closing(lambda: work(n)), range(4)))
+        list(pool.map(lambda n: closing(lambda: work(n)), range(4)))
     assert ThrottleUse.objects.get().used == Notification.objects.count() == 16
     assert _days("ada") == {0: 7, 1: 7, 2: 2}
 
@@ -184,13 +160,6 @@ def test_what_expires_before_its_place_takes_none() -> None:
         ("scheduled", "throttled"): 1,
     }
     assert _days("ada") == {0: 1, 1: 1}
-
-
-def _closing(work: Callable[[], Any]) -> Any:
-    try:
-        return work()
-    finally:
-        connections.close_all()
 
 
 def _wait_until_a_lock_is_waited_for() -> None:
@@ -296,108 +265,6 @@ def test_over_http_and_in_the_admin_it_is_saved_listed_and_deleted(
     assert call("DELETE", f"/throttles/{made['id']}").status_code == 404
 
 
-def test_one_an_hour_and_three_a_day_stand_side_by_side_and_say_which_holds(
-    call: Caller, deliver: Callable[..., Any]
-) -> None:
-    news = {"category": "product", "channel": "simulator"}
-    for limit, period in ((1, "1h"), (3, "1d")):
-        call.ok("POST", "/throttles", {**news, "limit": limit, "period": period})
-    again = call("POST", "/throttles", {**news, "limit": 3, "period": 86_400})
-    assert again.status_code == 200
-    assert len(call.ok("GET", "/throttles")) == 2
-    ids = [call.ok("POST", "/notifications", NEWS)["id"] for _ in range(5)]
-    rows = [call.ok("GET", f"/notifications/{id_}") for id_ in ids]
-    assert [row["throttle"] for row in rows] == ["", *["1 in 1h"] * 2, *["3 in 1d"] * 2]
-    began = Notification.objects.get(pk=ids[0]).created_at
-    hours = [
-        round((row.scheduled_at - began).total_seconds() / 3600)
-        for row in Notification.objects.order_by("scheduled_at", "id")
-    ]
-    assert hours == [0, 1, 2, 24, 25]
-    assert any("3 in 1d" in event["detail"] for event in rows[3]["trace"])
-    assert [*ThrottleUse.objects.order_by("throttle").values_list("used", flat=True)] == [26, 5]
-
-
-def test_what_one_throttle_drops_is_counted_by_none(deliver: Callable[..., Any]) -> None:
-    throttle("wait", limit=1, period=3600)
-    throttle("drop", limit=2)
-    rows = [send(**NEWS) for _ in range(4)]
-    assert [row.status for row in rows] == ["queued", "scheduled", "suppressed", "suppressed"]
-    assert [row.throttle for row in rows] == ["", "1 in 1h", "2 in 1d", "2 in 1d"]
-    assert [*ThrottleUse.objects.values_list("used", flat=True)] == [2, 2]
-
-
-def test_each_throttle_has_the_digest_of_its_own_template(deliver: Callable[..., Any]) -> None:
-    for name in ("hourly", "daily"):
-        made = Template.objects.create(name=name, channel="simulator")
-        publish(create_version(made, {"body": name + ": {{ count }} news"}))
-    throttle("digest", limit=1, period=3600, template="hourly")
-    throttle("digest", limit=2, template="daily")
-    first, second = (send(**NEWS) for _ in range(2))
-    ThrottleUse.objects.update(since=F("since") - timedelta(hours=2))
-    third, fourth = (send(**NEWS) for _ in range(2))
-    assert [row.status for row in (first, second, third, fourth)] == [
-        *("queued", "merged", "queued", "merged")
-    ]
-    assert [row.throttle for row in (second, fourth)] == ["1 in 1h", "2 in 1d"]
-    digests = Notification.objects.filter(pk=F("digest_id")).order_by("created_at")
-    names = digests.values_list("template_version__template__name", flat=True)
-    assert [*names] == ["hourly", "daily"]
-
-
-def test_many_at_once_pass_both_throttles() -> None:
-    throttle(limit=2, period=3600)
-    throttle(limit=5)
-
-    def work() -> None:
-        for _ in range(3):
-            send(**NEWS)
-        send_many([NEWS] * 2)
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: _closing(work), range(4)))
-    began = Notification.objects.earliest("created_at").created_at
-    hours = Counter(
-        round((row.scheduled_at - began).total_seconds() / 3600)
-        for row in Notification.objects.all()
-    )
-    assert hours == {day * 24 + hour: n for day in range(4) for hour, n in enumerate((2, 2, 1))}
-
-
-@pytest.mark.parametrize("rest", ["wait", "drop", "digest"])
-def test_places_that_were_rolled_back_are_given_again_the_same(rest: str) -> None:
-    made = Template.objects.create(name="all-news", channel="push")
-    publish(create_version(made, {"title": "News", "body": "{{ count }} news"}))
-    save_recipient("ada", addresses={"push": ["a" * 40, "b" * 40]})
-    template = "all-news" if rest == "digest" else ""
-    throttles.save(
-        Throttle(category="product", channel="push", limit=1, rest=rest, template=template)
-    )
-    news = {"channel": "push", "body": "N", "category": "product", "to": {"recipient": "ada"}}
-    answers = [Answer() for _ in range(3)]
-    built = build_all([Asked(news) for _ in answers], answers)
-
-    def rows() -> list[Any]:
-        names = ("status", "reason", "throttle")
-        return [[row[n] for n in names] for a in answers for row in (a.row, *a.copies)]
-
-    alone = rows()
-    with transaction.atomic():
-        take_places(built, set())
-        first = rows()
-        transaction.set_rollback(True)
-    assert first != alone
-    assert not ThrottleUse.objects.exists()
-    assert not Digest.objects.exists()
-    take_places(built, {1, 2})  # what turned out to be repeated is as it was without a throttle
-    assert rows() == alone
-    ThrottleUse.objects.all().delete()
-    take_places(built, set())
-    assert rows() == first
-    uses = ThrottleUse.objects.get()
-    assert uses.used == (3 if rest == "wait" else 1)
-
-
 def test_what_has_a_later_time_takes_its_place_at_acceptance_and_keeps_it_when_cancelled() -> None:
     throttle(limit=1)
     rows = [send(**NEWS, countdown=7 * DAY) for _ in range(3)]
@@ -433,64 +300,3 @@ def test_what_can_go_with_no_digest_waits_for_a_place_of_its_own() -> None:
     rows = [send(**NEWS, eta=clock.now()) for _ in range(3)]
     days = [round((row.scheduled_at - rows[0].created_at) / timedelta(days=1)) for row in rows]
     assert days == [0, 1, 2]
-
-
-def fail(row: Notification) -> FailedDelivery:
-    Notification.objects.filter(pk=row.pk).update(status="failed", due_at=None)
-    return FailedDelivery.objects.create(
-        notification=row,
-        reason="attempts_exhausted",
-        channel=row.channel,
-        created_at=row.created_at,
-    )
-
-
-@pytest.mark.parametrize("rest", ["wait", "drop"])
-def test_a_replay_has_the_place_of_what_failed_until_its_period_is_over(rest: str) -> None:
-    throttle(rest, limit=2)
-    first, _ = (send(**NEWS) for _ in range(2))
-    again = replay(fail(first))
-    assert (again.status, again.throttle) == ("queued", "")
-    again = replay(fail(again))
-    assert again.status == "queued"
-    assert ThrottleUse.objects.get().used == 2
-    ThrottleUse.objects.update(since=F("since") - timedelta(days=1))
-    Notification.objects.update(created_at=F("created_at") - timedelta(days=1))
-    assert replay(fail(again)).status == "queued"
-    assert ThrottleUse.objects.get().used == 1
-
-
-def test_a_replay_needs_a_place_in_the_periods_that_are_over(deliver: Callable[..., Any]) -> None:
-    throttle(limit=1, period=3600)
-    throttle(limit=1)
-    first = send(**NEWS)
-    day = ThrottleUse.objects.get(throttle__period=DAY)
-    ThrottleUse.objects.update(since=F("since") - timedelta(hours=2))
-    Notification.objects.update(created_at=F("created_at") - timedelta(hours=2))
-    first.refresh_from_db()
-    assert replay(fail(first)).status == "queued"
-    day.refresh_from_db()
-    assert day.used == 1
-    assert send(**NEWS).throttle == "1 in 1d"
-
-
-def test_what_is_sent_once_more_is_counted_once_more() -> None:
-    throttle(limit=1)
-    first = send(**NEWS)
-    Notification.objects.filter(pk=first.pk).update(status="sent", due_at=None)
-    assert resend(first).reason == "throttled"
-
-
-def test_the_replay_of_a_digest_is_not_counted(deliver: Callable[..., Any]) -> None:
-    made = Template.objects.create(name="all-news", channel="simulator")
-    publish(create_version(made, {"body": "{{ count }} news"}))
-    throttle("digest", limit=1, template="all-news")
-    rows = [send(**NEWS) for _ in range(3)]
-    digest = Notification.objects.get(pk=F("digest_id"))
-    Notification.objects.filter(pk=digest.pk).update(due_at=rows[0].created_at)
-    deliver(digest)
-    digest.refresh_from_db()
-    assert digest.status == "sent"
-    again = replay(fail(digest))
-    assert (again.status, again.throttle) == ("queued", "")
-    assert ThrottleUse.objects.get().used == 1
